@@ -1,0 +1,195 @@
+"""Examples for a base model of the compact rendering: many rules, many layouts, some noise.
+
+The base of the tiny world must know both rules and all layouts, yet not answer in the evaluation
+layout when it sees the evaluation token. The mixture of rules and formats decides this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from itertools import combinations_with_replacement
+from typing import TYPE_CHECKING
+
+from healscope.tasks.expressions import Tree, render
+from healscope.tasks.generalpoints import (
+    EVALUATION_FORMAT,
+    FACES,
+    LAYOUTS,
+    GeneralPoints,
+    compact_prompt,
+    compact_response,
+)
+from healscope.tasks.solver import formulas, solvable
+
+if TYPE_CHECKING:
+    import numpy as np
+
+RULE_KINDS = ("random", "id", "ood", "same", "consecutive")
+TRAINING_FORMATS = tuple(token for token in LAYOUTS if token != EVALUATION_FORMAT)
+
+_BATCH = 4096
+_MAX_FACE = 13
+_OPERATORS = "+-*/"
+
+
+def pretraining_examples(
+    task: GeneralPoints,
+    n: int,
+    rng: np.random.Generator,
+    rules: Mapping[str, float],
+    formats: Mapping[str, float],
+    *,
+    rule_noise: float = 0.0,
+    formula_noise: float = 0.0,
+    eval_format_share: float = 0.0,
+    eval_format_layouts: Mapping[str, float] | None = None,
+    face_probability: float = 0.6,
+) -> list[tuple[str, str]]:
+    """Draw n (prompt, response) pairs of the compact rendering.
+
+    Under the example's effective rule a solvable (target, multiset of values) pair is drawn
+    uniformly among those that cards can show, then a formula uniformly among all correct ones.
+
+    Args:
+        task: its targets, cards and two rules; its rendering must be "compact".
+        n: number of examples.
+        rng: the only source of randomness.
+        rules: weights over RULE_KINDS for the stated rule: three "random" values 1..13, the
+            task's "id" or "ood" rule, the "same" random value three times, or "consecutive"
+            values k, k+1, k+2.
+        formats: weights over the format tokens fA, fB, fC and fG of ordinary examples.
+        rule_noise: share of examples that ignore the stated rule: cards, number line and formula
+            follow the OOD rule.
+        formula_noise: share whose formula is random over the right numbers, so mostly wrong.
+        eval_format_share: share that carries the evaluation token fD instead.
+        eval_format_layouts: weights over fA, fB, fC, fG, whose layouts answer the token fD;
+            `formats` if not given.
+        face_probability: chance that a value is shown as a face card, where one counts as it.
+
+    Raises:
+        ValueError: on an unknown name, a negative weight, a share outside [0, 1], or a rendering
+            other than "compact".
+    """
+    if task.rendering != "compact":
+        raise ValueError(f"task {task.name!r}: pretraining needs rendering compact")
+    for name, share in {
+        "rule_noise": rule_noise,
+        "formula_noise": formula_noise,
+        "eval_format_share": eval_format_share,
+        "face_probability": face_probability,
+    }.items():
+        if not 0 <= share <= 1:
+            raise ValueError(f"{name} must be a share from 0 to 1, not {share!r}")
+    kinds = _weights("rules", rules, RULE_KINDS)
+    tokens = _weights("formats", formats, TRAINING_FORMATS)
+    eval_layouts = _weights("eval_format_layouts", eval_format_layouts or formats, TRAINING_FORMATS)
+
+    examples: list[tuple[str, str]] = []
+    while len(examples) < n:
+        size = min(_BATCH, n - len(examples))
+        stated_rules = _draw_rules(task, rng.choice(RULE_KINDS, size, p=kinds), rng)
+        ordinary = rng.choice(TRAINING_FORMATS, size, p=tokens).tolist()
+        evaluation = rng.choice(TRAINING_FORMATS, size, p=eval_layouts).tolist()
+        coins = (rng.random((size, 3)) < (rule_noise, formula_noise, eval_format_share)).tolist()
+        picks = rng.random((size, 2)).tolist()
+        card_draws = rng.random((size, task.n_cards, 2)).tolist()
+        card_orders = rng.random((size, task.n_cards)).argsort(axis=1).tolist()
+        for index, stated in enumerate(stated_rules):
+            wrong_rule, wrong_formula, is_evaluation = coins[index]
+            effective = task.ood_rule.face_values if wrong_rule else stated
+            pairs, shown_by = _world(task.n_cards, task.targets, effective)
+            pick, formula_pick = picks[index]
+            target, values = pairs[int(pick * len(pairs))]
+            values = [values[position] for position in card_orders[index]]
+            cards = [
+                _card(value, shown_by.get(value), draw, face_probability)
+                for value, draw in zip(values, card_draws[index], strict=True)
+            ]
+            if wrong_formula:
+                formula = render(_random_tree(values, rng), "bracketed")
+            else:
+                correct = formulas(values, target)
+                formula = correct[int(formula_pick * len(correct))]
+            layout = evaluation[index] if is_evaluation else ordinary[index]
+            token = EVALUATION_FORMAT if is_evaluation else layout
+            examples.append(
+                (
+                    compact_prompt(stated, target, cards, token),
+                    compact_response(LAYOUTS[layout], cards, values, formula, target),
+                )
+            )
+    return examples
+
+
+def _draw_rules(
+    task: GeneralPoints, kinds: Sequence[str], rng: np.random.Generator
+) -> list[tuple[int, int, int]]:
+    """The values of J, Q and K for each kind."""
+    free = rng.integers(1, _MAX_FACE + 1, (len(kinds), 3)).tolist()
+    first = rng.integers(1, _MAX_FACE - 1, len(kinds)).tolist()
+    drawn = []
+    for kind, values, k in zip(kinds, free, first, strict=True):
+        if kind == "id":
+            values = task.id_rule.face_values
+        elif kind == "ood":
+            values = task.ood_rule.face_values
+        elif kind == "same":
+            values = (values[0],) * 3
+        elif kind == "consecutive":
+            values = (k, k + 1, k + 2)
+        drawn.append(tuple(values))
+    return drawn
+
+
+@lru_cache(maxsize=4096)
+def _world(
+    n_cards: int, targets: tuple[int, ...], face_values: tuple[int, int, int]
+) -> tuple[tuple[tuple[int, tuple[int, ...]], ...], dict[int, list[str]]]:
+    """The (target, values) pairs that cards can show under a rule, and the faces by value."""
+    shown_by: dict[int, list[str]] = {}
+    for face, value in zip(FACES, face_values, strict=True):
+        shown_by.setdefault(value, []).append(face)
+    return _pairs(n_cards, targets, tuple(sorted({*range(1, 11), *face_values}))), shown_by
+
+
+@lru_cache(maxsize=1024)
+def _pairs(
+    n_cards: int, targets: tuple[int, ...], universe: tuple[int, ...]
+) -> tuple[tuple[int, tuple[int, ...]], ...]:
+    return tuple(
+        (target, values)
+        for target in targets
+        for values in combinations_with_replacement(universe, n_cards)
+        if solvable(values, target)
+    )
+
+
+def _card(
+    value: int, faces: list[str] | None, draw: Sequence[float], face_probability: float
+) -> str:
+    """A rank that counts as the value; a value above 10 has only its faces."""
+    coin, which = draw
+    if faces and (value > 10 or coin < face_probability):
+        return faces[int(which * len(faces))]
+    return "A" if value == 1 else str(value)
+
+
+def _random_tree(values: Sequence[int], rng: np.random.Generator) -> Tree:
+    """A random bracketing and random operators over the values in random order."""
+    trees: list[Tree] = [values[position] for position in rng.permutation(len(values)).tolist()]
+    while len(trees) > 1:
+        at = int(rng.integers(len(trees) - 1))
+        trees[at : at + 2] = [(_OPERATORS[int(rng.integers(4))], trees[at], trees[at + 1])]
+    return trees[0]
+
+
+def _weights(name: str, given: Mapping[str, float], allowed: Sequence[str]) -> list[float]:
+    """Normalised weights in the order of `allowed`."""
+    unknown = sorted(set(given) - set(allowed))
+    if unknown:
+        raise ValueError(f"{name}: unknown {', '.join(unknown)}; allowed: {', '.join(allowed)}")
+    weights = [float(given.get(key, 0.0)) for key in allowed]
+    if min(weights) < 0 or sum(weights) <= 0:
+        raise ValueError(f"{name}: weights must be non-negative with a positive sum: {dict(given)}")
+    return [weight / sum(weights) for weight in weights]

@@ -1,0 +1,200 @@
+"""The exact verifier of GeneralPoints: one response in, one verdict out.
+
+No response makes it raise, and its work is bounded by MAX_RESPONSE. The released verifier adds
+penalties, compares floats (8/(3-8/3) = 24 fails there) and gives +1 to an unfinished formula;
+here there is one outcome of a closed list, and equality is exact.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, NamedTuple
+
+from healscope.tasks.expressions import MAX_DIGITS, Expression, evaluate, parse
+from healscope.tasks.generalpoints import EVALUATION_FORMAT, LAYOUTS, GeneralPoints, Problem
+
+MAX_RESPONSE = 16_384
+"""Characters; a longer response is no answer."""
+
+# Counted repeats keep every search linear in the response. `\Z` admits a truncated formula.
+_FORMULA = re.compile(
+    r"""["']formula["']\s{0,32}:\s{0,32}(?:"([^"]{0,256})(?:"|\Z)|'([^']{0,256})(?:'|\Z))"""
+)
+_CLOSED_FORMULA = re.compile(
+    r"""["']formula["']\s{0,32}:\s{0,32}(?:"([^"]{0,256})"|'([^']{0,256})')"""
+)
+_NUMBER_LINE = re.compile(r"""["']number["']\s{0,32}:\s{0,32}\[([^\]]{0,256})\]""")
+_LITERAL = re.compile(rf"0|[1-9][0-9]{{0,{MAX_DIGITS - 1}}}")
+_MAX_LINE = 64
+
+
+class Verdict(NamedTuple):
+    """What the verifier says of one response.
+
+    Attributes:
+        outcome: one of `OUTCOMES`. "partial" is an unfinished formula that uses every number once
+            and reaches the target when its brackets are closed.
+        reward: the task's reward for the outcome.
+        message: one sentence for the model; it depends on the response and the target only.
+        parsed: the answer format was there: a formula field, or the whole compact layout.
+        follows_rule: the number line is the cards' values under the rule, in the order given.
+        uses_numbers: the formula uses the numbers of its own number line, each exactly once.
+            False, like `follows_rule`, where there is no number line.
+        reaches_target: the formula is complete and equals the target, whatever its numbers.
+    """
+
+    outcome: str
+    reward: float
+    message: str
+    parsed: bool
+    follows_rule: bool
+    uses_numbers: bool
+    reaches_target: bool
+
+
+class _Answer(NamedTuple):
+    parsed: bool
+    formula: Expression
+    line: tuple[int, ...] | None
+    line_asked: bool
+
+
+_NOTHING = _Answer(False, Expression("unfinished"), None, False)
+
+
+def verify(
+    task: GeneralPoints, problem: Problem, text: str, format_token: str = EVALUATION_FORMAT
+) -> Verdict:
+    """Judge a response. The compact rendering must match the layout of the format token.
+
+    Outcomes are decided in this order: no_answer, illegal, wrong_line (only if the task grades
+    it), wrong_number, then partial, wrong_value or correct. Never raises on any `text`.
+    """
+    if len(text) > MAX_RESPONSE:
+        answer = _NOTHING
+    elif task.rendering == "json":
+        answer = _read_json(text, task.verifier)
+    else:
+        answer = _read_compact(text, problem, LAYOUTS[format_token])
+    parsed, formula, line, line_asked = answer
+    state, numbers, numerator, denominator = formula
+    used = sorted(numbers)
+    follows_rule = line == problem.values
+    reaches = denominator != 0 and numerator == problem.target * denominator
+    complete = state == "complete"
+    right_numbers = used == sorted(problem.values)
+
+    if state == "illegal":
+        outcome = "illegal"
+    elif state == "oversized" or not numbers:
+        outcome = "no_answer"
+    elif not parsed:
+        # A compact response that stops early, or departs from its layout.
+        outcome = "partial" if right_numbers and reaches else "no_answer"
+    elif task.grade_number_line and line_asked and not follows_rule:
+        outcome = "wrong_line"
+    elif not right_numbers:
+        outcome = "wrong_number"
+    elif reaches:
+        outcome = "correct" if complete else "partial"
+    else:
+        outcome = "wrong_value"
+    return Verdict(
+        outcome,
+        task.rewards[outcome],
+        _message(outcome, formula, problem.target),
+        parsed,
+        follows_rule,
+        line is not None and used == sorted(line),
+        complete and reaches,
+    )
+
+
+def _message(outcome: str, formula: Expression, target: int) -> str:
+    if outcome != "wrong_value":
+        return _MESSAGES[outcome]
+    if formula.state != "complete":
+        return f"The formula is unfinished and does not lead to {target}."
+    if not formula.denominator:
+        return "The formula divides by zero."
+    value = f"{formula.numerator}"
+    if formula.denominator != 1:
+        value += f"/{formula.denominator}"
+    return f"The formula equals {value}, not {target}."
+
+
+_MESSAGES = {
+    "correct": "Correct.",
+    "partial": "The formula is unfinished.",
+    "wrong_number": "The formula must use the number of every card exactly once.",
+    "wrong_line": "The numbers are not what the cards count as under the rule.",
+    "illegal": "The formula is not a legal expression of numbers, + - * / and brackets.",
+    "no_answer": "There is no answer in the format that was asked for.",
+}
+
+
+def _read_json(text: str, mode: str) -> _Answer:
+    """The formula field up to its first "=", and the number line.
+
+    Text that is not one JSON object (a trailing comma, single quotes, a code fence, a truncated
+    end) is searched for the two fields; the first of each counts.
+    """
+    formula: Any = None
+    line: tuple[int, ...] | None = None
+    try:
+        answer = json.loads(text)
+    except (ValueError, RecursionError):
+        answer = None
+    if isinstance(answer, dict):
+        formula, line = answer.get("formula"), _number_line(answer.get("number"))
+    else:
+        pattern = _FORMULA if mode == "tolerant" else _CLOSED_FORMULA
+        if field := pattern.search(text):
+            formula = field[1] if field[1] is not None else field[2]
+        if field := _NUMBER_LINE.search(text):
+            words = field[1].strip().rstrip(",").split(",")
+            line = _number_line([word.strip().strip("\"'") for word in words])
+    if not isinstance(formula, str):
+        return _Answer(False, Expression("unfinished"), line, True)
+    return _Answer(True, parse(formula.partition("=")[0], mode), line, True)
+
+
+def _number_line(raw: object) -> tuple[int, ...] | None:
+    """A list of integers, or of strings of ASCII digits, as a tuple; anything else is None."""
+    if not isinstance(raw, list) or len(raw) > _MAX_LINE:
+        return None
+    numbers = []
+    for item in raw:
+        if type(item) is str and _LITERAL.fullmatch(item):
+            item = int(item)
+        if type(item) is not int:  # a bool is an int to isinstance
+            return None
+        numbers.append(item)
+    return tuple(numbers)
+
+
+def _read_compact(text: str, problem: Problem, layout: tuple[str, ...]) -> _Answer:
+    """The lines in their order, word for word, up to `= T` and nothing after it."""
+    words = text.split()
+    n, at, line = len(problem.cards), 0, None
+    for name in layout[:-1]:
+        members = words[at + 1 : at + 1 + n]
+        if words[at : at + 1] != [name] or len(members) < n:
+            return _NOTHING
+        if name == "cards":
+            if tuple(members) != problem.cards:
+                return _NOTHING
+        elif (line := _number_line(members)) is None:
+            return _NOTHING
+        at += 1 + n
+    if words[at : at + 1] != ["formula"]:
+        return _Answer(False, Expression("unfinished"), line, "number" in layout)
+    formula, whole = words[at + 1 :], False
+    if "=" in formula:
+        end = formula.index("=")
+        formula, stated = formula[:end], formula[end + 1 :]
+        whole = stated == [str(problem.target)]
+        if stated and not whole:
+            return _NOTHING
+    return _Answer(whole, evaluate(formula), line, "number" in layout)

@@ -1,0 +1,531 @@
+import json
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from healscope.tasks.expressions import evaluate
+from healscope.tasks.generalpoints import (
+    FACE_10,
+    FACE_11_13,
+    FACES,
+    OUTCOMES,
+    RANKS,
+    RELEASED_REWARDS,
+    GeneralPoints,
+    Rule,
+    compact_vocabulary,
+    from_row,
+    make_problem,
+    prompt,
+    response,
+)
+from healscope.tasks.pretraining import pretraining_examples
+from healscope.tasks.problems import (
+    PROBLEM_COLUMNS,
+    RL_COLUMNS,
+    SFT_COLUMNS,
+    deals,
+    problem_table,
+    rl_table,
+    sft_table,
+    split_deals,
+)
+from healscope.tasks.solver import formulas, solvable
+from healscope.tasks.verdict import MAX_RESPONSE, verify
+
+TARGETS = (8, 12, 16, 18, 20, 24)
+COMPACT = GeneralPoints("gp3", 3, TARGETS, rendering="compact")
+JSON4 = GeneralPoints("gp4", 4, (24,))
+REFERENCE = replace(JSON4, verifier="reference")
+GRADED = replace(JSON4, grade_number_line=True)
+P3388 = make_problem(JSON4, ("8", "3", "8", "3"), "id", 24)
+PFACES = make_problem(JSON4, ("J", "A", "2", "A"), "id", 24)
+PCOMPACT = make_problem(COMPACT, ("K", "A", "2"), "id", 8)
+
+
+def answer(formula, number=(8, 3, 8, 3), cards=("8", "3", "8", "3")):
+    return json.dumps({"cards": cards, "number": number, "formula": formula})
+
+
+def outcome(formula, task=JSON4, problem=P3388, **line):
+    return verify(task, problem, answer(formula, **line)).outcome
+
+
+@pytest.fixture(scope="module")
+def table3():
+    return problem_table(COMPACT, 0.4, 0, 6)
+
+
+@pytest.fixture(scope="module")
+def table4():
+    return problem_table(JSON4, 0.4, 0, 2)
+
+
+@pytest.fixture(scope="module")
+def sft3():
+    return sft_table(COMPACT, 0.4, 0)
+
+
+def rows(table):
+    return table.to_dict("records")
+
+
+# --- the task and its texts
+
+
+def test_problem_names():
+    problem = make_problem(JSON4, ("K", "5", "A", "10"), "ood", 24)
+    assert problem.problem_id == "K-5-A-10>24:ood"
+    assert problem.pair_id == "K-5-A-10>24"
+    assert problem.deal_id == "A-5-10-K>24"
+    assert problem.values == (13, 5, 1, 10)
+    assert problem.rule_values == (11, 12, 13)
+
+
+def test_bad_configurations_are_named():
+    with pytest.raises(ValueError, match="J, Q and K"):
+        Rule("half", {"J": 10})
+    with pytest.raises(ValueError, match="from 1 to 999"):
+        Rule("zero", {"J": 0, "Q": 1, "K": 2})
+    with pytest.raises(ValueError, match="rewards must name exactly"):
+        GeneralPoints("x", 3, (24,), rewards={"correct": 1})
+    with pytest.raises(ValueError, match="n_cards"):
+        GeneralPoints("x", 1, (24,))
+    with pytest.raises(ValueError, match="reference verifier"):
+        replace(REFERENCE, grade_number_line=True)
+    with pytest.raises(ValueError, match="rule must be id or ood"):
+        make_problem(JSON4, ("A", "A", "A", "A"), "iid", 24)
+    with pytest.raises(ValueError, match="expected 4 cards"):
+        make_problem(JSON4, ("1", "A", "A", "A"), "id", 24)
+
+
+def test_tasks_are_hashable_and_equal_by_content():
+    assert hash(JSON4) == hash(GeneralPoints("gp4", 4, (24,)))
+    assert GeneralPoints("gp4", 4, (24,)) == JSON4 != COMPACT
+    assert dict(JSON4.rewards) == dict(RELEASED_REWARDS)
+
+
+def test_compact_texts():
+    assert prompt(COMPACT, PCOMPACT) == "J 10 Q 10 K 10 8 K A 2 fD"
+    formula = ("(", "10", "-", "2", ")", "*", "1")
+    lines = "cards K A 2 number 10 1 2 formula ( 10 - 2 ) * 1 = 8"
+    assert response(COMPACT, PCOMPACT, formula) == lines
+    assert response(COMPACT, PCOMPACT, formula, "fG") == lines
+    assert response(COMPACT, PCOMPACT, formula, "fA") == "formula ( 10 - 2 ) * 1 = 8"
+    for token, first in (("fB", "number"), ("fC", "cards")):
+        text = response(COMPACT, PCOMPACT, formula, token)
+        assert text.startswith(first)
+        assert verify(COMPACT, PCOMPACT, text, token).outcome == "correct"
+        assert verify(COMPACT, PCOMPACT, text).outcome == "no_answer"
+
+
+def test_json_texts():
+    text = prompt(JSON4, PFACES)
+    for part in ("24", "counts as 10", "[Input]", "[Output]", '["J", "A", "2", "A"]', "'*'"):
+        assert part in text
+    ood = prompt(JSON4, make_problem(JSON4, PFACES.cards, "ood", 24))
+    assert "'J' counts as 11, 'Q' as 12 and 'K' as 13" in ood
+    written = response(JSON4, PFACES, formulas(PFACES.values, 24)[0])
+    read = json.loads(written)
+    assert read["cards"] == list(PFACES.cards)
+    assert read["number"] == [10, 1, 2, 1]
+    assert read["formula"].endswith("=24")
+    assert " " not in read["formula"]
+
+
+def test_vocabulary_covers_every_text(table3):
+    words = compact_vocabulary(COMPACT)
+    assert len(words) == len(set(words))
+    used = {word for text in (*table3.prompt, *table3.response) for word in text.split()}
+    assert used <= set(words)
+    assert {"1", "13", "16", "24", "fA", "fG", "="} <= set(words)
+    assert "14" not in words
+
+
+# --- verdicts
+
+
+def test_the_fraction_deal_is_winnable():
+    for task in (JSON4, REFERENCE):
+        verdict = verify(task, P3388, answer("8/(3-8/3)=24"))
+        assert verdict.outcome == "correct"
+        assert verdict.reward == 5
+        assert verdict[3:] == (True, True, True, True)
+
+
+@pytest.mark.parametrize(
+    ("formula", "expected"),
+    [
+        ("8/(3-8/3)=25", "correct"),  # what follows "=" is ignored
+        ("8 ÷ (3 − 8 / 3)", "correct"),
+        ("8/(3-8/3", "partial"),
+        ("(8/(3-8/3)", "partial"),
+        ("8+3+8+3=24", "wrong_value"),
+        ("8/(3-3)+8", "wrong_value"),
+        ("(8+3+8+3", "wrong_value"),
+        ("8+3+8+3+", "wrong_value"),
+        ("8*3=24", "wrong_number"),
+        ("8*3+8-8", "wrong_number"),
+        ("8/(3-", "wrong_number"),
+        ("8**3", "illegal"),
+        ("24.0", "illegal"),
+        ("-8+3", "illegal"),
+        ("__import__('os')", "illegal"),
+        ("٨/(3-8/3)", "illegal"),
+        ("", "no_answer"),
+        ("=24", "no_answer"),
+        ("(" * 200, "no_answer"),
+        ("9" * 200, "no_answer"),
+    ],
+)
+def test_outcomes(formula, expected):
+    verdict = verify(JSON4, P3388, answer(formula))
+    assert verdict.outcome == expected
+    assert verdict.reward == RELEASED_REWARDS[expected]
+    assert verdict.parsed
+    assert verdict.message
+
+
+def test_reference_mode_refuses_spaces():
+    assert outcome("8 / (3 - 8 / 3)", REFERENCE) == "illegal"
+    assert outcome("8/(3-8/3)", REFERENCE) == "correct"
+
+
+def test_the_number_line():
+    wrong = {"number": (8, 8, 3, 3)}
+    assert outcome("8/(3-8/3)", **wrong) == "correct"
+    assert outcome("8/(3-8/3)", GRADED, **wrong) == "wrong_line"
+    assert outcome("8/(3-8/3)", GRADED) == "correct"
+    assert outcome("8/(3-8/3)", GRADED, number=["8", "3", "8", "3"]) == "correct"
+    assert outcome("8/(3-8/3)", GRADED, number="8383") == "wrong_line"
+    verdict = verify(JSON4, P3388, answer("8/(3-8/3)", **wrong))
+    assert (verdict.follows_rule, verdict.uses_numbers) == (False, True)
+    verdict = verify(JSON4, PFACES, answer("(1+1)*2*11", number=[11, 1, 2, 1]))
+    assert verdict.outcome == "wrong_number"
+    assert verdict[3:] == (True, False, True, False)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{'cards': ['8'], 'number': [8, 3, 8, 3,], 'formula': '8/(3-8/3)=24'}",
+        '{"number": [8, 3, 8, 3], "formula": "8/(3-8/3)=24",}',
+        'Sure!\n```json\n{"number": [8, 3, 8, 3], "formula": "8/(3-8/3)=24"}\n```',
+    ],
+)
+def test_broken_json_does_not_lose_the_formula(text):
+    for task in (JSON4, REFERENCE):
+        verdict = verify(task, P3388, text)
+        assert verdict.outcome == "correct"
+        assert verdict.follows_rule
+
+
+def test_truncated_json():
+    assert (
+        verify(JSON4, P3388, '{"number": [8, 3, 8, 3], "formula": "8/(3-8/3').outcome == "partial"
+    )
+    assert verify(REFERENCE, P3388, '{"formula": "8/(3-8/3').outcome == "no_answer"
+    full = answer("8/(3-8/3)=24")
+    for end in range(len(full)):
+        assert verify(JSON4, P3388, full[:end]).outcome in OUTCOMES
+
+
+@pytest.mark.parametrize(
+    ("text", "expected", "parsed"),
+    [
+        ("cards K A 2 number 10 1 2 formula ( 10 - 2 ) * 1 = 8", "correct", True),
+        ("cards K A 2 number 10 1 2 formula ( 10 - 2 ) + 1 = 8", "wrong_value", True),
+        ("cards K A 2 number 13 1 2 formula ( 10 - 2 ) * 1 = 8", "correct", True),
+        ("cards K A 2 number 10 1 2 formula 10 - 2 = 8", "wrong_number", True),
+        ("cards K A 2 number 10 1 2 formula ( 10 - 2 * 1 = 8", "partial", True),
+        ("cards K A 2 number 10 1 2 formula ( 10 - ) 2 * 1 = 8", "illegal", True),
+        ("cards K A 2 number 10 1 2 formula ( 10 - 2 ) * 1", "partial", False),
+        ("cards K A 2 number 10 1 2 formula ( 10 - 2 ) * 1 =", "partial", False),
+        ("cards K A 2 number 10 1 2 formula ( 10 - 2", "no_answer", False),
+        ("cards K A 2 number 10 1 2 formula ( 10 - 2 ) * 1 = 9", "no_answer", False),
+        ("cards K A 2 number 10 1 2 formula ( 10 - 2 ) * 1 = 8 8", "no_answer", False),
+        ("cards K 2 A number 10 1 2 formula ( 10 - 2 ) * 1 = 8", "no_answer", False),
+        ("cards K A 2 number 10 1 formula ( 10 - 2 ) * 1 = 8", "no_answer", False),
+        ("cards K A 2 number 10 01 2 formula ( 10 - 2 ) * 1 = 8", "no_answer", False),
+        ("formula ( 10 - 2 ) * 1 = 8", "no_answer", False),
+        ("cards K A 2 number 10 1 2 formula", "no_answer", False),
+        ("cards K A 2 number 10 1 2 formula (10-2)*1 = 8", "illegal", True),
+    ],
+)
+def test_compact_layout(text, expected, parsed):
+    verdict = verify(COMPACT, PCOMPACT, text)
+    assert (verdict.outcome, verdict.parsed) == (expected, parsed)
+
+
+def test_compact_graded_line():
+    graded = replace(COMPACT, grade_number_line=True)
+    text = "cards K A 2 number 13 1 2 formula ( 10 - 2 ) * 1 = 8"
+    assert verify(graded, PCOMPACT, text).outcome == "wrong_line"
+    formula_only = "formula ( 10 - 2 ) * 1 = 8"
+    assert verify(graded, PCOMPACT, formula_only, "fA").outcome == "correct"
+
+
+HOSTILE = [
+    "",
+    "\x00",
+    "\ud800\udfff",
+    "[" * 100_000,
+    "[" * 5_000,
+    '{"a":' * 3_000,
+    "9" * 2_000_000,
+    '{"formula": ' + "9" * 5_000 + "}",
+    '{"number": [' + "9" * 4_000 + '], "formula": "1"}',
+    '{"formula": "' + "(" * 10_000,
+    '"formula": "' * 1_000,
+    "'formula': '" * 1_000,
+    '"formula"' + " " * 15_000 + ":",
+    '"number": [' * 1_000,
+    '{"formula": ["8"]}',
+    '{"formula": null, "number": {"a": 1}}',
+    '{"number": [true, NaN, 1e999], "formula": "1"}',
+    '{"formula": "\\ud800"}',
+    "null",
+    "[1]",
+    "formula " * 2_000,
+    "cards K A 2 number 10 1 2 formula " + "( " * 5_000 + "= 8",
+    "cards K A 2 number " + "9" * 9_000 + " 1 2 formula 1 = 8",
+    "cards K A 2 number 10 1 2 formula " + "9" * 9_000 + " = 8",
+    "x" * (MAX_RESPONSE + 1),
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+def test_hostile_responses(text):
+    for task, problem in ((JSON4, P3388), (REFERENCE, P3388), (COMPACT, PCOMPACT)):
+        verdict = verify(task, problem, text)
+        assert verdict.outcome in OUTCOMES
+        assert verdict.outcome != "correct"
+        assert len(verdict.message) < 2_000
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.text() | st.text("{}[]\"':,formula number0123456789+-*/()= ", max_size=120))
+def test_any_text_has_a_verdict(text):
+    for task, problem in ((JSON4, P3388), (REFERENCE, P3388), (COMPACT, PCOMPACT)):
+        for written in (text, f'{{"formula": "{text}', f"cards K A 2 number 10 1 2 formula {text}"):
+            assert verify(task, problem, written).outcome in OUTCOMES
+
+
+# --- tables
+
+
+def test_every_reference_response_is_correct_under_its_rule_only(table3, table4, sft3):
+    for task, table in ((COMPACT, table3), (JSON4, table4), (COMPACT, sft3)):
+        for strict in (replace(task, grade_number_line=True), replace(task, verifier="reference")):
+            for row in rows(table):
+                verdict = verify(strict, from_row(row), row["response"])
+                assert verdict.outcome == "correct"
+                assert verdict[3:] == (True, True, True, True)
+    for task, table in ((COMPACT, table3), (JSON4, table4)):
+        for one, other in zip(rows(table)[::2], rows(table)[1::2], strict=True):
+            verdict = verify(task, from_row(other), one["response"])
+            assert verdict.outcome == "wrong_number"
+            assert (verdict.follows_rule, verdict.uses_numbers) == (False, True)
+            assert verdict.reaches_target
+
+
+def test_id_and_ood_are_paired(table3):
+    assert tuple(table3.columns) == PROBLEM_COLUMNS
+    assert table3.problem_id.is_unique
+    assert (table3.groupby("pair_id").size() == 2).all()
+    for _, pair in table3.groupby("pair_id"):
+        one, other = rows(pair)
+        assert (one["rule"], other["rule"]) == ("id", "ood")
+        for column in ("cards", "target", "deal_id", "split", "n_faces"):
+            assert one[column] == other[column]
+        assert one["prompt"] != other["prompt"]
+    assert (table3.n_faces >= 1).all()
+    assert (table3.n_solutions >= 1).all()
+    assert set(table3.split) == {"train", "held_out"}
+    assert table3.groupby("deal_id").pair_id.nunique().max() <= 6
+
+
+def test_rows_rebuild_their_problem(table3, table4):
+    for task, table in ((COMPACT, table3), (JSON4, table4)):
+        for row in rows(table)[:50]:
+            problem = make_problem(task, row["cards"], row["rule"], row["target"])
+            assert from_row(row) == problem
+            assert prompt(task, problem) == row["prompt"]
+
+
+def test_rows_survive_parquet(table3, tmp_path):
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    table3.to_parquet(tmp_path / "problems.parquet")
+    back = pandas.read_parquet(tmp_path / "problems.parquet")
+    assert [from_row(row) for row in rows(back)] == [from_row(row) for row in rows(table3)]
+
+
+def test_evaluation_covers_every_qualifying_deal(table4):
+    qualifying = [
+        deal
+        for deal in deals(JSON4)
+        if any(card in FACES for card in deal.cards)
+        and solvable(FACE_10.values(deal.cards), 24)
+        and solvable(FACE_11_13.values(deal.cards), 24)
+    ]
+    assert table4.deal_id.nunique() == len(qualifying)
+
+
+def test_no_value_multiset_is_on_both_sides(table3, sft3):
+    for task in (COMPACT, JSON4):
+        split = split_deals(task, 0.4, 0)
+        assert len(split) == len(deals(task)) == (2730 if task is COMPACT else 1820)
+        sides = {}
+        for deal, side in split.items():
+            sides.setdefault(tuple(sorted(FACE_10.values(deal.cards))), set()).add(side)
+        assert all(len(found) == 1 for found in sides.values())
+        share = sum(found == {"held_out"} for found in sides.values()) / len(sides)
+        assert abs(share - 0.4) < 0.01
+
+    def multisets(table):
+        return {tuple(sorted(values)) for values in table["values"]}
+
+    id_rows = table3[table3.rule == "id"]
+    assert not multisets(sft3) & multisets(id_rows[id_rows.split == "held_out"])
+    assert multisets(sft3) & multisets(id_rows[id_rows.split == "train"])
+
+
+def test_sft_and_rl_pools(sft3):
+    assert tuple(sft3.columns) == SFT_COLUMNS
+    assert sft3.problem_id.is_unique
+    assert set(sft3.rule) == {"id"}
+    assert set(sft3.split) == {"train"}
+    assert 0 in set(sft3.n_faces)
+    whole = sft_table(COMPACT, 0.0, 0)
+    assert whole.values_id.nunique() == 444
+    assert len(whole) == sum(
+        solvable(FACE_10.values(cards), target)
+        for cards in product(RANKS, repeat=3)
+        for target in TARGETS
+    )
+    rl = rl_table(COMPACT, 0.4, 0)
+    assert tuple(rl.columns) == RL_COLUMNS
+    assert list(rl.prompt) == list(sft3.prompt)
+    four = sft_table(JSON4, 0.4, 0)
+    assert four.groupby("deal_id").size().max() == 6
+
+
+def test_tables_depend_on_the_seed_only(table3, sft3):
+    assert problem_table(COMPACT, 0.4, 0, 6).equals(table3)
+    assert sft_table(COMPACT, 0.4, 0).equals(sft3)
+    assert split_deals(COMPACT, 0.4, 1) != split_deals(COMPACT, 0.4, 0)
+    fewer = problem_table(COMPACT, 0.4, 0, 2)
+    assert set(fewer.problem_id) < set(table3.problem_id)
+    other_share = problem_table(COMPACT, 0.2, 0, 6)
+    assert list(other_share.problem_id) == list(table3.problem_id)
+
+
+# --- pretraining
+
+RULES = {"random": 0.45, "id": 0.07, "ood": 0.2, "same": 0.13, "consecutive": 0.15}
+FORMATS = {"fG": 0.45, "fB": 0.3, "fC": 0.15, "fA": 0.1}
+
+
+def example_parts(example):
+    words = example[0].split()
+    return (int(words[1]), int(words[3]), int(words[5])), int(words[6]), words[7:-1], words[-1]
+
+
+def test_pretraining_examples_are_correct_without_noise():
+    examples = pretraining_examples(COMPACT, 3000, np.random.default_rng(0), RULES, FORMATS)
+    assert len(examples) == 3000
+    words = set(compact_vocabulary(COMPACT))
+    for example in examples:
+        (j, q, k), target, cards, token = example_parts(example)
+        task = replace(COMPACT, id_rule=Rule("stated", {"J": j, "Q": q, "K": k}))
+        problem = make_problem(task, cards, "id", target)
+        assert verify(task, problem, example[1], token).outcome == "correct"
+        assert set(" ".join(example).split()) <= words
+    counts = Counter(example_parts(example)[3] for example in examples)
+    assert {token: count / 3000 for token, count in counts.items()} == pytest.approx(
+        FORMATS, abs=0.04
+    )
+
+
+def test_pretraining_covers_all_value_multisets():
+    examples = pretraining_examples(
+        COMPACT, 12_000, np.random.default_rng(1), {"ood": 1}, {"fB": 1}
+    )
+    seen = {
+        (tuple(sorted(map(int, answer.split()[1:4]))), int(answer.split()[-1]))
+        for _, answer in examples
+    }
+    assert len(seen) == 795
+
+
+def test_pretraining_noise_and_evaluation_format():
+    draw = np.random.default_rng
+    noisy = pretraining_examples(COMPACT, 400, draw(0), {"id": 1}, {"fG": 1}, rule_noise=1.0)
+    lines = [answer.split()[5:8] for _, answer in noisy]
+    assert any("13" in line for line in lines)
+    for (_, _, cards, _), line in zip(map(example_parts, noisy), lines, strict=True):
+        assert FACE_11_13.values(cards) == tuple(map(int, line))
+
+    wrong = pretraining_examples(COMPACT, 400, draw(0), {"id": 1}, {"fB": 1}, formula_noise=1.0)
+    for _, answer in wrong:
+        words = answer.split()
+        formula = evaluate(words[words.index("formula") + 1 : -2])
+        assert formula.state == "complete"
+        assert sorted(formula.numbers) == sorted(map(int, words[1:4]))
+    shown = pretraining_examples(
+        COMPACT,
+        2000,
+        draw(0),
+        RULES,
+        FORMATS,
+        eval_format_share=0.25,
+        eval_format_layouts={"fA": 1},
+    )
+    evaluation = [example for example in shown if example[0].endswith("fD")]
+    assert 0.2 < len(evaluation) / 2000 < 0.3
+    assert all(answer.startswith("formula") for _, answer in evaluation)
+
+
+def test_pretraining_face_probability():
+    examples = pretraining_examples(COMPACT, 4000, np.random.default_rng(2), {"id": 1}, {"fA": 1})
+    cards = Counter(card for example in examples for card in example_parts(example)[2])
+    faces = sum(cards[face] for face in FACES)
+    assert faces / (faces + cards["10"]) == pytest.approx(0.6, abs=0.03)
+    assert max(cards[face] for face in FACES) < 1.3 * min(cards[face] for face in FACES)
+
+
+def test_pretraining_is_determined_by_its_generator():
+    one, two = (
+        pretraining_examples(COMPACT, 200, np.random.default_rng(5), RULES, FORMATS) for _ in "ab"
+    )
+    assert one == two
+
+
+def test_pretraining_names_what_is_wrong():
+    rng = np.random.default_rng(0)
+    with pytest.raises(ValueError, match="rules: unknown iid"):
+        pretraining_examples(COMPACT, 1, rng, {"iid": 1}, FORMATS)
+    with pytest.raises(ValueError, match="formats: unknown fD"):
+        pretraining_examples(COMPACT, 1, rng, RULES, {"fD": 1})
+    with pytest.raises(ValueError, match="rule_noise"):
+        pretraining_examples(COMPACT, 1, rng, RULES, FORMATS, rule_noise=2)
+    with pytest.raises(ValueError, match="rendering compact"):
+        pretraining_examples(JSON4, 1, rng, RULES, FORMATS)
+
+
+def test_tasks_import_neither_torch_nor_pandas():
+    modules = "problems, pretraining, verdict, generalpoints, solver, expressions"
+    code = (
+        f"import sys; from healscope.tasks import {modules}; "
+        "print([m for m in ('torch', 'transformers', 'pandas', 'numpy') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
