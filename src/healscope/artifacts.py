@@ -1,0 +1,56 @@
+"""The names of files are the interface: this is the only place that spells a path.
+
+Patterns hold Snakemake wildcards; `path(PATTERN, model="tiny", ...)` fills them.
+"""
+
+PROBLEMS = "results/tasks/{task}/problems.parquet"
+SFT_POOL = "results/tasks/{task}/sft.parquet"
+RL_POOL = "results/tasks/{task}/rl.parquet"
+
+CHECKPOINTS = "results/checkpoints/{model}/seed-{seed}"
+CHECKPOINT = CHECKPOINTS + "/{checkpoint}/checkpoint.json"  # written last: its folder is whole
+TRAINING = "results/training/{model}/seed-{seed}/{run}.parquet"
+STATE = "results/.state/{model}/seed-{seed}/{run}"  # resumable, unknown to Snakemake
+
+EVALUATION = "results/evals/{model}/seed-{seed}/{checkpoint}/{task}.parquet"
+LANDMARKS = "results/landmarks/{model}/seed-{seed}.json"
+
+FACTORS = "results/spectra/{model}/seed-{seed}/{landmark}/factors.json"  # beside one file per layer
+COMPARISON = "results/comparisons/{model}/seed-{seed}/{a}--{b}.parquet"
+EDIT = "results/edits/{model}/seed-{seed}/{stage}/{edit}/{task}.parquet"
+HIDDEN_STATES = "results/probes/hidden-states/{model}/seed-{seed}/{landmark}.parquet"
+
+TABLE = "results/tables/{table}.parquet"
+CLAIMS_TEXT = "results/tables/claims.txt"
+FIGURE = "results/figures/{figure}.{format}"
+LOG = "results/logs/{job}.log"
+
+EDIT_STAGES = {"sft": ("maxood", "end"), "rl": ("end", "rl")}
+"""stage -> (parent, target): an edit reverts parts of the target to the parent."""
+
+
+def path(pattern: str, **wildcards: object) -> str:
+    """`pattern` with every wildcard filled; a missing one raises KeyError."""
+    return pattern.format(**wildcards)
+
+
+def sft(step: int) -> str:
+    """Name of the SFT checkpoint at `step`."""
+    return f"sft-{step}"
+
+
+def edit(kind: str, axis: str, amount: float) -> str:
+    """Name of an edit, e.g. `directions-rank-0.25` or `swap-layers-2`."""
+    return f"{kind}-{axis}-{amount:g}"
+
+
+def parse_edit(name: str) -> tuple[str, str, float]:
+    """Inverse of `edit`."""
+    kind, axis, amount = name.split("-")
+    return kind, axis, float(amount)
+
+
+def stage_and_step(checkpoint: str) -> tuple[str, int]:
+    """("sft", 140) of `sft-140`; ("rl", 140), the start, of `ppo-from-140`."""
+    run, _, step = checkpoint.rpartition("-")
+    return ("sft" if run == "sft" else "rl"), int(step)

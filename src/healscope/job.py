@@ -1,0 +1,71 @@
+"""What every workflow job needs around its one library call: log, thread count, plain errors."""
+
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from healscope import progress
+from healscope.errors import HealscopeError
+
+
+class _Tee:
+    def __init__(self, *streams):
+        self.streams = streams
+
+    def write(self, text: str) -> int:
+        for stream in self.streams:
+            stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        for stream in self.streams:
+            stream.flush()
+
+    def isatty(self) -> bool:
+        return False
+
+
+@contextmanager
+def job(log: str, threads: int, torch: bool = False) -> Iterator[None]:
+    """Runs a job's body: stderr also goes to `log`; an expected failure ends with one sentence.
+
+    `torch` pins torch's thread count and refuses to reach for the network in the middle of a run.
+    """
+    os.environ[progress.LINES] = "1"
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    Path(log).parent.mkdir(parents=True, exist_ok=True)
+    terminal = sys.stderr
+    with open(log, "w", buffering=1) as file:
+        sys.stderr = _Tee(terminal, file)
+        try:
+            if torch:
+                prepare_torch(threads)
+            yield
+        except HealscopeError as error:
+            print(f"healscope: {error}\n(log: {log})", file=sys.stderr)
+            sys.exit(1)
+        except OSError as error:
+            traceback.print_exc(file=file)
+            print(f"healscope: {error.strerror or error}: {error.filename or ''}", file=sys.stderr)
+            print(f"(free some disk or fix the path, then rerun; log: {log})", file=sys.stderr)
+            sys.exit(1)
+        except BaseException:
+            traceback.print_exc(file=file)  # the log keeps it; Snakemake shows it on the screen too
+            raise
+        finally:
+            sys.stderr = terminal
+
+
+def prepare_torch(threads: int) -> None:
+    """Fixes torch's thread count and algorithms, so that a rerun adds up in the same order."""
+    import torch
+    from transformers.utils import logging
+
+    torch.set_num_threads(threads)
+    if torch.cuda.is_available():  # CPU kernels repeat themselves already; the switch slows them
+        torch.use_deterministic_algorithms(True, warn_only=True)
+    logging.disable_progress_bar()  # of loading and saving: ours are the ones to watch

@@ -1,0 +1,128 @@
+"""Every artifact says what it came from: config, code, packages, seeds and hashes of its inputs."""
+
+import hashlib
+import json
+import os
+import subprocess
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+
+from healscope import __version__
+from healscope.errors import HealscopeError
+
+PACKAGES = ("numpy", "pandas", "pyarrow", "safetensors", "scipy", "snakemake")
+TORCH_PACKAGES = ("torch", "transformers", "tokenizers", "trl", "accelerate")
+
+
+def sha256(file: str | Path) -> str:
+    """Hex digest of a file's bytes."""
+    with open(file, "rb") as f:
+        return hashlib.file_digest(f, "sha256").hexdigest()
+
+
+def fingerprint(content: object) -> str:
+    """Hex digest of a JSON-like value, independent of key order."""
+    text = json.dumps(content, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@cache
+def code_version() -> dict:
+    """Package version and, in a git checkout, the commit and whether the tree differs from it."""
+    here = Path(__file__).resolve().parent
+
+    def git(*args: str) -> str | None:
+        run = subprocess.run(["git", *args], cwd=here, capture_output=True, text=True, check=False)
+        return run.stdout.strip() if run.returncode == 0 else None
+
+    try:
+        commit = git("rev-parse", "HEAD")
+        changed = bool(git("status", "--porcelain", "--untracked-files=no", "--", "."))
+    except FileNotFoundError:  # no git on this machine
+        commit, changed = None, False
+    return {"healscope": __version__, "commit": commit, "modified": changed if commit else None}
+
+
+def record(config: dict, seeds: dict | None = None, inputs: dict[str, str] | None = None) -> dict:
+    """Provenance of one artifact.
+
+    `config`: the values it depends on. `inputs`: file -> sha256. `fingerprint` covers config, seeds
+    and inputs: an artifact that stores the same fingerprint as the job at hand is up to date.
+    """
+    what = {"config": config, "seeds": seeds or {}, "inputs": inputs or {}}
+    packages = PACKAGES + TORCH_PACKAGES
+    return {
+        **what,
+        "fingerprint": fingerprint(what),
+        "code": code_version(),
+        "packages": {p: _version(p) for p in packages},
+        "threads": int(os.environ.get("OMP_NUM_THREADS", 0)) or None,
+    }
+
+
+@cache
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def hashes(files: list[str] | tuple[str, ...]) -> dict[str, str]:
+    """file -> sha256, for `record(inputs=...)`."""
+    return {str(f): sha256(f) for f in files}
+
+
+def write_json(file: str | Path, content: object) -> None:
+    """Writes JSON whole or not at all."""
+    file = Path(file)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_name(file.name + ".part")
+    part.write_text(json.dumps(content, indent=1) + "\n")
+    part.replace(file)
+
+
+def read_json(file: str | Path) -> dict:
+    try:
+        return json.loads(Path(file).read_text())
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise HealscopeError(f"{file} cannot be read ({error}); delete it and rerun") from None
+
+
+def write_table(file: str | Path, frame, provenance: dict) -> None:
+    """Writes a frame as Parquet, whole or not at all, with its provenance in the metadata."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    file = Path(file)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    extra = {b"healscope": json.dumps(provenance, sort_keys=True).encode()}
+    table = table.replace_schema_metadata({**(table.schema.metadata or {}), **extra})
+    part = file.with_name(file.name + ".part")
+    pq.write_table(table, part)
+    part.replace(file)
+
+
+def read_table(file: str | Path, columns: list[str] | None = None):
+    """Reads a Parquet table as a pandas frame; a broken file is named with what to do."""
+    import pandas as pd
+
+    try:
+        return pd.read_parquet(file, columns=columns)
+    except (OSError, ValueError) as error:
+        raise HealscopeError(
+            f"{file} is not a readable Parquet file ({error}); delete it and rerun"
+        ) from None
+
+
+def read_provenance(file: str | Path) -> dict | None:
+    """Provenance stored in a Parquet table, or None where the file is missing or broken."""
+    import pyarrow.parquet as pq
+
+    try:
+        stored = (pq.read_schema(file).metadata or {}).get(b"healscope")
+        return json.loads(stored) if stored else None
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,67 @@
+"""A world small enough to build in a moment: task, tables, a random model with its tokenizer."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["HF_HUB_OFFLINE"] = "1"  # nothing here may wait for a network
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from healscope import config
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def study():
+    return config.load(yaml.safe_load((ROOT / "config/micro.yaml").read_text()))
+
+
+@pytest.fixture(scope="session")
+def task(study):
+    from healscope.tasks import build
+
+    return build("gp3", study.tasks["gp3"])
+
+
+@pytest.fixture(scope="session")
+def tables(study, task):
+    """(problems, sft pool, rl pool)"""
+    from healscope.tasks import problems
+
+    spec = study.tasks["gp3"]
+    split = spec.held_out, spec.seed
+    return (
+        problems.problem_table(task, *split, spec.orders),
+        problems.sft_table(task, *split),
+        problems.rl_table(task, *split),
+    )
+
+
+@pytest.fixture(scope="session")
+def base_manifest(study, task, tmp_path_factory):
+    """Manifest of an untrained base model, saved and published as the workflow does."""
+    import torch
+
+    from healscope.models import checkpoints, tokens
+    from healscope.tasks.generalpoints import compact_vocabulary
+    from healscope.training.base import scratch_model
+
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("base")
+    tokenizer = tokens.word_tokenizer(compact_vocabulary(task))
+    model = scratch_model(study.models["micro"].scratch.architecture, tokenizer, seed=0)
+    checkpoints.save_weights(folder / "staged", model, tokenizer)
+    manifest = folder / "base" / "checkpoint.json"
+    checkpoints.publish(folder / "staged", manifest, {})
+    return str(manifest)
+
+
+@pytest.fixture
+def model_and_tokenizer(base_manifest):
+    from healscope.models import checkpoints
+
+    return checkpoints.load_model(base_manifest)

@@ -1,0 +1,46 @@
+"""Files are whole or absent, carry where they came from, and broken ones are named."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from healscope import provenance
+from healscope.errors import HealscopeError
+
+
+def test_table_carries_its_provenance(tmp_path):
+    record = provenance.record({"lr": 1e-3}, {"seed": 0}, {"in": "abc"})
+    provenance.write_table(tmp_path / "t.parquet", pd.DataFrame({"x": [1, 2]}), record)
+    assert provenance.read_provenance(tmp_path / "t.parquet") == json.loads(json.dumps(record))
+    assert list(provenance.read_table(tmp_path / "t.parquet")["x"]) == [1, 2]
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_fingerprint_depends_on_config_seeds_and_inputs_alone():
+    one = provenance.record({"a": 1, "b": 2}, {"seed": 0}, {"f": "x"})["fingerprint"]
+    assert one == provenance.record({"b": 2, "a": 1}, {"seed": 0}, {"f": "x"})["fingerprint"]
+    for other in (({"a": 1}, {"seed": 0}, {"f": "x"}), ({"a": 1, "b": 2}, {"seed": 1}, {"f": "x"})):
+        assert one != provenance.record(*other)["fingerprint"]
+
+
+def test_a_truncated_table_is_named(tmp_path):
+    file = tmp_path / "t.parquet"
+    provenance.write_table(file, pd.DataFrame({"x": range(1000)}), {})
+    file.write_bytes(file.read_bytes()[:200])
+    assert provenance.read_provenance(file) is None
+    with pytest.raises(HealscopeError, match=r"t\.parquet is not a readable Parquet file"):
+        provenance.read_table(file)
+
+
+def test_a_truncated_json_is_named(tmp_path):
+    file = tmp_path / "x.json"
+    file.write_text('{"a": ')
+    with pytest.raises(HealscopeError, match=r"x\.json cannot be read"):
+        provenance.read_json(file)
+
+
+def test_no_machine_paths_in_provenance():
+    text = json.dumps(provenance.record({}, {}, {}))
+    assert "/home" not in text
+    assert "/root" not in text
