@@ -1,0 +1,1 @@
+"""Generation, verdicts and losses of a stream of variants on fixed problems."""

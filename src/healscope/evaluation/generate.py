@@ -1,0 +1,129 @@
+"""Engine `hf`: batched sampling with a KV cache and a generator of its own.
+
+transformers' `generate` draws from the global random state; here the caller passes a generator,
+so that a resumed run continues with the same draws. Shape suffixes: B rows, P prompt, T response.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from transformers import DynamicCache
+
+from healscope.provenance import fingerprint
+
+
+@dataclass(frozen=True)
+class Responses:
+    """`tokens_BT` ends each row with EOS then padding; `logprobs_BT` is under the sampling
+    distribution and 0 on padding; `mask_BT` is true on the row's own tokens (EOS included)."""
+
+    tokens_BT: torch.Tensor
+    logprobs_BT: torch.Tensor
+    mask_BT: torch.Tensor
+
+    def ids(self) -> list[list[int]]:
+        """Token ids of each row, padding removed."""
+        return [
+            t[m].tolist() for t, m in zip(self.tokens_BT.cpu(), self.mask_BT.cpu(), strict=True)
+        ]
+
+
+def left_pad(prompts: list[list[int]], pad: int, device) -> tuple[torch.Tensor, torch.Tensor]:
+    """(ids_BP, mask_BP) with padding on the left, so that every prompt ends at the same column."""
+    width = max(map(len, prompts))
+    ids = torch.full((len(prompts), width), pad)
+    mask = torch.zeros((len(prompts), width), dtype=torch.bool)
+    for i, prompt in enumerate(prompts):
+        ids[i, width - len(prompt) :] = torch.tensor(prompt)
+        mask[i, width - len(prompt) :] = True
+    return ids.to(device), mask.to(device)
+
+
+def position_ids(mask: torch.Tensor) -> torch.Tensor:
+    """Positions that count from 0 at each row's first real token."""
+    return (mask.long().cumsum(-1) - 1).clamp(min=0)
+
+
+@torch.no_grad()
+def generate(
+    model,
+    prompts: list[list[int]],
+    *,
+    eos: int,
+    pad: int,
+    max_new_tokens: int,
+    temperature: float = 0.0,
+    samples: int = 1,
+    generator: torch.Generator | None = None,
+) -> Responses:
+    """`samples` responses to each prompt, rows grouped by prompt; temperature 0 is greedy.
+
+    The prompt is read once for all its samples. Raises ValueError when sampling lacks a generator.
+    """
+    if temperature > 0 and generator is None:
+        raise ValueError("sampling needs a generator")
+    ids_BP, mask_BP = left_pad(prompts, pad, model.device)
+    cache = DynamicCache(config=model.config)
+    output = model(
+        input_ids=ids_BP,
+        attention_mask=mask_BP,
+        position_ids=position_ids(mask_BP),
+        past_key_values=cache,
+        use_cache=True,
+        logits_to_keep=1,
+    )
+    if samples > 1:
+        cache.batch_repeat_interleave(samples)
+    logits_BV = output.logits[:, -1].repeat_interleave(samples, 0)
+    mask_BP = mask_BP.repeat_interleave(samples, 0)
+    padded = not bool(mask_BP.all())
+    alive = torch.ones(len(logits_BV), dtype=torch.bool, device=model.device)
+    tokens, logprobs, masks = [], [], []
+    for step in range(max_new_tokens):
+        logps_BV = torch.log_softmax(logits_BV.float() / (temperature or 1.0), -1)
+        if temperature == 0:
+            token_B = logps_BV.argmax(-1)
+        else:
+            token_B = torch.multinomial(logps_BV.exp(), 1, generator=generator)[:, 0]
+        masks.append(alive)
+        logprobs.append(logps_BV.gather(1, token_B[:, None])[:, 0].masked_fill(~alive, 0))
+        token_B = token_B.masked_fill(~alive, pad)
+        tokens.append(token_B)
+        alive = alive & (token_B != eos)
+        if step + 1 == max_new_tokens or not alive.any():
+            break
+        mask_BP = torch.cat([mask_BP, masks[-1][:, None]], 1)
+        logits_BV = model(
+            input_ids=token_B[:, None],
+            attention_mask=mask_BP if padded else None,
+            position_ids=position_ids(mask_BP)[:, -1:],
+            past_key_values=cache,
+            use_cache=True,
+        ).logits[:, -1]
+    return Responses(torch.stack(tokens, 1), torch.stack(logprobs, 1), torch.stack(masks, 1))
+
+
+def response_logprobs(
+    model, ids_BL: torch.Tensor, mask_BL: torch.Tensor, width: int, temperature: float = 1.0
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Teacher-forced view of the last `width` columns of padded prompt+response rows.
+
+    Returns log-probabilities of those tokens (B,T) and the full log-distribution (B,T,V).
+    """
+    body = model.get_decoder()(
+        input_ids=ids_BL,
+        attention_mask=None if bool(mask_BL.all()) else mask_BL,
+        position_ids=position_ids(mask_BL),
+        use_cache=False,
+    ).last_hidden_state
+    first = ids_BL.shape[1] - width
+    logits_BTV = model.get_output_embeddings()(body[:, first - 1 : -1])
+    logps_BTV = torch.log_softmax(logits_BTV.float() / temperature, -1)
+    logps_BT = logps_BTV.gather(-1, ids_BL[:, first:, None])[..., 0]
+    return logps_BT, logps_BTV
+
+
+def seeded(*stream: int) -> torch.Generator:
+    """A CPU generator for one named stream of numbers, e.g. (seed, purpose, iteration)."""
+    digest = fingerprint(list(stream))
+    return torch.Generator().manual_seed(int(digest[:15], 16))

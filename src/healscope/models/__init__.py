@@ -1,0 +1,1 @@
+"""Weights under names: tokens, checkpoints on disk, and variants of them."""

@@ -1,0 +1,100 @@
+"""Checkpoints on disk: a Hugging Face folder plus `checkpoint.json`, written last.
+
+`checkpoint.json` holds the size and sha256 of every file, and the provenance. A folder without it
+is unfinished; a folder whose bytes differ from it is refused by name.
+"""
+
+import os
+import shutil
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
+
+from healscope import provenance
+from healscope.errors import HealscopeError
+from healscope.models.tokens import load_tokenizer
+
+MANIFEST = "checkpoint.json"
+WEIGHTS = "model.safetensors"
+
+
+def save_weights(folder: str | Path, model, tokenizer) -> None:
+    """Writes model and tokenizer as a Hugging Face folder (no manifest yet)."""
+    model.save_pretrained(folder, safe_serialization=True)
+    tokenizer.save_pretrained(folder)
+
+
+def publish(folder: str | Path, manifest: str | Path, record: dict) -> None:
+    """Moves a staged folder's files to where `manifest` lies (hard links where possible), then
+    writes the manifest."""
+    source, target = Path(folder), Path(manifest).parent
+    target.mkdir(parents=True, exist_ok=True)
+    files = {}
+    for file in sorted(p for p in source.iterdir() if p.is_file() and p.name != MANIFEST):
+        destination = target / file.name
+        destination.unlink(missing_ok=True)
+        try:
+            os.link(file, destination)
+        except OSError:  # another file system
+            shutil.copy2(file, destination)
+        files[file.name] = {"bytes": file.stat().st_size, "sha256": provenance.sha256(file)}
+    provenance.write_json(manifest, {"files": files, "provenance": record})
+
+
+def verify(manifest: str | Path) -> dict:
+    """Reads a manifest and checks every file's size and hash against it."""
+    content = provenance.read_json(manifest)
+    folder = Path(manifest).parent
+    for name, expected in content["files"].items():
+        file = folder / name
+        if not file.is_file():
+            raise HealscopeError(f"{file} is missing; delete {manifest} and rerun to rebuild it")
+        if (
+            file.stat().st_size != expected["bytes"]
+            or provenance.sha256(file) != expected["sha256"]
+        ):
+            raise HealscopeError(
+                f"{file} differs from what was saved; delete {manifest} and rerun to rebuild it"
+            )
+    return content
+
+
+def weights_hash(manifest: str | Path) -> str:
+    """sha256 over the weight files' hashes: the identity of a checkpoint."""
+    files = provenance.read_json(manifest)["files"]
+    return provenance.fingerprint(
+        {n: f["sha256"] for n, f in files.items() if n.endswith(".safetensors")}
+    )
+
+
+def load_model(manifest: str | Path):
+    """(model in float32 on the best device, tokenizer) of a verified checkpoint."""
+    verify(manifest)
+    folder = str(Path(manifest).parent)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    return model.to(device()), load_tokenizer(folder)
+
+
+def load_weights(manifest: str | Path) -> dict[str, torch.Tensor]:
+    """name -> tensor of a verified checkpoint, on the CPU, shards joined."""
+    verify(manifest)
+    tensors: dict[str, torch.Tensor] = {}
+    for shard in sorted(Path(manifest).parent.glob("*.safetensors")):
+        tensors.update(load_file(shard))
+    return tensors
+
+
+def device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def freeze(model, patterns: list[str]) -> list[torch.nn.Parameter]:
+    """Stops training of parameters whose name holds a pattern; returns those still trained."""
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(not any(p in name for p in patterns))
+    trained = [p for p in model.parameters() if p.requires_grad]
+    if not trained:
+        raise HealscopeError(f"freeze: {patterns} leaves no parameter to train")
+    return trained

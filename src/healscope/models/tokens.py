@@ -1,0 +1,79 @@
+"""One way to turn prompts and responses into token ids, for training and every engine alike.
+
+Tokenizers are loaded as PreTrainedTokenizerFast: the automatic class silently swaps a custom
+pre-tokenizer in some architectures.
+"""
+
+import torch
+from transformers import PreTrainedTokenizerFast
+
+PAD, BOS, EOS, UNK = "<pad>", "<bos>", "<eos>", "<unk>"
+
+
+def word_tokenizer(words: list[str]) -> PreTrainedTokenizerFast:
+    """A tokenizer whose tokens are whitespace-separated words (the tiny world's)."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    vocabulary = {w: i for i, w in enumerate([PAD, BOS, EOS, UNK, *words])}
+    raw = Tokenizer(models.WordLevel(vocabulary, unk_token=UNK))
+    raw.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=raw,
+        pad_token=PAD,
+        bos_token=BOS,
+        eos_token=EOS,
+        unk_token=UNK,
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def load_tokenizer(folder: str) -> PreTrainedTokenizerFast:
+    """Tokenizer of a checkpoint folder or hub id, with a padding token."""
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def prompt_ids(tokenizer, prompt: str) -> list[int]:
+    """Ids of one prompt, to be continued: the chat template where there is one, else <bos> text."""
+    if tokenizer.chat_template:
+        message = [{"role": "user", "content": prompt}]
+        return list(
+            tokenizer.apply_chat_template(
+                message, add_generation_prompt=True, tokenize=True, return_dict=False
+            )
+        )
+    start = [tokenizer.bos_token_id] if tokenizer.bos_token_id is not None else []
+    return start + tokenizer.encode(prompt, add_special_tokens=False)
+
+
+def response_ids(tokenizer, response: str) -> list[int]:
+    """Ids of one response, ended by the end-of-sequence token."""
+    return tokenizer.encode(response, add_special_tokens=False) + [tokenizer.eos_token_id]
+
+
+def response_text(tokenizer, ids: list[int]) -> str:
+    """Text of generated ids, without special tokens."""
+    return tokenizer.decode(ids, skip_special_tokens=True)
+
+
+def encode_pairs(tokenizer, pairs: list[tuple[str, str]], device="cpu"):
+    """(ids_BL, mask_BL, width, real_BT): prompts padded left, responses padded right to `width`."""
+    return encode_ids(
+        [prompt_ids(tokenizer, p) for p, _ in pairs],
+        [response_ids(tokenizer, r) for _, r in pairs],
+        tokenizer.pad_token_id,
+        device,
+    )
+
+
+def encode_ids(prompts: list[list[int]], responses: list[list[int]], pad: int, device="cpu"):
+    """As `encode_pairs`, for token ids."""
+    left, right = max(map(len, prompts)), max(map(len, responses))
+    ids = torch.full((len(prompts), left + right), pad)
+    mask = torch.zeros_like(ids, dtype=torch.bool)
+    for i, (prompt, response) in enumerate(zip(prompts, responses, strict=True)):
+        ids[i, left - len(prompt) : left + len(response)] = torch.tensor(prompt + response)
+        mask[i, left - len(prompt) : left + len(response)] = True
+    return ids.to(device), mask.to(device), right, mask[:, left:].to(device)

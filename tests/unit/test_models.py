@@ -1,0 +1,87 @@
+"""Tokens survive saving; checkpoints are whole, verified, and swapped in place."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from healscope.errors import HealscopeError
+from healscope.models import checkpoints, tokens
+from healscope.models.variants import Variant, from_checkpoint, load_each
+
+
+def test_tokens_survive_saving_and_loading(task, tables, base_manifest):
+    from healscope.tasks.generalpoints import compact_vocabulary
+
+    fresh = tokens.word_tokenizer(compact_vocabulary(task))
+    loaded = tokens.load_tokenizer(str(Path(base_manifest).parent))
+    for row in tables[0].head(20).itertuples():
+        ids = tokens.response_ids(fresh, row.response)
+        assert ids == tokens.response_ids(loaded, row.response)
+        assert fresh.unk_token_id not in ids
+        assert tokens.response_text(loaded, ids) == row.response
+        assert tokens.prompt_ids(fresh, row.prompt) == tokens.prompt_ids(loaded, row.prompt)
+
+
+def test_encode_pairs_pads_both_sides(model_and_tokenizer):
+    _, tokenizer = model_and_tokenizer
+    ids, mask, width, real = tokens.encode_pairs(tokenizer, [("J 10", "cards 5"), ("J", "5 5 5")])
+    assert width == 4  # three words and <eos>
+    assert mask.sum(1).tolist() == [3 + 3, 2 + 4]
+    assert real.tolist() == [[True, True, True, False], [True] * 4]
+    assert ids[1, 0] == tokenizer.pad_token_id
+
+
+@pytest.mark.parametrize("damage", ["truncate", "flip", "remove"])
+def test_a_damaged_checkpoint_is_refused_by_name(base_manifest, tmp_path, damage):
+    folder = tmp_path / "copy"
+    shutil.copytree(Path(base_manifest).parent, folder)
+    file = folder / checkpoints.WEIGHTS
+    content = bytearray(file.read_bytes())
+    if damage == "truncate":
+        file.write_bytes(content[:-100])
+    elif damage == "flip":
+        content[-1] ^= 1
+        file.write_bytes(content)
+    else:
+        file.unlink()
+    with pytest.raises(HealscopeError, match=r"model\.safetensors"):
+        checkpoints.load_model(folder / "checkpoint.json")
+
+
+def test_variants_replace_only_what_they_hold(model_and_tokenizer, base_manifest):
+    model, _ = model_and_tokenizer
+    original = {k: v.clone() for k, v in model.state_dict().items()}
+    name = "model.layers.0.mlp.up_proj.weight"
+    zero = Variant("zero", lambda: {name: torch.zeros_like(original[name])})
+    seen = []
+    for variant in load_each(model, [zero, from_checkpoint("same", base_manifest)]):
+        now = model.state_dict()
+        changed = [k for k in original if not torch.equal(now[k], original[k])]
+        seen.append((variant, changed))
+    assert seen == [("zero", [name]), ("same", [])]
+
+
+def test_a_variant_of_another_shape_is_refused(model_and_tokenizer):
+    model, _ = model_and_tokenizer
+    bad = Variant("bad", lambda: {"lm_head.weight": torch.zeros(2, 2)})
+    with pytest.raises(HealscopeError, match="bad: lm_head.weight has shape"):
+        list(load_each(model, [bad]))
+
+
+def test_freeze_names_what_it_leaves(model_and_tokenizer):
+    model, _ = model_and_tokenizer
+    checkpoints.freeze(model, ["embed_tokens", "lm_head", "norm"])
+    trained = {n.split(".")[-2] for n, p in model.named_parameters() if p.requires_grad}
+    projections = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
+    assert trained == projections
+    with pytest.raises(HealscopeError, match="leaves no parameter"):
+        checkpoints.freeze(model, ["weight"])
+
+
+def test_manifest_records_every_file(base_manifest):
+    files = json.loads(Path(base_manifest).read_text())["files"]
+    assert {"model.safetensors", "config.json", "tokenizer.json"} <= set(files)
+    assert not any(name.endswith((".bin", ".pt", ".pth")) for name in files)
