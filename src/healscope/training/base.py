@@ -1,0 +1,119 @@
+"""The base model: trained from scratch on many rules and layouts, or taken from a folder or hub.
+
+Pretraining teaches arithmetic under stated rules, and the layout of the evaluation only under
+another format token: so SFT has a format to align and a skill to keep or lose.
+"""
+
+import numpy as np
+import torch
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
+
+from healscope.config import Architecture, Model, Pretraining, Scratch
+from healscope.errors import HealscopeError
+from healscope.evaluation.losses import response_loss
+from healscope.models import checkpoints, tokens
+from healscope.progress import Bar
+from healscope.tasks.generalpoints import GeneralPoints, compact_vocabulary
+from healscope.tasks.pretraining import pretraining_examples
+from healscope.training import state
+
+
+def scratch_model(architecture: Architecture, tokenizer, seed: int) -> LlamaForCausalLM:
+    """A freshly initialised Llama with the tokenizer's vocabulary (float32)."""
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=architecture.hidden_size,
+        num_hidden_layers=architecture.layers,
+        num_attention_heads=architecture.heads,
+        num_key_value_heads=architecture.heads,
+        intermediate_size=architecture.ffn_size,
+        max_position_embeddings=256,
+        rope_parameters={"rope_type": "default", "rope_theta": architecture.rope_theta},
+        initializer_range=architecture.init_std,
+        tie_word_embeddings=False,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return LlamaForCausalLM(config)
+
+
+def pretrain(
+    scratch: Scratch, task: GeneralPoints, seed: int, work: state.Workspace, label: str
+) -> list[dict]:
+    """Trains the base model and stages it as checkpoint `base`; returns the logged rows."""
+    settings = scratch.pretraining
+    tokenizer = tokens.word_tokenizer(compact_vocabulary(task))
+    model = scratch_model(scratch.architecture, tokenizer, seed)
+    optimizer = torch.optim.AdamW(
+        model.parameters(),
+        lr=settings.learning_rate,
+        betas=(0.9, 0.98),
+        weight_decay=settings.weight_decay,
+    )
+    rows: list[dict] = []
+    start = 0
+    if before := work.latest():
+        state.restore_model(model, before.tensors)
+        state.restore_optimizer(optimizer, "optimizer", before.tensors)
+        start, rows = before.step, before.rows
+    with Bar(settings.steps, label, done=start) as bar:
+        for step in range(start, settings.steps):
+            rate = settings.learning_rate * _linear(step, settings.warmup_steps, settings.steps)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            batch = _batch(task, settings, tokenizer, np.random.default_rng([seed, 1, step]))
+            loss = response_loss(model, *batch)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            rows.append({"step": step + 1, "loss": loss.item(), "learning_rate": rate})
+            bar.note(loss=rows[-1]["loss"])
+            bar.update()
+            if (step + 1) % settings.state_every == 0 or step + 1 == settings.steps:
+                moments = state.optimizer_tensors(optimizer, "optimizer")
+                work.save(step + 1, {**state.model_tensors(model), **moments}, rows)
+    with work.stage("base") as folder:
+        checkpoints.save_weights(folder, model, tokenizer)
+    return rows
+
+
+def fetch(model: Model, work: state.Workspace) -> list[dict]:
+    """Stages a model from a local folder or hub as checkpoint `base`, masters in float32."""
+    try:
+        network = AutoModelForCausalLM.from_pretrained(
+            model.source, revision=model.revision, dtype=torch.float32, trust_remote_code=False
+        )
+        tokenizer = tokens.load_tokenizer(model.source)
+    except (OSError, ValueError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise HealscopeError(
+            f"model source '{model.source}' cannot be loaded: {first} "
+            "(give a folder with config.json and safetensors, or a hub id this machine reaches)"
+        ) from None
+    with work.stage("base") as folder:
+        checkpoints.save_weights(folder, network, tokenizer)
+    return [{"step": 0}]
+
+
+def _batch(task: GeneralPoints, settings: Pretraining, tokenizer, rng: np.random.Generator):
+    pairs = pretraining_examples(
+        task,
+        settings.batch_size,
+        rng,
+        rules=settings.rules.model_dump(),
+        formats=settings.formats.model_dump(),
+        rule_noise=settings.rule_noise,
+        formula_noise=settings.formula_noise,
+        eval_format_share=settings.eval_format_share,
+        eval_format_layouts=settings.eval_format_layouts.model_dump(),
+    )
+    return tokens.encode_pairs(tokenizer, pairs)
+
+
+def _linear(step: int, warmup: int, steps: int) -> float:
+    """Share of the peak rate: up over the warm-up, then down to 0 at the end."""
+    return min((step + 1) / max(warmup, 1), (steps - step) / max(steps - warmup, 1), 1.0)

@@ -1,0 +1,196 @@
+"""Supervised fine-tuning with TRL's SFTTrainer: loss on the completion only, exact resume.
+
+Equation: L = -sum log p(y | x) over response tokens (arXiv 2509.12235, section 2.1).
+"""
+
+import shutil
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from datasets import Dataset
+from transformers import PrinterCallback, ProgressCallback, TrainerCallback
+from trl import SFTConfig, SFTTrainer
+
+from healscope import artifacts, provenance
+from healscope.config import SFT
+from healscope.evaluation.evaluate import format_error_rate
+from healscope.evaluation.losses import cross_entropy
+from healscope.models import checkpoints, tokens
+from healscope.progress import Bar
+from healscope.tasks.generalpoints import GeneralPoints
+from healscope.tasks.problems import draw
+from healscope.training.state import Workspace
+
+WHOLE = "whole"  # marks a Trainer state whose files were all written
+
+
+def draw_examples(pool: pd.DataFrame, settings: SFT, seed: int) -> pd.DataFrame:
+    """The SFT rows of one seed: `examples` problems on `deals` distinct ID value multisets.
+
+    Fewer, where the pool holds fewer. Drawn without replacement.
+    """
+    rng = np.random.default_rng([seed, 2])
+    keys = np.sort(pool["values_id"].unique())
+    chosen = rng.choice(keys, min(settings.deals, len(keys)), replace=False)
+    return draw(pool[pool["values_id"].isin(chosen)], settings.examples, rng)
+
+
+def train(
+    settings: SFT,
+    start: str,
+    pool: pd.DataFrame,
+    problems: pd.DataFrame,
+    task: GeneralPoints,
+    max_new_tokens: int,
+    seed: int,
+    work: Workspace,
+    label: str,
+) -> list[dict]:
+    """Fine-tunes the checkpoint behind manifest `start`; stages every step of the grid.
+
+    Returns the logged rows, one each `log_every` steps: losses in nats a token, rates as shares.
+    """
+    model, tokenizer = checkpoints.load_model(start)
+    checkpoints.freeze(model, settings.freeze)
+    examples = draw_examples(pool, settings, seed)
+    measure = _Measure(settings, model, tokenizer, examples, problems, task, max_new_tokens, seed)
+    recorder = _Recorder(settings, measure, work, model, tokenizer, label)
+    trainer = _trainer(settings, model, tokenizer, examples, seed, work.folder / "trainer")
+    trainer.add_callback(recorder)
+    latest = recorder.resume(work.folder / "trainer")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch warns of pin_memory and schedulers, not of results
+        trainer.train(resume_from_checkpoint=str(latest) if latest else None)
+    recorder.bar.close()
+    return recorder.rows
+
+
+def _trainer(settings: SFT, model, tokenizer, examples, seed: int, folder: Path) -> SFTTrainer:
+    def encode(prompt: str, response: str) -> dict:
+        before, after = (
+            tokens.prompt_ids(tokenizer, prompt),
+            tokens.response_ids(tokenizer, response),
+        )
+        return {"input_ids": before + after, "labels": [-100] * len(before) + after}
+
+    pairs = zip(examples["prompt"], examples["response"], strict=True)
+    data = Dataset.from_list([encode(p, r) for p, r in pairs])
+    cpu = checkpoints.device() == "cpu"
+    optimizer = settings.optimizer
+    args = SFTConfig(
+        output_dir=str(folder),
+        max_steps=settings.steps,
+        per_device_train_batch_size=settings.batch_size,
+        learning_rate=optimizer.learning_rate,
+        lr_scheduler_type=settings.schedule,
+        warmup_steps=optimizer.warmup_steps,
+        weight_decay=optimizer.weight_decay,
+        adam_beta2=optimizer.beta2,
+        max_grad_norm=optimizer.max_grad_norm,
+        optim="adamw_torch",
+        seed=seed,
+        data_seed=seed,
+        max_length=None,
+        packing=False,
+        logging_steps=settings.log_every,
+        save_strategy="steps",
+        save_steps=settings.state_every,
+        save_total_limit=2,
+        use_cpu=cpu,
+        bf16=False,  # float32 masters: spectra of bf16 checkpoints show rounding, not training
+        gradient_checkpointing=False,
+        dataloader_pin_memory=not cpu,
+        disable_tqdm=True,
+        report_to="none",
+    )
+    trainer = SFTTrainer(model=model, args=args, train_dataset=data, processing_class=tokenizer)
+    for callback in (PrinterCallback, ProgressCallback):
+        trainer.remove_callback(callback)
+    return trainer
+
+
+class _Measure:
+    """What is watched during SFT, on fixed problems: losses and format errors, ID and OOD."""
+
+    def __init__(self, settings, model, tokenizer, examples, problems, task, max_new_tokens, seed):
+        self.model, self.tokenizer, self.task = model, tokenizer, task
+        self.max_new_tokens = max_new_tokens
+        rng = np.random.default_rng([seed, 3])
+
+        def some(frame: pd.DataFrame) -> pd.DataFrame:
+            n = min(settings.log_problems, len(frame))
+            return frame.iloc[np.sort(rng.choice(len(frame), n, replace=False))]
+
+        held_out = problems[problems["split"] == "held_out"]
+        self.problems = {
+            "id_train": some(examples),
+            "id_test": some(held_out[held_out["rule"] == "id"]),
+            "ood_test": some(held_out[held_out["rule"] == "ood"]),
+        }
+
+    def __call__(self) -> dict[str, float]:
+        self.model.eval()
+        row = {}
+        for name, frame in self.problems.items():
+            pairs = list(zip(frame["prompt"], frame["response"], strict=True))
+            row[f"{name}_loss_nats"] = cross_entropy(self.model, self.tokenizer, pairs)
+            if name != "id_train":
+                row[f"{name}_format_error_share"] = format_error_rate(
+                    self.model, self.tokenizer, self.task, frame, self.max_new_tokens
+                )
+        self.model.train()
+        return row
+
+
+class _Recorder(TrainerCallback):
+    """Logs rows, stages grid checkpoints, and marks Trainer states that are whole."""
+
+    def __init__(self, settings: SFT, measure: _Measure, work: Workspace, model, tokenizer, label):
+        self.settings, self.measure, self.work = settings, measure, work
+        self.model, self.tokenizer = model, tokenizer
+        self.rows: list[dict] = []
+        self.bar = Bar(settings.steps, label)
+
+    def resume(self, folder: Path) -> Path | None:
+        """The latest whole Trainer state; removes broken ones and reads the rows of that moment."""
+        states = sorted(folder.glob("checkpoint-*"), key=lambda p: int(p.name.split("-")[1]))
+        for broken in [s for s in states if not (s / WHOLE).is_file()]:
+            shutil.rmtree(broken)
+            states.remove(broken)
+        if not states:
+            return None
+        self.rows = provenance.read_json(states[-1] / WHOLE)
+        self.bar.update(int(states[-1].name.split("-")[1]))
+        return states[-1]
+
+    def _stage(self, step: int) -> None:
+        if step in self.settings.checkpoints:
+            with self.work.stage(artifacts.sft(step)) as folder:
+                checkpoints.save_weights(folder, self.model, self.tokenizer)
+
+    def on_train_begin(self, _args, state, _control, **_):
+        if state.global_step == 0:
+            self.rows = [{"step": 0, **self.measure()}]
+            self._stage(0)
+
+    def on_log(self, _args, state, _control, logs=None, **_):
+        if "loss" in (logs or {}):
+            self.rows.append(
+                {
+                    "step": state.global_step,
+                    "train_loss_nats": logs["loss"],  # mean since the row before
+                    "learning_rate": logs["learning_rate"],
+                    "gradient_norm": logs.get("grad_norm"),
+                    **self.measure(),
+                }
+            )
+
+    def on_step_end(self, _args, state, _control, **_):
+        self._stage(state.global_step)
+        self.bar.update()
+
+    def on_save(self, args, state, _control, **_):
+        folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+        provenance.write_json(folder / WHOLE, self.rows)

@@ -1,0 +1,131 @@
+"""Stage, then publish: what a training run keeps so that a kill at any moment costs little.
+
+A run works in a folder that the workflow does not track. States are written beside it and renamed
+into place, so there is always one that is whole; a folder of another config or input is emptied.
+"""
+
+import fcntl
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from healscope import provenance
+from healscope.errors import HealscopeError
+
+
+@dataclass(frozen=True)
+class State:
+    """Where a run stood after `step` steps: named tensors and the rows logged so far."""
+
+    step: int
+    tensors: dict[str, torch.Tensor]
+    rows: list[dict]
+
+
+class Workspace:
+    """The state folder of one run, bound to the fingerprint of everything the run depends on.
+
+    One process at a time: a workflow that is killed can leave its jobs alive, and a second writer
+    would ruin the state. The system frees the lock when its owner dies.
+    """
+
+    def __init__(self, folder: str | Path, fingerprint: str):
+        self.folder = Path(folder)
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = open(self.folder.with_name(self.folder.name + ".lock"), "w")  # noqa: SIM115
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise HealscopeError(
+                f"another process works on {folder}: a job of a run that was killed? "
+                "Wait until it ends, or kill it, and rerun"
+            ) from None
+        mark = self.folder / "fingerprint"
+        if not mark.is_file() or mark.read_text() != fingerprint:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self.folder.mkdir(parents=True)
+            mark.write_text(fingerprint)
+
+    def save(self, step: int, tensors: dict[str, torch.Tensor], rows: list[dict]) -> None:
+        """Keeps this state and forgets the one before."""
+        before = self._states()
+        with staged(self.folder / f"state-{step:09d}") as part:
+            save_file({k: v.contiguous().cpu() for k, v in tensors.items()}, part / "tensors")
+            provenance.write_json(part / "rows.json", rows)
+        for old in before:
+            if old != self.folder / f"state-{step:09d}":
+                shutil.rmtree(old)
+
+    def latest(self) -> State | None:
+        """The last whole state, or None at the very start."""
+        states = self._states()
+        if not states:
+            return None
+        folder = states[-1]
+        rows = provenance.read_json(folder / "rows.json")
+        return State(int(folder.name.split("-")[1]), load_file(folder / "tensors"), rows)
+
+    def _states(self) -> list[Path]:
+        return sorted(p for p in self.folder.glob("state-*") if p.suffix != ".part")
+
+    def stage(self, checkpoint: str):
+        """Context in which a checkpoint folder is written; it appears whole or not at all."""
+        return staged(self.staged(checkpoint))
+
+    def staged(self, checkpoint: str) -> Path:
+        """Folder of a checkpoint that waits to be published."""
+        return self.folder / "checkpoints" / checkpoint
+
+    def close(self) -> None:
+        """Forgets everything; call it once all outputs are published."""
+        shutil.rmtree(self.folder)
+        self._lock.close()
+
+
+class staged:  # noqa: N801 (a context manager that reads like a word)
+    """`with staged(folder) as part:` fills `part`, which becomes `folder` if nothing fails."""
+
+    def __init__(self, folder: Path):
+        self.folder, self.part = folder, folder.with_name(folder.name + ".part")
+
+    def __enter__(self) -> Path:
+        shutil.rmtree(self.part, ignore_errors=True)
+        self.part.mkdir(parents=True)
+        return self.part
+
+    def __exit__(self, kind, *_) -> None:
+        if kind is None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self.part.rename(self.folder)
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer, prefix: str) -> dict[str, torch.Tensor]:
+    """AdamW's moments and step counts as named tensors (no pickle)."""
+    state = optimizer.state_dict()["state"]
+    return {f"{prefix}.{i}.{key}": value for i, s in state.items() for key, value in s.items()}
+
+
+def restore_optimizer(
+    optimizer: torch.optim.Optimizer, prefix: str, tensors: dict[str, torch.Tensor]
+) -> None:
+    """Inverse of `optimizer_tensors`."""
+    content = optimizer.state_dict()
+    for name, value in tensors.items():
+        if name.startswith(prefix + "."):
+            index, key = name.removeprefix(prefix + ".").split(".")
+            content["state"].setdefault(int(index), {})[key] = value
+    optimizer.load_state_dict(content)
+
+
+def model_tensors(model, prefix: str = "model") -> dict[str, torch.Tensor]:
+    return {f"{prefix}.{k}": v.detach() for k, v in model.state_dict().items()}
+
+
+def restore_model(model, tensors: dict[str, torch.Tensor], prefix: str = "model") -> None:
+    start = prefix + "."
+    model.load_state_dict(
+        {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}
+    )

@@ -1,0 +1,56 @@
+"""A base model comes from scratch, from a local folder, or fails with a sentence."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from healscope.config import Model
+from healscope.errors import HealscopeError
+from healscope.models import checkpoints
+from healscope.training import base
+from healscope.training.state import Workspace
+
+
+def test_pretraining_lowers_the_loss(study, task, tmp_path):
+    scratch = study.models["micro"].scratch
+    rows = base.pretrain(scratch, task, 0, Workspace(tmp_path / "w", "x"), "base")
+    assert len(rows) == scratch.pretraining.steps
+    last, first = (sum(r["loss"] for r in part) / 5 for part in (rows[-5:], rows[:5]))
+    assert last < first - 0.1
+    assert rows[-1]["learning_rate"] < rows[15]["learning_rate"]
+
+
+def test_seeds_differ_and_repeat(study, task, tmp_path):
+    def weights(seed, folder):
+        work = Workspace(tmp_path / folder, "x")
+        base.pretrain(study.models["micro"].scratch, task, seed, work, "base")
+        return checkpoints.load_file(work.staged("base") / checkpoints.WEIGHTS)
+
+    a, b, c = weights(0, "a"), weights(0, "b"), weights(1, "c")
+    assert all(torch.equal(a[k], b[k]) for k in a)
+    assert not torch.equal(a["lm_head.weight"], c["lm_head.weight"])
+
+
+def test_a_local_folder_becomes_the_base(base_manifest, tmp_path):
+    folder = str(Path(base_manifest).parent)
+    work = Workspace(tmp_path / "w", "x")
+    base.fetch(Model(source=folder), work)
+    manifest = tmp_path / "out" / "checkpoint.json"
+    checkpoints.publish(work.staged("base"), manifest, {})
+    before, after = checkpoints.load_weights(base_manifest), checkpoints.load_weights(manifest)
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[k], after[k]) for k in before)
+
+
+def test_a_missing_model_says_what_to_give(tmp_path):
+    with pytest.raises(HealscopeError, match="model source 'no/such-model' cannot be loaded"):
+        base.fetch(Model(source="no/such-model"), Workspace(tmp_path / "w", "x"))
+
+
+def test_remote_code_is_never_trusted():
+    source = Path(base.__file__).parents[1]
+    for file in source.rglob("*.py"):
+        text = file.read_text()
+        assert "trust_remote_code=True" not in text
+        assert "pickle" not in text.replace("no pickle", "")

@@ -1,0 +1,92 @@
+"""SFT data are drawn as the config says, losses go where they should, and a resume is exact."""
+
+import pandas as pd
+import pytest
+import torch
+
+from healscope.models import checkpoints
+from healscope.training import sft
+from healscope.training.state import Workspace
+
+
+def test_examples_come_from_few_deals_and_repeat_by_seed(study, tables):
+    pool = tables[1]
+    drawn = sft.draw_examples(pool, study.sft, seed=0)
+    assert len(drawn) == study.sft.examples
+    assert drawn["values_id"].nunique() <= study.sft.deals
+    assert not drawn["problem_id"].duplicated().any()
+    assert drawn.equals(sft.draw_examples(pool, study.sft, seed=0))
+    assert not drawn.equals(sft.draw_examples(pool, study.sft, seed=1))
+
+
+def test_face_cards_do_not_dominate(study, tables):
+    """Values are drawn evenly, so deals with many ways to show a ten are no more frequent."""
+    pool = tables[1]
+    drawn = sft.draw_examples(pool, study.sft.model_copy(update={"deals": 1000}), seed=0)
+    assert drawn["n_faces"].mean() < 0.5 * pool["n_faces"].mean()
+
+
+def test_no_held_out_deal_is_trained_on(tables):
+    problems, pool, rl_pool = tables
+    held_out = set(problems.loc[problems["split"] == "held_out", "deal_id"])
+    assert held_out
+    assert not held_out & set(pool["deal_id"])
+    assert not held_out & set(rl_pool["deal_id"])
+
+
+def run(settings, base_manifest, tables, task, folder):
+    work = Workspace(folder, "x")
+    rows = sft.train(settings, base_manifest, tables[1], tables[0], task, 20, 0, work, "sft")
+    weights = {
+        step: checkpoints.load_file(work.staged(f"sft-{step}") / checkpoints.WEIGHTS)
+        for step in settings.checkpoints
+    }
+    return pd.DataFrame(rows), weights
+
+
+@pytest.fixture(scope="module")
+def whole(study, base_manifest, tables, task, tmp_path_factory):
+    return run(study.sft, base_manifest, tables, task, tmp_path_factory.mktemp("whole"))
+
+
+def test_rows_and_checkpoints_follow_the_grid(study, whole, base_manifest):
+    rows, weights = whole
+    assert list(rows["step"]) == [0, 2, 4, 6, 8, 10, 12]
+    assert list(weights) == study.sft.checkpoints
+    start = checkpoints.load_weights(base_manifest)
+    assert all(torch.equal(weights[0][k], start[k]) for k in start)
+    moved = {k for k in start if not torch.equal(weights[12][k], start[k])}
+    assert moved == {k for k in start if "proj" in k}
+    for split in ("id_test", "ood_test"):
+        assert rows[f"{split}_format_error_share"].between(0, 1).all()
+    assert rows["id_train_loss_nats"].iloc[-1] < rows["id_train_loss_nats"].iloc[0]
+    assert rows["learning_rate"].iloc[-1] == pytest.approx(
+        study.sft.optimizer.learning_rate * 11 / 20
+    )
+
+
+def test_an_interrupted_run_resumes_exactly(
+    study, base_manifest, tables, task, whole, tmp_path, monkeypatch
+):
+    class StopError(Exception):
+        pass
+
+    real = sft._Recorder.on_step_end
+
+    def stops(self, args, state, control, **kwargs):
+        if state.global_step == 7:
+            raise StopError
+        return real(self, args, state, control, **kwargs)
+
+    monkeypatch.setattr(sft._Recorder, "on_step_end", stops)
+    with pytest.raises(StopError):
+        run(study.sft, base_manifest, tables, task, tmp_path)
+    monkeypatch.undo()
+    torn = tmp_path / "trainer" / "checkpoint-6"  # a newer state whose writing was cut off
+    torn.mkdir()
+    (torn / "model.safetensors").write_bytes(b"half")
+    rows, weights = run(study.sft, base_manifest, tables, task, tmp_path)
+    assert rows.equals(whole[0])
+    assert all(
+        torch.equal(weights[step][k], whole[1][step][k]) for step in weights for k in weights[step]
+    )
