@@ -1,0 +1,1 @@
+"""Measurements over checkpoints that train nothing."""

@@ -1,0 +1,1 @@
+"""Thin SVDs of weight matrices, comparisons of two checkpoints, and edits between them."""
