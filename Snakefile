@@ -1,0 +1,53 @@
+"""healscope: what SFT forgets, what RL heals, and where in the weights it happens.
+
+A table of contents. Each stage is one file in workflow/rules/; paths are spelled in
+src/healscope/artifacts.py only; the study is described by one config (config/config.yaml).
+"""
+
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+if not workflow.overwrite_configfiles:  # a study of one's own replaces the default as a whole
+
+    configfile: workflow.source_path("config/config.yaml")
+
+
+container: "envs/core.sif"  # only with --sdm apptainer; else jobs run where Snakemake runs
+
+
+report: "workflow/report/workflow.rst"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/tasks.smk"
+include: "workflow/rules/base.smk"
+include: "workflow/rules/sft.smk"
+include: "workflow/rules/rl.smk"
+include: "workflow/rules/evaluation.smk"
+include: "workflow/rules/spectra.smk"
+include: "workflow/rules/edits.smk"
+include: "workflow/rules/probes.smk"
+include: "workflow/rules/tables.smk"
+include: "workflow/rules/figures.smk"
+
+
+localrules:
+    all,
+
+
+rule all:
+    default_target: True
+    input:
+        expand(artifacts.FIGURE, figure=FIGURES, format=["pdf", "png"]),
+        artifacts.path(artifacts.TABLE, table="claims"),
+        artifacts.CLAIMS_TEXT,
+
+
+onsuccess:
+    print(open(artifacts.CLAIMS_TEXT).read() if os.path.exists(artifacts.CLAIMS_TEXT) else "")
+    print("healscope: figures are in results/figures/, claims in", artifacts.CLAIMS_TEXT)
+
+
+onerror:
+    print("healscope: a job failed; its reason is above and in results/logs/. Rerun to continue.")

@@ -1,0 +1,116 @@
+"""kill -9 at the worst moments, then a rerun: the same rows and the same weights, to the bit."""
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from healscope import provenance
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "workflow"))
+from conftest import Workflow  # noqa: E402
+
+RUNS = {
+    "base": "state-*/rows.json",
+    "sft": "trainer/checkpoint-*/whole",
+    "ppo-from-50": "state-*/rows.json",
+}
+
+
+def study(folder) -> Workflow:
+    """Long enough in each stage for a kill to land inside it."""
+    workflow = Workflow(folder)
+    workflow.config["models"]["micro"]["scratch"]["pretraining"] |= {"steps": 150}
+    workflow.config["sft"] |= {"steps": 100, "checkpoints": [0, 50, 100], "log_every": 10,
+                               "state_every": 10}  # fmt: skip
+    workflow.config["rl"] = {
+        "defaults": {"iterations": 60, "prompts": 16, "samples_per_prompt": 2, "state_every": 5},
+        "branches": [{"start": 50}],
+    }
+    workflow.config["landmarks"] = {"end": 50}
+    return workflow
+
+
+def outputs(workflow):
+    root = workflow.folder / "results"
+    rows = {
+        run: provenance.read_table(root / f"training/micro/seed-0/{run}.parquet") for run in RUNS
+    }
+    weights = {
+        file.parent.name: provenance.sha256(file)
+        for file in root.glob("checkpoints/micro/seed-0/*/model.safetensors")
+    }
+    return rows, weights
+
+
+def kill_group(process, state: Path, pattern: str) -> None:
+    """SIGKILL to Snakemake and its jobs, as soon as the run has a state to lose."""
+    deadline = time.monotonic() + 120
+    while not list(state.glob(pattern)):
+        assert process.poll() is None, "the run ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+TARGET = "results/training/micro/seed-0/ppo-from-50.parquet"
+
+
+def test_killed_in_every_stage_the_result_is_the_same(tmp_path):
+    whole, killed = study(tmp_path / "whole"), study(tmp_path / "killed")
+    whole.run(TARGET)
+    for run, pattern in RUNS.items():
+        state = killed.folder / "results/.state/micro/seed-0" / run
+        kill_group(killed.start(TARGET, "--nolock"), state, pattern)
+        assert not (killed.folder / f"results/training/micro/seed-0/{run}.parquet").exists()
+    killed.run(TARGET, "--nolock")
+    rows, weights = outputs(whole)
+    rows_again, weights_again = outputs(killed)
+    assert weights == weights_again
+    assert len(weights) == 5  # base, three SFT steps, one branch
+    for run in RUNS:
+        assert rows[run].equals(rows_again[run]), run
+    assert not list((killed.folder / "results/.state/micro/seed-0").iterdir()) or all(
+        p.suffix == ".lock" for p in (killed.folder / "results/.state/micro/seed-0").iterdir()
+    )
+
+
+@pytest.mark.parametrize("torn", ["no mark", "empty weights"])
+def test_a_state_cut_off_while_written_is_not_used(tmp_path, torn):
+    import torch
+
+    from healscope.training.state import Workspace
+
+    work = Workspace(tmp_path / "w", "x")
+    work.save(3, {"a": torch.ones(2)}, [{"step": 3}])
+    part = tmp_path / "w" / "state-000000006.part"
+    part.mkdir()
+    if torn == "empty weights":
+        (part / "tensors").touch()
+    assert work.latest().step == 3
+
+
+def test_another_config_starts_afresh(tmp_path):
+    import torch
+
+    from healscope.training.state import Workspace
+
+    work = Workspace(tmp_path / "w", "one")
+    work.save(3, {"a": torch.ones(2)}, [])
+    work._lock.close()
+    assert Workspace(tmp_path / "w", "two").latest() is None
+
+
+def test_two_writers_are_refused(tmp_path):
+    from healscope.errors import HealscopeError
+    from healscope.training.state import Workspace
+
+    first = Workspace(tmp_path / "w", "x")
+    with pytest.raises(HealscopeError, match="another process works on"):
+        Workspace(tmp_path / "w", "x")
+    first.close()
+    Workspace(tmp_path / "w", "x")

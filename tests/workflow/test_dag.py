@@ -1,0 +1,144 @@
+"""Nothing is recomputed that stands, and nothing stands that is stale."""
+
+import re
+
+import pytest
+
+FIGURES = ["1", "2a", "2b", "3a", "3b", "4", "5", "6", "7", "8", "10", "13", "14", "15"]
+
+
+def figures(plan):
+    return {rule for rule in plan if rule.startswith("fig")}
+
+
+def test_a_finished_study_has_nothing_to_do(finished):
+    assert finished.plan() == {}
+
+
+def test_every_figure_exists(finished):
+    folder = finished.folder / "results/figures"
+    for number in FIGURES:
+        assert (folder / f"fig{number}.pdf").read_bytes().startswith(b"%PDF")
+        assert (folder / f"fig{number}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_run_says_where_to_look(finished):
+    assert "figures are in results/figures/" in finished.output
+    assert re.search(r"\d+ of \d+ steps \(100%\) done", finished.output)
+
+
+def test_one_figure_needs_only_its_own_branch_of_the_graph(finished, tmp_path):
+    fresh = type(finished)(tmp_path)
+    plan = fresh.plan("results/figures/fig2a.pdf")
+    assert plan == {"task_tables": 1, "base_model": 1, "sft": 1, "table": 1, "fig2a": 1}
+    plan = fresh.plan("results/figures/fig3a.pdf")
+    assert plan["rl"] == 4
+    assert plan["fig3a"] == 1
+    assert not {"factors", "hidden_states", "compare"} & set(plan)
+
+
+def test_a_deleted_edit_reruns_that_edit_its_table_and_its_figure(copy):
+    edit = "edits/micro/seed-0/sft/directions-rank-0.5/gp3.parquet"
+    (copy.folder / "results" / edit).unlink()
+    figure = "results/figures/fig6.pdf"
+    assert copy.plan(figure) == {"edit_sft_directions_1": 1, "table": 1, "fig6": 1}
+    before = copy.stamps()
+    copy.run(figure)
+    after = copy.stamps()
+    changed = {f for f in after if before.get(f) != after[f]}
+    assert changed == {
+        edit,
+        "tables/reversion-sft-directions.parquet",
+        "figures/fig6.pdf",
+        "figures/fig6.png",
+    }
+
+
+def test_with_one_edit_a_job_the_plan_holds_exactly_that_edit(copy):
+    copy.config["evaluation"]["variants_per_job"] = 1
+    assert copy.plan() == {}  # how many share a process is not a reason to rerun
+    edit = "edits/micro/seed-0/rl/values-layers-2/gp3.parquet"
+    (copy.folder / "results" / edit).unlink()
+    plan = copy.plan("results/figures/fig5.pdf")
+    assert plan == {"edit_rl_values_2": 1, "table": 1, "fig5": 1}
+
+
+def test_a_new_style_redraws_and_no_more(copy):
+    copy.config["figures"] = {"palette": "deep"}
+    assert copy.plan() == {f"fig{n}": 1 for n in FIGURES}
+
+
+@pytest.mark.parametrize(("branch", "is_landmark"), [(1, False), (2, True)])
+def test_a_new_rate_of_one_branch_reruns_it_and_what_hangs_on_it(copy, branch, is_landmark):
+    copy.config["rl"]["branches"][branch]["optimizer"] = {"learning_rate": 3e-4}
+    plan = copy.plan()
+    assert plan["rl"] == 1
+    assert plan["evaluate_rl"] == 1
+    assert not {"task_tables", "base_model", "sft", "evaluate_sft_1", "landmarks"} & set(plan)
+    assert {"fig3a", "fig3b", "fig10"} <= figures(plan)
+    assert not {"fig2a", "fig2b", "fig8", "fig4", "fig6"} & set(plan)
+    if is_landmark:  # everything after RL hangs on it
+        assert plan["factors"] == 1
+        assert {"edit_rl_values_1", "edit_rl_directions_1", "fig5", "fig7", "fig1"} <= set(plan)
+    else:
+        spectral = {"factors", "hidden_states", "compare", "edit_rl_values_1", "fig13", "fig1"}
+        assert not spectral & set(plan)
+
+
+def test_a_new_sft_rate_keeps_the_base_model(copy):
+    copy.config["sft"]["optimizer"] = {"learning_rate": 1e-4}
+    plan = copy.plan()
+    assert plan["sft"] == 1
+    assert plan["rl"] == 4
+    assert not {"task_tables", "base_model"} & set(plan)
+
+
+def test_the_statistics_do_not_retrain(copy):
+    copy.config["statistics"]["confidence"] = 0.9
+    assert not {"base_model", "sft", "rl", "evaluate_rl", "factors"} & set(copy.plan())
+
+
+def test_a_truncated_evaluation_is_measured_again(copy):
+    """A file cut short by a full disk does not count as one that stands."""
+    name = "evals/micro/seed-0/sft-4/gp3.parquet"
+    file = copy.folder / "results" / name
+    whole = file.read_bytes()
+    file.write_bytes(whole[:500])
+    message = copy.fails("results/tables/curves.parquet", "--forcerun", "table")
+    assert "sft-4/gp3.parquet is not a readable Parquet file" in message
+    assert "delete it and rerun" in message
+    file.unlink()
+    copy.run("results/tables/curves.parquet")
+    assert file.read_bytes() == whole  # the same rows, to the byte
+
+
+def test_a_bad_config_stops_before_any_job(copy):
+    copy.config["sft"]["checkpoints"] = [0, 4, 99]
+    message = copy.fails()
+    assert "sft: checkpoints: step 99 is beyond steps=12" in message
+    assert "Traceback" not in message
+
+
+def test_the_report_is_one_file(finished, copy):
+    copy.run("--report", "report.html")
+    html = (copy.folder / "report.html").read_text()
+    assert len(html) > 500_000
+    for number in FIGURES:
+        assert f"fig{number}.png" in html
+    assert "claims.txt" in html
+
+
+def test_the_slurm_profile_is_found_by_name(finished):
+    import subprocess
+    import sys
+
+    from conftest import ROOT
+
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", "--profile", "slurm", "--dry-run",
+         "--directory", str(finished.folder), "--configfile", "config/micro.yaml"],
+        capture_output=True, text=True, check=False, cwd=ROOT,
+    )  # fmt: skip
+    output = done.stdout + done.stderr
+    assert done.returncode == 0, output
+    assert "Using profile slurm" in output

@@ -1,0 +1,17 @@
+"""The base model: trained from scratch, or taken from a folder or hub."""
+
+
+rule base_model:
+    output:
+        manifest=manifest("base"),
+        training=this(artifacts.TRAINING, run="base"),
+    log:
+        log_of("base_model", "model", "seed"),
+    params:
+        model=lambda w: study.models[w.model].model_dump(mode="json"),
+        task=task_settings(),
+        state=this(artifacts.STATE, run="base"),
+    message:
+        "Base model {wildcards.model}, seed {wildcards.seed}"
+    script:
+        "../scripts/base_model.py"

@@ -1,0 +1,108 @@
+"""The validated study, wildcards, and the few helpers that rules share."""
+
+import functools
+import os
+import sys
+
+import healscope.config
+from healscope import artifacts, provenance
+from healscope.errors import HealscopeError
+from healscope.figures.catalogue import FIGURES
+
+try:
+    study = healscope.config.load(config)
+except HealscopeError as error:
+    sys.exit(f"healscope: {error}")
+
+SEEDS = study.seeds
+TASK = study.train_on
+SFT_CHECKPOINTS = [artifacts.sft(step) for step in study.sft.checkpoints]
+BRANCHES = {branch.name: branch for branch in study.rl.branches}
+
+
+wildcard_constraints:
+    model="|".join(study.models),
+    task="|".join(study.tasks),
+    seed=r"\d+",
+    branch="|".join(BRANCHES),
+    landmark="base|maxood|end|rl",
+
+
+def section(*names):
+    """The plain values of config sections: what a rule depends on, as its params."""
+    return {name: getattr(study, name).model_dump(mode="json") for name in names}
+
+
+def task_settings(name=TASK):
+    return study.tasks[name].model_dump(mode="json")
+
+
+def each(pattern, **wildcards):
+    """`pattern` for every model and seed of the study, and every combination of `wildcards`."""
+    return expand(pattern, model=study.models, seed=SEEDS, **wildcards)
+
+
+def here(pattern, **wildcards):
+    """`pattern` with model and seed left open, for every combination of `wildcards`."""
+    return expand(pattern, model="{model}", seed="{seed}", **wildcards)
+
+
+def this(pattern, **wildcards):
+    """As `here`, for one file."""
+    return artifacts.path(pattern, model="{model}", seed="{seed}", **wildcards)
+
+
+def manifest(checkpoint):
+    return this(artifacts.CHECKPOINT, checkpoint=checkpoint)
+
+
+def manifests(checkpoints):
+    return here(artifacts.CHECKPOINT, checkpoint=checkpoints)
+
+
+def batches(items):
+    """Chunks of as many variants as one process evaluates."""
+    size = study.evaluation.variants_per_job
+    return [items[i : i + size] for i in range(0, len(items), size)]
+
+
+@functools.cache  # one answer for planning and for running
+def losses(table):
+    """How often a table has been made again because one of its inputs was lost.
+
+    A param of the rules that gather many files: Snakemake alone takes a lost intermediate file for
+    no longer needed. The count goes up while an input of a standing table is missing, and stays.
+    """
+    file = artifacts.path(artifacts.TABLE, table=table)
+    if not os.path.exists(file):
+        return 0
+    before = (provenance.read_provenance(file) or {}).get("losses", 0)
+    inputs = [f for files in TABLES[table].values() for f in files]
+    return before + (not all(map(os.path.exists, inputs)))
+
+
+def log_of(job, *wildcards):
+    """results/logs/{job}-{wildcard}-….log"""
+    return artifacts.path(artifacts.LOG, job="-".join([job, *("{%s}" % w for w in wildcards)]))
+
+
+# figures 4 and 5 show values; 6 and 7 show directions, with the whole-matrix swap beside them
+EDIT_GROUPS = {"values": ["values"], "directions": ["directions", "swap"]}
+EDIT_AXES = {
+    "layers": study.edits.leading_layers,
+    "rank": study.edits.leading_ranks,
+}
+
+
+def edit_names(group):
+    return [
+        artifacts.edit(kind, axis, amount)
+        for kind in EDIT_GROUPS[group]
+        if kind in study.edits.kinds
+        for axis, amounts in EDIT_AXES.items()
+        for amount in amounts
+    ]
+
+
+def edit_files(stage, group):
+    return each(artifacts.EDIT, stage=stage, edit=edit_names(group), task=TASK)

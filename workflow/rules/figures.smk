@@ -1,0 +1,26 @@
+"""Figures: style is a param here and nowhere else, so a new colour redraws and no more."""
+
+for entry in FIGURES.values():
+
+    rule:
+        name:
+            entry.name
+        input:
+            artifacts.path(artifacts.TABLE, table=entry.table),
+        output:
+            pdf=artifacts.path(artifacts.FIGURE, figure=entry.name, format="pdf"),
+            png=report(
+                artifacts.path(artifacts.FIGURE, figure=entry.name, format="png"),
+                category="Figures",
+                caption=f"../report/{entry.caption}",
+                labels={"figure": entry.name, "shows": entry.title},
+            ),
+        log:
+            artifacts.path(artifacts.LOG, job=f"figure-{entry.name}"),
+        params:
+            **section("figures"),
+            figure=entry.name,
+        message:
+            f"Figure {entry.name}: {entry.title}"
+        script:
+            "../scripts/figure.py"

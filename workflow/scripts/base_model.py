@@ -1,0 +1,25 @@
+import pandas as pd
+
+from healscope import provenance
+from healscope.config import GeneralPointsTask, Model
+from healscope.job import job
+from healscope.models import checkpoints
+from healscope.tasks import build
+from healscope.training import base
+from healscope.training.state import Workspace
+
+with job(snakemake.log[0], snakemake.threads, torch=True):
+    p, out = snakemake.params, snakemake.output
+    name, seed = snakemake.wildcards.model, int(snakemake.wildcards.seed)
+    model = Model.model_validate(p.model)
+    record = provenance.record({"model": p.model, "task": p.task}, {"seed": seed})
+    work = Workspace(p.state, record["fingerprint"])
+    if model.scratch:
+        task = build("pretraining", GeneralPointsTask.model_validate(p.task))
+        rows = base.pretrain(model.scratch, task, seed, work, f"base {name} seed {seed}")
+    else:
+        rows = base.fetch(model, work)
+    frame = pd.DataFrame(rows).assign(model=name, seed=seed, run="base")
+    provenance.write_table(out.training, frame, record)
+    checkpoints.publish(work.staged("base"), out.manifest, record)
+    work.close()

@@ -1,0 +1,15 @@
+from healscope import provenance, tables
+from healscope.evaluation import landmarks
+from healscope.job import job
+
+with job(snakemake.log[0], snakemake.threads):
+    p, w = snakemake.params, snakemake.wildcards
+    rows = tables.with_steps(tables.attempts(snakemake.input))
+    chosen = landmarks.choose(rows, p.maxood, p.end, p.rl)
+    record = provenance.record(
+        {"maxood": p.maxood, "end": p.end, "rl": p.rl},
+        {"seed": int(w.seed)},
+        provenance.hashes(snakemake.input),
+    )
+    content = {"model": w.model, "seed": int(w.seed), "landmarks": chosen, "provenance": record}
+    provenance.write_json(snakemake.output[0], content)

@@ -1,0 +1,17 @@
+from healscope import provenance
+from healscope.config import GeneralPointsTask
+from healscope.job import job
+from healscope.tasks import build, problems
+
+with job(snakemake.log[0], snakemake.threads):
+    settings = GeneralPointsTask.model_validate(snakemake.params.task)
+    task = build(snakemake.wildcards.task, settings)
+    record = provenance.record(snakemake.params.task, {"task": settings.seed})
+    split = settings.held_out, settings.seed
+    tables = {
+        snakemake.output.problems: problems.problem_table(task, *split, settings.orders),
+        snakemake.output.sft: problems.sft_table(task, *split),
+        snakemake.output.rl: problems.rl_table(task, *split),
+    }
+    for file, table in tables.items():
+        provenance.write_table(file, table, record)
