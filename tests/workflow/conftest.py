@@ -59,13 +59,17 @@ class Workflow:
         jobs = dict(re.findall(r"^(\w+)\s+(\d+)\s*$", table, re.MULTILINE))
         return {rule: int(n) for rule, n in jobs.items() if rule != "all"}
 
-    def stamps(self) -> dict[str, int]:
-        """file -> time of its last write, for everything under results but logs."""
+    def inodes(self) -> dict[str, int]:
+        """file -> inode, for everything under results but logs.
+
+        Files are written beside and renamed, so a new one has a new inode; Snakemake also touches
+        files that a job left alone.
+        """
         found = {}
         for file in (self.folder / "results").rglob("*"):
             name = str(file.relative_to(self.folder / "results"))
             if file.is_file() and not name.startswith("logs/"):
-                found[name] = os.stat(file).st_mtime_ns
+                found[name] = os.stat(file).st_ino
         return found
 
 

@@ -24,7 +24,6 @@ for stage, (parent, target) in artifacts.EDIT_STAGES.items():
                     **EVALUATION_PARAMS,
                     stage=stage,
                     target_name=target,
-                    edits=chunk,
                 message:
                     f"Edits of {group}, stage {stage}: " "{wildcards.model}, seed {wildcards.seed}"
                 script:

@@ -6,7 +6,7 @@ inputs, so that one deleted file costs one evaluation.
 
 PROBLEM_FILES = expand(artifacts.PROBLEMS, task=study.tasks)
 EVALUATION_PARAMS = {
-    **section("evaluation"),
+    "evaluation": study.evaluation.model_dump(mode="json", exclude={"variants_per_job"}),
     "tasks": {name: task_settings(name) for name in study.tasks},
 }
 
@@ -17,7 +17,7 @@ for number, chunk in enumerate(batches(SFT_CHECKPOINTS), 1):
         name:
             f"evaluate_sft_{number}"
         input:
-            manifests=manifests(chunk),
+            manifests=manifests(SFT_CHECKPOINTS),
             problems=PROBLEM_FILES,
         output:
             [update(f) for f in here(artifacts.EVALUATION, checkpoint=chunk, task=study.tasks)],
@@ -25,7 +25,6 @@ for number, chunk in enumerate(batches(SFT_CHECKPOINTS), 1):
             log_of(f"evaluate_sft_{number}", "model", "seed"),
         params:
             **EVALUATION_PARAMS,
-            checkpoints=chunk,
         message:
             "Evaluate SFT checkpoints of {wildcards.model}, seed {wildcards.seed}"
         script:
@@ -42,7 +41,6 @@ rule evaluate_rl:
         log_of("evaluate_rl", "model", "seed", "branch"),
     params:
         **EVALUATION_PARAMS,
-        checkpoints=lambda w: [w.branch],
     message:
         "Evaluate {wildcards.branch} of {wildcards.model}, seed {wildcards.seed}"
     script:

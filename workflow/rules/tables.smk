@@ -32,7 +32,7 @@ TABLES = {
     **{
         f"reversion-{stage}-{group}": {
             "edits": edit_files(stage, group),
-            "evaluations": LANDMARK_EVALUATIONS,
+            "evaluations": LANDMARK_EVALUATIONS if stage == "rl" else SFT_EVALUATIONS,
             "landmarks": LANDMARK_FILES,
         }
         for stage in artifacts.EDIT_STAGES

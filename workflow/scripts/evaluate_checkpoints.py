@@ -1,6 +1,8 @@
+from pathlib import Path
+
 from healscope.config import Evaluation
 from healscope.evaluation.evaluate import evaluate
-from healscope.evaluation.outputs import read_tasks, targets
+from healscope.evaluation.outputs import read_tasks, targets, variant_names
 from healscope.job import job
 from healscope.models import checkpoints
 from healscope.models.variants import from_checkpoint
@@ -8,7 +10,8 @@ from healscope.models.variants import from_checkpoint
 with job(snakemake.log[0], snakemake.threads, torch=True):
     p, files = snakemake.params, snakemake.input
     name, seed = snakemake.wildcards.model, snakemake.wildcards.seed
-    manifests = dict(zip(p.checkpoints, files.manifests, strict=True))
+    by_name = {Path(m).parent.name: m for m in files.manifests}
+    manifests = {c: by_name[c] for c in variant_names(snakemake.output)}
     sources = {c: {"inputs": [m], "config": {}} for c, m in manifests.items()}
     wanted = targets(
         sources,

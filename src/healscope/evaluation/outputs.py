@@ -1,5 +1,7 @@
 """From a workflow job's inputs and outputs to what `evaluate` needs."""
 
+from pathlib import Path
+
 import pandas as pd
 
 from healscope import provenance
@@ -7,6 +9,11 @@ from healscope.config import GeneralPointsTask
 from healscope.evaluation.evaluate import Target
 from healscope.tasks import build
 from healscope.tasks.generalpoints import GeneralPoints
+
+
+def variant_names(outputs: list[str]) -> list[str]:
+    """The variants that a job's output files belong to, each once, in order."""
+    return list(dict.fromkeys(Path(f).parent.name for f in outputs))
 
 
 def targets(
@@ -20,16 +27,18 @@ def targets(
     """One target for each variant and task, in the order of `outputs` (tasks vary fastest).
 
     `sources`: variant -> {"inputs": files its weights come from, "config": what else makes it}.
-    How many variants share a process is no part of a target's provenance.
     """
-    evaluation = {k: v for k, v in config["evaluation"].items() if k != "variants_per_job"}
     found, files = [], iter(outputs)
     hashes = provenance.hashes([*problems, *{f for s in sources.values() for f in s["inputs"]}])
     for variant, source in sources.items():
         for task, problem_file in zip(tasks, problems, strict=True):
             record = provenance.record(
-                {**source["config"], "evaluation": evaluation, "task": config["tasks"][task]},
-                {"sampling": evaluation["seed"]},
+                {
+                    **source["config"],
+                    "evaluation": config["evaluation"],
+                    "task": config["tasks"][task],
+                },
+                {"sampling": config["evaluation"]["seed"]},
                 {f: hashes[f] for f in [*source["inputs"], problem_file]},
             )
             names = {**columns, "variant": variant, "task": task}
