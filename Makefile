@@ -24,8 +24,7 @@ $(READY): pyproject.toml envs/core.txt
 	@touch $@
 
 figures: setup ## run the study of config/config.yaml: all figures and claims
-	@if ls .snakemake/locks/* >/dev/null 2>&1 && ! pgrep -f '[s]nakemake' >/dev/null; then \
-	  echo "An earlier run was killed; this one continues it."; snakemake --unlock --quiet all; fi
+	@python workflow/unlock.py
 	snakemake --cores $(CORES)
 
 plan: setup ## what would run, and why

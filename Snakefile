@@ -45,8 +45,10 @@ rule all:
 
 
 onsuccess:
-    print(open(artifacts.CLAIMS_TEXT).read() if os.path.exists(artifacts.CLAIMS_TEXT) else "")
-    print("healscope: figures are in results/figures/, claims in", artifacts.CLAIMS_TEXT)
+    if os.path.exists(artifacts.CLAIMS_TEXT):
+        print("\n" + open(artifacts.CLAIMS_TEXT).read())
+        print("healscope: the claims above are in", artifacts.CLAIMS_TEXT, end="; ")
+    print("figures are in results/figures/")
 
 
 onerror:

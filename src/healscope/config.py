@@ -7,9 +7,9 @@ annotated `config/config.yaml` against them. Every number that a result depends 
 import json
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from healscope.errors import HealscopeError
 
@@ -18,14 +18,25 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 OpenFraction = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
+CardValue = Annotated[int, Field(ge=1, le=999)]
 Rate = Annotated[float, Field(gt=0, le=1)]
 
 MATRIX_ROLES = ("q", "k", "v", "o", "gate", "up", "down")
 PALETTES = ("colorblind", "deep", "muted", "viridis", "Greys")
 
 
+def _distinct(items: list) -> list:
+    if len(set(items)) < len(items):
+        raise ValueError(f"{items} holds the same value twice")
+    return items
+
+
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+T = TypeVar("T")
+Chosen = Annotated[list[T], Field(min_length=1), AfterValidator(_distinct)]
 
 
 # ---- tasks ----------------------------------------------------------------------------------
@@ -34,9 +45,9 @@ class Section(BaseModel):
 class FaceRule(Section):
     """What the face cards are worth."""
 
-    J: Positive
-    Q: Positive
-    K: Positive
+    J: CardValue
+    Q: CardValue
+    K: CardValue
 
 
 class Rewards(Section):
@@ -56,7 +67,7 @@ class GeneralPointsTask(Section):
 
     family: Literal["generalpoints"] = "generalpoints"
     cards: Annotated[int, Field(ge=2, le=4)] = Field(4, description="cards in a deal")
-    targets: list[Positive] = Field([24], min_length=1)
+    targets: Chosen[CardValue] = [24]
     id_rule: FaceRule = FaceRule(J=10, Q=10, K=10)
     ood_rule: FaceRule = FaceRule(J=11, Q=12, K=13)
     rendering: Literal["json", "compact"] = "json"
@@ -72,6 +83,14 @@ class GeneralPointsTask(Section):
     )
     orders: Positive = Field(2, description="card orders evaluated for each deal")
     seed: Natural = Field(0, description="draws the hold-out and the card orders")
+
+    @model_validator(mode="after")
+    def _reference_ignores_the_line(self):
+        if self.verifier == "reference" and self.grade_number_line:
+            raise ValueError(
+                "verifier 'reference' grades the formula alone: set grade_number_line: false"
+            )
+        return self
 
 
 # ---- models ---------------------------------------------------------------------------------
@@ -96,7 +115,17 @@ class Architecture(Section):
         return self
 
 
-class RuleMixture(Section):
+class Mixture(Section):
+    """Shares; only their ratios count."""
+
+    @model_validator(mode="after")
+    def _not_empty(self):
+        if sum(self.model_dump().values()) <= 0:
+            raise ValueError("at least one share must be positive")
+        return self
+
+
+class RuleMixture(Mixture):
     """Shares of the face-card rules stated in pretraining prompts."""
 
     random: Fraction = 0.45
@@ -106,7 +135,7 @@ class RuleMixture(Section):
     consecutive: Fraction = 0.15
 
 
-class FormatMixture(Section):
+class FormatMixture(Mixture):
     """Shares of the answer layouts in pretraining (fG has the layout of evaluation)."""
 
     fA: Fraction = 0.10
@@ -307,8 +336,8 @@ class Landmarks(Section):
 
 
 class Spectra(Section):
-    matrices: list[Literal["q", "k", "v", "o", "gate", "up", "down"]] = list(MATRIX_ROLES)
-    angle_fractions: list[OpenFraction] = Field(
+    matrices: Chosen[Literal["q", "k", "v", "o", "gate", "up", "down"]] = list(MATRIX_ROLES)
+    angle_fractions: Chosen[OpenFraction] = Field(
         [0.0625, 0.125, 0.25, 0.5, 0.75], description="subspace sizes, as shares of the rank"
     )
 
@@ -316,9 +345,8 @@ class Spectra(Section):
 class Edits(Section):
     """Reversion ablations: End towards MaxOOD (stage sft), RL towards End (stage rl)."""
 
-    kinds: list[Literal["values", "directions", "swap"]] = ["values", "directions", "swap"]
-    leading_layers: list[Positive] = Field([1, 2], description="revert the first n layers")
-    leading_ranks: list[OpenFraction] = Field(
+    leading_layers: Chosen[Positive] = Field([1, 2], description="revert the first n layers")
+    leading_ranks: Chosen[Annotated[float, Field(ge=0.0001, le=1)]] = Field(
         [0.0625, 0.125, 0.25, 0.5, 0.75, 1.0], description="revert the leading share of directions"
     )
 
@@ -399,6 +427,12 @@ class Study(Section):
                         f"tasks.{task}.rendering: model '{name}' is trained from scratch and "
                         "reads only 'compact'"
                     )
+                known = _numbers(self.tasks[self.train_on])
+                if unknown := sorted(_numbers(spec) - known):
+                    raise ValueError(
+                        f"tasks.{task}: model '{name}' has no word for {unknown}, which "
+                        f"'{self.train_on}' does not use"
+                    )
 
     @property
     def end_step(self) -> int:
@@ -410,6 +444,12 @@ class Study(Section):
         if self.landmarks.rl != "auto":
             return self.landmarks.rl
         return f"{self.rl.defaults.algorithm}-from-{self.end_step}"
+
+
+def _numbers(task: GeneralPointsTask) -> set[int]:
+    """Numbers that a compact task writes."""
+    faces = {*task.id_rule.model_dump().values(), *task.ood_rule.model_dump().values()}
+    return {*range(1, 14), *faces, *task.targets}
 
 
 def _merged(base: dict, over: dict) -> dict:

@@ -1,5 +1,6 @@
 """What every workflow job needs around its one library call: log, thread count, plain errors."""
 
+import errno
 import os
 import sys
 import traceback
@@ -32,7 +33,7 @@ class _Tee:
 def job(log: str, threads: int, torch: bool = False) -> Iterator[None]:
     """Runs a job's body: stderr also goes to `log`; an expected failure ends with one sentence.
 
-    `torch` pins torch's thread count and refuses to reach for the network in the middle of a run.
+    `torch` pins torch's thread count and says less of what is not ours.
     """
     os.environ[progress.LINES] = "1"
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -50,8 +51,11 @@ def job(log: str, threads: int, torch: bool = False) -> Iterator[None]:
             sys.exit(1)
         except OSError as error:
             traceback.print_exc(file=file)
-            print(f"healscope: {error.strerror or error}: {error.filename or ''}", file=sys.stderr)
-            print(f"(free some disk or fix the path, then rerun; log: {log})", file=sys.stderr)
+            hint = (
+                "free some disk, then rerun" if error.errno == errno.ENOSPC else "rerun to continue"
+            )
+            reason = f"{error.strerror or error} {error.filename or ''}".strip()
+            print(f"healscope: {reason} ({hint}; log: {log})", file=sys.stderr)
             sys.exit(1)
         except BaseException:
             traceback.print_exc(file=file)  # the log keeps it; Snakemake shows it on the screen too

@@ -6,7 +6,6 @@ side and output may go to a file, each refresh is a line of its own, every few s
 
 import os
 import sys
-import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -58,9 +57,3 @@ def track(items: Iterable[Any], label: str, total: int | None = None) -> Iterato
         for item in items:
             yield item
             bar.update()
-
-
-def stopwatch() -> Any:
-    """A function that returns the seconds since this call."""
-    start = time.perf_counter()
-    return lambda: time.perf_counter() - start

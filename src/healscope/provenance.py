@@ -14,6 +14,9 @@ from healscope.errors import HealscopeError
 PACKAGES = ("numpy", "pandas", "pyarrow", "safetensors", "scipy", "snakemake")
 TORCH_PACKAGES = ("torch", "transformers", "tokenizers", "trl", "accelerate")
 
+RESULTS_VERSION = 1
+"""Raise it with code that changes results: then nothing made before counts as standing."""
+
 
 def sha256(file: str | Path) -> str:
     """Hex digest of a file's bytes."""
@@ -47,10 +50,16 @@ def code_version() -> dict:
 def record(config: dict, seeds: dict | None = None, inputs: dict[str, str] | None = None) -> dict:
     """Provenance of one artifact.
 
-    `config`: the values it depends on. `inputs`: file -> sha256. `fingerprint` covers config, seeds
-    and inputs: an artifact that stores the same fingerprint as the job at hand is up to date.
+    `config`: the values it depends on. `inputs`: file -> sha256. `fingerprint` covers these, the
+    seeds and RESULTS_VERSION: an artifact that stores the same fingerprint as the job at hand is
+    up to date.
     """
-    what = {"config": config, "seeds": seeds or {}, "inputs": inputs or {}}
+    what = {
+        "config": config,
+        "seeds": seeds or {},
+        "inputs": inputs or {},
+        "results_version": RESULTS_VERSION,
+    }
     packages = PACKAGES + TORCH_PACKAGES
     return {
         **what,

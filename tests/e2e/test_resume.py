@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from healscope import provenance
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "workflow"))
-from conftest import Workflow  # noqa: E402
+from conftest import ROOT, Workflow  # noqa: E402
 
 RUNS = {
     "base": "state-*/rows.json",
@@ -57,6 +58,15 @@ def kill_group(process, state: Path, pattern: str) -> None:
     process.wait()
 
 
+def unlock(workflow) -> subprocess.CompletedProcess:
+    """What `make figures` does first."""
+    arguments = workflow.command()[3:]  # less `python -m snakemake`
+    return subprocess.run(
+        [sys.executable, str(ROOT / "workflow/unlock.py"), *arguments], cwd=workflow.folder,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
 TARGET = "results/training/micro/seed-0/ppo-from-50.parquet"
 
 
@@ -65,9 +75,10 @@ def test_killed_in_every_stage_the_result_is_the_same(tmp_path):
     whole.run(TARGET)
     for run, pattern in RUNS.items():
         state = killed.folder / "results/.state/micro/seed-0" / run
-        kill_group(killed.start(TARGET, "--nolock"), state, pattern)
+        kill_group(killed.start(TARGET), state, pattern)
         assert not (killed.folder / f"results/training/micro/seed-0/{run}.parquet").exists()
-    killed.run(TARGET, "--nolock")
+        unlock(killed)
+    killed.run(TARGET)
     rows, weights = outputs(whole)
     rows_again, weights_again = outputs(killed)
     assert weights == weights_again
@@ -77,6 +88,26 @@ def test_killed_in_every_stage_the_result_is_the_same(tmp_path):
     assert not list((killed.folder / "results/.state/micro/seed-0").iterdir()) or all(
         p.suffix == ".lock" for p in (killed.folder / "results/.state/micro/seed-0").iterdir()
     )
+
+
+def test_the_lock_of_a_live_run_is_left_alone(tmp_path):
+    workflow = study(tmp_path)
+    process = workflow.start(TARGET)
+    locks = workflow.folder / ".snakemake/locks"
+    deadline = time.monotonic() + 60
+    while not any(locks.glob("*")):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    refused = unlock(workflow)
+    assert refused.returncode != 0
+    assert "already" in refused.stderr
+    assert any(locks.glob("*"))
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    lifted = unlock(workflow)
+    assert lifted.returncode == 0, lifted.stdout + lifted.stderr
+    assert "an earlier run was killed" in lifted.stdout
+    assert not any(locks.glob("*"))
 
 
 @pytest.mark.parametrize("torn", ["no mark", "empty weights"])

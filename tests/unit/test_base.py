@@ -18,7 +18,13 @@ def test_pretraining_lowers_the_loss(study, task, tmp_path):
     assert len(rows) == scratch.pretraining.steps
     last, first = (sum(r["loss"] for r in part) / 5 for part in (rows[-5:], rows[:5]))
     assert last < first - 0.1
-    assert rows[-1]["learning_rate"] < rows[15]["learning_rate"]
+
+
+def test_the_rate_warms_up_then_falls_to_zero():
+    rates = [base._linear(step, warmup=10, steps=50) for step in range(51)]
+    assert rates[:10] == [(i + 1) / 10 for i in range(10)]
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert rates[50] == 0
 
 
 def test_seeds_differ_and_repeat(study, task, tmp_path):

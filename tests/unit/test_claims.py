@@ -94,6 +94,44 @@ def test_other_worlds_do_not():
     assert verdict_of(claims._window(above), "rl-does-not-exceed-the-peak") == "did not hold"
 
 
+def test_the_branch_that_ends_highest_is_held_against_the_peak():
+    d = world(
+        ood=(0, 0.5, 0.2, 0.1), rl_ood=(0, 0.7, 0.4, 0.1)
+    )  # from 50 heals more, from 10 ends higher
+    rows = claims._window(d)
+    assert verdict_of(rows, "rl-does-not-exceed-the-peak") == "did not hold"
+
+
+def test_no_window_without_a_middle():
+    assert claims._window_verdict([], [Estimate(0, 0, 0, {}), Estimate(0, 0, 0, {})]) == "undecided"
+
+
+def test_wide_ends_leave_the_window_open():
+    """That an end is not shown to be healed does not show that it is not."""
+    healed = Estimate(0.2, 0.1, 0.3, {"0": 0.2})
+    unknown = Estimate(0.1, -0.1, 0.3, {"0": 0.1})
+    nothing = Estimate(0.0, -0.01, 0.01, {"0": 0.0})
+    assert claims._window_verdict([healed], [nothing, unknown]) == "undecided"
+    assert claims._window_verdict([healed], [nothing, nothing]) == "held"
+    assert claims._window_verdict([healed], [healed, nothing]) == "did not hold"
+    assert claims._window_verdict([nothing], [nothing, nothing]) == "did not hold"
+
+
+def reverted(change, gap):
+    row = claims._reverted("sft", change[0], "ood", *(Estimate(v, v - 0.01, v + 0.01, {"0": v})
+                                                     for v in (change[1], gap)))  # fmt: skip
+    return row["verdict"]
+
+
+def test_a_reversion_is_judged_only_where_there_is_something_to_revert():
+    assert reverted(("values", 0.0), gap=0.3) == "held"
+    assert reverted(("values", 0.3), gap=0.3) == "did not hold"
+    assert reverted(("directions", 0.3), gap=0.3) == "held"
+    assert reverted(("directions", 0.0), gap=0.3) == "did not hold"
+    assert reverted(("values", 0.0), gap=0.0) == "undecided"
+    assert reverted(("directions", 0.0), gap=0.0) == "undecided"
+
+
 def test_a_late_peak_is_no_early_peak():
     d = world(ood=(0, 0.2, 0.5, 0.2), rl_ood=(0, 0.2, 0.5, 0.2))
     assert verdict_of(claims._forgetting(d), "ood-peaks-early-then-falls") == "did not hold"

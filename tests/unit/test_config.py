@@ -64,6 +64,13 @@ def test_shipped_configs_are_valid(name):
         (["models", "micro", "source"], "some/model", "section 'scratch' belongs to"),
         (["evaluation", "samples"], 4, "evaluation: samples: more than 1 greedy"),
         (["seeds"], [1, 1], "the same seed twice"),
+        (["tasks", "gp3", "verifier"], "reference", "grades the formula alone"),
+        (["tasks", "gp3", "targets"], [24, 24], "tasks.gp3.targets: [24, 24] holds the same value"),
+        (["tasks", "gp3", "ood_rule"], {"J": 11, "Q": 12, "K": 1000}, "tasks.gp3.ood_rule.K"),
+        (["tasks", "gp3", "rewards"], {"correct": float("nan")}, "tasks.gp3.rewards.correct"),
+        (["edits", "leading_ranks"], [1e-5], "edits.leading_ranks.0"),
+        (["edits", "leading_layers"], [], "edits.leading_layers"),
+        (["spectra"], {"matrices": ["q", "q"]}, "spectra.matrices"),
     ],
 )
 def test_a_wrong_value_is_named(data, path, value, expected):
@@ -71,6 +78,19 @@ def test_a_wrong_value_is_named(data, path, value, expected):
         config.load(broken(data, path, value))
     assert expected in str(error.value)
     assert len(str(error.value).splitlines()) == 2  # one sentence and one line for the key
+
+
+def test_a_mixture_of_nothing_is_named(data):
+    mixture = dict.fromkeys(["random", "id", "ood", "same", "consecutive"], 0.0)
+    data["models"]["micro"]["scratch"]["pretraining"]["rules"] = mixture
+    with pytest.raises(HealscopeError, match="pretraining.rules: at least one share"):
+        config.load(data)
+
+
+def test_a_task_the_model_has_no_words_for_is_named(data):
+    data["tasks"]["other"] = {**data["tasks"]["gp3"], "targets": [97]}
+    with pytest.raises(HealscopeError, match=r"model 'micro' has no word for \[97\]"):
+        config.load(data)
 
 
 def test_missing_section_is_named(data):

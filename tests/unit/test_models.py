@@ -85,3 +85,52 @@ def test_manifest_records_every_file(base_manifest):
     files = json.loads(Path(base_manifest).read_text())["files"]
     assert {"model.safetensors", "config.json", "tokenizer.json"} <= set(files)
     assert not any(name.endswith((".bin", ".pt", ".pth")) for name in files)
+
+
+@pytest.fixture
+def tied(task):
+    """A model whose output layer is its embedding, as many published ones are."""
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    torch.manual_seed(0)
+    config = Qwen2Config(
+        vocab_size=40, hidden_size=32, intermediate_size=48, num_hidden_layers=2,
+        num_attention_heads=2, num_key_value_heads=1, tie_word_embeddings=True,
+    )  # fmt: skip
+    return Qwen2ForCausalLM(config)
+
+
+def test_tied_embeddings_follow_the_variant(tied, tmp_path):
+    """Loading a variant must not bring back the skeleton's embedding under its other name."""
+    from healscope.models.tokens import word_tokenizer
+
+    changed = {k: v + 1 for k, v in tied.state_dict().items()}
+    tied.load_state_dict(changed)
+    checkpoints.save_weights(tmp_path / "staged", tied, word_tokenizer(["a", "b"]))
+    checkpoints.publish(tmp_path / "staged", tmp_path / "out/checkpoint.json", {})
+    tied.load_state_dict({k: v - 5 for k, v in changed.items()})
+    variant = from_checkpoint("v", tmp_path / "out/checkpoint.json")
+    list(load_each(tied, [variant]))
+    for key, value in tied.state_dict().items():
+        assert torch.equal(value, changed[key]), key
+    assert tied.lm_head.weight.data_ptr() == tied.model.embed_tokens.weight.data_ptr()
+
+
+def test_a_state_of_a_tied_model_is_kept(tied, tmp_path):
+    from healscope.training import state
+
+    before = {k: v.clone() for k, v in tied.state_dict().items()}
+    work = state.Workspace(tmp_path / "w", "x")
+    work.save(1, state.model_tensors(tied), [])
+    tied.load_state_dict({k: v * 0 for k, v in before.items()})
+    state.restore_model(tied, work.latest().tensors)
+    assert all(torch.equal(v, before[k]) for k, v in tied.state_dict().items())
+
+
+def test_publishing_leaves_no_file_of_an_older_checkpoint(base_manifest, tmp_path):
+    out = tmp_path / "out" / "checkpoint.json"
+    out.parent.mkdir()
+    (out.parent / "model-00002-of-00002.safetensors").write_bytes(b"old shard")
+    checkpoints.publish(Path(base_manifest).parent, out, {})
+    assert not (out.parent / "model-00002-of-00002.safetensors").exists()
+    checkpoints.load_weights(out)

@@ -33,6 +33,21 @@ def test_coverage_with_clustered_deals():
     assert 0.90 <= hits / 200 <= 0.99
 
 
+def test_coverage_with_two_seeds_on_the_same_deals():
+    """Deals are crossed with seeds: a hard deal is hard in both."""
+    rng = np.random.default_rng(5)
+    hits = 0
+    for _ in range(200):
+        chances = rng.beta(1, 1, 60)
+        rows = [
+            {"seed": s, "deal_id": d, "correct": float(rng.random() < chances[d])}
+            for s in (0, 1) for d in range(60) for _ in range(4)
+        ]  # fmt: skip
+        e = stats.bootstrap(pd.DataFrame(rows), "correct", SETTINGS)
+        hits += e.low <= 0.5 <= e.high
+    assert hits / 200 >= 0.90
+
+
 def test_ignoring_clusters_would_be_too_narrow():
     """The interval is wider than one that takes the orders of a deal for independent."""
     frame = world(np.random.default_rng(1), 1, 80)
@@ -43,7 +58,7 @@ def test_ignoring_clusters_would_be_too_narrow():
 
 def test_seeds_widen_the_interval():
     frame = world(np.random.default_rng(2), 3, 80, between_seeds=0.2)
-    pooled = frame.assign(deal_id=frame["deal_id"] + 1000 * frame["seed"], seed=0)
+    pooled = frame.assign(seed=0)
     e, one = (stats.bootstrap(f, "correct", SETTINGS) for f in (frame, pooled))
     assert e.high - e.low > 1.5 * (one.high - one.low)
     assert np.isclose(e.value, np.mean(list(e.by_seed.values())))

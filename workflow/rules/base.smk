@@ -2,6 +2,8 @@
 
 
 rule base_model:
+    input:
+        lambda w: model_files(w.model),
     output:
         manifest=manifest("base"),
         training=this(artifacts.TRAINING, run="base"),
@@ -9,7 +11,7 @@ rule base_model:
         log_of("base_model", "model", "seed"),
     params:
         model=lambda w: study.models[w.model].model_dump(mode="json"),
-        task=task_settings(),
+        task=task_settings(without=RL_ONLY + DEALING_ONLY),
         state=this(artifacts.STATE, run="base"),
     message:
         "Base model {wildcards.model}, seed {wildcards.seed}"

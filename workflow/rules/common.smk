@@ -33,8 +33,14 @@ def section(*names):
     return {name: getattr(study, name).model_dump(mode="json") for name in names}
 
 
-def task_settings(name=TASK):
-    return study.tasks[name].model_dump(mode="json")
+def task_settings(name=TASK, without=()):
+    """The values of a task section, but for those that a rule does not use."""
+    return study.tasks[name].model_dump(mode="json", exclude=set(without))
+
+
+# neither the data of SFT nor pretraining know of these: a new reward reruns no SFT
+RL_ONLY = ["rewards"]
+DEALING_ONLY = ["held_out", "orders", "seed"]
 
 
 def each(pattern, **wildcards):
@@ -58,6 +64,13 @@ def manifest(checkpoint):
 
 def manifests(checkpoints):
     return here(artifacts.CHECKPOINT, checkpoint=checkpoints)
+
+
+def model_files(name):
+    """The files of a base model that lies in a folder here; none where it is made or fetched."""
+    folder = study.models[name].source
+    files = os.listdir(folder) if os.path.isdir(folder) else []
+    return [os.path.join(folder, f) for f in sorted(files) if f.endswith((".json", ".safetensors"))]
 
 
 def batches(items):
@@ -98,7 +111,6 @@ def edit_names(group):
     return [
         artifacts.edit(kind, axis, amount)
         for kind in EDIT_GROUPS[group]
-        if kind in study.edits.kinds
         for axis, amounts in EDIT_AXES.items()
         for amount in amounts
     ]

@@ -12,7 +12,7 @@ rule rl:
         log_of("rl", "model", "seed", "branch"),
     params:
         branch=lambda w: BRANCHES[w.branch].model_dump(mode="json"),
-        task=task_settings(),
+        task=task_settings(without=DEALING_ONLY),
         max_new_tokens=study.evaluation.max_new_tokens,
         state=this(artifacts.STATE, run="{branch}"),
     message:

@@ -13,7 +13,7 @@ rule sft:
         log_of("sft", "model", "seed"),
     params:
         **section("sft"),
-        task=task_settings(),
+        task=task_settings(without=RL_ONLY + DEALING_ONLY),
         max_new_tokens=study.evaluation.max_new_tokens,
         state=this(artifacts.STATE, run="sft"),
     message:

@@ -12,7 +12,8 @@ with job(snakemake.log[0], snakemake.threads, torch=True):
     p, out = snakemake.params, snakemake.output
     name, seed = snakemake.wildcards.model, int(snakemake.wildcards.seed)
     model = Model.model_validate(p.model)
-    record = provenance.record({"model": p.model, "task": p.task}, {"seed": seed})
+    hashes = provenance.hashes(snakemake.input)
+    record = provenance.record({"model": p.model, "task": p.task}, {"seed": seed}, hashes)
     work = Workspace(p.state, record["fingerprint"])
     if model.scratch:
         task = build("pretraining", GeneralPointsTask.model_validate(p.task))

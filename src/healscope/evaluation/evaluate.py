@@ -14,6 +14,7 @@ from healscope.evaluation.generate import generate, seeded
 from healscope.models import tokens
 from healscope.models.variants import Variant, load_each
 from healscope.progress import track
+from healscope.provenance import fingerprint
 from healscope.tasks.generalpoints import GeneralPoints, from_row
 from healscope.tasks.verdict import verify
 
@@ -38,11 +39,11 @@ class Target:
 
 
 def respond(
-    model, tokenizer, prompts: list[str], settings: Evaluation, draw: tuple[int, ...] = ()
+    model, tokenizer, prompts: list[str], settings: Evaluation, stream: str = ""
 ) -> list[list[str]]:
     """`settings.samples` response texts to each prompt, in batches.
 
-    `draw` names the random stream, used only where temperature > 0.
+    `stream` names the random numbers, used only where temperature > 0.
     """
     ids = [tokens.prompt_ids(tokenizer, p) for p in prompts]
     n = settings.samples
@@ -58,7 +59,7 @@ def respond(
             max_new_tokens=settings.max_new_tokens,
             temperature=settings.temperature,
             samples=n,
-            generator=seeded(settings.seed, *draw, i) if settings.temperature > 0 else None,
+            generator=seeded(settings.seed, stream, i) if settings.temperature > 0 else None,
         )
         texts += [tokens.response_text(tokenizer, t) for t in responses.ids()]
     return [texts[i * n : (i + 1) * n] for i in range(len(prompts))]
@@ -103,7 +104,8 @@ def evaluate(
     for name in track(load_each(model, wanted), label, len(wanted)):
         for target in (t for t in missing if t.variant == name):
             task, problems = tasks[target.task]
-            texts = respond(model, tokenizer, list(problems["prompt"]), settings)
+            stream = fingerprint(target.columns)  # model, seed, variant and task
+            texts = respond(model, tokenizer, list(problems["prompt"]), settings, stream)
             rows = judge(task, problems, texts).assign(**target.columns)
             provenance.write_table(target.file, rows, target.record)
 

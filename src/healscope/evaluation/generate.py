@@ -123,7 +123,7 @@ def response_logprobs(
     return logps_BT, logps_BTV
 
 
-def seeded(*stream: int) -> torch.Generator:
+def seeded(*stream: int | str) -> torch.Generator:
     """A CPU generator for one named stream of numbers, e.g. (seed, purpose, iteration)."""
     digest = fingerprint(list(stream))
     return torch.Generator().manual_seed(int(digest[:15], 16))

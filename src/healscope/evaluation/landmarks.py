@@ -27,7 +27,7 @@ def choose(
         },
         "end": {
             "checkpoint": artifacts.sft(end_step),
-            "why": "set in the config",
+            "why": "landmarks.end of the config",
             "step": end_step,
         },
         "rl": {"checkpoint": rl, "why": "RL from end, or set in the config"},

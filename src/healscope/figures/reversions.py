@@ -5,6 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from healscope.artifacts import EDIT_STAGES
 from healscope.config import FigureStyle
 from healscope.figures.style import (
     CONTROL,
@@ -24,7 +25,6 @@ from healscope.figures.style import (
     title,
 )  # fmt: skip
 
-_TARGET_AND_PARENT = {"sft": ("end", "maxood"), "rl": ("rl", "end")}
 _AXES = {"layers": "first layers reverted", "rank": "leading share reverted (%)"}
 _KINDS = {
     "values": "singular values reverted",
@@ -66,7 +66,7 @@ def _panel(ax: Axes, frame: pd.DataFrame, axis: str, style: FigureStyle) -> None
 
 
 def _references(ax: Axes, whole: pd.DataFrame, style: FigureStyle) -> None:
-    target, parent = _TARGET_AND_PARENT[whole["stage"].iloc[0]]
+    parent, target = EDIT_STAGES[whole["stage"].iloc[0]]
     for kind, landmark, what in (("none", target, "not edited"), ("parent", parent, "reverted to")):
         height = whole.loc[whole["kind"] == kind, "accuracy"].iloc[0]
         form = look(style, landmark) | {"marker": "", "linewidth": 1.8}

@@ -28,7 +28,7 @@ DASHED = (0, (4, 1.5))
 DOTTED = (0, (1, 1.2))
 DASH_DOT = (0, (6, 1.5, 1, 1.5))
 
-# Never colour alone: what appears together differs in marker and line too. `end` is the last SFT
+# Never colour alone: what appears together differs in marker and line too. `end` is an SFT
 # checkpoint and has the colour of SFT.
 _LOOKS = {
     "id": (0, "o", "-"),

@@ -30,11 +30,11 @@ def publish(folder: str | Path, manifest: str | Path, record: dict) -> None:
     """Moves a staged folder's files to where `manifest` lies (hard links where possible), then
     writes the manifest."""
     source, target = Path(folder), Path(manifest).parent
-    target.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(target, ignore_errors=True)  # no file of an older checkpoint stays behind
+    target.mkdir(parents=True)
     files = {}
     for file in sorted(p for p in source.iterdir() if p.is_file() and p.name != MANIFEST):
         destination = target / file.name
-        destination.unlink(missing_ok=True)
         try:
             os.link(file, destination)
         except OSError:  # another file system
@@ -61,14 +61,6 @@ def verify(manifest: str | Path) -> dict:
     return content
 
 
-def weights_hash(manifest: str | Path) -> str:
-    """sha256 over the weight files' hashes: the identity of a checkpoint."""
-    files = provenance.read_json(manifest)["files"]
-    return provenance.fingerprint(
-        {n: f["sha256"] for n, f in files.items() if n.endswith(".safetensors")}
-    )
-
-
 def load_model(manifest: str | Path):
     """(model in float32 on the best device, tokenizer) of a verified checkpoint."""
     verify(manifest)
@@ -79,10 +71,11 @@ def load_model(manifest: str | Path):
 
 def load_weights(manifest: str | Path) -> dict[str, torch.Tensor]:
     """name -> tensor of a verified checkpoint, on the CPU, shards joined."""
-    verify(manifest)
+    content = verify(manifest)
     tensors: dict[str, torch.Tensor] = {}
-    for shard in sorted(Path(manifest).parent.glob("*.safetensors")):
-        tensors.update(load_file(shard))
+    for name in content["files"]:
+        if name.endswith(".safetensors"):
+            tensors.update(load_file(Path(manifest).parent / name))
     return tensors
 
 

@@ -27,9 +27,9 @@ def word_tokenizer(words: list[str]) -> PreTrainedTokenizerFast:
     )
 
 
-def load_tokenizer(folder: str) -> PreTrainedTokenizerFast:
+def load_tokenizer(folder: str, revision: str | None = None) -> PreTrainedTokenizerFast:
     """Tokenizer of a checkpoint folder or hub id, with a padding token."""
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, revision=revision)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer

@@ -87,7 +87,7 @@ def fetch(model: Model, work: state.Workspace) -> list[dict]:
         network = AutoModelForCausalLM.from_pretrained(
             model.source, revision=model.revision, dtype=torch.float32, trust_remote_code=False
         )
-        tokenizer = tokens.load_tokenizer(model.source)
+        tokenizer = tokens.load_tokenizer(model.source, model.revision)
     except (OSError, ValueError) as error:
         first = str(error).strip().splitlines()[0]
         raise HealscopeError(

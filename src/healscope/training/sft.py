@@ -60,9 +60,10 @@ def train(
     trainer = _trainer(settings, model, tokenizer, examples, seed, work.folder / "trainer")
     trainer.add_callback(recorder)
     latest = recorder.resume(work.folder / "trainer")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch warns of pin_memory and schedulers, not of results
-        trainer.train(resume_from_checkpoint=str(latest) if latest else None)
+    if latest is None or int(latest.name.split("-")[1]) < settings.steps:  # else it is all done
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of pin_memory and schedulers, not of results
+            trainer.train(resume_from_checkpoint=str(latest) if latest else None)
     recorder.bar.close()
     return recorder.rows
 

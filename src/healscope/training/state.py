@@ -121,11 +121,17 @@ def restore_optimizer(
 
 
 def model_tensors(model, prefix: str = "model") -> dict[str, torch.Tensor]:
-    return {f"{prefix}.{k}": v.detach() for k, v in model.state_dict().items()}
+    """Named tensors of a model; of tied ones, which share memory, the first name alone."""
+    first: dict[int, str] = {}
+    tensors = model.state_dict()
+    for key, value in tensors.items():
+        first.setdefault(value.data_ptr(), key)
+    return {f"{prefix}.{k}": tensors[k].detach() for k in first.values()}
 
 
 def restore_model(model, tensors: dict[str, torch.Tensor], prefix: str = "model") -> None:
     start = prefix + "."
     model.load_state_dict(
-        {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}
+        {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)},
+        strict=False,  # the other names of tied tensors
     )
