@@ -93,6 +93,30 @@ def test_a_new_sft_rate_keeps_the_base_model(copy):
     assert not {"task_tables", "base_model"} & set(plan)
 
 
+def test_a_base_from_a_folder_is_copied_and_watched(finished, tmp_path):
+    import shutil
+
+    mine = tmp_path / "model"
+    shutil.copytree(finished.folder / "results/checkpoints/micro/seed-0/base", mine)
+    workflow = type(finished)(tmp_path / "study")
+    workflow.config["models"] = {"mine": {"source": str(mine)}}
+    target = "results/checkpoints/mine/seed-0/base/checkpoint.json"
+    workflow.run(target)
+    copied = (workflow.folder / target).parent / "model.safetensors"
+    assert copied.read_bytes() == (mine / "model.safetensors").read_bytes()
+    assert workflow.plan(target) == {}
+    config = mine / "config.json"
+    config.write_text(config.read_text().replace('"rms_norm_eps": 1e-06', '"rms_norm_eps": 1e-05'))
+    assert workflow.plan(target) == {"base_model": 1}
+
+
+def test_a_new_reward_reruns_rl_and_no_sft(copy):
+    copy.config["tasks"]["gp3"]["rewards"] = {"wrong_value": -0.5}
+    plan = copy.plan()
+    assert plan["rl"] == 4
+    assert not {"base_model", "sft"} & set(plan)
+
+
 def test_the_statistics_do_not_retrain(copy):
     copy.config["statistics"]["confidence"] = 0.9
     assert not {"base_model", "sft", "rl", "evaluate_rl", "factors"} & set(copy.plan())

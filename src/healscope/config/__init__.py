@@ -1,0 +1,174 @@
+"""The study: one validated config. These models are the single source of keys, types and limits.
+
+`workflow/schemas/study.schema.json` is generated from them (`make schema`), and a test holds the
+annotated `config/config.yaml` against them. Every number that a result depends on is here.
+"""
+
+import re
+
+from pydantic import Field, ValidationError, model_validator
+
+from healscope.config.measurement import (
+    Edits,
+    Evaluation,
+    FigureStyle,
+    HiddenStates,
+    Landmarks,
+    Spectra,
+    Statistics,
+)
+from healscope.config.training import PPO, RL, SFT, Branch, Optimizer
+from healscope.config.types import Name, Natural, Section
+from healscope.config.world import (
+    Architecture,
+    FaceRule,
+    GeneralPointsTask,
+    Model,
+    Pretraining,
+    Rewards,
+    Scratch,
+)
+from healscope.errors import HealscopeError
+
+__all__ = [
+    "PPO",
+    "RL",
+    "SFT",
+    "Architecture",
+    "Branch",
+    "Edits",
+    "Evaluation",
+    "FaceRule",
+    "FigureStyle",
+    "GeneralPointsTask",
+    "HiddenStates",
+    "Landmarks",
+    "Model",
+    "Optimizer",
+    "Pretraining",
+    "Rewards",
+    "Scratch",
+    "Spectra",
+    "Statistics",
+    "Study",
+    "load",
+    "schema",
+]
+
+
+class Study(Section):
+    """models × seeds × what to do and measure, on one training task."""
+
+    study: Name
+    seeds: list[Natural] = Field(min_length=1)
+    tasks: dict[Name, GeneralPointsTask] = Field(min_length=1)
+    train_on: Name = Field(description="the task of SFT and RL; all tasks are evaluated")
+    models: dict[Name, Model] = Field(min_length=1)
+    sft: SFT = SFT()
+    rl: RL
+    evaluation: Evaluation = Evaluation()
+    landmarks: Landmarks = Landmarks()
+    spectra: Spectra = Spectra()
+    edits: Edits = Edits()
+    hidden_states: HiddenStates = HiddenStates()
+    statistics: Statistics = Statistics()
+    figures: FigureStyle = FigureStyle()
+
+    @model_validator(mode="after")
+    def _consistent(self):
+        grid = self.sft.checkpoints
+        if self.train_on not in self.tasks:
+            raise ValueError(
+                f"train_on: '{self.train_on}' is not in tasks: {', '.join(self.tasks)}"
+            )
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError("seeds: the same seed twice")
+        for i, branch in enumerate(self.rl.branches):
+            if branch.start not in grid:
+                raise ValueError(
+                    f"rl.branches[{i}].start: step {branch.start} is not in sft.checkpoints {grid}"
+                )
+        for name in ("maxood", "end"):
+            step = getattr(self.landmarks, name)
+            if isinstance(step, int) and step not in grid:
+                raise ValueError(f"landmarks.{name}: step {step} is not in sft.checkpoints {grid}")
+        names = [b.name for b in self.rl.branches]
+        if self.rl_landmark not in names:
+            raise ValueError(
+                f"landmarks.rl: no branch '{self.rl_landmark}'; there are {', '.join(names)}"
+            )
+        for name, model in self.models.items():
+            self._check_model(name, model)
+        return self
+
+    def _check_model(self, name: str, model: Model) -> None:
+        layers = model.layers()
+        for n in self.edits.leading_layers:
+            if layers is not None and n > layers:
+                raise ValueError(
+                    f"edits.leading_layers: {n}, but model '{name}' has {layers} layers"
+                )
+        if model.scratch:
+            for task, spec in self.tasks.items():
+                if spec.rendering != "compact":
+                    raise ValueError(
+                        f"tasks.{task}.rendering: model '{name}' is trained from scratch and "
+                        "reads only 'compact'"
+                    )
+                known = _numbers(self.tasks[self.train_on])
+                if unknown := sorted(_numbers(spec) - known):
+                    raise ValueError(
+                        f"tasks.{task}: model '{name}' has no word for {unknown}, which "
+                        f"'{self.train_on}' does not use"
+                    )
+
+    @property
+    def end_step(self) -> int:
+        return self.sft.checkpoints[-1] if self.landmarks.end == "last" else self.landmarks.end
+
+    @property
+    def rl_landmark(self) -> str:
+        """Name of the branch behind the landmark `rl`."""
+        if self.landmarks.rl != "auto":
+            return self.landmarks.rl
+        return f"{self.rl.defaults.algorithm}-from-{self.end_step}"
+
+
+def _numbers(task: GeneralPointsTask) -> set[int]:
+    """Numbers that a compact task writes."""
+    faces = {*task.id_rule.model_dump().values(), *task.ood_rule.model_dump().values()}
+    return {*range(1, 14), *faces, *task.targets}
+
+
+def load(data: dict) -> Study:
+    """Validates a config; raises HealscopeError with one line for each wrong key."""
+    try:
+        return Study.model_validate(data)
+    except ValidationError as error:
+        lines = _explain(error.errors())
+        raise HealscopeError("the config is not valid:\n" + "\n".join(lines)) from None
+
+
+def _explain(errors: list[dict]) -> list[str]:
+    """One line for each key: what is wrong, all alternatives of a union together, and the value."""
+    messages: dict[str, list[str]] = {}
+    given: dict[str, str] = {}
+    for error in errors:
+        # a union adds parts such as "literal['last']" or "constrained-int" to the path
+        path = [
+            str(p) for p in error["loc"] if not re.match(r"literal\[|constrained-|str$", str(p))
+        ]
+        where = ".".join(path) or "study"
+        message = error["msg"].removeprefix("Value error, ")
+        if error["type"] == "extra_forbidden":
+            message = "unknown key (a typo, or a key of another section?)"
+        messages.setdefault(where, []).append(message)
+        value = error.get("input")
+        if not isinstance(value, (dict, list)) and error["type"] != "missing":
+            given[where] = f", got {value!r}"
+    return [f"  {w}: {'; or '.join(m)}{given.get(w, '')}" for w, m in messages.items()]
+
+
+def schema() -> dict:
+    """JSON schema of a study (draft 2020-12)."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Study.model_json_schema()}

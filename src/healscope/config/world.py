@@ -1,0 +1,156 @@
+"""Tasks, and where base models come from."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from healscope.config.types import CardValue, Chosen, Fraction, Natural, Positive, Rate, Section
+
+
+class FaceRule(Section):
+    """What the face cards are worth."""
+
+    J: CardValue
+    Q: CardValue
+    K: CardValue
+
+
+class Rewards(Section):
+    """Reward of each verdict. The defaults are the table of the released code (reference)."""
+
+    correct: float = 5
+    partial: float = 1
+    wrong_value: float = -1
+    wrong_number: float = -2
+    wrong_line: float = -2
+    illegal: float = -3
+    no_answer: float = -3
+
+
+class GeneralPointsTask(Section):
+    """The card game (arXiv 2509.12235, section 3.1 and appendix C.1)."""
+
+    family: Literal["generalpoints"] = "generalpoints"
+    cards: Annotated[int, Field(ge=2, le=4)] = Field(4, description="cards in a deal")
+    targets: Chosen[CardValue] = [24]
+    id_rule: FaceRule = FaceRule(J=10, Q=10, K=10)
+    ood_rule: FaceRule = FaceRule(J=11, Q=12, K=13)
+    rendering: Literal["json", "compact"] = "json"
+    verifier: Literal["tolerant", "reference"] = Field(
+        "tolerant", description="reference: spaces and × ÷ − are illegal, as in the released code"
+    )
+    grade_number_line: bool = Field(
+        False, description="false (reference): only the formula counts; true: the number line too"
+    )
+    rewards: Rewards = Rewards()
+    held_out: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.4, description="share of deals (by their ID values) kept from SFT and RL"
+    )
+    orders: Positive = Field(2, description="card orders evaluated for each deal")
+    seed: Natural = Field(0, description="draws the hold-out and the card orders")
+
+    @model_validator(mode="after")
+    def _reference_ignores_the_line(self):
+        if self.verifier == "reference" and self.grade_number_line:
+            raise ValueError(
+                "verifier 'reference' grades the formula alone: set grade_number_line: false"
+            )
+        return self
+
+
+class Architecture(Section):
+    """A Llama-style decoder trained from scratch."""
+
+    hidden_size: Positive = 128
+    layers: Positive = 2
+    heads: Positive = 4
+    ffn_size: Positive = 256
+    rope_theta: Annotated[float, Field(gt=0)] = 100.0
+    init_std: Annotated[float, Field(gt=0)] = 0.05
+
+    @model_validator(mode="after")
+    def _heads_divide(self):
+        if self.hidden_size % self.heads:
+            raise ValueError(
+                f"hidden_size {self.hidden_size} is not a multiple of heads {self.heads}"
+            )
+        return self
+
+
+class Mixture(Section):
+    """Shares; only their ratios count."""
+
+    @model_validator(mode="after")
+    def _not_empty(self):
+        if sum(self.model_dump().values()) <= 0:
+            raise ValueError("at least one share must be positive")
+        return self
+
+
+class RuleMixture(Mixture):
+    """Shares of the face-card rules stated in pretraining prompts."""
+
+    random: Fraction = 0.45
+    id: Fraction = 0.07
+    ood: Fraction = 0.20
+    same: Fraction = 0.13
+    consecutive: Fraction = 0.15
+
+
+class FormatMixture(Mixture):
+    """Shares of the answer layouts in pretraining (fG has the layout of evaluation)."""
+
+    fA: Fraction = 0.10
+    fB: Fraction = 0.30
+    fC: Fraction = 0.15
+    fG: Fraction = 0.45
+
+
+class Pretraining(Section):
+    """The from-scratch base model: many rules, many layouts, next-token loss on the response."""
+
+    steps: Positive = 650
+    batch_size: Positive = 128
+    learning_rate: Rate = 2e-3
+    warmup_steps: Natural = 100
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    rules: RuleMixture = RuleMixture()
+    rule_noise: Fraction = Field(
+        0.15, description="share that ignores its rule and uses the OOD rule"
+    )
+    formula_noise: Fraction = Field(0.10, description="share whose formula is random")
+    formats: FormatMixture = FormatMixture()
+    eval_format_share: Fraction = Field(0.08, description="share that carries the evaluation token")
+    eval_format_layouts: FormatMixture = Field(
+        FormatMixture(fA=0.4, fB=0.3, fC=0.3, fG=0.0),
+        description="layouts shown under the evaluation token: never the evaluation layout",
+    )
+    state_every: Positive = Field(50, description="steps between states to resume from")
+
+
+class Scratch(Section):
+    architecture: Architecture = Architecture()
+    pretraining: Pretraining = Pretraining()
+
+
+class Model(Section):
+    """Where a base model comes from: trained from scratch, a local folder, or a hub id."""
+
+    source: str = Field("scratch", description="'scratch', a Hugging Face folder, or a hub id")
+    revision: str | None = Field(None, description="hub revision; pin it for reproducibility")
+    scratch: Scratch | None = None
+
+    @model_validator(mode="after")
+    def _scratch_matches(self):
+        if (self.source == "scratch") != (self.scratch is not None):
+            raise ValueError("section 'scratch' belongs to source 'scratch', and only to it")
+        return self
+
+    def layers(self) -> int | None:
+        """Number of decoder layers, or None where only the hub knows it."""
+        if self.scratch:
+            return self.scratch.architecture.layers
+        file = Path(self.source) / "config.json"
+        return json.loads(file.read_text())["num_hidden_layers"] if file.is_file() else None
