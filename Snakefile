@@ -46,7 +46,7 @@ rule all:
 
 onsuccess:
     if os.path.exists(artifacts.CLAIMS_TEXT):
-        print("\n" + open(artifacts.CLAIMS_TEXT).read())
+        print(open(artifacts.CLAIMS_TEXT).read())
         print("healscope: the claims above are in", artifacts.CLAIMS_TEXT, end="; ")
     print("figures are in results/figures/")
 
