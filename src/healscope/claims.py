@@ -241,8 +241,8 @@ def measure(inputs: dict[str, list[str]], settings: Statistics) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
-def text(claims: pd.DataFrame) -> str:
-    """The claims as plain text, one paragraph each."""
+def text(claims: pd.DataFrame, record: dict) -> str:
+    """The claims as plain text, one paragraph each, and what they were made from."""
     lines = [
         "Claims of arXiv 2509.12235, as measured in this study. Changes are in accuracy points "
         "(100 = all problems), on held-out deals unless said otherwise, with intervals from a "
@@ -259,6 +259,11 @@ def text(claims: pd.DataFrame) -> str:
             f"    {row['detail']}",
             "",
         ]
+    code = record["code"]
+    lines.append(
+        f"Made by healscope {code['healscope']}, commit {code['commit']}, from inputs with "
+        f"fingerprint {record['fingerprint'][:16]}; the metadata of claims.parquet say more.\n"
+    )
     return "\n".join(lines)
 
 

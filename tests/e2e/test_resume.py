@@ -8,11 +8,9 @@ import time
 from pathlib import Path
 
 import pytest
+from runner import ROOT, Workflow
 
 from healscope import provenance
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "workflow"))
-from conftest import ROOT, Workflow  # noqa: E402
 
 RUNS = {
     "base": "state-*/rows.json",

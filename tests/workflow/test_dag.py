@@ -1,5 +1,6 @@
 """Nothing is recomputed that stands, and nothing stands that is stale."""
 
+import json
 import re
 
 import pytest
@@ -20,6 +21,21 @@ def test_every_figure_exists(finished):
     for number in FIGURES:
         assert (folder / f"fig{number}.pdf").read_bytes().startswith(b"%PDF")
         assert (folder / f"fig{number}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_figures_and_claims_say_what_they_came_from(finished):
+    from PIL import Image
+
+    from healscope import provenance
+
+    results = finished.folder / "results"
+    table = results / "tables/curves.parquet"
+    record = json.loads(Image.open(results / "figures/fig3a.png").text["healscope"])
+    assert list(record["inputs"].values()) == [provenance.sha256(table)]
+    assert record["config"]["palette"] == "colorblind"
+    assert b"/Keywords" in (results / "figures/fig3a.pdf").read_bytes()
+    stored = provenance.read_provenance(results / "tables/claims.parquet")
+    assert stored["fingerprint"][:16] in (results / "tables/claims.txt").read_text()
 
 
 def test_the_run_says_where_to_look(finished):
@@ -156,7 +172,7 @@ def test_the_slurm_profile_is_found_by_name(finished):
     import subprocess
     import sys
 
-    from conftest import ROOT
+    from runner import ROOT
 
     done = subprocess.run(
         [sys.executable, "-m", "snakemake", "--profile", "slurm", "--dry-run",

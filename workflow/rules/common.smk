@@ -38,8 +38,9 @@ def task_settings(name=TASK, without=()):
     return study.tasks[name].model_dump(mode="json", exclude=set(without))
 
 
-# neither the data of SFT nor pretraining know of these: a new reward reruns no SFT
+# Values of a task that some rules do not use: a new reward draws no new problems and reruns no SFT.
 RL_ONLY = ["rewards"]
+JUDGING_ONLY = ["rewards", "verifier", "grade_number_line"]
 DEALING_ONLY = ["held_out", "orders", "seed"]
 
 

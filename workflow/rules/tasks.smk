@@ -9,7 +9,7 @@ rule task_tables:
     log:
         log_of("task_tables", "task"),
     params:
-        task=lambda w: task_settings(w.task),
+        task=lambda w: task_settings(w.task, without=JUDGING_ONLY),
     message:
         "Problems of task {wildcards.task}"
     script:

@@ -12,4 +12,4 @@ with job(snakemake.log[0], snakemake.threads):
     provenance.write_table(
         snakemake.output.table, frame, {**record, "losses": snakemake.params.losses}
     )
-    Path(snakemake.output.text).write_text(claims.text(frame))
+    Path(snakemake.output.text).write_text(claims.text(frame, record))

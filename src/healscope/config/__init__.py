@@ -9,6 +9,7 @@ import re
 from pydantic import Field, ValidationError, model_validator
 
 from healscope.config.measurement import (
+    MATRIX_ROLES,
     Edits,
     Evaluation,
     FigureStyle,
@@ -31,6 +32,7 @@ from healscope.config.world import (
 from healscope.errors import HealscopeError
 
 __all__ = [
+    "MATRIX_ROLES",
     "PPO",
     "RL",
     "SFT",

@@ -104,12 +104,16 @@ def render(
     style: FigureStyle,
     pdf_path: str | Path,
     png_path: str | Path,
+    record: dict | None = None,
 ) -> None:
     """Draws a figure and saves it twice; equal input gives equal bytes.
+
+    `record`, its provenance, goes into the files' metadata: Keywords of the PDF, the text
+    `healscope` of the PNG.
 
     Raises HealscopeError where the frame is empty or lacks a column or the rows over all seeds.
     """
     entry = FIGURES[figure_name]
     entry.check(frame)
     save = import_module("healscope.figures.style").save
-    save(entry.draw(frame, style), style, pdf_path, png_path)
+    save(entry.draw(frame, style), style, pdf_path, png_path, record or {})

@@ -3,6 +3,7 @@
 Figures are made without pyplot: nothing is global, no window opens, nothing has to be closed.
 """
 
+import json
 from collections.abc import Callable, Iterable
 from functools import wraps
 from pathlib import Path
@@ -89,11 +90,17 @@ def styled(draw: Draw) -> Draw:
     return inside
 
 
-def save(figure: Figure, style: FigureStyle, pdf_path: str | Path, png_path: str | Path) -> None:
-    """Writes the figure twice, without the time: equal figures give equal bytes."""
+def save(
+    figure: Figure, style: FigureStyle, pdf_path: str | Path, png_path: str | Path, record: dict
+) -> None:
+    """Writes the figure twice, with its provenance and without the time: equal figures give equal
+    bytes."""
+    made_from = json.dumps(record, sort_keys=True)
     with mpl.rc_context(settings(style)):
-        figure.savefig(pdf_path, format="pdf", metadata={"CreationDate": None})
-        figure.savefig(png_path, format="png")
+        figure.savefig(
+            pdf_path, format="pdf", metadata={"CreationDate": None, "Keywords": made_from}
+        )
+        figure.savefig(png_path, format="png", metadata={"healscope": made_from})
 
 
 def panels(

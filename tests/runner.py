@@ -1,0 +1,71 @@
+"""Runs snakemake as a user does, in a folder of its own."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).parents[1]
+
+
+class Workflow:
+    """snakemake in a folder of its own, with a config of its own."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.config = yaml.safe_load((ROOT / "config/micro.yaml").read_text())
+
+    def command(self, *args: str) -> list[str]:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        file = self.folder / "study.yaml"
+        file.write_text(yaml.safe_dump(self.config))
+        return [
+            sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"),
+            "--directory", str(self.folder), "--configfile", str(file), "--cores", "2", *args,
+        ]  # fmt: skip
+
+    def run(self, *args: str) -> str:
+        done = subprocess.run(
+            self.command(*args), capture_output=True, text=True, check=False, cwd=ROOT
+        )
+        output = done.stdout + done.stderr
+        assert done.returncode == 0, output
+        return output
+
+    def fails(self, *args: str) -> str:
+        done = subprocess.run(
+            self.command(*args), capture_output=True, text=True, check=False, cwd=ROOT
+        )
+        assert done.returncode != 0
+        return done.stdout + done.stderr
+
+    def start(self, *args: str) -> subprocess.Popen:
+        return subprocess.Popen(
+            self.command(*args), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT,
+            start_new_session=True,
+        )  # fmt: skip
+
+    def plan(self, *targets: str) -> dict[str, int]:
+        """rule -> jobs that a dry run would start."""
+        output = self.run("--dry-run", *targets)
+        if "Nothing to be done" in output:
+            return {}
+        table = output.split("Job stats:")[1].split("total")[0]
+        jobs = dict(re.findall(r"^(\w+)\s+(\d+)\s*$", table, re.MULTILINE))
+        return {rule: int(n) for rule, n in jobs.items() if rule != "all"}
+
+    def inodes(self) -> dict[str, int]:
+        """file -> inode, for everything under results but logs.
+
+        Files are written beside and renamed, so a new one has a new inode; Snakemake also touches
+        files that a job left alone.
+        """
+        found = {}
+        for file in (self.folder / "results").rglob("*"):
+            name = str(file.relative_to(self.folder / "results"))
+            if file.is_file() and not name.startswith("logs/"):
+                found[name] = os.stat(file).st_ino
+        return found
