@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from transformers import DynamicCache
 
+from healscope.models.tokens import encode_ids
 from healscope.provenance import fingerprint
 
 
@@ -26,17 +27,6 @@ class Responses:
         return [
             t[m].tolist() for t, m in zip(self.tokens_BT.cpu(), self.mask_BT.cpu(), strict=True)
         ]
-
-
-def left_pad(prompts: list[list[int]], pad: int, device) -> tuple[torch.Tensor, torch.Tensor]:
-    """(ids_BP, mask_BP) with padding on the left, so that every prompt ends at the same column."""
-    width = max(map(len, prompts))
-    ids = torch.full((len(prompts), width), pad)
-    mask = torch.zeros((len(prompts), width), dtype=torch.bool)
-    for i, prompt in enumerate(prompts):
-        ids[i, width - len(prompt) :] = torch.tensor(prompt)
-        mask[i, width - len(prompt) :] = True
-    return ids.to(device), mask.to(device)
 
 
 def position_ids(mask: torch.Tensor) -> torch.Tensor:
@@ -62,7 +52,7 @@ def generate(
     """
     if temperature > 0 and generator is None:
         raise ValueError("sampling needs a generator")
-    ids_BP, mask_BP = left_pad(prompts, pad, model.device)
+    ids_BP, mask_BP, _, _ = encode_ids(prompts, [[]] * len(prompts), pad, model.device)
     cache = DynamicCache(config=model.config)
     output = model(
         input_ids=ids_BP,
