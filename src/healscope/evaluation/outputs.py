@@ -5,8 +5,10 @@ from pathlib import Path
 import pandas as pd
 
 from healscope import provenance
-from healscope.config import GeneralPointsTask
-from healscope.evaluation.evaluate import Target
+from healscope.config import Evaluation, GeneralPointsTask
+from healscope.evaluation.evaluate import Target, evaluate
+from healscope.models import checkpoints
+from healscope.models.variants import Variant
 from healscope.tasks import build
 from healscope.tasks.generalpoints import GeneralPoints
 
@@ -14,6 +16,29 @@ from healscope.tasks.generalpoints import GeneralPoints
 def variant_names(outputs: list[str]) -> list[str]:
     """The variants that a job's output files belong to, each once, in order."""
     return list(dict.fromkeys(Path(f).parent.name for f in outputs))
+
+
+def evaluate_outputs(
+    variants: list[Variant],
+    sources: dict[str, dict],
+    start: str,
+    config: dict,
+    problems: list[str],
+    outputs: list[str],
+    columns: dict,
+    label: str,
+    splits: tuple[str, ...] = ("train", "held_out"),
+) -> None:
+    """Evaluates variants into a job's output files, those that do not stand yet.
+
+    `start` is the manifest of the skeleton, `config` holds the sections `evaluation` and `tasks`;
+    `sources` as in `targets`, `splits` as in `read_tasks`.
+    """
+    wanted = targets(sources, list(config["tasks"]), problems, outputs, config, columns)
+    model, tokenizer = checkpoints.load_model(start)
+    tasks = read_tasks(config["tasks"], problems, splits)
+    settings = Evaluation.model_validate(config["evaluation"])
+    evaluate(model, tokenizer, variants, tasks, wanted, settings, label)
 
 
 def targets(
@@ -47,7 +72,7 @@ def targets(
 
 
 def read_tasks(
-    settings: dict[str, dict], problems: list[str], splits: tuple[str, ...] = ("train", "held_out")
+    settings: dict[str, dict], problems: list[str], splits: tuple[str, ...]
 ) -> dict[str, tuple[GeneralPoints, pd.DataFrame]]:
     """name -> (task, its problems of the given splits)."""
     found = {}
