@@ -1,4 +1,6 @@
+import hashlib
 import json
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -24,6 +26,7 @@ from healscope.tasks.generalpoints import (
     from_row,
     make_problem,
     prompt,
+    renderings,
     response,
 )
 from healscope.tasks.pretraining import pretraining_examples
@@ -32,6 +35,7 @@ from healscope.tasks.problems import (
     RL_COLUMNS,
     SFT_COLUMNS,
     deals,
+    halve_deals,
     problem_table,
     rl_table,
     sft_table,
@@ -48,6 +52,7 @@ GRADED = replace(JSON4, grade_number_line=True)
 P3388 = make_problem(JSON4, ("8", "3", "8", "3"), "id", 24)
 PFACES = make_problem(JSON4, ("J", "A", "2", "A"), "id", 24)
 PCOMPACT = make_problem(COMPACT, ("K", "A", "2"), "id", 8)
+DIGESTS = ["32f5c37f6786", "b30db23ea31e", "ee50dcb79f33"]
 
 
 def answer(formula, number=(8, 3, 8, 3), cards=("8", "3", "8", "3")):
@@ -140,6 +145,55 @@ def test_json_texts():
     assert " " not in read["formula"]
 
 
+def test_standard_prompts_keep_their_bytes():
+    """Recorded digests: results of earlier runs rest on these texts."""
+    ood = make_problem(JSON4, PFACES.cards, "ood", 24)
+    texts = (prompt(COMPACT, PCOMPACT), prompt(JSON4, PFACES), prompt(JSON4, ood))
+    digests = [hashlib.sha256(text.encode()).hexdigest()[:12] for text in texts]
+    assert digests == DIGESTS
+    assert texts[1] == prompt(JSON4, PFACES, rendering=0)
+
+
+def test_compact_renderings_are_arrangements_of_the_same_words(table3):
+    words = set(compact_vocabulary(COMPACT))
+    assert renderings(COMPACT) == 36
+    for row in rows(table3[table3.n_faces > 0])[::7]:
+        problem = from_row(row)
+        texts = [prompt(COMPACT, problem, "fG", n) for n in range(36)]
+        assert len(set(texts)) == 36
+        assert {text.split()[-1] for text in texts} == {"fG"}
+        assert {tuple(sorted(text.split())) for text in texts} == {tuple(sorted(texts[0].split()))}
+        assert set(texts[0].split()) <= words
+        rule = dict(zip(FACES, problem.rule_values, strict=True))
+        for text in texts:
+            assert f" {' '.join(problem.cards)} " in f" {text} "
+            assert all(f"{face} {value}" in text for face, value in rule.items())
+    with pytest.raises(ValueError, match="rendering must be 0 to 35"):
+        prompt(COMPACT, PCOMPACT, rendering=36)
+
+
+@pytest.mark.parametrize("side", ["id", "ood"])
+def test_json_renderings_state_the_same(side):
+    assert renderings(JSON4) >= 24
+    problem = make_problem(JSON4, ("J", "A", "7", "Q"), side, 24)
+    texts = [prompt(JSON4, problem, rendering=n) for n in range(renderings(JSON4))]
+    assert len(set(texts)) == len(texts)
+    stated = {"1", "4", "7", "24", *map(str, problem.rule_values)}
+    for text in texts:
+        assert set(re.findall(r"[0-9]+", text)) == stated
+        assert "{" not in text.split("[Output]")[0]
+        assert '["J", "A", "7", "Q"]' in text
+        assert all(f"'{sign}'" in text for sign in (*"+-*/=", *FACES, "A"))
+        assert text.split("[Input]")[1] == texts[0].split("[Input]")[1]
+        if side == "ood":
+            said = text.split("[Input]")[0]
+            for face, value in zip(FACES, problem.rule_values, strict=True):
+                near = rf"'{face}' (counts as |as )?{value}\b|\b{value} for a '{face}'"
+                assert re.search(near, said)
+    with pytest.raises(ValueError, match="rendering must be"):
+        prompt(JSON4, problem, rendering=-1)
+
+
 def test_vocabulary_covers_every_text(table3):
     words = compact_vocabulary(COMPACT)
     assert len(words) == len(set(words))
@@ -147,6 +201,7 @@ def test_vocabulary_covers_every_text(table3):
     assert used <= set(words)
     assert {"1", "13", "16", "24", "fA", "fG", "="} <= set(words)
     assert "14" not in words
+    assert words[-4:] == ["again", "wrong", "unused", "invalid"]
 
 
 # --- verdicts
@@ -329,7 +384,8 @@ def test_every_reference_response_is_correct_under_its_rule_only(table3, table4,
                 assert verdict.outcome == "correct"
                 assert verdict[3:] == (True, True, True, True)
     for task, table in ((COMPACT, table3), (JSON4, table4)):
-        for one, other in zip(rows(table)[::2], rows(table)[1::2], strict=True):
+        faces = table[table.n_faces > 0]
+        for one, other in zip(rows(faces)[::2], rows(faces)[1::2], strict=True):
             verdict = verify(task, from_row(other), one["response"])
             assert verdict.outcome == "wrong_number"
             assert (verdict.follows_rule, verdict.uses_numbers) == (False, True)
@@ -343,13 +399,62 @@ def test_id_and_ood_are_paired(table3):
     for _, pair in table3.groupby("pair_id"):
         one, other = rows(pair)
         assert (one["rule"], other["rule"]) == ("id", "ood")
-        for column in ("cards", "target", "deal_id", "split", "n_faces"):
+        for column in ("cards", "target", "deal_id", "values_id", "split", "half", "n_faces"):
             assert one[column] == other[column]
         assert one["prompt"] != other["prompt"]
-    assert (table3.n_faces >= 1).all()
     assert (table3.n_solutions >= 1).all()
     assert set(table3.split) == {"train", "held_out"}
     assert table3.groupby("deal_id").pair_id.nunique().max() <= 6
+
+
+def test_faceless_deals_are_held_out_and_the_same_under_both_rules(table3, table4):
+    for task, table in ((COMPACT, table3), (JSON4, table4)):
+        split = split_deals(task, 0.4, 0)
+        expected = {
+            make_problem(task, deal.cards, "id", deal.target).deal_id
+            for deal, side in split.items()
+            if side == "held_out"
+            and not set(deal.cards) & set(FACES)
+            and solvable(FACE_10.values(deal.cards), deal.target)
+        }
+        faceless = table[table.n_faces == 0]
+        assert set(faceless.split) == {"held_out"}
+        assert set(faceless.deal_id) == expected
+        assert (faceless.groupby("deal_id").size() == 2).all()
+        for one, other in zip(rows(faceless)[::2], rows(faceless)[1::2], strict=True):
+            assert one["values"] == other["values"]
+            assert one["response"] == other["response"]
+            assert one["prompt"] != other["prompt"]
+    shuffled = [cards for cards in faceless.cards if cards != sorted(cards, key=RANKS.index)]
+    assert len(shuffled) > len(faceless) / 2
+
+
+def test_values_id_names_the_id_values_of_every_row(table3, sft3):
+    for table in (table3, sft3):
+        for row in rows(table)[:400]:
+            values = sorted(FACE_10.values(row["cards"]))
+            assert row["values_id"] == f"{'-'.join(map(str, values))}>{row['target']}"
+
+
+def test_halves_part_each_split_evenly(table3, sft3):
+    for task, tables in ((COMPACT, (table3, sft3)), (JSON4, ())):
+        split, half = split_deals(task, 0.4, 0), halve_deals(task, 0.4, 0)
+        members = {}
+        for deal, side in split.items():
+            values = tuple(sorted(FACE_10.values(deal.cards)))
+            members.setdefault((side, half[deal]), set()).add(values)
+        for side in ("train", "held_out"):
+            a, b = members[side, "a"], members[side, "b"]
+            assert not a & b
+            assert abs(len(a) - len(b)) <= 1
+            for tens in range(task.n_cards + 1):
+                counts = [sum(v.count(10) == tens for v in values) for values in (a, b)]
+                assert abs(counts[0] - counts[1]) <= 1
+        for table in tables:
+            for row in rows(table):
+                values = tuple(sorted(FACE_10.values(row["cards"])))
+                assert values in members[row["split"], row["half"]]
+    assert half != halve_deals(JSON4, 0.4, 1)
 
 
 def test_rows_rebuild_their_problem(table3, table4):
@@ -376,7 +481,7 @@ def test_evaluation_covers_every_qualifying_deal(table4):
         and solvable(FACE_10.values(deal.cards), 24)
         and solvable(FACE_11_13.values(deal.cards), 24)
     ]
-    assert table4.deal_id.nunique() == len(qualifying)
+    assert table4[table4.n_faces > 0].deal_id.nunique() == len(qualifying)
 
 
 def test_no_value_multiset_is_on_both_sides(table3, sft3):
@@ -425,7 +530,12 @@ def test_tables_depend_on_the_seed_only(table3, sft3):
     fewer = problem_table(COMPACT, 0.4, 0, 2)
     assert set(fewer.problem_id) < set(table3.problem_id)
     other_share = problem_table(COMPACT, 0.2, 0, 6)
-    assert list(other_share.problem_id) == list(table3.problem_id)
+    same, faceless = (
+        [set(t[(t.n_faces > 0) == has_face].problem_id) for t in (other_share, table3)]
+        for has_face in (True, False)
+    )
+    assert same[0] == same[1]
+    assert faceless[0] < faceless[1]
 
 
 # --- pretraining
@@ -522,7 +632,10 @@ def test_pretraining_names_what_is_wrong():
 
 
 def test_tasks_import_neither_torch_nor_pandas():
-    modules = "problems, pretraining, verdict, generalpoints, solver, expressions"
+    modules = (
+        "problems, hands, feedback, neutral, pretraining, verdict, generalpoints, solver, "
+        "expressions"
+    )
     code = (
         f"import sys; from healscope.tasks import {modules}; "
         "print([m for m in ('torch', 'transformers', 'pandas', 'numpy') if m in sys.modules])"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import permutations, product
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -200,11 +201,32 @@ def from_row(row: Mapping[str, Any]) -> Problem:
     )
 
 
-def prompt(task: GeneralPoints, problem: Problem, format_token: str = EVALUATION_FORMAT) -> str:
-    """The text of the user's turn; the compact rendering also names the layout it asks for."""
+def prompt(
+    task: GeneralPoints,
+    problem: Problem,
+    format_token: str = EVALUATION_FORMAT,
+    rendering: int = 0,
+) -> str:
+    """The text of the user's turn; the compact rendering also names the layout it asks for.
+
+    `rendering` chooses one of `renderings(task)` ways to say the same; 0 is the standard one.
+    Raises ValueError on another number.
+    """
+    if not 0 <= rendering < renderings(task):
+        raise ValueError(f"rendering must be 0 to {renderings(task) - 1}, not {rendering}")
     if task.rendering == "compact":
-        return compact_prompt(problem.rule_values, problem.target, problem.cards, format_token)
-    return _json_prompt(problem)
+        rule_values, target, cards = problem.rule_values, problem.target, problem.cards
+        return compact_prompt(rule_values, target, cards, format_token, rendering)
+    return _json_prompt(problem, *_JSON_WORDINGS[rendering])
+
+
+def renderings(task: GeneralPoints) -> int:
+    """How many ways there are to state a problem of this task.
+
+    Compact ones arrange the same words differently; those of a few deals agree (8-8-8>8 says the
+    same with the target before or after the cards).
+    """
+    return len(_ARRANGEMENTS if task.rendering == "compact" else _JSON_WORDINGS)
 
 
 def response(
@@ -230,12 +252,25 @@ def response(
     )
 
 
+# The order of the three parts of a compact prompt, and that of J, Q and K in its rule.
+_ARRANGEMENTS = tuple(product(permutations(("rule", "target", "cards")), permutations(range(3))))
+
+
 def compact_prompt(
-    rule_values: Sequence[int], target: int, cards: Sequence[str], format_token: str
+    rule_values: Sequence[int],
+    target: int,
+    cards: Sequence[str],
+    format_token: str,
+    rendering: int = 0,
 ) -> str:
-    """`J v Q v K v T c c c FMT`."""
-    j, q, k = rule_values
-    return f"J {j} Q {q} K {k} {target} {' '.join(cards)} {format_token}"
+    """`J v Q v K v T c c c FMT`, or with rule, target and cards in another order."""
+    order, faces = _ARRANGEMENTS[rendering]
+    parts = {
+        "rule": " ".join(f"{FACES[face]} {rule_values[face]}" for face in faces),
+        "target": str(target),
+        "cards": " ".join(cards),
+    }
+    return " ".join([*(parts[name] for name in order), format_token])
 
 
 def compact_response(
@@ -263,10 +298,34 @@ def compact_vocabulary(task: GeneralPoints) -> list[str]:
         *("+", "-", "*", "/", "(", ")", "="),
         *("cards", "number", "formula"),
         *LAYOUTS,
+        *("again", "wrong", "unused", "invalid"),
     ]
 
 
-def _json_prompt(problem: Problem) -> str:
+# Wordings of the game, of what cards count as, and of the goal; the first of each is the standard.
+_GAMES = (
+    "You are a skilled player of the {target} points card game. You are dealt {n} cards.",
+    "We play a card game whose aim is to make {target} points. There are {n} cards on the table.",
+    "Here is a puzzle with {n} playing cards, which together have to give {target}.",
+)
+_COUNTS = (
+    "The card 'A' counts as 1, and {faces}. Every card has to be used exactly once.",
+    "Use every card exactly once. An 'A' is worth 1, a 'J' {j}, a 'Q' {q} and a 'K' {k}.",
+    "Take 1 for an 'A', {k} for a 'K', {q} for a 'Q' and {j} for a 'J'. No card may be left out or "
+    "used twice.",
+)
+_GOALS = (
+    "Find a formula that evaluates to {target}, built from the numbers of the cards and the "
+    "operators '+', '-', '*', '/', with brackets where needed, followed by '='.",
+    "With the operators '+', '-', '*', '/' and brackets, turn the numbers of the cards into a "
+    "formula whose value is {target}, and put '=' after it.",
+    "Which formula of the numbers of the cards equals {target}? Its operators may be '+', '-', "
+    "'*', '/', it may hold brackets, and '=' follows it.",
+)
+_JSON_WORDINGS = tuple(product(_GAMES, _COUNTS, _GOALS))
+
+
+def _json_prompt(problem: Problem, game: str, counts: str, goal: str) -> str:
     j, q, k = problem.rule_values
     if j == q == k:
         faces = f"each of 'J', 'Q' and 'K' counts as {j}"
@@ -275,10 +334,9 @@ def _json_prompt(problem: Problem) -> str:
     target, n = problem.target, len(problem.cards)
     return (
         "[Task Description]\n"
-        f"You are a skilled player of the {target} points card game. You are dealt {n} cards.\n"
-        f"The card 'A' counts as 1, and {faces}. Every card has to be used exactly once.\n"
-        f"Find a formula that evaluates to {target}, built from the numbers of the cards and the "
-        "operators '+', '-', '*', '/', with brackets where needed, followed by '='.\n\n"
+        f"{game.format(target=target, n=n)}\n"
+        f"{counts.format(faces=faces, j=j, q=q, k=k)}\n"
+        f"{goal.format(target=target)}\n\n"
         "[Input]\n"
         f"Cards: {json.dumps(problem.cards)}\n\n"
         "[Output]\n"

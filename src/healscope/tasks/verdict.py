@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from healscope.tasks.expressions import MAX_DIGITS, Expression, evaluate, parse
 from healscope.tasks.generalpoints import EVALUATION_FORMAT, LAYOUTS, GeneralPoints, Problem
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MAX_RESPONSE = 16_384
 """Characters; a longer response is no answer."""
@@ -27,6 +30,9 @@ _CLOSED_FORMULA = re.compile(
 _NUMBER_LINE = re.compile(r"""["']number["']\s{0,32}:\s{0,32}\[([^\]]{0,256})\]""")
 _LITERAL = re.compile(rf"0|[1-9][0-9]{{0,{MAX_DIGITS - 1}}}")
 _MAX_LINE = 64
+
+FIRST_ERRORS = ("none", "format", "number_line", "formula_numbers", "arithmetic")
+"""Results of `first_error`, in the order of the steps of an answer."""
 
 
 class Verdict(NamedTuple):
@@ -53,14 +59,23 @@ class Verdict(NamedTuple):
     reaches_target: bool
 
 
-class _Answer(NamedTuple):
+class Answer(NamedTuple):
+    """What a response says, whether right or wrong.
+
+    Attributes:
+        parsed: as in `Verdict`.
+        formula: the formula before its first "="; "unfinished" without numbers where there is none.
+        line: the numbers of the number line, or None where there is none.
+        line_asked: the answer format has a number line.
+    """
+
     parsed: bool
     formula: Expression
     line: tuple[int, ...] | None
     line_asked: bool
 
 
-_NOTHING = _Answer(False, Expression("unfinished"), None, False)
+_NOTHING = Answer(False, Expression("unfinished"), None, False)
 
 
 def verify(
@@ -71,13 +86,7 @@ def verify(
     Outcomes are decided in this order: no_answer, illegal, wrong_line (only if the task grades
     it), wrong_number, then partial, wrong_value or correct. Never raises on any `text`.
     """
-    if len(text) > MAX_RESPONSE:
-        answer = _NOTHING
-    elif task.rendering == "json":
-        answer = _read_json(text, task.verifier)
-    else:
-        answer = _read_compact(text, problem, LAYOUTS[format_token])
-    parsed, formula, line, line_asked = answer
+    parsed, formula, line, line_asked = read_answer(task, problem, text, format_token)
     state, numbers, numerator, denominator = formula
     used = sorted(numbers)
     follows_rule = line == problem.values
@@ -111,6 +120,51 @@ def verify(
     )
 
 
+def read_answer(
+    task: GeneralPoints, problem: Problem, text: str, format_token: str = EVALUATION_FORMAT
+) -> Answer:
+    """Read a response as `verify` does. Never raises on any `text`."""
+    if len(text) > MAX_RESPONSE:
+        return _NOTHING
+    if task.rendering == "json":
+        return _read_json(text, task.verifier)
+    return _read_compact(text, problem, LAYOUTS[format_token])
+
+
+def first_error(
+    parsed: bool, follows_rule: bool, uses_numbers: bool, outcome: str, *, line_asked: bool = True
+) -> str:
+    """The first step of an answer that failed, one of FIRST_ERRORS.
+
+    The first four arguments are those of the verdict. "none" is a correct answer; "format" one
+    that did not parse; "number_line" has a line that is missing or breaks the rule, and is skipped
+    where the layout asks for none; "formula_numbers" does not use the numbers of its own line, or
+    is illegal or empty; "arithmetic" is a wrong or unfinished calculation with the right numbers.
+    """
+    if outcome == "correct":
+        return "none"
+    if not parsed:
+        return "format"
+    if line_asked:
+        if not follows_rule:
+            return "number_line"
+        return "arithmetic" if uses_numbers else "formula_numbers"
+    return "arithmetic" if outcome in ("wrong_value", "partial") else "formula_numbers"
+
+
+def first_errors(rows: pd.DataFrame) -> pd.Series:
+    """`first_error` of every row, indexed as they are.
+
+    Needs the columns parsed, follows_rule, uses_numbers and outcome, of answers whose layout asks
+    for a number line, as all evaluation does.
+    """
+    import pandas as pd
+
+    columns = (rows[name] for name in ("parsed", "follows_rule", "uses_numbers", "outcome"))
+    errors = [first_error(*judged) for judged in zip(*columns, strict=True)]
+    return pd.Series(errors, index=rows.index, name="first_error", dtype=object)
+
+
 def _message(outcome: str, formula: Expression, target: int) -> str:
     if outcome != "wrong_value":
         return _MESSAGES[outcome]
@@ -134,7 +188,7 @@ _MESSAGES = {
 }
 
 
-def _read_json(text: str, mode: str) -> _Answer:
+def _read_json(text: str, mode: str) -> Answer:
     """The formula field up to its first "=", and the number line.
 
     Text that is not one JSON object (a trailing comma, single quotes, a code fence, a truncated
@@ -156,8 +210,8 @@ def _read_json(text: str, mode: str) -> _Answer:
             words = field[1].strip().rstrip(",").split(",")
             line = _number_line([word.strip().strip("\"'") for word in words])
     if not isinstance(formula, str):
-        return _Answer(False, Expression("unfinished"), line, True)
-    return _Answer(True, parse(formula.partition("=")[0], mode), line, True)
+        return Answer(False, Expression("unfinished"), line, True)
+    return Answer(True, parse(formula.partition("=")[0], mode), line, True)
 
 
 def _number_line(raw: object) -> tuple[int, ...] | None:
@@ -174,7 +228,7 @@ def _number_line(raw: object) -> tuple[int, ...] | None:
     return tuple(numbers)
 
 
-def _read_compact(text: str, problem: Problem, layout: tuple[str, ...]) -> _Answer:
+def _read_compact(text: str, problem: Problem, layout: tuple[str, ...]) -> Answer:
     """The lines in their order, word for word, up to `= T` and nothing after it."""
     words = text.split()
     n, at, line = len(problem.cards), 0, None
@@ -189,7 +243,7 @@ def _read_compact(text: str, problem: Problem, layout: tuple[str, ...]) -> _Answ
             return _NOTHING
         at += 1 + n
     if words[at : at + 1] != ["formula"]:
-        return _Answer(False, Expression("unfinished"), line, "number" in layout)
+        return Answer(False, Expression("unfinished"), line, "number" in layout)
     formula, whole = words[at + 1 :], False
     if "=" in formula:
         end = formula.index("=")
@@ -197,4 +251,4 @@ def _read_compact(text: str, problem: Problem, layout: tuple[str, ...]) -> _Answ
         whole = stated == [str(problem.target)]
         if stated and not whole:
             return _NOTHING
-    return _Answer(whole, evaluate(formula), line, "number" in layout)
+    return Answer(whole, evaluate(formula), line, "number" in layout)

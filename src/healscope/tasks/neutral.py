@@ -1,0 +1,78 @@
+"""Prompts that have nothing to do with the trained rule, to measure drift away from the base."""
+
+from __future__ import annotations
+
+from healscope.tasks.generalpoints import FACES, RANKS, GeneralPoints, Rule, compact_prompt
+from healscope.tasks.pretraining import TRAINING_FORMATS
+from healscope.tasks.solver import solvable
+
+INSTRUCTIONS = (
+    "What is the capital of Portugal?",
+    "Name three animals that sleep through the winter.",
+    "Explain in two sentences why the sky is blue.",
+    "Translate into French: The train leaves in the morning.",
+    "Translate into German: Where can I buy a map of the town?",
+    "Translate into English: Los libros están en la mesa.",
+    "Rewrite this politely: Send me the report now.",
+    "Shorten this sentence: Due to the fact that it was raining, we made the decision to stay in.",
+    "Put this into the past tense: She walks to school and meets her friends.",
+    "Correct the spelling: Their are to many peple in the room.",
+    "Write a Python function that reverses a string.",
+    "What does the SQL keyword DISTINCT do?",
+    "In Python, what is the difference between a list and a tuple?",
+    "Write a shell command that counts the lines of a file named notes.txt.",
+    "What does an HTTP status of not found mean for a visitor of a website?",
+    "Why is it a bad idea to compare floating-point numbers for equality?",
+    "List the planets of the solar system, starting from the Sun.",
+    "List five vegetables that grow underground.",
+    "Give me a packing list for a weekend of hiking.",
+    "Suggest four titles for a story about a lighthouse keeper.",
+    "Who wrote the novel Pride and Prejudice?",
+    "Which ocean lies between Africa and Australia?",
+    "What is the chemical symbol of iron?",
+    "How does a vaccine protect against a disease?",
+    "What causes the tides?",
+    "Summarise the story of Little Red Riding Hood in one sentence.",
+    "Write a haiku about the first snow.",
+    "Write a short thank-you note to a neighbour who watered my plants.",
+    "Draft an e-mail that moves a meeting from Monday to Tuesday.",
+    "Describe the taste of a lemon to someone who has never eaten one.",
+    "What is the opposite of 'generous'? Use it in a sentence.",
+    "Find a word that rhymes with 'night' and write a line of verse with both.",
+    "Is a tomato a fruit or a vegetable? Give a reason.",
+    "How do I remove a coffee stain from a cotton shirt?",
+    "How long should I boil an egg for a soft yolk?",
+    "Give two arguments for and two against working from home.",
+    "Classify the mood of this review as positive or negative: The soup was cold again.",
+    "Extract the name and the city: My name is Amara and I live in Lagos.",
+    "Sort these words alphabetically: pear, apple, fig, cherry.",
+    "Explain to a child what a library is.",
+)
+"""Everyday requests; none is about cards or about reaching a number."""
+
+
+def neutral_prompts(task: GeneralPoints, n: int, seed: int) -> list[str]:
+    """n different prompts; the first ones of a longer list are those of a shorter one.
+
+    compact: problems under rules of three random values 1..13, which are neither of the task's
+    rules and solve them, under the format tokens of pretraining. json: INSTRUCTIONS in random
+    order, all of them where n is larger. Raises ValueError if n < 0.
+    """
+    import numpy as np
+
+    if n < 0:
+        raise ValueError(f"n must be at least 0, not {n}")
+    rng = np.random.default_rng([seed, 7])  # a stream of its own among those of the tasks
+    if task.rendering == "json":
+        return [INSTRUCTIONS[index] for index in rng.permutation(len(INSTRUCTIONS))[:n]]
+    trained = (task.id_rule.face_values, task.ood_rule.face_values)
+    found: dict[str, None] = {}
+    while len(found) < n:
+        stated = tuple(rng.integers(1, 14, size=3).tolist())
+        cards = [RANKS[rank] for rank in rng.integers(len(RANKS), size=task.n_cards)]
+        target = task.targets[int(rng.integers(len(task.targets)))]
+        token = TRAINING_FORMATS[int(rng.integers(len(TRAINING_FORMATS)))]
+        values = Rule("random", dict(zip(FACES, stated, strict=True))).values(cards)
+        if stated not in trained and solvable(values, target):
+            found[compact_prompt(stated, target, cards, token)] = None
+    return list(found)

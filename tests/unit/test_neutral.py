@@ -1,0 +1,50 @@
+"""Prompts for drift: none of them states a trained rule."""
+
+import pytest
+
+from healscope.tasks.generalpoints import (
+    FACES,
+    GeneralPoints,
+    Rule,
+    compact_vocabulary,
+)
+from healscope.tasks.neutral import INSTRUCTIONS, neutral_prompts
+from healscope.tasks.solver import solvable
+
+COMPACT = GeneralPoints("gp3", 3, (8, 12, 24), rendering="compact")
+JSON4 = GeneralPoints("gp4", 4, (24,))
+
+
+def test_compact_prompts_state_other_rules():
+    prompts = neutral_prompts(COMPACT, 300, 0)
+    assert len(set(prompts)) == 300
+    vocabulary = set(compact_vocabulary(COMPACT))
+    formats = set()
+    for text in prompts:
+        words = text.split()
+        assert set(words) <= vocabulary
+        assert words[:5:2] == list(FACES)
+        values = tuple(map(int, words[1:6:2]))
+        assert values not in ((10, 10, 10), (11, 12, 13))
+        assert solvable(
+            Rule("x", dict(zip(FACES, values, strict=True))).values(words[7:10]), int(words[6])
+        )
+        formats.add(words[10])
+    assert formats == {"fA", "fB", "fC", "fG"}
+
+
+def test_instructions():
+    assert len(set(INSTRUCTIONS)) == 40
+    for text in INSTRUCTIONS:
+        assert not {"card", "cards", "formula"} & set(text.lower().split())
+        assert not any(letter.isdigit() for letter in text)
+    assert sorted(neutral_prompts(JSON4, 1000, 0)) == sorted(INSTRUCTIONS)
+
+
+@pytest.mark.parametrize("task", [COMPACT, JSON4], ids=lambda task: task.name)
+def test_prompts_are_determined_by_the_seed(task):
+    assert neutral_prompts(task, 10, 0) == neutral_prompts(task, 40, 0)[:10]
+    assert neutral_prompts(task, 10, 0) != neutral_prompts(task, 10, 1)
+    assert neutral_prompts(task, 0, 0) == []
+    with pytest.raises(ValueError, match="n must be"):
+        neutral_prompts(task, -1, 0)

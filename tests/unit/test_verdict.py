@@ -1,0 +1,129 @@
+"""The error decomposition of verdicts, and hostile text through all that reads responses."""
+
+from itertools import product
+from typing import get_args
+
+import pandas as pd
+import pytest
+from hostile_responses import hostile_responses
+
+from healscope.tasks.feedback import Level, feedback, follow_up
+from healscope.tasks.generalpoints import (
+    LAYOUTS,
+    OUTCOMES,
+    GeneralPoints,
+    compact_vocabulary,
+    make_problem,
+)
+from healscope.tasks.verdict import FIRST_ERRORS, first_error, first_errors, read_answer, verify
+
+COMPACT = GeneralPoints("gp3", 3, (8, 24), rendering="compact", grade_number_line=True)
+JSON4 = GeneralPoints("gp4", 4, (24,))
+PROBLEM = make_problem(COMPACT, ("K", "A", "2"), "id", 8)
+LINES = "cards K A 2 number 10 1 2 formula "
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (LINES + "( 10 - 2 ) * 1 = 8", "none"),
+        ("", "format"),
+        ("formula ( 10 - 2 ) * 1 = 8", "format"),
+        (LINES + "( 10 - 2 ) * 1", "format"),
+        (LINES + "( 10 - 2 ) * 1 = 24", "format"),
+        ("cards K A 2 number 13 1 2 formula ( 10 - 2 ) * 1 = 8", "number_line"),
+        ("cards K A 2 number 1 10 2 formula ( 10 - 2 ) * 1 = 8", "number_line"),
+        (LINES + "( 10 - 2 ) = 8", "formula_numbers"),
+        (LINES + "( 13 - 2 ) * 1 = 8", "formula_numbers"),
+        (LINES + "10 2 1 = 8", "formula_numbers"),
+        (LINES + "= 8", "formula_numbers"),
+        (LINES + "( 10 + 2 ) * 1 = 8", "arithmetic"),
+        (LINES + "10 / ( 2 - 1 - 1 = 8", "formula_numbers"),
+        (LINES + "( 10 - 2 * 1 = 8", "arithmetic"),
+        (LINES + "10 - 2 * 1 + = 8", "arithmetic"),
+    ],
+)
+def test_first_error_of_compact_answers(text, expected):
+    verdict = verify(COMPACT, PROBLEM, text)
+    judged = (verdict.parsed, verdict.follows_rule, verdict.uses_numbers, verdict.outcome)
+    assert first_error(*judged) == expected
+
+
+def test_truth_table():
+    """Each step decides only if those before it are right."""
+    wrong = [outcome for outcome in OUTCOMES if outcome != "correct"]
+    for parsed, follows, uses, outcome in product(*[(True, False)] * 3, OUTCOMES):
+        found = first_error(parsed, follows, uses, outcome)
+        assert found in FIRST_ERRORS
+        assert (found == "none") == (outcome == "correct")
+    for outcome in wrong:
+        assert first_error(False, True, True, outcome) == "format"
+        assert first_error(True, False, True, outcome) == "number_line"
+        assert first_error(True, True, False, outcome) == "formula_numbers"
+        assert first_error(True, True, True, outcome) == "arithmetic"
+
+
+@pytest.mark.parametrize(
+    ("formula", "expected"),
+    [
+        ("( 10 - 2 ) * 1 = 8", "none"),
+        ("( 10 + 2 ) * 1 = 8", "arithmetic"),
+        ("( 13 - 2 ) * 1 = 8", "formula_numbers"),
+        ("10 2 1 = 8", "formula_numbers"),
+        ("= 8", "formula_numbers"),
+        ("( 10 - 2 ) * 1", "format"),
+    ],
+)
+def test_layouts_without_a_number_line_skip_its_step(formula, expected):
+    text = f"formula {formula}"
+    assert LAYOUTS["fA"] == ("formula",)
+    verdict = verify(COMPACT, PROBLEM, text, "fA")
+    answer = read_answer(COMPACT, PROBLEM, text, "fA")
+    judged = (verdict.parsed, verdict.follows_rule, verdict.uses_numbers, verdict.outcome)
+    assert first_error(*judged, line_asked=answer.line_asked) == expected
+
+
+def test_read_answer_gives_line_and_formula():
+    answer = read_answer(COMPACT, PROBLEM, LINES + "( 10 + 2 ) * 1 = 8")
+    assert answer.line == (10, 1, 2)
+    assert answer.formula.numbers == (10, 2, 1)
+    assert answer.formula.value == 12
+    nothing = read_answer(JSON4, make_problem(JSON4, "AAAA", "id", 24), "no")
+    assert (nothing.parsed, nothing.line, nothing.formula.numbers) == (False, None, ())
+
+
+def test_first_errors_of_a_table():
+    rows = pd.DataFrame(
+        {
+            "parsed": [True, False, True],
+            "follows_rule": [False, False, True],
+            "uses_numbers": [True, False, True],
+            "outcome": ["correct", "no_answer", "wrong_value"],
+        },
+        index=[3, 1, 2],
+    )
+    found = first_errors(rows)
+    assert found.to_dict() == {3: "none", 1: "format", 2: "arithmetic"}
+    assert list(first_errors(rows.iloc[:0])) == []
+
+
+def test_hostile_responses_get_a_verdict_an_error_and_feedback():
+    outcomes, errors, vocabulary = set(), set(), {}
+    for task, problem, text in hostile_responses(20_000, seed=0):
+        verdict = verify(task, problem, text)
+        judged = (verdict.parsed, verdict.follows_rule, verdict.uses_numbers, verdict.outcome)
+        error = first_error(*judged)
+        outcomes.add(verdict.outcome)
+        errors.add(error)
+        assert (error == "none") == (verdict.outcome == "correct")
+        for level in get_args(Level):
+            if verdict.outcome == "correct" and level != "none":
+                continue
+            said = feedback(task, problem, verdict, text, level)
+            assert level == "full" or not said.leaks
+            assert len(said.message) < 1_000
+            if task.rendering == "compact":
+                words = vocabulary.setdefault(task.name, set(compact_vocabulary(task)))
+                assert set(follow_up(task, problem, said.message).split()) <= words
+    assert outcomes == set(OUTCOMES)
+    assert errors == set(FIRST_ERRORS)
