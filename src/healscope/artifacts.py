@@ -6,18 +6,20 @@ Patterns hold Snakemake wildcards; `path(PATTERN, model="tiny", ...)` fills them
 PROBLEMS = "results/tasks/{task}/problems.parquet"
 SFT_POOL = "results/tasks/{task}/sft.parquet"
 RL_POOL = "results/tasks/{task}/rl.parquet"
+POSED = "results/tasks/{task}/protocols/{protocol}.parquet"  # the problems of a protocol
 
 CHECKPOINTS = "results/checkpoints/{model}/seed-{seed}"
 CHECKPOINT = CHECKPOINTS + "/{checkpoint}/checkpoint.json"  # written last: its folder is whole
 TRAINING = "results/training/{model}/seed-{seed}/{run}.parquet"
 STATE = "results/.state/{model}/seed-{seed}/{run}"  # resumable, unknown to Snakemake
 
-EVALUATION = "results/evals/{model}/seed-{seed}/{checkpoint}/{task}.parquet"
+EVALUATION = "results/evals/{protocol}/{model}/seed-{seed}/{checkpoint}/{task}.parquet"
 LANDMARKS = "results/landmarks/{model}/seed-{seed}.json"
 
 FACTORS = "results/spectra/{model}/seed-{seed}/{landmark}/factors.json"  # beside one file per layer
 COMPARISON = "results/comparisons/{model}/seed-{seed}/{a}--{b}.parquet"
 EDIT = "results/edits/{model}/seed-{seed}/{stage}/{edit}/{task}.parquet"
+SIGNALS = "results/probes/signals/{model}/seed-{seed}.parquet"
 HIDDEN_STATES = "results/probes/hidden-states/{model}/seed-{seed}/{landmark}.parquet"
 
 TABLE = "results/tables/{table}.parquet"
@@ -34,9 +36,13 @@ def path(pattern: str, **wildcards: object) -> str:
     return pattern.format(**wildcards)
 
 
-def sft(step: int) -> str:
+SFT_ARMS = ("sft", "diverse")
+"""Runs of SFT: on the task's one prompt, and, as a control, on paraphrases of it."""
+
+
+def sft(step: int, arm: str = "sft") -> str:
     """Name of the SFT checkpoint at `step`."""
-    return f"sft-{step}"
+    return f"{arm}-{step}"
 
 
 def edit(kind: str, axis: str, amount: float) -> str:
@@ -53,4 +59,4 @@ def parse_edit(name: str) -> tuple[str, str, float]:
 def stage_and_step(checkpoint: str) -> tuple[str, int]:
     """("sft", 140) of `sft-140`; ("rl", 140), the start, of `ppo-from-140`."""
     run, _, step = checkpoint.rpartition("-")
-    return ("sft" if run == "sft" else "rl"), int(step)
+    return (run if run in SFT_ARMS else "rl"), int(step)

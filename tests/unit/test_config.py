@@ -62,7 +62,12 @@ def test_shipped_configs_are_valid(name):
         (["tasks", "gp3", "rendering"], "json", "reads only 'compact'"),
         (["tasks", "gp3", "verifier"], "lenient", "tasks.gp3.verifier"),
         (["models", "micro", "source"], "some/model", "section 'scratch' belongs to"),
-        (["evaluation", "samples"], 4, "evaluation: samples: more than 1 greedy"),
+        (["evaluation", "samples"], 4, "evaluation.samples: unknown key"),
+        (["evaluation", "protocols"], {"mine": {}}, "'exhaustive' must be there"),
+        (["evaluation", "protocols", "exhaustive"], {"temperature": 1.0}, "must be there, greedy"),
+        (["evaluation", "protocols", "paper"], {"attempts": 3}, "need each other"),
+        (["evaluation", "protocols", "paper"], {"feedback": ["full"]}, "need each other"),
+        (["evaluation", "protocols", "paper"], {"problems": "some"}, "protocols.paper.problems"),
         (["seeds"], [1, 1], "the same seed twice"),
         (["tasks", "gp3", "verifier"], "reference", "grades the formula alone"),
         (["tasks", "gp3", "targets"], [24, 24], "tasks.gp3.targets: [24, 24] holds the same value"),
@@ -126,6 +131,8 @@ def test_default_config_shows_every_key():
     shown = yaml.safe_load((ROOT / "config/config.yaml").read_text())
     full = config.load(shown).model_dump(mode="json")
     full["rl"].pop("branches")  # each branch inherits from rl.defaults
+    protocols = full["evaluation"]["protocols"]
+    full["evaluation"]["protocols"] = {"exhaustive": protocols["exhaustive"]}  # shown there once
     missing = set(_keys(full)) - set(_keys(shown))
     assert not missing
 

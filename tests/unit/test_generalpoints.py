@@ -212,7 +212,7 @@ def test_the_fraction_deal_is_winnable():
         verdict = verify(task, P3388, answer("8/(3-8/3)=24"))
         assert verdict.outcome == "correct"
         assert verdict.reward == 5
-        assert verdict[3:] == (True, True, True, True)
+        assert verdict[2:] == (True, True, True, True)
 
 
 @pytest.mark.parametrize(
@@ -245,7 +245,6 @@ def test_outcomes(formula, expected):
     assert verdict.outcome == expected
     assert verdict.reward == RELEASED_REWARDS[expected]
     assert verdict.parsed
-    assert verdict.message
 
 
 def test_reference_mode_refuses_spaces():
@@ -264,7 +263,7 @@ def test_the_number_line():
     assert (verdict.follows_rule, verdict.uses_numbers) == (False, True)
     verdict = verify(JSON4, PFACES, answer("(1+1)*2*11", number=[11, 1, 2, 1]))
     assert verdict.outcome == "wrong_number"
-    assert verdict[3:] == (True, False, True, False)
+    assert verdict[2:] == (True, False, True, False)
 
 
 @pytest.mark.parametrize(
@@ -362,7 +361,6 @@ def test_hostile_responses(text):
         verdict = verify(task, problem, text)
         assert verdict.outcome in OUTCOMES
         assert verdict.outcome != "correct"
-        assert len(verdict.message) < 2_000
 
 
 @settings(max_examples=150, deadline=None)
@@ -382,7 +380,7 @@ def test_every_reference_response_is_correct_under_its_rule_only(table3, table4,
             for row in rows(table):
                 verdict = verify(strict, from_row(row), row["response"])
                 assert verdict.outcome == "correct"
-                assert verdict[3:] == (True, True, True, True)
+                assert verdict[2:] == (True, True, True, True)
     for task, table in ((COMPACT, table3), (JSON4, table4)):
         faces = table[table.n_faces > 0]
         for one, other in zip(rows(faces)[::2], rows(faces)[1::2], strict=True):

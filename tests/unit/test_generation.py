@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from healscope.config import Evaluation
-from healscope.evaluation import evaluate, losses
+from healscope.evaluation import losses
+from healscope.evaluation.attempts import greedy_answers
 from healscope.evaluation.generate import generate, response_logprobs, seeded
 from healscope.models import tokens
 
@@ -64,7 +65,7 @@ def test_batch_size_changes_nothing(model_and_tokenizer, tables):
     model, tokenizer = model_and_tokenizer
     texts = list(tables[0]["prompt"].head(20))
     one, many = (
-        evaluate.respond(model, tokenizer, texts, Evaluation(batch_size=b, max_new_tokens=8))
+        greedy_answers(model, tokenizer, texts, Evaluation(batch_size=b, max_new_tokens=8))
         for b in (1, 64)
     )
     assert one == many
@@ -87,11 +88,34 @@ def test_cross_entropy_equals_transformers_loss(model_and_tokenizer, tables):
     )
 
 
-def test_reference_answers_are_judged_correct(task, tables):
-    problems = tables[0]
-    rows = evaluate.judge(task, problems, [[r] for r in problems["response"]])
-    assert rows["correct"].all()
-    assert rows[["parsed", "follows_rule", "uses_numbers", "reaches_target"]].all(axis=None)
-    empty = evaluate.judge(task, problems, [[""] for _ in range(len(problems))])
-    assert not empty["correct"].any()
-    assert set(empty["outcome"]) == {"no_answer"}
+def test_the_nucleus_holds_the_likeliest_tokens_alone(model_and_tokenizer, prompts):
+    """Sampled log-probabilities are those of the distribution cut to top_p and renormalised."""
+    model, tokenizer = model_and_tokenizer
+    top_p = 0.3
+    r = generate(
+        model, prompts, **special(tokenizer), max_new_tokens=10, temperature=1.0, top_p=top_p,
+        samples=20, generator=torch.Generator().manual_seed(0),
+    )  # fmt: skip
+    repeated = [p for p in prompts for _ in range(20)]
+    ids, mask, width, real = tokens.encode_ids(repeated, r.ids(), tokenizer.pad_token_id)
+    with torch.no_grad():
+        _, full_BTV = response_logprobs(model, ids, mask, width)
+    for logps_V, drawn, stated in zip(
+        full_BTV[real], r.tokens_BT[r.mask_BT], r.logprobs_BT[r.mask_BT], strict=True
+    ):
+        ordered = logps_V.exp().sort(descending=True)
+        kept = int((ordered.values.cumsum(0) < top_p).sum()) + 1
+        assert drawn in ordered.indices[:kept]
+        assert stated.exp() == pytest.approx(
+            float(logps_V[drawn].exp() / ordered.values[:kept].sum()), rel=1e-3
+        )
+
+
+def test_a_tiny_nucleus_is_greedy(model_and_tokenizer, prompts):
+    model, tokenizer = model_and_tokenizer
+    greedy = generate(model, prompts, **special(tokenizer), max_new_tokens=8).ids()
+    sampled = generate(
+        model, prompts, **special(tokenizer), max_new_tokens=8, temperature=1.0, top_p=1e-6,
+        generator=torch.Generator().manual_seed(3),
+    ).ids()  # fmt: skip
+    assert sampled == greedy

@@ -93,7 +93,7 @@ BANDIT = PPO(
 def first_word(problem, text):
     """Pays for answers whose first word is `cards`: a bandit with as many arms as words."""
     good = text.split()[:1] == ["cards"]
-    return Verdict("correct" if good else "no_answer", float(good), "", good, good, good, good)
+    return Verdict("correct" if good else "no_answer", float(good), good, good, good, good)
 
 
 def run(settings, manifest, pool, folder, reward=first_word):
@@ -115,7 +115,7 @@ def test_equal_rewards_leave_the_policy_alone(base_manifest, tables, tmp_path):
     """Nothing to prefer: normalised, the critic's errors would be followed as if they were news."""
 
     def same(problem, text):
-        return Verdict("no_answer", -1.0, "", False, False, False, False)
+        return Verdict("no_answer", -1.0, False, False, False, False)
 
     short = BANDIT.model_copy(update={"iterations": 3})
     _, weights = run(short, base_manifest, tables[2], tmp_path, same)

@@ -9,12 +9,15 @@ import re
 from pydantic import Field, ValidationError, model_validator
 
 from healscope.config.measurement import (
+    EXHAUSTIVE,
     MATRIX_ROLES,
     Edits,
     Evaluation,
     FigureStyle,
     HiddenStates,
     Landmarks,
+    Protocol,
+    Signals,
     Spectra,
     Statistics,
 )
@@ -32,6 +35,7 @@ from healscope.config.world import (
 from healscope.errors import HealscopeError
 
 __all__ = [
+    "EXHAUSTIVE",
     "MATRIX_ROLES",
     "PPO",
     "RL",
@@ -48,8 +52,10 @@ __all__ = [
     "Model",
     "Optimizer",
     "Pretraining",
+    "Protocol",
     "Rewards",
     "Scratch",
+    "Signals",
     "Spectra",
     "Statistics",
     "Study",
@@ -72,6 +78,7 @@ class Study(Section):
     landmarks: Landmarks = Landmarks()
     spectra: Spectra = Spectra()
     edits: Edits = Edits()
+    signals: Signals = Signals()
     hidden_states: HiddenStates = HiddenStates()
     statistics: Statistics = Statistics()
     figures: FigureStyle = FigureStyle()

@@ -2,33 +2,89 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from healscope.config.types import Chosen, Natural, OpenFraction, Positive, Section
+from healscope.config.types import (
+    Chosen,
+    Name,
+    Natural,
+    OpenFraction,
+    Positive,
+    Section,
+    distinct,
+)
+
+Feedback = Literal["none", "outcome", "full"]
 
 MATRIX_ROLES = ("q", "k", "v", "o", "gate", "up", "down")
 PALETTES = ("colorblind", "deep", "muted", "viridis", "Greys")
 
 
+class Protocol(Section):
+    """Which problems are posed, how answers are decoded, and what happens after a wrong one."""
+
+    problems: Literal["all", "drawn"] = Field(
+        "all", description="all: every deal both rules solve, paired; drawn: hands as published"
+    )
+    hands: Positive = Field(234, description="hands of each rule, with `problems: drawn`")
+    seed: Natural = Field(0, description="draws the hands, and the samples")
+    temperature: Annotated[float, Field(ge=0)] = Field(
+        0.0, description="of the first attempt and of attempts after feedback; 0 is greedy"
+    )
+    top_p: OpenFraction = Field(1.0, description="nucleus kept where temperature > 0")
+    samples: Natural = Field(0, description="responses sampled besides, for pass@k")
+    sample_temperature: Annotated[float, Field(gt=0)] = Field(1.0, description="of those")
+    attempts: Positive = Field(1, description="attempts in one conversation, the first included")
+    feedback: Annotated[list[Feedback], AfterValidator(distinct)] = Field(
+        [], description="what the model is told in between; one conversation for each level"
+    )
+    retried_orders: Positive = Field(
+        1, description="card orders of a deal that are also sampled and retried"
+    )
+
+    @model_validator(mode="after")
+    def _retries_say_something(self):
+        if (self.attempts > 1) != bool(self.feedback):
+            raise ValueError("attempts > 1 and at least one level of feedback need each other")
+        return self
+
+    def first_attempts(self) -> "Protocol":
+        """The same without samples and retries."""
+        return self.model_copy(update={"samples": 0, "attempts": 1, "feedback": []})
+
+
+EXHAUSTIVE = "exhaustive"
+"""Name of the protocol from which curves, landmarks, edits and claims are made."""
+
+_PROTOCOLS = {
+    EXHAUSTIVE: Protocol(samples=8, attempts=2, feedback=["none", "outcome", "full"]),
+    "paper": Protocol(
+        problems="drawn", seed=42, temperature=0.6, top_p=0.9, attempts=5, feedback=["full"]
+    ),
+}
+
+
 class Evaluation(Section):
-    """How every variant is evaluated: greedy first attempt on a fixed list of problems."""
+    """How every variant is evaluated."""
 
     engine: Literal["hf"] = "hf"
-    temperature: Annotated[float, Field(ge=0)] = Field(0.0, description="0 is greedy")
-    samples: Positive = Field(
-        1, description="responses a problem; more than 1 needs temperature > 0"
-    )
-    seed: Natural = Field(0, description="seeds the sampling, where temperature > 0")
-    batch_size: Positive = 512
+    batch_size: Positive = Field(512, description="responses at once")
     max_new_tokens: Positive = 24
     variants_per_job: Positive = Field(
         20, description="checkpoints or edits evaluated in one process"
     )
+    protocols: dict[Name, Protocol] = Field(
+        _PROTOCOLS, description="name -> protocol; every checkpoint is evaluated under each"
+    )
 
     @model_validator(mode="after")
-    def _greedy_once(self):
-        if self.samples > 1 and self.temperature == 0:
-            raise ValueError("samples: more than 1 greedy response is the same response again")
+    def _has_the_main_one(self):
+        main = self.protocols.get(EXHAUSTIVE)
+        if main is None or main.problems != "all" or main.temperature > 0:
+            raise ValueError(
+                f"protocols: '{EXHAUSTIVE}' must be there, greedy and with `problems: all`; "
+                "curves, landmarks, edits and claims are made from it"
+            )
         return self
 
 
@@ -56,6 +112,15 @@ class Edits(Section):
     )
 
 
+class Signals(Section):
+    """What a practitioner without OOD labels could watch along SFT."""
+
+    problems: Positive = Field(200, description="ID prompts, and neutral prompts, at most")
+    rotation_fraction: OpenFraction = Field(
+        0.25, description="leading share of the singular directions whose rotation is followed"
+    )
+
+
 class HiddenStates(Section):
     problems: Positive = Field(300, description="prompts of each rule (arXiv 2509.12235, D.8)")
 
@@ -67,6 +132,9 @@ class Statistics(Section):
 
 
 class FigureStyle(Section):
+    published: Literal["llama-3.2-11b", "qwen-2.5-7b"] | None = Field(
+        None, description="published model drawn over figures 1, 2a, 2b and 3a"
+    )
     palette: Literal[PALETTES] = "colorblind"
     context: Literal["paper", "notebook", "talk"] = "paper"
     width_inches: Annotated[float, Field(gt=1, lt=20)] = 5.5

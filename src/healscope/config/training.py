@@ -30,6 +30,9 @@ class SFT(Section):
     freeze: list[str] = Field(
         ["embed_tokens", "lm_head", "norm"], description="parameters whose name holds one of these"
     )
+    prompt_diversity: bool = Field(
+        False, description="also fine-tunes a second arm whose prompts are paraphrased"
+    )
     log_every: Positive = Field(10, description="steps between loss and format measurements")
     log_problems: Positive = Field(128, description="problems of each kind in such a measurement")
     state_every: Positive = Field(50, description="steps between states to resume from")

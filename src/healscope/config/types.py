@@ -13,7 +13,8 @@ CardValue = Annotated[int, Field(ge=1, le=999)]
 Rate = Annotated[float, Field(gt=0, le=1)]
 
 
-def _distinct(items: list) -> list:
+def distinct(items: list) -> list:
+    """`items`, which hold nothing twice; raises ValueError."""
     if len(set(items)) < len(items):
         raise ValueError(f"{items} holds the same value twice")
     return items
@@ -24,7 +25,7 @@ class Section(BaseModel):
 
 
 T = TypeVar("T")
-Chosen = Annotated[list[T], Field(min_length=1), AfterValidator(_distinct)]
+Chosen = Annotated[list[T], Field(min_length=1), AfterValidator(distinct)]
 
 
 def merged(base: dict, over: dict) -> dict:

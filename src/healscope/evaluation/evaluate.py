@@ -1,6 +1,6 @@
-"""Verdicts of a stream of variants on fixed problems: one row for each attempt.
+"""Verdicts of a stream of variants on fixed problems, under one protocol.
 
-Every outcome, and every part of the error decomposition, is a column; nothing is averaged here.
+Each variant on each task has one output file; those that stand are left alone.
 """
 
 from collections.abc import Iterable
@@ -9,17 +9,11 @@ from dataclasses import dataclass
 import pandas as pd
 
 from healscope import provenance
-from healscope.config import Evaluation
-from healscope.evaluation.generate import generate, seeded
-from healscope.models import tokens
+from healscope.config import Evaluation, Protocol
+from healscope.evaluation.attempts import Asker, attempts
 from healscope.models.variants import Variant, load_each
 from healscope.progress import track
-from healscope.provenance import fingerprint
-from healscope.tasks.generalpoints import GeneralPoints, from_row
-from healscope.tasks.verdict import verify
-
-CARRIED = ["problem_id", "pair_id", "deal_id", "split", "rule", "n_faces"]
-JUDGED = ["outcome", "reward", "parsed", "follows_rule", "uses_numbers", "reaches_target"]
+from healscope.tasks.generalpoints import GeneralPoints
 
 
 @dataclass(frozen=True)
@@ -38,59 +32,13 @@ class Target:
         return stored is not None and stored["fingerprint"] == self.record["fingerprint"]
 
 
-def respond(
-    model, tokenizer, prompts: list[str], settings: Evaluation, stream: str = ""
-) -> list[list[str]]:
-    """`settings.samples` response texts to each prompt, in batches.
-
-    `stream` names the random numbers, used only where temperature > 0.
-    """
-    ids = [tokens.prompt_ids(tokenizer, p) for p in prompts]
-    n = settings.samples
-    per_batch = max(1, settings.batch_size // n)
-    texts: list[str] = []
-    model.eval()
-    for i in range(0, len(ids), per_batch):
-        responses = generate(
-            model,
-            ids[i : i + per_batch],
-            eos=tokenizer.eos_token_id,
-            pad=tokenizer.pad_token_id,
-            max_new_tokens=settings.max_new_tokens,
-            temperature=settings.temperature,
-            samples=n,
-            generator=seeded(settings.seed, stream, i) if settings.temperature > 0 else None,
-        )
-        texts += [tokens.response_text(tokenizer, t) for t in responses.ids()]
-    return [texts[i * n : (i + 1) * n] for i in range(len(prompts))]
-
-
-def judge(task: GeneralPoints, problems: pd.DataFrame, texts: list[list[str]]) -> pd.DataFrame:
-    """One row for each problem and sample: the text, its verdict and the error decomposition."""
-    rows = []
-    for row, samples in zip(problems.to_dict("records"), texts, strict=True):
-        problem = from_row(row)
-        for sample, text in enumerate(samples):
-            verdict = verify(task, problem, text)
-            rows.append(
-                {
-                    **{c: row[c] for c in CARRIED},
-                    "sample": sample,
-                    "attempt": 1,
-                    "text": text,
-                    **{c: getattr(verdict, c) for c in JUDGED},
-                    "correct": verdict.outcome == "correct",
-                }
-            )
-    return pd.DataFrame(rows)
-
-
 def evaluate(
     model,
     tokenizer,
     variants: Iterable[Variant],
     tasks: dict[str, tuple[GeneralPoints, pd.DataFrame]],
     targets: list[Target],
+    protocol: Protocol,
     settings: Evaluation,
     label: str,
 ) -> None:
@@ -104,16 +52,9 @@ def evaluate(
     for name in track(load_each(model, wanted), label, len(wanted)):
         for target in (t for t in missing if t.variant == name):
             task, problems = tasks[target.task]
-            stream = fingerprint(target.columns)  # model, seed, variant and task
-            texts = respond(model, tokenizer, list(problems["prompt"]), settings, stream)
-            rows = judge(task, problems, texts).assign(**target.columns)
-            provenance.write_table(target.file, rows, target.record)
-
-
-def format_error_rate(
-    model, tokenizer, task: GeneralPoints, problems: pd.DataFrame, max_new_tokens: int
-) -> float:
-    """Share of greedy answers that do not parse (arXiv 2509.12235, Fig 2b)."""
-    settings = Evaluation(max_new_tokens=max_new_tokens)
-    texts = respond(model, tokenizer, list(problems["prompt"]), settings)
-    return float(1 - judge(task, problems, texts)["parsed"].mean())
+            stream = provenance.fingerprint(target.columns)  # protocol, model, seed, variant, task
+            ask = Asker(model, tokenizer, settings, protocol, stream)
+            rows = attempts(ask, task, problems, protocol)
+            schema = "edit-evaluation" if "stage" in target.columns else "evaluation"
+            rows = rows.assign(**target.columns)
+            provenance.write_table(target.file, rows, target.record, schema)

@@ -43,12 +43,14 @@ def generate(
     pad: int,
     max_new_tokens: int,
     temperature: float = 0.0,
+    top_p: float = 1.0,
     samples: int = 1,
     generator: torch.Generator | None = None,
 ) -> Responses:
     """`samples` responses to each prompt, rows grouped by prompt; temperature 0 is greedy.
 
-    The prompt is read once for all its samples. Raises ValueError when sampling lacks a generator.
+    `top_p` < 1 samples from the nucleus alone (Holtzman et al. 2020). The prompt is read once for
+    all its samples. Raises ValueError when sampling lacks a generator.
     """
     if temperature > 0 and generator is None:
         raise ValueError("sampling needs a generator")
@@ -74,6 +76,8 @@ def generate(
         if temperature == 0:
             token_B = logps_BV.argmax(-1)
         else:
+            if top_p < 1:
+                logps_BV = _nucleus(logps_BV, top_p)
             token_B = torch.multinomial(logps_BV.exp(), 1, generator=generator)[:, 0]
         masks.append(alive)
         logprobs.append(logps_BV.gather(1, token_B[:, None])[:, 0].masked_fill(~alive, 0))
@@ -91,6 +95,16 @@ def generate(
             use_cache=True,
         ).logits[:, -1]
     return Responses(torch.stack(tokens, 1), torch.stack(logprobs, 1), torch.stack(masks, 1))
+
+
+def _nucleus(logps_BV: torch.Tensor, top_p: float) -> torch.Tensor:
+    """Log-probabilities renormalised over the smallest set of tokens that holds `top_p`."""
+    ordered_BV, index_BV = logps_BV.sort(-1, descending=True)
+    before_BV = ordered_BV.exp().cumsum(-1) - ordered_BV.exp()  # mass of the likelier ones
+    outside_BV = torch.zeros_like(before_BV, dtype=torch.bool).scatter(
+        -1, index_BV, before_BV >= top_p
+    )
+    return torch.log_softmax(logps_BV.masked_fill(outside_BV, -torch.inf), -1)
 
 
 def response_logprobs(

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from healscope import artifacts, provenance
+from healscope import artifacts, provenance, stats
 
 
 def choose(
@@ -10,19 +10,28 @@ def choose(
 ) -> dict[str, dict]:
     """landmark -> {checkpoint, why} for base, maxood, end and rl.
 
-    `evaluations`: rows of all SFT checkpoints of one seed on the training task. MaxOOD is the step
-    with the best greedy accuracy on held-out OOD problems, the earliest of equals. It is picked on
-    the problems it is reported on, so its own accuracy is flattered a little.
+    `evaluations`: first attempts of all SFT checkpoints of one seed on the training task. MaxOOD is
+    the step with the best accuracy on held-out OOD problems, the earliest of equals. `by_half`
+    names, for each half of the deals, the checkpoint that the other half picks: there its accuracy
+    is not flattered by the choice.
     """
     ood = evaluations[(evaluations["rule"] == "ood") & (evaluations["split"] == "held_out")]
     accuracy = ood.groupby("step")["correct"].mean().sort_index()
-    best = int(accuracy.idxmax()) if pinned_maxood == "auto" else int(pinned_maxood)
+    halves = ood.groupby(["half", "step"])["correct"].mean()
+    steps = list(accuracy.index)
+    if pinned_maxood == "auto":
+        best, why = int(accuracy.idxmax()), "best held-out OOD accuracy"
+        picked = stats.from_other_half(lambda step, half: halves[half, step], steps)
+    else:
+        best, why = int(pinned_maxood), "pinned"
+        picked = dict.fromkeys("ab", best)
     return {
         "base": {"checkpoint": "base", "why": "the start of SFT"},
         "maxood": {
             "checkpoint": artifacts.sft(best),
-            "why": "best held-out OOD accuracy" if pinned_maxood == "auto" else "pinned",
+            "why": why,
             "step": best,
+            "by_half": {half: artifacts.sft(int(step)) for half, step in picked.items()},
             "ood_accuracy_by_step": {str(k): round(v, 6) for k, v in accuracy.items()},
         },
         "end": {

@@ -1,16 +1,26 @@
 """From a workflow job's inputs and outputs to what `evaluate` needs."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from healscope import provenance
-from healscope.config import Evaluation, GeneralPointsTask
+from healscope.config import Evaluation, GeneralPointsTask, Protocol
 from healscope.evaluation.evaluate import Target, evaluate
 from healscope.models import checkpoints
 from healscope.models.variants import Variant
 from healscope.tasks import build
-from healscope.tasks.generalpoints import GeneralPoints
+
+
+@dataclass(frozen=True)
+class Sections:
+    """The plain config values that evaluations depend on, by name of protocol and task."""
+
+    evaluation: dict
+    protocols: dict[str, dict]
+    tasks: dict[str, dict]
 
 
 def variant_names(outputs: list[str]) -> list[str]:
@@ -22,62 +32,69 @@ def evaluate_outputs(
     variants: list[Variant],
     sources: dict[str, dict],
     start: str,
-    config: dict,
+    sections: Sections,
     problems: list[str],
     outputs: list[str],
     columns: dict,
     label: str,
-    splits: tuple[str, ...] = ("train", "held_out"),
+    keep: Callable[[pd.DataFrame], pd.Series] | None = None,
 ) -> None:
     """Evaluates variants into a job's output files, those that do not stand yet.
 
-    `start` is the manifest of the skeleton, `config` holds the sections `evaluation` and `tasks`;
-    `sources` as in `targets`, `splits` as in `read_tasks`.
+    `sources`: variant -> {"inputs": files its weights come from, "config": what else makes it};
+    `start` is the manifest of the skeleton. `problems` holds one file, and `outputs` one for each
+    variant, for every protocol and task, tasks varying fastest. `keep` picks problems.
     """
-    wanted = targets(sources, list(config["tasks"]), problems, outputs, config, columns)
+    wanted = targets(sources, sections, problems, outputs, columns)
     model, tokenizer = checkpoints.load_model(start)
-    tasks = read_tasks(config["tasks"], problems, splits)
-    settings = Evaluation.model_validate(config["evaluation"])
-    evaluate(model, tokenizer, variants, tasks, wanted, settings, label)
+    settings = Evaluation.model_validate(sections.evaluation)
+    files = iter(problems)
+    for name, section in sections.protocols.items():
+        tasks = {t: _read(t, s, next(files), keep) for t, s in sections.tasks.items()}
+        evaluate(
+            model,
+            tokenizer,
+            variants,
+            tasks,
+            [t for t in wanted if t.columns["protocol"] == name],
+            Protocol.model_validate(section),
+            settings,
+            f"{label}, {name}",
+        )
 
 
 def targets(
     sources: dict[str, dict],
-    tasks: list[str],
+    sections: Sections,
     problems: list[str],
     outputs: list[str],
-    config: dict,
     columns: dict,
 ) -> list[Target]:
-    """One target for each variant and task, in the order of `outputs` (tasks vary fastest).
-
-    `sources`: variant -> {"inputs": files its weights come from, "config": what else makes it}.
-    """
-    found, files = [], iter(outputs)
+    """One target for each protocol, variant and task, in the order of `outputs`."""
+    found, files, lists = [], iter(outputs), iter(problems)
     hashes = provenance.hashes([*problems, *{f for s in sources.values() for f in s["inputs"]}])
-    for variant, source in sources.items():
-        for task, problem_file in zip(tasks, problems, strict=True):
-            record = provenance.record(
-                {
-                    **source["config"],
-                    "evaluation": config["evaluation"],
-                    "task": config["tasks"][task],
-                },
-                {"sampling": config["evaluation"]["seed"]},
-                {f: hashes[f] for f in [*source["inputs"], problem_file]},
-            )
-            names = {**columns, "variant": variant, "task": task}
-            found.append(Target(variant, task, next(files), record, names))
+    for protocol, settings in sections.protocols.items():
+        posed = {task: next(lists) for task in sections.tasks}
+        for variant, source in sources.items():
+            for task, problem_file in posed.items():
+                record = provenance.record(
+                    {
+                        **source["config"],
+                        "evaluation": sections.evaluation,
+                        "protocol": settings,
+                        "task": sections.tasks[task],
+                    },
+                    {"sampling": settings["seed"]},
+                    {f: hashes[f] for f in [*source["inputs"], problem_file]},
+                )
+                names = {**columns, "protocol": protocol, "variant": variant, "task": task}
+                found.append(Target(variant, task, next(files), record, names))
     return found
 
 
-def read_tasks(
-    settings: dict[str, dict], problems: list[str], splits: tuple[str, ...]
-) -> dict[str, tuple[GeneralPoints, pd.DataFrame]]:
-    """name -> (task, its problems of the given splits)."""
-    found = {}
-    for (name, section), file in zip(settings.items(), problems, strict=True):
-        table = provenance.read_table(file)
-        task = build(name, GeneralPointsTask.model_validate(section))
-        found[name] = task, table[table["split"].isin(splits)].reset_index(drop=True)
-    return found
+def _read(name: str, section: dict, file: str, keep: Callable | None) -> tuple:
+    """(task, its problems)."""
+    table = provenance.read_table(file)
+    if keep:
+        table = table[keep(table)].reset_index(drop=True)
+    return build(name, GeneralPointsTask.model_validate(section)), table

@@ -37,15 +37,29 @@ def load_tokenizer(folder: str, revision: str | None = None) -> PreTrainedTokeni
 
 def prompt_ids(tokenizer, prompt: str) -> list[int]:
     """Ids of one prompt, to be continued: the chat template where there is one, else <bos> text."""
+    return conversation_ids(tokenizer, [prompt])
+
+
+def conversation_ids(tokenizer, turns: list[str]) -> list[int]:
+    """Ids of a conversation, to be continued; `turns` are the user's, the model's, the user's, …
+
+    Without a chat template: <bos>, then the turns, each of the model's ended by <eos>.
+    """
     if tokenizer.chat_template:
-        message = [{"role": "user", "content": prompt}]
+        roles = ("user", "assistant")
+        messages = [{"role": roles[i % 2], "content": turn} for i, turn in enumerate(turns)]
         return list(
             tokenizer.apply_chat_template(
-                message, add_generation_prompt=True, tokenize=True, return_dict=False
+                messages, add_generation_prompt=True, tokenize=True, return_dict=False
             )
         )
-    start = [tokenizer.bos_token_id] if tokenizer.bos_token_id is not None else []
-    return start + tokenizer.encode(prompt, add_special_tokens=False)
+    ids = [tokenizer.bos_token_id] if tokenizer.bos_token_id is not None else []
+    for i, turn in enumerate(turns):
+        if i % 2:
+            ids += response_ids(tokenizer, turn)
+        else:
+            ids += tokenizer.encode(turn, add_special_tokens=False)
+    return ids
 
 
 def response_ids(tokenizer, response: str) -> list[int]:

@@ -42,7 +42,6 @@ class Verdict(NamedTuple):
         outcome: one of `OUTCOMES`. "partial" is an unfinished formula that uses every number once
             and reaches the target when its brackets are closed.
         reward: the task's reward for the outcome.
-        message: one sentence for the model; it depends on the response and the target only.
         parsed: the answer format was there: a formula field, or the whole compact layout.
         follows_rule: the number line is the cards' values under the rule, in the order given.
         uses_numbers: the formula uses the numbers of its own number line, each exactly once.
@@ -52,7 +51,6 @@ class Verdict(NamedTuple):
 
     outcome: str
     reward: float
-    message: str
     parsed: bool
     follows_rule: bool
     uses_numbers: bool
@@ -112,7 +110,6 @@ def verify(
     return Verdict(
         outcome,
         task.rewards[outcome],
-        _message(outcome, formula, problem.target),
         parsed,
         follows_rule,
         line is not None and used == sorted(line),
@@ -163,29 +160,6 @@ def first_errors(rows: pd.DataFrame) -> pd.Series:
     columns = (rows[name] for name in ("parsed", "follows_rule", "uses_numbers", "outcome"))
     errors = [first_error(*judged) for judged in zip(*columns, strict=True)]
     return pd.Series(errors, index=rows.index, name="first_error", dtype=object)
-
-
-def _message(outcome: str, formula: Expression, target: int) -> str:
-    if outcome != "wrong_value":
-        return _MESSAGES[outcome]
-    if formula.state != "complete":
-        return f"The formula is unfinished and does not lead to {target}."
-    if not formula.denominator:
-        return "The formula divides by zero."
-    value = f"{formula.numerator}"
-    if formula.denominator != 1:
-        value += f"/{formula.denominator}"
-    return f"The formula equals {value}, not {target}."
-
-
-_MESSAGES = {
-    "correct": "Correct.",
-    "partial": "The formula is unfinished.",
-    "wrong_number": "The formula must use the number of every card exactly once.",
-    "wrong_line": "The numbers are not what the cards count as under the rule.",
-    "illegal": "The formula is not a legal expression of numbers, + - * / and brackets.",
-    "no_answer": "There is no answer in the format that was asked for.",
-}
 
 
 def _read_json(text: str, mode: str) -> Answer:

@@ -1,0 +1,182 @@
+"""Attempts at problems: the first, samples beside it, and what follows after feedback.
+
+One row for each attempt; nothing is averaged or merged here. The first attempt has sample 0 and
+attempt 1; samples for pass@k have sample 1, 2, …; attempts 2, 3, … follow on the first one in a
+conversation, and their column `feedback` names what the model was told in between.
+"""
+
+from collections.abc import Callable
+
+import pandas as pd
+
+from healscope.config import Evaluation, Protocol
+from healscope.errors import HealscopeError
+from healscope.evaluation.generate import generate, seeded
+from healscope.models import tokens
+from healscope.tasks.feedback import feedback, follow_up
+from healscope.tasks.generalpoints import GeneralPoints, Problem, from_row
+from healscope.tasks.verdict import verify
+
+CARRIED = [
+    "problem_id", "pair_id", "deal_id", "values_id", "split", "half", "rule", "n_faces", "draw",
+    "retried",
+]  # fmt: skip
+JUDGED = ["outcome", "reward", "parsed", "follows_rule", "uses_numbers", "reaches_target"]
+
+
+Ask = Callable[[list[list[str]], str, float], list[str | None]]
+"""(conversations, purpose, temperature) -> an answer to each, None where one is too long."""
+
+
+def attempts(
+    ask: Ask, task: GeneralPoints, problems: pd.DataFrame, protocol: Protocol
+) -> pd.DataFrame:
+    """All attempts at a protocol's problems (`healscope.tasks.hands`), answered by `ask`.
+
+    A conversation is a list of turns: the user's, the model's, the user's, …
+    """
+    chosen = problems.to_dict("records")
+    posed = [from_row(row) for row in chosen]
+    texts = ask([[row["prompt"]] for row in chosen], "first", protocol.temperature)
+    if None in texts:
+        raise HealscopeError(
+            f"task {task.name}: a prompt is longer than the model's context less "
+            "evaluation.max_new_tokens; take a model with a longer context"
+        )
+    rows = [
+        _row(task, problem, row, text, sample=0, attempt=1)
+        for problem, row, text in zip(posed, chosen, texts, strict=True)
+    ]
+    again = [i for i, row in enumerate(chosen) if row["retried"]]
+    for sample in range(1, protocol.samples + 1):
+        prompts = [[chosen[i]["prompt"]] for i in again]
+        texts = ask(prompts, f"sample {sample}", protocol.sample_temperature)
+        rows += [
+            _row(task, posed[i], chosen[i], text, sample=sample, attempt=1)
+            for i, text in zip(again, texts, strict=True)
+        ]
+    for level in protocol.feedback:
+        first = {i: rows[i] for i in again}
+        rows += _retries(ask, task, posed, chosen, first, protocol, level)
+    return pd.DataFrame(rows)
+
+
+def _retries(
+    ask: Ask,
+    task: GeneralPoints,
+    posed: list[Problem],
+    chosen: list[dict],
+    first: dict[int, dict],
+    protocol: Protocol,
+    level: str,
+) -> list[dict]:
+    """Attempts 2 to n at the problems whose first attempt failed; a success ends a conversation."""
+    found: list[dict] = []
+    last = first
+    turns = {i: [chosen[i]["prompt"]] for i in first}
+    for attempt in range(2, protocol.attempts + 1):
+        failed = [i for i, row in last.items() if row["outcome"] != "correct"]
+        if not failed:
+            break
+        said = {}
+        for i in failed:
+            text = last[i]["text"]
+            said[i] = feedback(task, posed[i], verify(task, posed[i], text), text, level)
+            turns[i] = [*turns[i], text, follow_up(task, posed[i], said[i].message)]
+        texts = ask([turns[i] for i in failed], f"{level} {attempt}", protocol.temperature)
+        last = {
+            i: _row(
+                task, posed[i], chosen[i], text,
+                sample=0, attempt=attempt, feedback=level, told_rule=said[i].leaks,
+            )
+            for i, text in zip(failed, texts, strict=True)
+            if text is not None
+        }  # fmt: skip
+        found += last.values()
+    return found
+
+
+def _row(
+    task: GeneralPoints,
+    problem: Problem,
+    row: dict,
+    text: str,
+    *,
+    sample: int,
+    attempt: int,
+    feedback: str = "",
+    told_rule: bool = False,
+) -> dict:
+    verdict = verify(task, problem, text)
+    return {
+        **{c: row[c] for c in CARRIED},
+        "sample": sample,
+        "attempt": attempt,
+        "feedback": feedback,
+        "told_rule": told_rule,
+        "text": text,
+        **{c: getattr(verdict, c) for c in JUDGED},
+        "correct": verdict.outcome == "correct",
+    }
+
+
+class Asker:
+    """Answers of one model to conversations, in batches of similar length.
+
+    `stream` names the random numbers, used only where something is sampled.
+    """
+
+    def __init__(self, model, tokenizer, settings: Evaluation, protocol: Protocol, stream: str):
+        self.model, self.tokenizer = model.eval(), tokenizer
+        self.settings, self.protocol, self.stream = settings, protocol, stream
+
+    def __call__(
+        self, conversations: list[list[str]], purpose: str, temperature: float
+    ) -> list[str | None]:
+        """One answer to each; None where a conversation has outgrown the model's context."""
+        ids = [tokens.conversation_ids(self.tokenizer, turns) for turns in conversations]
+        room = _context(self.model) - self.settings.max_new_tokens
+        fits = sorted(
+            (i for i in range(len(ids)) if len(ids[i]) <= room), key=lambda i: len(ids[i])
+        )
+        answers: list[str | None] = [None] * len(ids)
+        size = self.settings.batch_size
+        for start in range(0, len(fits), size):
+            batch = fits[start : start + size]
+            sampled = temperature > 0
+            responses = generate(
+                self.model,
+                [ids[i] for i in batch],
+                eos=self.tokenizer.eos_token_id,
+                pad=self.tokenizer.pad_token_id,
+                max_new_tokens=self.settings.max_new_tokens,
+                temperature=temperature,
+                top_p=self.protocol.top_p if sampled else 1.0,
+                generator=seeded(self.protocol.seed, self.stream, purpose, start)
+                if sampled
+                else None,
+            )
+            for i, found in zip(batch, responses.ids(), strict=True):
+                answers[i] = tokens.response_text(self.tokenizer, found)
+        return answers
+
+
+def _context(model) -> int:
+    """Tokens that the model can attend to."""
+    return getattr(model.config, "max_position_embeddings", None) or 1 << 30
+
+
+def greedy_answers(model, tokenizer, prompts: list[str], settings: Evaluation) -> list[str | None]:
+    """The greedy first answer to each prompt; None where it exceeds the model's context."""
+    return Asker(model, tokenizer, settings, Protocol(), "")([[p] for p in prompts], "", 0.0)
+
+
+def format_error_rate(
+    model, tokenizer, task: GeneralPoints, problems: pd.DataFrame, max_new_tokens: int
+) -> float:
+    """Share of greedy answers that do not parse (arXiv 2509.12235, Fig 2b)."""
+    settings = Evaluation(max_new_tokens=max_new_tokens)
+    texts = greedy_answers(model, tokenizer, list(problems["prompt"]), settings)
+    posed = (from_row(row) for row in problems.to_dict("records"))
+    parsed = [verify(task, p, text or "").parsed for p, text in zip(posed, texts, strict=True)]
+    return 1 - sum(parsed) / len(parsed)

@@ -1,0 +1,132 @@
+"""Attempts follow the protocol: who is asked again, what they see, and what is recorded."""
+
+import pytest
+
+from healscope.config import Evaluation, Protocol
+from healscope.errors import HealscopeError
+from healscope.evaluation.attempts import Asker, attempts
+from healscope.models import tokens
+from healscope.tasks import hands
+
+FIRST = {"sample": 0, "attempt": 1}
+
+
+@pytest.fixture
+def posed(tables):
+    return hands.all_problems(tables[0])
+
+
+def where(rows, **values):
+    for column, value in values.items():
+        rows = rows[rows[column] == value]
+    return rows
+
+
+def answers(problems, right_at):
+    """An `ask` that gives the reference answer at attempt `right_at` and nonsense before."""
+    reference = dict(zip(problems["prompt"], problems["response"], strict=True))
+    seen = []
+
+    def ask(conversations, purpose, temperature):
+        seen.append((purpose, temperature, conversations))
+        return [
+            reference[turns[0]] if (len(turns) + 1) // 2 >= right_at else "nonsense"
+            for turns in conversations
+        ]
+
+    ask.seen = seen
+    return ask
+
+
+def test_reference_answers_are_judged_correct(task, posed):
+    rows = attempts(answers(posed, 1), task, posed, Protocol())
+    assert len(rows) == len(posed)
+    assert rows["correct"].all()
+    assert rows[["parsed", "follows_rule", "uses_numbers", "reaches_target"]].all(axis=None)
+    empty = attempts(lambda turns, *_: [""] * len(turns), task, posed, Protocol())
+    assert not empty["correct"].any()
+    assert set(empty["outcome"]) == {"no_answer"}
+
+
+def test_failed_problems_are_retried_in_one_conversation_a_level(task, posed):
+    protocol = Protocol(attempts=4, feedback=["none", "full"])
+    ask = answers(posed, right_at=3)
+    rows = attempts(ask, task, posed, protocol)
+    retried = posed["retried"].sum()
+    assert 0 < retried < len(posed)
+    assert len(where(rows, **FIRST)) == len(posed)
+    for level in ("none", "full"):
+        told = where(rows, feedback=level)
+        assert list(told.groupby("attempt").size()) == [retried, retried]  # 2 fails, 3 succeeds
+        assert not where(told, attempt=2)["correct"].any()
+        assert where(told, attempt=3)["correct"].all()
+    last = ask.seen[-1][2]
+    assert {len(turns) for turns in last} == {5}
+    assert {turns[1] for turns in last} == {"nonsense"}
+
+
+def test_a_right_first_attempt_is_not_asked_again(task, posed):
+    protocol = Protocol(attempts=5, feedback=["outcome"], samples=2)
+    rows = attempts(answers(posed, right_at=1), task, posed, protocol)
+    assert rows["attempt"].max() == 1
+    assert list(rows.groupby("sample").size()) == [
+        len(posed), posed["retried"].sum(), posed["retried"].sum()
+    ]  # fmt: skip
+
+
+def test_samples_have_their_own_temperature(task, posed):
+    ask = answers(posed, 1)
+    attempts(ask, task, posed, Protocol(samples=1, sample_temperature=0.7))
+    assert [(purpose, t) for purpose, t, _ in ask.seen] == [("first", 0.0), ("sample 1", 0.7)]
+
+
+def test_feedback_that_names_a_rule_value_is_marked(task, posed):
+    ood = posed[(posed["rule"] == "ood") & posed["retried"]].head(5)
+    protocol = Protocol(attempts=2, feedback=["none", "full"])
+    wrong = "cards K 5 A number 1 1 1 formula 1 + 1 + 1 = 24"
+    rows = attempts(lambda turns, *_: [wrong] * len(turns), task, ood, protocol)
+    assert not where(rows, feedback="none")["told_rule"].any()
+    assert not where(rows, **FIRST)["told_rule"].any()
+
+
+def test_a_prompt_beyond_the_context_is_refused_and_a_conversation_ends(
+    task, posed, model_and_tokenizer
+):
+    model, tokenizer = model_and_tokenizer
+    settings = Evaluation(batch_size=64, max_new_tokens=8)
+    some = posed[posed["retried"]].head(4)
+    longest = max(len(tokens.prompt_ids(tokenizer, p)) for p in some["prompt"])
+    protocol = Protocol(attempts=2, feedback=["none"])
+    before = model.config.max_position_embeddings
+    try:
+        model.config.max_position_embeddings = longest + 8  # room for a first answer, no more
+        ask = Asker(model, tokenizer, settings, protocol, "")
+        rows = attempts(ask, task, some, protocol)
+        assert set(rows["attempt"]) == {1}
+        model.config.max_position_embeddings = longest
+        with pytest.raises(HealscopeError, match="longer than the model's context"):
+            attempts(ask, task, some, protocol)
+    finally:
+        model.config.max_position_embeddings = before
+
+
+def test_conversations_hold_the_model_s_own_ids(model_and_tokenizer):
+    _, tokenizer = model_and_tokenizer
+    prompt, answer = "J 10 Q 10 K 10 24 A 2 3 fD", "cards A 2 3"
+    ids = tokens.conversation_ids(tokenizer, [prompt, answer, prompt])
+    start = tokens.prompt_ids(tokenizer, prompt)
+    assert ids == [*start, *tokens.response_ids(tokenizer, answer), *start[1:]]
+
+
+def test_sampled_attempts_repeat_by_seed(task, posed, model_and_tokenizer):
+    model, tokenizer = model_and_tokenizer
+    settings = Evaluation(batch_size=16, max_new_tokens=8)
+    some = posed[posed["retried"]].head(8)
+    protocol = Protocol(samples=2, attempts=2, feedback=["full"], temperature=1.0, top_p=0.9)
+
+    def texts(stream):
+        rows = attempts(Asker(model, tokenizer, settings, protocol, stream), task, some, protocol)
+        return list(rows["text"])
+
+    assert texts("a") == texts("a")
+    assert texts("a") != texts("b")
