@@ -1,60 +1,199 @@
-"""Intervals for accuracies and their differences on a fixed list of problems, over few seeds.
+"""Intervals, paired changes and their limits, on a fixed list of problems and a few seeds.
 
-Card orders of one deal are not independent, so deals are resampled whole, the same deals in every
-seed. With several seeds the seeds are resampled too. Of two or three seeds no method learns much
-about how seeds differ: where that is what matters, such an interval is too narrow (with two seeds
-it can hold the truth half of the time), so the value of each seed is always reported beside it.
+Accuracies here have two sources of chance: which deals were asked (card orders of one deal are not
+independent, so deals are the units) and which seed trained the model (all seeds answer the same
+deals). The interval of `bootstrap` counts both; `tests/unit/test_coverage.py` shows by simulation
+how often it holds the truth.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
+from scipy import stats as scipy_stats
 
 from healscope.config import Statistics
+
+CARRIED = ["deal_id", "half", "retried"]
+"""Columns of a problem that a paired change keeps."""
+
+POWER = 0.8
+"""Chance of detecting an effect as large as `Estimate.detectable`."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean with its percentile bootstrap interval, and the value in each seed."""
+    """A mean over seeds with its interval, the value in each seed, and the numbers behind them.
+
+    `limits` are the intervals of single seeds, over deals alone. `between_seeds` is the standard
+    deviation of true values between seeds, beyond what the deals explain; None with a single seed,
+    whose interval speaks of that seed alone.
+    """
 
     value: float
     low: float
     high: float
     by_seed: dict[str, float]
+    limits: dict[str, tuple[float, float]] = field(default_factory=dict)
+    deals: int = 0
+    between_seeds: float | None = None
+    confidence: float = 0.95
+
+    @property
+    def detectable(self) -> float:
+        """The smallest effect that an interval of this width would have shown with POWER."""
+        z = scipy_stats.norm.ppf([(1 + self.confidence) / 2, POWER])
+        return float((self.high - self.low) / 2 * z.sum() / z[0])
 
 
-def bootstrap(frame: pd.DataFrame, column: str, settings: Statistics) -> Estimate:
-    """Mean of `column` over seeds, each seed the mean over its rows.
+def bootstrap(
+    frame: pd.DataFrame,
+    column: str,
+    settings: Statistics,
+    weight: str | None = None,
+    minus: str | None = None,
+) -> Estimate:
+    """Mean of `column` over seeds, each seed the mean over its rows, with a hierarchical interval.
 
-    `frame` needs columns seed, deal_id and `column` (a share, or a paired difference). Percentile
-    bootstrap over two crossed factors: seeds are redrawn, and deals, whole and alike in all seeds.
+    `frame` needs columns seed, deal_id and `column` (a share, or a paired difference). Rows weigh
+    alike, or as column `weight` says; with `minus`, the mean under those other weights is taken
+    away, on the same redrawn deals. Deals are redrawn whole and alike in all seeds. Redrawing two
+    or three seeds would know too little of how seeds differ (it never leaves their range), so the
+    seed level is parametric: the variance between seeds that deals do not explain (two-way random
+    effects), drawn from what so few seeds can tell of it (fiducial distribution).
     """
-    rng = np.random.default_rng(settings.seed)
-    groups = frame.groupby(["seed", "deal_id"])[column].agg(["sum", "count"])
-    totals_SD, counts_SD = (
-        groups[name].unstack("deal_id", fill_value=0).to_numpy(float) for name in ("sum", "count")
-    )
-    seeds, deals = totals_SD.shape
-    drawn_RD = rng.multinomial(deals, np.full(deals, 1 / deals), settings.resamples)
-    means_RS = (drawn_RD @ totals_SD.T) / np.maximum(drawn_RD @ counts_SD.T, 1)
-    chosen_RS = rng.integers(seeds, size=means_RS.shape)
-    resampled_R = np.take_along_axis(means_RS, chosen_RS, axis=1).mean(1)
+    if frame.empty:  # nothing reached this step: say so instead of failing
+        nothing = float("nan")
+        return Estimate(nothing, nothing, nothing, {}, confidence=settings.confidence)
+    weights = [frame[w].astype(float) if w else 1.0 for w in (weight, *([minus] if minus else []))]
+    parts = [_layout(frame, column, w) for w in weights]
+    seeds, deals = parts[0].totals_SD.shape
+    drawn_RD = _redrawn(deals, settings.resamples, settings.seed)
+    signs = (1, -1)[: len(parts)]
+    means_S = sum(sign * p.means_S for sign, p in zip(signs, parts, strict=True))
+    means_RS = sum(sign * p.redrawn(drawn_RD) for sign, p in zip(signs, parts, strict=True))
+    residual_SD = sum(sign * p.residual_SD for sign, p in zip(signs, parts, strict=True))
+    resampled_R = means_RS.mean(1)
+    between = None
+    if seeds > 1:
+        # the seeds' true variance is what they vary by less the deals' part; of the former a few
+        # seeds say as little as chi-squared does (fiducial draws; without noise, Student's t)
+        spread, noise = means_S.var(ddof=1), _deal_noise(residual_SD)
+        between = float(np.sqrt(max(spread - noise, 0.0)))
+        rng = np.random.default_rng([settings.seed, 1])
+        told_R = rng.chisquare(seeds - 1, settings.resamples) / (seeds - 1)
+        true_R = np.maximum(spread / told_R - noise, 0.0)
+        resampled_R += np.sqrt(true_R / seeds) * rng.standard_normal(settings.resamples)
+        bottom, top = frame[column].min(), frame[column].max()
+        reach = (bottom - top, top - bottom) if minus else (bottom, top)
+        resampled_R = resampled_R.clip(*reach)  # no share leaves 0 to 1
     tail = (1 - settings.confidence) / 2
     low, high = np.quantile(resampled_R, [tail, 1 - tail])
-    names = groups.index.get_level_values("seed").unique()
-    by_seed = {
-        str(seed): float(t.sum() / c.sum())
-        for seed, t, c in zip(names, totals_SD, counts_SD, strict=True)
-    }
-    return Estimate(float(np.mean(list(by_seed.values()))), float(low), float(high), by_seed)
+    limits_2S = np.quantile(means_RS, [tail, 1 - tail], axis=0)
+    names = [str(seed) for seed in parts[0].seeds]
+    return Estimate(
+        value=float(means_S.mean()),
+        low=float(low),
+        high=float(high),
+        by_seed=dict(zip(names, map(float, means_S), strict=True)),
+        limits=dict(zip(names, map(tuple, limits_2S.T.tolist()), strict=True)),
+        deals=deals,
+        between_seeds=between,
+        confidence=settings.confidence,
+    )
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Weighted sums and weights of seeds (S) by deals (D)."""
+
+    seeds: list
+    totals_SD: np.ndarray
+    counts_SD: np.ndarray
+
+    @property
+    def means_S(self) -> np.ndarray:  # noqa: N802
+        with np.errstate(invalid="ignore"):  # a seed without rows has no mean
+            return self.totals_SD.sum(1) / self.counts_SD.sum(1)
+
+    @property
+    def residual_SD(self) -> np.ndarray:  # noqa: N802
+        """What each deal adds to its seed's mean (linearised: deals may differ in size)."""
+        size_S1 = self.counts_SD.mean(1, keepdims=True)
+        return (self.totals_SD - self.means_S[:, None] * self.counts_SD) / size_S1
+
+    def redrawn(self, drawn_RD: np.ndarray) -> np.ndarray:
+        counts_RS = drawn_RD @ self.counts_SD.T
+        totals_RS = drawn_RD @ self.totals_SD.T
+        # A redraw can miss all deals that carry weight: it says nothing, and least of all 0.
+        known_RS = np.tile(self.means_S, (len(drawn_RD), 1))
+        return np.divide(totals_RS, counts_RS, out=known_RS, where=counts_RS > 0)
+
+
+def _layout(frame: pd.DataFrame, column: str, weight: pd.Series | float) -> _Layout:
+    weighed = pd.DataFrame(
+        {
+            "seed": frame["seed"],
+            "deal_id": frame["deal_id"],
+            "total": frame[column].astype(float) * weight,
+            "count": weight,
+        }
+    )
+    groups = weighed.groupby(["seed", "deal_id"])[["total", "count"]].sum()
+    tables = [groups[name].unstack("deal_id", fill_value=0.0) for name in ("total", "count")]
+    return _Layout(list(tables[0].index), *(t.to_numpy(float) for t in tables))
+
+
+@lru_cache(maxsize=32)
+def _redrawn(deals: int, resamples: int, seed: int) -> np.ndarray:
+    """How often each deal is drawn in each resample (R, D)."""
+    rng = np.random.default_rng(seed)
+    return rng.multinomial(deals, np.full(deals, 1 / deals), resamples).astype(float)
+
+
+def _deal_noise(residual_SD: np.ndarray) -> float:
+    """Variance of a seed's mean that comes from its own luck with the deals.
+
+    Two-way layout of seeds and deals, method of moments: what is left when the effects of deals
+    that all seeds share are taken out.
+    """
+    seeds, deals = residual_SD.shape
+    interaction_SD = residual_SD - residual_SD.mean(0)
+    return float(np.square(interaction_SD).sum() / ((seeds - 1) * max(deals - 1, 1)) / deals)
 
 
 def paired(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
-    """Change of `correct` for each problem answered in both; columns seed, deal_id, change."""
-    keys = ["seed", "problem_id", "sample"]
-    both = before[[*keys, "deal_id", "correct"]].merge(
+    """Change of `correct` for each problem answered in both; columns CARRIED and change."""
+    keys = ["seed", "problem_id", "draw", "sample"]
+    both = before[[*keys, *CARRIED, "correct"]].merge(
         after[[*keys, "correct"]], on=keys, suffixes=("_before", "_after"), validate="one_to_one"
     )
     change = both["correct_after"].astype(float) - both["correct_before"].astype(float)
-    return both.assign(change=change)[["seed", "deal_id", "change"]]
+    return both.assign(change=change)[["seed", *CARRIED, "change"]]
+
+
+def wilson(correct: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Wilson interval of a share of independent problems (Wilson 1927)."""
+    interval = scipy_stats.binomtest(int(correct), int(n)).proportion_ci(confidence, "wilson")
+    return float(interval.low), float(interval.high)
+
+
+def mcnemar(before: pd.Series, after: pd.Series) -> float:
+    """Exact p of McNemar's test: do as many problems turn right as turn wrong? (binomial)
+
+    `before` and `after` are boolean and aligned, one entry for each independent problem.
+    """
+    better, worse = int((after & ~before).sum()), int((before & ~after).sum())
+    return float(scipy_stats.binomtest(better, better + worse).pvalue) if better + worse else 1.0
+
+
+def from_other_half(score: Callable[[str, str], float], candidates: list[str]) -> dict[str, str]:
+    """half -> the best candidate by `score(candidate, other half)`, the first of equals.
+
+    What is picked for being best looks better on the problems that picked it (winner's curse). So
+    rows of half "a" are reported at the candidate that half "b" picks, and the other way round.
+    """
+    other = {"a": "b", "b": "a"}
+    return {half: max(candidates, key=lambda c: score(c, other[half])) for half in other}

@@ -1,81 +1,308 @@
-"""Intervals cover what they claim to, and follow their equations."""
+"""Estimates, intervals and tests against planted truths, published numbers and brute force."""
+
+from math import comb
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from healscope import stats
 from healscope.config import Statistics
 
-SETTINGS = Statistics(resamples=500)
+SETTINGS = Statistics(resamples=1000)
 
 
-def world(rng, seeds, deals, orders=4, between_seeds=0.0):
-    """Correctness with a chance per deal (so orders of a deal agree) and a shift per seed."""
-    rows = []
-    for seed in range(seeds):
-        shift = rng.normal(0, between_seeds)
-        for deal in range(deals):
-            chance = np.clip(rng.beta(1, 1) + shift, 0, 1)
-            rows += [
-                {"seed": seed, "deal_id": deal, "problem_id": f"{deal}.{o}", "sample": 0,
-                 "correct": float(rng.random() < chance)}
-                for o in range(orders)
-            ]  # fmt: skip
-    return pd.DataFrame(rows)
+def answers(right_SDO: np.ndarray) -> pd.DataFrame:
+    """One row for each card order of each deal in each seed."""
+    seeds, deals, orders = np.indices(right_SDO.shape).reshape(3, -1)
+    return pd.DataFrame(
+        {
+            "seed": seeds,
+            "deal_id": [f"deal-{d}" for d in deals],
+            "problem_id": [f"deal-{d}.{o}" for d, o in zip(deals, orders, strict=True)],
+            "half": np.where(deals % 2, "b", "a"),
+            "draw": 0,
+            "retried": False,
+            "sample": 0,
+            "correct": right_SDO.ravel().astype(float),
+        }
+    )
 
 
-def test_coverage_with_clustered_deals():
+def clustered(rng, seeds=1, deals=80, orders=4, spread=0.0) -> pd.DataFrame:
+    """A chance for each deal (so its orders agree, in all seeds), and a shift for each seed."""
+    chances = rng.beta(1, 1, (1, deals, 1)) + rng.normal(0, spread, (seeds, 1, 1))
+    return answers(rng.random((seeds, deals, orders)) < chances)
+
+
+def width(estimate: stats.Estimate) -> float:
+    return estimate.high - estimate.low
+
+
+def test_value_is_the_mean_of_seeds_and_not_of_rows():
+    frame = answers(np.array([[[1, 1], [1, 0]], [[0, 0], [0, 1]]]))
+    unbalanced = frame.drop(frame.index[-1])  # seed 1 answers three problems, none right
+    e = stats.bootstrap(unbalanced, "correct", SETTINGS)
+    assert e.by_seed == {"0": 0.75, "1": 0.0}
+    assert e.value == 0.375
+    assert e.deals == 2
+
+
+def test_interval_narrows_with_deals_and_holds_the_value():
     rng = np.random.default_rng(0)
-    hits = 0
-    for _ in range(200):
-        e = stats.bootstrap(world(rng, 1, 60), "correct", SETTINGS)
-        hits += e.low <= 0.5 <= e.high
-    assert 0.90 <= hits / 200 <= 0.99
+    few, many = (stats.bootstrap(clustered(rng, deals=d), "correct", SETTINGS) for d in (100, 1600))
+    assert width(few) / width(many) == pytest.approx(4, rel=0.25)
+    for e in (few, many):
+        assert e.low < e.value < e.high
+    assert many.low < 0.5 < many.high
 
 
-def test_coverage_with_two_seeds_on_the_same_deals():
-    """Deals are crossed with seeds: a hard deal is hard in both."""
-    rng = np.random.default_rng(5)
-    hits = 0
-    for _ in range(200):
-        chances = rng.beta(1, 1, 60)
-        rows = [
-            {"seed": s, "deal_id": d, "correct": float(rng.random() < chances[d])}
-            for s in (0, 1) for d in range(60) for _ in range(4)
-        ]  # fmt: skip
-        e = stats.bootstrap(pd.DataFrame(rows), "correct", SETTINGS)
-        hits += e.low <= 0.5 <= e.high
-    assert hits / 200 >= 0.90
+def test_one_seed_has_the_standard_error_of_clustered_deals():
+    frame = clustered(np.random.default_rng(1), deals=200)
+    shares = frame.groupby("deal_id")["correct"].mean()
+    error = shares.std() / np.sqrt(len(shares))
+    e = stats.bootstrap(frame, "correct", Statistics(resamples=8000))
+    assert width(e) / 2 == pytest.approx(1.96 * error, rel=0.03)
+    alone = stats.bootstrap(frame.assign(deal_id=range(len(frame))), "correct", SETTINGS)
+    assert width(e) > 1.2 * width(alone)  # orders of a deal are not independent
 
 
-def test_ignoring_clusters_would_be_too_narrow():
-    """The interval is wider than one that takes the orders of a deal for independent."""
-    frame = world(np.random.default_rng(1), 1, 80)
-    alone = frame.assign(deal_id=range(len(frame)))
-    e, naive = (stats.bootstrap(f, "correct", SETTINGS) for f in (frame, alone))
-    assert e.high - e.low > 1.2 * (naive.high - naive.low)
+def test_a_single_seed_says_nothing_of_others():
+    e = stats.bootstrap(clustered(np.random.default_rng(2)), "correct", SETTINGS)
+    assert e.between_seeds is None
 
 
-def test_seeds_widen_the_interval():
-    frame = world(np.random.default_rng(2), 3, 80, between_seeds=0.2)
-    pooled = frame.assign(seed=0)
-    e, one = (stats.bootstrap(f, "correct", SETTINGS) for f in (frame, pooled))
-    assert e.high - e.low > 1.5 * (one.high - one.low)
-    assert np.isclose(e.value, np.mean(list(e.by_seed.values())))
+def test_identical_seeds_are_one_seed():
+    one = clustered(np.random.default_rng(3))
+    same = pd.concat([one.assign(seed=s) for s in range(3)])
+    e, alone = (stats.bootstrap(f, "correct", SETTINGS) for f in (same, one))
+    assert e.between_seeds == 0
+    assert (e.low, e.high) == pytest.approx((alone.low, alone.high))
+
+
+def test_limits_are_what_each_seed_shows_alone():
+    frame = clustered(np.random.default_rng(15), 3, spread=0.2)
+    frame["w"] = np.random.default_rng(16).integers(0, 3, len(frame))
+    frame["all"] = 1.0
+    for weights in ({}, {"weight": "w"}, {"weight": "w", "minus": "all"}):
+        e = stats.bootstrap(frame, "correct", SETTINGS, **weights)
+        assert e.limits.keys() == e.by_seed.keys()
+        for seed, rows in frame.groupby("seed"):
+            alone = stats.bootstrap(rows, "correct", SETTINGS, **weights)
+            assert e.limits[str(seed)] == pytest.approx((alone.low, alone.high))
+            assert alone.limits == {str(seed): (alone.low, alone.high)}
+    # however unlike the seeds are, of itself each says what it did
+    moved = frame.assign(correct=frame["correct"] + frame["seed"])
+    apart, near = (stats.bootstrap(f, "correct", SETTINGS) for f in (moved, frame))
+    assert width(apart) > 3 * width(near)
+    assert apart.limits["0"] == near.limits["0"]
+
+
+def test_two_seeds_that_seem_alike_still_leave_others_open():
+    """Each is right on other deals: luck that hides a difference as well as it makes one."""
+    right = np.zeros((2, 80, 1))
+    right[0, :40], right[1, 20:62] = 1, 1
+    frame = answers(right)
+    e = stats.bootstrap(frame, "correct", SETTINGS)
+    assert e.by_seed == {"0": 0.5, "1": 0.525}
+    assert e.between_seeds == 0
+    assert width(e) > 1.8 * width(stats.bootstrap(frame.assign(seed=0), "correct", SETTINGS))
+
+
+def test_nothing_measured_is_no_number():
+    e = stats.bootstrap(clustered(np.random.default_rng(17)).head(0), "correct", SETTINGS)
+    assert np.isnan([e.value, e.low, e.high]).all()
+    assert (e.by_seed, e.limits, e.between_seeds) == ({}, {}, None)
+
+
+def test_between_seeds_finds_the_planted_spread():
+    rng = np.random.default_rng(4)
+    planted = [
+        stats.bootstrap(clustered(rng, 5, 100, spread=0.1), "correct", SETTINGS).between_seeds
+        for _ in range(100)
+    ]
+    nothing = [
+        stats.bootstrap(clustered(rng, 5, 100), "correct", SETTINGS).between_seeds
+        for _ in range(100)
+    ]
+    # Chances end at 0 and 1, where a shift is lost: the planted 0.1 shows a little smaller.
+    assert np.sqrt(np.mean(np.square(planted))) == pytest.approx(0.1, abs=0.015)
+    assert np.sqrt(np.mean(np.square(nothing))) < 0.02
+
+
+def test_seeds_that_differ_widen_the_interval():
+    frame = clustered(np.random.default_rng(5), 3, spread=0.2)
+    e = stats.bootstrap(frame, "correct", SETTINGS)
+    one = stats.bootstrap(frame.assign(seed=0), "correct", SETTINGS)
+    assert width(e) > 1.5 * width(one)
+    assert e.low >= 0
+    assert e.high <= 1
+
+
+def test_same_settings_same_interval():
+    frame = clustered(np.random.default_rng(6), 2, 30, spread=0.2)
+    first, again = (stats.bootstrap(frame, "correct", SETTINGS) for _ in range(2))
+    assert first == again
+    other = stats.bootstrap(frame, "correct", Statistics(resamples=1000, seed=1))
+    assert (first.low, first.high) != (other.low, other.high)
+
+
+def test_confidence_is_that_of_the_settings():
+    frame = clustered(np.random.default_rng(7))
+    wide = stats.bootstrap(frame, "correct", Statistics(resamples=4000, confidence=0.95))
+    narrow = stats.bootstrap(frame, "correct", Statistics(resamples=4000, confidence=0.68))
+    assert width(wide) / width(narrow) == pytest.approx(1.96, rel=0.1)
+    assert narrow.confidence == 0.68
+
+
+def test_weights_make_a_ratio():
+    frame = clustered(np.random.default_rng(8), 2)
+    frame["w"] = np.random.default_rng(9).integers(0, 4, len(frame))
+    e = stats.bootstrap(frame, "correct", SETTINGS, weight="w")
+    for seed, rows in frame.groupby("seed"):
+        expected = np.average(rows["correct"], weights=rows["w"])
+        assert e.by_seed[str(seed)] == pytest.approx(expected)
+    repeated = frame.loc[frame.index.repeat(frame["w"])]
+    same = stats.bootstrap(repeated, "correct", SETTINGS)
+    assert (e.low, e.high) == pytest.approx((same.low, same.high))
+
+
+def test_redraws_that_miss_all_weighted_deals_are_not_taken_for_zero():
+    frame = answers(np.ones((1, 100, 1))).assign(w=[1.0] * 3 + [0.0] * 97)
+    e = stats.bootstrap(frame, "correct", SETTINGS, weight="w")
+    assert (e.low, e.high) == (1, 1)
+
+
+def test_minus_takes_the_other_mean_away_on_the_same_deals():
+    rng = np.random.default_rng(10)
+    frame = clustered(rng, deals=200)
+    hard = frame["deal_id"].str.removeprefix("deal-").astype(int) % 3 > 0
+    frame["all"], frame["some"] = 1.0, hard.astype(float)
+    overlapping = stats.bootstrap(frame, "correct", SETTINGS, weight="all", minus="some")
+    expected = frame["correct"].mean() - frame.loc[hard, "correct"].mean()
+    assert overlapping.value == pytest.approx(expected)
+    assert overlapping.low < overlapping.value < overlapping.high
+    # Two sets of deals that share none, as large as these, leave much more to chance.
+    other = clustered(rng, deals=200).assign(all=0.0, some=hard.astype(float))
+    other["deal_id"] = "other-" + other["deal_id"]
+    both = pd.concat([frame.assign(some=0.0), other])
+    independent = stats.bootstrap(both, "correct", SETTINGS, weight="all", minus="some")
+    assert width(overlapping) < 0.6 * width(independent)
+    nothing = stats.bootstrap(frame, "correct", SETTINGS, weight="all", minus="all")
+    assert (nothing.value, nothing.low, nothing.high) == (0, 0, 0)
 
 
 def test_paired_change_matches_problems():
-    before = pd.DataFrame(
-        {"seed": 0, "problem_id": ["a", "b"], "sample": 0, "deal_id": ["x", "y"],
-         "correct": [True, False]}
-    )  # fmt: skip
-    after = before.iloc[::-1].assign(correct=[True, True])
+    before = answers(np.array([[[1], [0]]]))
+    after = answers(np.array([[[1], [1]]])).iloc[::-1]
     change = stats.paired(before, after)
-    assert dict(zip(change["deal_id"], change["change"], strict=True)) == {"x": 0.0, "y": 1.0}
+    assert {"seed", "deal_id", "half", "change"} <= set(change.columns)
+    assert dict(zip(change["deal_id"], change["change"], strict=True)) == {
+        "deal-0": 0.0,
+        "deal-1": 1.0,
+    }
 
 
-def test_same_seed_same_interval():
-    frame = world(np.random.default_rng(3), 2, 30)
-    assert stats.bootstrap(frame, "correct", SETTINGS) == stats.bootstrap(
-        frame, "correct", SETTINGS
-    )
+def test_paired_tells_repeated_problems_apart_by_draw():
+    """Hands drawn with replacement repeat problems."""
+    before = answers(np.array([[[0, 1, 0]]])).assign(problem_id="twice", draw=[0, 1, 2])
+    after = answers(np.array([[[1, 0, 0]]])).assign(problem_id="twice", draw=[0, 1, 2])
+    change = stats.paired(before, after.iloc[[2, 0, 1]])
+    assert change["change"].tolist() == [1.0, -1.0, 0.0]
+    with pytest.raises(pd.errors.MergeError):
+        stats.paired(before.assign(draw=0), after.assign(draw=0))
+
+
+def test_paired_drops_what_only_one_side_answered():
+    before = answers(np.array([[[1], [0]], [[1], [1]]]))
+    after = before[before["seed"] == 0].iloc[:1]
+    assert len(stats.paired(before, after)) == 1
+
+
+def test_pairing_narrows_the_interval():
+    """What makes a deal hard does so before and after."""
+    before = clustered(np.random.default_rng(11), deals=200, orders=1)
+    flipped = np.random.default_rng(12).random(len(before)) < 0.1
+    after = before.assign(correct=np.where(flipped, 1.0, before["correct"]))
+    change = stats.bootstrap(stats.paired(before, after), "change", SETTINGS)
+    assert change.value == pytest.approx(after["correct"].mean() - before["correct"].mean())
+    assert width(change) < 0.7 * width(stats.bootstrap(before, "correct", SETTINGS))
+
+
+def test_detectable_effects_are_shown_in_four_of_five_studies():
+    rng = np.random.default_rng(13)
+    deals, moved = 111, 0.4  # the share of deals whose answer changes, in either direction
+    effect = 0.16
+    sizes, shown = [], []
+    for _ in range(800):
+        up, down = (moved + effect) / 2, (moved - effect) / 2
+        change = rng.choice([1.0, -1.0, 0.0], deals, p=[up, down, 1 - moved])
+        frame = pd.DataFrame({"seed": 0, "deal_id": range(deals), "change": change})
+        e = stats.bootstrap(frame, "change", SETTINGS)
+        sizes.append(e.detectable)
+        shown.append(e.low > 0)
+    assert np.mean(sizes) == pytest.approx(effect, rel=0.03)
+    assert np.mean(shown) == pytest.approx(0.8, abs=0.04)
+
+
+@pytest.mark.parametrize(
+    ("correct", "n", "low", "high"), [(41, 234, 0.132, 0.229), (16, 234, 0.043, 0.108)]
+)
+def test_wilson_against_published_intervals(correct, n, low, high):
+    assert stats.wilson(correct, n) == pytest.approx((low, high), abs=5e-4)
+
+
+def test_wilson_against_its_equation():
+    z, n, p = 1.959964, 20, 0.3
+    middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
+    reach = z / (1 + z**2 / n) * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+    assert stats.wilson(6, 20) == pytest.approx((middle - reach, middle + reach), abs=1e-6)
+    assert stats.wilson(0, 20)[0] == 0
+    assert stats.wilson(20, 20)[1] == 1
+
+
+def turned(better: int, worse: int, same: int = 5) -> tuple[pd.Series, pd.Series]:
+    before = [False] * better + [True] * worse + [True, False] * same
+    after = [True] * better + [False] * worse + [True, False] * same
+    return pd.Series(before), pd.Series(after)
+
+
+def test_mcnemar_by_hand():
+    # 1 of 6 changes is for the worse: (1 + 6) / 64 in each tail.
+    assert stats.mcnemar(*turned(5, 1)) == pytest.approx(14 / 64)
+    assert stats.mcnemar(*turned(0, 0)) == 1
+
+
+@pytest.mark.parametrize(("better", "worse"), [(12, 3), (3, 12), (7, 7), (1, 0), (40, 22)])
+def test_mcnemar_is_a_binomial_test_of_changes(better, worse):
+    n, fewer = better + worse, min(better, worse)
+    tail = sum(comb(n, k) for k in range(fewer + 1)) / 2**n
+    assert stats.mcnemar(*turned(better, worse)) == pytest.approx(min(1, 2 * tail))
+
+
+def test_each_half_is_reported_where_the_other_half_is_best():
+    scores = {("x", "a"): 0.9, ("y", "a"): 0.1, ("x", "b"): 0.3, ("y", "b"): 0.4}
+    picked = stats.from_other_half(lambda c, half: scores[c, half], ["x", "y"])
+    assert picked == {"a": "y", "b": "x"}
+    level = stats.from_other_half(lambda c, half: 0.5, ["first", "second"])
+    assert level == {"a": "first", "b": "first"}
+
+
+def test_picking_the_best_flatters_it_but_not_on_the_other_half():
+    """Nine checkpoints with the same true accuracy: whatever is picked, the truth is 0.4."""
+    rng = np.random.default_rng(14)
+    true, checkpoints, deals = 0.4, [str(c) for c in range(9)], 111
+    half_D = np.arange(deals) % 2
+    naive, crossed = [], []
+    for _ in range(600):
+        right_CD = rng.random((len(checkpoints), deals)) < true
+        accuracy = {
+            (c, half): right_CD[int(c), half_D == side].mean()
+            for c in checkpoints
+            for side, half in enumerate("ab")
+        }
+        naive.append(right_CD.mean(1).max())
+        picked = stats.from_other_half(lambda c, half, a=accuracy: a[c, half], checkpoints)
+        crossed.append(np.mean([accuracy[c, half] for half, c in picked.items()]))
+    assert np.mean(naive) - true > 0.05
+    assert np.mean(crossed) == pytest.approx(true, abs=0.006)
