@@ -43,8 +43,9 @@ lint: setup ## style of Python and Snakemake files
 	snakefmt --check Snakefile workflow/rules
 	snakemake --lint
 
-schema: setup ## regenerate the JSON schema from the config models
+schema: setup ## regenerate the JSON schema of configs and docs/tables.md
 	python -m healscope.config > workflow/schemas/study.schema.json
+	python -m healscope.schemas > docs/tables.md
 
 clean: ## forget all results (not the environment)
 	rm -rf results

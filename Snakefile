@@ -39,8 +39,8 @@ localrules:
 rule all:
     default_target: True
     input:
-        expand(artifacts.FIGURE, figure=FIGURES, format=["pdf", "png"]),
-        artifacts.path(artifacts.TABLE, table="claims"),
+        expand(artifacts.FIGURE, figure=SHOWN, format=["pdf", "png"]),
+        expand(artifacts.TABLE, table=[*ANSWERS, "claims"]),
         artifacts.CLAIMS_TEXT,
 
 

@@ -14,7 +14,7 @@ from healscope.errors import HealscopeError
 PACKAGES = ("numpy", "pandas", "pyarrow", "safetensors", "scipy", "snakemake")
 TORCH_PACKAGES = ("torch", "transformers", "tokenizers", "trl", "accelerate")
 
-RESULTS_VERSION = 1
+RESULTS_VERSION = 2
 """Raise it with code that changes results: then nothing made before counts as standing."""
 
 
@@ -99,14 +99,22 @@ def read_json(file: str | Path) -> dict:
         raise HealscopeError(f"{file} cannot be read ({error}); delete it and rerun") from None
 
 
-def write_table(file: str | Path, frame, provenance: dict) -> None:
-    """Writes a frame as Parquet, whole or not at all, with its provenance in the metadata."""
-    import pyarrow as pa
+def write_table(file: str | Path, frame, provenance: dict, schema: str) -> None:
+    """Writes a frame as Parquet, whole or not at all, with its provenance in the metadata.
+
+    `schema` names one of `healscope.schemas`, which the frame is held against before anything is
+    written; HealscopeError says what does not fit.
+    """
     import pyarrow.parquet as pq
 
+    from healscope import schemas  # here, because schemas know the tables, and these read tables
+
     file = Path(file)
+    try:
+        table = schemas.check(frame, schemas.by_name(schema))
+    except HealscopeError as error:
+        raise HealscopeError(f"{file} is not written: {error}") from None
     file.parent.mkdir(parents=True, exist_ok=True)
-    table = pa.Table.from_pandas(frame, preserve_index=False)
     extra = {b"healscope": json.dumps(provenance, sort_keys=True).encode()}
     table = table.replace_schema_metadata({**(table.schema.metadata or {}), **extra})
     part = file.with_name(file.name + ".part")

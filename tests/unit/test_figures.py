@@ -12,6 +12,7 @@ import pytest
 
 from healscope.config import FigureStyle
 from healscope.errors import HealscopeError
+from healscope.figures import style as styling
 from healscope.figures.catalogue import FIGURES, render
 from healscope.figures.style import look
 
@@ -41,9 +42,14 @@ def with_intervals(rows: list[dict], value: str, width: float = 0.05) -> pd.Data
 
 
 def landmarks() -> pd.DataFrame:
-    checkpoints = {"maxood": "sft-21", "end": "sft-400", "rl": "ppo-from-400"}
-    heights = {"id": (0.31, 0.50, 0.55), "ood": (0.33, 0.05, 0.19)}
-    return with_intervals(
+    checkpoints = {
+        "maxood": "sft-9, sft-21",
+        "maxood_uncorrected": "sft-21",
+        "end": "sft-400",
+        "rl": "ppo-from-400",
+    }
+    heights = {"id": (0.30, 0.31, 0.50, 0.55), "ood": (0.30, 0.33, 0.05, 0.19)}
+    frame = with_intervals(
         [
             {"landmark": mark, "checkpoint": name, "rule": rule, "n": 640, "accuracy": height}
             for rule in SFT
@@ -51,6 +57,7 @@ def landmarks() -> pd.DataFrame:
         ],
         "accuracy",
     )
+    return frame.assign(checkpoint=frame["checkpoint"].where(frame["seed"] != "all"))
 
 
 def sft_training() -> pd.DataFrame:
@@ -170,6 +177,155 @@ def hidden_states() -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
+def errors() -> pd.DataFrame:
+    """Under the OOD rule the number step is forgotten and the formula step is not."""
+    rows = []
+    for rule, step in product(SFT, STEPS):
+        written = 1 - np.exp(-step / 8)
+        number = 0.95 if rule == "id" else 0.2 + 0.7 * np.exp(-step / 150)
+        formula, legal = 0.6 - 0.4 * np.exp(-step / 60), 0.8
+        shares = {
+            "first error": {
+                "none": written * number * formula,
+                "format": 1 - written,
+                "number_line": written * (1 - number),
+                "formula_numbers": written * number * (1 - formula) * (1 - legal),
+                "arithmetic": written * number * (1 - formula) * legal,
+            },
+            "success": {"format": written, "number step": number, "formula step": formula},
+            "loss": {"number step": 2 - 1.9 * number, "formula step": 1.1 - formula},
+        }
+        for kind, values in shares.items():
+            for name, value in values.items():
+                place = {"stage": "sft", "step": step, "rule": rule, "kind": kind, "name": name}
+                rows.append({**place, "n": 640, "value": value})
+    return with_intervals(rows, "value")
+
+
+def factorial() -> pd.DataFrame:
+    rows = []
+    for i, step in enumerate(STEPS):
+        cells = {
+            f"{rule}/{composition}": SFT[rule][i] * (1 - 0.2 * (composition == "face"))
+            for rule in SFT
+            for composition in ("any", "face")
+        }
+        effects = {
+            "rule, any hand": cells["ood/any"] - cells["id/any"],
+            "rule, hands with a face card": cells["ood/face"] - cells["id/face"],
+            "composition, ID rule": cells["id/face"] - cells["id/any"],
+            "composition, OOD rule": cells["ood/face"] - cells["ood/any"],
+            "published contrast (both at once)": cells["ood/face"] - cells["id/any"],
+        }
+        for kind, values in (("cell", cells), ("effect", effects)):
+            for name, value in values.items():
+                place = {"stage": "sft", "step": step, "variant": f"sft-{step}"}
+                rows.append({**place, "kind": kind, "name": name, "deals": 111, "value": value})
+    return with_intervals(rows, "value")
+
+
+def protocols() -> pd.DataFrame:
+    """The drawn hands are not sampled, and their attempts have full feedback in between alone."""
+    gains = {
+        "first_attempt": 0,
+        "first_attempt_retried": 0.01,
+        "pass_at_1": 0.02,
+        "pass_at_k": 0.2,
+        "after_none": 0.06,
+        "after_outcome": 0.1,
+        "after_full": 0.26,
+    }
+    rows = []
+    for protocol, split, rule in product(("exhaustive", "paper"), ("held_out", "any"), SFT):
+        for step, value in zip(STEPS, SFT[rule], strict=True):
+            paper = protocol == "paper"
+            row = {
+                "protocol": protocol,
+                "stage": "sft",
+                "step": step,
+                "variant": f"sft-{step}",
+                "rule": rule,
+                "split": split,
+                "k": 0 if paper else 8,
+                "attempts": 5 if paper else 3,
+            }
+            for name, gain in gains.items():
+                known = not paper or name.startswith("first") or name == "after_full"
+                mean = value + gain + 0.08 * paper if known else np.nan
+                row |= {name: mean, f"{name}_low": mean - 0.05, f"{name}_high": mean + 0.05}
+            rows += [{**row, "seed": seed, "model": "tiny"} for seed in ("all", *SEEDS)]
+    return pd.DataFrame(rows)  # fmt: skip
+
+
+def signals() -> pd.DataFrame:
+    step = np.array(STEPS)
+    rise, fall = np.sqrt(step / 400), np.exp(-step / 12)
+    frames = []
+    for seed, shift in (("all", 0.0), ("0", -0.02), ("1", 0.02)):
+        frames.append(
+            pd.DataFrame(
+                {
+                    "model": "tiny",
+                    "seed": seed,
+                    "step": step,
+                    "id_train_loss_nats": 0.42 + 2 * fall - 0.1 * rise + shift,
+                    "id_test_loss_nats": 0.46 + 2 * fall + shift,
+                    "id_train_accuracy": np.array(SFT["id"]) + 0.1 * rise + shift,
+                    "id_test_accuracy": np.array(SFT["id"]) + shift,
+                    "id_entropy_nats": 0.3 + fall + shift,
+                    "id_kl_from_base_nats": 3 * rise + shift,
+                    "neutral_kl_from_base_nats": rise**2 + shift,
+                    "weight_drift": 0.2 * rise + shift / 10,
+                    "rotation_degrees": 30 * rise + shift,
+                    "ood_test_accuracy": np.roll(SFT["ood"], int(seed == "1")) + shift,
+                }
+            )
+        )
+    return pd.concat(frames, ignore_index=True)
+
+
+def stopping() -> pd.DataFrame:
+    names = [name for name in signals() if name not in ("model", "seed", "step")][:-1]
+    rules = [(name, rule) for name in names for rule in ("optimum", "knee", "level")]
+    rules = [(n, r) for n, r in rules if r != "optimum" or "loss" in n or "accuracy" in n]
+    rules += [("last checkpoint", "none"), ("any checkpoint, picked blindly", "none")]
+    rows = []
+    for i, (signal, rule) in enumerate(rules):
+        needs = "OOD labels of other runs" if rule == "level" else "nothing"
+        regret = (-0.02, 0.28, 0.05, 0.12, 0.2)[i % 5] + i * 0.001
+        rows.append(
+            {"model": "tiny", "seed": "all", "signal": signal, "rule": rule, "needs": needs,
+             "stops_at": "9, 21", "regret": regret, "low": regret - 0.06, "high": regret + 0.06,
+             "by_seed": [regret - 0.03, regret + 0.03]}
+        )  # fmt: skip
+    frame = pd.DataFrame(rows).sort_values("regret", ignore_index=True)
+    return frame.assign(rank=range(1, len(frame) + 1))
+
+
+def diversity() -> pd.DataFrame:
+    rows = []
+    for rule, (i, step) in product(SFT, enumerate(STEPS)):
+        gain = (0.12 if rule == "ood" else -0.05) * np.sqrt(step / 400)
+        arms = {"sft": SFT[rule][i], "diverse": SFT[rule][i] + gain, "difference": gain}
+        rows += [
+            {"arm": arm, "step": step, "rule": rule, "n": 640, "accuracy": value}
+            for arm, value in arms.items()
+        ]
+    return with_intervals(rows, "accuracy")
+
+
+def gate(forgetting: str = "present", recovery: str = "undecided") -> pd.DataFrame:
+    rows = [("forgetting", "sft", forgetting, -0.28), ("recovery", "rl", recovery, 0.02)]
+    return pd.DataFrame(
+        [
+            {"model": "tiny", "phenomenon": phenomenon, "stage": stage, "answer": answer,
+             "effect": effect, "low": effect - 0.05, "high": effect + 0.05,
+             "by_seed": [effect, effect], "seeds": 2, "deals": 111, "detectable": 0.07}
+            for phenomenon, stage, answer, effect in rows
+        ]
+    )  # fmt: skip
+
+
 TABLES = {
     "landmarks": landmarks,
     "sft-training": sft_training,
@@ -182,13 +338,38 @@ TABLES = {
     "singular-values": singular_values,
     "principal-angles": principal_angles,
     "hidden-states": hidden_states,
+    "errors": errors,
+    "factorial": factorial,
+    "protocols": protocols,
+    "signals": signals,
+    "stopping": stopping,
+    "diversity": diversity,
 }
+PUBLISHED = [str(Path(__file__).parents[2] / "config" / "published" / "fig1.csv")]
+LLAMA = FigureStyle(published="llama-3.2-11b")
+GATED = [name for name, entry in FIGURES.items() if entry.gate]
+OVERLAID = [name for name, entry in FIGURES.items() if entry.overlay]
 
 
-def drawn(name: str, frame: pd.DataFrame, folder: Path) -> tuple[bytes, bytes]:
+def drawn(
+    name: str, frame: pd.DataFrame, folder: Path, style: FigureStyle = STYLE, **more: object
+) -> tuple[bytes, bytes]:
     pdf, png = folder / f"{name}.pdf", folder / f"{name}.png"
-    render(name, frame, STYLE, pdf, png)
+    render(name, frame, style, pdf, png, **more)
     return pdf.read_bytes(), png.read_bytes()
+
+
+@pytest.fixture
+def figures(monkeypatch) -> list:
+    """The figures that are saved while a test runs."""
+    kept = []
+    save = styling.save
+    monkeypatch.setattr(styling, "save", lambda f, *rest: (kept.append(f), save(f, *rest)))
+    return kept
+
+
+def words_below(figure) -> str:
+    return " ".join(figure.get_supxlabel().split())
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -280,7 +461,119 @@ def test_fig3a_shows_the_data_and_nothing_else():
 
     thin = [line for line in ax.lines if line.get_linewidth() < 1 and len(line.get_xdata()) > 2]
     assert sorted(len(line.get_xdata()) for line in thin) == [len(STARTS)] * 2 + [len(STEPS)] * 2
-    assert "step: 21 (33.0%)" in ax.get_title(loc="right")
+    # the accuracy of the best of many steps would flatter it
+    assert ax.get_title(loc="right") == "best SFT step on average: 21"
+
+
+def test_fig3_leaves_a_control_run_of_sft_out():
+    frame = curves()
+    control = frame[frame["stage"] == "sft"].assign(stage="diverse", accuracy=0.9)
+    both = pd.concat([frame, control], ignore_index=True)
+    for name in ("fig3a", "fig3b"):
+        with_control, without = (FIGURES[name].draw(f, STYLE).axes[0] for f in (both, frame))
+        assert len(with_control.lines) == len(without.lines)
+        assert with_control.get_ylim() == without.get_ylim()
+
+
+def test_fig1_shows_the_corrected_maxood_and_marks_the_uncorrected():
+    _, ood = FIGURES["fig1"].draw(landmarks(), STYLE).axes
+    assert [patch.get_height() for patch in ood.patches] == pytest.approx([0.30, 0.05, 0.19])
+    (tick,) = [c for c in ood.collections if c.get_label().startswith("MaxOOD")]
+    ((left, right),) = tick.get_segments()
+    assert left[1] == right[1] == 0.33
+    labels = [label.get_text() for label in ood.get_xticklabels()]
+    assert labels == ["MaxOOD\nstep 9–21", "End\nstep 400", "RL\nfrom 400"]
+
+
+@pytest.mark.parametrize("name", GATED)
+def test_the_gates_answer_stands_below_what_explains_a_phenomenon(name, figures, tmp_path):
+    frame = TABLES[FIGURES[name].table]()
+    plain = drawn(name, frame, tmp_path)
+    assert plain != drawn(name, frame, tmp_path, answers=gate())
+    drawn(name, frame, tmp_path, answers=gate("absent", "absent"))
+    without, below, refused = (words_below(figure) for figure in figures)
+    assert without == ""
+    for stage, text in (
+        ("sft", "tiny: OOD forgetting present (MaxOOD to End -28.0 points"),
+        ("rl", "tiny: OOD recovery undecided (End to RL +2.0 points"),
+    ):
+        assert (f"Phenomenon gate \N{EM DASH} {text}" in below) == (stage in FIGURES[name].gate)
+    verdict = "cannot be read as an explanation of it"
+    assert below.count(verdict) == ("rl" in FIGURES[name].gate)
+    assert refused.count(verdict) == len(FIGURES[name].gate)
+
+
+@pytest.mark.parametrize(("context", "width"), [("paper", 5.5), ("paper", 3.5), ("talk", 11.0)])
+def test_words_below_a_figure_fit_and_touch_nothing(context, width, figures, tmp_path):
+    style = FigureStyle(context=context, width_inches=width)
+    drawn("fig5", TABLES["reversion-rl-values"](), tmp_path, style, answers=gate())
+    (figure,) = figures
+    figure.draw_without_rendering()
+    (words,) = [text for text in figure.texts if text.get_text().startswith("Phenomenon")]
+    box = words.get_window_extent()
+    assert 0 <= box.x0 < box.x1 <= figure.bbox.width
+    assert box.y0 >= 0
+    for ax in figure.axes:
+        assert ax.get_tightbbox().y0 >= box.y1
+
+
+@pytest.mark.parametrize("name", OVERLAID)
+def test_published_values_are_drawn_over_where_a_model_is_named(name, figures, tmp_path):
+    frame = TABLES[FIGURES[name].table]()
+    plain = drawn(name, frame, tmp_path)
+    assert plain == drawn(name, frame, tmp_path, published=PUBLISHED)  # the style names no model
+    over = drawn(name, frame, tmp_path, LLAMA, published=PUBLISHED)
+    assert over == drawn(name, frame, tmp_path, LLAMA, published=PUBLISHED)
+    assert plain != over
+    labels = [label for ax in figures[-1].axes for label in ax.get_legend_handles_labels()[1]]
+    assert any(label.startswith("published: llama-3.2-11b") for label in labels)
+    note = figures[-1].legends[0].get_title().get_text()
+    assert ("234 drawn hands" in " ".join(note.split())) == (name in ("fig1", "fig3a"))
+
+
+def test_published_values_are_those_of_the_model_and_not_read_off_a_picture(figures, tmp_path):
+    drawn("fig3a", curves(), tmp_path, LLAMA, published=PUBLISHED)
+    (ax,) = figures[-1].axes
+    lines = {line.get_label(): line for line in ax.lines}
+    x, y = lines["published: llama-3.2-11b, SFT"].get_data()
+    assert (len(x), x.min(), x.max()) == (18, 0, 1600)
+    assert dict(zip(x, y, strict=True))[140] == 0.1752
+    assert ax.get_xlim()[1] > 1600
+
+
+def test_errors_of_all_answers_fill_the_panel():
+    figure = FIGURES["fig_errors"].draw(errors(), STYLE)
+    stack = figure.axes[0].collections
+    assert len(stack) == 5
+    assert len({area.get_hatch() for area in stack}) == 5  # told apart without colour
+    assert stack[-1].get_paths()[0].vertices[:, 1].max() == pytest.approx(1)
+
+
+def test_protocols_that_were_not_run_are_left_out():
+    frame = protocols()
+    lines = len(FIGURES["fig_protocols"].draw(frame, STYLE).axes[0].lines)
+    frame = frame[frame["protocol"] == "exhaustive"].assign(after_none=np.nan)
+    assert len(FIGURES["fig_protocols"].draw(frame, STYLE).axes[0].lines) == lines - 2
+
+
+def test_stopping_rules_are_ranked_and_what_they_need_is_seen():
+    frame = stopping()
+    (ax,) = FIGURES["fig_stopping"].draw(frame.sample(frac=1, random_state=0), STYLE).axes
+    labels = [label.get_text() for label in ax.get_yticklabels()]
+    assert len(labels) == len(frame)
+    assert labels[frame.index[frame["signal"] == "last checkpoint"][0]] == "last checkpoint"
+    faces = {bars.get_label(): bars.lines[0].get_markerfacecolor() for bars in ax.containers}
+    assert faces["needs OOD labels of other seeds"] == "white"
+    assert len(faces) == len({str(face) for face in faces.values()}) == 3
+
+
+@pytest.mark.parametrize("name", [name for name in FIGURES if name.startswith("fig_")])
+@pytest.mark.parametrize("look_of", [{"palette": "Greys"}, {"palette": "viridis", "dpi": 80},
+                                     {"context": "talk", "width_inches": 11}])  # fmt: skip
+def test_new_figures_in_other_looks(name, look_of, tmp_path):
+    frame = TABLES[FIGURES[name].table]()
+    two = pd.concat([frame, frame.assign(model="tiny-wide")], ignore_index=True)
+    assert drawn(name, two, tmp_path, FigureStyle(**look_of)) != drawn(name, two, tmp_path)
 
 
 def test_every_figure_has_a_caption():
@@ -289,3 +582,11 @@ def test_every_figure_has_a_caption():
         words = (folder / entry.caption).read_text().split()
         assert "https://arxiv.org/abs/2509.12235" in words
         assert len(words) > 40
+        assert ("gate:" in words) == bool(entry.gate)
+        assert ("docs/statistics.md" in " ".join(words)) == ("interval" in _note(entry))
+
+
+def _note(entry) -> str:
+    """What the figure says of its bands and dots."""
+    figure = entry.draw(TABLES[entry.table](), STYLE)
+    return " ".join(figure.legends[0].get_title().get_text().split())

@@ -9,11 +9,17 @@ from healscope import provenance
 from healscope.errors import HealscopeError
 
 
+def log(steps: int) -> pd.DataFrame:
+    """A small table that has a schema."""
+    rows = pd.DataFrame({"step": range(steps), "loss": 1.0, "learning_rate": 1e-3})
+    return rows.assign(model="m", seed=0, run="base")
+
+
 def test_table_carries_its_provenance(tmp_path):
     record = provenance.record({"lr": 1e-3}, {"seed": 0}, {"in": "abc"})
-    provenance.write_table(tmp_path / "t.parquet", pd.DataFrame({"x": [1, 2]}), record)
+    provenance.write_table(tmp_path / "t.parquet", log(2), record, "base-log")
     assert provenance.read_provenance(tmp_path / "t.parquet") == json.loads(json.dumps(record))
-    assert list(provenance.read_table(tmp_path / "t.parquet")["x"]) == [1, 2]
+    assert list(provenance.read_table(tmp_path / "t.parquet")["step"]) == [0, 1]
     assert not list(tmp_path.glob("*.part"))
 
 
@@ -26,7 +32,7 @@ def test_fingerprint_depends_on_config_seeds_and_inputs_alone():
 
 def test_a_truncated_table_is_named(tmp_path):
     file = tmp_path / "t.parquet"
-    provenance.write_table(file, pd.DataFrame({"x": range(1000)}), {})
+    provenance.write_table(file, log(1000), {}, "base-log")
     file.write_bytes(file.read_bytes()[:200])
     assert provenance.read_provenance(file) is None
     with pytest.raises(HealscopeError, match=r"t\.parquet is not a readable Parquet file"):

@@ -5,24 +5,30 @@ import pytest
 import torch
 
 from healscope.models import checkpoints
+from healscope.tasks.generalpoints import from_row, prompt, renderings
+from healscope.tasks.problems import sft_examples
 from healscope.training import sft
 from healscope.training.state import Workspace
 
 
+def drawn_examples(pool, settings, seed):
+    return sft_examples(pool, settings.deals, settings.examples, seed)
+
+
 def test_examples_come_from_few_deals_and_repeat_by_seed(study, tables):
     pool = tables[1]
-    drawn = sft.draw_examples(pool, study.sft, seed=0)
+    drawn = drawn_examples(pool, study.sft, 0)
     assert len(drawn) == study.sft.examples
     assert drawn["values_id"].nunique() <= study.sft.deals
     assert not drawn["problem_id"].duplicated().any()
-    assert drawn.equals(sft.draw_examples(pool, study.sft, seed=0))
-    assert not drawn.equals(sft.draw_examples(pool, study.sft, seed=1))
+    assert drawn.equals(drawn_examples(pool, study.sft, 0))
+    assert not drawn.equals(drawn_examples(pool, study.sft, 1))
 
 
 def test_face_cards_do_not_dominate(study, tables):
     """Values are drawn evenly, so deals with many ways to show a ten are no more frequent."""
     pool = tables[1]
-    drawn = sft.draw_examples(pool, study.sft.model_copy(update={"deals": 1000}), seed=0)
+    drawn = drawn_examples(pool, study.sft.model_copy(update={"deals": 1000}), 0)
     assert drawn["n_faces"].mean() < 0.5 * pool["n_faces"].mean()
 
 
@@ -34,9 +40,20 @@ def test_no_held_out_deal_is_trained_on(tables):
     assert not held_out & set(rl_pool["deal_id"])
 
 
+def test_paraphrases_change_the_prompts_alone(study, task, tables):
+    drawn = drawn_examples(tables[1], study.sft, 0)
+    other = sft.paraphrase(drawn, task, seed=0)
+    assert other.drop(columns="prompt").equals(drawn.drop(columns="prompt"))
+    assert (other["prompt"] != drawn["prompt"]).mean() > 0.8
+    assert other.equals(sft.paraphrase(drawn, task, seed=0))
+    for text, row in zip(other["prompt"], drawn.to_dict("records"), strict=True):
+        every = [prompt(task, from_row(row), rendering=r) for r in range(renderings(task))]
+        assert text in every
+
+
 def run(settings, base_manifest, tables, task, folder):
     work = Workspace(folder, "x")
-    rows = sft.train(settings, base_manifest, tables[1], tables[0], task, 20, 0, work, "sft")
+    rows = sft.train(settings, "sft", base_manifest, tables[1], tables[0], task, 20, 0, work, "sft")
     weights = {
         step: checkpoints.load_file(work.staged(f"sft-{step}") / checkpoints.WEIGHTS)
         for step in settings.checkpoints

@@ -5,7 +5,10 @@ import re
 
 import pytest
 
-FIGURES = ["1", "2a", "2b", "3a", "3b", "4", "5", "6", "7", "8", "10", "13", "14", "15"]
+FIGURES = [
+    "1", "2a", "2b", "3a", "3b", "4", "5", "6", "7", "8", "10", "13", "14", "15",
+    "_errors", "_factorial", "_protocols", "_signals", "_stopping",
+]  # fmt: skip
 
 
 def figures(plan):
@@ -36,6 +39,23 @@ def test_figures_and_claims_say_what_they_came_from(finished):
     assert b"/Keywords" in (results / "figures/fig3a.pdf").read_bytes()
     stored = provenance.read_provenance(results / "tables/claims.parquet")
     assert stored["fingerprint"][:16] in (results / "tables/claims.txt").read_text()
+
+
+def test_every_table_is_what_its_schema_says(finished):
+    import pyarrow.parquet as pq
+
+    from healscope import schemas
+
+    files = sorted((finished.folder / "results").rglob("*.parquet"))
+    assert {"evaluation", "edit-evaluation", "ppo-log", "gate"} <= {
+        schemas.by_path(f).name for f in files
+    }
+    for file in files:
+        schema, table = schemas.by_path(file), pq.read_table(file)
+        assert table.schema.equals(schema.arrow()), file
+        for column in schema.columns:
+            assert table.schema.field(column.name).metadata[b"unit"].decode() == column.unit
+        schemas.check(table.to_pandas(), schema)
 
 
 def test_the_run_says_where_to_look(finished):
@@ -133,6 +153,36 @@ def test_a_new_reward_reruns_rl_and_no_sft(copy):
     assert not {"base_model", "sft"} & set(plan)
 
 
+def test_a_new_protocol_is_evaluated_without_retraining(copy):
+    """Any protocol on any checkpoint; answers under the other protocols stay."""
+    quick = {"problems": "drawn", "hands": 3, "seed": 7}
+    copy.config["evaluation"]["protocols"]["quick"] = quick
+    plan = copy.plan()
+    assert plan["posed"] == 1
+    assert plan["evaluate_sft_1"] == 1
+    assert not {"task_tables", "base_model", "sft", "rl", "signals", "factors"} & set(plan)
+    before = copy.inodes()
+    copy.run("results/evals/quick/micro/seed-0/sft-4/gp3.parquet")
+    after = copy.inodes()
+    changed = {f for f in after if before.get(f) != after[f]}
+    assert changed == {
+        "tasks/gp3/protocols/quick.parquet",
+        *(f"evals/quick/micro/seed-0/sft-{step}/gp3.parquet" for step in (0, 4, 8, 12)),
+    }
+
+
+def test_prompt_diversity_is_one_line_and_a_branch_of_its_own(copy):
+    copy.config["sft"]["prompt_diversity"] = True
+    plan = copy.plan()
+    assert plan == {"diverse": 1, "evaluate_diverse_1": 1, "table": 1, "fig_diversity": 1}
+
+
+def test_published_values_are_drawn_over_without_measuring_again(copy):
+    copy.config["figures"] = {"published": "llama-3.2-11b"}
+    assert copy.plan() == {f"fig{n}": 1 for n in FIGURES}
+    copy.run("results/figures/fig3a.pdf")
+
+
 def test_the_statistics_do_not_retrain(copy):
     copy.config["statistics"]["confidence"] = 0.9
     assert not {"base_model", "sft", "rl", "evaluate_rl", "factors"} & set(copy.plan())
@@ -140,7 +190,7 @@ def test_the_statistics_do_not_retrain(copy):
 
 def test_a_truncated_evaluation_is_measured_again(copy):
     """A file cut short by a full disk does not count as one that stands."""
-    name = "evals/micro/seed-0/sft-4/gp3.parquet"
+    name = "evals/exhaustive/micro/seed-0/sft-4/gp3.parquet"
     file = copy.folder / "results" / name
     whole = file.read_bytes()
     file.write_bytes(whole[:500])

@@ -1,11 +1,13 @@
 """The validated study, wildcards, and the few helpers that rules share."""
 
 import functools
+import glob
 import os
 import sys
 
 import healscope.config
 from healscope import artifacts, provenance
+from healscope.config import EXHAUSTIVE
 from healscope.errors import HealscopeError
 from healscope.figures.catalogue import FIGURES
 
@@ -16,7 +18,10 @@ except HealscopeError as error:
 
 SEEDS = study.seeds
 TASK = study.train_on
-SFT_CHECKPOINTS = [artifacts.sft(step) for step in study.sft.checkpoints]
+PROTOCOLS = study.evaluation.protocols
+PUBLISHED_FILES = sorted(glob.glob(os.path.join(workflow.basedir, "config/published/*.csv")))
+OPTIONAL = {"fig_diversity": study.sft.prompt_diversity}  # figures that a study must ask for
+SHOWN = [name for name in FIGURES if OPTIONAL.get(name, True)]
 BRANCHES = {branch.name: branch for branch in study.rl.branches}
 
 
@@ -24,6 +29,7 @@ wildcard_constraints:
     model="|".join(study.models),
     task="|".join(study.tasks),
     seed=r"\d+",
+    protocol="|".join(PROTOCOLS),
     branch="|".join(BRANCHES),
     landmark="base|maxood|end|rl",
 
@@ -43,6 +49,14 @@ RL_ONLY = ["rewards"]
 JUDGING_ONLY = ["rewards", "verifier", "grade_number_line"]
 DEALING_ONLY = ["held_out", "orders", "seed"]
 
+# Values of a protocol that decide which problems it poses.
+POSING = {"problems", "hands", "seed", "retried_orders"}
+
+
+def sft_checkpoints(arm="sft"):
+    """Names of all checkpoints of one arm of SFT."""
+    return [artifacts.sft(step, arm) for step in study.sft.checkpoints]
+
 
 def each(pattern, **wildcards):
     """`pattern` for every model and seed of the study, and every combination of `wildcards`."""
@@ -52,6 +66,11 @@ def each(pattern, **wildcards):
 def here(pattern, **wildcards):
     """`pattern` with model and seed left open, for every combination of `wildcards`."""
     return expand(pattern, model="{model}", seed="{seed}", **wildcards)
+
+
+def evaluations(checkpoints, protocols=(EXHAUSTIVE,)):
+    """Evaluations of checkpoints on the training task, for every model and seed."""
+    return each(artifacts.EVALUATION, protocol=protocols, checkpoint=checkpoints, task=TASK)
 
 
 def this(pattern, **wildcards):
@@ -78,6 +97,16 @@ def batches(items):
     """Chunks of as many variants as one process evaluates."""
     size = study.evaluation.variants_per_job
     return [items[i : i + size] for i in range(0, len(items), size)]
+
+
+def evaluation_outputs(checkpoints):
+    """Files of all protocols, checkpoints and tasks, in the order in which a job fills them."""
+    return [
+        update(f)
+        for f in here(
+            artifacts.EVALUATION, protocol=PROTOCOLS, checkpoint=checkpoints, task=study.tasks
+        )
+    ]
 
 
 @functools.cache  # one answer for planning and for running

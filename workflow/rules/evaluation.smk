@@ -1,42 +1,50 @@
-"""Accuracy of checkpoints, and the landmarks chosen from it.
+"""Answers of checkpoints under every protocol, and the landmarks chosen from them.
 
 Outputs are `update`: a job computes only those of its files that are missing or came from other
-inputs, so that one deleted file costs one evaluation.
+inputs, so that one deleted file costs one evaluation, and a new protocol only itself.
 """
 
-PROBLEM_FILES = expand(artifacts.PROBLEMS, task=study.tasks)
+POSED_FILES = [
+    artifacts.path(artifacts.POSED, protocol=protocol, task=task)
+    for protocol in PROTOCOLS
+    for task in study.tasks
+]
 EVALUATION_PARAMS = {
-    "evaluation": study.evaluation.model_dump(mode="json", exclude={"variants_per_job"}),
+    "evaluation": study.evaluation.model_dump(
+        mode="json", exclude={"variants_per_job", "protocols"}
+    ),
+    "protocols": {name: p.model_dump(mode="json") for name, p in PROTOCOLS.items()},
     "tasks": {name: task_settings(name) for name in study.tasks},
 }
 
 
-for number, chunk in enumerate(batches(SFT_CHECKPOINTS), 1):
+for arm in artifacts.SFT_ARMS:
+    for number, chunk in enumerate(batches(sft_checkpoints(arm)), 1):
 
-    rule:
-        name:
-            f"evaluate_sft_{number}"
-        input:
-            manifests=manifests(SFT_CHECKPOINTS),
-            problems=PROBLEM_FILES,
-        output:
-            [update(f) for f in here(artifacts.EVALUATION, checkpoint=chunk, task=study.tasks)],
-        log:
-            log_of(f"evaluate_sft_{number}", "model", "seed"),
-        params:
-            **EVALUATION_PARAMS,
-        message:
-            "Evaluate SFT checkpoints of {wildcards.model}, seed {wildcards.seed}"
-        script:
-            "../scripts/evaluate_checkpoints.py"
+        rule:
+            name:
+                f"evaluate_{arm}_{number}"
+            input:
+                manifests=manifests(sft_checkpoints(arm)),
+                problems=POSED_FILES,
+            output:
+                evaluation_outputs(chunk),
+            log:
+                log_of(f"evaluate_{arm}_{number}", "model", "seed"),
+            params:
+                **EVALUATION_PARAMS,
+            message:
+                f"Evaluate SFT checkpoints ({arm})" " of {wildcards.model}, seed {wildcards.seed}"
+            script:
+                "../scripts/evaluate_checkpoints.py"
 
 
 rule evaluate_rl:
     input:
         manifests=[manifest("{branch}")],
-        problems=PROBLEM_FILES,
+        problems=POSED_FILES,
     output:
-        [update(f) for f in here(artifacts.EVALUATION, checkpoint="{branch}", task=study.tasks)],
+        evaluation_outputs("{branch}"),
     log:
         log_of("evaluate_rl", "model", "seed", "branch"),
     params:
@@ -49,7 +57,12 @@ rule evaluate_rl:
 
 rule landmarks:
     input:
-        here(artifacts.EVALUATION, checkpoint=SFT_CHECKPOINTS, task=TASK),
+        here(
+            artifacts.EVALUATION,
+            protocol=EXHAUSTIVE,
+            checkpoint=sft_checkpoints(),
+            task=TASK,
+        ),
     output:
         artifacts.LANDMARKS,
     log:

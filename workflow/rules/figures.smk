@@ -1,4 +1,9 @@
-"""Figures: style is a param here and nowhere else, so a new colour redraws and no more."""
+"""Figures: style is a param here and nowhere else, so a new colour redraws and no more.
+
+Figures that explain a phenomenon also read the gate's answer, whether there is one.
+"""
+
+GATE = artifacts.path(artifacts.TABLE, table="gate")
 
 for entry in FIGURES.values():
 
@@ -6,7 +11,9 @@ for entry in FIGURES.values():
         name:
             entry.name
         input:
-            artifacts.path(artifacts.TABLE, table=entry.table),
+            table=artifacts.path(artifacts.TABLE, table=entry.table),
+            gate=[GATE] if entry.gate else [],
+            published=PUBLISHED_FILES if entry.overlay and study.figures.published else [],
         output:
             pdf=artifacts.path(artifacts.FIGURE, figure=entry.name, format="pdf"),
             png=report(

@@ -16,3 +16,26 @@ rule hidden_states:
         "Hidden states at {wildcards.landmark} of {wildcards.model}, seed {wildcards.seed}"
     script:
         "../scripts/hidden_states.py"
+
+
+rule signals:
+    input:
+        base=manifest("base"),
+        manifests=manifests(sft_checkpoints()),
+        pool=artifacts.path(artifacts.SFT_POOL, task=TASK),
+        problems=artifacts.path(artifacts.PROBLEMS, task=TASK),
+    output:
+        artifacts.SIGNALS,
+    log:
+        log_of("signals", "model", "seed"),
+    params:
+        **section("signals"),
+        steps=study.sft.checkpoints,
+        examples=study.sft.model_dump(mode="json", include={"deals", "examples"}),
+        task=task_settings(without=RL_ONLY),
+        matrices=study.spectra.matrices,
+        max_new_tokens=study.evaluation.max_new_tokens,
+    message:
+        "Signals along SFT of {wildcards.model}, seed {wildcards.seed}"
+    script:
+        "../scripts/signals.py"

@@ -2,7 +2,7 @@
 
 LANDMARK_CHECKPOINTS = {
     "base": ["base"],
-    "maxood": SFT_CHECKPOINTS,  # which one is known only once they are evaluated
+    "maxood": sft_checkpoints(),  # which one is known only once they are evaluated
     "end": [artifacts.sft(study.end_step)],
     "rl": [study.rl_landmark],
 }

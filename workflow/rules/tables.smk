@@ -1,11 +1,11 @@
 """Tidy tables, each from all models and seeds; every figure is drawn from one of them."""
 
-SFT_EVALUATIONS = each(artifacts.EVALUATION, checkpoint=SFT_CHECKPOINTS, task=TASK)
-RL_EVALUATIONS = each(artifacts.EVALUATION, checkpoint=list(BRANCHES), task=TASK)
-LANDMARK_EVALUATIONS = each(
-    artifacts.EVALUATION, checkpoint=[*SFT_CHECKPOINTS, study.rl_landmark], task=TASK
-)
+SFT_EVALUATIONS = evaluations(sft_checkpoints())
+EVALUATIONS = evaluations([*sft_checkpoints(), *BRANCHES])
+LANDMARK_EVALUATIONS = evaluations([*sft_checkpoints(), study.rl_landmark])
 LANDMARK_FILES = each(artifacts.LANDMARKS)
+SIGNAL_FILES = each(artifacts.SIGNALS)
+SFT_POOL = artifacts.path(artifacts.SFT_POOL, task=TASK)
 PAIRS = ["base--end", "base--rl", "maxood--end", "end--rl"]
 COMPARISON_FILES = [
     f
@@ -14,18 +14,36 @@ COMPARISON_FILES = [
 ]
 
 
-# table -> its inputs, by kind; the function of that name in healscope.tables makes it
+# table -> its inputs, by kind; healscope.tables makes the table of that name from them
 TABLES = {
+    "gate": {"evaluations": LANDMARK_EVALUATIONS, "landmarks": LANDMARK_FILES},
     "landmarks": {"evaluations": LANDMARK_EVALUATIONS, "landmarks": LANDMARK_FILES},
-    "curves": {"evaluations": SFT_EVALUATIONS + RL_EVALUATIONS},
-    "rl-window": {"evaluations": SFT_EVALUATIONS + RL_EVALUATIONS},
+    "curves": {"evaluations": EVALUATIONS},
+    "rl-window": {"evaluations": EVALUATIONS},
+    "protocols": {"evaluations": evaluations([*sft_checkpoints(), *BRANCHES], PROTOCOLS)},
+    "exposure": {
+        "evaluations": evaluations(sft_checkpoints()[-1:], PROTOCOLS),
+        "pool": [SFT_POOL],
+    },
+    "factorial": {"evaluations": EVALUATIONS},
+    "errors": {"evaluations": EVALUATIONS, "signals": SIGNAL_FILES},
+    "signals": {"evaluations": SFT_EVALUATIONS, "signals": SIGNAL_FILES},
+    "stopping": {
+        "evaluations": SFT_EVALUATIONS,
+        "signals": SIGNAL_FILES,
+        "landmarks": LANDMARK_FILES,
+    },
+    "published": {"evaluations": LANDMARK_EVALUATIONS, "landmarks": LANDMARK_FILES},
+    "diversity": {
+        "evaluations": evaluations([c for arm in artifacts.SFT_ARMS for c in sft_checkpoints(arm)])
+    },
     "sft-training": {"training": each(artifacts.TRAINING, run="sft")},
     "singular-values": {"comparisons": COMPARISON_FILES},
     "principal-angles": {"comparisons": COMPARISON_FILES},
     "hidden-states": {"states": each(artifacts.HIDDEN_STATES, landmark=["maxood", "end", "rl"])},
     "claims": {
-        "evaluations": SFT_EVALUATIONS + RL_EVALUATIONS,
-        "training": each(artifacts.TRAINING, run="sft"),
+        "evaluations": evaluations([*sft_checkpoints(), *BRANCHES], PROTOCOLS),
+        "signals": SIGNAL_FILES,
         "edits": [f for s in artifacts.EDIT_STAGES for g in EDIT_GROUPS for f in edit_files(s, g)],
         "landmarks": LANDMARK_FILES,
     },
@@ -40,10 +58,14 @@ TABLES = {
     },
 }
 
+# tables that answer a question without being drawn
+ANSWERS = ["exposure", "protocols", "published"]
+
 
 rule table:
     input:
         unpack(lambda w: TABLES[w.table]),
+        published=lambda w: PUBLISHED_FILES if w.table == "published" else [],
     output:
         artifacts.TABLE,
     log:
@@ -52,6 +74,7 @@ rule table:
         table="|".join(name for name in TABLES if name != "claims"),
     params:
         **section("statistics"),
+        sft=study.sft.model_dump(mode="json", include={"deals", "examples"}),
         losses=lambda w: losses(w.table),
     message:
         "Table {wildcards.table}"
@@ -62,6 +85,7 @@ rule table:
 rule claims:
     input:
         **TABLES["claims"],
+        gate=artifacts.path(artifacts.TABLE, table="gate"),
     output:
         table=artifacts.path(artifacts.TABLE, table="claims"),
         text=report(

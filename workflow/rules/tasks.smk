@@ -1,4 +1,4 @@
-"""Problems: every deal, the hold-out, and what SFT and RL draw from."""
+"""Problems: every deal, the hold-out, what SFT and RL draw from, and what a protocol poses."""
 
 
 rule task_tables:
@@ -14,3 +14,19 @@ rule task_tables:
         "Problems of task {wildcards.task}"
     script:
         "../scripts/task_tables.py"
+
+
+rule posed:
+    input:
+        problems=artifacts.PROBLEMS,
+    output:
+        artifacts.POSED,
+    log:
+        log_of("posed", "task", "protocol"),
+    params:
+        task=lambda w: task_settings(w.task, without=JUDGING_ONLY),
+        protocol=lambda w: PROTOCOLS[w.protocol].model_dump(mode="json", include=POSING),
+    message:
+        "Problems of protocol {wildcards.protocol}, task {wildcards.task}"
+    script:
+        "../scripts/posed.py"

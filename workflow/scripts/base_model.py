@@ -1,6 +1,6 @@
 import pandas as pd
 
-from healscope import provenance
+from healscope import provenance, schemas
 from healscope.config import GeneralPointsTask, Model
 from healscope.job import job
 from healscope.models import checkpoints
@@ -21,6 +21,6 @@ with job(snakemake.log[0], snakemake.threads, torch=True):
     else:
         rows = base.fetch(model, work)
     frame = pd.DataFrame(rows).assign(model=name, seed=seed, run="base")
-    provenance.write_table(out.training, frame, record)
+    provenance.write_table(out.training, schemas.complete(frame, "base-log"), record, "base-log")
     checkpoints.publish(work.staged("base"), out.manifest, record)
     work.close()

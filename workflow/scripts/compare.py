@@ -8,4 +8,4 @@ with job(snakemake.log[0], snakemake.threads, torch=True):
     rows = compare.compare(factors.read(a), factors.read(b), fractions)
     rows = rows.assign(model=w.model, seed=int(w.seed), pair=f"{w.a}--{w.b}")
     record = provenance.record({"fractions": fractions}, inputs=provenance.hashes([a, b]))
-    provenance.write_table(snakemake.output[0], rows, record)
+    provenance.write_table(snakemake.output[0], rows, record, "comparison")

@@ -1,10 +1,11 @@
 from pathlib import Path
 
-from healscope.evaluation.outputs import evaluate_outputs, variant_names
+from healscope.evaluation.outputs import Sections, evaluate_outputs, variant_names
 from healscope.job import job
 from healscope.models.variants import from_checkpoint
 
 with job(snakemake.log[0], snakemake.threads, torch=True):
+    p = snakemake.params
     files, (name, seed) = snakemake.input, (snakemake.wildcards.model, snakemake.wildcards.seed)
     by_name = {Path(m).parent.name: m for m in files.manifests}
     manifests = {c: by_name[c] for c in variant_names(snakemake.output)}
@@ -12,7 +13,7 @@ with job(snakemake.log[0], snakemake.threads, torch=True):
         [from_checkpoint(c, m) for c, m in manifests.items()],
         {c: {"inputs": [m], "config": {}} for c, m in manifests.items()},
         files.manifests[0],
-        {"evaluation": snakemake.params.evaluation, "tasks": snakemake.params.tasks},
+        Sections(p.evaluation, p.protocols, p.tasks),
         files.problems,
         snakemake.output,
         {"model": name, "seed": int(seed)},

@@ -1,6 +1,6 @@
 from healscope import artifacts
 from healscope.evaluation import landmarks
-from healscope.evaluation.outputs import evaluate_outputs, variant_names
+from healscope.evaluation.outputs import Sections, evaluate_outputs, variant_names
 from healscope.job import job
 from healscope.spectra import edits, factors
 
@@ -15,10 +15,10 @@ with job(snakemake.log[0], snakemake.threads, torch=True):
         [edits.variant(e, edit, target, parent) for e, edit in todo.items()],
         {e: {"inputs": inputs, "config": {"edit": e}} for e in todo},
         start,
-        {"evaluation": p.evaluation, "tasks": p.tasks},
+        Sections(p.evaluation, p.protocols, p.tasks),
         files.problems,
         snakemake.output,
         {"model": name, "seed": int(seed), "stage": p.stage},
         f"edits {p.stage} {name} seed {seed}",
-        splits=("held_out",),  # all that their tables show
+        keep=lambda t: (t["split"] == "held_out") & (t["n_faces"] > 0),  # all that is shown
     )

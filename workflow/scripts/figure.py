@@ -4,7 +4,9 @@ from healscope.figures.catalogue import render
 from healscope.job import job
 
 with job(snakemake.log[0], snakemake.threads):
-    style = FigureStyle.model_validate(snakemake.params.figures)
-    frame = provenance.read_table(snakemake.input[0])
-    record = provenance.record(snakemake.params.figures, inputs=provenance.hashes(snakemake.input))
-    render(snakemake.params.figure, frame, style, *snakemake.output, record)
+    files, params = snakemake.input, snakemake.params
+    style = FigureStyle.model_validate(params.figures)
+    frame = provenance.read_table(files.table)
+    answers = provenance.read_table(files.gate[0]) if files.gate else None
+    record = provenance.record(params.figures, inputs=provenance.hashes(files))
+    render(params.figure, frame, style, *snakemake.output, record, answers, list(files.published))

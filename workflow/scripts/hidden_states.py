@@ -11,4 +11,4 @@ with job(snakemake.log[0], snakemake.threads, torch=True):
     record = provenance.record(
         {"problems": limit}, inputs=provenance.hashes([manifest, files.problems])
     )
-    provenance.write_table(snakemake.output[0], rows, record)
+    provenance.write_table(snakemake.output[0], rows, record, "hidden-states-probe")

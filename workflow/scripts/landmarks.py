@@ -1,10 +1,11 @@
-from healscope import provenance, tables
+from healscope import provenance
 from healscope.evaluation import landmarks
 from healscope.job import job
+from healscope.tables.rows import first_attempts, with_steps
 
 with job(snakemake.log[0], snakemake.threads):
     p, w = snakemake.params, snakemake.wildcards
-    rows = tables.with_steps(tables.attempts(snakemake.input))
+    rows = with_steps(first_attempts(snakemake.input))
     chosen = landmarks.choose(rows, p.maxood, p.end, p.rl)
     record = provenance.record(
         {"maxood": p.maxood, "end": p.end, "rl": p.rl},

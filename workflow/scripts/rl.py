@@ -1,6 +1,6 @@
 import pandas as pd
 
-from healscope import provenance
+from healscope import provenance, schemas
 from healscope.config import Branch, GeneralPointsTask
 from healscope.job import job
 from healscope.models import checkpoints
@@ -32,6 +32,6 @@ with job(snakemake.log[0], snakemake.threads, torch=True):
         f"{branch.name} {name} seed {seed}",
     )
     frame = pd.DataFrame(rows).assign(model=name, seed=seed, run=branch.name)
-    provenance.write_table(out.training, frame, record)
+    provenance.write_table(out.training, schemas.complete(frame, "ppo-log"), record, "ppo-log")
     checkpoints.publish(work.staged(branch.name), out.manifest, record)
     work.close()

@@ -8,10 +8,10 @@ with job(snakemake.log[0], snakemake.threads):
     task = build(snakemake.wildcards.task, settings)
     record = provenance.record(snakemake.params.task, {"task": settings.seed})
     split = settings.held_out, settings.seed
-    tables = {
-        snakemake.output.problems: problems.problem_table(task, *split, settings.orders),
-        snakemake.output.sft: problems.sft_table(task, *split),
-        snakemake.output.rl: problems.rl_table(task, *split),
-    }
-    for file, table in tables.items():
-        provenance.write_table(file, table, record)
+    out = snakemake.output
+    for file, frame, schema in (
+        (out.problems, problems.problem_table(task, *split, settings.orders), "problems"),
+        (out.sft, problems.sft_table(task, *split), "sft-pool"),
+        (out.rl, problems.rl_table(task, *split), "rl-pool"),
+    ):
+        provenance.write_table(file, frame, record, schema)

@@ -5,6 +5,7 @@ The workflow reads this at the start of every job, so nothing that draws is impo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -26,16 +27,25 @@ _CURVES = ("stage", "step", "split", *_ACCURACY)
 _EDITS = ("stage", "kind", "axis", "amount", *_ACCURACY)
 _MATRIX = ("pair", "layer", "role", "index")
 
+_WAYS = ("first_attempt_retried", "pass_at_1", "pass_at_k", "after_none", "after_outcome",
+         "after_full")  # fmt: skip
+_SIGNALS = ("id_train_loss_nats", "id_test_loss_nats", "id_entropy_nats", "id_train_accuracy",
+            "id_test_accuracy", "id_kl_from_base_nats", "neutral_kl_from_base_nats",
+            "weight_drift", "rotation_degrees")  # fmt: skip
+_NO_EXPLANATION = ": what this figure shows cannot be read as an explanation of it"
+
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure of arXiv 2509.12235: `table` with `columns` (and model, seed) is all it reads."""
+    """A figure of the study: `table` with `columns` (and model, seed) is all of ours it shows."""
 
     name: str
     table: str
     drawing: str  # module.function, in this package
     title: str
     columns: tuple[str, ...]
+    gate: tuple[str, ...] = ()  # stages whose phenomenon the figure explains
+    overlay: bool = False  # published values can be drawn over it
 
     @property
     def draw(self) -> Draw:
@@ -56,7 +66,7 @@ class Figure:
             raise HealscopeError(f"{self._where()}: no column {', '.join(missing)}")
         if frame.empty:
             raise HealscopeError(f"{self._where()}: the table has no rows")
-        if "low" in needed and "all" not in set(frame["seed"]):
+        if any(c.endswith("low") for c in needed) and "all" not in set(frame["seed"]):
             raise HealscopeError(f"{self._where()}: no rows with seed 'all', the aggregate")
 
     def _where(self) -> str:
@@ -65,34 +75,51 @@ class Figure:
 
 _ALL = (
     Figure("fig1", "landmarks", "training.landmarks",
-           "Accuracy at MaxOOD, End and RL", ("landmark", "checkpoint", *_ACCURACY)),
+           "Accuracy at MaxOOD, End and RL", ("landmark", "checkpoint", *_ACCURACY), overlay=True),
     Figure("fig2a", "sft-training", "training.losses_id",
-           "ID loss during SFT", ("step", *_LOSS)),
+           "ID loss during SFT", ("step", *_LOSS), overlay=True),
     Figure("fig2b", "sft-training", "training.format_errors",
-           "Format errors during SFT", ("step", *_FORMAT)),
+           "Format errors during SFT", ("step", *_FORMAT), overlay=True),
     Figure("fig3a", "curves", "training.accuracy_ood",
-           "OOD accuracy during SFT and after RL", _CURVES),
+           "OOD accuracy during SFT and after RL", _CURVES, overlay=True),
     Figure("fig3b", "curves", "training.accuracy_id",
            "ID accuracy during SFT and after RL", _CURVES),
     Figure("fig4", "reversion-sft-values", "reversions.reversion",
-           "Singular values reverted, SFT", _EDITS),
+           "Singular values reverted, SFT", _EDITS, gate=("sft",)),
     Figure("fig5", "reversion-rl-values", "reversions.reversion",
-           "Singular values reverted, RL", _EDITS),
+           "Singular values reverted, RL", _EDITS, gate=("rl",)),
     Figure("fig6", "reversion-sft-directions", "reversions.reversion",
-           "Singular directions reverted, SFT", _EDITS),
+           "Singular directions reverted, SFT", _EDITS, gate=("sft",)),
     Figure("fig7", "reversion-rl-directions", "reversions.reversion",
-           "Singular directions reverted, RL", _EDITS),
+           "Singular directions reverted, RL", _EDITS, gate=("rl",)),
     Figure("fig8", "sft-training", "training.losses",
            "ID and OOD loss during SFT", ("step", *_LOSS, "ood_test_loss_nats")),
     Figure("fig10", "rl-window", "training.window",
            "What RL changes, by its start", ("start", "rule", "change", *_INTERVAL)),
     Figure("fig13", "singular-values", "spectra.singular_values",
-           "Change of the singular values", (*_MATRIX, "sigma_a", "sigma_b")),
+           "Change of the singular values", (*_MATRIX, "sigma_a", "sigma_b"), gate=("sft", "rl")),
     Figure("fig14", "principal-angles", "spectra.principal_angles",
-           "Rotation of the singular subspaces", (*_MATRIX, "side", "fraction", "degrees")),
+           "Rotation of the singular subspaces", (*_MATRIX, "side", "fraction", "degrees"),
+           gate=("sft", "rl")),
     Figure("fig15", "hidden-states", "spectra.hidden_states",
            "Hidden states at the landmarks",
-           ("landmark", "rule", "pc1", "pc2", "share1", "share2")),
+           ("landmark", "rule", "pc1", "pc2", "share1", "share2"), gate=("sft", "rl")),
+    Figure("fig_errors", "errors", "errors.errors",
+           "Errors by step of the answer (appendix D.1)",
+           ("stage", "step", "rule", "kind", "name", "value", *_INTERVAL)),
+    Figure("fig_factorial", "factorial", "design.factorial",
+           "Rule and composition of the hands, apart",
+           ("stage", "step", "kind", "name", "value", *_INTERVAL)),
+    Figure("fig_protocols", "protocols", "design.protocols",
+           "Accuracy by how attempts are counted", ("protocol", "split", "stage", "step", "rule",
+           "k", "attempts", *_WAYS, *(f"{way}_{end}" for way in _WAYS for end in _INTERVAL))),
+    Figure("fig_signals", "signals", "stopping.signals",
+           "What can be watched along SFT", ("step", *_SIGNALS, "ood_test_accuracy")),
+    Figure("fig_stopping", "stopping", "stopping.stopping",
+           "Regret of stopping rules",
+           ("signal", "rule", "rank", "regret", "by_seed", *_INTERVAL)),
+    Figure("fig_diversity", "diversity", "design.diversity",
+           "Training on paraphrased prompts", ("arm", "step", *_ACCURACY)),
 )  # fmt: skip
 
 FIGURES: dict[str, Figure] = {figure.name: figure for figure in _ALL}
@@ -105,15 +132,43 @@ def render(
     pdf_path: str | Path,
     png_path: str | Path,
     record: dict | None = None,
+    answers: pd.DataFrame | None = None,
+    published: Sequence[str] = (),
 ) -> None:
     """Draws a figure and saves it twice; equal input gives equal bytes.
 
     `record`, its provenance, goes into the files' metadata: Keywords of the PDF, the text
-    `healscope` of the PNG.
+    `healscope` of the PNG. `answers`, the table of `healscope.gate`, is what stands under a figure
+    that explains a phenomenon; `published` are the files of published values, drawn where the
+    figure can take them and the style names a model.
 
     Raises HealscopeError where the frame is empty or lacks a column or the rows over all seeds.
     """
     entry = FIGURES[figure_name]
     entry.check(frame)
-    save = import_module("healscope.figures.style").save
-    save(entry.draw(frame, style), style, pdf_path, png_path, record or {})
+    styling = import_module("healscope.figures.style")
+    over = {}
+    if entry.overlay and published and style.published:
+        over["published"] = _published(entry, style.published, published[0])
+    figure = entry.draw(frame, style, **over)
+    if entry.gate and answers is not None:
+        styling.footer(figure, style, _gate_lines(answers, entry.gate))
+    styling.save(figure, style, pdf_path, png_path, record or {})
+
+
+def _published(entry: Figure, model: str, file: str) -> pd.DataFrame:
+    """What was published of `model` for this figure and was not read off a picture."""
+    rows = import_module("healscope.published").read(Path(file).parent)
+    own = (rows["figure"] == entry.name) & (rows["model"] == model)
+    return rows[own & rows["trust"].isin(["exact", "off_grid"])]
+
+
+def _gate_lines(answers: pd.DataFrame, stages: tuple[str, ...]) -> list[str]:
+    """The gate's answers; where it found no phenomenon, the reader is told what follows."""
+    rows = answers[answers["stage"].isin(stages)]
+    said = import_module("healscope.gate").sentences(rows, stages)
+    warned = ["" if a.startswith("present") else _NO_EXPLANATION for a in rows["answer"]]
+    return [
+        f"Phenomenon gate \N{EM DASH} {text}{warning}"
+        for text, warning in zip(said, warned, strict=True)
+    ]

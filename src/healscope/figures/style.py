@@ -14,10 +14,13 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import text_to_path
 
 from healscope.config import FigureStyle
 
-Draw = Callable[[pd.DataFrame, FigureStyle], Figure]
+Draw = Callable[..., Figure]
+"""(frame, style) -> figure; where published values can be laid over, with a keyword `published`."""
 
 RULES = {"id": "ID rule", "ood": "OOD rule"}
 STAGES = {"sft": "SFT", "rl": "RL"}
@@ -30,7 +33,8 @@ DOTTED = (0, (1, 1.2))
 DASH_DOT = (0, (6, 1.5, 1, 1.5))
 
 # Never colour alone: what appears together differs in marker and line too. `end` is an SFT
-# checkpoint and has the colour of SFT.
+# checkpoint and has the colour of SFT. Those from `number` on never meet rules, stages or landmarks
+# in one panel.
 _LOOKS = {
     "id": (0, "o", "-"),
     "ood": (3, "s", DASHED),
@@ -38,15 +42,25 @@ _LOOKS = {
     "rl": (2, "D", DASHED),
     "maxood": (1, "^", DOTTED),
     "end": (4, "o", DASH_DOT),
+    "number": (5, "s", DASHED),
+    "formula": (9, "o", "-"),
+    "samples": (5, "v", DASHED),
+    "feedback": (9, "s", "-"),
+    "composition": (5, "^", DASHED),
+    "rule": (9, "o", "-"),
+    "free": (9, "o", ""),
 }
+_STEP_LABEL = "SFT step (square-root scale)"
 _DARK_TO_LIGHT = {"viridis": "viridis", "Greys": "Greys_r"}
+_TONES = {5: 1, 9: 3}  # the lightest tones make no lines on white
 
 
 def look(style: FigureStyle, key: str) -> dict:
-    """color, marker and linestyle of a rule, a stage or a landmark."""
+    """color, marker and linestyle of what is drawn: a rule, a stage, a landmark, a protocol …"""
     place, marker, line = _LOOKS[key]
     if style.palette in _DARK_TO_LIGHT:
-        colour = sns.color_palette(_DARK_TO_LIGHT[style.palette], 8)[place]
+        tone = _TONES.get(place, place)
+        colour = sns.color_palette(_DARK_TO_LIGHT[style.palette], 8)[tone]
     else:
         colour = sns.color_palette(style.palette)[place]
     return {"color": colour, "marker": marker, "linestyle": line}
@@ -83,9 +97,9 @@ def styled(draw: Draw) -> Draw:
     """Runs a drawing function under the study's settings."""
 
     @wraps(draw)
-    def inside(frame: pd.DataFrame, style: FigureStyle) -> Figure:
+    def inside(frame: pd.DataFrame, style: FigureStyle, **over: pd.DataFrame) -> Figure:
         with mpl.rc_context(settings(style)):
-            return draw(frame, style)
+            return draw(frame, style, **over)
 
     return inside
 
@@ -126,8 +140,32 @@ def legend(figure: Figure, columns: int, note: str) -> None:
             found.setdefault(label, handle)
     figure.legend(
         found.values(), found.keys(), loc="outside upper center", ncols=columns,
-        handlelength=3, columnspacing=1.2, title=note, title_fontsize="small",
+        handlelength=3, columnspacing=1.2, title=_wrapped(note, figure), title_fontsize="small",
     )  # fmt: skip
+
+
+def footer(figure: Figure, style: FigureStyle, lines: Iterable[str]) -> None:
+    """Small print below the panels; the figure grows by it, so that the panels keep their size."""
+    with mpl.rc_context(settings(style)):
+        text = "\n".join(_wrapped(line, figure) for line in lines)
+        figure.supxlabel(text, x=0.01, ha="left", fontsize="small")
+        points = FontProperties(size="small").get_size_in_points()
+    width, height = figure.get_size_inches()
+    figure.set_size_inches(width, height + (text.count("\n") + 1) * 1.3 * points / 72)
+
+
+def _wrapped(text: str, figure: Figure) -> str:
+    """Small text, broken so that each line fits into the figure's width."""
+    small = FontProperties(size="small")
+    room = 0.96 * 72 * figure.get_figwidth()
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if text_to_path.get_text_width_height_descent(longer, small, False)[0] <= room:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return "\n".join(lines)
 
 
 def title(ax: Axes, *parts: object) -> None:
@@ -146,6 +184,16 @@ def errors(frame: pd.DataFrame, value: str) -> np.ndarray:
     return np.clip(np.array(lengths, dtype=float), 0, None)
 
 
+def banded(
+    ax: Axes, frame: pd.DataFrame, value: str, label: str, form: dict, x: str = "step"
+) -> None:
+    """A line along `x` with its interval as a band."""
+    frame = frame.sort_values(x)
+    band = {"color": form["color"], "alpha": 0.18, "linewidth": 0}
+    ax.fill_between(frame[x], frame["low"], frame["high"], **band)
+    ax.plot(frame[x], frame[value], label=label, **form)
+
+
 def percent_axis(ax: Axes, label: str) -> None:
     """Shares are plotted as they are and read as percent."""
     ax.yaxis.set_major_formatter(as_percent)
@@ -161,20 +209,28 @@ def from_zero(ax: Axes) -> None:
     ax.set_ylim(bottom=-0.03 * ax.get_ylim()[1])
 
 
-def step_axis(ax: Axes, steps: Iterable[int]) -> None:
+def step_axis(ax: Axes, steps: Iterable[int], columns: int = 1) -> None:
     """SFT steps on a square-root scale: step 0 is there and the early steps have room.
 
-    `steps` are the candidate ticks; those too near to the next one are left out.
+    `steps` are the candidate ticks; those too near to the next one, or to the first, are left out.
+    Where the panel is one of several `columns`, `step_label` names the axis for all of them.
     """
     ax.set_xscale("function", functions=(_signed_sqrt, _signed_square))
-    candidates = sorted(set(steps), reverse=True)
-    gap = 0.075 * np.sqrt(candidates[0])
-    kept = candidates[:1]
-    for step in candidates[1:]:
-        if np.sqrt(kept[-1]) - np.sqrt(step) >= gap:
+    *candidates, last = sorted(set(steps))
+    gap = 0.075 * columns * np.sqrt(last)
+    kept = [last]
+    for step in reversed(candidates):
+        room = np.diff(np.sqrt([candidates[0], step, kept[-1]]))
+        if room[1] >= gap and (step == candidates[0] or room[0] >= gap):
             kept.append(step)
     ax.set_xticks(kept, labels=[f"{step:g}" for step in kept])
-    ax.set_xlabel("SFT step (square-root scale)")
+    if columns == 1:
+        ax.set_xlabel(_STEP_LABEL)
+
+
+def step_label(figure: Figure) -> None:
+    """One label for the step axes of a figure with several columns."""
+    figure.supxlabel(_STEP_LABEL, fontsize=mpl.rcParams["axes.labelsize"])
 
 
 def round_steps(last: int) -> list[int]:

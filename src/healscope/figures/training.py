@@ -7,6 +7,8 @@ from matplotlib.figure import Figure
 
 from healscope.config import FigureStyle
 from healscope.figures.style import (
+    CONTROL,
+    DASHED,
     DOTTED,
     INK,
     LANDMARKS,
@@ -24,25 +26,36 @@ from healscope.figures.style import (
     styled,
     title,
 )  # fmt: skip
+from healscope.published import counts
 
 _ID_TRAIN, _ID_TEST, _OOD_TEST = "ID, training deals", "ID, held-out deals", "OOD, held-out deals"
+_PUBLISHED_NOTE = "published: any of five tries with feedback, on 234 drawn hands"
 _CURVES_NOTE = "band, error bars: interval over all seeds; thin lines: single seeds"
 _HATCHES = {"maxood": "", "end": "////", "rl": "...."}
 
 
 @styled
-def landmarks(frame: pd.DataFrame, style: FigureStyle) -> Figure:
+def landmarks(
+    frame: pd.DataFrame, style: FigureStyle, published: pd.DataFrame | None = None
+) -> Figure:
     """Fig 1: accuracy at the three landmarks, with the seeds as dots."""
     models = list(frame["model"].unique())
     figure, axes = panels(style, len(models), 2, 2.7, sharey="row")
     for row, model in zip(axes, models, strict=True):
         for ax, rule in zip(row, RULES, strict=True):
             part = frame[(frame["model"] == model) & (frame["rule"] == rule)]
+            if published is not None:
+                _published_landmarks(ax, published[published["split"] == rule])
             _bars(ax, part, style)
             title(ax, model, RULES[rule])
         percent_axis(row[0], "accuracy (%)")
-    figure.suptitle("dots: single seeds; error bars: interval over all seeds", fontsize="small")
+    note = "dots: single seeds; error bars: interval over all seeds"
+    legend(figure, 2, _with_published(note, published, " (error bars: the draw of hands alone)"))
     return figure
+
+
+def _with_published(note: str, published: pd.DataFrame | None, more: str = "") -> str:
+    return note if published is None else f"{note}; {_PUBLISHED_NOTE}{more}"
 
 
 def _bars(ax: Axes, frame: pd.DataFrame, style: FigureStyle) -> None:
@@ -58,6 +71,12 @@ def _bars(ax: Axes, frame: pd.DataFrame, style: FigureStyle) -> None:
         spread = place + np.linspace(-0.2, 0.2, len(dots) + 2)[1:-1]
         ax.plot(spread, dots, "o", color="white", markeredgecolor=INK, markersize=4)
         top = max(float(bar["high"].iloc[0]), dots.max() if len(dots) else 0)
+        for picked in whole.loc[whole["landmark"] == f"{name}_uncorrected", "accuracy"]:
+            ax.hlines(
+                picked, place - 0.3, place + 0.3, color=INK, linestyle=DOTTED, linewidth=2,
+                label=f"{LANDMARKS[name]} on the deals that picked it",
+            )  # fmt: skip
+            top = max(top, picked)
         ax.annotate(
             f"{100 * height:.1f}", (place, top), (0, 5), textcoords="offset points",
             ha="center", fontsize="small",
@@ -68,18 +87,46 @@ def _bars(ax: Axes, frame: pd.DataFrame, style: FigureStyle) -> None:
 
 
 def _landmark_label(seeds: pd.DataFrame, name: str) -> str:
-    """The landmark and the SFT steps behind it; seeds may differ in them."""
+    """The landmark and the SFT steps behind it; seeds, and halves of the deals, may differ."""
     checkpoints = seeds.loc[seeds["landmark"] == name, "checkpoint"]
-    steps = sorted({int(checkpoint.rsplit("-", 1)[-1]) for checkpoint in checkpoints})
+    names = [one for checkpoint in checkpoints for one in checkpoint.split(", ")]
+    steps = sorted({int(one.rsplit("-", 1)[-1]) for one in names})
     where = "–".join(str(step) for step in (steps[:1] + steps[1:][-1:]))
     return f"{LANDMARKS[name]}\n{'from' if name == 'rl' else 'step'} {where}"
 
 
+def _published_landmarks(ax: Axes, published: pd.DataFrame) -> None:
+    """Open diamonds beside the bars; a value published twice stands there twice."""
+    for place, name in enumerate(LANDMARKS):
+        rows = counts(published[published["stage"] == name])
+        places = place + 0.43 + 0.1 * np.arange(len(rows))
+        label = f"published: {rows['model'].iloc[0]}" if len(rows) else None
+        ax.errorbar(
+            places, rows["value"], errors(rows, "value"), label=label, color=CONTROL, marker="D",
+            markersize=4.5, markerfacecolor="white", linestyle="", elinewidth=0.9,
+        )  # fmt: skip
+
+
+def _published_line(ax: Axes, rows: pd.DataFrame, marker: str, what: str) -> None:
+    """Open marks and a thin line, in grey: not of this study."""
+    rows = rows.sort_values("x")
+    x, y = rows["x"].to_numpy(float), rows["value"].to_numpy(float)
+    every = max(1, len(rows) // 25)
+    ax.plot(
+        x, y, label=f"published: {rows['model'].iloc[0]}{what}", color=CONTROL, marker=marker,
+        markersize=4, markerfacecolor="white", markeredgewidth=0.8, markevery=every,
+        linestyle=DASHED, linewidth=0.9, zorder=1.9,
+    )  # fmt: skip
+
+
 @styled
-def losses_id(frame: pd.DataFrame, style: FigureStyle) -> Figure:
+def losses_id(
+    frame: pd.DataFrame, style: FigureStyle, published: pd.DataFrame | None = None
+) -> Figure:
     """Fig 2a: ID training and test loss along SFT."""
     series = {"id_train_loss_nats": _ID_TRAIN, "id_test_loss_nats": _ID_TEST}
-    return _along_sft(frame, style, series, "loss (nats per token)")
+    known = {"train_loss_nats": ("v", ", training batches"), "loss_nats": ("D", ", test")}
+    return _along_sft(frame, style, series, "loss (nats per token)", published, known)
 
 
 @styled
@@ -94,22 +141,33 @@ def losses(frame: pd.DataFrame, style: FigureStyle) -> Figure:
 
 
 @styled
-def format_errors(frame: pd.DataFrame, style: FigureStyle) -> Figure:
+def format_errors(
+    frame: pd.DataFrame, style: FigureStyle, published: pd.DataFrame | None = None
+) -> Figure:
     """Fig 2b: share of responses without the required format along SFT."""
     series = {
         "id_test_format_error_share": _ID_TEST,
         "ood_test_format_error_share": _OOD_TEST,
     }
-    figure = _along_sft(frame, style, series, "")
+    known = {"format_error_share": ("D", "")}
+    figure = _along_sft(frame, style, series, "", published, known)
     for ax in figure.axes:
         percent_axis(ax, "format errors (% of responses)")
     return figure
 
 
 def _along_sft(
-    frame: pd.DataFrame, style: FigureStyle, series: dict[str, str], label: str
+    frame: pd.DataFrame,
+    style: FigureStyle,
+    series: dict[str, str],
+    label: str,
+    published: pd.DataFrame | None = None,
+    known: dict[str, tuple[str, str]] | None = None,
 ) -> Figure:
-    """Mean over seeds, and the range from the lowest to the highest seed."""
+    """Mean over seeds, and the range from the lowest to the highest seed.
+
+    `known`: metric -> marker and name, of the published values that belong here.
+    """
     models = list(frame["model"].unique())
     figure, axes = panels(style, len(models), 1, 2.7)
     for ax, model in zip(axes[:, 0], models, strict=True):
@@ -120,11 +178,17 @@ def _along_sft(
             ax.plot(lines.index, lines["mean"], label=name, **form)
             band = {"color": form["color"], "alpha": 0.18, "linewidth": 0}
             ax.fill_between(lines.index, lines["min"], lines["max"], **band)
-        step_axis(ax, round_steps(int(frame["step"].max())))
+        last = int(frame["step"].max())
+        if published is not None and len(published):
+            for metric, (marker, what) in known.items():
+                _published_line(ax, published[published["metric"] == metric], marker, what)
+            last = max(last, int(published["x"].max()))
+        step_axis(ax, round_steps(last))
         from_zero(ax)
         ax.set_ylabel(label)
         title(ax, model)
-    legend(figure, len(series), "line: mean of the seeds; band: their range")
+    columns = len(series) if published is None else 2
+    legend(figure, columns, "line: mean of the seeds; band: their range")
     return figure
 
 
@@ -136,14 +200,21 @@ def _series_look(style: FigureStyle, column: str) -> dict:
 
 
 @styled
-def accuracy_ood(frame: pd.DataFrame, style: FigureStyle) -> Figure:
+def accuracy_ood(
+    frame: pd.DataFrame, style: FigureStyle, published: pd.DataFrame | None = None
+) -> Figure:
     """Fig 3a: OOD accuracy along SFT, and after RL from each start."""
-    figure, parts = _curve_panels(frame, style, "ood")
+    figure, parts = _curve_panels(frame, style, "ood", published)
     for ax, part in parts:
         _curves(ax, part[part["split"] == "held_out"], style, "")
+        if published is not None:
+            for stage, marker, what in (("sft", "o", ", SFT"), ("sft+rl", "D", ", after RL")):
+                rows = published[published["stage"] == stage]
+                if len(rows):
+                    _published_line(ax, rows, marker, what)
         _mark_peak(ax, part[(part["split"] == "held_out") & (part["stage"] == "sft")])
         from_zero(ax)
-    legend(figure, 2, _CURVES_NOTE)
+    legend(figure, 2, _with_published(_CURVES_NOTE, published))
     return figure
 
 
@@ -160,12 +231,14 @@ def accuracy_id(frame: pd.DataFrame, style: FigureStyle) -> Figure:
 
 
 def _curve_panels(
-    frame: pd.DataFrame, style: FigureStyle, rule: str
+    frame: pd.DataFrame, style: FigureStyle, rule: str, published: pd.DataFrame | None = None
 ) -> tuple[Figure, list[tuple[Axes, pd.DataFrame]]]:
+    frame = frame[frame["stage"].isin(STAGES)]  # a control run of SFT has a figure of its own
     models = list(frame["model"].unique())
+    elsewhere = [] if published is None else published["x"].astype(int)
     figure, axes = panels(style, len(models), 1, 3.0)
     for ax, model in zip(axes[:, 0], models, strict=True):
-        step_axis(ax, frame.loc[frame["model"] == model, "step"])
+        step_axis(ax, {*frame.loc[frame["model"] == model, "step"], *elsewhere})
         percent_axis(ax, f"{rule.upper()} accuracy (%)")
         title(ax, model, RULES[rule])
     frame = frame[frame["rule"] == rule].sort_values("step")
@@ -203,8 +276,8 @@ def _mark_peak(ax: Axes, sft: pd.DataFrame) -> None:
     whole, _ = by_seed(sft)
     best = whole.loc[whole["accuracy"].idxmax()]
     ax.axvline(best["step"], color=INK, linewidth=0.8, linestyle=DOTTED, zorder=0)
-    text = f"best SFT step: {best['step']} ({100 * best['accuracy']:.1f}%)"
-    ax.set_title(text, loc="right")
+    # no accuracy: the best of many steps flatters itself, figure 1 has the corrected one
+    ax.set_title(f"best SFT step on average: {best['step']}", loc="right")
 
 
 @styled

@@ -10,11 +10,11 @@ from healscope.models import checkpoints, tokens
 def last_prompt_states(manifest: str, problems: pd.DataFrame, limit: int) -> pd.DataFrame:
     """Last-layer state (after the final norm) of the last prompt token, on paired problems.
 
-    The first `limit` held-out pairs, each under both rules. Columns: pair_id, rule, state (float32
-    list).
+    The first `limit` held-out pairs with a face card, each under both rules. Columns: pair_id,
+    rule, state (float32 list).
     """
     model, tokenizer = checkpoints.load_model(manifest)
-    held_out = problems[problems["split"] == "held_out"]
+    held_out = problems[(problems["split"] == "held_out") & (problems["n_faces"] > 0)]
     pairs = held_out["pair_id"].drop_duplicates().head(limit)
     chosen = held_out[held_out["pair_id"].isin(pairs)].sort_values(["rule", "pair_id"])
     states = []

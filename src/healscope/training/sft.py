@@ -15,30 +15,33 @@ from trl import SFTConfig, SFTTrainer
 
 from healscope import artifacts, provenance
 from healscope.config import SFT
-from healscope.evaluation.evaluate import format_error_rate
+from healscope.evaluation.attempts import format_error_rate
 from healscope.evaluation.losses import cross_entropy
 from healscope.models import checkpoints, tokens
 from healscope.progress import Bar
-from healscope.tasks.generalpoints import GeneralPoints
-from healscope.tasks.problems import draw
+from healscope.tasks.generalpoints import GeneralPoints, from_row, prompt, renderings
+from healscope.tasks.problems import sft_examples
 from healscope.training.state import Workspace
 
 WHOLE = "whole"  # marks a Trainer state whose files were all written
 
 
-def draw_examples(pool: pd.DataFrame, settings: SFT, seed: int) -> pd.DataFrame:
-    """The SFT rows of one seed: `examples` problems on `deals` distinct ID value multisets.
+def paraphrase(examples: pd.DataFrame, task: GeneralPoints, seed: int) -> pd.DataFrame:
+    """The same rows, each prompt in a rendering of its own; the answers stay (the arm `diverse`).
 
-    Fewer, where the pool holds fewer. Drawn without replacement.
+    The control of arXiv 2510.00237: is forgetting an effect of one fixed prompt?
     """
-    rng = np.random.default_rng([seed, 2])
-    keys = np.sort(pool["values_id"].unique())
-    chosen = rng.choice(keys, min(settings.deals, len(keys)), replace=False)
-    return draw(pool[pool["values_id"].isin(chosen)], settings.examples, rng)
+    drawn = np.random.default_rng([seed, 5]).integers(renderings(task), size=len(examples))
+    prompts = [
+        prompt(task, from_row(row), rendering=int(rendering))
+        for row, rendering in zip(examples.to_dict("records"), drawn, strict=True)
+    ]
+    return examples.assign(prompt=prompts)
 
 
 def train(
     settings: SFT,
+    arm: str,
     start: str,
     pool: pd.DataFrame,
     problems: pd.DataFrame,
@@ -50,13 +53,16 @@ def train(
 ) -> list[dict]:
     """Fine-tunes the checkpoint behind manifest `start`; stages every step of the grid.
 
+    `arm` is one of artifacts.SFT_ARMS; the arms differ in the prompts of the examples alone.
     Returns the logged rows, one each `log_every` steps: losses in nats a token, rates as shares.
     """
     model, tokenizer = checkpoints.load_model(start)
     checkpoints.freeze(model, settings.freeze)
-    examples = draw_examples(pool, settings, seed)
+    examples = sft_examples(pool, settings.deals, settings.examples, seed)
+    if arm == "diverse":
+        examples = paraphrase(examples, task, seed)
     measure = _Measure(settings, model, tokenizer, examples, problems, task, max_new_tokens, seed)
-    recorder = _Recorder(settings, measure, work, model, tokenizer, label)
+    recorder = _Recorder(settings, arm, measure, work, model, tokenizer, label)
     trainer = _trainer(settings, model, tokenizer, examples, seed, work.folder / "trainer")
     trainer.add_callback(recorder)
     latest = recorder.resume(work.folder / "trainer")
@@ -124,7 +130,7 @@ class _Measure:
             n = min(settings.log_problems, len(frame))
             return frame.iloc[np.sort(rng.choice(len(frame), n, replace=False))]
 
-        held_out = problems[problems["split"] == "held_out"]
+        held_out = problems[(problems["split"] == "held_out") & (problems["n_faces"] > 0)]
         self.problems = {
             "id_train": some(examples),
             "id_test": some(held_out[held_out["rule"] == "id"]),
@@ -148,8 +154,10 @@ class _Measure:
 class _Recorder(TrainerCallback):
     """Logs rows, stages grid checkpoints, and marks Trainer states that are whole."""
 
-    def __init__(self, settings: SFT, measure: _Measure, work: Workspace, model, tokenizer, label):
-        self.settings, self.measure, self.work = settings, measure, work
+    def __init__(
+        self, settings: SFT, arm, measure: _Measure, work: Workspace, model, tokenizer, label
+    ):
+        self.settings, self.arm, self.measure, self.work = settings, arm, measure, work
         self.model, self.tokenizer = model, tokenizer
         self.rows: list[dict] = []
         self.bar = Bar(settings.steps, label)
@@ -168,7 +176,7 @@ class _Recorder(TrainerCallback):
 
     def _stage(self, step: int) -> None:
         if step in self.settings.checkpoints:
-            with self.work.stage(artifacts.sft(step)) as folder:
+            with self.work.stage(artifacts.sft(step, self.arm)) as folder:
                 checkpoints.save_weights(folder, self.model, self.tokenizer)
 
     def on_train_begin(self, _args, state, _control, **_):

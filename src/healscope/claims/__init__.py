@@ -1,0 +1,90 @@
+"""Claims, measured and judged: the table, and the text that a run ends with."""
+
+from textwrap import fill
+
+import pandas as pd
+
+from healscope import gate, provenance
+from healscope.claims import paper
+from healscope.claims.contrasts import Data
+from healscope.config import EXHAUSTIVE, Statistics
+from healscope.stats import POWER
+from healscope.tables.rows import attempts, first_attempts, with_steps
+
+PARTS = (
+    paper.forgetting,
+    paper.composition,
+    paper.steps,
+    paper.loss,
+    paper.window,
+    paper.published_protocol,
+    paper.reversion,
+)
+
+
+def measure(inputs: dict[str, list[str]], settings: Statistics) -> pd.DataFrame:
+    """All claims for every model, from evaluation, signal, edit and landmark files."""
+    main = [f for f in inputs["evaluations"] if f"/{EXHAUSTIVE}/" in f]
+    drawn = [f for f in inputs["evaluations"] if f not in main]
+    judged = ["parsed", "follows_rule"]
+    rows = with_steps(first_attempts(main, judged, faceless=True))
+    others = with_steps(attempts(drawn, ["protocol"])) if drawn else rows.iloc[:0]
+    edits = first_attempts(inputs["edits"], ["stage"])
+    edits = edits.assign(variant=edits["stage"] + ":" + edits["variant"])
+    logged = pd.concat([provenance.read_table(f) for f in inputs["signals"]], ignore_index=True)
+    marks = [provenance.read_json(f) for f in inputs["landmarks"]]
+    found = []
+    for model, own in rows.groupby("model"):
+        faces, held_out = own["n_faces"] > 0, own["split"] == "held_out"
+        data = Data(
+            rows=own[faces & held_out],
+            train_rows=own[faces & ~held_out],
+            faceless=own[held_out],
+            published=others[others["model"] == model],
+            edits=edits[edits["model"] == model],
+            signals=logged[logged["model"] == model],
+            landmarks={m["seed"]: m["landmarks"] for m in marks if m["model"] == model},
+            settings=settings,
+        )
+        for part in PARTS:
+            found += [{"model": model, **row} for row in part(data)]
+    return pd.DataFrame(found)
+
+
+def text(claims: pd.DataFrame, answers: pd.DataFrame, record: dict) -> str:
+    """The gate's answers and the claims as plain text, and what they were made from."""
+    intro = (
+        "Claims of arXiv 2509.12235, as measured in this study. Changes are in accuracy points "
+        "(100 = all problems), on held-out deals unless said otherwise. Intervals count both the "
+        "deals and the seeds, so with two seeds they are wide; 'held in these seeds' says that "
+        "every seed shows it by itself, yet they cannot speak for others. What is picked for "
+        "being best is judged on the half of the deals that did not pick it."
+    )
+    lines = [fill(intro, 100), "", "Is there anything to explain?"]
+    lines += [f"  {sentence}" for sentence in gate.sentences(answers)]
+    lines.append("")
+    for row in claims.to_dict("records"):
+        seeds = ", ".join(f"{100 * v:+.1f}" for v in row["by_seed"])
+        measured = (
+            f"{100 * row['effect']:+.1f} [{100 * row['low']:+.1f}, {100 * row['high']:+.1f}] "
+            f"(by seed: {seeds}) {row['model']}"
+        )
+        detectable = (
+            f"detectable: {100 * row['detectable']:.1f} points, with {POWER:.0%} power "
+            f"({row['seeds']} seed{'s' if row['seeds'] > 1 else ''}, {row['deals']} deals)"
+        )
+        if pd.isna(row["effect"]):
+            measured, detectable = "nothing to measure: no answer got this far", ""
+        lines += [
+            f"[{row['verdict'].upper()}] {row['statement']}",
+            f"    {measured}",
+            fill(row["detail"], 100, initial_indent="    ", subsequent_indent="    "),
+            *([f"    {detectable}"] if detectable else []),
+            "",
+        ]
+    code = record["code"]
+    lines.append(
+        f"Made by healscope {code['healscope']}, commit {code['commit']}, from inputs with "
+        f"fingerprint {record['fingerprint'][:16]}; the metadata of claims.parquet say more.\n"
+    )
+    return "\n".join(lines)

@@ -1,0 +1,86 @@
+"""What claims are measured on: attempts at checkpoints, picked fairly, and changes between them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pandas as pd
+
+from healscope import artifacts, stats
+from healscope.config import Statistics
+from healscope.stats import Estimate
+
+Choice = dict[int, dict[str, str]]
+"""seed -> half of the deals -> checkpoint."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """Everything about one model."""
+
+    rows: pd.DataFrame  # held-out first attempts of SFT and RL checkpoints, with stage and step
+    train_rows: pd.DataFrame  # the same on training deals
+    faceless: pd.DataFrame  # as rows, on all held-out deals, also those without a face card
+    published: pd.DataFrame  # attempts under protocols that draw hands, with protocol
+    edits: pd.DataFrame  # held-out attempts of edited models, variant = stage:edit
+    signals: pd.DataFrame  # what could be watched along SFT
+    landmarks: dict[int, dict]  # seed -> landmark -> {checkpoint, …}
+    settings: Statistics
+
+    @property
+    def steps(self) -> list[int]:
+        """The SFT grid."""
+        return sorted(int(s) for s in self.rows.loc[self.rows["stage"] == "sft", "step"].unique())
+
+    @property
+    def branches(self) -> dict[int, str]:
+        """SFT step where RL starts -> checkpoint after it."""
+        rl = self.rows[self.rows["stage"] == "rl"]
+        return dict(sorted(zip(rl["step"], rl["variant"], strict=True)))
+
+    def at(self, rule: str, choice: Choice, rows: pd.DataFrame | None = None) -> pd.DataFrame:
+        """Attempts under one rule, at one checkpoint for each seed and half of the deals."""
+        rows = self.rows if rows is None else rows
+        chosen = {(s, half): name for s, halves in choice.items() for half, name in halves.items()}
+        wanted = [chosen[key] for key in zip(rows["seed"], rows["half"], strict=True)]
+        return rows[(rows["rule"] == rule) & (rows["variant"] == wanted)]
+
+    def everywhere(self, checkpoint: str) -> Choice:
+        """The same checkpoint for all seeds and deals."""
+        return {seed: dict.fromkeys("ab", checkpoint) for seed in self.landmarks}
+
+    def by_seed(self, checkpoints: dict[int, str]) -> Choice:
+        return {seed: dict.fromkeys("ab", name) for seed, name in checkpoints.items()}
+
+    def landmark(self, name: str) -> Choice:
+        """The checkpoint behind a landmark; MaxOOD as the other half of the deals picks it."""
+        if name == "maxood":
+            return {seed: marks[name]["by_half"] for seed, marks in self.landmarks.items()}
+        return self.by_seed({s: marks[name]["checkpoint"] for s, marks in self.landmarks.items()})
+
+    def peak_steps(self) -> list[int]:
+        """Where all deals together put MaxOOD, for each seed."""
+        return [marks["maxood"]["step"] for marks in self.landmarks.values()]
+
+    def change(self, before: pd.DataFrame, after: pd.DataFrame) -> Estimate:
+        return stats.bootstrap(stats.paired(before, after), "change", self.settings)
+
+    def best_start(
+        self, starts: list[int], score: Callable[[pd.DataFrame, int], float]
+    ) -> dict[str, int]:
+        """half -> the RL start that scores best, by `score(rows, start)`, on the other half."""
+        halves = {half: self.rows[self.rows["half"] == half] for half in "ab"}
+        picked = stats.from_other_half(lambda s, half: score(halves[half], int(s)), starts)
+        return {half: int(start) for half, start in picked.items()}
+
+    def started(self, starts: dict[str, int], after: bool) -> Choice:
+        """Before or after RL from these starts, one for each half of the deals."""
+        names = {
+            half: self.branches[start] if after else artifacts.sft(start)
+            for half, start in starts.items()
+        }
+        return dict.fromkeys(self.landmarks, names)
+
+
+def mean(rows: pd.DataFrame, rule: str, variant: str) -> float:
+    """Accuracy at one checkpoint, all seeds together."""
+    return float(rows.loc[(rows["rule"] == rule) & (rows["variant"] == variant), "correct"].mean())

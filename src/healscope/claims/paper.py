@@ -1,0 +1,288 @@
+"""The paper's claims (arXiv 2509.12235), each measured and judged by the rules of `verdicts`.
+
+A checkpoint that is picked for its accuracy is judged on the half of the deals that did not pick
+it.
+"""
+
+import pandas as pd
+
+from healscope import artifacts, stats
+from healscope.claims.contrasts import Choice, Data, mean
+from healscope.stats import Estimate
+from healscope.tables.factorial import design
+from healscope.verdicts import (
+    FAILED,
+    HELD,
+    HERE,
+    MARGIN,
+    OPEN,
+    moves,
+    negative,
+    negligible,
+    positive,
+    signed,
+)
+
+
+def forgetting(d: Data) -> list[dict]:
+    """Section 3.2: OOD accuracy peaks early and falls, while ID accuracy rises."""
+    last, peaks = d.everywhere(artifacts.sft(d.steps[-1])), d.landmark("maxood")
+    fall = d.change(d.at("ood", peaks), d.at("ood", last))
+    verdict = negative(fall)
+    if verdict in (HELD, HERE) and any(step > d.steps[-1] / 3 for step in d.peak_steps()):
+        verdict = FAILED
+    where = ", ".join(map(str, d.peak_steps()))
+    found = [
+        row(
+            "ood-peaks-early-then-falls",
+            "OOD accuracy peaks in the first third of SFT and then falls (section 3.2)",
+            fall,
+            verdict,
+            f"peak at step {where} of {d.steps[-1]}; change from the peak to the end",
+        )
+    ]
+    for rows, which in ((d.train_rows, "train"), (d.rows, "held-out")):
+        rise = d.change(d.at("id", peaks, rows), d.at("id", last, rows))
+        deals = "training" if which == "train" else "held-out"
+        found.append(
+            row(
+                f"id-rises-meanwhile-{which}",
+                f"ID accuracy on {deals} deals rises while OOD falls (section 3.2)",
+                rise,
+                positive(rise),
+                "change of ID accuracy from the OOD peak to the end",
+            )
+        )
+    return found
+
+
+def composition(d: Data) -> list[dict]:
+    """The control that the published test lacks: same hands, other rule."""
+    last = d.faceless[d.faceless["variant"] == artifacts.sft(d.steps[-1])]
+    names = {"weight": "ood/face", "minus": "id/face"}
+    rule = stats.bootstrap(design(last), "correct", d.settings, **names)
+    names = {"weight": "ood/face", "minus": "id/any"}
+    both = stats.bootstrap(design(last), "correct", d.settings, **names)
+    return [
+        row(
+            "the-gap-is-the-rule",
+            "After SFT the OOD rule costs accuracy on the very same hands (control: the published "
+            "OOD test changes rule and hands at once)",
+            rule,
+            negative(rule),
+            f"OOD minus ID at the end of SFT, hands with a face card; as published, against any "
+            f"hands under the ID rule: {signed(both)}",
+        )
+    ]
+
+
+def steps(d: Data) -> list[dict]:
+    """Appendix D.1: the number step forgets the rule while the formula step improves."""
+    last, peaks = d.everywhere(artifacts.sft(d.steps[-1])), d.landmark("maxood")
+    parts = {"number": [], "formula": []}
+    for choice in (peaks, last):
+        rows = d.at("ood", choice)
+        parsed = rows[rows["parsed"]]
+        parts["number"].append(parsed.assign(value=parsed["follows_rule"].astype(float)))
+        known = parsed[parsed["follows_rule"]]
+        parts["formula"].append(known.assign(value=known["correct"].astype(float)))
+    found = []
+    for name, condition, judge, says in (
+        ("number", "a well-formed answer", negative, "gets worse"),
+        ("formula", "a right number line", positive, "gets better"),
+    ):
+        both = pd.concat(
+            [f.assign(before=float(i == 0), after=float(i == 1)) for i, f in enumerate(parts[name])]
+        )
+        change = stats.bootstrap(both, "value", d.settings, weight="after", minus="before")
+        found.append(
+            row(
+                f"{name}-step",
+                f"OOD, the {name} step {says} as SFT goes on (appendix D.1)",
+                change,
+                judge(change),
+                f"share of right {name} steps given {condition}; change from the OOD peak to the "
+                "end (the paper describes the checkpoints before the peak)",
+            )
+        )
+    return found
+
+
+def loss(d: Data) -> list[dict]:
+    """Section 3.2: the loss does not show where OOD accuracy peaks."""
+    found = []
+    for column, which in (("id_test_loss_nats", "test"), ("id_train_loss_nats", "training")):
+        best = {
+            seed: int(log.loc[log[column].idxmin(), "step"])
+            for seed, log in d.signals.groupby("seed")
+        }
+        stop = d.by_seed({seed: artifacts.sft(step) for seed, step in best.items()})
+        regret = d.change(d.at("ood", stop), d.at("ood", d.landmark("maxood")))
+        found.append(
+            row(
+                f"{which}-loss-misses-the-peak",
+                f"The ID {which} loss does not show the best OOD checkpoint (section 3.2)",
+                regret,
+                positive(regret),
+                f"lowest loss at step {', '.join(map(str, best.values()))}; OOD accuracy lost by "
+                "stopping there instead of at the peak",
+            )
+        )
+    return found
+
+
+def window(d: Data) -> list[dict]:
+    """Section 3.2: RL heals from a window of starts, and does not exceed the SFT peak."""
+    healing = {
+        start: d.change(
+            d.at("ood", d.everywhere(artifacts.sft(start))), d.at("ood", d.everywhere(branch))
+        )
+        for start, branch in d.branches.items()
+    }
+    starts = list(healing)
+    shown = "; ".join(f"from {s} {signed(e)}" for s, e in healing.items())
+    middle, ends = starts[1:-1] or starts, [healing[starts[0]], healing[starts[-1]]]
+
+    def healed(rows: pd.DataFrame, start: int) -> float:
+        before, after = artifacts.sft(start), d.branches[start]
+        return mean(rows, "ood", after) - mean(rows, "ood", before)
+
+    best = d.best_start(middle, healed)
+    effect = d.change(
+        d.at("ood", d.started(best, after=False)), d.at("ood", d.started(best, after=True))
+    )
+    highest = d.best_start(starts, lambda rows, start: mean(rows, "ood", d.branches[start]))
+    above = d.change(d.at("ood", d.landmark("maxood")), d.at("ood", d.started(highest, after=True)))
+    return [
+        row(
+            "rl-heals-inside-a-window",
+            "RL raises OOD accuracy above its start for some starts, but neither for the earliest "
+            "nor for the latest (section 3.2)",
+            effect,
+            _window_verdict(effect, ends),
+            f"best start between the ends, {_either(best)}; all: {shown}",
+        ),
+        row(
+            "rl-does-not-exceed-the-peak",
+            "RL does not exceed the OOD accuracy of the best SFT checkpoint (section 3.2)",
+            above,
+            HELD if above.high < MARGIN else FAILED if above.low > 0 else OPEN,
+            f"RL from the start that ends highest, {_either(highest)}, minus the SFT peak",
+        ),
+    ]
+
+
+def _either(starts: dict[str, int]) -> str:
+    return " or ".join(map(str, sorted(set(starts.values()))))
+
+
+def _window_verdict(best: Estimate, ends: list[Estimate]) -> str:
+    """Held: the best start between is healed, and the ends are shown not to be (by MARGIN)."""
+    if any(positive(e) in (HELD, HERE) for e in ends) or best.high < MARGIN:
+        return FAILED
+    shut = all(e.high < MARGIN for e in ends)
+    return positive(best) if positive(best) in (HELD, HERE) and shut else OPEN
+
+
+def published_protocol(d: Data) -> list[dict]:
+    """What protocols that draw hands, as the published one does, say of the fall."""
+    found = []
+    first, last = (
+        d.landmark("maxood"),
+        d.everywhere(artifacts.sft(d.steps[-1])),
+    )
+    for protocol, rows in d.published.groupby("protocol"):
+        solved = any_attempt(rows)
+        before, after = (_at(solved, choice) for choice in (first, last))
+        change = d.change(before, after)
+        apart = sum(_told_apart(before, after))
+        tries = int(rows["attempt"].max())
+        found.append(
+            row(
+                f"ood-falls-under-protocol-{protocol}",
+                f"OOD success falls from the peak, as protocol '{protocol}' counts it (section 3)",
+                change,
+                negative(change),
+                f"{before['draw'].nunique()} drawn hands, right in any of {tries} attempts; taken "
+                f"alone, {apart} of {len(d.landmarks)} seeds would call the fall significant "
+                "(McNemar, p < 0.05)",
+            )
+        )
+    return found
+
+
+def any_attempt(rows: pd.DataFrame) -> pd.DataFrame:
+    """One row for each problem: whether the first attempt or one after feedback was right."""
+    own = rows[rows["sample"] == 0]
+    keys = ["seed", "variant", "rule", "problem_id", "draw"]
+    first = own[own["attempt"] == 1].set_index(keys)
+    right = own.groupby(keys)["correct"].any()
+    return first.assign(correct=right).reset_index()
+
+
+def _at(solved: pd.DataFrame, choice: Choice) -> pd.DataFrame:
+    chosen = {(s, half): name for s, halves in choice.items() for half, name in halves.items()}
+    wanted = [chosen[key] for key in zip(solved["seed"], solved["half"], strict=True)]
+    return solved[(solved["rule"] == "ood") & (solved["variant"] == wanted)]
+
+
+def _told_apart(before: pd.DataFrame, after: pd.DataFrame) -> list[bool]:
+    """For each seed, whether McNemar's test tells the two checkpoints apart."""
+    change = stats.paired(before, after)
+    return [
+        stats.mcnemar(own["change"] < 0, own["change"] > 0) < 0.05
+        for _, own in change.groupby("seed")
+    ]
+
+
+def reversion(d: Data) -> list[dict]:
+    """Section 4: values reverted change nothing, directions reverted change everything."""
+    found = []
+    for stage, (parent, target) in artifacts.EDIT_STAGES.items():
+        for kind in ("values", "directions"):
+            for rule in ("id", "ood"):
+                name = f"{stage}:{artifacts.edit(kind, 'rank', 1.0)}"
+                after = d.edits[(d.edits["variant"] == name) & (d.edits["rule"] == rule)]
+                if after.empty:  # this study does not revert all directions
+                    continue
+                before = d.at(rule, d.landmark(target))
+                gap = d.change(before, d.at(rule, d.landmark(parent)))
+                found.append(_reverted(stage, kind, rule, d.change(before, after), gap))
+    return found
+
+
+def _reverted(stage: str, kind: str, rule: str, change: Estimate, gap: Estimate) -> dict:
+    """One edit's claim; it can only be judged where the two checkpoints differ at all."""
+    none = kind == "values"
+    verdict = negligible(change) if none else moves(change)
+    explained = moves(gap) in (HELD, HERE)
+    if not explained:
+        verdict = OPEN
+    return row(
+        f"{kind}-reversion-{stage}-{rule}",
+        f"Reverting all singular {kind} of the {stage.upper()} stage "
+        f"{'does not change' if none else 'changes'} {rule.upper()} accuracy "
+        f"(section 4.{2 if none else 3})",
+        change,
+        verdict,
+        f"every singular {'value' if none else 'vector'} of every matrix put back; the checkpoint "
+        f"they come from differs by {signed(gap)}"
+        + ("" if explained else ", no clear difference to explain"),
+    )
+
+
+def row(claim: str, statement: str, e: Estimate, verdict: str, detail: str) -> dict:
+    """One row of the claims table."""
+    return {
+        "claim": claim,
+        "statement": statement,
+        "verdict": verdict,
+        "effect": e.value,
+        "low": e.low,
+        "high": e.high,
+        "by_seed": list(e.by_seed.values()),
+        "seeds": len(e.by_seed),
+        "deals": e.deals,
+        "detectable": e.detectable,
+        "detail": detail,
+    }

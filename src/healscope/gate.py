@@ -1,0 +1,64 @@
+"""The phenomenon gate: is there anything to explain, before weights are taken to explain it?
+
+An independent attempt to repeat the published curves found no clear peak and decline in eight runs,
+so a study has to show forgetting and recovery before its spectra and edits are interpreted. Figures
+of those stages carry the gate's answer.
+"""
+
+import pandas as pd
+
+from healscope import artifacts, stats
+from healscope.config import Statistics
+from healscope.tables.rows import at_landmarks, first_attempts
+from healscope.verdicts import FAILED, HELD, HERE, OPEN, negative, negligible, positive
+
+# phenomenon -> (stage of the edits that explain it, the rule that judges it)
+PHENOMENA = {"forgetting": ("sft", negative), "recovery": ("rl", positive)}
+ANSWERS = {HELD: "present", HERE: "present in these seeds", FAILED: "absent", OPEN: "undecided"}
+
+
+def measure(
+    evaluations: list[str], landmark_files: list[str], settings: Statistics
+) -> pd.DataFrame:
+    """One row for each model and phenomenon: the change of held-out OOD accuracy and the answer.
+
+    Forgetting is the change from MaxOOD to End, recovery that from End to RL. "present": the
+    interval lies on the claimed side of 0 and all seeds agree; "present in these seeds": each seed
+    shows it, but too few to speak for others; "absent": the interval lies on the other side, or
+    within verdicts.MARGIN of 0; else "undecided".
+    """
+    rows = first_attempts(evaluations)
+    rows = rows[(rows["split"] == "held_out") & (rows["rule"] == "ood")]
+    rows = at_landmarks(rows, landmark_files, ["maxood", "end", "rl"])
+    out = []
+    for model, own in rows.groupby("model"):
+        for phenomenon, (stage, judge) in PHENOMENA.items():
+            before, after = (own[own["landmark"] == name] for name in artifacts.EDIT_STAGES[stage])
+            e = stats.bootstrap(stats.paired(before, after), "change", settings)
+            verdict = judge(e)
+            if verdict == OPEN and negligible(e) in (HELD, HERE):
+                verdict = FAILED
+            out.append(
+                {"model": model, "phenomenon": phenomenon, "stage": stage,
+                 "answer": ANSWERS[verdict], "effect": e.value, "low": e.low, "high": e.high,
+                 "by_seed": list(e.by_seed.values()), "seeds": len(e.by_seed),
+                 "deals": e.deals, "detectable": e.detectable}
+            )  # fmt: skip
+    return pd.DataFrame(out)
+
+
+def sentences(table: pd.DataFrame, stages: tuple[str, ...] = ("sft", "rl")) -> list[str]:
+    """The gate's answers in words, one line for each model and phenomenon of `stages`."""
+    lines = []
+    for row in table[table["stage"].isin(stages)].to_dict("records"):
+        first, second = (
+            {"maxood": "MaxOOD", "end": "End", "rl": "RL"}[n]
+            for n in artifacts.EDIT_STAGES[row["stage"]]
+        )
+        lines.append(
+            f"{row['model']}: OOD {row['phenomenon']} {row['answer']} "
+            f"({first} to {second} {100 * row['effect']:+.1f} points "
+            f"[{100 * row['low']:+.1f}, {100 * row['high']:+.1f}], {row['seeds']} "
+            f"seed{'s' if row['seeds'] > 1 else ''}, {row['deals']} deals)"
+        )
+    return lines

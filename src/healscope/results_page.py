@@ -1,0 +1,201 @@
+"""A study's answers as Markdown: `python -m healscope.results_page FOLDER PAGE`.
+
+Replaces what stands between the markers of PAGE by the tables of the study in FOLDER, so that no
+result is typed in by hand. Accuracies are in percent, changes in points.
+"""
+
+import re
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+
+from healscope import artifacts, gate, provenance
+from healscope.errors import HealscopeError
+from healscope.stats import POWER
+
+BEGIN, END = "<!-- generated: python -m healscope.results_page -->", "<!-- end -->"
+LANDMARKS = {"maxood": "MaxOOD", "end": "End", "rl": "RL"}
+
+
+def update(folder: str | Path, page: str | Path) -> None:
+    """Writes the study's answers between the markers of `page`; raises where there are none."""
+    file = Path(page)
+    text = file.read_text()
+    if text.count(BEGIN) != 1 or END not in text.split(BEGIN)[1]:
+        raise HealscopeError(f"{page} needs one line '{BEGIN}' and, after it, one line '{END}'")
+    before, after = text.split(BEGIN)[0], text.split(BEGIN)[1].split(END, 1)[1]
+    file.write_text(f"{before}{BEGIN}\n\n{answers(folder)}\n{END}{after}")
+
+
+def answers(folder: str | Path) -> str:
+    """All answers of the study whose `results` lie in `folder`."""
+
+    def table(name: str) -> pd.DataFrame:
+        return provenance.read_table(Path(folder) / artifacts.path(artifacts.TABLE, table=name))
+
+    sections = [
+        ("Run", _run(Path(folder))),
+        ("Is there anything to explain?", _bullets(gate.sentences(table("gate")))),
+        ("Claims", _claims(table("claims"))),
+        ("Accuracy at the landmarks", _landmarks(table("landmarks"))),
+        ("The same checkpoints under each protocol", _protocols(table("protocols"))),
+        ("What the problems had to do with training", _exposure(table("exposure"))),
+        ("Rule and composition, at the last SFT step", _factorial(table("factorial"))),
+        ("Stopping without OOD labels, by regret", _stopping(table("stopping"))),
+        ("Published and measured", _published(table("published"))),
+    ]
+    return "\n".join(f"### {title}\n\n{body}\n" for title, body in sections)
+
+
+def _run(folder: Path) -> str:
+    file = folder / artifacts.path(artifacts.TABLE, table="claims")
+    record = provenance.read_provenance(file)
+    code = record["code"]
+    lines = [
+        f"healscope {code['healscope']}, commit {code['commit']}"
+        + (" with changes" if code["modified"] else ""),
+        "packages: " + ", ".join(f"{k} {v}" for k, v in record["packages"].items() if v),
+    ]
+    logs = sorted((folder / ".snakemake/log").glob("*.snakemake.log"))
+    for log in logs:
+        if found := re.search(r"Elapsed time: (\S+)", log.read_text(errors="replace")):
+            lines.append(f"wall time of a run: {found[1].split('.')[0]} (hours:minutes:seconds)")
+    return _bullets(lines)
+
+
+def _claims(claims: pd.DataFrame) -> str:
+    header = ["claim", "verdict", "effect", "interval", "by seed", f"detectable ({POWER:.0%})"]
+    rows = [
+        (r["statement"], r["verdict"], _points(r["effect"]), _interval(r["low"], r["high"], "+.1f"),
+         ", ".join(map(_points, r["by_seed"])), _percent(r["detectable"]))
+        for r in claims.to_dict("records")
+    ]  # fmt: skip
+    details = [f"*{r['statement']}*: {r['detail']}." for r in claims.to_dict("records")]
+    return _table(header, rows) + "\n\nDetails:\n\n" + _bullets(details)
+
+
+def _landmarks(table: pd.DataFrame) -> str:
+    whole = table[table["seed"] == "all"].set_index(["landmark", "rule"])
+    names = {**LANDMARKS, "maxood_uncorrected": "MaxOOD on the deals that picked it"}
+    rows = [
+        (label, *(_estimate(whole.loc[(name, rule)], "accuracy") for rule in ("id", "ood")))
+        for name, label in names.items()
+    ]
+    return _table(["landmark", "ID", "OOD"], rows)
+
+
+def _protocols(table: pd.DataFrame) -> str:
+    whole = table[(table["seed"] == "all") & table["split"].isin(["held_out", "any"])]
+    drawn = set(table.loc[table["protocol"] != "exhaustive", "protocol"])
+    whole = whole[(whole["split"] == "any") == whole["protocol"].isin(drawn)]
+    measures = {
+        "first_attempt": "first attempt", "pass_at_1": "pass@1, sampled", "pass_at_k": "pass@k",
+        "after_none": "after no feedback", "after_outcome": "after right or wrong",
+        "after_full": "after full feedback",
+    }  # fmt: skip
+    order = ["protocol", "rule", "stage", "step"]
+    rows = [
+        (r["protocol"], r["variant"], r["rule"].upper(), *(_percent(r[m]) for m in measures))
+        for r in whole.sort_values(order, key=_sft_first).to_dict("records")
+    ]
+    note = (
+        f"pass@k: any of {int(table['k'].max())} samples. After feedback: right in any attempt, "
+        + ", ".join(f"{p}: {n}" for p, n in table.groupby("protocol")["attempts"].max().items())
+        + " at most. First attempts count all problems, the others those that are retried.\n\n"
+    )
+    return note + _table(["protocol", "checkpoint", "rule", *measures.values()], rows)
+
+
+def _sft_first(column: pd.Series) -> pd.Series:
+    return column.map({"sft": 0, "diverse": 1, "rl": 2}) if column.name == "stage" else column
+
+
+def _exposure(table: pd.DataFrame) -> str:
+    means = table.groupby(["protocol", "rule"], sort=False).mean(numeric_only=True).reset_index()
+    shares = {
+        "training_side_share": "on the training side", "trained_on_share": "trained on",
+        "accuracy_trained_on": "accuracy there", "accuracy_not_trained_on": "and elsewhere",
+        "told_rule_share": "messages that name a rule value",
+        "accuracy_after_told": "right after those", "accuracy_after_not_told": "after others",
+    }  # fmt: skip
+    rows = [
+        (r["protocol"], r["rule"].upper(), f"{r['problems']:.0f}", f"{r['distinct_deals']:.0f}",
+         *(_percent(r[s]) for s in shares))
+        for r in means.to_dict("records")
+    ]  # fmt: skip
+    note = "Last SFT checkpoint, mean of the seeds, in percent of first attempts or messages.\n\n"
+    return note + _table(["protocol", "rule", "problems", "deals", *shares.values()], rows)
+
+
+def _factorial(table: pd.DataFrame) -> str:
+    sft = table[(table["stage"] == "sft") & (table["seed"] == "all")]
+    last = sft[sft["step"] == sft["step"].max()]
+    rows = [
+        (r["name"], _estimate(r, "value", "+.1f" if r["kind"] == "effect" else ".1f"))
+        for r in last.to_dict("records")
+    ]
+    return _table(["cell or effect", "accuracy or change"], rows)
+
+
+def _stopping(table: pd.DataFrame) -> str:
+    rows = [
+        (r["rank"], r["signal"], r["rule"], r["needs"], r["stops_at"], _estimate(r, "regret"))
+        for r in table.to_dict("records")
+    ]
+    header = ["rank", "signal", "rule", "needs", "stops at (by seed)", "regret, OOD points"]
+    return _table(header, rows)
+
+
+def _published(table: pd.DataFrame) -> str:
+    rows = [
+        (r["published_model"], r["rule"].upper(), r["what"],
+         _number(r["published"], r["kind"]) + " "
+         + _interval(r["published_low"], r["published_high"], _form(r["kind"])),
+         _number(r["measured"], r["kind"]) + " " + _interval(r["low"], r["high"], _form(r["kind"])),
+         r["compatible"], "yes" if r["same_direction"] else "no")
+        for r in table[table["kind"] == "change"].to_dict("records")
+    ]  # fmt: skip
+    header = ["published model", "rule", "change", "published", "measured", "compatible",
+              "same direction"]  # fmt: skip
+    return _table(header, rows)
+
+
+def _form(kind: str) -> str:
+    return "+.1f" if kind == "change" else ".1f"
+
+
+def _number(value: float, kind: str) -> str:
+    return _points(value) if kind == "change" else _percent(value)
+
+
+def _estimate(row, column: str, form: str = ".1f") -> str:
+    if pd.isna(row[column]):
+        return "–"
+    return f"{100 * row[column]:{form}} {_interval(row['low'], row['high'], form)}"
+
+
+def _interval(low: float, high: float, form: str) -> str:
+    return "" if pd.isna(low) else f"[{100 * low:{form}}, {100 * high:{form}}]"
+
+
+def _points(value: float) -> str:
+    return "–" if pd.isna(value) else f"{100 * value:+.1f}"
+
+
+def _percent(value: float) -> str:
+    return "–" if pd.isna(value) else f"{100 * value:.1f}"
+
+
+def _bullets(lines: Iterable[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _table(header: list[str], rows: Iterable[tuple]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+
+
+if __name__ == "__main__":
+    update(*sys.argv[1:3])

@@ -1,0 +1,192 @@
+"""What may explain it, under results/tables: factors, errors, signals, weights, states."""
+
+from healscope.schemas.columns import Column, change, choice, count, share, table, text
+from healscope.schemas.runs import SIGNALS
+from healscope.schemas.shared import (
+    ALL_SEEDS,
+    CHECKPOINT,
+    DEALS,
+    LAYER,
+    MODEL,
+    ONE_SEED,
+    PAIR,
+    PAIR_ID,
+    ROLE,
+    RULE,
+    SEED,
+    SFT_LOG,
+    SFT_STEP,
+    STAGE,
+    STEP,
+    by_seed,
+    fraction,
+    interval,
+)
+from healscope.tables import errors, factorial, stopping
+from healscope.tables import published as published_table
+from healscope.tasks.verdict import FIRST_ERRORS
+
+_WHY = (
+    table(
+        "factorial",
+        "One cell of rule by hands (cell), or a difference between two (effect), at one "
+        "checkpoint, on held-out deals weighed as the published sampling draws them.",
+        (
+            MODEL,
+            STAGE,
+            STEP,
+            CHECKPOINT,
+            choice("kind", ("cell", "effect"), "which of them"),
+            choice(
+                "name",
+                (
+                    *("/".join((r, c)) for r in ("id", "ood") for c in ("any", "face")),
+                    *factorial.EFFECTS,
+                ),
+                "the cell, as rule/hands, or the effect",
+            ),
+            SEED,
+            change("value", "accuracy, or a difference; missing where no deal has weight", True),
+            *interval(change, True),
+            DEALS,
+        ),
+        "model", "variant", "kind", "name", "seed",
+    ),
+    table(
+        "errors",
+        "One share of held-out answers by the step that went wrong, or a loss of one step.",
+        (
+            MODEL,
+            STAGE,
+            STEP,
+            RULE,
+            choice(
+                "kind",
+                ("first error", "success", "loss"),
+                "first error: answers whose first fault is `name`; success: those right in this "
+                "step among those right in all before; loss: of the reference answer's step",
+            ),
+            choice(
+                "name", dict.fromkeys((*FIRST_ERRORS, *errors.STEPS)), "the fault or the step"
+            ),
+            SEED,
+            count("n", "answers behind it; 0 for losses", "rows"),
+            *(
+                Column(
+                    name, "float", about, "share, or nats per token", low=0, nullable=True
+                )
+                for name, about in (
+                    ("value", "the share, or the loss"),
+                    ("low", "lower limit of the interval; of the seeds' range, for losses"),
+                    ("high", "upper limit of it"),
+                )
+            ),
+        ),
+        "model", "stage", "step", "rule", "kind", "name", "seed",
+    ),
+)  # fmt: skip
+
+_SIGNAL_COLUMNS = {
+    **{column.name: column for column in SIGNALS},
+    "id_train_accuracy": share("id_train_accuracy", "ID accuracy on training deals"),
+    "id_test_accuracy": share("id_test_accuracy", "ID accuracy on held-out deals"),
+}
+
+_STOPPING = (
+    table(
+        "signals",
+        "One SFT checkpoint of one seed: every signal, and the OOD accuracy it might foretell.",
+        (
+            MODEL,
+            SEED,
+            SFT_STEP,
+            *(_SIGNAL_COLUMNS[name] for name in stopping.SIGNALS),
+            share("ood_test_accuracy", "OOD accuracy on held-out deals"),
+        ),
+        "model", "seed", "step",
+    ),
+    table(
+        "stopping",
+        "Regret of one stopping rule: OOD accuracy lost against the peak.",
+        (
+            MODEL,
+            ALL_SEEDS,
+            choice(
+                "signal",
+                ("last checkpoint", "any checkpoint, picked blindly", *stopping.SIGNALS),
+                "what is watched",
+            ),
+            choice(
+                "rule",
+                ("none", "optimum", "knee", "level"),
+                "none; best value; farthest from the chord; mean level at other seeds' peaks",
+            ),
+            choice("needs", (stopping.LABELS, stopping.NO_LABELS), "what it takes beside a signal"),
+            text("stops_at", "SFT step of each seed; empty for a blind pick"),
+            change("regret", "OOD accuracy at the peak minus at the stop"),
+            *interval(change),
+            by_seed(),
+            count("rank", "1: the least regret of this model", low=1),
+        ),
+        "model", "signal", "rule",
+    ),
+)  # fmt: skip
+
+_WEIGHTS = (
+    table(
+        "sft-training",
+        "One measurement along SFT of one seed.",
+        (*SFT_LOG, ONE_SEED, text("run", "arm of SFT")),
+        "model", "seed", "step",
+    ),
+    table(
+        "singular-values",
+        "One singular value of one matrix, at the two landmarks of a pair.",
+        (
+            MODEL,
+            ONE_SEED,
+            PAIR,
+            LAYER,
+            ROLE,
+            count("index", "0: the largest"),
+            Column("sigma_a", "float", "at the first landmark", "weight units", low=0),
+            Column("sigma_b", "float", "at the second landmark", "weight units", low=0),
+        ),
+        "model", "seed", "pair", "layer", "role", "index",
+    ),
+    table(
+        "principal-angles",
+        "One principal angle between the leading singular subspaces of one matrix.",
+        (
+            MODEL,
+            ONE_SEED,
+            PAIR,
+            LAYER,
+            ROLE,
+            choice("side", ("left", "right"), "which singular vectors"),
+            fraction(),
+            count("index", "0: the smallest angle"),
+            Column("degrees", "float", "the angle", "degrees", low=0, high=90),
+        ),
+        "model", "seed", "pair", "layer", "role", "side", "fraction", "index",
+    ),
+    table(
+        "hidden-states",
+        "One prompt's state at one landmark, on two principal components of its model, seed and "
+        "rule.",
+        (
+            choice("landmark", published_table.LEVELS, "which checkpoint"),
+            RULE,
+            PAIR_ID,
+            Column("pc1", "float", "first component", "state units"),
+            Column("pc2", "float", "second component", "state units"),
+            share("share1", "variance that the first explains"),
+            share("share2", "variance that the second explains"),
+            MODEL,
+            ONE_SEED,
+        ),
+        "model", "seed", "landmark", "rule", "pair_id",
+    ),
+)  # fmt: skip
+
+EXPLANATIONS = (*_WHY, *_STOPPING, *_WEIGHTS)

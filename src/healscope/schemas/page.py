@@ -1,0 +1,48 @@
+"""docs/tables.md: every table and column, from the schemas."""
+
+from itertools import groupby
+
+from healscope.schemas.columns import Column, Schema
+
+TYPES = {"strings": "list of string", "ints": "list of int", "floats": "list of float"}
+INTRO = """# Tables
+
+Every Parquet file of a study, column by column. This page is made from `src/healscope/schemas/` by
+`make schema`. A file is checked against its schema before it is written: columns, types, missing
+values, vocabularies, ranges and keys.
+
+Shares lie between 0 and 1 and never count percent. An interval (`low`, `high`) is the one of
+[statistics.md](statistics.md). In names of files, `{...}` stands for what varies. Units and
+meanings also lie in the files, beside their provenance:
+
+```python
+import pyarrow.parquet as pq
+
+schema = pq.read_schema("results/tables/curves.parquet")
+schema.metadata[b"about"], schema.field("accuracy").metadata  # {b"unit": b"share", b"about": ...}
+```
+"""
+
+
+def page(schemas: list[Schema]) -> str:
+    """The page; neighbours that differ in name and path alone share a section."""
+    lines = [INTRO]
+    for (about, columns, key), group in groupby(schemas, lambda s: (s.about, s.columns, s.key)):
+        alike = list(group)
+        lines += [f"## {', '.join(s.name for s in alike)}", "", about, ""]
+        lines += [f"- file: `{s.path}`" for s in alike]
+        lines += [f"- key: {', '.join(f'`{name}`' for name in key)}", ""]
+        lines += ["| column | type | unit | meaning |", "|---|---|---|---|"]
+        lines += [_line(c) for c in columns] + [""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _line(column: Column) -> str:
+    limits = f" ({column.limits})" if column.limits else ""
+    cells = (
+        f"`{column.name}`",
+        TYPES.get(column.kind, column.kind),
+        column.unit,
+        column.about + limits,
+    )
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"

@@ -1,0 +1,260 @@
+"""What was found, under results/tables: the gate, accuracies, reversions, claims."""
+
+from typing import get_args
+
+from healscope import artifacts, gate, published, verdicts
+from healscope.schemas.columns import Column, change, choice, count, flag, share, table, text
+from healscope.schemas.shared import (
+    ACCURACY,
+    ALL_SEEDS,
+    CHECKPOINT,
+    EDIT_STAGE,
+    MODEL,
+    ONE_SEED,
+    PROTOCOL,
+    RULE,
+    SEED,
+    SFT_STEP,
+    SPLIT,
+    STAGE,
+    STEP,
+    N,
+    effect,
+    interval,
+)
+from healscope.tables import protocols
+from healscope.tables import published as published_table
+from healscope.tasks.problems import Split
+
+KINDS = ("values", "directions", "swap")  # of `spectra.edits`
+AXES = ("layers", "rank")
+GROUPS = ("values", "directions")  # how the workflow bundles the kinds into tables
+
+_VERDICTS = (
+    table(
+        "gate",
+        "One phenomenon in one model: how far held-out OOD accuracy changes, and what it says.",
+        (
+            MODEL,
+            choice("phenomenon", gate.PHENOMENA, "what has to be there to be explained"),
+            choice("stage", artifacts.EDIT_STAGES, "stage that brings it about"),
+            choice("answer", gate.ANSWERS.values(), "whether it is there"),
+            *effect("OOD accuracy after minus before"),
+        ),
+        "model", "phenomenon",
+    ),
+    table(
+        "published",
+        "One published accuracy at a landmark (level), or its change between two (change), beside "
+        "what was measured.",
+        (
+            MODEL,
+            ALL_SEEDS,
+            choice("published_model", published.ALLOWED["model"], "model of the paper"),
+            RULE,
+            choice("kind", ("level", "change"), "which of them"),
+            choice(
+                "what",
+                (*published_table.LEVELS, *("→".join(c) for c in published_table.CONTRASTS)),
+                "the landmark, or from which to which",
+            ),
+            change("published", "as published; a change counts after minus before"),
+            change("published_low", "lower limit of its interval"),
+            change("published_high", "upper limit of its interval"),
+            count("published_n", "hands behind it", "hands", low=1),
+            flag("published_alone", "the published change is told from 0 by itself"),
+            change("measured", "the same in this study"),
+            *interval(change),
+            choice("compatible", ("yes", "no"), "whether the intervals allow for no difference"),
+            flag("same_direction", "the signs agree"),
+        ),
+        "model", "published_model", "rule", "kind", "what", "published",
+    ),
+    table(
+        "claims",
+        "One claim of the paper in one model: how large the effect is, and whether it held.",
+        (
+            MODEL,
+            text("claim", "short name"),
+            text("statement", "the claim, in a sentence"),
+            choice("verdict", (verdicts.HELD, verdicts.FAILED, verdicts.OPEN), "by `verdicts`"),
+            *effect("the change that decides; missing where nothing was left to ask", True),
+            text("detail", "what was compared, and numbers beside it"),
+        ),
+        "model", "claim",
+    ),
+)  # fmt: skip
+
+_ACCURACY = (
+    table(
+        "landmarks",
+        "Held-out accuracy at one landmark under one rule.",
+        (
+            MODEL,
+            choice(
+                "landmark",
+                ("maxood", "maxood_uncorrected", "end", "rl"),
+                "maxood as the other half of the deals picks it; maxood_uncorrected on the deals "
+                "that picked it",
+            ),
+            RULE,
+            SEED,
+            N,
+            ACCURACY,
+            *interval(),
+            text("checkpoint", "behind the landmark; missing for all seeds", nullable=True),
+        ),
+        "model", "landmark", "rule", "seed",
+    ),
+    table(
+        "curves",
+        "Accuracy of one checkpoint on one split under one rule.",
+        (
+            MODEL,
+            STAGE,
+            STEP,
+            text("checkpoint", "its name"),
+            SPLIT,
+            RULE,
+            SEED,
+            N,
+            ACCURACY,
+            *interval(),
+        ),
+        "model", "checkpoint", "split", "rule", "seed",
+    ),
+    table(
+        "rl-window",
+        "Change of held-out accuracy by RL from one start, paired by problem.",
+        (
+            MODEL,
+            count("start", "SFT step where RL starts", "steps"),
+            RULE,
+            SEED,
+            N,
+            change("change", "accuracy after minus before"),
+            *interval(change),
+            share("before", "accuracy at the start"),
+            share("after", "accuracy after RL"),
+            Column(
+                "mcnemar_p",
+                "float",
+                "McNemar's test on one card order of each deal; for single seeds",
+                "probability",
+                low=0,
+                high=1,
+                nullable=True,
+            ),
+        ),
+        "model", "start", "rule", "seed",
+    ),
+    table(
+        "diversity",
+        "Held-out accuracy along SFT on one prompt (sft), on paraphrases (diverse), or the second "
+        "minus the first on the same problems (difference).",
+        (
+            MODEL,
+            choice("arm", (*artifacts.SFT_ARMS, "difference"), "which of them"),
+            SFT_STEP,
+            RULE,
+            SEED,
+            N,
+            change("accuracy", "greedy first attempts; below 0 only as a difference"),
+            *interval(change),
+        ),
+        "model", "arm", "step", "rule", "seed",
+    ),
+    *(
+        table(
+            f"reversion-{stage}-{group}",
+            "Held-out accuracy of one edited model, of the unedited target (none) or of the "
+            "checkpoint that parts are put back to (parent). There is one table for each stage "
+            "and group of edits.",
+            (
+                MODEL,
+                EDIT_STAGE,
+                choice("kind", ("parent", "none", *KINDS), "what was put back"),
+                choice("axis", ("", *AXES), "along which; empty without an edit"),
+                Column(
+                    "amount", "float", "leading layers, or share of the rank", "layers or share",
+                    low=0,
+                ),
+                RULE,
+                SEED,
+                N,
+                ACCURACY,
+                *interval(),
+            ),
+            "model", "kind", "axis", "amount", "rule", "seed",
+        )
+        for stage in artifacts.EDIT_STAGES
+        for group in GROUPS
+    ),
+)  # fmt: skip
+
+
+def _measures() -> tuple[Column, ...]:
+    """The columns of `protocols`, each way of counting with its interval."""
+    found = []
+    for name, about in {
+        "first_attempt": "right at the first attempt",
+        "first_attempt_retried": "the same, on problems that are also sampled and retried",
+        "pass_at_1": "mean over the samples",
+        "pass_at_k": "right in at least one of k samples",
+        **{
+            f"after_{level}": f"right within `attempts` attempts, with feedback {level}"
+            for level in protocols.LEVELS
+        },
+    }.items():
+        nullable = name != "first_attempt"  # a protocol need not sample or retry
+        found.append(share(name, about, nullable))
+        found += [
+            share(f"{name}_{end}", f"{which} limit of the interval", nullable)
+            for end, which in (("low", "lower"), ("high", "upper"))
+        ]
+    return tuple(found)
+
+
+_PROTOCOLS = (
+    table(
+        "protocols",
+        "Accuracy of one checkpoint under one protocol, rule and split, in every way of counting.",
+        (
+            MODEL,
+            PROTOCOL,
+            STAGE,
+            STEP,
+            CHECKPOINT,
+            RULE,
+            choice("split", ("any", *get_args(Split)), "side of the hold-out; any: both together"),
+            SEED,
+            count("k", "samples behind pass_at_k", "samples"),
+            count("attempts", "attempts in one conversation", "attempts", low=1),
+            *_measures(),
+        ),
+        "model", "protocol", "variant", "rule", "split", "seed",
+    ),
+    table(
+        "exposure",
+        "What one protocol's problems had to do with training, at the last SFT checkpoint.",
+        (
+            MODEL,
+            PROTOCOL,
+            ONE_SEED,
+            RULE,
+            count("problems", "problems posed", "problems"),
+            count("distinct_deals", "deals among them", "deals"),
+            share("training_side_share", "problems on the training side of the hold-out"),
+            share("trained_on_share", "problems whose ID values this seed was trained on"),
+            share("accuracy_trained_on", "first attempts at these", True),
+            share("accuracy_not_trained_on", "first attempts at the others", True),
+            count("messages", "messages of feedback `full`", "messages"),
+            share("told_rule_share", "messages that named an unused value of a face card", True),
+            share("accuracy_after_told", "right in the attempt after such a message", True),
+            share("accuracy_after_not_told", "right after another message", True),
+        ),
+        "model", "protocol", "seed", "rule",
+    ),
+)  # fmt: skip
+
+RESULTS = (*_VERDICTS, *_ACCURACY, *_PROTOCOLS)

@@ -1,0 +1,309 @@
+"""Tables of tasks and runs: problems, training logs, attempts, probes, comparisons."""
+
+from typing import get_args
+
+from healscope import artifacts
+from healscope.schemas.columns import (
+    Column,
+    Schema,
+    choice,
+    count,
+    flag,
+    nats,
+    real,
+    share,
+    text,
+)
+from healscope.schemas.shared import (
+    EDIT_STAGE,
+    LAYER,
+    MODEL,
+    PAIR,
+    PAIR_ID,
+    PROTOCOL,
+    ROLE,
+    RULE,
+    RUN_SEED,
+    SFT_LOG,
+    SPLIT,
+    fraction,
+)
+from healscope.tasks.feedback import Level
+from healscope.tasks.generalpoints import OUTCOMES, RANKS, Side
+from healscope.tasks.problems import PROBLEM_COLUMNS, RL_COLUMNS, SFT_COLUMNS, Half
+
+LANDMARKS = ("base", "maxood", "end", "rl")  # as `evaluation.landmarks.choose` names them
+
+_PROBLEM = {
+    column.name: column
+    for column in (
+        text("problem_id", "the pair and the rule"),
+        PAIR_ID,
+        text("deal_id", "the cards in ascending rank, as A-5-K, and the target"),
+        text("values_id", "the ID values in ascending order, as 1-5-10, and the target"),
+        SPLIT,
+        choice("half", get_args(Half), "half of the deals: one picks checkpoints, one judges"),
+        RULE,
+        Column("rule_values", "ints", "what J, Q and K count as", low=1, high=999),
+        Column("cards", "strings", "the cards, in the order of the prompt", allowed=RANKS),
+        Column("target", "int", "what the formula must equal", low=1, high=999),
+        Column("values", "ints", "what each card counts as under the rule", low=1, high=999),
+        count("n_faces", "how many of the cards are J, Q or K", "cards"),
+        count("n_solutions", "distinct solutions under the rule", "solutions", low=1),
+        text("prompt", "what the model is asked"),
+        text("response", "the reference answer"),
+    )
+}
+
+
+def _problem(names) -> tuple[Column, ...]:
+    return tuple(_PROBLEM[name] for name in names)
+
+
+POSED_COLUMNS = (
+    count("draw", "number of the problem; of the hand, within its rule, where hands are drawn"),
+    flag("retried", "whether it also gets extra samples, and attempts after feedback"),
+)
+
+TASKS = (
+    Schema(
+        "problems",
+        artifacts.PROBLEMS,
+        "One problem of the evaluation: a deal in one order, under one rule.",
+        _problem(PROBLEM_COLUMNS),
+        ("problem_id",),
+    ),
+    Schema(
+        "sft-pool",
+        artifacts.SFT_POOL,
+        "One example that SFT may draw: an ID problem on a training deal, with its answer.",
+        _problem(SFT_COLUMNS),
+        ("problem_id",),
+    ),
+    Schema(
+        "rl-pool",
+        artifacts.RL_POOL,
+        "One prompt that RL may draw: the examples of SFT without their answers.",
+        _problem(RL_COLUMNS),
+        ("problem_id",),
+    ),
+    Schema(
+        "posed",
+        artifacts.POSED,
+        "One problem that a protocol poses; a drawn hand can come up twice.",
+        _problem(PROBLEM_COLUMNS) + POSED_COLUMNS,
+        ("rule", "draw"),
+    ),
+)
+
+_RUN = (MODEL, RUN_SEED, text("run", "name of the run: base, an arm of SFT, or an RL branch"))
+TRAINING = (
+    Schema(
+        "base-log",
+        artifacts.TRAINING.replace("{run}", "base"),
+        "One step of pretraining; a single row without measurements where the base model was "
+        "fetched.",
+        (
+            count("step", "steps done", "steps"),
+            nats("loss", "loss on the step's batch, before its update", nullable=True),
+            Column("learning_rate", "float", "rate of the step", low=0, nullable=True),
+            *_RUN,
+        ),
+        ("step",),
+    ),
+    Schema(
+        "sft-log",
+        artifacts.TRAINING.replace("{run}", "{arm}"),
+        "One measurement along SFT, on fixed problems.",
+        (*SFT_LOG, *_RUN[1:]),
+        ("step",),
+    ),
+    Schema(
+        "ppo-log",
+        artifacts.TRAINING.replace("{run}", "ppo-from-{start}"),
+        "One iteration of PPO: a rollout and its update. Columns of the update are missing where "
+        "all rewards were equal.",
+        (
+            count("iteration", "iterations done", "iterations", low=1),
+            real("reward_mean", "mean reward of the rollout", "reward"),
+            share("positive_share", "responses with a positive reward"),
+            share("correct_share", "correct responses"),
+            share("parsed_share", "responses in the answer format"),
+            Column("response_tokens_mean", "float", "mean length of a response", "tokens", low=0),
+            real("policy_loss", "clipped surrogate, negated", nullable=True),
+            nats("entropy_nats", "mean entropy of the policy", nullable=True),
+            share("clip_share", "probability ratios that were clipped", nullable=True),
+            real(
+                "kl_from_rollout_nats",
+                "divergence from the policy that answered, as estimated; can be negative",
+                "nats per token",
+                nullable=True,
+            ),
+            nats(
+                "kl_from_start_nats",
+                "divergence from the start; missing without a penalty on it",
+                nullable=True,
+            ),
+            Column(
+                "gradient_norm",
+                "float",
+                "mean norm of the gradients, before clipping",
+                low=0,
+                nullable=True,
+            ),
+            Column(
+                "advantage_std", "float", "standard deviation of the advantages", "reward", low=0
+            ),
+            Column("value_loss", "float", "half the squared error of the value head", low=0),
+            Column(
+                "explained_variance",
+                "float",
+                "share of the returns' variance that the value head explained; below 0 it is "
+                "worse than their mean",
+                "share",
+                high=1,
+            ),
+            *_RUN,
+        ),
+        ("iteration",),
+    ),
+)
+
+_JUDGED = (
+    choice("outcome", OUTCOMES, "the verifier's verdict"),
+    real("reward", "the task's reward for the outcome", "reward"),
+    flag("parsed", "the answer format was there"),
+    flag("follows_rule", "the number line is the cards' values under the rule"),
+    flag("uses_numbers", "the formula uses its own number line's numbers, each once"),
+    flag("reaches_target", "the formula is complete and equals the target"),
+    flag("correct", "the outcome is correct"),
+)
+_ATTEMPT = (
+    *_problem(
+        ("problem_id", "pair_id", "deal_id", "values_id", "split", "half", "rule", "n_faces")
+    ),
+    *POSED_COLUMNS,
+    count("sample", "0: the first answer; 1, 2, …: samples beside it"),
+    count("attempt", "1: the first; 2, 3, …: after feedback, in one conversation", low=1),
+    choice("feedback", ("", *get_args(Level)), "what was said in between; empty at attempt 1"),
+    flag("told_rule", "the message named a value of a face card that the answer had not used"),
+    text("text", "what the model wrote"),
+    *_JUDGED,
+    MODEL,
+    RUN_SEED,
+)
+_NAMES = (
+    PROTOCOL,
+    text("variant", "name of the checkpoint or edit"),
+    text("task", "name of the task in the config"),
+)
+_ATTEMPT_KEY = ("rule", "draw", "sample", "attempt", "feedback")
+
+EVALUATIONS = (
+    Schema(
+        "evaluation",
+        artifacts.EVALUATION,
+        "One attempt of a checkpoint at a problem; nothing is averaged.",
+        (*_ATTEMPT, *_NAMES),
+        _ATTEMPT_KEY,
+    ),
+    Schema(
+        "edit-evaluation",
+        artifacts.EDIT,
+        "One attempt of an edited model at a problem.",
+        (
+            *_ATTEMPT,
+            EDIT_STAGE,
+            *_NAMES,
+        ),
+        _ATTEMPT_KEY,
+    ),
+)
+
+_ALONG = "along reference answers to held-out ID problems"
+SIGNALS = (
+    nats("id_train_loss_nats", "loss on SFT examples"),
+    nats("id_test_loss_nats", "loss on held-out ID problems"),
+    nats("id_entropy_nats", f"entropy of the next token {_ALONG}"),
+    nats("id_kl_from_base_nats", "KL(base || now) along the base model's answers to ID problems"),
+    nats("neutral_kl_from_base_nats", "the same, along its answers to prompts outside the task"),
+    Column(
+        "weight_drift", "float", "|W - W_base| / |W_base| over all matrices, Frobenius norms", low=0
+    ),
+    Column(
+        "rotation_degrees",
+        "float",
+        "mean principal angle between leading singular subspaces of base and now",
+        "degrees",
+        low=0,
+        high=90,
+    ),
+)
+
+PROBES = (
+    Schema(
+        "signals-probe",
+        artifacts.SIGNALS,
+        "One SFT checkpoint: what could be watched without OOD labels, and losses by step of the "
+        "answer.",
+        (
+            count("step", "SFT step of the checkpoint", "steps"),
+            *SIGNALS,
+            *(
+                nats(
+                    f"{rule}_{part}_step_loss_nats",
+                    f"loss of the {part} step of the reference answer, {rule.upper()}; missing "
+                    "where answers have none",
+                    nullable=True,
+                )
+                for rule in get_args(Side)
+                for part in ("number", "formula")
+            ),
+            MODEL,
+            RUN_SEED,
+        ),
+        ("step",),
+    ),
+    Schema(
+        "hidden-states-probe",
+        artifacts.HIDDEN_STATES,
+        "The last-layer state of a prompt's last token, on one held-out problem.",
+        (
+            PAIR_ID,
+            RULE,
+            Column("state", "floats", "the state after the final norm (float32 values)"),
+            MODEL,
+            RUN_SEED,
+            choice("landmark", LANDMARKS, "which checkpoint"),
+        ),
+        ("rule", "pair_id"),
+    ),
+    Schema(
+        "comparison",
+        artifacts.COMPARISON,
+        "One number of one weight matrix at two landmarks: a singular value (sigma), a principal "
+        "angle between leading singular subspaces (angle), or how far it moved (drift).",
+        (
+            LAYER,
+            ROLE,
+            choice("quantity", ("sigma", "angle", "drift"), "what was compared"),
+            choice("side", ("", "left", "right"), "singular vectors, for angles"),
+            fraction(nullable=True),
+            count("index", "0: the largest singular value, or the smallest angle"),
+            Column(
+                "a", "float", "the first landmark's; 0 for angle and drift", "weight units", low=0
+            ),
+            Column(
+                "b",
+                "float",
+                "the second landmark's; degrees for angle, |W_b - W_a| / |W_a| for drift",
+                "weight units, degrees or ratio",
+                low=0,
+            ),
+            MODEL,
+            RUN_SEED,
+            PAIR,
+        ),
+        ("layer", "role", "quantity", "side", "fraction", "index"),
+    ),
+)  # fmt: skip

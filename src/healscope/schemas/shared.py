@@ -1,0 +1,100 @@
+"""Columns that several tables have."""
+
+from typing import get_args
+
+from healscope import artifacts
+from healscope.config import MATRIX_ROLES
+from healscope.schemas.columns import Column, change, choice, count, nats, share, text
+from healscope.tasks.generalpoints import Side
+from healscope.tasks.problems import Split
+
+MODEL = text("model", "name of the model in the config")
+RULE = choice(
+    "rule", get_args(Side), "rule that the prompt states: that of training (id) or the other (ood)"
+)
+SPLIT = choice("split", get_args(Split), "side of the hold-out on which the deal's ID values are")
+PAIR_ID = text("pair_id", "the cards in their order and the target; one for both rules")
+
+RUN_SEED = count("seed", "seed of the run: it repeats everything")
+SEED = text("seed", "one seed, or all: the mean over seeds")
+ONE_SEED = text("seed", "the seed")
+ALL_SEEDS = choice("seed", ("all",), "the mean over seeds")
+
+STAGE = choice("stage", (artifacts.SFT_ARMS[0], "rl"), "what made the checkpoint")
+EDIT_STAGE = choice("stage", artifacts.EDIT_STAGES, "stage that the edit reverts a part of")
+STEP = count("step", "SFT step; where RL started from, in stage rl", "steps")
+SFT_STEP = count("step", "SFT step", "steps")
+CHECKPOINT = text("variant", "name of the checkpoint")
+PROTOCOL = text("protocol", "name of the protocol in the config")
+
+LAYER = count("layer", "decoder layer, from 0")
+ROLE = choice("role", MATRIX_ROLES, "which matrix of the layer")
+PAIR = text("pair", "the two landmarks compared, as base--end")
+
+N = count("n", "rows that the mean is over: one for each problem and seed", "rows")
+DEALS = count("deals", "deals behind it", "deals")
+ACCURACY = share("accuracy", "greedy first attempts, deals with a face card")
+
+SFT_LOG = (
+    count("step", "SFT step after which it was measured", "steps"),
+    nats("id_train_loss_nats", "loss on training examples"),
+    nats("id_test_loss_nats", "loss on held-out ID problems with a face card"),
+    share("id_test_format_error_share", "greedy answers to these that do not parse"),
+    nats("ood_test_loss_nats", "loss on the same kind of problems under the OOD rule"),
+    share("ood_test_format_error_share", "greedy answers to these that do not parse"),
+    nats("train_loss_nats", "mean loss of the batches since the row before", nullable=True),
+    Column("learning_rate", "float", "rate of the latest step", low=0, nullable=True),
+    Column(
+        "gradient_norm",
+        "float",
+        "norm of the latest gradient, before clipping",
+        low=0,
+        nullable=True,
+    ),
+    MODEL,
+)
+
+
+def interval(column=share, nullable: bool = False) -> tuple[Column, Column]:
+    """`low` and `high`, shares or differences of shares."""
+    return (
+        column("low", "lower limit of the interval", nullable=nullable),
+        column("high", "upper limit of the interval", nullable=nullable),
+    )
+
+
+def fraction(nullable: bool = False) -> Column:
+    return Column(
+        "fraction", "float", "subspace size, of the rank", "share", low=0, high=1, nullable=nullable
+    )
+
+
+def by_seed(nullable: bool = False) -> Column:
+    return Column(
+        "by_seed",
+        "floats",
+        "the change in each seed",
+        "difference of shares",
+        low=-1,
+        high=1,
+        nullable=nullable,
+    )
+
+
+def effect(about: str, nullable: bool = False) -> tuple[Column, ...]:
+    """A judged change: its value, interval, seeds and deals, as `stats.Estimate` has them."""
+    return (
+        change("effect", about, nullable),
+        *interval(change, nullable),
+        by_seed(nullable),
+        count("seeds", "seeds behind it", "seeds"),
+        DEALS,
+        Column(
+            "detectable",
+            "float",
+            "smallest effect that an interval of this width would have shown, with 80% power",
+            "difference of shares",
+            low=0,
+            nullable=nullable,
+        ),
+    )

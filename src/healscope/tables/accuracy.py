@@ -1,0 +1,113 @@
+"""Accuracy of checkpoints and edited models: curves, the RL window, landmarks, reversions.
+
+All from greedy first attempts at deals with a face card, ID and OOD paired.
+"""
+
+import pandas as pd
+
+from healscope import artifacts, stats
+from healscope.config import Statistics
+from healscope.tables.rows import at_landmarks, first_attempts, summarise, with_steps
+
+
+def curves(evaluations: list[str], settings: Statistics) -> pd.DataFrame:
+    """Accuracy along SFT and after RL from each start, by rule and split (fig3a, fig3b)."""
+    rows = with_steps(first_attempts(evaluations))
+    by = ["model", "stage", "step", "variant", "split", "rule"]
+    return summarise(rows, by, settings).rename(
+        columns={"mean": "accuracy", "variant": "checkpoint"}
+    )
+
+
+def rl_window(evaluations: list[str], settings: Statistics) -> pd.DataFrame:
+    """Change of held-out accuracy by RL, paired by problem, for each start (fig10).
+
+    `mcnemar_p` tests each seed on one card order of each deal.
+    """
+    rows = with_steps(first_attempts(evaluations))
+    rows = rows[rows["split"] == "held_out"]
+    before, after = rows[rows["stage"] == "sft"], rows[rows["stage"] == "rl"]
+    out = []
+    for (model, start, rule), changed in after.groupby(["model", "step", "rule"]):
+        same = (before["model"] == model) & (before["step"] == start) & (before["rule"] == rule)
+        unchanged = before[same]
+        change = stats.paired(unchanged, changed).assign(model=model, start=start, rule=rule)
+        table = summarise(change, ["model", "start", "rule"], settings, "change")
+        for seed, name in [("all", None), *((str(s), s) for s in changed["seed"].unique())]:
+            pick = table["seed"] == seed
+            for column, part in (("before", unchanged), ("after", changed)):
+                chosen = part if name is None else part[part["seed"] == name]
+                table.loc[pick, column] = chosen.groupby("seed")["correct"].mean().mean()
+            if name is not None:
+                own = change[(change["seed"] == name) & change["retried"]]["change"]
+                table.loc[pick, "mcnemar_p"] = stats.mcnemar(own < 0, own > 0)
+        out.append(table.rename(columns={"mean": "change"}))
+    return pd.concat(out, ignore_index=True)
+
+
+def landmarks(
+    evaluations: list[str], landmark_files: list[str], settings: Statistics
+) -> pd.DataFrame:
+    """Accuracy at MaxOOD, End and RL, by rule (fig1).
+
+    Landmark "maxood" is corrected for having been picked; "maxood_uncorrected" is what the deals
+    that picked it say.
+    """
+    rows = first_attempts(evaluations)
+    names = ["maxood", "maxood_uncorrected", "end", "rl"]
+    rows = at_landmarks(rows[rows["split"] == "held_out"], landmark_files, names)
+    table = summarise(rows, ["model", "landmark", "rule"], settings)
+    found = rows.assign(seed=rows["seed"].astype(str)).groupby(["model", "seed", "landmark"])
+    checkpoints = found["variant"].agg(lambda v: ", ".join(sorted(set(v), key=_step)))
+    table = table.merge(
+        checkpoints.rename("checkpoint"), on=["model", "seed", "landmark"], how="left"
+    )
+    return table.rename(columns={"mean": "accuracy"})
+
+
+def _step(checkpoint: str) -> int:
+    return artifacts.stage_and_step(checkpoint)[1]
+
+
+def reversion(
+    edits: list[str],
+    evaluations: list[str],
+    landmark_files: list[str],
+    stage: str,
+    settings: Statistics,
+) -> pd.DataFrame:
+    """Held-out accuracy of edited models, the unedited target and the parent (fig4 to fig7).
+
+    An edit starts from one checkpoint, so a parent MaxOOD is here the one that all deals pick.
+    """
+    parent, target = artifacts.EDIT_STAGES[stage]
+    kinds = {parent: "parent", target: "none"}
+    around = first_attempts(evaluations)
+    around = around[around["split"] == "held_out"]
+    if parent == "maxood":
+        kinds = {"maxood_uncorrected": "parent", target: "none"}
+    around = at_landmarks(around, landmark_files, list(kinds))
+    around = around.assign(kind=around["landmark"].map(kinds), axis="", amount=0.0)
+    rows = first_attempts(edits)
+    named = {v: artifacts.parse_edit(v) for v in rows["variant"].unique()}
+    for i, column in enumerate(("kind", "axis", "amount")):
+        rows = rows.assign(**{column: rows["variant"].map(lambda v, i=i: named[v][i])})
+    both = pd.concat([around, rows], ignore_index=True).assign(stage=stage)
+    table = summarise(both, ["model", "stage", "kind", "axis", "amount", "rule"], settings)
+    return table.rename(columns={"mean": "accuracy"})
+
+
+def diversity(evaluations: list[str], settings: Statistics) -> pd.DataFrame:
+    """OOD and ID accuracy along SFT on one prompt ("sft") and on paraphrases ("diverse").
+
+    Rows with arm "difference" hold diverse minus sft, paired on the same problems.
+    """
+    rows = with_steps(first_attempts(evaluations))
+    rows = rows[rows["split"] == "held_out"].rename(columns={"stage": "arm"})
+    by = ["model", "arm", "step", "rule"]
+    out = [summarise(rows, by, settings)]
+    for (model, step, rule), group in rows.groupby(["model", "step", "rule"]):
+        arms = [group[group["arm"] == arm] for arm in artifacts.SFT_ARMS]
+        change = stats.paired(*arms).assign(model=model, arm="difference", step=step, rule=rule)
+        out.append(summarise(change, by, settings, "change"))
+    return pd.concat(out, ignore_index=True).rename(columns={"mean": "accuracy"})

@@ -1,0 +1,83 @@
+"""From files of attempts to rows: which attempts count, where they stand, means with intervals.
+
+Everywhere: `seed` is a string, "all" for the mean over seeds; `low` and `high` bound the interval
+of `healscope.stats`.
+"""
+
+from collections.abc import Iterable
+
+import pandas as pd
+
+from healscope import artifacts, provenance, stats
+from healscope.config import Statistics
+
+COLUMNS = [
+    "model", "seed", "variant", "problem_id", "deal_id", "values_id", "split", "half", "rule",
+    "n_faces", "draw", "retried", "sample", "attempt", "correct",
+]  # fmt: skip
+
+
+def attempts(files: Iterable[str], extra: Iterable[str] = ()) -> pd.DataFrame:
+    """Rows of many evaluation files, only the columns that tables need."""
+    columns = [*COLUMNS, *extra]
+    return pd.concat([provenance.read_table(f, columns) for f in files], ignore_index=True)
+
+
+def first_attempts(
+    files: Iterable[str], extra: Iterable[str] = (), faceless: bool = False
+) -> pd.DataFrame:
+    """First attempts at deals with a face card, where the two rules differ; or at all deals."""
+    rows = attempts(files, extra)
+    first = (rows["sample"] == 0) & (rows["attempt"] == 1)
+    return rows[first & (faceless | (rows["n_faces"] > 0))].reset_index(drop=True)
+
+
+def with_steps(rows: pd.DataFrame) -> pd.DataFrame:
+    """Adds stage (an arm of SFT, or "rl") and step (the SFT step, or where RL started from)."""
+    named = {v: artifacts.stage_and_step(v) for v in rows["variant"].unique()}
+    return rows.assign(
+        stage=rows["variant"].map(lambda v: named[v][0]),
+        step=rows["variant"].map(lambda v: named[v][1]),
+    )
+
+
+def summarise(
+    rows: pd.DataFrame, by: list[str], settings: Statistics, column: str = "correct", **weights: str
+) -> pd.DataFrame:
+    """Mean of `column` with its interval for each group of `by` (which holds model), each seed
+    alone and all together. `weights`: as in `stats.bootstrap`."""
+    out = []
+    for key, group in rows.groupby(by, sort=True, dropna=False):
+        parts = [("all", group), *((str(s), g) for s, g in group.groupby("seed"))]
+        for seed, part in parts:
+            estimate = stats.bootstrap(part, column, settings, **weights)
+            out.append(
+                {
+                    **dict(zip(by, key, strict=True)),
+                    "seed": seed,
+                    "n": len(part),
+                    "mean": estimate.value,
+                    "low": estimate.low,
+                    "high": estimate.high,
+                }
+            )
+    return pd.DataFrame(out)
+
+
+def at_landmarks(rows: pd.DataFrame, landmark_files: list[str], names: list[str]) -> pd.DataFrame:
+    """Rows of the checkpoints behind `names`, with a column `landmark`.
+
+    A landmark that was picked for its accuracy is reported, on each half of the deals, at the
+    checkpoint that the other half picks (`stats.from_other_half`); under its name with
+    "_uncorrected" it is reported on the very deals that picked it.
+    """
+    parts = []
+    for file in landmark_files:
+        content = provenance.read_json(file)
+        here = rows[(rows["model"] == content["model"]) & (rows["seed"] == content["seed"])]
+        for name in names:
+            mark = content["landmarks"][name.removesuffix("_uncorrected")]
+            picked = name == "maxood"
+            variant = here["half"].map(mark["by_half"]) if picked else mark["checkpoint"]
+            parts.append(here[here["variant"] == variant].assign(landmark=name))
+    return pd.concat(parts, ignore_index=True)

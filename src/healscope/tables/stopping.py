@@ -1,0 +1,126 @@
+"""Could the OOD peak be seen without OOD labels? Signals along SFT, and the regret of trust.
+
+The paper says that the forgetting "cannot be captured by the loss" (arXiv 2509.12235, section 3.2)
+and leaves open what could.
+"""
+
+import numpy as np
+import pandas as pd
+
+from healscope import artifacts, provenance, stats
+from healscope.config import Statistics
+from healscope.tables.rows import at_landmarks, first_attempts, with_steps
+
+# signal -> its natural optimum, if it has one
+SIGNALS = {
+    "id_train_loss_nats": "min",
+    "id_test_loss_nats": "min",
+    "id_train_accuracy": "max",
+    "id_test_accuracy": "max",
+    "id_entropy_nats": None,
+    "id_kl_from_base_nats": None,
+    "neutral_kl_from_base_nats": None,
+    "weight_drift": None,
+    "rotation_degrees": None,
+}
+LABELS, NO_LABELS = "OOD labels of other runs", "nothing"
+
+
+def signals(evaluations: list[str], files: list[str]) -> pd.DataFrame:
+    """One row for each SFT checkpoint and seed ("all": mean): every signal, and OOD accuracy."""
+    rows = with_steps(first_attempts(evaluations))
+    rows = rows[rows["stage"] == "sft"].assign(seed=lambda r: r["seed"].astype(str))
+    place = ["model", "seed", "step"]
+    table = pd.concat([provenance.read_table(f) for f in files], ignore_index=True)
+    table = table.assign(seed=table["seed"].astype(str))
+    for column, rule, split in (
+        ("id_train_accuracy", "id", "train"),
+        ("id_test_accuracy", "id", "held_out"),
+        ("ood_test_accuracy", "ood", "held_out"),
+    ):
+        chosen = rows[(rows["rule"] == rule) & (rows["split"] == split)]
+        share = chosen.groupby(place)["correct"].mean().rename(column)
+        table = table.merge(share, on=place, how="left", validate="one_to_one")
+    keep = [*place, *SIGNALS, "ood_test_accuracy"]
+    whole = table.groupby(["model", "step"], as_index=False)[keep[3:]].mean().assign(seed="all")
+    return pd.concat([whole, table[keep]], ignore_index=True)[keep]
+
+
+def stopping(
+    evaluations: list[str], files: list[str], landmark_files: list[str], settings: Statistics
+) -> pd.DataFrame:
+    """Regret of each stopping rule: OOD accuracy lost against the peak, ranked.
+
+    Rules: "optimum", the lowest loss or best accuracy; "knee", where the signal's curve over the
+    square root of the step is farthest from its chord; "level", the checkpoint nearest to the
+    signal's mean level at the OOD peak of the other seeds, so it needs their OOD labels. Beside
+    them the last checkpoint, and one picked blindly (the mean over all). The peak is the one that
+    the other half of the deals picks.
+    """
+    logged = signals(evaluations, files)
+    rows = with_steps(first_attempts(evaluations))
+    rows = rows[(rows["stage"] == "sft") & (rows["rule"] == "ood") & (rows["split"] == "held_out")]
+    peaks = at_landmarks(rows, landmark_files, ["maxood"])
+    out = []
+    for model, log in logged[logged["seed"] != "all"].groupby("model"):
+        own, best = (part[part["model"] == model] for part in (rows, peaks))
+        found = []
+        for (signal, rule), steps in _stops(log).items():
+            at_stop = own[own["variant"] == own["seed"].map(lambda s, t=steps: _name(t[str(s)]))]
+            needs = LABELS if rule == "level" else NO_LABELS
+            lost = stats.paired(at_stop, best)
+            found.append((signal, rule, needs, ", ".join(map(str, steps.values())), lost))
+        blind = pd.concat(
+            [stats.paired(part, best) for _, part in own.groupby("step")], ignore_index=True
+        )
+        found.append(("any checkpoint, picked blindly", "none", NO_LABELS, "", blind))
+        out += _ranked(model, found, settings)
+    return pd.DataFrame(out)
+
+
+def _ranked(model: str, found: list[tuple], settings: Statistics) -> list[dict]:
+    rows = []
+    for signal, rule, needs, steps, lost in found:
+        e = stats.bootstrap(lost, "change", settings)
+        rows.append(
+            {"model": model, "seed": "all", "signal": signal, "rule": rule, "needs": needs,
+             "stops_at": steps, "regret": e.value, "low": e.low, "high": e.high,
+             "by_seed": list(e.by_seed.values())}
+        )  # fmt: skip
+    rows.sort(key=lambda r: r["regret"])
+    return [{**row, "rank": i} for i, row in enumerate(rows, 1)]
+
+
+def _name(step: int) -> str:
+    return artifacts.sft(step)
+
+
+def _stops(log: pd.DataFrame) -> dict[tuple[str, str], dict[str, int]]:
+    """(signal, rule) -> seed -> the SFT step where it stops."""
+    runs = {seed: run.sort_values("step") for seed, run in log.groupby("seed")}
+    found = {("last checkpoint", "none"): {s: int(r["step"].max()) for s, r in runs.items()}}
+    for signal, optimum in SIGNALS.items():
+        curves = {s: (r["step"].to_numpy(), r[signal].to_numpy()) for s, r in runs.items()}
+        if any(np.isnan(y).any() for _, y in curves.values()):
+            continue  # not measured in this study
+        if optimum:
+            pick = np.argmin if optimum == "min" else np.argmax
+            found[signal, "optimum"] = {s: int(x[pick(y)]) for s, (x, y) in curves.items()}
+        found[signal, "knee"] = {s: knee(x, y) for s, (x, y) in curves.items()}
+        if len(runs) > 1:
+            at_peak = {
+                s: y[runs[s]["ood_test_accuracy"].to_numpy().argmax()]
+                for s, (_, y) in curves.items()
+            }
+            found[signal, "level"] = {
+                s: int(x[np.abs(y - np.mean([v for t, v in at_peak.items() if t != s])).argmin()])
+                for s, (x, y) in curves.items()
+            }
+    return found
+
+
+def knee(steps: np.ndarray, values: np.ndarray) -> int:
+    """The step where values, over the square root of the step, are farthest from their chord."""
+    x = np.sqrt(steps.astype(float))
+    chord = values[0] + (values[-1] - values[0]) * (x - x[0]) / (x[-1] - x[0])
+    return int(steps[np.abs(values - chord).argmax()])

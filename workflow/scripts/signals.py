@@ -1,0 +1,29 @@
+from healscope import provenance
+from healscope.config import GeneralPointsTask, Signals
+from healscope.job import job
+from healscope.probes import signals
+from healscope.tasks import build
+from healscope.tasks.neutral import neutral_prompts
+from healscope.tasks.problems import sft_examples
+
+with job(snakemake.log[0], snakemake.threads, torch=True):
+    p, files, name = snakemake.params, snakemake.input, snakemake.wildcards.model
+    seed, settings = int(snakemake.wildcards.seed), Signals.model_validate(p.signals)
+    task = build("train", GeneralPointsTask.model_validate(p.task))
+    rows = signals.measure(
+        files.base,
+        dict(zip(p.steps, files.manifests, strict=True)),
+        sft_examples(provenance.read_table(files.pool), **p.examples, seed=seed),
+        provenance.read_table(files.problems),
+        neutral_prompts(task, settings.problems, seed),
+        settings,
+        p.matrices,
+        p.max_new_tokens,
+        seed,
+        f"signals {name} seed {seed}",
+    )
+    names = "signals", "task", "examples", "matrices", "max_new_tokens"
+    used = {name: getattr(p, name) for name in names}
+    record = provenance.record(used, {"seed": seed}, provenance.hashes(files))
+    rows = rows.assign(model=name, seed=seed)
+    provenance.write_table(snakemake.output[0], rows, record, "signals-probe")
