@@ -62,7 +62,9 @@ def bootstrap(
     away, on the same redrawn deals. Deals are redrawn whole and alike in all seeds. Redrawing two
     or three seeds would know too little of how seeds differ (it never leaves their range), so the
     seed level is parametric: the variance between seeds that deals do not explain (two-way random
-    effects), drawn from what so few seeds can tell of it (fiducial distribution).
+    effects), drawn from what so few seeds can tell of it (fiducial distribution), with
+    `settings.seed_sd`, in standard deviations of `column`, as the guess of one seed more: what
+    hardly ever changes cannot differ much between seeds.
     """
     if frame.empty:  # nothing reached this step: say so instead of failing
         nothing = float("nan")
@@ -82,8 +84,13 @@ def bootstrap(
         # seeds say as little as chi-squared does (fiducial draws; without noise, Student's t)
         spread, noise = means_S.var(ddof=1), _deal_noise(residual_SD)
         between = float(np.sqrt(max(spread - noise, 0.0)))
+        known = seeds - 1
+        if settings.seed_sd is not None:
+            guess = settings.seed_sd**2 * frame[column].astype(float).var(ddof=0)
+            spread = (known * spread + guess + noise) / (known + 1)
+            known += 1
         rng = np.random.default_rng([settings.seed, 1])
-        told_R = rng.chisquare(seeds - 1, settings.resamples) / (seeds - 1)
+        told_R = rng.chisquare(known, settings.resamples) / known
         true_R = np.maximum(spread / told_R - noise, 0.0)
         resampled_R += np.sqrt(true_R / seeds) * rng.standard_normal(settings.resamples)
         bottom, top = frame[column].min(), frame[column].max()

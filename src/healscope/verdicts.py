@@ -11,6 +11,8 @@ HELD, HERE, FAILED, OPEN = "held", "held in these seeds", "did not hold", "undec
 """HELD and FAILED speak of what other seeds would show; HERE only of the models that were trained:
 each seed shows it by itself, but they are too few, or too unlike, to speak for others."""
 
+VERDICTS = (HELD, HERE, FAILED, OPEN)
+
 
 def positive(e: Estimate) -> str:
     """Verdict on 'it rises': the interval lies above 0 and every seed agrees in sign."""

@@ -127,6 +127,11 @@ class HiddenStates(Section):
 
 class Statistics(Section):
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    seed_sd: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        0.1,
+        description="guess of how much seeds differ, in standard deviations of a single answer "
+        "(0.1 of 0.5: 5 points of accuracy); counts as one more seed",
+    )
     resamples: Positive = 2000
     seed: Natural = 0
 

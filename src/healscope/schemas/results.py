@@ -77,7 +77,7 @@ _VERDICTS = (
             MODEL,
             text("claim", "short name"),
             text("statement", "the claim, in a sentence"),
-            choice("verdict", (verdicts.HELD, verdicts.FAILED, verdicts.OPEN), "by `verdicts`"),
+            choice("verdict", verdicts.VERDICTS, "by `verdicts`"),
             *effect("the change that decides; missing where nothing was left to ask", True),
             text("detail", "what was compared, and numbers beside it"),
         ),
