@@ -86,7 +86,7 @@ def bootstrap(
         between = float(np.sqrt(max(spread - noise, 0.0)))
         known = seeds - 1
         if settings.seed_sd is not None:
-            guess = settings.seed_sd**2 * frame[column].astype(float).var(ddof=0)
+            guess = settings.seed_sd**2 * _variance(frame[column].astype(float), sum(weights))
             spread = (known * spread + guess + noise) / (known + 1)
             known += 1
         rng = np.random.default_rng([settings.seed, 1])
@@ -158,6 +158,14 @@ def _redrawn(deals: int, resamples: int, seed: int) -> np.ndarray:
     """How often each deal is drawn in each resample (R, D)."""
     rng = np.random.default_rng(seed)
     return rng.multinomial(deals, np.full(deals, 1 / deals), resamples).astype(float)
+
+
+def _variance(values: pd.Series, weights: pd.Series | float) -> float:
+    """Variance of single answers; those without weight are not asked about."""
+    weights = weights * pd.Series(1.0, values.index)
+    with np.errstate(invalid="ignore"):  # without weight, nothing varies and nothing is known
+        mean = (weights * values).sum() / weights.sum()
+        return float((weights * (values - mean) ** 2).sum() / weights.sum())
 
 
 def _deal_noise(residual_SD: np.ndarray) -> float:

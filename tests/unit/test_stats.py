@@ -5,11 +5,13 @@ from math import comb
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import t
 
 from healscope import stats
 from healscope.config import Statistics
 
 SETTINGS = Statistics(resamples=1000)
+PURE = Statistics(resamples=1000, seed_sd=None)
 
 
 def answers(right_SDO: np.ndarray) -> pd.DataFrame:
@@ -75,9 +77,50 @@ def test_a_single_seed_says_nothing_of_others():
 def test_identical_seeds_are_one_seed():
     one = clustered(np.random.default_rng(3))
     same = pd.concat([one.assign(seed=s) for s in range(3)])
-    e, alone = (stats.bootstrap(f, "correct", SETTINGS) for f in (same, one))
+    e, alone = (stats.bootstrap(f, "correct", PURE) for f in (same, one))
     assert e.between_seeds == 0
     assert (e.low, e.high) == pytest.approx((alone.low, alone.high))
+    # that they happen to be alike does not show that others would be
+    guessed = stats.bootstrap(same, "correct", SETTINGS)
+    assert guessed.between_seeds == 0
+    assert width(guessed) > width(e)
+
+
+def shares(*right_S: int) -> pd.DataFrame:
+    """Seeds that get as many of ten orders right in every deal: no luck with the deals."""
+    right_SO = np.arange(10) < np.array(right_S)[:, None]
+    return answers(np.repeat(right_SO[:, None], 30, axis=1))
+
+
+@pytest.mark.parametrize(("right", "freedom"), [((4, 5), 2), ((4, 5, 6), 3)])
+def test_guess_counts_as_one_more_seed(right, freedom):
+    """Without luck of deals the interval is that of Student's t, of the pooled variance."""
+    seeds = len(right)
+    accuracy = np.mean(right) / 10
+    guess = 0.2**2 * accuracy * (1 - accuracy)  # in standard deviations of one answer
+    pooled = ((seeds - 1) * np.var(right, ddof=1) / 100 + guess) / seeds
+    settings = Statistics(resamples=20_000, seed_sd=0.2)
+    e = stats.bootstrap(shares(*right), "correct", settings)
+    expected = t.ppf(0.975, freedom) * np.sqrt(pooled / seeds)
+    assert width(e) / 2 == pytest.approx(expected, rel=0.04)
+    assert e.between_seeds == pytest.approx(np.std(right, ddof=1) / 10)  # measured, not guessed
+
+
+def test_without_guess_two_seeds_leave_everything_open():
+    e = stats.bootstrap(shares(4, 5), "correct", PURE)
+    assert (e.low, e.high) == (0, 1)
+    three = stats.bootstrap(
+        shares(4, 5, 6), "correct", PURE.model_copy(update={"resamples": 20_000})
+    )
+    assert width(three) / 2 == pytest.approx(t.ppf(0.975, 2) * 0.1 / np.sqrt(3), rel=0.04)
+
+
+def test_guess_matters_less_the_more_seeds_there_are():
+    frame = clustered(np.random.default_rng(18), 12, spread=0.1)
+    wide, narrow = (
+        width(stats.bootstrap(frame, "correct", Statistics(seed_sd=sd))) for sd in (0.1, 0.04)
+    )
+    assert wide == pytest.approx(narrow, rel=0.05)
 
 
 def test_limits_are_what_each_seed_shows_alone():

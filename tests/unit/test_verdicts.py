@@ -110,7 +110,9 @@ def test_one_seed_speaks_for_itself_alone():
     rises, still = (0.1, 0.3), (-0.01, 0.01)
     assert positive(Estimate(0.2, *rises, {"0": 0.2}, {"0": rises})) == HERE
     assert negative(Estimate(0.2, *rises, {"0": 0.2}, {"0": rises})) == FAILED
+    assert moves(Estimate(0.2, *rises, {"0": 0.2}, {"0": rises})) == HERE
     assert negligible(Estimate(0.0, *still, {"0": 0.0}, {"0": still})) == HERE
+    assert moves(Estimate(0.0, *still, {"0": 0.0}, {"0": still})) == FAILED
 
 
 def test_changes_are_written_in_points():

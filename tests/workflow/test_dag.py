@@ -110,14 +110,16 @@ def test_a_new_rate_of_one_branch_reruns_it_and_what_hangs_on_it(copy, branch, i
     plan = copy.plan()
     assert plan["rl"] == 1
     assert plan["evaluate_rl"] == 1
-    assert not {"task_tables", "base_model", "sft", "evaluate_sft_1", "landmarks"} & set(plan)
+    assert not {"task_tables", "base_model", "sft", "evaluate_sft_exhaustive_1", "landmarks"} & set(plan)
     assert {"fig3a", "fig3b", "fig10"} <= figures(plan)
-    assert not {"fig2a", "fig2b", "fig8", "fig4", "fig6"} & set(plan)
-    if is_landmark:  # everything after RL hangs on it
+    edits = {"edit_sft_values_1", "edit_sft_directions_1"}
+    assert not {"fig2a", "fig2b", "fig8", *edits} & set(plan)
+    if is_landmark:  # everything after RL hangs on it; figures 4 and 6 show the gate's answer
         assert plan["factors"] == 1
         assert {"edit_rl_values_1", "edit_rl_directions_1", "fig5", "fig7", "fig1"} <= set(plan)
     else:
         spectral = {"factors", "hidden_states", "compare", "edit_rl_values_1", "fig13", "fig1"}
+        spectral |= {"fig4", "fig6"}
         assert not spectral & set(plan)
 
 
@@ -159,8 +161,9 @@ def test_a_new_protocol_is_evaluated_without_retraining(copy):
     copy.config["evaluation"]["protocols"]["quick"] = quick
     plan = copy.plan()
     assert plan["posed"] == 1
-    assert plan["evaluate_sft_1"] == 1
-    assert not {"task_tables", "base_model", "sft", "rl", "signals", "factors"} & set(plan)
+    assert plan["evaluate_sft_quick_1"] == 1
+    untouched = {"task_tables", "base_model", "sft", "rl", "signals", "landmarks", "factors"}
+    assert not {*untouched, "evaluate_sft_exhaustive_1"} & set(plan)
     before = copy.inodes()
     copy.run("results/evals/quick/micro/seed-0/sft-4/gp3.parquet")
     after = copy.inodes()
@@ -174,7 +177,7 @@ def test_a_new_protocol_is_evaluated_without_retraining(copy):
 def test_prompt_diversity_is_one_line_and_a_branch_of_its_own(copy):
     copy.config["sft"]["prompt_diversity"] = True
     plan = copy.plan()
-    assert plan == {"diverse": 1, "evaluate_diverse_1": 1, "table": 1, "fig_diversity": 1}
+    assert plan == {"diverse": 1, "evaluate_diverse_exhaustive_1": 1, "table": 1, "fig_diversity": 1}
 
 
 def test_published_values_are_drawn_over_without_measuring_again(copy):

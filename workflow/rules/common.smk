@@ -99,14 +99,34 @@ def batches(items):
     return [items[i : i + size] for i in range(0, len(items), size)]
 
 
-def evaluation_outputs(checkpoints):
-    """Files of all protocols, checkpoints and tasks, in the order in which a job fills them."""
+def posed(protocols):
+    """Files of the problems of some protocols, task by task."""
     return [
-        update(f)
-        for f in here(
-            artifacts.EVALUATION, protocol=PROTOCOLS, checkpoint=checkpoints, task=study.tasks
-        )
+        artifacts.path(artifacts.POSED, protocol=protocol, task=task)
+        for protocol in protocols
+        for task in study.tasks
     ]
+
+
+def evaluation_outputs(protocols, checkpoints):
+    """Files of protocols, checkpoints and tasks, in the order in which a job fills them."""
+    wanted = here(
+        artifacts.EVALUATION, protocol=protocols, checkpoint=checkpoints, task=study.tasks
+    )
+    return [update(f) for f in wanted]
+
+
+def evaluation_params(*protocols, first_attempts=False):
+    """All config values that evaluations under some protocols depend on."""
+    chosen = {name: PROTOCOLS[name] for name in protocols}
+    if first_attempts:
+        chosen = {name: protocol.first_attempts() for name, protocol in chosen.items()}
+    how = study.evaluation.model_dump(mode="json", exclude={"variants_per_job", "protocols"})
+    return {
+        "evaluation": how,
+        "protocols": {name: p.model_dump(mode="json") for name, p in chosen.items()},
+        "tasks": {name: task_settings(name) for name in study.tasks},
+    }
 
 
 @functools.cache  # one answer for planning and for running

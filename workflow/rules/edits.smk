@@ -1,8 +1,5 @@
 """Reversion ablations: edits made in memory and evaluated, many in one process, a file each."""
 
-# edits are judged by the greedy first attempts of the main protocol
-FIRST_ATTEMPTS = {EXHAUSTIVE: PROTOCOLS[EXHAUSTIVE].first_attempts().model_dump(mode="json")}
-
 for stage, (parent, target) in artifacts.EDIT_STAGES.items():
     for group in EDIT_GROUPS:
         for number, chunk in enumerate(batches(edit_names(group)), 1):
@@ -15,7 +12,7 @@ for stage, (parent, target) in artifacts.EDIT_STAGES.items():
                     target_manifests=manifests(LANDMARK_CHECKPOINTS[target]),
                     target=this(artifacts.FACTORS, landmark=target),
                     parent=this(artifacts.FACTORS, landmark=parent),
-                    problems=expand(artifacts.POSED, protocol=EXHAUSTIVE, task=study.tasks),
+                    problems=posed([EXHAUSTIVE]),
                 output:
                     [
                         update(f)
@@ -24,7 +21,7 @@ for stage, (parent, target) in artifacts.EDIT_STAGES.items():
                 log:
                     log_of(f"edit_{stage}_{group}_{number}", "model", "seed"),
                 params:
-                    **{**EVALUATION_PARAMS, "protocols": FIRST_ATTEMPTS},
+                    **evaluation_params(EXHAUSTIVE, first_attempts=True),
                     stage=stage,
                     target_name=target,
                 message:

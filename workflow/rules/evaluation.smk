@@ -4,51 +4,40 @@ Outputs are `update`: a job computes only those of its files that are missing or
 inputs, so that one deleted file costs one evaluation, and a new protocol only itself.
 """
 
-POSED_FILES = [
-    artifacts.path(artifacts.POSED, protocol=protocol, task=task)
-    for protocol in PROTOCOLS
-    for task in study.tasks
-]
-EVALUATION_PARAMS = {
-    "evaluation": study.evaluation.model_dump(
-        mode="json", exclude={"variants_per_job", "protocols"}
-    ),
-    "protocols": {name: p.model_dump(mode="json") for name, p in PROTOCOLS.items()},
-    "tasks": {name: task_settings(name) for name in study.tasks},
-}
+# SFT checkpoints protocol by protocol, since landmarks hang on the main one alone
+for protocol in PROTOCOLS:
+    for arm in artifacts.SFT_ARMS:
+        for number, chunk in enumerate(batches(sft_checkpoints(arm)), 1):
 
-
-for arm in artifacts.SFT_ARMS:
-    for number, chunk in enumerate(batches(sft_checkpoints(arm)), 1):
-
-        rule:
-            name:
-                f"evaluate_{arm}_{number}"
-            input:
-                manifests=manifests(sft_checkpoints(arm)),
-                problems=POSED_FILES,
-            output:
-                evaluation_outputs(chunk),
-            log:
-                log_of(f"evaluate_{arm}_{number}", "model", "seed"),
-            params:
-                **EVALUATION_PARAMS,
-            message:
-                f"Evaluate SFT checkpoints ({arm})" " of {wildcards.model}, seed {wildcards.seed}"
-            script:
-                "../scripts/evaluate_checkpoints.py"
+            rule:
+                name:
+                    f"evaluate_{arm}_{protocol}_{number}"
+                input:
+                    manifests=manifests(sft_checkpoints(arm)),
+                    problems=posed([protocol]),
+                output:
+                    evaluation_outputs([protocol], chunk),
+                log:
+                    log_of(f"evaluate_{arm}_{protocol}_{number}", "model", "seed"),
+                params:
+                    **evaluation_params(protocol),
+                message:
+                    f"Evaluate SFT ({arm}) under {protocol}: "
+                    "{wildcards.model}, seed {wildcards.seed}"
+                script:
+                    "../scripts/evaluate_checkpoints.py"
 
 
 rule evaluate_rl:
     input:
         manifests=[manifest("{branch}")],
-        problems=POSED_FILES,
+        problems=posed(PROTOCOLS),
     output:
-        evaluation_outputs("{branch}"),
+        evaluation_outputs(PROTOCOLS, "{branch}"),
     log:
         log_of("evaluate_rl", "model", "seed", "branch"),
     params:
-        **EVALUATION_PARAMS,
+        **evaluation_params(*PROTOCOLS),
     message:
         "Evaluate {wildcards.branch} of {wildcards.model}, seed {wildcards.seed}"
     script:
