@@ -4,7 +4,8 @@
 
 Prints the tables of docs/statistics.md: coverage of the interval, with and without its guess of
 how seeds differ, beside two simpler ones; how often each verdict is given and wrong; the smallest
-effects that can be shown; and how much picking the best checkpoint flatters it. Threads only slow such small matrices down.
+effects that can be shown; and how much picking the best checkpoint flatters it. Threads only slow
+such small matrices down.
 
 An answer is right where level + deal + seed + seed-by-deal + order > 0, all drawn from normal
 distributions (standard deviations 1 for deals, a half for seed-by-deal, 1 for card orders). Then
@@ -181,8 +182,9 @@ def verdict_table(n: int, settings: Statistics) -> None:
     print("|" + "--:|" * 9)
     rng = np.random.default_rng(4)
     for points in (0.0, 0.10, 0.15):
-        # seeds that differ by more than is guessed, too, where a verdict can be wrong of others
-        for differ, seeds in product((0.0, 0.05, 0.10) if not points else (0.0, 0.05), SEEDS):
+        # where a verdict can be wrong of others, also seeds that differ by more than is guessed
+        spreads = (0.0, 0.05) if points else (0.0, 0.05, 0.10, 0.20)
+        for differ, seeds in product(spreads, SEEDS):
             worlds = rise(rng, n, seeds, points, differ)
             found = estimates(worlds, settings)
             rises_N = np.array([verdicts.positive(e) for e in found])
