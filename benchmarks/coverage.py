@@ -1,6 +1,6 @@
 """How often `healscope.stats.bootstrap` holds the truth, in worlds where the truth is known.
 
-    OPENBLAS_NUM_THREADS=1 python benchmarks/coverage.py [--worlds 800]
+    OPENBLAS_NUM_THREADS=1 python benchmarks/coverage.py [--worlds 800] [--verdicts]
 
 Prints the tables of docs/statistics.md: coverage of the interval, with and without its guess of
 how seeds differ, beside two simpler ones; how often each verdict is given and wrong; the smallest
@@ -64,13 +64,16 @@ class Worlds:
     truth_N: np.ndarray
     own_NS: np.ndarray
     """The truth of each seed that was drawn, over all deals."""
+    column: str = "correct"
+    """Or "change": what `bootstrap` knows logical bounds by."""
 
     def frames(self):
         """One table for each world, as `bootstrap` takes it."""
         _, seeds, deals, orders = self.values_NSDO.shape
         keys = np.indices((seeds, deals, orders)).reshape(3, -1)
         for values_SDO in self.values_NSDO:
-            yield pd.DataFrame({"seed": keys[0], "deal_id": keys[1], "value": values_SDO.ravel()})
+            frame = pd.DataFrame({"seed": keys[0], "deal_id": keys[1]})
+            yield frame.assign(**{self.column: values_SDO.ravel()})
 
 
 def draw(
@@ -96,7 +99,7 @@ def draw(
         own.append(norm.cdf((level + seed_NS) / WITHIN))
     values, own_NS = (x[-1] - (x[0] if len(levels) > 1 else 0) for x in (right, own))
     known = own_NS[:, 0] if seeds == 1 else np.full(n, truth(levels, spread))
-    return Worlds(values, known, own_NS)
+    return Worlds(values, known, own_NS, "change" if len(levels) > 1 else "correct")
 
 
 def scenario(rng, n: int, what: str, seeds: int, differ: float) -> Worlds:
@@ -114,7 +117,7 @@ def rise(rng, n: int, seeds: int, points: float, differ: float, deals: int = DEA
 
 
 def estimates(worlds: Worlds, settings: Statistics) -> list[stats.Estimate]:
-    return [stats.bootstrap(frame, "value", settings) for frame in worlds.frames()]
+    return [stats.bootstrap(frame, worlds.column, settings) for frame in worlds.frames()]
 
 
 def covered(estimates: list[stats.Estimate], worlds: Worlds) -> np.ndarray:
@@ -173,38 +176,34 @@ def coverage_table(n: int, settings: Statistics) -> None:
 
 
 def verdict_table(n: int, settings: Statistics) -> None:
-    """Verdicts on 'it rises' (where nothing changes: on 'it rises' or 'it falls'), on 'it does not
-    change', and how often "held in these seeds" is not true of all these seeds."""
+    """Verdicts on 'it rises' (where nothing changes: on 'it changes'), how often "held in these
+    seeds" is not true of all these seeds, and verdicts on 'it does not change'."""
     print(
         "| true change | seeds | differ by | held | held in these seeds | and is wrong of them "
-        "| undecided | did not hold | no change: held |"
+        "| undecided | did not hold | did not hold in these seeds | no change: held |"
     )
-    print("|" + "--:|" * 9)
+    print("|" + "--:|" * 10)
     rng = np.random.default_rng(4)
     for points in (0.0, 0.10, 0.15):
         # where a verdict can be wrong of others, also seeds that differ by more than is guessed
         spreads = (0.0, 0.05) if points else (0.0, 0.05, 0.10, 0.20)
+        rule = verdicts.positive if points else verdicts.moves
         for differ, seeds in product(spreads, SEEDS):
             worlds = rise(rng, n, seeds, points, differ)
             found = estimates(worlds, settings)
-            rises_N = np.array([verdicts.positive(e) for e in found])
-            falls_N = np.array([verdicts.negative(e) for e in found])
-            here_N, there_N = rises_N == verdicts.HERE, falls_N == verdicts.HERE
-            wrong_N = here_N & ~(worlds.own_NS > 0).all(1)
-            shares = [(rises_N == v).mean() for v in (verdicts.HELD, verdicts.HERE)]
-            shares += [wrong_N.mean()]
-            shares += [(rises_N == v).mean() for v in (verdicts.OPEN, verdicts.FAILED)]
-            if not points:  # what one calls held, the other calls not: count each study once
-                shares[0] += (falls_N == verdicts.HELD).mean()
-                shares[1] += there_N.mean()
-                shares[2] += (there_N & ~(worlds.own_NS < 0).all(1)).mean()
-                shares[3:] = [1 - shares[0] - shares[1], None]
-            shares.append(np.mean([verdicts.negligible(e) == verdicts.HELD for e in found]))
-            cells = ["-" if share is None else f"{abs(100 * share):.1f}%" for share in shares]
-            print(
-                f"| {100 * points:.0f} | {seeds} | {100 * differ:.0f} | {' | '.join(cells)} |",
-                flush=True,
-            )
+            said_N = np.array([rule(e) for e in found])
+            sign_N = np.array([1.0 if points else np.sign(e.value) for e in found])
+            true_N = (worlds.own_NS * sign_N[:, None] > 0).all(1)
+            still = np.mean([verdicts.negligible(e) == verdicts.HELD for e in found])
+            shares = [
+                (said_N == verdicts.HELD).mean(),
+                (said_N == verdicts.HERE).mean(),
+                ((said_N == verdicts.HERE) & ~true_N).mean(),
+                *((said_N == v).mean() for v in (verdicts.OPEN, *verdicts.NO)),
+                still,
+            ]
+            cells = " | ".join(f"{100 * share:.1f}%" for share in shares)
+            print(f"| {100 * points:.0f} | {seeds} | {100 * differ:.0f} | {cells} |", flush=True)
 
 
 def detectable_table(n: int, settings: Statistics) -> None:
@@ -282,17 +281,21 @@ def best_checkpoint_table(n: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--worlds", type=int, default=800, help="for each row of the first table")
-    n = parser.parse_args().worlds
+    parser.add_argument("--verdicts", action="store_true", help="only the table of verdicts")
+    args = parser.parse_args()
+    n = args.worlds
     start, settings = perf_counter(), Statistics()
     print(f"{n} worlds a row, {DEALS} deals, {ORDERS} orders each, python", end=" ")
     print(platform.python_version(), f"numpy {np.__version__}\n")
-    coverage_table(n, settings)
-    print()
+    if not args.verdicts:
+        coverage_table(n, settings)
+        print()
     verdict_table(max(n // 2, 2), settings)
-    print()
-    detectable_table(max(n // 8, 2), settings)
-    print()
-    best_checkpoint_table(2 * n)
+    if not args.verdicts:
+        print()
+        detectable_table(max(n // 8, 2), settings)
+        print()
+        best_checkpoint_table(2 * n)
     print(f"\n{perf_counter() - start:.0f} s")
 
 

@@ -27,6 +27,9 @@ CLAIMS_TEXT = "results/tables/claims.txt"
 FIGURE = "results/figures/{figure}.{format}"
 LOG = "results/logs/{job}.log"
 
+LANDMARK_NAMES = {"maxood": "MaxOOD", "end": "End", "rl": "RL"}
+"""Landmarks that are compared -> as they are written for readers."""
+
 EDIT_STAGES = {"sft": ("maxood", "end"), "rl": ("end", "rl")}
 """stage -> (parent, target): an edit reverts parts of the target to the parent."""
 

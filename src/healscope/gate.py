@@ -10,11 +10,17 @@ import pandas as pd
 from healscope import artifacts, stats
 from healscope.config import Statistics
 from healscope.tables.rows import at_landmarks, first_attempts
-from healscope.verdicts import FAILED, HELD, HERE, OPEN, negative, negligible, positive
+from healscope.verdicts import FAILED, HELD, HERE, NOT_HERE, OPEN, negative, positive
 
 # phenomenon -> (stage of the edits that explain it, the rule that judges it)
 PHENOMENA = {"forgetting": ("sft", negative), "recovery": ("rl", positive)}
-ANSWERS = {HELD: "present", HERE: "present in these seeds", FAILED: "absent", OPEN: "undecided"}
+ANSWERS = {
+    HELD: "present",
+    HERE: "present in these seeds",
+    FAILED: "absent",
+    NOT_HERE: "absent in these seeds",
+    OPEN: "undecided",
+}
 
 
 def measure(
@@ -23,9 +29,9 @@ def measure(
     """One row for each model and phenomenon: the change of held-out OOD accuracy and the answer.
 
     Forgetting is the change from MaxOOD to End, recovery that from End to RL. "present": the
-    interval lies on the claimed side of 0 and all seeds agree; "present in these seeds": each seed
-    shows it, but too few to speak for others; "absent": the interval lies on the other side, or
-    within verdicts.MARGIN of 0; else "undecided".
+    interval lies on the claimed side of 0 and all seeds agree; "absent": it lies on the other side,
+    or within verdicts.MARGIN of 0; either "in these seeds": each seed shows it, but too few to
+    speak for others; else "undecided".
     """
     rows = first_attempts(evaluations)
     rows = rows[(rows["split"] == "held_out") & (rows["rule"] == "ood")]
@@ -35,12 +41,9 @@ def measure(
         for phenomenon, (stage, judge) in PHENOMENA.items():
             before, after = (own[own["landmark"] == name] for name in artifacts.EDIT_STAGES[stage])
             e = stats.bootstrap(stats.paired(before, after), "change", settings)
-            verdict = judge(e)
-            if verdict == OPEN and negligible(e) in (HELD, HERE):
-                verdict = FAILED
             out.append(
                 {"model": model, "phenomenon": phenomenon, "stage": stage,
-                 "answer": ANSWERS[verdict], "effect": e.value, "low": e.low, "high": e.high,
+                 "answer": ANSWERS[judge(e)], "effect": e.value, "low": e.low, "high": e.high,
                  "by_seed": list(e.by_seed.values()), "seeds": len(e.by_seed),
                  "deals": e.deals, "detectable": e.detectable}
             )  # fmt: skip
@@ -52,8 +55,7 @@ def sentences(table: pd.DataFrame, stages: tuple[str, ...] = ("sft", "rl")) -> l
     lines = []
     for row in table[table["stage"].isin(stages)].to_dict("records"):
         first, second = (
-            {"maxood": "MaxOOD", "end": "End", "rl": "RL"}[n]
-            for n in artifacts.EDIT_STAGES[row["stage"]]
+            artifacts.LANDMARK_NAMES[name] for name in artifacts.EDIT_STAGES[row["stage"]]
         )
         lines.append(
             f"{row['model']}: OOD {row['phenomenon']} {row['answer']} "

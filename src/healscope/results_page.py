@@ -16,7 +16,6 @@ from healscope.errors import HealscopeError
 from healscope.stats import POWER
 
 BEGIN, END = "<!-- generated: python -m healscope.results_page -->", "<!-- end -->"
-LANDMARKS = {"maxood": "MaxOOD", "end": "End", "rl": "RL"}
 
 
 def update(folder: str | Path, page: str | Path) -> None:
@@ -30,23 +29,31 @@ def update(folder: str | Path, page: str | Path) -> None:
 
 
 def answers(folder: str | Path) -> str:
-    """All answers of the study whose `results` lie in `folder`."""
+    """All answers of the study whose `results` lie in `folder`, model by model."""
+    folder = Path(folder)
+    claims = _read(folder, "claims")
+    parts = [("Run", _run(folder))]
+    for model in claims["model"].unique():
+        of = "" if claims["model"].nunique() == 1 else f", {model}"
+        tables = {name: _of(_read(folder, name), model) for name in _SECTIONS}
+        gated = _bullets(gate.sentences(_of(_read(folder, "gate"), model)))
+        parts += [(f"Is there anything to explain?{of}", gated)]
+        parts += [
+            (f"{title}{of}", write(tables[name]))
+            for name, (title, write) in _SECTIONS.items()
+            if not tables[name].empty
+        ]
+    return "\n".join(f"### {title}\n\n{body}\n" for title, body in parts)
 
-    def table(name: str) -> pd.DataFrame:
-        return provenance.read_table(Path(folder) / artifacts.path(artifacts.TABLE, table=name))
 
-    sections = [
-        ("Run", _run(Path(folder))),
-        ("Is there anything to explain?", _bullets(gate.sentences(table("gate")))),
-        ("Claims", _claims(table("claims"))),
-        ("Accuracy at the landmarks", _landmarks(table("landmarks"))),
-        ("The same checkpoints under each protocol", _protocols(table("protocols"))),
-        ("What the problems had to do with training", _exposure(table("exposure"))),
-        ("Rule and composition, at the last SFT step", _factorial(table("factorial"))),
-        ("Stopping without OOD labels, by regret", _stopping(table("stopping"))),
-        ("Published and measured", _published(table("published"))),
-    ]
-    return "\n".join(f"### {title}\n\n{body}\n" for title, body in sections)
+def _read(folder: Path, name: str) -> pd.DataFrame:
+    """A table of the study; empty where it was not asked for."""
+    file = folder / artifacts.path(artifacts.TABLE, table=name)
+    return provenance.read_table(file) if file.exists() else pd.DataFrame({"model": []})
+
+
+def _of(table: pd.DataFrame, model: str) -> pd.DataFrame:
+    return table[table["model"] == model]
 
 
 def _run(folder: Path) -> str:
@@ -78,7 +85,7 @@ def _claims(claims: pd.DataFrame) -> str:
 
 def _landmarks(table: pd.DataFrame) -> str:
     whole = table[table["seed"] == "all"].set_index(["landmark", "rule"])
-    names = {**LANDMARKS, "maxood_uncorrected": "MaxOOD on the deals that picked it"}
+    names = {**artifacts.LANDMARK_NAMES, "maxood_uncorrected": "MaxOOD on the deals that picked it"}
     rows = [
         (label, *(_estimate(whole.loc[(name, rule)], "accuracy") for rule in ("id", "ood")))
         for name, label in names.items()
@@ -87,29 +94,30 @@ def _landmarks(table: pd.DataFrame) -> str:
 
 
 def _protocols(table: pd.DataFrame) -> str:
+    drawn = set(table.loc[table["split"] == "any", "protocol"])
     whole = table[(table["seed"] == "all") & table["split"].isin(["held_out", "any"])]
-    drawn = set(table.loc[table["protocol"] != "exhaustive", "protocol"])
     whole = whole[(whole["split"] == "any") == whole["protocol"].isin(drawn)]
     measures = {
         "first_attempt": "first attempt", "pass_at_1": "pass@1, sampled", "pass_at_k": "pass@k",
         "after_none": "after no feedback", "after_outcome": "after right or wrong",
-        "after_full": "after full feedback",
+        "after_full": "after full feedback", "later_parsed": "later attempts in the format",
     }  # fmt: skip
     order = ["protocol", "rule", "stage", "step"]
     rows = [
         (r["protocol"], r["variant"], r["rule"].upper(), *(_percent(r[m]) for m in measures))
         for r in whole.sort_values(order, key=_sft_first).to_dict("records")
     ]
+    tries = table.groupby("protocol")["attempts"].max().items()
     note = (
-        f"pass@k: any of {int(table['k'].max())} samples. After feedback: right in any attempt, "
-        + ", ".join(f"{p}: {n}" for p, n in table.groupby("protocol")["attempts"].max().items())
-        + " at most. First attempts count all problems, the others those that are retried.\n\n"
+        f"pass@k: any of {int(table['k'].max())} samples. After feedback: right in the first or a "
+        f"later attempt, of at most {', '.join(f'{n} ({p})' for p, n in tries)}. First attempts "
+        "count all problems, the others those that are retried.\n\n"
     )
     return note + _table(["protocol", "checkpoint", "rule", *measures.values()], rows)
 
 
 def _sft_first(column: pd.Series) -> pd.Series:
-    return column.map({"sft": 0, "diverse": 1, "rl": 2}) if column.name == "stage" else column
+    return column.map({"sft": 0, "rl": 1}) if column.name == "stage" else column
 
 
 def _exposure(table: pd.DataFrame) -> str:
@@ -151,23 +159,27 @@ def _stopping(table: pd.DataFrame) -> str:
 def _published(table: pd.DataFrame) -> str:
     rows = [
         (r["published_model"], r["rule"].upper(), r["what"],
-         _number(r["published"], r["kind"]) + " "
-         + _interval(r["published_low"], r["published_high"], _form(r["kind"])),
-         _number(r["measured"], r["kind"]) + " " + _interval(r["low"], r["high"], _form(r["kind"])),
-         r["compatible"], "yes" if r["same_direction"] else "no")
+         f"{_points(r['published'])} "
+         + _interval(r["published_low"], r["published_high"], "+.1f"),
+         r["protocol"], _estimate(r, "measured", "+.1f"), r["compatible"])
         for r in table[table["kind"] == "change"].to_dict("records")
     ]  # fmt: skip
-    header = ["published model", "rule", "change", "published", "measured", "compatible",
-              "same direction"]  # fmt: skip
+    header = ["published model", "rule", "change", "published", "protocol", "measured",
+              "compatible"]  # fmt: skip
     return _table(header, rows)
 
 
-def _form(kind: str) -> str:
-    return "+.1f" if kind == "change" else ".1f"
-
-
-def _number(value: float, kind: str) -> str:
-    return _points(value) if kind == "change" else _percent(value)
+def _diversity(table: pd.DataFrame) -> str:
+    whole = table[table["seed"] == "all"].set_index(["step", "rule", "arm"])
+    arms = {"sft": ".1f", "diverse": ".1f", "difference": "+.1f"}
+    rows = [
+        (step, rule.upper(), *(_estimate(whole.loc[(step, rule, a)], "accuracy", f)
+                               for a, f in arms.items()))
+        for rule in ("id", "ood")
+        for step in sorted(table["step"].unique())
+    ]  # fmt: skip
+    header = ["SFT step", "rule", "one prompt", "paraphrased prompts", "difference"]
+    return _table(header, rows)
 
 
 def _estimate(row, column: str, form: str = ".1f") -> str:
@@ -195,6 +207,19 @@ def _bullets(lines: Iterable[str]) -> str:
 def _table(header: list[str], rows: Iterable[tuple]) -> str:
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+
+
+# table -> the section's title, and what writes it
+_SECTIONS = {
+    "claims": ("Claims", _claims),
+    "landmarks": ("Accuracy at the landmarks", _landmarks),
+    "protocols": ("The same checkpoints under each protocol", _protocols),
+    "exposure": ("What the problems had to do with training", _exposure),
+    "factorial": ("Rule and composition, at the last SFT step", _factorial),
+    "stopping": ("Stopping without OOD labels, by regret", _stopping),
+    "diversity": ("One prompt or many in SFT", _diversity),
+    "published": ("Published and measured", _published),
+}
 
 
 if __name__ == "__main__":

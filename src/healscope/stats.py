@@ -93,12 +93,19 @@ def bootstrap(
         told_R = rng.chisquare(known, settings.resamples) / known
         true_R = np.maximum(spread / told_R - noise, 0.0)
         resampled_R += np.sqrt(true_R / seeds) * rng.standard_normal(settings.resamples)
-        bottom, top = frame[column].min(), frame[column].max()
-        reach = (bottom - top, top - bottom) if minus else (bottom, top)
-        resampled_R = resampled_R.clip(*reach)  # no share leaves 0 to 1
     tail = (1 - settings.confidence) / 2
-    low, high = np.quantile(resampled_R, [tail, 1 - tail])
-    limits_2S = np.quantile(means_RS, [tail, 1 - tail], axis=0)
+    asked = int(sum(p.counts_SD.sum(0) for p in parts).astype(bool).sum())
+    bounds = (-1.0, 1.0) if minus or column == "change" else (0.0, 1.0)
+
+    def interval(draws: np.ndarray, value: np.ndarray) -> np.ndarray:
+        """Never narrower than what as many deals without a single exception allow (Clopper and
+        Pearson 1934): resamples of what never varies would show no width at all."""
+        low, high = np.quantile(draws, [tail, 1 - tail], axis=0)
+        reach = 1 - tail ** (1 / max(asked, 1))
+        return np.clip([np.minimum(low, value - reach), np.maximum(high, value + reach)], *bounds)
+
+    low, high = interval(resampled_R, means_S.mean())
+    limits_2S = interval(means_RS, means_S)
     names = [str(seed) for seed in parts[0].seeds]
     return Estimate(
         value=float(means_S.mean()),
@@ -106,7 +113,7 @@ def bootstrap(
         high=float(high),
         by_seed=dict(zip(names, map(float, means_S), strict=True)),
         limits=dict(zip(names, map(tuple, limits_2S.T.tolist()), strict=True)),
-        deals=deals,
+        deals=asked,
         between_seeds=between,
         confidence=settings.confidence,
     )

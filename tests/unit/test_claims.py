@@ -10,7 +10,7 @@ from healscope.claims.contrasts import Data
 from healscope.config import Statistics
 from healscope.evaluation import landmarks
 from healscope.stats import Estimate
-from healscope.tables.rows import first_attempts, with_steps
+from healscope.tables.rows import any_attempt, first_attempts, with_steps
 
 GRID = [0, 10, 50, 100]
 SETTINGS = Statistics(resamples=200)
@@ -54,7 +54,7 @@ def world(ood, rl_ood, id_train=(0.0, 0.4, 0.6, 0.9)):
         rows=held_out,
         train_rows=rows[rows["split"] == "train"],
         faceless=held_out,
-        published=rows.head(0),
+        drawn=[],
         edits=rows.head(0),
         signals=signals,
         landmarks=marks,
@@ -71,7 +71,7 @@ def test_the_papers_world_holds():
     forgetting = paper.forgetting(d)
     assert verdict_of(forgetting, "ood-peaks-early-then-falls") == "held"
     assert verdict_of(forgetting, "id-rises-meanwhile-train") == "held"
-    assert verdict_of(forgetting, "id-rises-meanwhile-held-out") == "undecided"
+    assert verdict_of(forgetting, "id-rises-meanwhile-held-out") == "did not hold"
     assert verdict_of(paper.loss(d), "test-loss-misses-the-peak") == "held"
     assert verdict_of(paper.composition(d), "the-gap-is-the-rule") == "held"
     assert verdict_of(paper.steps(d), "number-step") == "held"
@@ -121,16 +121,6 @@ def estimates(value, width=0.01):
     return Estimate(value, value - width, value + width, dict.fromkeys("01", value), limits)
 
 
-def test_wide_ends_leave_the_window_open():
-    """That an end is not shown to be healed does not show that it is not."""
-    healed, nothing = estimates(0.2), estimates(0.0)
-    unknown = estimates(0.1, width=0.2)
-    assert paper._window_verdict(healed, [nothing, unknown]) == "undecided"
-    assert paper._window_verdict(healed, [nothing, nothing]) == "held"
-    assert paper._window_verdict(healed, [healed, nothing]) == "did not hold"
-    assert paper._window_verdict(nothing, [nothing, nothing]) == "did not hold"
-
-
 def reverted(kind, change, gap):
     row = paper._reverted("sft", kind, "ood", estimates(change), estimates(gap))
     return row["verdict"]
@@ -149,16 +139,25 @@ def test_success_in_any_attempt_counts_retries_of_the_same_draw():
     first = attempts("sft-0", "ood", "held_out", 0.0, 0, deals=3)
     second = first.head(1).assign(attempt=2, correct=True, feedback="full")
     sample = first.tail(1).assign(sample=1, correct=True)
-    solved = paper.any_attempt(pd.concat([first, second, sample], ignore_index=True))
+    solved = any_attempt(pd.concat([first, second, sample], ignore_index=True))
     assert list(solved.sort_values("draw")["correct"]) == [True, False, False]
+
+
+def test_two_levels_of_feedback_are_not_taken_together():
+    first = attempts("sft-0", "ood", "held_out", 0.0, 0, deals=2)
+    helped = first.tail(1).assign(attempt=2, correct=True, feedback="none")
+    told = first.head(1).assign(attempt=2, correct=True, feedback="full")
+    solved = any_attempt(pd.concat([first, helped, told], ignore_index=True))
+    assert list(solved.sort_values("draw")["correct"]) == [True, False]
 
 
 def test_the_protocol_claim_names_how_many_seeds_would_see_it():
     d = world(ood=(0, 0.5, 0.3, 0.1), rl_ood=(0, 0.5, 0.45, 0.1))
+    assert paper.drawn_hands(d) == []  # a study without such a protocol
     drawn = d.rows.assign(protocol="paper", attempt=1)
-    row = paper.published_protocol(Data(**{**d.__dict__, "published": drawn}))[0]
+    row = paper.drawn_hands(Data(**{**d.__dict__, "drawn": [drawn]}))[0]
     assert row["verdict"] == "held"
-    assert "3 of 3 seeds would call the fall significant" in row["detail"]
+    assert "3 of 3 seeds would call the change significant" in row["detail"]
 
 
 def files_of(d, folder):

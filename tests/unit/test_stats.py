@@ -5,9 +5,9 @@ from math import comb
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import t
+from scipy.stats import binomtest, t
 
-from healscope import stats
+from healscope import stats, verdicts
 from healscope.config import Statistics
 
 SETTINGS = Statistics(resamples=1000)
@@ -135,8 +135,9 @@ def test_limits_are_what_each_seed_shows_alone():
             assert e.limits[str(seed)] == pytest.approx((alone.low, alone.high))
             assert alone.limits == {str(seed): (alone.low, alone.high)}
     # however unlike the seeds are, of itself each says what it did
-    moved = frame.assign(correct=frame["correct"] + frame["seed"])
-    apart, near = (stats.bootstrap(f, "correct", SETTINGS) for f in (moved, frame))
+    near = clustered(np.random.default_rng(19), 3)
+    moved = near.assign(correct=near["correct"].where(near["seed"] < 2, 0.0))
+    apart, near = (stats.bootstrap(f, "correct", SETTINGS) for f in (moved, near))
     assert width(apart) > 3 * width(near)
     assert apart.limits["0"] == near.limits["0"]
 
@@ -213,7 +214,8 @@ def test_weights_make_a_ratio():
 def test_redraws_that_miss_all_weighted_deals_are_not_taken_for_zero():
     frame = answers(np.ones((1, 100, 1))).assign(w=[1.0] * 3 + [0.0] * 97)
     e = stats.bootstrap(frame, "correct", SETTINGS, weight="w")
-    assert (e.low, e.high) == (1, 1)
+    assert e.deals == 3  # the others are not asked about
+    assert (e.low, e.high) == (pytest.approx(0.025 ** (1 / 3)), 1)
 
 
 def test_minus_takes_the_other_mean_away_on_the_same_deals():
@@ -232,7 +234,58 @@ def test_minus_takes_the_other_mean_away_on_the_same_deals():
     independent = stats.bootstrap(both, "correct", SETTINGS, weight="all", minus="some")
     assert width(overlapping) < 0.6 * width(independent)
     nothing = stats.bootstrap(frame, "correct", SETTINGS, weight="all", minus="all")
-    assert (nothing.value, nothing.low, nothing.high) == (0, 0, 0)
+    assert nothing.value == 0
+    assert (nothing.low, nothing.high) == pytest.approx((-reach(200), reach(200)))
+
+
+def reach(deals: int, tail: float = 0.025) -> float:
+    """The greatest chance of an exception that leaves `deals` without one in a share `tail`."""
+    return 1 - tail ** (1 / deals)
+
+
+@pytest.mark.parametrize(("deals", "seeds"), [(111, 1), (111, 3), (5, 1), (5, 3)])
+def test_what_never_varies_still_leaves_exceptions_open(deals, seeds):
+    right = answers(np.ones((seeds, deals, 4)))
+    e = stats.bootstrap(right, "correct", SETTINGS)
+    exact = binomtest(deals, deals).proportion_ci(0.95, "exact")
+    assert (e.low, e.high) == (pytest.approx(exact.low), 1)
+    still = right.assign(change=0.0)
+    e = stats.bootstrap(still, "change", SETTINGS)
+    assert (e.low, e.high) == pytest.approx((-reach(deals), reach(deals)))
+    for low, high in e.limits.values():
+        assert (low, high) == pytest.approx((e.low, e.high))
+    enough = {1: verdicts.HERE, 3: verdicts.HELD}[seeds]
+    assert verdicts.negligible(e) == (enough if deals > 100 else verdicts.OPEN)
+    assert verdicts.positive(e) == (
+        {1: verdicts.NOT_HERE, 3: verdicts.FAILED}[seeds] if deals > 100 else verdicts.OPEN
+    )
+
+
+def test_least_width_is_about_three_points_on_111_deals():
+    still = answers(np.zeros((2, 111, 1))).assign(change=0.0)
+    wide = stats.bootstrap(still, "change", SETTINGS)
+    assert wide.high == pytest.approx(0.033, abs=0.0005)
+    narrow = stats.bootstrap(still, "change", Statistics(resamples=1000, confidence=0.68))
+    assert narrow.high == pytest.approx(reach(111, 0.16))
+
+
+def test_least_width_is_seldom_what_decides():
+    """Where answers vary, so do resamples."""
+    e = stats.bootstrap(clustered(np.random.default_rng(20), deals=111), "correct", SETTINGS)
+    assert width(e) > 3 * reach(111)
+
+
+def test_bounds_are_those_of_shares_and_of_changes():
+    few = answers(np.array([[[0]], [[1]]])).assign(all=1.0, none=0.0)
+    assert bounds(stats.bootstrap(few, "correct", PURE)) == (0, 1)
+    change = few.assign(change=few["correct"])
+    assert bounds(stats.bootstrap(change, "change", PURE)) == (-1, 1)
+    taken = stats.bootstrap(few, "correct", PURE, weight="all", minus="all")
+    assert bounds(taken) == pytest.approx((-reach(1), reach(1)))
+
+
+def bounds(e: stats.Estimate) -> tuple[float, float]:
+    return e.low, e.high
 
 
 def test_paired_change_matches_problems():

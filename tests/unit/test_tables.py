@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from healscope import artifacts, provenance
+from healscope import artifacts, provenance, stats
 from healscope.config import Statistics
 from healscope.evaluation import landmarks
 from healscope.tables import accuracy, errors, factorial, protocols, published, rows, stopping
@@ -58,8 +58,19 @@ def cell(table, column, **where):
     return table[column].item()
 
 
-def test_curves_keep_splits_and_stages_apart(world):
-    table = accuracy.curves(world[0], SETTINGS)
+@pytest.fixture
+def pool(tmp_path):
+    """An SFT pool of all training deals of the world but one, and how many are drawn."""
+    file = tmp_path / "pool.parquet"
+    names = [f"train{d}" for d in range(9)]
+    pd.DataFrame({"values_id": names, "n_faces": 0}).to_parquet(file)
+    return [str(file)], {"deals": 9, "examples": 9}
+
+
+def test_curves_keep_splits_and_stages_apart(world, pool):
+    table = accuracy.curves(world[0], *pool, SETTINGS)
+    unseen = {"rule": "id", "seed": "0", "stage": "sft", "step": 5, "split": "train"}
+    assert cell(table, "n", **unseen) == 9  # the deal that SFT never saw is no training deal
     at = {"rule": "id", "seed": "all", "stage": "sft", "step": 5}
     assert cell(table, "accuracy", split="train", **at) == 1.0
     assert cell(table, "accuracy", split="held_out", **at) == 0.5
@@ -122,7 +133,8 @@ def protocol_file(folder):
 
     def add(d, sample, attempt, feedback, correct):
         found.append(
-            {**common, "problem_id": str(d), "deal_id": str(d), "values_id": str(d), "draw": d,
+            {**common, "parsed": feedback != "none", "problem_id": str(d),
+             "deal_id": str(d), "values_id": str(d), "draw": d,
              "sample": sample, "attempt": attempt, "feedback": feedback, "correct": correct}
         )  # fmt: skip
 
@@ -139,7 +151,7 @@ def protocol_file(folder):
 
 
 def test_first_attempts_samples_and_feedback_are_never_merged(tmp_path):
-    table = protocols.protocols([protocol_file(tmp_path)], SETTINGS)
+    table = protocols.protocols([protocol_file(tmp_path)], [], SETTINGS)
     row = table[(table["split"] == "held_out") & (table["seed"] == "all")].iloc[0]
     assert row["first_attempt"] == row["first_attempt_retried"] == 0.25
     assert row["pass_at_1"] == pytest.approx(1 / 8)
@@ -148,6 +160,9 @@ def test_first_attempts_samples_and_feedback_are_never_merged(tmp_path):
     assert row["after_none"] == 0.25
     assert row["after_full"] == 0.5
     assert row["attempts"] == 2
+    assert np.isnan(row["after_outcome"])  # this protocol never said just right or wrong
+    assert row["later_parsed"] == 0.5
+    assert set(table["split"]) == {"held_out"}  # "any" is for drawn hands
 
 
 def test_exposure_tells_what_was_trained_on(tmp_path):
@@ -155,7 +170,7 @@ def test_exposure_tells_what_was_trained_on(tmp_path):
     pool = tmp_path / "pool.parquet"
     pd.DataFrame({"values_id": ["0", "1", "other"], "n_faces": 0}).to_parquet(pool)
     sft = {"deals": 3, "examples": 3}
-    row = protocols.exposure([file], [str(pool)], sft).iloc[0]
+    row = protocols.exposure([file], [str(pool)], sft, []).iloc[0]
     assert row["problems"] == row["distinct_deals"] == 4
     assert row["trained_on_share"] == 0.5
     assert row["accuracy_trained_on"] == 0.5
@@ -242,7 +257,7 @@ def test_a_knee_is_where_the_curve_bends():
     assert stopping.knee(steps, np.sqrt(steps)) in steps  # a straight line bends nowhere
 
 
-def test_stopping_rules_are_ranked_by_what_they_lose(world, tmp_path):
+def test_stopping_rules_are_ranked_by_what_they_lose(world, pool, tmp_path):
     """The test loss is lowest at each seed's OOD peak, the training loss at the end."""
     files, marks = world
     logged = []
@@ -255,7 +270,7 @@ def test_stopping_rules_are_ranked_by_what_they_lose(world, tmp_path):
             )  # fmt: skip
     file = tmp_path / "signals.parquet"
     pd.DataFrame(logged).to_parquet(file)
-    table = stopping.stopping(files, [str(file)], marks, SETTINGS)
+    table = stopping.stopping(files, [str(file)], pool[0], marks, pool[1], SETTINGS)
     best = table[(table["signal"] == "id_test_loss_nats") & (table["rule"] == "optimum")].iloc[0]
     assert best["regret"] == pytest.approx(0)
     assert best["stops_at"] == "5, 9"
@@ -272,15 +287,42 @@ def test_published_values_stand_beside_the_measured(world):
     from pathlib import Path
 
     folder = Path(__file__).parents[2] / "config/published"
-    table = published.comparison([str(f) for f in folder.glob("*.csv")], *world, SETTINGS)
-    at = {"published_model": "qwen-2.5-7b", "rule": "ood", "kind": "change"}
-    forgetting = table[(table[list(at)] == pd.Series(at)).all(axis=1)].set_index("what")
-    row = forgetting.loc["maxood→end"]
+    files, marks = world
+    for i, file in enumerate(files):
+        answers = pd.read_parquet(file).assign(protocol="exhaustive", feedback="")
+        answers.to_parquet(file)
+        files[i] = file
+    drawn = []
+    for file in files:  # as drawn hands, with a retry that is right where the first was wrong
+        first = pd.read_parquet(file).assign(protocol="paper")
+        second = first[~first["correct"] & (first["draw"] == 9)]
+        second = second.assign(attempt=2, feedback="full", correct=True)
+        drawn.append(file.replace(".parquet", "-paper.parquet"))
+        pd.concat([first, second]).to_parquet(drawn[-1])
+    values = [str(f) for f in folder.glob("*.csv")]
+    table = published.comparison(values, files + drawn, marks, ["paper"], SETTINGS)
+    at = {"published_model": "qwen-2.5-7b", "rule": "ood", "kind": "change", "what": "maxood→end"}
+    own = table[(table[list(at)] == pd.Series(at)).all(axis=1)].set_index("protocol")
+    row = own.loc["exhaustive"]
     assert row["published"] == pytest.approx(-0.0258, abs=1e-3)
     assert not row["published_alone"]
     assert row["measured"] == pytest.approx(((0.6 - 0.6) + (0.2 - 0.4)) / 2)
-    assert set(table["compatible"]) <= {"yes", "no"}
-    assert not table[table["what"] == "maxood"].empty
+    assert row["difference"] == pytest.approx(row["measured"] - row["published"])
+    levels = table[(table["kind"] == "level") & (table["rule"] == "ood")].set_index("protocol")
+    end = levels[(levels["what"] == "end") & (levels["published_model"] == "qwen-2.5-7b")]
+    assert end.loc["exhaustive", "measured"] == pytest.approx(0.4)
+    assert end.loc["paper", "measured"] == pytest.approx(0.5)  # any of two attempts
+
+
+@pytest.mark.parametrize(
+    ("measured", "half_width", "answer"),
+    [(-0.10, 0.02, "yes"), (0.10, 0.02, "no"), (0.0, 0.2, "undecided"), (-0.02, 0.01, "no")],
+)
+def test_compatible_says_when_it_cannot_tell(measured, half_width, answer):
+    value = {"said": -0.10, "low": -0.14, "high": -0.06, "model": "m", "what": "x", "value": 0}
+    low, high = measured - half_width, measured + half_width
+    e = stats.Estimate(measured, low, high, {"0": measured})
+    assert published._beside({**value, "n": 234}, e)["compatible"] == answer
 
 
 def test_diversity_pairs_the_arms(tmp_path):

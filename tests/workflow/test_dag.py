@@ -58,6 +58,24 @@ def test_every_table_is_what_its_schema_says(finished):
         schemas.check(table.to_pandas(), schema)
 
 
+def test_answers_become_a_page(finished, tmp_path):
+    from healscope import provenance, results_page
+    from healscope.errors import HealscopeError
+
+    page = tmp_path / "page.md"
+    page.write_text(f"mine\n{results_page.BEGIN}\nold\n{results_page.END}\nmine too\n")
+    results_page.update(finished.folder, page)
+    text = page.read_text()
+    claims = provenance.read_table(finished.folder / "results/tables/claims.parquet")
+    assert all(statement in text for statement in claims["statement"])
+    assert text.startswith("mine\n")
+    assert text.endswith("mine too\n")
+    assert "old" not in text.split("mine too")[0].replace("threshold", "").split()
+    page.write_text("no markers")
+    with pytest.raises(HealscopeError, match="needs one line"):
+        results_page.update(finished.folder, page)
+
+
 def test_the_run_says_where_to_look(finished):
     assert "figures are in results/figures/" in finished.output
     assert re.search(r"\d+ of \d+ steps \(100%\) done", finished.output)
@@ -109,7 +127,8 @@ def test_a_new_rate_of_one_branch_reruns_it_and_what_hangs_on_it(copy, branch, i
     copy.config["rl"]["branches"][branch]["optimizer"] = {"learning_rate": 3e-4}
     plan = copy.plan()
     assert plan["rl"] == 1
-    assert plan["evaluate_rl"] == 1
+    assert plan["evaluate_rl_exhaustive"] == 1
+    assert plan.get("evaluate_rl_paper", 0) == is_landmark  # other protocols: SFT, and RL there
     before = {"task_tables", "base_model", "sft", "evaluate_sft_exhaustive_1", "landmarks"}
     assert not before & set(plan)
     assert {"fig3a", "fig3b", "fig10"} <= figures(plan)
@@ -189,7 +208,7 @@ def test_published_values_are_drawn_over_without_measuring_again(copy):
 
 def test_the_statistics_do_not_retrain(copy):
     copy.config["statistics"]["confidence"] = 0.9
-    assert not {"base_model", "sft", "rl", "evaluate_rl", "factors"} & set(copy.plan())
+    assert not {"base_model", "sft", "rl", "evaluate_rl_exhaustive", "factors"} & set(copy.plan())
 
 
 def test_a_truncated_evaluation_is_measured_again(copy):

@@ -68,9 +68,16 @@ def here(pattern, **wildcards):
     return expand(pattern, model="{model}", seed="{seed}", **wildcards)
 
 
-def evaluations(checkpoints, protocols=(EXHAUSTIVE,)):
+def evaluations(checkpoints):
     """Evaluations of checkpoints on the training task, for every model and seed."""
-    return each(artifacts.EVALUATION, protocol=protocols, checkpoint=checkpoints, task=TASK)
+    return each(artifacts.EVALUATION, protocol=EXHAUSTIVE, checkpoint=checkpoints, task=TASK)
+
+
+def under_other_protocols():
+    """The same under the other protocols: SFT, and RL where its landmark is."""
+    checkpoints = [*sft_checkpoints(), study.rl_landmark]
+    others = [name for name in PROTOCOLS if name != EXHAUSTIVE]
+    return each(artifacts.EVALUATION, protocol=others, checkpoint=checkpoints, task=TASK)
 
 
 def this(pattern, **wildcards):
@@ -99,38 +106,33 @@ def batches(items):
     return [items[i : i + size] for i in range(0, len(items), size)]
 
 
-def posed(protocols):
-    """Files of the problems of some protocols, task by task."""
-    return [
-        artifacts.path(artifacts.POSED, protocol=protocol, task=task)
-        for protocol in protocols
-        for task in study.tasks
-    ]
+def posed(protocol):
+    """Files of a protocol's problems, task by task."""
+    return expand(artifacts.POSED, protocol=protocol, task=study.tasks)
 
 
-def evaluation_outputs(protocols, checkpoints):
-    """Files of protocols, checkpoints and tasks, in the order in which a job fills them."""
-    wanted = here(
-        artifacts.EVALUATION, protocol=protocols, checkpoint=checkpoints, task=study.tasks
-    )
+def evaluation_outputs(protocol, checkpoints):
+    """Files of checkpoints and tasks, in the order in which a job fills them."""
+    wanted = here(artifacts.EVALUATION, protocol=protocol, checkpoint=checkpoints, task=study.tasks)
     return [update(f) for f in wanted]
 
 
-def evaluation_params(*protocols, first_attempts=False):
-    """All config values that evaluations under some protocols depend on."""
-    chosen = {name: PROTOCOLS[name] for name in protocols}
+def evaluation_params(protocol, first_attempts=False):
+    """All config values that evaluations under a protocol depend on."""
+    chosen = PROTOCOLS[protocol]
     if first_attempts:
-        chosen = {name: protocol.first_attempts() for name, protocol in chosen.items()}
-    how = study.evaluation.model_dump(mode="json", exclude={"variants_per_job", "protocols"})
+        chosen = chosen.first_attempts()
     return {
-        "evaluation": how,
-        "protocols": {name: p.model_dump(mode="json") for name, p in chosen.items()},
+        "evaluation": study.evaluation.model_dump(
+            mode="json", exclude={"variants_per_job", "protocols"}
+        ),
+        "protocols": {protocol: chosen.model_dump(mode="json")},
         "tasks": {name: task_settings(name) for name in study.tasks},
     }
 
 
 @functools.cache  # one answer for planning and for running
-def losses(table):
+def lost_inputs(table):
     """How often a table has been made again because one of its inputs was lost.
 
     A param of the rules that gather many files: Snakemake alone takes a lost intermediate file for
@@ -139,7 +141,7 @@ def losses(table):
     file = artifacts.path(artifacts.TABLE, table=table)
     if not os.path.exists(file):
         return 0
-    before = (provenance.read_provenance(file) or {}).get("losses", 0)
+    before = (provenance.read_provenance(file) or {}).get("lost_inputs", 0)
     inputs = [f for files in TABLES[table].values() for f in files]
     return before + (not all(map(os.path.exists, inputs)))
 

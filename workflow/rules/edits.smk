@@ -12,7 +12,7 @@ for stage, (parent, target) in artifacts.EDIT_STAGES.items():
                     target_manifests=manifests(LANDMARK_CHECKPOINTS[target]),
                     target=this(artifacts.FACTORS, landmark=target),
                     parent=this(artifacts.FACTORS, landmark=parent),
-                    problems=posed([EXHAUSTIVE]),
+                    problems=posed(EXHAUSTIVE),
                 output:
                     [
                         update(f)

@@ -14,9 +14,9 @@ for protocol in PROTOCOLS:
                     f"evaluate_{arm}_{protocol}_{number}"
                 input:
                     manifests=manifests(sft_checkpoints(arm)),
-                    problems=posed([protocol]),
+                    problems=posed(protocol),
                 output:
-                    evaluation_outputs([protocol], chunk),
+                    evaluation_outputs(protocol, chunk),
                 log:
                     log_of(f"evaluate_{arm}_{protocol}_{number}", "model", "seed"),
                 params:
@@ -28,20 +28,26 @@ for protocol in PROTOCOLS:
                     "../scripts/evaluate_checkpoints.py"
 
 
-rule evaluate_rl:
-    input:
-        manifests=[manifest("{branch}")],
-        problems=posed(PROTOCOLS),
-    output:
-        evaluation_outputs(PROTOCOLS, "{branch}"),
-    log:
-        log_of("evaluate_rl", "model", "seed", "branch"),
-    params:
-        **evaluation_params(*PROTOCOLS),
-    message:
-        "Evaluate {wildcards.branch} of {wildcards.model}, seed {wildcards.seed}"
-    script:
-        "../scripts/evaluate_checkpoints.py"
+for protocol in PROTOCOLS:
+
+    rule:
+        name:
+            f"evaluate_rl_{protocol}"
+        input:
+            manifests=[manifest("{branch}")],
+            problems=posed(protocol),
+        output:
+            evaluation_outputs(protocol, "{branch}"),
+        log:
+            log_of(f"evaluate_rl_{protocol}", "model", "seed", "branch"),
+        params:
+            **evaluation_params(protocol),
+        message:
+            "Evaluate {wildcards.branch}"
+            f" under {protocol}: "
+            "{wildcards.model}, seed {wildcards.seed}"
+        script:
+            "../scripts/evaluate_checkpoints.py"
 
 
 rule landmarks:

@@ -14,26 +14,41 @@ COMPARISON_FILES = [
 ]
 
 
+STUDY = {
+    "sft": study.sft.model_dump(mode="json", include={"deals", "examples"}),
+    "drawn": [name for name, p in PROTOCOLS.items() if p.problems == "drawn"],
+}
+
 # table -> its inputs, by kind; healscope.tables makes the table of that name from them
 TABLES = {
     "gate": {"evaluations": LANDMARK_EVALUATIONS, "landmarks": LANDMARK_FILES},
     "landmarks": {"evaluations": LANDMARK_EVALUATIONS, "landmarks": LANDMARK_FILES},
-    "curves": {"evaluations": EVALUATIONS},
+    "curves": {"evaluations": EVALUATIONS, "pool": [SFT_POOL]},
     "rl-window": {"evaluations": EVALUATIONS},
-    "protocols": {"evaluations": evaluations([*sft_checkpoints(), *BRANCHES], PROTOCOLS)},
+    "protocols": {"evaluations": [*EVALUATIONS, *under_other_protocols()]},
     "exposure": {
-        "evaluations": evaluations(sft_checkpoints()[-1:], PROTOCOLS),
+        "evaluations": each(
+            artifacts.EVALUATION, protocol=PROTOCOLS, checkpoint=sft_checkpoints()[-1], task=TASK
+        ),
         "pool": [SFT_POOL],
     },
     "factorial": {"evaluations": EVALUATIONS},
     "errors": {"evaluations": EVALUATIONS, "signals": SIGNAL_FILES},
-    "signals": {"evaluations": SFT_EVALUATIONS, "signals": SIGNAL_FILES},
+    "signals": {
+        "evaluations": SFT_EVALUATIONS,
+        "signals": SIGNAL_FILES,
+        "pool": [SFT_POOL],
+    },
     "stopping": {
         "evaluations": SFT_EVALUATIONS,
         "signals": SIGNAL_FILES,
+        "pool": [SFT_POOL],
         "landmarks": LANDMARK_FILES,
     },
-    "published": {"evaluations": LANDMARK_EVALUATIONS, "landmarks": LANDMARK_FILES},
+    "published": {
+        "evaluations": [*LANDMARK_EVALUATIONS, *under_other_protocols()],
+        "landmarks": LANDMARK_FILES,
+    },
     "diversity": {
         "evaluations": evaluations([c for arm in artifacts.SFT_ARMS for c in sft_checkpoints(arm)])
     },
@@ -42,8 +57,9 @@ TABLES = {
     "principal-angles": {"comparisons": COMPARISON_FILES},
     "hidden-states": {"states": each(artifacts.HIDDEN_STATES, landmark=["maxood", "end", "rl"])},
     "claims": {
-        "evaluations": evaluations([*sft_checkpoints(), *BRANCHES], PROTOCOLS),
+        "evaluations": [*EVALUATIONS, *under_other_protocols()],
         "signals": SIGNAL_FILES,
+        "pool": [SFT_POOL],
         "edits": [f for s in artifacts.EDIT_STAGES for g in EDIT_GROUPS for f in edit_files(s, g)],
         "landmarks": LANDMARK_FILES,
     },
@@ -58,7 +74,7 @@ TABLES = {
     },
 }
 
-# tables that answer a question without being drawn
+# tables that answer a question by themselves
 ANSWERS = ["exposure", "protocols", "published"]
 
 
@@ -74,8 +90,8 @@ rule table:
         table="|".join(name for name in TABLES if name != "claims"),
     params:
         **section("statistics"),
-        sft=study.sft.model_dump(mode="json", include={"deals", "examples"}),
-        losses=lambda w: losses(w.table),
+        **STUDY,
+        lost_inputs=lambda w: lost_inputs(w.table),
     message:
         "Table {wildcards.table}"
     script:
@@ -97,7 +113,8 @@ rule claims:
         artifacts.path(artifacts.LOG, job="claims"),
     params:
         **section("statistics"),
-        losses=lambda w: losses("claims"),
+        **STUDY,
+        lost_inputs=lambda w: lost_inputs("claims"),
     message:
         "Claims, measured"
     script:

@@ -3,13 +3,15 @@ from pathlib import Path
 from healscope import claims, provenance
 from healscope.config import Statistics
 from healscope.job import job
+from healscope.tables import Study
 
 with job(snakemake.log[0], snakemake.threads):
-    inputs = {name: list(files) for name, files in snakemake.input.items() if name != "gate"}
-    frame = claims.measure(inputs, Statistics.model_validate(snakemake.params.statistics))
+    p, out = snakemake.params, snakemake.output
+    inputs = {kind: list(files) for kind, files in snakemake.input.items() if kind != "gate"}
+    study = Study(Statistics.model_validate(p.statistics), p.sft, p.drawn)
+    frame = claims.measure(inputs, study)
     answers = provenance.read_table(snakemake.input.gate)
-    hashes = provenance.hashes(snakemake.input)
-    record = provenance.record(snakemake.params.statistics, inputs=hashes)
-    stored = {**record, "losses": snakemake.params.losses}
-    provenance.write_table(snakemake.output.table, frame, stored, "claims")
-    Path(snakemake.output.text).write_text(claims.text(frame, answers, record))
+    config = {"statistics": p.statistics, "sft": p.sft, "drawn": p.drawn}
+    record = provenance.record(config, inputs=provenance.hashes(snakemake.input))
+    provenance.write_table(out.table, frame, {**record, "lost_inputs": p.lost_inputs}, "claims")
+    Path(out.text).write_text(claims.text(frame, answers, record))

@@ -3,11 +3,11 @@ from healscope.config import Statistics
 from healscope.job import job
 
 with job(snakemake.log[0], snakemake.threads):
-    inputs = {name: list(files) for name, files in snakemake.input.items()}
-    statistics = Statistics.model_validate(snakemake.params.statistics)
-    sft = snakemake.params.sft
-    frame = tables.build(snakemake.wildcards.table, inputs, statistics, sft)
-    hashes = provenance.hashes(snakemake.input)
-    record = provenance.record({**snakemake.params.statistics, "sft": sft}, inputs=hashes)
-    stored = {**record, "losses": snakemake.params.losses}
-    provenance.write_table(snakemake.output[0], frame, stored, snakemake.wildcards.table)
+    p, name = snakemake.params, snakemake.wildcards.table
+    inputs = {kind: list(files) for kind, files in snakemake.input.items()}
+    study = tables.Study(Statistics.model_validate(p.statistics), p.sft, p.drawn)
+    frame = tables.build(name, inputs, study)
+    config = {"statistics": p.statistics, "sft": p.sft, "drawn": p.drawn}
+    record = provenance.record(config, inputs=provenance.hashes(snakemake.input))
+    stored = {**record, "lost_inputs": p.lost_inputs}
+    provenance.write_table(snakemake.output[0], frame, stored, name)

@@ -7,9 +7,10 @@ import pandas as pd
 from healscope import gate, provenance
 from healscope.claims import paper
 from healscope.claims.contrasts import Data
-from healscope.config import EXHAUSTIVE, Statistics
+from healscope.config import EXHAUSTIVE
 from healscope.stats import POWER
-from healscope.tables.rows import attempts, first_attempts, with_steps
+from healscope.tables import Study
+from healscope.tables.rows import attempts, first_attempts, trained_on, with_steps
 
 PARTS = (
     paper.forgetting,
@@ -17,18 +18,20 @@ PARTS = (
     paper.steps,
     paper.loss,
     paper.window,
-    paper.published_protocol,
+    paper.drawn_hands,
     paper.reversion,
 )
 
 
-def measure(inputs: dict[str, list[str]], settings: Statistics) -> pd.DataFrame:
-    """All claims for every model, from evaluation, signal, edit and landmark files."""
-    main = [f for f in inputs["evaluations"] if f"/{EXHAUSTIVE}/" in f]
-    drawn = [f for f in inputs["evaluations"] if f not in main]
+def measure(inputs: dict[str, list[str]], study: Study) -> pd.DataFrame:
+    """All claims for every model, from evaluation, signal, edit, landmark and pool files."""
+    files = {
+        name: [f for f in inputs["evaluations"] if f"/{name}/" in f]
+        for name in (EXHAUSTIVE, *study.drawn)
+    }
     judged = ["parsed", "follows_rule"]
-    rows = with_steps(first_attempts(main, judged, faceless=True))
-    others = with_steps(attempts(drawn, ["protocol"])) if drawn else rows.iloc[:0]
+    rows = with_steps(first_attempts(files[EXHAUSTIVE], judged, faceless=True))
+    drawn = [with_steps(attempts(files[n], ["protocol", "feedback"])) for n in study.drawn]
     edits = first_attempts(inputs["edits"], ["stage"])
     edits = edits.assign(variant=edits["stage"] + ":" + edits["variant"])
     logged = pd.concat([provenance.read_table(f) for f in inputs["signals"]], ignore_index=True)
@@ -38,13 +41,13 @@ def measure(inputs: dict[str, list[str]], settings: Statistics) -> pd.DataFrame:
         faces, held_out = own["n_faces"] > 0, own["split"] == "held_out"
         data = Data(
             rows=own[faces & held_out],
-            train_rows=own[faces & ~held_out],
+            train_rows=trained_on(own[faces & ~held_out], inputs["pool"], study.sft),
             faceless=own[held_out],
-            published=others[others["model"] == model],
+            drawn=[part[part["model"] == model] for part in drawn],
             edits=edits[edits["model"] == model],
             signals=logged[logged["model"] == model],
             landmarks={m["seed"]: m["landmarks"] for m in marks if m["model"] == model},
-            settings=settings,
+            settings=study.statistics,
         )
         for part in PARTS:
             found += [{"model": model, **row} for row in part(data)]
@@ -58,7 +61,8 @@ def text(claims: pd.DataFrame, answers: pd.DataFrame, record: dict) -> str:
         "(100 = all problems), on held-out deals unless said otherwise. Intervals count both the "
         "deals and the seeds, so with two seeds they are wide; 'held in these seeds' says that "
         "every seed shows it by itself, yet they cannot speak for others. What is picked for "
-        "being best is judged on the half of the deals that did not pick it."
+        "being best is judged on the half of the deals that did not pick it, but for reversions, "
+        "which start from one checkpoint. docs/statistics.md tells what the verdicts are worth."
     )
     lines = [fill(intro, 100), "", "Is there anything to explain?"]
     lines += [f"  {sentence}" for sentence in gate.sentences(answers)]

@@ -18,9 +18,9 @@ class Data:
     """Everything about one model."""
 
     rows: pd.DataFrame  # held-out first attempts of SFT and RL checkpoints, with stage and step
-    train_rows: pd.DataFrame  # the same on training deals
+    train_rows: pd.DataFrame  # the same on deals that the seed was trained on
     faceless: pd.DataFrame  # as rows, on all held-out deals, also those without a face card
-    published: pd.DataFrame  # attempts under protocols that draw hands, with protocol
+    drawn: list[pd.DataFrame]  # attempts under each protocol that draws hands, with protocol
     edits: pd.DataFrame  # held-out attempts of edited models, variant = stage:edit
     signals: pd.DataFrame  # what could be watched along SFT
     landmarks: dict[int, dict]  # seed -> landmark -> {checkpoint, …}

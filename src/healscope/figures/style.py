@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 
+from healscope.artifacts import LANDMARK_NAMES
 from healscope.config import FigureStyle
 
 Draw = Callable[..., Figure]
@@ -24,7 +25,7 @@ Draw = Callable[..., Figure]
 
 RULES = {"id": "ID rule", "ood": "OOD rule"}
 STAGES = {"sft": "SFT", "rl": "RL"}
-LANDMARKS = {"maxood": "MaxOOD", "end": "End", "rl": "RL"}
+LANDMARKS = LANDMARK_NAMES
 
 INK = "0.15"
 CONTROL = "0.45"

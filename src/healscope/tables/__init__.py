@@ -1,6 +1,7 @@
 """Tidy tables: every figure is drawn from exactly one of them."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import pandas as pd
 
@@ -17,35 +18,44 @@ def training(files: list[str]) -> pd.DataFrame:
     return rows.assign(seed=rows["seed"].astype(str))
 
 
-# table -> how it is made from its input files by kind, the statistics and the SFT settings
-_MAKERS: dict[str, Callable[[Inputs, Statistics, dict], pd.DataFrame]] = {
-    "landmarks": lambda i, s, _: accuracy.landmarks(i["evaluations"], i["landmarks"], s),
-    "curves": lambda i, s, _: accuracy.curves(i["evaluations"], s),
-    "rl-window": lambda i, s, _: accuracy.rl_window(i["evaluations"], s),
-    "diversity": lambda i, s, _: accuracy.diversity(i["evaluations"], s),
-    "sft-training": lambda i, _s, _: training(i["training"]),
-    "errors": lambda i, s, _: errors.errors(i["evaluations"], i["signals"], s),
-    "factorial": lambda i, s, _: factorial.factorial_design(i["evaluations"], s),
-    "protocols": lambda i, s, _: protocols.protocols(i["evaluations"], s),
-    "exposure": lambda i, _s, sft: protocols.exposure(i["evaluations"], i["pool"], sft),
-    "signals": lambda i, _s, _: stopping.signals(i["evaluations"], i["signals"]),
-    "stopping": lambda i, s, _: stopping.stopping(
-        i["evaluations"], i["signals"], i["landmarks"], s
+@dataclass(frozen=True)
+class Study:
+    """What tables need to know of the config beside the files they are made from."""
+
+    statistics: Statistics
+    sft: dict  # how many deals and examples SFT draws
+    drawn: list[str]  # names of the protocols that draw hands
+
+
+# table -> how it is made from its input files, by kind
+_MAKERS: dict[str, Callable[[Inputs, Study], pd.DataFrame]] = {
+    "landmarks": lambda i, s: accuracy.landmarks(i["evaluations"], i["landmarks"], s.statistics),
+    "curves": lambda i, s: accuracy.curves(i["evaluations"], i["pool"], s.sft, s.statistics),
+    "rl-window": lambda i, s: accuracy.rl_window(i["evaluations"], s.statistics),
+    "diversity": lambda i, s: accuracy.diversity(i["evaluations"], s.statistics),
+    "sft-training": lambda i, _: training(i["training"]),
+    "errors": lambda i, s: errors.errors(i["evaluations"], i["signals"], s.statistics),
+    "factorial": lambda i, s: factorial.factorial_design(i["evaluations"], s.statistics),
+    "protocols": lambda i, s: protocols.protocols(i["evaluations"], s.drawn, s.statistics),
+    "exposure": lambda i, s: protocols.exposure(i["evaluations"], i["pool"], s.sft, s.drawn),
+    "signals": lambda i, s: stopping.signals(i["evaluations"], i["signals"], i["pool"], s.sft),
+    "stopping": lambda i, s: stopping.stopping(
+        i["evaluations"], i["signals"], i["pool"], i["landmarks"], s.sft, s.statistics
     ),
-    "published": lambda i, s, _: published.comparison(
-        i["published"], i["evaluations"], i["landmarks"], s
+    "published": lambda i, s: published.comparison(
+        i["published"], i["evaluations"], i["landmarks"], s.drawn, s.statistics
     ),
-    "gate": lambda i, s, _: gate.measure(i["evaluations"], i["landmarks"], s),
-    "singular-values": lambda i, _s, _: weights.singular_values(i["comparisons"]),
-    "principal-angles": lambda i, _s, _: weights.principal_angles(i["comparisons"]),
-    "hidden-states": lambda i, _s, _: weights.hidden_states(i["states"]),
+    "gate": lambda i, s: gate.measure(i["evaluations"], i["landmarks"], s.statistics),
+    "singular-values": lambda i, _: weights.singular_values(i["comparisons"]),
+    "principal-angles": lambda i, _: weights.principal_angles(i["comparisons"]),
+    "hidden-states": lambda i, _: weights.hidden_states(i["states"]),
 }
 
 
-def build(name: str, inputs: Inputs, settings: Statistics, sft: dict) -> pd.DataFrame:
-    """The table of that name. `sft` holds how many deals and examples SFT draws."""
+def build(name: str, inputs: Inputs, study: Study) -> pd.DataFrame:
+    """The table of that name."""
     if name.startswith("reversion-"):
         stage = name.split("-")[1]
         files = inputs["edits"], inputs["evaluations"], inputs["landmarks"]
-        return accuracy.reversion(*files, stage, settings)
-    return _MAKERS[name](inputs, settings, sft)
+        return accuracy.reversion(*files, stage, study.statistics)
+    return _MAKERS[name](inputs, study)

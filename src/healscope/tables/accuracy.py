@@ -7,12 +7,23 @@ import pandas as pd
 
 from healscope import artifacts, stats
 from healscope.config import Statistics
-from healscope.tables.rows import at_landmarks, first_attempts, summarise, with_steps
+from healscope.tables.rows import (
+    at_landmarks,
+    first_attempts,
+    summarise,
+    trained_on,
+    with_steps,
+)
 
 
-def curves(evaluations: list[str], settings: Statistics) -> pd.DataFrame:
-    """Accuracy along SFT and after RL from each start, by rule and split (fig3a, fig3b)."""
-    rows = with_steps(first_attempts(evaluations))
+def curves(
+    evaluations: list[str], pools: list[str], sft: dict, settings: Statistics
+) -> pd.DataFrame:
+    """Accuracy along SFT and after RL from each start, by rule and split (fig3a, fig3b).
+
+    Split "train" holds deals that the seed's SFT was trained on.
+    """
+    rows = with_steps(trained_on(first_attempts(evaluations), pools, sft))
     by = ["model", "stage", "step", "variant", "split", "rule"]
     return summarise(rows, by, settings).rename(
         columns={"mean": "accuracy", "variant": "checkpoint"}
@@ -22,7 +33,7 @@ def curves(evaluations: list[str], settings: Statistics) -> pd.DataFrame:
 def rl_window(evaluations: list[str], settings: Statistics) -> pd.DataFrame:
     """Change of held-out accuracy by RL, paired by problem, for each start (fig10).
 
-    `mcnemar_p` tests each seed on one card order of each deal.
+    `mcnemar_p` tests each seed on one card order of each deal, as orders are not independent.
     """
     rows = with_steps(first_attempts(evaluations))
     rows = rows[rows["split"] == "held_out"]
@@ -39,7 +50,7 @@ def rl_window(evaluations: list[str], settings: Statistics) -> pd.DataFrame:
                 chosen = part if name is None else part[part["seed"] == name]
                 table.loc[pick, column] = chosen.groupby("seed")["correct"].mean().mean()
             if name is not None:
-                own = change[(change["seed"] == name) & change["retried"]]["change"]
+                own = change[change["seed"] == name].drop_duplicates("deal_id")["change"]
                 table.loc[pick, "mcnemar_p"] = stats.mcnemar(own < 0, own > 0)
         out.append(table.rename(columns={"mean": "change"}))
     return pd.concat(out, ignore_index=True)

@@ -2,7 +2,8 @@
 
 Its ID hands are any cards, its OOD hands hold at least one face card (arXiv 2509.12235, appendix
 C.1). Here the same held-out deals are asked under both rules, so four cells can be filled and the
-two factors told apart. Deals weigh as often as the published sampling draws them.
+two factors told apart. Deals (which both rules solve) weigh by the number of hands that show them;
+a target counts as much as its deals do.
 """
 
 from collections import Counter

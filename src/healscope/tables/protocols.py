@@ -12,79 +12,90 @@ LEVELS = ("none", "outcome", "full")
 PROBLEM = ["seed", "problem_id", "draw"]
 
 
-def protocols(evaluations: list[str], settings: Statistics) -> pd.DataFrame:
+def protocols(evaluations: list[str], drawn: list[str], settings: Statistics) -> pd.DataFrame:
     """Accuracy of every checkpoint under every protocol, each way of counting in its own columns.
 
     `first_attempt`: all problems with a face card, or all hands of a protocol that draws them. The
     others count the problems that are also sampled and retried: `first_attempt_retried`;
     `pass_at_1` and `pass_at_k`, of `k` samples; `after_none`, `after_outcome`, `after_full`: right
-    within `attempts` attempts with that feedback in between. Each has `_low` and `_high`. Split
-    "any" takes train and held_out together, as the published protocol does.
+    in the first of `attempts` attempts or in one after it, with that feedback in between. Each has
+    `_low` and `_high`; what a protocol does not do is empty. `later_parsed`: share of the attempts
+    after feedback that are answers in the format at all. Split "any" takes all hands of a protocol
+    that draws them (named in `drawn`), as the published one does.
     """
-    rows = with_steps(attempts(evaluations, ["protocol", "feedback"]))
+    rows = with_steps(attempts(evaluations, ["protocol", "feedback", "parsed"]))
     rows = rows[(rows["n_faces"] > 0) | rows["retried"]]
-    parts = [rows.assign(split="any"), rows]
+    told = rows.groupby("protocol")["feedback"].unique()
+    whole = rows[rows["protocol"].isin(drawn)].assign(split="any")
     out = []
-    for (*key, split), group in pd.concat(parts).groupby([*BY, "split"]):
-        measures = _measures(group)
+    for key, group in pd.concat([whole, rows]).groupby([*BY, "split"]):
+        place = dict(zip([*BY, "split"], key, strict=True))
+        measures = _measures(group, set(told[place["protocol"]]))
         for seed in ("all", *map(str, sorted(group["seed"].unique()))):
-            row = dict(zip([*BY, "split", "seed"], [*key, split, seed], strict=True))
-            row |= {"k": int(group["sample"].max()), "attempts": int(group["attempt"].max())}
+            own = group if seed == "all" else group[group["seed"].astype(str) == seed]
+            row = {
+                **place,
+                "seed": seed,
+                "k": int(group["sample"].max()),
+                "attempts": int(group["attempt"].max()),
+                "later_parsed": _mean(own[own["attempt"] > 1]["parsed"]),
+            }
             for name, frame in measures.items():
-                own = frame if seed == "all" else frame[frame["seed"].astype(str) == seed]
-                e = stats.bootstrap(own, "value", settings) if len(own) else None
-                for suffix, field in (("", "value"), ("_low", "low"), ("_high", "high")):
-                    row[name + suffix] = getattr(e, field) if e else float("nan")
+                of_seed = frame if seed == "all" else frame[frame["seed"].astype(str) == seed]
+                e = stats.bootstrap(of_seed, "value", settings)
+                row |= {name: e.value, f"{name}_low": e.low, f"{name}_high": e.high}
             out.append(row)
     return pd.DataFrame(out)
 
 
-def _measures(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """measure -> one row for each problem and seed: seed, deal_id, value."""
+def _measures(rows: pd.DataFrame, told: set[str]) -> dict[str, pd.DataFrame]:
+    """measure -> one row for each problem and seed: seed, deal_id, value; no rows if not done."""
     first = rows[(rows["sample"] == 0) & (rows["attempt"] == 1)]
-    again = first[first["retried"]]
+    again = first[first["retried"]].set_index(PROBLEM)
     samples = rows[rows["sample"] > 0].groupby(PROBLEM)["correct"].agg(["sum", "count"])
-    found = {"first_attempt": first["correct"], "first_attempt_retried": again["correct"]}
-    frames = {
-        name: first.loc[values.index, ["seed", "deal_id"]].assign(value=values.astype(float))
-        for name, values in found.items()
+    values = {
+        "first_attempt": first.set_index(PROBLEM)["correct"],
+        "first_attempt_retried": again["correct"],
+        "pass_at_1": samples["sum"] / samples["count"],
+        "pass_at_k": samples["sum"] > 0,
     }
-    place = again.set_index(PROBLEM)
-    for name, share in (
-        ("pass_at_1", samples["sum"] / samples["count"]),
-        ("pass_at_k", (samples["sum"] > 0).astype(float)),
-    ):
-        frames[name] = place.loc[share.index, ["deal_id"]].assign(value=share).reset_index()
     for level in LEVELS:
-        told = rows[rows["feedback"] == level]
-        if told.empty and not (rows["attempt"] > 1).any():
-            frames[f"after_{level}"] = place.iloc[:0].reset_index().assign(value=0.0)
-            continue
-        later = told[told["correct"]].set_index(PROBLEM).index
-        solved = place["correct"] | place.index.isin(later)
-        frames[f"after_{level}"] = place.assign(value=solved.astype(float)).reset_index()
-    return frames
+        later = rows[(rows["feedback"] == level) & rows["correct"]].set_index(PROBLEM).index
+        solved = again["correct"] | again.index.isin(later)
+        values[f"after_{level}"] = solved if level in told else solved.iloc[:0]
+    deal = first.set_index(PROBLEM)["deal_id"]
+    return {
+        name: pd.DataFrame(
+            {"deal_id": deal[value.index], "value": value.astype(float)}
+        ).reset_index()
+        for name, value in values.items()
+    }
 
 
-def exposure(evaluations: list[str], pools: list[str], sft: dict) -> pd.DataFrame:
+def exposure(evaluations: list[str], pools: list[str], sft: dict, drawn: list[str]) -> pd.DataFrame:
     """What the problems of each protocol had to do with training, and what feedback gave away.
 
     At the last SFT checkpoint, for each protocol, rule and seed: how many hands differ; the share
     whose ID values are on the training side of the hold-out, and the share whose ID values are
     among the examples that this seed was in fact trained on; accuracy of first attempts on those
     seen and those not; the share of feedback messages that named a value of a face card which the
-    answer had not used, and how often the attempt after such a message was right.
+    answer had not used, and how often attempts were right once such a message had come. Of
+    protocols that ask all deals, the held-out ones, which are reported.
     """
     rows = with_steps(attempts(evaluations, ["protocol", "feedback", "told_rule"]))
     rows = rows[(rows["stage"] == "sft") & ((rows["n_faces"] > 0) | rows["retried"])]
-    rows = rows[rows["step"] == rows["step"].max()]
+    reported = rows["protocol"].isin(drawn) | (rows["split"] == "held_out")
+    rows = rows[(rows["step"] == rows["step"].max()) & reported]
     pool = pd.concat([provenance.read_table(f) for f in pools], ignore_index=True)
     out = []
     for (model, protocol, seed, rule), group in rows.groupby(["model", "protocol", "seed", "rule"]):
-        trained = set(sft_examples(pool, sft["deals"], sft["examples"], seed)["values_id"])
+        trained = set(sft_examples(pool, **sft, seed=seed)["values_id"])
         first = group[(group["sample"] == 0) & (group["attempt"] == 1)]
         seen = first["values_id"].isin(trained)
-        full = group[group["feedback"] == "full"]
+        full = group[group["feedback"] == "full"].sort_values("attempt")
+        told = (
+            full.groupby(["problem_id", "draw"])["told_rule"].cummax().astype(bool)
+        )  # once told, it knows
         out.append(
             {
                 "model": model,
@@ -99,8 +110,8 @@ def exposure(evaluations: list[str], pools: list[str], sft: dict) -> pd.DataFram
                 "accuracy_not_trained_on": _mean(first[~seen]["correct"]),
                 "messages": len(full),
                 "told_rule_share": _mean(full["told_rule"]),
-                "accuracy_after_told": _mean(full[full["told_rule"]]["correct"]),
-                "accuracy_after_not_told": _mean(full[~full["told_rule"]]["correct"]),
+                "accuracy_after_told": _mean(full[told]["correct"]),
+                "accuracy_after_not_told": _mean(full[~told]["correct"]),
             }
         )
     return pd.DataFrame(out)

@@ -6,60 +6,66 @@ import numpy as np
 import pandas as pd
 
 from healscope import published, stats
-from healscope.config import Statistics
-from healscope.tables.rows import at_landmarks, first_attempts
+from healscope.artifacts import LANDMARK_NAMES
+from healscope.config import EXHAUSTIVE, Statistics
+from healscope.tables.rows import any_attempt, at_landmarks, attempts
 
-LEVELS = ("maxood", "end", "rl")
-CONTRASTS = (("maxood", "end"), ("end", "rl"), ("maxood", "rl"))
-PUBLISHED_PROTOCOL = "234 hands, any of five tries with feedback, one seed"
+LEVELS = tuple(LANDMARK_NAMES)
 
 
 def comparison(
-    files: list[str], evaluations: list[str], landmark_files: list[str], settings: Statistics
+    files: list[str],
+    evaluations: list[str],
+    landmark_files: list[str],
+    drawn: list[str],
+    settings: Statistics,
 ) -> pd.DataFrame:
     """Accuracy at the landmarks and its changes: published, measured, compatible?
 
-    Only values of figure 1 that are to be trusted. `compatible` is "no" where the interval of
-    the difference between measured and published leaves out zero (intervals taken as normal and
-    independent), else "yes". Levels of different models and protocols need not agree; it is the
-    changes, the paper's claims, that a study of another model can speak to: `kind` tells them
-    apart. `published_alone` says whether the published change is told from zero by itself.
+    Published values are those of figure 1: right in any of five attempts, on 234 drawn hands, so
+    they stand beside the protocols named in `drawn`, counted like that; below, beside the first
+    attempts at all held-out deals. `difference` is measured minus published, its interval as
+    of normal and independent estimates. `compatible` is "no" where it leaves out zero, "undecided"
+    where it also holds the opposite of what was published, else "yes". Levels of different models
+    need not agree (`kind` "level"); it is the changes, the paper's claims, that a study of another
+    model can speak to. `published_alone` says whether a published change is told from zero by
+    itself.
     """
     values = published.counts(published.read(Path(files[0]).parent))
     values = values[(values["figure"] == "fig1") & (values["metric"] == "accuracy")]
     changes = published.changes(values)
-    rows = first_attempts(evaluations)
-    rows = at_landmarks(rows[rows["split"] == "held_out"], landmark_files, list(LEVELS))
+    rows = attempts(evaluations, ["protocol", "feedback"])
+    counted = [any_attempt(rows[rows["protocol"] == name]) for name in drawn]
+    first = (rows["protocol"] == EXHAUSTIVE) & (rows["sample"] == 0) & (rows["attempt"] == 1)
+    counted.append(rows[first & (rows["n_faces"] > 0) & (rows["split"] == "held_out")])
+    rows = at_landmarks(pd.concat(counted, ignore_index=True), landmark_files, list(LEVELS))
     out = []
-    for model, own in rows.groupby("model"):
-        for rule in ("id", "ood"):
-            at = {name: own[(own["landmark"] == name) & (own["rule"] == rule)] for name in LEVELS}
-            for name in LEVELS:
-                e = stats.bootstrap(at[name], "correct", settings)
-                same = values[(values["split"] == rule) & (values["stage"] == name)]
-                for value in same.to_dict("records"):
-                    claim = value["value"], value["low"], value["high"]
-                    out.append(_row(model, value, rule, "level", name, claim, e))
-            for before, after in CONTRASTS:
-                e = stats.bootstrap(stats.paired(at[before], at[after]), "change", settings)
-                name = f"{before}→{after}"
-                same = changes[(changes["split"] == rule) & (changes["contrast"] == name)]
-                for value in same.to_dict("records"):
-                    claim = value["change"], value["low"], value["high"]
-                    out.append(_row(model, value, rule, "change", name, claim, e))
+    for (model, protocol, rule), own in rows.groupby(["model", "protocol", "rule"]):
+        place = {"model": model, "seed": "all", "protocol": protocol, "rule": rule}
+        at = {name: own[own["landmark"] == name] for name in LEVELS}
+        for name in LEVELS:
+            e = stats.bootstrap(at[name], "correct", settings)
+            same = values[(values["split"] == rule) & (values["stage"] == name)]
+            for value in same.assign(said=same["value"], what=name).to_dict("records"):
+                out.append({**place, "kind": "level", **_beside(value, e)})
+        for before, after in published.CONTRASTS["fig1"]:
+            e = stats.bootstrap(stats.paired(at[before], at[after]), "change", settings)
+            name = f"{before}→{after}"
+            same = changes[(changes["split"] == rule) & (changes["contrast"] == name)]
+            for value in same.assign(said=same["change"], what=name).to_dict("records"):
+                out.append({**place, "kind": "change", **_beside(value, e)})
     return pd.DataFrame(out)
 
 
-def _row(model, value: dict, rule: str, kind: str, name: str, claim: tuple, e) -> dict:
-    said, low, high = claim
-    spread = np.hypot((high - low) / 2, (e.high - e.low) / 2)
+def _beside(value: dict, e: stats.Estimate) -> dict:
+    said, low, high = value["said"], value["low"], value["high"]
+    difference, spread = e.value - said, np.hypot((high - low) / 2, (e.high - e.low) / 2)
+    answer = "yes" if abs(difference) <= spread else "no"
+    if answer == "yes" and abs(e.value + said) <= spread:
+        answer = "undecided"
     return {
-        "model": model,
-        "seed": "all",
         "published_model": value["model"],
-        "rule": rule,
-        "kind": kind,
-        "what": name,
+        "what": value["what"],
         "published": said,
         "published_low": low,
         "published_high": high,
@@ -68,6 +74,9 @@ def _row(model, value: dict, rule: str, kind: str, name: str, claim: tuple, e) -
         "measured": e.value,
         "low": e.low,
         "high": e.high,
-        "compatible": "yes" if abs(e.value - said) <= spread else "no",
+        "difference": difference,
+        "difference_low": difference - spread,
+        "difference_high": difference + spread,
+        "compatible": answer,
         "same_direction": bool(np.sign(e.value) == np.sign(said)),
     }

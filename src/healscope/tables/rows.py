@@ -10,6 +10,7 @@ import pandas as pd
 
 from healscope import artifacts, provenance, stats
 from healscope.config import Statistics
+from healscope.tasks.problems import sft_examples
 
 COLUMNS = [
     "model", "seed", "variant", "problem_id", "deal_id", "values_id", "split", "half", "rule",
@@ -30,6 +31,19 @@ def first_attempts(
     rows = attempts(files, extra)
     first = (rows["sample"] == 0) & (rows["attempt"] == 1)
     return rows[first & (faceless | (rows["n_faces"] > 0))].reset_index(drop=True)
+
+
+def trained_on(rows: pd.DataFrame, pools: list[str], sft: dict) -> pd.DataFrame:
+    """`rows` without those of the training side that their seed's SFT never saw.
+
+    SFT draws its examples from part of the deals on that side; `sft` says of how many (keys deals
+    and examples). RL draws its prompts from the whole side.
+    """
+    pool = pd.concat([provenance.read_table(f) for f in pools], ignore_index=True)
+    seen = {s: set(sft_examples(pool, **sft, seed=s)["values_id"]) for s in rows["seed"].unique()}
+    known = [v in seen[s] for s, v in zip(rows["seed"], rows["values_id"], strict=True)]
+    held_out = rows["split"] == "held_out"
+    return rows[held_out | pd.Series(known, rows.index)].reset_index(drop=True)
 
 
 def with_steps(rows: pd.DataFrame) -> pd.DataFrame:
@@ -62,6 +76,19 @@ def summarise(
                 }
             )
     return pd.DataFrame(out)
+
+
+def any_attempt(rows: pd.DataFrame) -> pd.DataFrame:
+    """One row for each problem: whether the first attempt or one after feedback was right.
+
+    Of several levels of feedback the last counts ("full", the published one, where it is there).
+    """
+    levels = sorted(set(rows["feedback"]) - {""}, key=("none", "outcome", "full").index)
+    own = rows[(rows["sample"] == 0) & rows["feedback"].isin(["", *levels[-1:]])]
+    keys = ["model", "seed", "protocol", "variant", "rule", "problem_id", "draw"]
+    first = own[own["attempt"] == 1].set_index(keys)
+    right = own.groupby(keys)["correct"].any()
+    return first.assign(correct=right).reset_index()
 
 
 def at_landmarks(rows: pd.DataFrame, landmark_files: list[str], names: list[str]) -> pd.DataFrame:

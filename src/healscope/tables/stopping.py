@@ -9,7 +9,7 @@ import pandas as pd
 
 from healscope import artifacts, provenance, stats
 from healscope.config import Statistics
-from healscope.tables.rows import at_landmarks, first_attempts, with_steps
+from healscope.tables.rows import at_landmarks, first_attempts, trained_on, with_steps
 
 # signal -> its natural optimum, if it has one
 SIGNALS = {
@@ -26,9 +26,12 @@ SIGNALS = {
 LABELS, NO_LABELS = "OOD labels of other runs", "nothing"
 
 
-def signals(evaluations: list[str], files: list[str]) -> pd.DataFrame:
-    """One row for each SFT checkpoint and seed ("all": mean): every signal, and OOD accuracy."""
-    rows = with_steps(first_attempts(evaluations))
+def signals(evaluations: list[str], files: list[str], pools: list[str], sft: dict) -> pd.DataFrame:
+    """One row for each SFT checkpoint and seed ("all": mean): every signal, and OOD accuracy.
+
+    Training accuracy is that on deals the seed was trained on, as its loss is.
+    """
+    rows = with_steps(trained_on(first_attempts(evaluations), pools, sft))
     rows = rows[rows["stage"] == "sft"].assign(seed=lambda r: r["seed"].astype(str))
     place = ["model", "seed", "step"]
     table = pd.concat([provenance.read_table(f) for f in files], ignore_index=True)
@@ -47,17 +50,23 @@ def signals(evaluations: list[str], files: list[str]) -> pd.DataFrame:
 
 
 def stopping(
-    evaluations: list[str], files: list[str], landmark_files: list[str], settings: Statistics
+    evaluations: list[str],
+    files: list[str],
+    pools: list[str],
+    landmark_files: list[str],
+    sft: dict,
+    settings: Statistics,
 ) -> pd.DataFrame:
     """Regret of each stopping rule: OOD accuracy lost against the peak, ranked.
 
     Rules: "optimum", the lowest loss or best accuracy; "knee", where the signal's curve over the
     square root of the step is farthest from its chord; "level", the checkpoint nearest to the
     signal's mean level at the OOD peak of the other seeds, so it needs their OOD labels. Beside
-    them the last checkpoint, and one picked blindly (the mean over all). The peak is the one that
+    them the last checkpoint, and one picked blindly (the mean over all). Every peak is the one that
     the other half of the deals picks.
     """
-    logged = signals(evaluations, files)
+    logged = signals(evaluations, files, pools, sft)
+    marks = [provenance.read_json(f) for f in landmark_files]
     rows = with_steps(first_attempts(evaluations))
     rows = rows[(rows["stage"] == "sft") & (rows["rule"] == "ood") & (rows["split"] == "held_out")]
     peaks = at_landmarks(rows, landmark_files, ["maxood"])
@@ -65,11 +74,19 @@ def stopping(
     for model, log in logged[logged["seed"] != "all"].groupby("model"):
         own, best = (part[part["model"] == model] for part in (rows, peaks))
         found = []
-        for (signal, rule), steps in _stops(log).items():
-            at_stop = own[own["variant"] == own["seed"].map(lambda s, t=steps: _name(t[str(s)]))]
+        picked = {
+            str(m["seed"]): m["landmarks"]["maxood"]["by_half"]
+            for m in marks
+            if m["model"] == model
+        }
+        for (signal, rule), steps in _stops(log, picked).items():
+            stop = [
+                artifacts.sft(steps[str(seed)][half])
+                for seed, half in zip(own["seed"], own["half"], strict=True)
+            ]
             needs = LABELS if rule == "level" else NO_LABELS
-            lost = stats.paired(at_stop, best)
-            found.append((signal, rule, needs, ", ".join(map(str, steps.values())), lost))
+            lost = stats.paired(own[own["variant"] == stop], best)
+            found.append((signal, rule, needs, ", ".join(map(_either, steps.values())), lost))
         blind = pd.concat(
             [stats.paired(part, best) for _, part in own.groupby("step")], ignore_index=True
         )
@@ -91,31 +108,52 @@ def _ranked(model: str, found: list[tuple], settings: Statistics) -> list[dict]:
     return [{**row, "rank": i} for i, row in enumerate(rows, 1)]
 
 
-def _name(step: int) -> str:
-    return artifacts.sft(step)
+def _either(halves: dict[str, int]) -> str:
+    return "/".join(map(str, sorted(set(halves.values()))))
 
 
-def _stops(log: pd.DataFrame) -> dict[tuple[str, str], dict[str, int]]:
-    """(signal, rule) -> seed -> the SFT step where it stops."""
+def _stops(
+    log: pd.DataFrame, picked: dict[str, dict[str, str]]
+) -> dict[tuple[str, str], dict[str, dict[str, int]]]:
+    """(signal, rule) -> seed -> half of the deals -> the SFT step where it stops.
+
+    `picked`: seed -> half -> the OOD peak that the other half picks.
+    """
     runs = {seed: run.sort_values("step") for seed, run in log.groupby("seed")}
-    found = {("last checkpoint", "none"): {s: int(r["step"].max()) for s, r in runs.items()}}
+    last = {seed: _both(run["step"].max()) for seed, run in runs.items()}
+    found = {("last checkpoint", "none"): last}
     for signal, optimum in SIGNALS.items():
         curves = {s: (r["step"].to_numpy(), r[signal].to_numpy()) for s, r in runs.items()}
         if any(np.isnan(y).any() for _, y in curves.values()):
             continue  # not measured in this study
         if optimum:
             pick = np.argmin if optimum == "min" else np.argmax
-            found[signal, "optimum"] = {s: int(x[pick(y)]) for s, (x, y) in curves.items()}
-        found[signal, "knee"] = {s: knee(x, y) for s, (x, y) in curves.items()}
+            found[signal, "optimum"] = {s: _both(x[pick(y)]) for s, (x, y) in curves.items()}
+        found[signal, "knee"] = {s: _both(knee(x, y)) for s, (x, y) in curves.items()}
         if len(runs) > 1:
-            at_peak = {
-                s: y[runs[s]["ood_test_accuracy"].to_numpy().argmax()]
-                for s, (_, y) in curves.items()
-            }
-            found[signal, "level"] = {
-                s: int(x[np.abs(y - np.mean([v for t, v in at_peak.items() if t != s])).argmin()])
-                for s, (x, y) in curves.items()
-            }
+            found[signal, "level"] = _levels(curves, picked)
+    return found
+
+
+def _both(step: int) -> dict[str, int]:
+    return dict.fromkeys("ab", int(step))
+
+
+def _levels(
+    curves: dict[str, tuple[np.ndarray, np.ndarray]], picked: dict[str, dict[str, str]]
+) -> dict[str, dict[str, int]]:
+    """seed -> half -> the step nearest to the signal's mean level at the peaks of other seeds."""
+    at_peak = {
+        (seed, half): float(y[x == artifacts.stage_and_step(name)[1]][0])
+        for seed, (x, y) in curves.items()
+        for half, name in picked[seed].items()
+    }
+    found: dict[str, dict[str, int]] = {}
+    for seed, (x, y) in curves.items():
+        found[seed] = {}
+        for half in "ab":
+            level = np.mean([at_peak[other, half] for other in curves if other != seed])
+            found[seed][half] = int(x[np.abs(y - level).argmin()])
     return found
 
 
