@@ -3,13 +3,13 @@ from pathlib import Path
 from healscope import claims, provenance
 from healscope.config import Statistics
 from healscope.job import job
-from healscope.tables import Study
+from healscope.tables import Settings
 
 with job(snakemake.log[0], snakemake.threads):
     p, out = snakemake.params, snakemake.output
     inputs = {kind: list(files) for kind, files in snakemake.input.items() if kind != "gate"}
-    study = Study(Statistics.model_validate(p.statistics), p.sft, p.drawn)
-    frame = claims.measure(inputs, study)
+    settings = Settings(Statistics.model_validate(p.statistics), p.sft, p.drawn)
+    frame = claims.measure(inputs, settings)
     answers = provenance.read_table(snakemake.input.gate)
     config = {"statistics": p.statistics, "sft": p.sft, "drawn": p.drawn}
     record = provenance.record(config, inputs=provenance.hashes(snakemake.input))

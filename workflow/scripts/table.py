@@ -5,8 +5,8 @@ from healscope.job import job
 with job(snakemake.log[0], snakemake.threads):
     p, name = snakemake.params, snakemake.wildcards.table
     inputs = {kind: list(files) for kind, files in snakemake.input.items()}
-    study = tables.Study(Statistics.model_validate(p.statistics), p.sft, p.drawn)
-    frame = tables.build(name, inputs, study)
+    settings = tables.Settings(Statistics.model_validate(p.statistics), p.sft, p.drawn)
+    frame = tables.build(name, inputs, settings)
     config = {"statistics": p.statistics, "sft": p.sft, "drawn": p.drawn}
     record = provenance.record(config, inputs=provenance.hashes(snakemake.input))
     stored = {**record, "lost_inputs": p.lost_inputs}

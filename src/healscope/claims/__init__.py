@@ -9,7 +9,7 @@ from healscope.claims import paper
 from healscope.claims.contrasts import Data
 from healscope.config import EXHAUSTIVE
 from healscope.stats import POWER
-from healscope.tables import Study
+from healscope.tables import Settings
 from healscope.tables.rows import attempts, first_attempts, trained_on, with_steps
 
 PARTS = (
@@ -23,15 +23,15 @@ PARTS = (
 )
 
 
-def measure(inputs: dict[str, list[str]], study: Study) -> pd.DataFrame:
+def measure(inputs: dict[str, list[str]], settings: Settings) -> pd.DataFrame:
     """All claims for every model, from evaluation, signal, edit, landmark and pool files."""
     files = {
         name: [f for f in inputs["evaluations"] if f"/{name}/" in f]
-        for name in (EXHAUSTIVE, *study.drawn)
+        for name in (EXHAUSTIVE, *settings.drawn)
     }
     judged = ["parsed", "follows_rule"]
     rows = with_steps(first_attempts(files[EXHAUSTIVE], judged, faceless=True))
-    drawn = [with_steps(attempts(files[n], ["protocol", "feedback"])) for n in study.drawn]
+    drawn = [with_steps(attempts(files[n], ["protocol", "feedback"])) for n in settings.drawn]
     edits = first_attempts(inputs["edits"], ["stage"])
     edits = edits.assign(variant=edits["stage"] + ":" + edits["variant"])
     logged = pd.concat([provenance.read_table(f) for f in inputs["signals"]], ignore_index=True)
@@ -41,13 +41,13 @@ def measure(inputs: dict[str, list[str]], study: Study) -> pd.DataFrame:
         faces, held_out = own["n_faces"] > 0, own["split"] == "held_out"
         data = Data(
             rows=own[faces & held_out],
-            train_rows=trained_on(own[faces & ~held_out], inputs["pool"], study.sft),
+            train_rows=trained_on(own[faces & ~held_out], inputs["pool"], settings.sft),
             faceless=own[held_out],
             drawn=[part[part["model"] == model] for part in drawn],
             edits=edits[edits["model"] == model],
             signals=logged[logged["model"] == model],
             landmarks={m["seed"]: m["landmarks"] for m in marks if m["model"] == model},
-            settings=study.statistics,
+            settings=settings.statistics,
         )
         for part in PARTS:
             found += [{"model": model, **row} for row in part(data)]

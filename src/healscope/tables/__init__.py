@@ -19,8 +19,8 @@ def training(files: list[str]) -> pd.DataFrame:
 
 
 @dataclass(frozen=True)
-class Study:
-    """What tables need to know of the config beside the files they are made from."""
+class Settings:
+    """What tables need to know of the study beside the files they are made from."""
 
     statistics: Statistics
     sft: dict  # how many deals and examples SFT draws
@@ -28,7 +28,7 @@ class Study:
 
 
 # table -> how it is made from its input files, by kind
-_MAKERS: dict[str, Callable[[Inputs, Study], pd.DataFrame]] = {
+_MAKERS: dict[str, Callable[[Inputs, Settings], pd.DataFrame]] = {
     "landmarks": lambda i, s: accuracy.landmarks(i["evaluations"], i["landmarks"], s.statistics),
     "curves": lambda i, s: accuracy.curves(i["evaluations"], i["pool"], s.sft, s.statistics),
     "rl-window": lambda i, s: accuracy.rl_window(i["evaluations"], s.statistics),
@@ -52,10 +52,10 @@ _MAKERS: dict[str, Callable[[Inputs, Study], pd.DataFrame]] = {
 }
 
 
-def build(name: str, inputs: Inputs, study: Study) -> pd.DataFrame:
+def build(name: str, inputs: Inputs, settings: Settings) -> pd.DataFrame:
     """The table of that name."""
     if name.startswith("reversion-"):
         stage = name.split("-")[1]
         files = inputs["edits"], inputs["evaluations"], inputs["landmarks"]
-        return accuracy.reversion(*files, stage, study.statistics)
-    return _MAKERS[name](inputs, study)
+        return accuracy.reversion(*files, stage, settings.statistics)
+    return _MAKERS[name](inputs, settings)
