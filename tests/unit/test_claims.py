@@ -186,6 +186,8 @@ def test_the_gate_says_whether_there_is_anything_to_explain(
         "forgetting": forgetting,
         "recovery": recovery,
     }
+    verdicts = [row["verdict"] for row in paper.phenomena(world(ood, rl_ood))]
+    assert [gate.ANSWERS[v] for v in verdicts] == [forgetting, recovery]
     lines = gate.sentences(table, ("rl",))
     assert len(lines) == 1
     assert f"OOD recovery {recovery} (End to RL" in lines[0]

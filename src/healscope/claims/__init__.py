@@ -13,6 +13,7 @@ from healscope.tables import Settings
 from healscope.tables.rows import attempts, first_attempts, trained_on, with_steps
 
 PARTS = (
+    paper.phenomena,
     paper.forgetting,
     paper.composition,
     paper.steps,

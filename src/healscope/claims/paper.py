@@ -6,7 +6,7 @@ it.
 
 import pandas as pd
 
-from healscope import artifacts, stats, verdicts
+from healscope import artifacts, gate, stats, verdicts
 from healscope.claims.contrasts import Data, mean
 from healscope.stats import Estimate
 from healscope.tables.factorial import design
@@ -51,6 +51,26 @@ def forgetting(d: Data) -> list[dict]:
                 rise,
                 positive(rise),
                 "change of ID accuracy from the OOD peak to the end",
+            )
+        )
+    return found
+
+
+def phenomena(d: Data) -> list[dict]:
+    """What the gate asks: is there anything that the weights of a stage could explain?"""
+    found = []
+    for phenomenon, (stage, judge) in gate.PHENOMENA.items():
+        first, second = artifacts.EDIT_STAGES[stage]
+        change = d.change(d.at("ood", d.landmark(first)), d.at("ood", d.landmark(second)))
+        names = artifacts.LANDMARK_NAMES
+        found.append(
+            row(
+                f"gate-{phenomenon}",
+                f"Gate: there is OOD {phenomenon} between {names[first]} and {names[second]}",
+                change,
+                judge(change),
+                f"what is said of the weights in the {stage.upper()} stage explains something only "
+                "where this held",
             )
         )
     return found
