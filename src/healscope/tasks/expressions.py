@@ -89,6 +89,16 @@ def parse(text: str, mode: Mode = "tolerant") -> Expression:
     return evaluate(_TOKEN.findall(text)) if legal else _ILLEGAL
 
 
+def tokenise(text: str) -> tuple[str, ...]:
+    """The literals, operators and brackets of a text in order, whatever stands between them.
+
+    Empty where the text is longer than `parse` reads. Never raises.
+    """
+    if len(text) > MAX_CHARACTERS:
+        return ()
+    return tuple(_TOKEN.findall(text if text.isascii() else text.translate(_VARIANTS)))
+
+
 def evaluate(tokens: Sequence[str]) -> Expression:
     """Read an expression that is already split into tokens; any other token makes it illegal."""
     if len(tokens) > MAX_TOKENS:

@@ -11,7 +11,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from healscope.tasks.expressions import MAX_DIGITS, Expression, evaluate, parse
+from healscope.tasks.expressions import MAX_DIGITS, Expression, evaluate, parse, tokenise
 from healscope.tasks.generalpoints import EVALUATION_FORMAT, LAYOUTS, GeneralPoints, Problem
 
 if TYPE_CHECKING:
@@ -65,12 +65,14 @@ class Answer(NamedTuple):
         formula: the formula before its first "="; "unfinished" without numbers where there is none.
         line: the numbers of the number line, or None where there is none.
         line_asked: the answer format has a number line.
+        words: the formula's tokens as they stand, legal or not; empty where there is none.
     """
 
     parsed: bool
     formula: Expression
     line: tuple[int, ...] | None
     line_asked: bool
+    words: tuple[str, ...] = ()
 
 
 _NOTHING = Answer(False, Expression("unfinished"), None, False)
@@ -84,7 +86,7 @@ def verify(
     Outcomes are decided in this order: no_answer, illegal, wrong_line (only if the task grades
     it), wrong_number, then partial, wrong_value or correct. Never raises on any `text`.
     """
-    parsed, formula, line, line_asked = read_answer(task, problem, text, format_token)
+    parsed, formula, line, line_asked, _ = read_answer(task, problem, text, format_token)
     state, numbers, numerator, denominator = formula
     used = sorted(numbers)
     follows_rule = line == problem.values
@@ -185,7 +187,8 @@ def _read_json(text: str, mode: str) -> Answer:
             line = _number_line([word.strip().strip("\"'") for word in words])
     if not isinstance(formula, str):
         return Answer(False, Expression("unfinished"), line, True)
-    return Answer(True, parse(formula.partition("=")[0], mode), line, True)
+    formula = formula.partition("=")[0]
+    return Answer(True, parse(formula, mode), line, True, tokenise(formula))
 
 
 def _number_line(raw: object) -> tuple[int, ...] | None:
@@ -225,4 +228,4 @@ def _read_compact(text: str, problem: Problem, layout: tuple[str, ...]) -> Answe
         whole = stated == [str(problem.target)]
         if stated and not whole:
             return _NOTHING
-    return Answer(whole, evaluate(formula), line, "number" in layout)
+    return Answer(whole, evaluate(formula), line, "number" in layout, tuple(formula))
