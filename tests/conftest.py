@@ -65,3 +65,42 @@ def model_and_tokenizer(base_manifest):
     from healscope.models import checkpoints
 
     return checkpoints.load_model(base_manifest)
+
+
+@pytest.fixture
+def branch_at(study, base_manifest, tables, task, tmp_path):
+    """Makes a branch with a state folder of its own: `branch_at("name", score)`.
+
+    `score` replaces what the recipe's reward would be.
+    """
+    from dataclasses import dataclass, replace
+
+    from healscope.tasks.problems import sft_examples
+    from healscope.training.branch import Branch
+    from healscope.training.state import Workspace
+
+    @dataclass(frozen=True)
+    class Paid(Branch):
+        score: object = None
+
+        def sampler(self, recipe, **more):
+            usual = super().sampler(recipe, **more)
+            return replace(usual, score=self.score) if self.score else usual
+
+    def make(folder: str = "work", score=None, max_new_tokens: int = 3):
+        return Paid(
+            name="ppo-from-0",
+            start=base_manifest,
+            base=base_manifest,
+            prompts=tables[2],
+            sft_pool=tables[1],
+            sft_rows=sft_examples(tables[1], study.sft.deals, study.sft.examples, 0),
+            task=task,
+            max_new_tokens=max_new_tokens,
+            seed=0,
+            work=Workspace(tmp_path / folder, "x"),
+            label="test",
+            score=score,
+        )
+
+    return make

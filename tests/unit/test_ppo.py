@@ -1,43 +1,53 @@
-"""PPO against closed forms, and a bandit that it must solve."""
+"""PPO against closed forms, a bandit that it must solve, and a trajectory that must not change."""
+
+import math
 
 import numpy as np
 import pytest
 import torch
 
-from healscope.config import PPO, Optimizer
+from healscope.config import BUILT_IN, PPO, RL, Optimizer
 from healscope.models import checkpoints
+from healscope.tasks.rewards import Scored
 from healscope.tasks.verdict import Verdict
 from healscope.training import ppo
+from healscope.training.health import Diverged
+from healscope.training.schedule import scale
 from healscope.training.state import Workspace
+
+TRUE = torch.tensor([True])
+
+
+def flags(*values):
+    return torch.tensor(values, dtype=torch.bool)
 
 
 def test_gae_by_hand():
-    """Two episodes of two turns and one turn; delta and A worked out from the equations."""
-    rewards = torch.tensor([[1.0, 2.0], [3.0, 9.0]])
-    values = torch.tensor([[0.5, 1.0], [2.0, 7.0]])
-    real = torch.tensor([[True, True], [True, False]])
-    advantages, returns = ppo.gae(rewards, values, real, discount=0.9, lam=0.5)
+    """An episode of two turns, then one of one turn; A worked out from the equations."""
+    rewards, values = torch.tensor([1.0, 2.0, 3.0]), torch.tensor([0.5, 1.0, 2.0])
+    advantages, returns = ppo.gae(rewards, values, flags(0, 1, 1), discount=0.9, lam=0.5)
     last = 2.0 - 1.0
     first = (1.0 + 0.9 * 1.0 - 0.5) + 0.9 * 0.5 * last
-    assert torch.allclose(advantages, torch.tensor([[first, last], [1.0, 0.0]]))
-    assert torch.allclose(returns, torch.tensor([[first + 0.5, 2.0], [3.0, 0.0]]))
+    assert torch.allclose(advantages, torch.tensor([first, last, 1.0]))
+    assert torch.allclose(returns, torch.tensor([first + 0.5, 2.0, 3.0]))
 
 
 def test_gae_with_lambda_one_is_the_discounted_return():
     rng = np.random.default_rng(0)
-    rewards, values = (torch.tensor(rng.normal(size=(3, 5))) for _ in range(2))
-    _, returns = ppo.gae(rewards, values, torch.ones(3, 5, dtype=torch.bool), 0.8, 1.0)
+    rewards, values = (torch.tensor(rng.normal(size=5)) for _ in range(2))
+    _, returns = ppo.gae(rewards, values, flags(0, 0, 0, 0, 1), 0.8, 1.0)
     for n in range(5):
-        expected = sum(0.8 ** (m - n) * rewards[:, m] for m in range(n, 5))
-        assert torch.allclose(returns[:, n], expected)
+        expected = sum(0.8 ** (m - n) * rewards[m] for m in range(n, 5))
+        assert torch.allclose(returns[n], expected)
 
 
-def test_nothing_flows_over_the_end_of_an_episode():
-    rewards = torch.tensor([[1.0, 5.0]])
-    real = torch.tensor([[True, False]])
-    a, _ = ppo.gae(rewards, torch.zeros(1, 2), real, 1.0, 1.0)
-    b, _ = ppo.gae(rewards * torch.tensor([1.0, 100.0]), torch.tensor([[0.0, 9.0]]), real, 1.0, 1.0)
-    assert torch.equal(a, b)
+def test_nothing_flows_over_the_end_of_an_episode_unless_asked():
+    rewards = torch.tensor([1.0, 5.0])
+    cut, _ = ppo.gae(rewards, torch.zeros(2), flags(1, 1), 1.0, 1.0)
+    other, _ = ppo.gae(torch.tensor([1.0, 500.0]), torch.tensor([0.0, 9.0]), flags(1, 1), 1.0, 1.0)
+    assert cut[0] == other[0] == 1.0
+    leaking, _ = ppo.gae(rewards, torch.zeros(2), flags(0, 1), 1.0, 1.0)  # the first one failed
+    assert leaking[0] == 6.0
 
 
 @pytest.mark.parametrize(
@@ -46,10 +56,9 @@ def test_nothing_flows_over_the_end_of_an_episode():
 )
 def test_clip_regions(ratio, advantage, gradient):
     """The gradient vanishes just where the clipped branch is the smaller one."""
-    logprobs = torch.tensor([[np.log(ratio)]], requires_grad=True)
-    real = torch.ones(1, 1, dtype=torch.bool)
+    logprobs = torch.tensor([[math.log(ratio)]], requires_grad=True)
     loss, clipped = ppo.policy_loss(
-        logprobs, torch.zeros(1, 1), real, torch.tensor([advantage]), 0.2, "token"
+        logprobs, torch.zeros(1, 1), torch.ones(1, 1), torch.tensor([advantage]), 0.2, "token"
     )
     loss.sum().backward()
     expected = -min(ratio * advantage, np.clip(ratio, 0.8, 1.2) * advantage)
@@ -58,11 +67,23 @@ def test_clip_regions(ratio, advantage, gradient):
     assert clipped.item() == float(abs(ratio - 1) > 0.2)
 
 
+def test_above_the_ratio_limit_only_the_clipped_branch_counts():
+    def loss(ratio, limit):
+        logprobs = torch.tensor([[math.log(ratio)]])
+        return ppo.policy_loss(
+            logprobs, torch.zeros(1, 1), torch.ones(1, 1), torch.tensor([-1.0]), 0.1, "token", limit
+        )[0].item()
+
+    assert loss(20.0, None) == pytest.approx(20.0)
+    assert loss(20.0, 10.0) == pytest.approx(1.1)
+    assert loss(5.0, 10.0) == pytest.approx(5.0)
+
+
 def test_response_ratio_is_the_product_of_token_ratios():
     logprobs = torch.tensor([[0.1, 0.05, 3.0]])
-    real = torch.tensor([[True, True, False]])
+    weights = torch.tensor([[1.0, 1.0, 0.0]])
     loss, _ = ppo.policy_loss(
-        logprobs, torch.zeros(1, 3), real, torch.tensor([2.0]), 0.5, "response"
+        logprobs, torch.zeros(1, 3), weights, torch.tensor([2.0]), 0.5, "response"
     )
     assert loss.item() == pytest.approx(-2 * np.exp(0.15))
 
@@ -84,80 +105,244 @@ def test_value_clipping_takes_the_worse_error():
     assert ppo.value_loss(values, old, returns, 0.5).item() == pytest.approx(0.5 * 2.5**2)
 
 
+def test_the_schedules():
+    warm = PPO(algorithm="ppo", optimizer=Optimizer(warmup_steps=4), iterations=10)
+    assert [scale(warm, i) for i in range(5)] == [0.25, 0.5, 0.75, 1, 1]
+    cosine = PPO(algorithm="ppo", optimizer=Optimizer(warmup_steps=0), schedule="cosine")
+    assert scale(cosine, 0) == 1
+    assert scale(cosine, 50) == pytest.approx(0.5)
+    assert scale(cosine, 99) < 0.001
+
+
 BANDIT = PPO(
-    iterations=25, prompts=8, samples_per_prompt=8, epochs=2, minibatches=2,
+    algorithm="ppo", iterations=25, responses=64, samples_per_prompt=8, epochs=2, minibatches=2,
     optimizer=Optimizer(learning_rate=0.01, warmup_steps=0), freeze=["embed_tokens"], state_every=5,
 )  # fmt: skip
+
+
+def recipe(**changes):
+    return PPO.model_validate({**BANDIT.model_dump(), **changes})
+
+
+def verdict(good, reward):
+    said = Verdict("correct" if good else "no_answer", reward, good, good, good, good)
+    return Scored(said, reward)
 
 
 def first_word(problem, text):
     """Pays for answers whose first word is `cards`: a bandit with as many arms as words."""
     good = text.split()[:1] == ["cards"]
-    return Verdict("correct" if good else "no_answer", float(good), good, good, good, good)
+    return verdict(good, float(good))
 
 
-def run(settings, manifest, pool, folder, reward=first_word):
-    work = Workspace(folder, "x")
-    rows = ppo.train(settings, manifest, pool, reward, 3, 0, work, "ppo", "bandit")
-    weights = checkpoints.load_file(work.staged("ppo") / checkpoints.WEIGHTS)
-    return rows, weights
+def any_word(problem, text):
+    good = "cards" in text.split()
+    return verdict(good, float(good))
 
 
-def test_ppo_solves_a_bandit(base_manifest, tables, tmp_path):
-    rows, _ = run(BANDIT, base_manifest, tables[2], tmp_path)
-    assert rows[0]["reward_mean"] < 0.2
-    assert rows[-1]["reward_mean"] > 0.9
-    entropies = [r["entropy_nats"] for r in rows if "entropy_nats" in r]
-    assert entropies[-1] < entropies[0]
+def run(settings, branch):
+    rows = ppo.train(settings, branch)
+    branch.work._lock.close()  # as when the process ends
+    return rows, checkpoints.load_file(branch.work.staged(branch.name) / checkpoints.WEIGHTS)
 
 
-def test_equal_rewards_leave_the_policy_alone(base_manifest, tables, tmp_path):
+def timeless(rows):
+    return [{k: v for k, v in row.items() if not k.endswith("_seconds")} for row in rows]
+
+
+REFERENCE = {
+    **{k: v for k, v in BUILT_IN["ppo_reference"].items() if k not in ("optimizer", "attempts")},
+    "temperature": 1.0,
+    "attempts": 2,
+    "optimizer": {"learning_rate": 0.01, "warmup_steps": 0},
+}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"ratio": "response", "value_head": "shared"},
+        {"kl": "reward", "kl_coefficient": 0.01},
+        {"entropy_coefficient": 0.001, "value_clip": 0.2},
+        REFERENCE,
+    ],
+    ids=["token", "response", "kl", "entropy", "reference"],
+)
+def test_ppo_solves_a_bandit(branch_at, changes):
+    # the released code does not learn the first token
+    score = any_word if changes.get("skip_first_token") else first_word
+    rows, _ = run(recipe(**changes), branch_at(score=score))
+    assert rows[0]["correct_share"] < 0.2
+    assert rows[-1]["correct_share"] > 0.8
+    assert rows[-1]["entropy_nats"] < rows[0]["entropy_nats"]
+
+
+def test_equal_rewards_leave_the_policy_alone(branch_at, base_manifest):
     """Nothing to prefer: normalised, the critic's errors would be followed as if they were news."""
-
-    def same(problem, text):
-        return Verdict("no_answer", -1.0, False, False, False, False)
-
-    short = BANDIT.model_copy(update={"iterations": 3})
-    _, weights = run(short, base_manifest, tables[2], tmp_path, same)
+    _, weights = run(recipe(iterations=3), branch_at(score=lambda *_: verdict(False, -1.0)))
     before = checkpoints.load_weights(base_manifest)
     assert all(torch.equal(weights[k], before[k]) for k in weights)
 
 
-def test_a_killed_run_resumes_to_the_same_rows_and_weights(base_manifest, tables, tmp_path):
-    short = BANDIT.model_copy(update={"iterations": 6, "state_every": 2})
-    rows, weights = run(short, base_manifest, tables[2], tmp_path / "whole")
-
-    calls = 0
+@pytest.mark.parametrize("changes", [{"attempts": 2}, REFERENCE], ids=["turns", "reference"])
+def test_a_killed_run_resumes_to_the_same_rows_and_weights(branch_at, changes):
+    short = recipe(iterations=6, state_every=2, **changes)
+    rows, weights = run(short, branch_at("whole", first_word))
+    calls = sum(64 * r["turns_per_episode"] for r in rows[:3]) + 10  # in the fourth iteration
 
     def dies(problem, text):
         nonlocal calls
-        calls += 1
-        if calls > 64 * 3 + 10:  # in the fourth iteration
+        calls -= 1
+        if calls < 0:
             raise KeyboardInterrupt
         return first_word(problem, text)
 
+    killed = branch_at("killed", dies)
     with pytest.raises(KeyboardInterrupt):
-        run(short, base_manifest, tables[2], tmp_path / "killed", dies)
-    assert Workspace(tmp_path / "killed", "x").latest().step == 2
-    again, resumed = run(short, base_manifest, tables[2], tmp_path / "killed")
-    assert again == rows
+        ppo.train(short, killed)
+    killed.work._lock.close()
+    assert Workspace(killed.work.folder, "x").latest().step == 2
+    again, resumed = run(short, branch_at("killed", first_word))
+    assert timeless(again) == timeless(rows)
     assert all(torch.equal(resumed[k], weights[k]) for k in weights)
 
 
-def test_kl_penalty_holds_the_policy_near_its_start(base_manifest, tables, tmp_path):
-    once = BANDIT.model_copy(update={"epochs": 1, "minibatches": 1, "iterations": 50})
-    free, _ = run(once, base_manifest, tables[2], tmp_path / "free")
-    rows, _ = run(
-        once.model_copy(update={"kl_coefficient": 5.0}), base_manifest, tables[2], tmp_path / "held"
-    )
-    assert rows[0]["kl_from_start_nats"] == pytest.approx(0, abs=1e-3)
-    assert rows[-1]["reward_mean"] < free[-1]["reward_mean"] - 0.2
+def test_kl_penalties_hold_the_policy_near_its_start(branch_at):
+    once = {"epochs": 1, "minibatches": 1, "iterations": 30, "kl_every": 1}
+    free, _ = run(recipe(**once), branch_at("free", first_word))
+    for where in ("loss", "reward"):
+        held, _ = run(
+            recipe(**once, kl=where, kl_coefficient=5.0), branch_at(f"held in {where}", first_word)
+        )
+        assert held[-1]["kl_from_start_nats"] < 0.2 * free[-1]["kl_from_start_nats"]
+        assert held[-1]["correct_share"] < free[-1]["correct_share"] - 0.2
 
 
-def test_frozen_parameters_do_not_move(base_manifest, tables, tmp_path):
-    short = BANDIT.model_copy(update={"iterations": 2, "freeze": ["lm_head", "norm"]})
-    _, weights = run(short, base_manifest, tables[2], tmp_path)
+def test_an_entropy_bonus_keeps_entropy_up(branch_at):
+    short = {"iterations": 15}
+    free, _ = run(recipe(**short), branch_at("free", first_word))
+    held, _ = run(recipe(**short, entropy_coefficient=1.0), branch_at("held", first_word))
+    assert held[-1]["entropy_nats"] > 1.5 * free[-1]["entropy_nats"]
+
+
+def test_frozen_parameters_do_not_move(branch_at, base_manifest):
+    _, weights = run(recipe(iterations=2, freeze=["lm_head", "norm"]), branch_at(score=first_word))
     before = checkpoints.load_weights(base_manifest)
     moved = {k for k in weights if not torch.equal(weights[k], before[k])}
     assert "lm_head.weight" not in moved
     assert "model.layers.0.self_attn.q_proj.weight" in moved
+
+
+def test_the_policy_does_not_feel_how_its_own_value_head_trains(branch_at):
+    """A shared head trains through the policy; an own one reads states and gives nothing back."""
+
+    def weights(folder, **changes):
+        one = recipe(iterations=1, **changes)
+        return run(one, branch_at(folder, first_word))[1]
+
+    once, often = weights("once", value_steps=1), weights("often", value_steps=50)
+    assert all(torch.equal(once[k], often[k]) for k in once)
+    shared = weights("shared", value_head="shared")
+    alone = weights("alone", value_head="shared", value_coefficient=0.0)
+    assert any(not torch.equal(shared[k], alone[k]) for k in shared)
+
+
+def test_bfloat16_ratios_move_in_steps(branch_at, monkeypatch):
+    """The released ratio compares two rounded sums: its logarithm is a multiple of their step."""
+    seen = []
+    plain = ppo.policy_loss
+
+    def watch(now, old, weights, *rest):
+        seen.append(((now - old) * weights).sum(1).detach())
+        return plain(now, old, weights, *rest)
+
+    monkeypatch.setattr(ppo, "policy_loss", watch)
+    changes = {"ratio": "response", "iterations": 2}
+    run(recipe(**changes, logprob_precision="bfloat16"), branch_at("rounded", first_word))
+    rounded = torch.cat(seen)
+    seen.clear()
+    run(recipe(**changes), branch_at("exact", first_word))
+    exact = torch.cat(seen)
+    step = 2.0**-7  # of bfloat16 between 1 and 2; sums here are larger, their steps multiples of it
+    assert rounded.abs().max() > 0
+    assert torch.equal(rounded, (rounded / step).round() * step)
+    assert not torch.equal(exact, (exact / step).round() * step)
+
+
+def test_an_iteration_that_learned_nothing_trained_on_no_tokens(branch_at):
+    rows, _ = run(recipe(iterations=1), branch_at(score=lambda *_: verdict(False, -1.0)))
+    assert rows[0]["trained_tokens"] == 0
+    assert rows[0]["advantage_entropy_nats"] == 0
+    rows, _ = run(recipe(iterations=1), branch_at("other", first_word))
+    assert rows[0]["trained_tokens"] == 2 * rows[0]["generated_tokens"]  # two epochs
+
+
+def test_the_token_budget_ends_a_run(branch_at):
+    rows, _ = run(recipe(token_budget=500), branch_at(score=first_word))
+    used = [r["generated_tokens"] for r in rows]
+    assert sum(used[:-1]) < 500 <= sum(used)
+
+
+def test_a_number_that_is_not_finite_ends_the_run_and_keeps_its_log(branch_at):
+    def huge(problem, text):
+        return verdict(False, 3e38 * (len(text) % 3 - 1))
+
+    branch = branch_at(score=huge)
+    with pytest.raises(Diverged, match=r"ppo-from-0: .* is (nan|inf) in iteration 1; lower") as e:
+        ppo.train(recipe(), branch)
+    assert len(e.value.rows) == 1
+    assert e.value.rows[0]["generated_tokens"] > 0
+    assert all(math.isfinite(v) for v in e.value.rows[0].values())
+    assert branch.work.latest() is None  # nothing that is not finite was kept
+
+
+# What this seed and model did when the loss was last meant to change: (policy_loss, value_loss,
+# gradient_norm) of two iterations. A change here changes every published RL run.
+TRAJECTORIES = {
+    "corrected": (
+        {"attempts": 2},
+        [[-6.949e-03, 2.7165e-02, 5.0144e-01], [4.89e-05, 2.6145e-02, 7.1138e-01]],
+    ),
+    "reference": (
+        REFERENCE,
+        [[-1.2521e-02, 1.79510, 5.6335e-01], [-1.4214e-02, 1.66726, 8.2804e-01]],
+    ),
+}
+
+
+@pytest.mark.parametrize("rows_at_once", [128, 48, 7])
+@pytest.mark.parametrize("name", TRAJECTORIES)
+def test_the_trajectory_does_not_depend_on_micro_batches(
+    branch_at, monkeypatch, name, rows_at_once
+):
+    """Fixed seed and model: stored loss and gradient norms, however gradients are accumulated."""
+    changes, stored = TRAJECTORIES[name]
+    monkeypatch.setattr(ppo, "ROWS_AT_ONCE", rows_at_once)
+    rows, _ = run(recipe(iterations=2, **changes), branch_at(score=first_word))
+    columns = ("policy_loss", "value_loss", "gradient_norm")
+    found = [[row[c] for c in columns] for row in rows]
+    np.testing.assert_allclose(found, stored, rtol=2e-3, atol=2e-5)
+
+
+def test_the_reference_is_what_the_released_code_does():
+    """Spelled out from its config and its loss, not from ours."""
+    reference = RL(branches={"ppo": [0]}).recipes["ppo_reference"]
+    released = {
+        "attempts": 5, "extra_attempt": True, "epochs": 4, "temperature": 0.2, "clip": 0.1,
+        "value_clip": 0.1, "value_head": "shared", "value_coefficient": 0.5, "discount": 0.9,
+        "gae_lambda": 0.95, "cut_failures": False, "ratio": "response", "ratio_limit": 10,
+        "logprob_precision": "bfloat16", "skip_first_token": True, "early_token_weight": 0.5,
+        "entropy_coefficient": 0, "kl": "none", "schedule": "cosine", "responses": 256,
+    }  # fmt: skip
+    assert {key: getattr(reference, key) for key in released} == released
+    optimizer = reference.optimizer
+    assert (optimizer.learning_rate, optimizer.epsilon, optimizer.max_grad_norm) == (
+        1e-6,
+        1e-7,
+        0.01,
+    )
+    corrected = RL(branches={"ppo": [0]}).recipes["ppo"]
+    assert corrected.cut_failures
+    assert not corrected.skip_first_token
+    assert (corrected.value_head, corrected.logprob_precision) == ("own", "float32")

@@ -8,6 +8,7 @@ import re
 
 from pydantic import Field, ValidationError, model_validator
 
+from healscope import artifacts
 from healscope.config.measurement import (
     EXHAUSTIVE,
     MATRIX_ROLES,
@@ -21,7 +22,22 @@ from healscope.config.measurement import (
     Spectra,
     Statistics,
 )
-from healscope.config.training import PPO, RL, SFT, Branch, Optimizer
+from healscope.config.rl import (
+    BUILT_IN,
+    DPO,
+    PPO,
+    REFERENCE,
+    RL,
+    Average,
+    Group,
+    Recipe,
+    RejectionSampling,
+    Rewarded,
+    Sampling,
+    Supervised,
+    Training,
+)
+from healscope.config.training import SFT, Optimizer
 from healscope.config.types import Name, Natural, Section
 from healscope.config.world import (
     Architecture,
@@ -35,30 +51,40 @@ from healscope.config.world import (
 from healscope.errors import HealscopeError
 
 __all__ = [
+    "BUILT_IN",
+    "DPO",
     "EXHAUSTIVE",
     "MATRIX_ROLES",
     "PPO",
+    "REFERENCE",
     "RL",
     "SFT",
     "Architecture",
-    "Branch",
+    "Average",
     "Edits",
     "Evaluation",
     "FaceRule",
     "FigureStyle",
     "GeneralPointsTask",
+    "Group",
     "HiddenStates",
     "Landmarks",
     "Model",
     "Optimizer",
     "Pretraining",
     "Protocol",
+    "Recipe",
+    "Rewarded",
+    "RejectionSampling",
     "Rewards",
+    "Sampling",
     "Scratch",
     "Signals",
     "Spectra",
     "Statistics",
     "Study",
+    "Supervised",
+    "Training",
     "load",
     "schema",
 ]
@@ -92,19 +118,22 @@ class Study(Section):
             )
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError("seeds: the same seed twice")
-        for i, branch in enumerate(self.rl.branches):
-            if branch.start not in grid:
-                raise ValueError(
-                    f"rl.branches[{i}].start: step {branch.start} is not in sft.checkpoints {grid}"
-                )
+        for name, starts in self.rl.branches.items():
+            for step in grid if starts == "all" else starts:
+                if step not in grid:
+                    raise ValueError(
+                        f"rl.branches.{name}: step {step} is not in sft.checkpoints {grid}"
+                    )
         for name in ("maxood", "end"):
             step = getattr(self.landmarks, name)
             if isinstance(step, int) and step not in grid:
                 raise ValueError(f"landmarks.{name}: step {step} is not in sft.checkpoints {grid}")
-        names = [b.name for b in self.rl.branches]
-        if self.rl_landmark not in names:
+        if self.rl.main not in self.rl.branches:
+            raise ValueError(f"rl.main: '{self.rl.main}' has no start in rl.branches")
+        if self.rl_landmark not in self.branches:
             raise ValueError(
-                f"landmarks.rl: no branch '{self.rl_landmark}'; there are {', '.join(names)}"
+                f"landmarks.rl: no branch '{self.rl_landmark}'; there are "
+                f"{', '.join(self.branches)}"
             )
         for name, model in self.models.items():
             self._check_model(name, model)
@@ -136,11 +165,26 @@ class Study(Section):
         return self.sft.checkpoints[-1] if self.landmarks.end == "last" else self.landmarks.end
 
     @property
+    def branches(self) -> list[str]:
+        """Names of all branches, recipe by recipe."""
+        grid = self.sft.checkpoints
+        return [
+            artifacts.branch(recipe, start)
+            for recipe, starts in self.rl.branches.items()
+            for start in (grid if starts == "all" else sorted(starts))
+        ]
+
+    @property
+    def main_branches(self) -> list[str]:
+        """Branches of the main recipe."""
+        return [b for b in self.branches if artifacts.parse_branch(b)[0] == self.rl.main]
+
+    @property
     def rl_landmark(self) -> str:
         """Name of the branch behind the landmark `rl`."""
         if self.landmarks.rl != "auto":
             return self.landmarks.rl
-        return f"{self.rl.defaults.algorithm}-from-{self.end_step}"
+        return artifacts.branch(self.rl.main, self.end_step)
 
 
 def _numbers(task: GeneralPointsTask) -> set[int]:
@@ -162,13 +206,19 @@ def _explain(errors: list[dict]) -> list[str]:
     """One line for each key: what is wrong, all alternatives of a union together, and the value."""
     messages: dict[str, list[str]] = {}
     given: dict[str, str] = {}
+    inherited: set[tuple[str, ...]] = set()
     for error in errors:
         # a union adds parts such as "literal['last']" or "constrained-int" to the path
         path = [
             str(p) for p in error["loc"] if not re.match(r"literal\[|constrained-|str$", str(p))
         ]
-        where = ".".join(path) or "study"
         message = error["msg"].removeprefix("Value error, ")
+        if path[:2] == ["rl", "recipes"] and len(path) > 2:
+            path = [*path[:3], *path[4:]]  # less the algorithm, by which its model was found
+            if (message, *path[3:]) in inherited:
+                continue  # a recipe that is like this one
+            inherited.add((message, *path[3:]))
+        where = ".".join(path) or "study"
         if error["type"] == "extra_forbidden":
             message = "unknown key (a typo, or a key of another section?)"
         messages.setdefault(where, []).append(message)

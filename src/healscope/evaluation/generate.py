@@ -9,8 +9,13 @@ from dataclasses import dataclass
 import torch
 from transformers import DynamicCache
 
+from healscope.errors import HealscopeError
 from healscope.models.tokens import encode_ids
 from healscope.provenance import fingerprint
+
+
+class NotFinite(HealscopeError):  # noqa: N818 (what happened)
+    """A model whose probabilities are no numbers: its weights have overflowed."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,7 @@ def generate(
     """`samples` responses to each prompt, rows grouped by prompt; temperature 0 is greedy.
 
     `top_p` < 1 samples from the nucleus alone (Holtzman et al. 2020). The prompt is read once for
-    all its samples. Raises ValueError when sampling lacks a generator.
+    all its samples. Raises ValueError when sampling lacks a generator, and NotFinite.
     """
     if temperature > 0 and generator is None:
         raise ValueError("sampling needs a generator")
@@ -73,12 +78,15 @@ def generate(
     tokens, logprobs, masks = [], [], []
     for step in range(max_new_tokens):
         logps_BV = torch.log_softmax(logits_BV.float() / (temperature or 1.0), -1)
+        if logps_BV[:, 0].isnan().any():  # one bad logit spoils its whole row
+            raise NotFinite("the model's probabilities are not finite")
         if temperature == 0:
             token_B = logps_BV.argmax(-1)
         else:
             if top_p < 1:
                 logps_BV = _nucleus(logps_BV, top_p)
-            token_B = torch.multinomial(logps_BV.exp(), 1, generator=generator)[:, 0]
+            shares_BV = logps_BV.exp().to(generator.device)  # the same draws on every device
+            token_B = torch.multinomial(shares_BV, 1, generator=generator)[:, 0].to(model.device)
         masks.append(alive)
         logprobs.append(logps_BV.gather(1, token_B[:, None])[:, 0].masked_fill(~alive, 0))
         token_B = token_B.masked_fill(~alive, pad)
@@ -108,11 +116,17 @@ def _nucleus(logps_BV: torch.Tensor, top_p: float) -> torch.Tensor:
 
 
 def response_logprobs(
-    model, ids_BL: torch.Tensor, mask_BL: torch.Tensor, width: int, temperature: float = 1.0
-) -> tuple[torch.Tensor, torch.Tensor]:
+    model,
+    ids_BL: torch.Tensor,
+    mask_BL: torch.Tensor,
+    width: int,
+    temperature: float = 1.0,
+    hidden: bool = False,
+) -> tuple[torch.Tensor, ...]:
     """Teacher-forced view of the last `width` columns of padded prompt+response rows.
 
-    Returns log-probabilities of those tokens (B,T) and the full log-distribution (B,T,V).
+    Returns log-probabilities of those tokens (B,T) and the full log-distribution (B,T,V); with
+    `hidden`, the last hidden states (B,L,H) before them.
     """
     body = model.get_decoder()(
         input_ids=ids_BL,
@@ -124,7 +138,7 @@ def response_logprobs(
     logits_BTV = model.get_output_embeddings()(body[:, first - 1 : -1])
     logps_BTV = torch.log_softmax(logits_BTV.float() / temperature, -1)
     logps_BT = logps_BTV.gather(-1, ids_BL[:, first:, None])[..., 0]
-    return logps_BT, logps_BTV
+    return (body, logps_BT, logps_BTV) if hidden else (logps_BT, logps_BTV)
 
 
 def seeded(*stream: int | str) -> torch.Generator:

@@ -1,375 +1,440 @@
 """Proximal policy optimisation in one file (Schulman et al. 2017, arXiv 1707.06347).
 
-One action is one whole response (a turn); an episode is a list of turns. Rewards come from a plain
-Python function. Symbols follow arXiv 2509.12235, section 2.1:
+One action is one whole response (a turn); an episode is a problem, answered and asked again after
+feedback until it is right or attempts are used up. Symbols follow arXiv 2509.12235, section 2.1:
 
     delta_t = r_t + gamma V(s_{t+1}) - V(s_t),   A_t = sum_l (gamma lambda)^l delta_{t+l}
-    L = -E min(rho A, clip(rho, 1 - eps, 1 + eps) A)
-        - c_e H[pi] + c_k KL(pi || pi_start),   V by regression on R = A + V
+    L = -E min(rho A, clip(rho, 1 - eps, 1 + eps) A) + c_v L_V - c_e H[pi] + c_k K(pi, pi_ref)
+    L_V: half the squared error of V against R = A + V
+    K: mean of pi_ref/pi - 1 - log(pi_ref/pi) over tokens (arXiv 2402.03300, eq. 4); as part of the
+       reward instead, log(pi/pi_ref) of the whole response
 
-Shape suffixes: E episodes, N turns of an episode, B rows (one turn each), L padded prompt and
-response, T response tokens, V vocabulary. In this world an episode is one turn long; `rollout` is
-where longer ones enter.
+What the released code does differently is a setting of its own, named where it is used; the recipe
+`ppo_reference` sets them all (healscope.config.rl.REFERENCE).
+
+Shape suffixes: B turns, L padded prompt and response, T response tokens, V vocabulary, H hidden.
 """
 
-from collections.abc import Callable
+import math
+import time
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import nn
 
 from healscope.config import PPO
-from healscope.evaluation.generate import generate, position_ids, response_logprobs, seeded
+from healscope.evaluation.generate import position_ids, response_logprobs
 from healscope.models import checkpoints, tokens
 from healscope.progress import Bar
-from healscope.tasks.generalpoints import Problem, from_row
 from healscope.tasks.problems import draw
-from healscope.tasks.verdict import Verdict
-from healscope.training import state
+from healscope.training import health, state
+from healscope.training.references import distances, due, references
+from healscope.training.sampling import (
+    Turn,
+    advantage_statistics,
+    summary,
+    tokens_before_formula,
+)
+from healscope.training.schedule import scale
 
 ROWS_AT_ONCE = 128  # a micro-batch: small enough that its activations stay in a CPU's cache
-RewardFunction = Callable[[Problem, str], Verdict]
 
 
-class ValueHead(nn.Module):
-    """V(s): a small network on the model's reading of the prompt, which it does not train."""
+def train(recipe: PPO, branch) -> list[dict]:
+    """Runs PPO from `branch.start` and stages the result; returns one row for each iteration.
 
-    def __init__(self, hidden_size: int):
-        super().__init__()
-        self.net = nn.Sequential(
-            nn.Linear(hidden_size, hidden_size), nn.Tanh(), nn.Linear(hidden_size, 1)
-        )
-
-    def forward(self, hidden_BH: torch.Tensor) -> torch.Tensor:
-        return self.net(hidden_BH)[:, 0]
-
-
-@dataclass(frozen=True)
-class Rollout:
-    """One batch of turns. `turn_EN` gives the row of each turn, -1 after an episode's end."""
-
-    ids_BL: torch.Tensor
-    mask_BL: torch.Tensor
-    real_BT: torch.Tensor
-    old_logprobs_BT: torch.Tensor
-    rewards_B: torch.Tensor
-    turn_EN: torch.Tensor
-    verdicts: list[Verdict]
-
-    @property
-    def width(self) -> int:
-        return self.real_BT.shape[1]
+    Every iteration draws from its own named streams: a resumed run repeats nothing. Raises Diverged
+    where a number is not finite any more, or success is lost.
+    """
+    seed, work = branch.seed, branch.work
+    model, tokenizer = checkpoints.load_model(branch.start)
+    trained = checkpoints.freeze(model, recipe.freeze)
+    penalty = Penalty(recipe, branch)
+    head, optimizer, value_optimizer = _optimizers(recipe, model, trained, seed)
+    parts = {"model": model, "value": head}
+    optimizers = {"optimizer": optimizer, "value_optimizer": value_optimizer}
+    first, rows = state.restore(work, parts, optimizers)
+    pool = branch.prompt_pool(recipe)
+    sampler = branch.sampler(
+        recipe,
+        attempts=recipe.attempts,
+        feedback=recipe.feedback,
+        extra_attempt=recipe.extra_attempt,
+    )
+    with Bar(recipe.iterations, branch.label, done=first) as bar:
+        for i in range(first, recipe.iterations):
+            if health.spent(rows, recipe):
+                break
+            rate = recipe.optimizer.learning_rate * scale(recipe, i)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            began = time.perf_counter()
+            problems = draw(pool, recipe.prompts, np.random.default_rng([seed, 4, i]))
+            with health.finite_sampling(rows, branch.name):
+                turns = sampler.sample(model, tokenizer, problems, (seed, 5, i))
+            sampled = time.perf_counter()
+            judged = judge(recipe, model, head, tokenizer, turns, penalty)
+            order = np.random.default_rng([seed, 6, i])
+            updates = Update(recipe, model, head, optimizer, tokenizer, penalty)
+            statistics = updates.policy(turns, judged, order)
+            if value_optimizer is not None:
+                statistics |= update_values(recipe, head, value_optimizer, judged)
+            row = {
+                "iteration": i + 1,
+                **summary(turns, recipe.samples_per_prompt),
+                **advantage_statistics((judged.advantages_B * judged.differ).numpy()),
+                **explained(judged),
+                **statistics,
+                "learning_rate": rate,
+                "sampling_seconds": sampled - began,
+                "training_seconds": time.perf_counter() - sampled,
+            }
+            last = i + 1 == recipe.iterations or health.spent([*rows, row], recipe)
+            if due(recipe, i, last):
+                row |= distances(penalty.models, model, tokenizer, turns, recipe.temperature)
+            health.log(rows, row, branch.name)
+            bar.note(reward=row["reward_mean"], correct=row["correct_share"])
+            bar.update()
+            if last or (i + 1) % recipe.state_every == 0:
+                state.keep(work, i + 1, parts, optimizers, rows)
+    with work.stage(branch.name) as folder:
+        checkpoints.save_weights(folder, model, tokenizer)
+    return rows
 
 
 def gae(
-    rewards_EN: torch.Tensor,
-    values_EN: torch.Tensor,
-    real_EN: torch.Tensor,
+    rewards_B: torch.Tensor,
+    values_B: torch.Tensor,
+    ends_B: torch.Tensor,
     discount: float,
     lam: float,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Generalised advantage estimates and returns, both (E, N), 0 outside `real_EN`.
+    """Generalised advantage estimates and returns, each (B,) (arXiv 1506.02438, eq. 16).
 
-    Nothing flows over the end of an episode: the value after its last turn is 0
-    (arXiv 1506.02438, eq. 16).
+    Turns stand one after another, episode by episode. Nothing flows over a turn whose `ends_B` is
+    true: the value after it is 0, and so is that after the last row.
     """
-    advantages = torch.zeros_like(rewards_EN)
-    carried = torch.zeros(len(rewards_EN), device=rewards_EN.device)
-    following = torch.zeros_like(carried)
-    for n in reversed(range(rewards_EN.shape[1])):
-        real = real_EN[:, n].to(rewards_EN.dtype)
-        delta = rewards_EN[:, n] + discount * following - values_EN[:, n]
-        carried = real * (delta + discount * lam * carried)
-        following = real * values_EN[:, n]
-        advantages[:, n] = carried
-    return advantages, (advantages + values_EN) * real_EN
+    advantages_B = torch.zeros_like(rewards_B)
+    carried = following = 0.0
+    for b in reversed(range(len(rewards_B))):
+        goes_on = 1.0 - float(ends_B[b])
+        delta = rewards_B[b] + discount * goes_on * following - values_B[b]
+        carried = delta + discount * lam * goes_on * carried
+        following = values_B[b]
+        advantages_B[b] = carried
+    return advantages_B, advantages_B + values_B
 
 
 def policy_loss(
     logprobs_BT: torch.Tensor,
     old_BT: torch.Tensor,
-    real_BT: torch.Tensor,
+    weights_BT: torch.Tensor,
     advantages_B: torch.Tensor,
     clip: float,
     ratio: str,
+    ratio_limit: float | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Clipped surrogate (1707.06347, eq. 7) of each row, and the share of its ratios clipped.
 
-    `ratio`: "token" clips each token's ratio and averages over the response; "response" clips the
-    ratio of the whole response, the action.
+    `weights_BT`: 1 on response tokens, 0 on padding; the released code also has 0 and 0.5. `ratio`:
+    "token" clips each token's ratio and averages over the response; "response" clips the ratio of
+    the whole response, the action. Above `ratio_limit` only the clipped branch counts.
     """
-    difference = (logprobs_BT - old_BT) * real_BT
+    difference_BT = (logprobs_BT - old_BT) * weights_BT
     if ratio == "response":
-        rho, weight = difference.sum(1, keepdim=True).exp(), torch.ones_like(advantages_B[:, None])
+        rho = difference_BT.sum(1, keepdim=True).exp()
+        share = torch.ones_like(rho)
     else:
-        rho, weight = difference.exp(), real_BT / real_BT.sum(1, keepdim=True).clamp(min=1)
+        rho = difference_BT.exp()
+        share = weights_BT / weights_BT.sum(1, keepdim=True).clamp(min=1)
     gain = advantages_B[:, None]
-    surrogate = torch.minimum(rho * gain, rho.clamp(1 - clip, 1 + clip) * gain)
+    within = rho.clamp(1 - clip, 1 + clip) * gain
+    surrogate = torch.minimum(rho * gain, within)
+    if ratio_limit is not None:
+        surrogate = torch.where(rho > ratio_limit, within, surrogate)
     clipped = ((rho - 1).abs() > clip).float()
-    return -(surrogate * weight).sum(1), (clipped * weight).sum(1).detach()
+    return -(surrogate * share).sum(1), (clipped * share).sum(1).detach()
 
 
 def value_loss(
     values_B: torch.Tensor, old_B: torch.Tensor, returns_B: torch.Tensor, clip: float | None
 ) -> torch.Tensor:
     """Half the squared error of each row; with `clip`, the worse of it and the clipped one's."""
-    error = (values_B - returns_B) ** 2
+    error_B = (values_B - returns_B) ** 2
     if clip is not None:
-        near = old_B + (values_B - old_B).clamp(-clip, clip)
-        error = torch.maximum(error, (near - returns_B) ** 2)
-    return 0.5 * error
+        near_B = old_B + (values_B - old_B).clamp(-clip, clip)
+        error_B = torch.maximum(error_B, (near_B - returns_B) ** 2)
+    return 0.5 * error_B
 
 
-def rollout(
-    model, tokenizer, problems: list, settings: PPO, max_new_tokens: int, reward: RewardFunction,
-    prompts: list[str], generator: torch.Generator,
-) -> Rollout:  # fmt: skip
-    """Samples `samples_per_prompt` one-turn episodes for each problem and scores them."""
-    prompt_ids = [tokens.prompt_ids(tokenizer, p) for p in prompts]
-    model.eval()
-    responses = generate(
-        model,
-        prompt_ids,
-        eos=tokenizer.eos_token_id,
-        pad=tokenizer.pad_token_id,
-        max_new_tokens=max_new_tokens,
-        temperature=settings.temperature,
-        samples=settings.samples_per_prompt,
-        generator=generator,
-    )
-    n = settings.samples_per_prompt
-    verdicts = [
-        reward(problems[i // n], tokens.response_text(tokenizer, ids))
-        for i, ids in enumerate(responses.ids())
-    ]
-    repeated = [ids for ids in prompt_ids for _ in range(n)]
-    left_BP, left_mask_BP, _, _ = tokens.encode_ids(
-        repeated, [[]] * len(repeated), tokenizer.pad_token_id, model.device
-    )
-    return Rollout(
-        ids_BL=torch.cat([left_BP, responses.tokens_BT], 1),
-        mask_BL=torch.cat([left_mask_BP, responses.mask_BT], 1),
-        real_BT=responses.mask_BT,
-        old_logprobs_BT=responses.logprobs_BT,
-        rewards_B=torch.tensor([v.reward for v in verdicts], device=model.device),
-        turn_EN=torch.arange(len(verdicts), device=model.device)[:, None],
-        verdicts=verdicts,
-    )
+def value_head(kind: str, hidden_size: int) -> nn.Sequential:
+    """V(s), (B, H) -> (B, 1). "own": small, on what the policy makes of the prompt; "shared": the
+    released one, three layers on the last prompt token, trained with the policy."""
+    if kind == "own":
+        return nn.Sequential(
+            nn.Linear(hidden_size, hidden_size), nn.Tanh(), nn.Linear(hidden_size, 1)
+        )
+    sizes = hidden_size, max(1, hidden_size // 4), max(1, hidden_size // 8), 1
+    first, second, third = (nn.Linear(a, b) for a, b in zip(sizes, sizes[1:], strict=False))
+    return nn.Sequential(first, nn.ReLU(), second, nn.ReLU(), third)
 
 
-def train(
-    settings: PPO,
-    start: str,
-    pool: pd.DataFrame,
-    reward: RewardFunction,
-    max_new_tokens: int,
-    seed: int,
-    work: state.Workspace,
-    checkpoint: str,
-    label: str,
-) -> list[dict]:
-    """Runs PPO from the checkpoint behind manifest `start` and stages the result as `checkpoint`.
-
-    Problems are drawn from `pool` without repeats inside an iteration. Returns one row for each
-    iteration. Every iteration draws from its own named streams: a resumed run repeats nothing.
-    """
-    model, tokenizer = checkpoints.load_model(start)
-    trained = checkpoints.freeze(model, settings.freeze)
-    reference = _reference(start) if settings.kl_coefficient > 0 else None
+def _optimizers(recipe: PPO, model, trained: list, seed: int):
+    """(value head, optimizer of the policy, optimizer of an own head or None)."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        head = ValueHead(model.config.hidden_size).to(model.device)
+        head = value_head(recipe.value_head, model.config.hidden_size).to(model.device)
+    own = recipe.value_head == "own"
+    o = recipe.optimizer
     optimizer = torch.optim.AdamW(
-        trained,
-        betas=(0.9, settings.optimizer.beta2),
-        weight_decay=settings.optimizer.weight_decay,
+        trained if own else [*trained, *head.parameters()],
+        betas=(0.9, o.beta2),
+        eps=o.epsilon,
+        weight_decay=o.weight_decay,
     )
-    value_optimizer = torch.optim.AdamW(head.parameters(), lr=settings.value_learning_rate)
-    first, rows = 0, []
-    if before := work.latest():
-        state.restore_model(model, before.tensors)
-        state.restore_model(head, before.tensors, "value")
-        state.restore_optimizer(optimizer, "optimizer", before.tensors)
-        state.restore_optimizer(value_optimizer, "value_optimizer", before.tensors)
-        first, rows = before.step, before.rows
-    with Bar(settings.iterations, label, done=first) as bar:
-        for i in range(first, settings.iterations):
-            rate = settings.optimizer.learning_rate
-            for group in optimizer.param_groups:
-                group["lr"] = rate * min(1.0, (i + 1) / max(1, settings.optimizer.warmup_steps))
-            batch = draw(pool, settings.prompts, np.random.default_rng([seed, 4, i]))
-            problems = [from_row(r) for r in batch.to_dict("records")]
-            sampled = rollout(
-                model, tokenizer, problems, settings, max_new_tokens, reward,
-                list(batch["prompt"]), seeded(seed, 5, i),
-            )  # fmt: skip
-            order = np.random.default_rng([seed, 6, i])
-            hidden_BH = prompt_states(model, sampled)
-            judged = judge_turns(head, hidden_BH, sampled, settings)
-            statistics = {
-                **update_policy(model, optimizer, sampled, judged, settings, reference, order),
-                **update_values(head, value_optimizer, hidden_BH, judged, settings),
-            }
-            rows.append({"iteration": i + 1, **_summary(sampled), **statistics})
-            bar.note(reward=rows[-1]["reward_mean"], correct=rows[-1]["correct_share"])
-            bar.update()
-            if (i + 1) % settings.state_every == 0 or i + 1 == settings.iterations:
-                work.save(
-                    i + 1,
-                    {
-                        **state.model_tensors(model),
-                        **state.model_tensors(head, "value"),
-                        **state.optimizer_tensors(optimizer, "optimizer"),
-                        **state.optimizer_tensors(value_optimizer, "value_optimizer"),
-                    },
-                    rows,
-                )
-    with work.stage(checkpoint) as folder:
-        checkpoints.save_weights(folder, model, tokenizer)
-    return rows
+    values = torch.optim.AdamW(head.parameters(), lr=recipe.value_learning_rate) if own else None
+    return head, optimizer, values
 
 
 @dataclass(frozen=True)
 class Judged:
-    """What the critic makes of a rollout: V before the update, A and R = A + V, each (B,)."""
+    """What the critic makes of a batch of turns, each (B,) on the CPU: r with any KL penalty, V
+    before the update, A and R = A + V. `states_BH` is what an own value head reads."""
 
+    rewards_B: torch.Tensor
     values_B: torch.Tensor
     advantages_B: torch.Tensor
     returns_B: torch.Tensor
+    states_BH: torch.Tensor | None
+
+    @property
+    def differ(self) -> bool:
+        """Whether any reward differs from another: else there is nothing to prefer."""
+        return bool(self.rewards_B.min() != self.rewards_B.max())
 
 
 @torch.no_grad()
-def judge_turns(head: ValueHead, hidden_BH: torch.Tensor, batch: Rollout, settings: PPO) -> Judged:
+def judge(recipe: PPO, model, head, tokenizer, turns: list[Turn], penalty) -> Judged:
     """Values, advantages and returns of every turn, by GAE along its episode."""
-    values_B = head(hidden_BH)
-    real_EN = batch.turn_EN >= 0
-    rows_EN = batch.turn_EN.clamp(min=0)
-    advantages_EN, returns_EN = gae(
-        batch.rewards_B[rows_EN] * real_EN,
-        values_B[rows_EN] * real_EN,
-        real_EN,
-        settings.discount,
-        settings.gae_lambda,
+    rewards_B = torch.tensor([t.reward for t in turns])
+    if recipe.kl == "reward":
+        rewards_B = rewards_B - recipe.kl_coefficient * penalty.of_responses(tokenizer, turns)
+    states_BH = read_states(model, tokenizer, turns, mean=recipe.value_head == "own")
+    values_B = head(states_BH)[:, 0].cpu()
+    # the released code ends the recursion at a success alone: the value of a failed hand leaks
+    # into the next, unrelated one
+    ends = [t.last if recipe.cut_failures else t.success for t in turns]
+    advantages_B, returns_B = gae(
+        rewards_B, values_B, torch.tensor(ends), recipe.discount, recipe.gae_lambda
     )
-    advantages_B, returns_B = torch.zeros_like(values_B), torch.zeros_like(values_B)
-    advantages_B[batch.turn_EN[real_EN]] = advantages_EN[real_EN]
-    returns_B[batch.turn_EN[real_EN]] = returns_EN[real_EN]
-    return Judged(values_B, advantages_B, returns_B)
+    own = states_BH if recipe.value_head == "own" else None
+    return Judged(rewards_B, values_B, advantages_B, returns_B, own)
 
 
-def update_policy(
-    model, optimizer, batch: Rollout, judged: Judged, settings: PPO, reference, order
-) -> dict[str, float]:
-    """All epochs of the policy over one rollout; returns means of the logged statistics.
+@torch.no_grad()
+def read_states(model, tokenizer, turns: list[Turn], mean: bool) -> torch.Tensor:
+    """The state s of each turn, (B, H): last hidden states of its prompt, their mean or the last.
 
-    Where all rewards are equal there is nothing to prefer, and the policy stays: normalised, the
-    critic's own errors would be all that is left to follow.
+    Each distinct prompt is read once, by the policy that answered it.
     """
-    spread = judged.advantages_B.std()
-    if batch.rewards_B.min() == batch.rewards_B.max():
-        return {"advantage_std": float(spread)}
-    normalised_B = (judged.advantages_B - judged.advantages_B.mean()) / (spread + 1e-6)
-    trained = [p for group in optimizer.param_groups for p in group["params"]]
-    model.train()
-    totals: dict[str, float] = {}
-    for _ in range(settings.epochs):
-        for rows in np.array_split(order.permutation(len(normalised_B)), settings.minibatches):
-            optimizer.zero_grad(set_to_none=True)
-            for chunk in np.array_split(rows, max(1, len(rows) // ROWS_AT_ONCE)):
-                share = len(chunk) / len(rows)
-                index = torch.from_numpy(np.sort(chunk)).to(normalised_B.device)
-                loss, parts = _loss(model, batch, index, normalised_B, settings, reference)
-                (loss * share).backward()
-                for key, value in parts.items():
-                    totals[key] = totals.get(key, 0.0) + value * share
-            norm = nn.utils.clip_grad_norm_(trained, settings.optimizer.max_grad_norm)
-            totals["gradient_norm"] = totals.get("gradient_norm", 0.0) + float(norm)
-            optimizer.step()
-    steps = settings.epochs * settings.minibatches
-    means = {key: value / steps for key, value in totals.items()}
-    return {**means, "advantage_std": float(spread)}
+    prompts = sorted({tuple(t.prompt_ids) for t in turns}, key=lambda p: (len(p), p))
+    found = {}
+    for first in range(0, len(prompts), 2 * ROWS_AT_ONCE):
+        chunk = prompts[first : first + 2 * ROWS_AT_ONCE]
+        ids_BL, mask_BL, _, _ = tokens.encode_ids(
+            [list(p) for p in chunk], [[]] * len(chunk), tokenizer.pad_token_id, model.device
+        )
+        hidden_BLH = model.get_decoder()(
+            input_ids=ids_BL,
+            attention_mask=None if bool(mask_BL.all()) else mask_BL,
+            position_ids=position_ids(mask_BL),
+            use_cache=False,
+        ).last_hidden_state
+        state_BH = hidden_BLH[:, -1]
+        if mean:
+            state_BH = (hidden_BLH * mask_BL[..., None]).sum(1) / mask_BL.sum(1, keepdim=True)
+        found.update(zip(chunk, state_BH.float(), strict=True))
+    return torch.stack([found[tuple(t.prompt_ids)] for t in turns])
 
 
-def update_values(
-    head: ValueHead, optimizer, hidden_BH: torch.Tensor, judged: Judged, settings: PPO
-) -> dict[str, float]:
-    """`value_steps` steps of the value head on the rollout's returns.
-
-    `explained_variance` is that of the values the advantages were made with, before these steps.
-    """
-    for _ in range(settings.value_steps):
+def update_values(recipe: PPO, head, optimizer, judged: Judged) -> dict[str, float]:
+    """`value_steps` steps of an own value head on the returns."""
+    device = judged.states_BH.device
+    old_B, returns_B = judged.values_B.to(device), judged.returns_B.to(device)
+    for _ in range(recipe.value_steps):
         optimizer.zero_grad(set_to_none=True)
-        loss = value_loss(
-            head(hidden_BH), judged.values_B, judged.returns_B, settings.value_clip
-        ).mean()
+        values_B = head(judged.states_BH)[:, 0]
+        loss = value_loss(values_B, old_B, returns_B, recipe.value_clip).mean()
         loss.backward()
         optimizer.step()
-    left = (judged.returns_B - judged.values_B).var() / judged.returns_B.var().clamp(min=1e-9)
-    return {"value_loss": loss.item(), "explained_variance": float(1 - left)}
+    return {"value_loss": loss.item()}
 
 
-def _loss(
-    model, batch: Rollout, index, advantages_B, settings: PPO, reference
-) -> tuple[torch.Tensor, dict[str, float]]:
-    ids, mask, real = batch.ids_BL[index], batch.mask_BL[index], batch.real_BT[index]
-    logps_BT, logps_BTV = response_logprobs(model, ids, mask, batch.width, settings.temperature)
-    old_BT = batch.old_logprobs_BT[index]
-    surrogate_B, clipped_B = policy_loss(
-        logps_BT, old_BT, real, advantages_B[index], settings.clip, settings.ratio
-    )
-    tokens_B = real.sum(1).clamp(min=1)
-    entropy_B = (-(logps_BTV.exp() * logps_BTV).sum(-1) * real).sum(1) / tokens_B
-    loss = surrogate_B.mean() - settings.entropy_coefficient * entropy_B.mean()
-    parts = {
-        "policy_loss": surrogate_B.mean().item(),
-        "entropy_nats": entropy_B.mean().item(),
-        "clip_share": clipped_B.mean().item(),
-        "kl_from_rollout_nats": (((old_BT - logps_BT) * real).sum(1) / tokens_B).mean().item(),
-    }
-    if reference is not None:
-        with torch.no_grad():
-            start_BT, _ = response_logprobs(reference, ids, mask, batch.width, settings.temperature)
-        gap = (start_BT - logps_BT) * real
-        kl_B = ((gap.exp() - 1 - gap) * real).sum(1) / tokens_B  # unbiased, never negative
-        loss = loss + settings.kl_coefficient * kl_B.mean()
-        parts["kl_from_start_nats"] = kl_B.mean().item()
-    return loss, parts
+def explained(judged: Judged) -> dict[str, float]:
+    """Share of the returns' variance that V explained before the update, where they vary."""
+    spread = judged.returns_B.var()
+    if not judged.differ:
+        return {}
+    return {"explained_variance": float(1 - (judged.returns_B - judged.values_B).var() / spread)}
+
+
+@dataclass(frozen=True)
+class Update:
+    """The policy's update on one batch of turns, and with it a shared value head's."""
+
+    recipe: PPO
+    model: nn.Module
+    head: nn.Module
+    optimizer: torch.optim.Optimizer
+    tokenizer: object
+    penalty: "Penalty"
+
+    def policy(self, turns: list[Turn], judged: Judged, order) -> dict[str, float]:
+        """All epochs over the turns; returns means of the logged statistics, and tokens learned.
+
+        Where all rewards are equal there is nothing to prefer: normalised, the critic's own errors
+        would be all that is left to follow.
+        """
+        recipe, gains_B = self.recipe, judged.advantages_B
+        if recipe.normalise_advantages:
+            gains_B = (gains_B - gains_B.mean()) / (gains_B.std() + 1e-6)
+        if not judged.differ and recipe.value_head == "own":
+            if recipe.kl != "loss" and not recipe.entropy_coefficient:
+                entropy = entropy_nats(self.model, self.tokenizer, turns, recipe)
+                return {"entropy_nats": entropy, "trained_tokens": 0}
+            gains_B = torch.zeros_like(gains_B)
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        self.model.train()
+        totals: dict[str, float] = {}
+        for _ in range(recipe.epochs):
+            for rows in np.array_split(order.permutation(len(turns)), recipe.minibatches):
+                self.optimizer.zero_grad(set_to_none=True)
+                for chunk in _chunks(turns, rows):
+                    share = len(chunk) / len(rows)
+                    loss, parts = self._loss(turns, chunk, gains_B, judged)
+                    (loss * share).backward()
+                    for key, value in parts.items():
+                        totals[key] = totals.get(key, 0.0) + value * share
+                norm = nn.utils.clip_grad_norm_(parameters, recipe.optimizer.max_grad_norm)
+                totals["gradient_norm"] = totals.get("gradient_norm", 0.0) + float(norm)
+                self.optimizer.step()
+        steps = recipe.epochs * recipe.minibatches
+        learned = recipe.epochs * sum(len(t.response_ids) for t in turns)
+        return {key: v / steps for key, v in totals.items()} | {"trained_tokens": learned}
+
+    def _loss(self, turns, chunk, gains_B, judged) -> tuple[torch.Tensor, dict[str, float]]:
+        recipe, some = self.recipe, [turns[i] for i in chunk]
+        index = torch.from_numpy(chunk)
+        gains_B = gains_B[index].to(self.model.device)
+        ids_BL, mask_BL, width, real_BT = _encode(self.tokenizer, some, self.model.device)
+        hidden_BLH, now_BT, all_BTV = response_logprobs(
+            self.model, ids_BL, mask_BL, width, recipe.temperature, hidden=True
+        )
+        old_BT = _padded([t.logprobs for t in some], width, self.model.device)
+        weights_BT = self._weights(some, real_BT)
+        exact_BT, before_BT = now_BT, old_BT
+        if recipe.logprob_precision == "bfloat16":
+            now_BT, old_BT = now_BT.bfloat16().float(), old_BT.bfloat16().float()
+            if recipe.ratio == "response":  # the sum is rounded too, to steps of 0.03 to 0.06
+                now_BT, old_BT = (
+                    (x * weights_BT).sum(1, keepdim=True).bfloat16().float()
+                    for x in (now_BT, old_BT)
+                )
+                weights_BT = torch.ones_like(now_BT)
+        surrogate_B, clipped_B = policy_loss(
+            now_BT, old_BT, weights_BT, gains_B, recipe.clip, recipe.ratio, recipe.ratio_limit
+        )
+        tokens_B = real_BT.sum(1).clamp(min=1)
+        entropy_B = (-(all_BTV.exp() * all_BTV).sum(-1) * real_BT).sum(1) / tokens_B
+        drift_B = ((before_BT - exact_BT) * real_BT).sum(1) / tokens_B
+        loss = surrogate_B.mean() - recipe.entropy_coefficient * entropy_B.mean()
+        parts = {
+            "policy_loss": surrogate_B.mean().item(),
+            "entropy_nats": entropy_B.mean().item(),
+            "clip_share": clipped_B.mean().item(),
+            "kl_from_rollout_nats": drift_B.mean().item(),
+        }
+        if recipe.kl == "loss":
+            other_BT = self.penalty.logprobs(ids_BL, mask_BL, width)
+            gap_BT = (other_BT - exact_BT) * real_BT
+            kl_B = ((gap_BT.exp() - 1 - gap_BT) * real_BT).sum(1) / tokens_B  # never negative
+            loss = loss + recipe.kl_coefficient * kl_B.mean()
+            parts["kl_penalty_nats"] = kl_B.mean().item()
+        if recipe.value_head == "shared":
+            values_B = self.head(hidden_BLH[:, -width - 1])[:, 0]  # at the last prompt token
+            error = value_loss(
+                values_B,
+                judged.values_B[index].to(values_B),
+                judged.returns_B[index].to(values_B),
+                recipe.value_clip,
+            ).mean()
+            loss = loss + recipe.value_coefficient * error
+            parts["value_loss"] = error.item()
+        return loss, parts
+
+    def _weights(self, turns: list[Turn], real_BT: torch.Tensor) -> torch.Tensor:
+        """What each token's log-probability counts: 1, but for the released code's oddities."""
+        weights_BT = real_BT.float()
+        if self.recipe.early_token_weight < 1:
+            for b, turn in enumerate(turns):
+                early = tokens_before_formula(self.tokenizer, turn)
+                weights_BT[b, :early] *= self.recipe.early_token_weight
+        if self.recipe.skip_first_token:
+            weights_BT[:, 0] = 0
+        return weights_BT
 
 
 @torch.no_grad()
-def prompt_states(model, batch: Rollout) -> torch.Tensor:
-    """The state s of each row, (B, H): the mean of its prompt's last hidden states.
-
-    Under the policy that answered it; each distinct prompt is read once.
-    """
-    left = batch.ids_BL.shape[1] - batch.width
-    prompts, back = torch.unique(batch.ids_BL[:, :left], dim=0, return_inverse=True)
-    row = torch.zeros(len(prompts), dtype=torch.long, device=back.device)
-    row[back] = torch.arange(len(back), device=back.device)
-    mask_BP = batch.mask_BL[row, :left]
-    hidden_BPH = model.get_decoder()(
-        input_ids=prompts,
-        attention_mask=mask_BP,
-        position_ids=position_ids(mask_BP),
-        use_cache=False,
-    ).last_hidden_state
-    mean_BH = (hidden_BPH * mask_BP[..., None]).sum(1) / mask_BP.sum(1, keepdim=True)
-    return mean_BH[back].float()
+def entropy_nats(model, tokenizer, turns: list[Turn], recipe: PPO) -> float:
+    """Mean entropy of the policy along the first ROWS_AT_ONCE responses, in nats a token."""
+    ids_BL, mask_BL, width, real_BT = _encode(tokenizer, turns[:ROWS_AT_ONCE], model.device)
+    _, all_BTV = response_logprobs(model, ids_BL, mask_BL, width, recipe.temperature)
+    entropy_BT = -(all_BTV.exp() * all_BTV).sum(-1)
+    return float((entropy_BT * real_BT).sum() / real_BT.sum())
 
 
-def _reference(manifest: str):
-    model, _ = checkpoints.load_model(manifest)
-    return model.requires_grad_(False).eval()
+class Penalty:
+    """The reference model of a KL term, and others that are kept to measure distances from."""
+
+    def __init__(self, recipe: PPO, branch):
+        self.recipe = recipe
+        self.models = references(recipe, branch, recipe.kl_from if recipe.kl != "none" else None)
+
+    @torch.no_grad()
+    def logprobs(self, ids_BL, mask_BL, width: int) -> torch.Tensor:
+        """Of response tokens, under the reference of the KL term."""
+        model = self.models[self.recipe.kl_from]
+        return response_logprobs(model, ids_BL, mask_BL, width, self.recipe.temperature)[0]
+
+    def of_responses(self, tokenizer, turns: list[Turn]) -> torch.Tensor:
+        """log pi - log pi_ref of each whole response (B,): the KL of RLHF rewards."""
+        device = self.models[self.recipe.kl_from].device
+        found_B = torch.zeros(len(turns))
+        for chunk in _chunks(turns, np.arange(len(turns))):
+            some = [turns[i] for i in chunk]
+            ids_BL, mask_BL, width, real_BT = _encode(tokenizer, some, device)
+            old_BT = _padded([t.logprobs for t in some], width, device)
+            gap_B = ((old_BT - self.logprobs(ids_BL, mask_BL, width)) * real_BT).sum(1)
+            found_B[torch.from_numpy(chunk)] = gap_B.cpu()
+        return found_B
 
 
-def _summary(batch: Rollout) -> dict[str, float]:
-    outcomes = pd.Series([v.outcome for v in batch.verdicts])
-    return {
-        "reward_mean": float(batch.rewards_B.mean()),
-        "positive_share": float((batch.rewards_B > 0).float().mean()),
-        "correct_share": float((outcomes == "correct").mean()),
-        "parsed_share": float(np.mean([v.parsed for v in batch.verdicts])),
-        "response_tokens_mean": float(batch.real_BT.sum(1).float().mean()),
-    }
+def _chunks(turns: list[Turn], rows: np.ndarray) -> list[np.ndarray]:
+    """Row numbers in micro-batches of similar length, so that little is padding."""
+    lengths = [len(turns[i].prompt_ids) + len(turns[i].response_ids) for i in rows]
+    ordered = np.sort(rows)[np.argsort(np.array(lengths)[np.argsort(rows)], kind="stable")]
+    return np.array_split(ordered, max(1, math.ceil(len(rows) / ROWS_AT_ONCE)))
+
+
+def _encode(tokenizer, turns: list[Turn], device):
+    return tokens.encode_ids(
+        [t.prompt_ids for t in turns],
+        [t.response_ids for t in turns],
+        tokenizer.pad_token_id,
+        device,
+    )
+
+
+def _padded(rows: list[list[float]], width: int, device) -> torch.Tensor:
+    return torch.tensor([row + [0.0] * (width - len(row)) for row in rows], device=device)

@@ -102,6 +102,30 @@ class staged:  # noqa: N801 (a context manager that reads like a word)
             self.part.rename(self.folder)
 
 
+def keep(work: Workspace, step: int, parts: dict, optimizers: dict, rows: list[dict]) -> None:
+    """Saves named modules, their optimizers (None is left out) and the rows logged so far."""
+    tensors: dict[str, torch.Tensor] = {}
+    for name, module in parts.items():
+        tensors |= model_tensors(module, name)
+    for name, optimizer in optimizers.items():
+        if optimizer is not None:
+            tensors |= optimizer_tensors(optimizer, name)
+    work.save(step, tensors, rows)
+
+
+def restore(work: Workspace, parts: dict, optimizers: dict) -> tuple[int, list[dict]]:
+    """Inverse of `keep`, in place: (steps done, rows); (0, []) at the very start."""
+    before = work.latest()
+    if before is None:
+        return 0, []
+    for name, module in parts.items():
+        restore_model(module, before.tensors, name)
+    for name, optimizer in optimizers.items():
+        if optimizer is not None:
+            restore_optimizer(optimizer, name, before.tensors)
+    return before.step, before.rows
+
+
 def optimizer_tensors(optimizer: torch.optim.Optimizer, prefix: str) -> dict[str, torch.Tensor]:
     """AdamW's moments and step counts as named tensors (no pickle)."""
     state = optimizer.state_dict()["state"]

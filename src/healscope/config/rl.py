@@ -1,0 +1,287 @@
+"""What goes on from an SFT checkpoint: recipes of RL, and the controls that RL has to beat.
+
+A branch is a recipe and a start. Every recipe of `BUILT_IN` can be used by its name; a study
+changes their values, or adds recipes of its own that start from another one (`like`).
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from healscope.config.training import Optimizer
+from healscope.config.types import (
+    Fraction,
+    Name,
+    Natural,
+    OpenFraction,
+    Positive,
+    Rate,
+    Section,
+    merged,
+)
+
+NonNegative = Annotated[float, Field(ge=0)]
+AboveZero = Annotated[float, Field(gt=0)]
+RewardName = Literal["verdict", "binary", "canonical", "format", "prefix"]  # tasks/rewards.py
+
+
+class Training(Section):
+    """What every recipe that trains has: `rl.defaults` gives it once for all."""
+
+    iterations: Positive = Field(100, description="sample and update; for `sft`, steps")
+    responses: Positive = Field(256, description="sampled (or read) in an iteration")
+    token_budget: Positive | None = Field(
+        None, description="stop once this many tokens were generated (or read, for `sft`)"
+    )
+    optimizer: Optimizer = Optimizer(learning_rate=1.5e-4, warmup_steps=0, beta2=0.95)
+    schedule: Literal["constant", "cosine"] = "constant"
+    freeze: list[str] = ["embed_tokens", "lm_head", "norm"]
+    state_every: Positive = Field(20, description="iterations between states to resume from")
+    kl_every: Positive | None = Field(
+        10, description="iterations between measurements of KL from start and base; null: none"
+    )
+
+
+class Sampling(Training):
+    """Recipes that learn from the model's own responses."""
+
+    samples_per_prompt: Positive = 1
+    temperature: AboveZero = 1.0
+    problems: Literal["training", "sft"] = Field(
+        "training", description="prompts from all training deals, or from those SFT saw"
+    )
+
+    @model_validator(mode="after")
+    def _whole_groups(self):
+        if self.responses % self.samples_per_prompt:
+            raise ValueError(
+                f"responses ({self.responses}) must be a multiple of samples_per_prompt "
+                f"({self.samples_per_prompt})"
+            )
+        return self
+
+    @property
+    def prompts(self) -> int:
+        """Problems of an iteration."""
+        return self.responses // self.samples_per_prompt
+
+
+class Rewarded(Sampling):
+    """Recipes that are paid; the others learn from what the verifier calls correct."""
+
+    reward: Annotated[dict[RewardName, float], Field(min_length=1)] = Field(
+        {"verdict": 1.0}, description="weights of reward functions, which are added up"
+    )
+    length_neutral: bool = Field(
+        False, description="take out of rewards what length explains among equal verdicts"
+    )
+
+
+class PPO(Rewarded):
+    """Proximal policy optimisation; one action is one whole response.
+
+    The defaults are the correct algorithm; `REFERENCE` sets what the released code does.
+    """
+
+    algorithm: Literal["ppo"]
+    attempts: Positive = Field(1, description="turns of an episode, the first included")
+    feedback: Literal["none", "outcome", "full"] = "full"
+    extra_attempt: bool = Field(False, description="reference: one more turn, scored -1 unseen")
+    epochs: Positive = 1
+    minibatches: Positive = 1
+    normalise_advantages: bool = True
+    value_head: Literal["own", "shared"] = Field(
+        "own", description="shared (reference): on the last prompt token, through the policy"
+    )
+    value_learning_rate: Rate = 3e-3
+    value_steps: Positive = Field(20, description="steps of the own value head an iteration")
+    value_coefficient: NonNegative = Field(0.5, description="of the value loss, if shared")
+    value_clip: AboveZero | None = None
+    clip: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    ratio: Literal["token", "response"] = "token"
+    ratio_limit: AboveZero | None = Field(
+        None, description="reference: rows with a larger ratio keep the clipped branch alone"
+    )
+    discount: Fraction = Field(1.0, description="gamma, between the turns of one episode")
+    gae_lambda: Fraction = 0.95
+    cut_failures: bool = Field(
+        True, description="false (reference): a failed episode's value leaks into the next one's"
+    )
+    logprob_precision: Literal["float32", "bfloat16"] = "float32"
+    skip_first_token: bool = Field(False, description="reference: its log-probability is dropped")
+    early_token_weight: Fraction = Field(
+        1.0, description="of log-probabilities before the formula (reference: 0.5)"
+    )
+    kl: Literal["none", "reward", "loss"] = "none"
+    kl_coefficient: NonNegative = 0.0
+    kl_from: Literal["start", "base"] = "start"
+    entropy_coefficient: NonNegative = 0.0
+
+    @model_validator(mode="after")
+    def _divides(self):
+        if self.responses % self.minibatches:
+            raise ValueError("responses must be a multiple of minibatches")
+        if (self.kl == "none") != (self.kl_coefficient == 0):
+            raise ValueError("kl (reward or loss) and a positive kl_coefficient need each other")
+        return self
+
+
+class Group(Rewarded):
+    """Group-relative algorithms of TRL: GRPO, DAPO, Dr. GRPO (GRPOTrainer) and RLOO."""
+
+    algorithm: Literal["grpo", "dapo", "dr_grpo", "rloo"]
+    samples_per_prompt: Annotated[int, Field(ge=2)] = 4
+    epochs: Positive = 1
+    clip: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    clip_high: AboveZero | None = Field(None, description="upper clip, where it differs")
+    kl_coefficient: NonNegative = Field(0.0, description="of KL from the start")
+
+
+class DPO(Sampling):
+    """Direct preference optimisation on pairs that the verifier makes, in rounds."""
+
+    algorithm: Literal["dpo"]
+    samples_per_prompt: Annotated[int, Field(ge=2)] = 4
+    rounds: Positive = Field(5, description="sample from the model at hand, pair, train")
+    beta: AboveZero = 0.1
+    batch_size: Positive = Field(64, description="pairs a step")
+
+
+class RejectionSampling(Sampling):
+    """Fine-tuning on the model's own correct responses, in rounds."""
+
+    algorithm: Literal["rft"]
+    samples_per_prompt: Positive = 4
+    rounds: Positive = Field(5, description="sample from the model at hand, filter, train")
+    batch_size: Positive = Field(64, description="responses a step")
+
+
+class Supervised(Training):
+    """Control: go on with SFT."""
+
+    algorithm: Literal["sft"]
+    examples: Literal["same", "fresh"] = Field(
+        "same", description="those of SFT, or new ones on all training deals"
+    )
+    answers: Literal["canonical", "any"] = Field(
+        "canonical", description="one fixed answer a problem, or any correct one, drawn each time"
+    )
+    kl_coefficient: NonNegative = Field(0.0, description="of KL(reference || model), in the loss")
+    kl_from: Literal["start", "base"] = "base"
+
+
+class Average(Section):
+    """Control: no training; weights between start and base (arXiv 2109.01903)."""
+
+    algorithm: Literal["average"]
+    base_share: OpenFraction = 0.5
+
+
+Recipe = Annotated[
+    PPO | Group | DPO | RejectionSampling | Supervised | Average, Field(discriminator="algorithm")
+]
+
+# What the released code does (arXiv 2509.12235, its PPO): each line is one difference from the
+# defaults above, and what it does to training. Its learning rate is that of an 11B model.
+REFERENCE: Mapping[str, Any] = {
+    "attempts": 5,  # tries in one episode: late ones are paid for reading feedback
+    "feedback": "full",  # it names numbers that only the rule gives
+    "extra_attempt": True,  # a sixth response is sampled and punished, whatever it says
+    "epochs": 4,  # so that clipping has something to do
+    "minibatches": 2,  # 256 rows, 128 of them a step; with several turns there are more rows
+    "temperature": 0.2,  # hardly any exploration
+    "value_head": "shared",  # fresh, at the policy's rate, and through the policy
+    "value_coefficient": 0.5,  # so that the critic's error pulls on the policy
+    "value_clip": 0.1,  # at rewards of up to 5, values can hardly move
+    "clip": 0.1,  # half the usual
+    "ratio": "response",  # one ratio of the whole response leaves 10% at once
+    "ratio_limit": 10.0,  # the unclipped branch is dropped above it
+    "discount": 0.9,  # a success at the fifth try is worth less
+    "gae_lambda": 0.95,
+    "cut_failures": False,  # only success ends an episode: values leak into the next hand
+    "logprob_precision": "bfloat16",  # tokens and their sum are rounded: ratios move in steps
+    "skip_first_token": True,  # it is sampled, but not learned
+    "early_token_weight": 0.5,  # tokens before "formula" count half
+    "kl": "none",  # nothing holds the policy
+    "entropy_coefficient": 0.0,  # its config says 0.01, its loss leaves the term out
+    "optimizer": {
+        "learning_rate": 1e-6,
+        "epsilon": 1e-7,  # as large as the clipped gradient's elements: steps are damped
+        "beta2": 0.999,
+        "max_grad_norm": 0.01,
+    },
+    "schedule": "cosine",
+}
+
+BUILT_IN: Mapping[str, Mapping[str, Any]] = {
+    "ppo": {"algorithm": "ppo"},
+    "ppo_reference": {"algorithm": "ppo", **REFERENCE},
+    "grpo": {"algorithm": "grpo"},
+    "dapo": {"algorithm": "dapo", "clip_high": 0.28},
+    "dr_grpo": {"algorithm": "dr_grpo"},
+    "rloo": {"algorithm": "rloo"},
+    "dpo": {"algorithm": "dpo"},
+    "rft": {"algorithm": "rft"},
+    "sft_more": {"algorithm": "sft"},
+    "average": {"algorithm": "average"},
+}
+
+
+class RL(Section):
+    """Recipes and where they start; every other recipe and start can still be asked for by name."""
+
+    defaults: Training = Training()
+    recipes: dict[Name, Recipe] = {}
+    branches: Annotated[dict[Name, Literal["all"] | list[Natural]], Field(min_length=1)]
+    main: Name = Field("ppo", description="recipe of the figures that show one, and of claims")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _inherit(cls, data: Any) -> Any:
+        """Every recipe as a whole: built-in values, `defaults`, `like`, then its own keys."""
+        if not isinstance(data, dict):
+            return data
+        given, defaults = data.get("recipes") or {}, data.get("defaults") or {}
+        if not isinstance(given, dict) or not isinstance(defaults, dict):
+            return data
+        names = [*BUILT_IN, *(name for name in given if name not in BUILT_IN)]
+        recipes = {name: _resolved(name, given, defaults, ()) for name in names}
+        return {**data, "recipes": recipes}
+
+    @field_validator("branches", mode="after")
+    @classmethod
+    def _distinct(cls, branches: dict) -> dict:
+        for name, starts in branches.items():
+            if starts != "all" and (not starts or len(set(starts)) < len(starts)):
+                raise ValueError(f"'{name}' needs at least one start, and none twice")
+        return branches
+
+    @model_validator(mode="after")
+    def _known(self):
+        for name in [*self.branches, self.main]:
+            if name not in self.recipes:
+                raise ValueError(
+                    f"no recipe '{name}'; there are {', '.join(self.recipes)}, and a new one is an "
+                    "entry of rl.recipes"
+                )
+        return self
+
+
+def _resolved(name: str, given: dict, defaults: dict, seen: tuple[str, ...]) -> Any:
+    own = given.get(name, {})
+    if own is None or not isinstance(own, dict):
+        return own if own is not None else _resolved(name, {}, defaults, seen)
+    like = own.get("like")
+    if like in (*seen, name):
+        raise ValueError(f"recipes.{name}.like: '{like}' comes back to itself")
+    if like is not None:
+        if like not in given and like not in BUILT_IN:
+            raise ValueError(f"recipes.{name}.like: no recipe '{like}'")
+        start = _resolved(like, given, defaults, (*seen, name))
+    else:
+        start = dict(BUILT_IN.get(name, {}))
+        if (own.get("algorithm") or start.get("algorithm")) != "average":
+            optimizer = Training().optimizer.model_dump()  # one key of it leaves the others alone
+            start = merged(merged({"optimizer": optimizer}, defaults), start)
+    return merged(start, {key: value for key, value in own.items() if key != "like"})

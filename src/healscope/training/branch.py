@@ -1,0 +1,107 @@
+"""One branch: a recipe carried out from one SFT checkpoint, whatever its algorithm."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pandas as pd
+import torch
+
+from healscope.config import Average, Recipe, Rewarded, Sampling
+from healscope.models import checkpoints
+from healscope.tasks.generalpoints import GeneralPoints
+from healscope.tasks.rewards import scorer
+from healscope.training import groups, ppo, rounds, supervised
+from healscope.training.sampling import Sampler
+from healscope.training.state import Workspace
+
+
+@dataclass(frozen=True)
+class Branch:
+    """What a recipe works on.
+
+    Attributes:
+        name: of the branch, and of the checkpoint it stages.
+        start, base: manifests of the checkpoint it starts from, and of the base model.
+        prompts: rows of the RL pool that problems may be drawn from.
+        sft_pool: rows of the SFT pool.
+        sft_rows: those that SFT was trained on, for this seed.
+        task, max_new_tokens, seed, work, label: as everywhere.
+    """
+
+    name: str
+    start: str
+    base: str
+    prompts: pd.DataFrame
+    sft_pool: pd.DataFrame
+    sft_rows: pd.DataFrame
+    task: GeneralPoints
+    max_new_tokens: int
+    seed: int
+    work: Workspace
+    label: str
+
+    def prompt_pool(self, recipe: Sampling) -> pd.DataFrame:
+        """Problems that the recipe samples: on all training deals, or on those that SFT saw."""
+        if recipe.problems == "sft":
+            seen = set(self.sft_rows["values_id"])
+            return self.prompts[self.prompts["values_id"].isin(seen)].reset_index(drop=True)
+        return self.prompts
+
+    def sampler(self, recipe: Sampling, **more) -> Sampler:
+        """How the recipe samples episodes; `more`: what its algorithm adds (attempts, …)."""
+        paid = isinstance(recipe, Rewarded)
+        return Sampler(
+            task=self.task,
+            score=scorer(self.task, recipe.reward if paid else {"verdict": 1.0}),
+            max_new_tokens=self.max_new_tokens,
+            temperature=recipe.temperature,
+            samples_per_prompt=recipe.samples_per_prompt,
+            length_neutral=paid and recipe.length_neutral,
+            **more,
+        )
+
+
+TRAINERS: dict[str, Callable[[Recipe, Branch], list[dict]]] = {
+    "ppo": ppo.train,
+    "grpo": groups.train,
+    "dapo": groups.train,
+    "dr_grpo": groups.train,
+    "rloo": groups.train,
+    "dpo": rounds.train,
+    "rft": rounds.train,
+    "sft": supervised.train,
+}
+
+
+def run(recipe: Recipe, branch: Branch) -> list[dict]:
+    """Carries the recipe out and stages the checkpoint `branch.name`; returns the logged rows.
+
+    Raises Diverged where training cannot go on.
+    """
+    if isinstance(recipe, Average):
+        return _average(recipe, branch)
+    return TRAINERS[recipe.algorithm](recipe, branch)
+
+
+def publish(branch: Branch, manifest: str, record: dict, failure: str) -> None:
+    """Publishes what a run staged, or, where it failed, why; the study goes on without it."""
+    if failure:
+        print(f"healscope: {failure} (the study goes on without {branch.name})", file=sys.stderr)
+        checkpoints.publish_failure(failure, manifest, record)
+    else:
+        checkpoints.publish(branch.work.staged(branch.name), manifest, record)
+    branch.work.close()
+
+
+def _average(recipe: Average, branch: Branch) -> list[dict]:
+    """Weights between start and base, as WiSE-FT has them (arXiv 2109.01903, eq. 1)."""
+    model, tokenizer = checkpoints.load_model(branch.start)
+    base = checkpoints.load_weights(branch.base)
+    with torch.no_grad():
+        for name, tensor in model.state_dict().items():
+            if name in base:
+                tensor.lerp_(base[name].to(tensor), recipe.base_share)
+    with branch.work.stage(branch.name) as folder:
+        checkpoints.save_weights(folder, model, tokenizer)
+    return [{"iteration": 1}]

@@ -1,0 +1,235 @@
+"""Episodes: problems answered by the model at hand, judged, and asked again after feedback.
+
+Every algorithm learns from what `sample` returns. Generation is batched and sorted by length.
+"""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+import pandas as pd
+import torch
+
+from healscope.evaluation.generate import generate, response_logprobs, seeded
+from healscope.models import tokens
+from healscope.tasks.feedback import feedback, follow_up
+from healscope.tasks.generalpoints import GeneralPoints, Problem, from_row
+from healscope.tasks.rewards import Score, length_neutral
+from healscope.tasks.verdict import Verdict
+
+ROWS_AT_ONCE = 256  # prompts generated together
+KL_ROWS = 64  # responses on which KL from a reference is measured
+_BINS = 20  # of the advantage histogram
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One response: the action of one turn of an episode.
+
+    Attributes:
+        problem: what was asked.
+        episode: number of its episode; `sample` returns episodes one after another.
+        attempt: 1 for the first response of an episode.
+        prompt_ids: the whole conversation before the response.
+        response_ids: the response, with its end-of-sequence token where the model wrote one.
+        logprobs: of the response's tokens, under the distribution they were drawn from.
+        text: the response, decoded.
+        verdict: what the verifier says.
+        reward: what training pays.
+        last: nothing follows in this episode.
+        extra: asked after the last attempt; it counts for nothing, whatever it says.
+    """
+
+    problem: Problem
+    episode: int
+    attempt: int
+    prompt_ids: list[int]
+    response_ids: list[int]
+    logprobs: list[float]
+    text: str
+    verdict: Verdict
+    reward: float
+    last: bool
+    extra: bool = False
+
+    @property
+    def success(self) -> bool:
+        return self.verdict.outcome == "correct" and not self.extra
+
+
+class Pair(NamedTuple):
+    """A prompt and a response that nobody sampled, in token ids: read as a Turn is."""
+
+    prompt_ids: list[int]
+    response_ids: list[int]
+
+
+Read = TypeVar("Read", Turn, Pair)
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """How episodes are sampled; the same for all iterations of a run."""
+
+    task: GeneralPoints
+    score: Score
+    max_new_tokens: int
+    temperature: float = 1.0
+    samples_per_prompt: int = 1
+    attempts: int = 1
+    feedback: str = "full"
+    extra_attempt: bool = False
+    length_neutral: bool = False
+
+    def sample(self, model, tokenizer, problems: pd.DataFrame, stream: Sequence[int]) -> list[Turn]:
+        """Episodes on `problems` (rows of an RL pool), `samples_per_prompt` of each in a row.
+
+        `stream` names the random numbers. An episode ends with a correct response or with its last
+        attempt; between attempts the model reads what `feedback` says. With `extra_attempt` one
+        more response follows the last failure, and costs 1 whatever it says (released code).
+        """
+        rows = [r for r in problems.to_dict("records") for _ in range(self.samples_per_prompt)]
+        posed = [from_row(row) for row in rows]
+        talks = [[row["prompt"]] for row in rows]
+        episodes: list[list[Turn]] = [[] for _ in rows]
+        asked = list(range(len(rows)))
+        for attempt in range(1, self.attempts + self.extra_attempt + 1):
+            extra = attempt > self.attempts
+            answers = self._answers(model, tokenizer, [talks[e] for e in asked], stream, attempt)
+            failed = []
+            for e, (prompt_ids, ids, logprobs) in zip(asked, answers, strict=True):
+                text = tokens.response_text(tokenizer, ids)
+                verdict, reward = self.score(posed[e], text)
+                over = extra or verdict.outcome == "correct"
+                over = over or attempt == self.attempts + self.extra_attempt
+                episodes[e].append(
+                    Turn(posed[e], e, attempt, prompt_ids, ids, logprobs, text, verdict,
+                         -1.0 if extra else reward, over, extra)
+                )  # fmt: skip
+                if not over:
+                    said = feedback(self.task, posed[e], verdict, text, self.feedback)
+                    talks[e] = [*talks[e], text, follow_up(self.task, posed[e], said.message)]
+                    failed.append(e)
+            asked = failed
+            if not asked:
+                break
+        return self._neutral([turn for episode in episodes for turn in episode])
+
+    def _answers(self, model, tokenizer, talks, stream, attempt):
+        """(prompt ids, response ids, log-probabilities) of each conversation."""
+        ids = [tokens.conversation_ids(tokenizer, talk) for talk in talks]
+        # samples of one prompt stand in a row at the first attempt: read the prompt once for all
+        n = self.samples_per_prompt if attempt == 1 else 1
+        prompts = ids[::n]
+        order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
+        size = max(1, ROWS_AT_ONCE // n)
+        answers: list = [None] * len(ids)
+        model.eval()
+        for first in range(0, len(order), size):
+            batch = order[first : first + size]
+            found = generate(
+                model,
+                [prompts[i] for i in batch],
+                eos=tokenizer.eos_token_id,
+                pad=tokenizer.pad_token_id,
+                max_new_tokens=self.max_new_tokens,
+                temperature=self.temperature,
+                samples=n,
+                generator=seeded(*stream, attempt, first),
+            )
+            logprobs, masks = found.logprobs_BT.cpu(), found.mask_BT.cpu()
+            for j, response in enumerate(found.ids()):
+                row = batch[j // n] * n + j % n
+                answers[row] = (ids[row], response, logprobs[j][masks[j]].tolist())
+        return answers
+
+    def _neutral(self, turns: list[Turn]) -> list[Turn]:
+        if not self.length_neutral:
+            return turns
+        rewards = length_neutral(
+            np.array([t.reward for t in turns]),
+            np.array([len(t.response_ids) for t in turns]),
+            [t.verdict.outcome for t in turns],
+        )
+        return [
+            Turn(**{**vars(t), "reward": float(r)}) for t, r in zip(turns, rewards, strict=True)
+        ]
+
+
+def tokens_before_formula(tokenizer, turn: Turn) -> int:
+    """Response tokens before the one in which the word "formula" begins; all, where none does."""
+    at = turn.text.find("formula")
+    if at < 0:
+        return len(turn.response_ids)
+    ends = range(1, len(turn.response_ids) + 1)
+    written = bisect_right(
+        ends, at, key=lambda k: len(tokens.response_text(tokenizer, turn.response_ids[:k]))
+    )
+    return min(written, len(turn.response_ids) - 1)
+
+
+def summary(turns: list[Turn], samples_per_prompt: int) -> dict[str, float]:
+    """What is logged of a batch of episodes; columns as in schema `rl-log`.
+
+    Shares are of first attempts; rewards are of all turns.
+    """
+    first = [t for t in turns if t.attempt == 1]
+    rewards = np.array([t.reward for t in turns])
+    correct = np.array([t.success for t in turns], dtype=float)
+    row = {
+        "reward_mean": float(rewards.mean()),
+        "reward_std": float(rewards.std()),
+        "positive_share": float((rewards > 0).mean()),
+        "correct_share": float(np.mean([t.verdict.outcome == "correct" for t in first])),
+        "parsed_share": float(np.mean([t.verdict.parsed for t in first])),
+        "episode_success_share": float(np.mean([t.success for t in turns if t.last])),
+        "turns_per_episode": len(turns) / len(first),
+        "response_tokens_mean": float(np.mean([len(t.response_ids) for t in turns])),
+        "generated_tokens": sum(len(t.response_ids) for t in turns),
+    }
+    if rewards.std() > 0 and correct.std() > 0:
+        row["reward_success_correlation"] = float(np.corrcoef(rewards, correct)[0, 1])
+    if samples_per_prompt > 1:
+        groups = np.array([t.reward for t in first]).reshape(-1, samples_per_prompt)
+        row["zero_variance_share"] = float((groups.max(1) == groups.min(1)).mean())
+    return row
+
+
+def advantage_statistics(advantages: np.ndarray) -> dict[str, float]:
+    """Standard deviation of advantages, and the entropy of their histogram (20 bins, in nats)."""
+    if not np.isfinite(np.ptp(advantages)):
+        return {"advantage_std": float("nan")}
+    counts, _ = np.histogram(advantages, bins=_BINS)
+    shares = counts[counts > 0] / counts.sum()
+    return {
+        "advantage_std": float(advantages.std()),
+        "advantage_entropy_nats": float(max(0.0, -(shares * np.log(shares)).sum())),
+    }
+
+
+@torch.no_grad()
+def kl_nats(model, reference, tokenizer, turns: list[Read], temperature: float) -> float:
+    """KL(model || reference) a token, exact at each prefix of at most KL_ROWS of the responses."""
+    model.eval()
+    total, count = 0.0, 0
+    for batch in by_length(turns[:KL_ROWS], 32):
+        ids, mask, width, real_BT = tokens.encode_ids(
+            [t.prompt_ids for t in batch],
+            [t.response_ids for t in batch],
+            tokenizer.pad_token_id,
+            model.device,
+        )
+        _, own_BTV = response_logprobs(model, ids, mask, width, temperature)
+        _, other_BTV = response_logprobs(reference, ids, mask, width, temperature)
+        kl_BT = (own_BTV.exp() * (own_BTV - other_BTV)).sum(-1)
+        total += float((kl_BT * real_BT).sum())
+        count += int(real_BT.sum())
+    return max(total / count, 0.0)  # in this order: not a number stays so, and is noticed
+
+
+def by_length(turns: list[Read], rows: int) -> list[list[Read]]:
+    """Batches of turns of similar length, so that little is padding."""
+    ordered = sorted(turns, key=lambda t: len(t.prompt_ids) + len(t.response_ids))
+    return [ordered[i : i + rows] for i in range(0, len(ordered), rows)]
