@@ -1,0 +1,200 @@
+"""GRPO, DAPO, Dr. GRPO and RLOO: TRL's trainers, fed with our own samples.
+
+TRL computes advantages, losses and updates; prompts, sampling, rewards, the learning rate and what
+is logged are those of PPO, so that recipes differ in the algorithm alone. A_g is the advantage of
+response g of the G of one prompt, with rewards r:
+
+    grpo     A_g = (r_g - mean r) / (sd r + 1e-4); mean over a response's tokens, then over
+             responses (arXiv 2402.03300, eq. 3)
+    dapo     the same A_g; mean over all tokens of the batch, an upper clip of its own, no loss on
+             truncated responses (arXiv 2503.14476, eq. 8; without its dynamic sampling)
+    dr_grpo  A_g = r_g - mean r; sum over tokens, over the longest response that could be (arXiv
+             2503.20783, section 3.2)
+    rloo     A_g = r_g - mean of the others' r; one ratio for a whole response (arXiv 2402.14740)
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from datasets import Dataset
+from transformers import TrainerCallback
+from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
+
+from healscope.config import Group
+from healscope.evaluation.generate import seeded
+from healscope.models import checkpoints
+from healscope.progress import Bar
+from healscope.tasks.problems import draw
+from healscope.training import health, state
+from healscope.training.references import distances, due, references
+from healscope.training.sampling import Turn, advantage_statistics, summary
+from healscope.training.trainers import (
+    ROWS_AT_ONCE,
+    adamw,
+    arguments,
+    at_once,
+    fit,
+    means,
+    scheduled,
+)
+
+if TYPE_CHECKING:
+    from healscope.training.branch import Branch
+
+
+def train(recipe: Group, branch: Branch) -> list[dict]:
+    """Runs the algorithm from `branch.start` and stages the checkpoint `branch.name`.
+
+    An iteration is one generation of `responses` responses and `epochs` steps on all of them.
+    Every iteration draws from its own named streams: a resumed run repeats nothing. Returns one row
+    for each iteration. Raises Diverged where a number is not finite any more, or success is lost.
+    """
+    model, tokenizer = checkpoints.load_model(branch.start)
+    trained = checkpoints.freeze(model, recipe.freeze)
+    optimizer = adamw(recipe, trained)
+    first, rows = state.restore(branch.work, {"model": model}, {"optimizer": optimizer})
+    with Bar(recipe.iterations, branch.label, done=first) as bar:
+        run = _Iterations(recipe, branch, model, tokenizer, optimizer, rows, bar)
+        if not run.over():
+            fit(_trainer(recipe, branch, run, first))
+    with branch.work.stage(branch.name) as folder:
+        checkpoints.save_weights(folder, model, tokenizer)
+    return rows
+
+
+class _Iterations(TrainerCallback):
+    """What happens around TRL's steps: sampling before them; rows, states and the end after."""
+
+    def __init__(self, recipe: Group, branch: Branch, model, tokenizer, optimizer, rows, bar):
+        self.recipe, self.branch, self.bar, self.rows = recipe, branch, bar, rows
+        self.model, self.tokenizer, self.optimizer = model, tokenizer, optimizer
+        self.references = references(recipe, branch)
+        self.pool, self.sampler = branch.prompt_pool(recipe), branch.sampler(recipe)
+        self.problems = min(recipe.prompts, len(self.pool))  # of an iteration
+        self.turns: list[Turn] = []
+        self.advantages_B, self.learned_tokens = np.zeros(0), 0
+        self.logs: list[dict] = []
+
+    def over(self) -> bool:
+        """Whether nothing is left to do, by the rows alone."""
+        return len(self.rows) >= self.recipe.iterations or health.spent(self.rows, self.recipe)
+
+    def sample(self) -> list[Turn]:
+        """The turns of this iteration, all responses to one prompt in a row."""
+        began, i, seed = time.perf_counter(), len(self.rows), self.branch.seed
+        problems = draw(self.pool, self.recipe.prompts, np.random.default_rng([seed, 4, i]))
+        with health.finite_sampling(self.rows, self.branch.name):
+            self.turns = self.sampler.sample(self.model, self.tokenizer, problems, (seed, 5, i))
+        # TRL parts rows into micro-batches by the global state: a stream of the iteration's own
+        torch.manual_seed(seeded(seed, 6, i).initial_seed())
+        self.model.train()
+        self.sampled = time.perf_counter()
+        self.sampling_seconds = self.sampled - began
+        return self.turns
+
+    def on_log(self, _args, _state, control, logs=None, **_):
+        if "loss" not in (logs or {}):
+            return  # TRL's last words
+        self.logs.append(logs)
+        if len(self.logs) < self.recipe.epochs:
+            return
+        i, recipe, turns = len(self.rows), self.recipe, self.turns
+        row = {
+            "iteration": i + 1,
+            **summary(turns, recipe.samples_per_prompt),
+            **advantage_statistics(self.advantages_B),
+            **means(self.logs),
+            "trained_tokens": recipe.epochs * self.learned_tokens,
+            "sampling_seconds": self.sampling_seconds,
+            "training_seconds": time.perf_counter() - self.sampled,
+        }
+        self.logs = []
+        last = i + 1 == recipe.iterations or health.spent([*self.rows, row], recipe)
+        if due(recipe, i, last):
+            row |= distances(self.references, self.model, self.tokenizer, turns, recipe.temperature)
+        health.log(self.rows, row, self.branch.name)
+        self.bar.note(reward=row["reward_mean"], correct=row["correct_share"])
+        self.bar.update()
+        if last or (i + 1) % recipe.state_every == 0:
+            parts, optimizers = {"model": self.model}, {"optimizer": self.optimizer}
+            state.keep(self.branch.work, i + 1, parts, optimizers, self.rows)
+        control.should_training_stop = last
+
+
+class _Sampled:
+    """Over a trainer of TRL: in place of its tokenisation, which would leave out the first token of
+    every prompt, and of its generation."""
+
+    run: _Iterations
+
+    def _tokenize_prompts(self, _prompts):
+        return [t.prompt_ids for t in self.run.sample()], None, {}
+
+    def _generate_single_turn(self, *_):
+        return [t.response_ids for t in self.run.turns]
+
+    def _generate_and_score_completions(self, inputs):
+        batch = super()._generate_and_score_completions(inputs)
+        self.run.advantages_B = batch["advantages"].cpu().numpy()
+        self.run.learned_tokens = int(batch["completion_mask"].sum())
+        return batch
+
+
+class _RLOO(_Sampled, RLOOTrainer):
+    pass
+
+
+class _GRPO(_Sampled, GRPOTrainer):
+    def _generate_single_turn(self, *_):
+        return super()._generate_single_turn(), None  # None: it computes log-probabilities itself
+
+
+def _trainer(recipe: Group, branch: Branch, run: _Iterations, first: int):
+    responses = run.problems * recipe.samples_per_prompt
+    rows = at_once(responses, ROWS_AT_ONCE)
+    settings = {
+        **arguments(recipe, branch),
+        # one step an epoch of each generation
+        "max_steps": (recipe.iterations - first) * recipe.epochs,
+        "num_iterations": recipe.epochs,
+        "per_device_train_batch_size": rows,
+        "gradient_accumulation_steps": responses // rows,
+        "num_generations": recipe.samples_per_prompt,
+        "max_completion_length": branch.max_new_tokens,
+        "temperature": recipe.temperature,
+        "beta": recipe.kl_coefficient,
+        "epsilon": recipe.clip,
+        "epsilon_high": recipe.clip_high,
+        "shuffle_dataset": False,
+    }
+    if recipe.algorithm == "rloo":
+        kind, args = _RLOO, RLOOConfig(**settings)
+    else:
+        kind, args = (
+            _GRPO,
+            GRPOConfig(
+                **settings,
+                loss_type=recipe.algorithm,
+                scale_rewards="none" if recipe.algorithm == "dr_grpo" else "group",
+                mask_truncated_completions=recipe.algorithm == "dapo",
+            ),
+        )
+
+    def reward(**_) -> list[float]:
+        return [t.reward for t in run.turns]
+
+    trainer = kind(
+        model=run.model,
+        reward_funcs=reward,
+        args=args,
+        train_dataset=Dataset.from_dict({"prompt": [""] * run.problems}),  # `run` knows better
+        processing_class=run.tokenizer,
+        callbacks=[run],
+        optimizers=scheduled(recipe, run.optimizer, lambda step: first + step // recipe.epochs),
+    )
+    trainer.run = run
+    return trainer

@@ -1,0 +1,98 @@
+"""What the recipes that go through TRL's trainers have in common.
+
+TRL trains; the optimizer, the learning rate, the state that is kept and what is logged are ours.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from transformers import PrinterCallback, ProgressCallback
+
+from healscope.config import Training
+from healscope.models import checkpoints
+from healscope.training.schedule import scale
+
+if TYPE_CHECKING:
+    from healscope.training.branch import Branch
+
+ROWS_AT_ONCE = 128  # a micro-batch: small enough that its activations stay in a CPU's cache
+
+LOGGED = {
+    "loss": "policy_loss",  # with the KL term, where it is part of the loss
+    "entropy": "entropy_nats",
+    "clip_ratio/region_mean": "clip_share",
+    "kl": "kl_penalty_nats",
+    "grad_norm": "gradient_norm",
+    "learning_rate": "learning_rate",
+}
+"""TRL's name of a number -> the column of schema `rl-log`."""
+
+
+def adamw(recipe: Training, trained: list) -> torch.optim.AdamW:
+    """The optimizer of every recipe."""
+    o = recipe.optimizer
+    return torch.optim.AdamW(
+        trained,
+        lr=o.learning_rate,
+        betas=(0.9, o.beta2),
+        eps=o.epsilon,
+        weight_decay=o.weight_decay,
+    )
+
+
+def scheduled(recipe: Training, optimizer, iteration) -> tuple:
+    """(optimizer, schedule), as a Trainer takes them; `iteration`: step -> iteration, from 0."""
+    return optimizer, torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: scale(recipe, iteration(step))
+    )
+
+
+def arguments(recipe: Training, branch: Branch) -> dict:
+    """Settings of every trainer of TRL; the state that we keep is not TRL's."""
+    cpu = checkpoints.device() == "cpu"
+    return {
+        "output_dir": str(branch.work.folder / "trainer"),
+        "seed": branch.seed,
+        "max_grad_norm": recipe.optimizer.max_grad_norm,
+        "use_cpu": cpu,
+        "bf16": False,  # float32 masters: spectra of bf16 checkpoints show rounding, not training
+        "gradient_checkpointing": False,
+        "dataloader_pin_memory": not cpu,
+        "logging_steps": 1,
+        "logging_nan_inf_filter": False,  # a loss that is no number has to be seen
+        "save_strategy": "no",
+        "disable_tqdm": True,
+        "report_to": "none",
+    }
+
+
+def fit(trainer) -> None:
+    """Trains, and prints nothing."""
+    for callback in (PrinterCallback, ProgressCallback):
+        trainer.remove_callback(callback)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of determinism, pin_memory and such, not of results
+        trainer.train()
+
+
+def at_once(rows: int, most: int) -> int:
+    """The largest divisor of `rows` that is at most `most`: equal micro-batches."""
+    return next(n for n in range(min(rows, most), 0, -1) if rows % n == 0)
+
+
+def means(logs: list[dict]) -> dict[str, float]:
+    """What TRL logged of several steps, on average, by the names of schema `rl-log`.
+
+    TRL's None is a number that never was finite.
+    """
+    found = {}
+    for key, column in LOGGED.items():
+        values = [math.nan if log[key] is None else log[key] for log in logs if key in log]
+        if values:
+            found[column] = float(np.mean(values))
+    return found
