@@ -39,13 +39,25 @@ def path(pattern: str, **wildcards: object) -> str:
     return pattern.format(**wildcards)
 
 
-SFT_ARMS = ("sft", "diverse")
-"""Runs of SFT: on the task's one prompt, and, as a control, on paraphrases of it."""
+SFT_ARMS = ("sft", "diverse", "solutions")
+"""Runs of SFT: one prompt and one answer a problem; its controls, paraphrased prompts, and any
+correct answer, drawn anew each time a problem comes up."""
 
 
 def sft(step: int, arm: str = "sft") -> str:
     """Name of the SFT checkpoint at `step`."""
     return f"{arm}-{step}"
+
+
+def branch(recipe: str, start: int) -> str:
+    """Name of what a recipe makes of the SFT checkpoint at step `start`."""
+    return f"{recipe}-from-{start}"
+
+
+def parse_branch(name: str) -> tuple[str, int]:
+    """Inverse of `branch`."""
+    recipe, _, start = name.partition("-from-")
+    return recipe, int(start)
 
 
 def edit(kind: str, axis: str, amount: float) -> str:

@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from healscope.config import Model
+from healscope.config import Model, Pretraining
 from healscope.errors import HealscopeError
-from healscope.models import checkpoints
+from healscope.models import checkpoints, tokens
+from healscope.provenance import fingerprint
+from healscope.tasks.generalpoints import compact_vocabulary
 from healscope.training import base
 from healscope.training.state import Workspace
 
@@ -16,6 +18,48 @@ def test_pretraining_lowers_the_loss(study, task, tmp_path):
     scratch = study.models["micro"].scratch
     rows = base.pretrain(scratch, task, 0, Workspace(tmp_path / "w", "x"), "base")
     assert len(rows) == scratch.pretraining.steps
+    last, first = (sum(r["loss"] for r in part) / 5 for part in (rows[-5:], rows[:5]))
+    assert last < first - 0.1
+
+
+@pytest.fixture(scope="module")
+def tokenizer(task):
+    return tokens.word_tokenizer(compact_vocabulary(task))
+
+
+def test_without_conversations_steps_are_what_they_were_before_there_were_any(task, tokenizer):
+    steps = [base._batch(task, Pretraining(), tokenizer, 0, step)[0].tolist() for step in range(5)]
+    assert fingerprint(steps)[:12] == "054c2a0e3e8b"
+
+
+def test_a_step_is_all_conversations_or_none_and_teaches_the_last_answer(task, tokenizer):
+    settings = Pretraining(conversations=0.3, batch_size=16)
+    single = Pretraining(batch_size=16)
+    talks = 0
+    for step in range(100):
+        ids, mask, width, real = base._batch(task, settings, tokenizer, 0, step)
+        others = base._batch(task, single, tokenizer, 0, step)
+        texts = [tokenizer.decode(row[known]) for row, known in zip(ids, mask, strict=True)]
+        ends = {text.count("<eos>") for text in texts}
+        if ends == {1}:  # a step without conversations is what it was
+            assert torch.equal(ids, others[0])
+            continue
+        talks += 1
+        assert ends == {2}
+        for row, known, taught in zip(texts, ids, real, strict=True):
+            answer = tokenizer.decode(known[-width:][taught])
+            assert row.endswith(answer)
+            assert answer.count("formula") == answer.count("<eos>") == 1
+            assert "again" not in answer
+    assert 15 <= talks <= 45
+
+
+def test_a_base_can_be_trained_on_conversations(study, task, tmp_path):
+    scratch = study.models["micro"].scratch
+    pretraining = scratch.pretraining.model_copy(update={"conversations": 0.5})
+    scratch = scratch.model_copy(update={"pretraining": pretraining})
+    work = Workspace(tmp_path / "w", "x")
+    rows = base.pretrain(scratch, task, 0, work, "base")
     last, first = (sum(r["loss"] for r in part) / 5 for part in (rows[-5:], rows[:5]))
     assert last < first - 0.1
 

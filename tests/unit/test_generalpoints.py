@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from healscope.tasks.expressions import evaluate
+from healscope.tasks.feedback import feedback
 from healscope.tasks.generalpoints import (
     FACE_10,
     FACE_11_13,
@@ -29,7 +30,7 @@ from healscope.tasks.generalpoints import (
     renderings,
     response,
 )
-from healscope.tasks.pretraining import pretraining_examples
+from healscope.tasks.pretraining import conversation_examples, pretraining_examples
 from healscope.tasks.problems import (
     PROBLEM_COLUMNS,
     RL_COLUMNS,
@@ -600,6 +601,71 @@ def test_pretraining_noise_and_evaluation_format():
     evaluation = [example for example in shown if example[0].endswith("fD")]
     assert 0.2 < len(evaluation) / 2000 < 0.3
     assert all(answer.startswith("formula") for _, answer in evaluation)
+
+
+EVALUATION = {"eval_format_share": 0.25, "eval_format_layouts": {"fA": 0.4, "fB": 0.3, "fC": 0.3}}
+
+
+def test_conversations_go_from_a_wrong_answer_by_feedback_to_a_right_one():
+    graded = replace(COMPACT, grade_number_line=True)
+    examples = conversation_examples(graded, 3000, np.random.default_rng(0), RULES, FORMATS)
+    words, outcomes, messages = set(compact_vocabulary(COMPACT)), Counter(), Counter()
+    for (asked, wrong, told), right in examples:
+        (j, q, k), target, cards, token = example_parts((asked, right))
+        task = replace(graded, id_rule=Rule("stated", {"J": j, "Q": q, "K": k}))
+        problem = make_problem(task, cards, "id", target)
+        assert verify(task, problem, right, token).outcome == "correct"
+        verdict = verify(task, problem, wrong, token)
+        assert verdict.parsed
+        outcomes[verdict.outcome] += 1
+        message = told.removesuffix(" " + asked)
+        levels = {
+            level: feedback(task, problem, verdict, wrong, level, token).message
+            for level in ("none", "outcome", "full")
+        }
+        assert message in levels.values()
+        messages[message if message in ("again", "wrong again") else "full"] += 1
+        assert set(" ".join([asked, wrong, told, right]).split()) <= words
+    assert set(outcomes) == {"wrong_value", "wrong_line", "wrong_number"}
+    assert min(outcomes.values()) > 0.07 * len(examples)  # many deals count the same by all rules
+    assert outcomes["wrong_value"] > 0.35 * len(examples)
+    assert messages["again"] / 3000 == pytest.approx(1 / 3, abs=0.03)
+    assert messages["full"] / 3000 > 0.15  # no word for a fraction: then "wrong" is all it says
+
+
+def test_conversations_have_the_mixture_of_single_answers():
+    draw = np.random.default_rng
+    talks = conversation_examples(COMPACT, 3000, draw(1), RULES, FORMATS, **EVALUATION)
+    single = pretraining_examples(COMPACT, 3000, draw(1), RULES, FORMATS, **EVALUATION)
+    assert [(turns[0], right) for turns, right in talks] == single
+    again = conversation_examples(COMPACT, 3000, draw(1), RULES, FORMATS, **EVALUATION)
+    assert talks == again
+
+
+def test_conversations_never_show_the_evaluation_layout_under_its_token():
+    talks = conversation_examples(
+        COMPACT, 4000, np.random.default_rng(2), RULES, FORMATS, **EVALUATION
+    )
+    evaluation = [(turns, right) for turns, right in talks if turns[0].endswith("fD")]
+    assert 0.2 < len(evaluation) / 4000 < 0.3
+    for (_, wrong, told), right in evaluation:
+        assert told.endswith("fD")
+        for answer in (wrong, right):
+            assert not {"cards", "number"} <= set(answer.split())
+
+
+def test_noisy_conversations_end_by_the_rule_that_all_noise_follows():
+    talks = conversation_examples(
+        COMPACT, 400, np.random.default_rng(3), {"id": 1}, {"fB": 1}, rule_noise=1.0
+    )
+    for turns, right in talks:
+        cards = example_parts((turns[0], right))[2]
+        assert FACE_11_13.values(cards) == tuple(map(int, right.split()[1:4]))
+
+
+def test_conversations_name_what_is_wrong():
+    with pytest.raises(ValueError, match="rendering compact"):
+        conversation_examples(JSON4, 1, np.random.default_rng(0), RULES, FORMATS)
 
 
 def test_pretraining_face_probability():

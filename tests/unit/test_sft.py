@@ -7,6 +7,7 @@ import torch
 from healscope.models import checkpoints
 from healscope.tasks.generalpoints import from_row, prompt, renderings
 from healscope.tasks.problems import sft_examples
+from healscope.tasks.verdict import verify
 from healscope.training import sft
 from healscope.training.state import Workspace
 
@@ -51,11 +52,11 @@ def test_paraphrases_change_the_prompts_alone(study, task, tables):
         assert text in every
 
 
-def run(settings, base_manifest, tables, task, folder):
+def run(settings, base_manifest, tables, task, folder, arm="sft"):
     work = Workspace(folder, "x")
-    rows = sft.train(settings, "sft", base_manifest, tables[1], tables[0], task, 20, 0, work, "sft")
+    rows = sft.train(settings, arm, base_manifest, tables[1], tables[0], task, 20, 0, work, arm)
     weights = {
-        step: checkpoints.load_file(work.staged(f"sft-{step}") / checkpoints.WEIGHTS)
+        step: checkpoints.load_file(work.staged(f"{arm}-{step}") / checkpoints.WEIGHTS)
         for step in settings.checkpoints
     }
     return pd.DataFrame(rows), weights
@@ -82,9 +83,53 @@ def test_rows_and_checkpoints_follow_the_grid(study, whole, base_manifest):
     )
 
 
-def test_an_interrupted_run_resumes_exactly(
-    study, base_manifest, tables, task, whole, tmp_path, monkeypatch
+@pytest.fixture
+def read(monkeypatch, base_manifest):
+    """The (prompt, answer) pairs that training reads, batch by batch."""
+    _, tokenizer = checkpoints.load_model(base_manifest)
+    batches = []
+    real = sft.SFTTrainer.training_step
+
+    def step(self, model, inputs, *rest):
+        batch = []
+        for ids, labels in zip(inputs["input_ids"], inputs["labels"], strict=True):
+            taught = labels != -100
+            known = ids != tokenizer.pad_token_id
+            batch.append((tokenizer.decode(ids[~taught & known]), tokenizer.decode(ids[taught])))
+        batches.append(batch)
+        return real(self, model, inputs, *rest)
+
+    monkeypatch.setattr(sft.SFTTrainer, "training_step", step)
+    return batches
+
+
+def test_solutions_are_all_answers_to_the_same_problems_in_the_same_order(
+    study, base_manifest, tables, task, read, tmp_path
 ):
+    once = run(study.sft, base_manifest, tables, task, tmp_path / "sft")[1]
+    main = list(read)
+    read.clear()
+    control = run(study.sft, base_manifest, tables, task, tmp_path / "solutions", "solutions")[1]
+    assert [[p for p, _ in batch] for batch in read] == [[p for p, _ in batch] for batch in main]
+    examples = drawn_examples(tables[1], study.sft, 0)
+    posed = {f"<bos> {row['prompt']}": from_row(row) for row in examples.to_dict("records")}
+    answers = {}
+    for asked, answer in (pair for batch in read for pair in batch):
+        answer = answer.removesuffix(" <eos>")
+        assert verify(task, posed[asked], answer).outcome == "correct"
+        answers.setdefault(asked, []).append(answer)
+    assert {len(several) for several in answers.values()} == {4}  # 12 steps, three an epoch
+    assert sum(len(set(several)) > 1 for several in answers.values()) > 0.5 * len(answers)
+    assert not torch.equal(*(w[12]["model.layers.0.mlp.up_proj.weight"] for w in (once, control)))
+
+
+@pytest.mark.parametrize("arm", ["sft", "solutions"])
+def test_an_interrupted_run_resumes_exactly(
+    arm, study, base_manifest, tables, task, tmp_path, monkeypatch
+):
+    whole = run(study.sft, base_manifest, tables, task, tmp_path / "whole", arm)
+    folder = tmp_path / "stopped"
+
     class StopError(Exception):
         pass
 
@@ -97,12 +142,12 @@ def test_an_interrupted_run_resumes_exactly(
 
     monkeypatch.setattr(sft._Recorder, "on_step_end", stops)
     with pytest.raises(StopError):
-        run(study.sft, base_manifest, tables, task, tmp_path)
+        run(study.sft, base_manifest, tables, task, folder, arm)
     monkeypatch.undo()
-    torn = tmp_path / "trainer" / "checkpoint-6"  # a newer state whose writing was cut off
+    torn = folder / "trainer" / "checkpoint-6"  # a newer state whose writing was cut off
     torn.mkdir()
     (torn / "model.safetensors").write_bytes(b"half")
-    rows, weights = run(study.sft, base_manifest, tables, task, tmp_path)
+    rows, weights = run(study.sft, base_manifest, tables, task, folder, arm)
     assert rows.equals(whole[0])
     assert all(
         torch.equal(weights[step][k], whole[1][step][k]) for step in weights for k in weights[step]

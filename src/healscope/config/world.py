@@ -127,6 +127,11 @@ class Pretraining(Section):
         FormatMixture(fA=0.4, fB=0.3, fC=0.3, fG=0.0),
         description="layouts shown under the evaluation token: never the evaluation layout",
     )
+    conversations: Fraction = Field(
+        0.0,
+        description="share of steps whose examples are two-turn conversations: a wrong answer, "
+        "feedback, a right one",
+    )
     state_every: Positive = Field(50, description="steps between states to resume from")
 
 

@@ -9,24 +9,32 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import combinations_with_replacement
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, get_args
 
 from healscope.tasks.expressions import Tree, render
+from healscope.tasks.feedback import Level, feedback, follow_up
 from healscope.tasks.generalpoints import (
     EVALUATION_FORMAT,
     FACES,
     LAYOUTS,
     GeneralPoints,
+    Problem,
+    Rule,
     compact_prompt,
     compact_response,
 )
-from healscope.tasks.solver import formulas, solvable
+from healscope.tasks.solver import Formula, formulas, solvable
+from healscope.tasks.verdict import verify
 
 if TYPE_CHECKING:
     import numpy as np
 
 RULE_KINDS = ("random", "id", "ood", "same", "consecutive")
 TRAINING_FORMATS = tuple(token for token in LAYOUTS if token != EVALUATION_FORMAT)
+
+MISTAKES = ("value", "rule", "number")
+"""What is wrong in the first answer of a conversation: its formula misses the target, or counts
+cards by another rule, or holds a number that no card gives."""
 
 _BATCH = 4096
 _MAX_FACE = 13
@@ -71,6 +79,114 @@ def pretraining_examples(
         ValueError: on an unknown name, a negative weight, a share outside [0, 1], or a rendering
             other than "compact".
     """
+    drawn = _draw_examples(
+        task, n, rng, rules, formats, rule_noise, formula_noise,
+        eval_format_share, eval_format_layouts, face_probability,
+    )  # fmt: skip
+    return [(example.prompt, example.answer(example.values, example.formula)) for example in drawn]
+
+
+def conversation_examples(
+    task: GeneralPoints,
+    n: int,
+    rng: np.random.Generator,
+    rules: Mapping[str, float],
+    formats: Mapping[str, float],
+    *,
+    rule_noise: float = 0.0,
+    eval_format_share: float = 0.0,
+    eval_format_layouts: Mapping[str, float] | None = None,
+    face_probability: float = 0.6,
+) -> list[tuple[list[str], str]]:
+    """Draw n (turns, response): a problem, a wrong answer, feedback on it, and the right answer.
+
+    Problems, answer and layout are drawn as by `pretraining_examples`, which explains all
+    arguments; both answers of a conversation have the one layout. The wrong answer makes one of
+    MISTAKES, the feedback is of a random level, both evenly drawn. What is right, and what feedback
+    says, follows the example's effective rule. Raises ValueError as `pretraining_examples`.
+    """
+    no_formula_noise = 0.0  # the last answer is right
+    drawn = _draw_examples(
+        task, n, rng, rules, formats, rule_noise, no_formula_noise,
+        eval_format_share, eval_format_layouts, face_probability,
+    )  # fmt: skip
+    kinds = _weights("rules", rules, RULE_KINDS)
+    others = _draw_rules(task, rng.choice(RULE_KINDS, n, p=kinds), rng)
+    mistakes = rng.choice(MISTAKES, n).tolist()
+    levels = rng.choice(get_args(Level), n).tolist()
+    examples = []
+    for example, other, mistake, level in zip(drawn, others, mistakes, levels, strict=True):
+        problem, layout = example.problem, example.layout  # that is read, whatever the token
+        wrong = _mistaken(example, mistake, other, rng)
+        verdict = verify(task, problem, wrong, layout)
+        if verdict.outcome == "correct":  # by chance; another number never is
+            wrong = _mistaken(example, "number", other, rng)
+            verdict = verify(task, problem, wrong, layout)
+        said = feedback(task, problem, verdict, wrong, level, layout).message
+        turns = [example.prompt, wrong, follow_up(task, problem, said, example.token)]
+        examples.append((turns, example.answer(example.values, example.formula)))
+    return examples
+
+
+class _Drawn(NamedTuple):
+    """One example: `layout` names that of its answer, `token` is what the prompt shows."""
+
+    stated: tuple[int, int, int]
+    target: int
+    cards: list[str]
+    values: list[int]
+    formula: Formula
+    layout: str
+    token: str
+
+    @property
+    def prompt(self) -> str:
+        return compact_prompt(self.stated, self.target, self.cards, self.token)
+
+    @property
+    def problem(self) -> Problem:
+        """Without the names and the side that problems of the task have."""
+        cards, values = tuple(self.cards), tuple(self.values)
+        return Problem("", "", "", cards, "id", self.stated, self.target, values)
+
+    def answer(self, line: Sequence[int], formula: Sequence[str]) -> str:
+        return compact_response(LAYOUTS[self.layout], self.cards, line, formula, self.target)
+
+
+def _mistaken(
+    example: _Drawn, mistake: str, other: tuple[int, int, int], rng: np.random.Generator
+) -> str:
+    """A whole answer, meant to be wrong; `other` is what J, Q and K count as in mistake "rule"."""
+    if mistake == "number":
+        formula = list(example.formula)
+        numbers = [at for at, word in enumerate(formula) if word.isdigit()]
+        at = numbers[int(rng.integers(len(numbers)))]
+        instead = int(rng.integers(1, _MAX_FACE))  # 1 to 13 but for the number that stands there
+        formula[at] = str(instead + (instead >= int(formula[at])))
+        return example.answer(example.values, formula)
+    line, correct = tuple(example.values), ()
+    if mistake == "rule":
+        line = Rule("other", dict(zip(FACES, other, strict=True))).values(example.cards)
+        # where no card changes by the other rule, only the formula can be wrong
+        correct = formulas(line, example.target) if line != tuple(example.values) else ()
+    if correct:
+        return example.answer(line, correct[int(rng.integers(len(correct)))])
+    return example.answer(line, render(_random_tree(line, rng), "bracketed"))
+
+
+def _draw_examples(
+    task: GeneralPoints,
+    n: int,
+    rng: np.random.Generator,
+    rules: Mapping[str, float],
+    formats: Mapping[str, float],
+    rule_noise: float,
+    formula_noise: float,
+    eval_format_share: float,
+    eval_format_layouts: Mapping[str, float] | None,
+    face_probability: float,
+) -> list[_Drawn]:
+    """What `pretraining_examples` draws, before it is written down."""
     if task.rendering != "compact":
         raise ValueError(f"task {task.name!r}: pretraining needs rendering compact")
     for name, share in {
@@ -85,9 +201,9 @@ def pretraining_examples(
     tokens = _weights("formats", formats, TRAINING_FORMATS)
     eval_layouts = _weights("eval_format_layouts", eval_format_layouts or formats, TRAINING_FORMATS)
 
-    examples: list[tuple[str, str]] = []
-    while len(examples) < n:
-        size = min(_BATCH, n - len(examples))
+    drawn: list[_Drawn] = []
+    while len(drawn) < n:
+        size = min(_BATCH, n - len(drawn))
         stated_rules = _draw_rules(task, rng.choice(RULE_KINDS, size, p=kinds), rng)
         ordinary = rng.choice(TRAINING_FORMATS, size, p=tokens).tolist()
         evaluation = rng.choice(TRAINING_FORMATS, size, p=eval_layouts).tolist()
@@ -113,13 +229,8 @@ def pretraining_examples(
                 formula = correct[int(formula_pick * len(correct))]
             layout = evaluation[index] if is_evaluation else ordinary[index]
             token = EVALUATION_FORMAT if is_evaluation else layout
-            examples.append(
-                (
-                    compact_prompt(stated, target, cards, token),
-                    compact_response(LAYOUTS[layout], cards, values, formula, target),
-                )
-            )
-    return examples
+            drawn.append(_Drawn(stated, target, cards, values, formula, layout, token))
+    return drawn
 
 
 def _draw_rules(

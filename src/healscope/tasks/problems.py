@@ -16,6 +16,7 @@ from healscope.tasks.generalpoints import (
     RANKS,
     GeneralPoints,
     Problem,
+    from_row,
     make_problem,
     prompt,
     response,
@@ -180,6 +181,18 @@ def sft_examples(pool: pd.DataFrame, deals: int, examples: int, seed: int) -> pd
     keys = np.sort(pool["values_id"].unique())
     chosen = rng.choice(keys, min(deals, len(keys)), replace=False)
     return draw(pool[pool["values_id"].isin(chosen)], examples, rng)
+
+
+def any_answers(
+    examples: pd.DataFrame, task: GeneralPoints, rng: np.random.Generator
+) -> pd.DataFrame:
+    """The same rows, each with an answer drawn evenly among all correct formulas of its problem."""
+    answers = []
+    for row, pick in zip(examples.to_dict("records"), rng.random(len(examples)), strict=True):
+        problem = from_row(row)
+        correct = formulas(problem.values, problem.target)
+        answers.append(response(task, problem, correct[int(pick * len(correct))]))
+    return examples.assign(response=answers)
 
 
 def _pool(task: GeneralPoints, held_out: float, seed: int) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from healscope.evaluation.losses import response_loss
 from healscope.models import checkpoints, tokens
 from healscope.progress import Bar
 from healscope.tasks.generalpoints import GeneralPoints, compact_vocabulary
-from healscope.tasks.pretraining import pretraining_examples
+from healscope.tasks.pretraining import conversation_examples, pretraining_examples
 from healscope.training import state
 
 
@@ -64,8 +64,7 @@ def pretrain(
             rate = settings.learning_rate * _linear(step, settings.warmup_steps, settings.steps)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            batch = _batch(task, settings, tokenizer, np.random.default_rng([seed, 1, step]))
-            loss = response_loss(model, *batch)
+            loss = response_loss(model, *_batch(task, settings, tokenizer, seed, step))
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
@@ -99,18 +98,24 @@ def fetch(model: Model, work: state.Workspace) -> list[dict]:
     return [{"step": 0}]
 
 
-def _batch(task: GeneralPoints, settings: Pretraining, tokenizer, rng: np.random.Generator):
-    pairs = pretraining_examples(
-        task,
-        settings.batch_size,
-        rng,
-        rules=settings.rules.model_dump(),
-        formats=settings.formats.model_dump(),
-        rule_noise=settings.rule_noise,
-        formula_noise=settings.formula_noise,
-        eval_format_share=settings.eval_format_share,
-        eval_format_layouts=settings.eval_format_layouts.model_dump(),
-    )
+def _batch(task: GeneralPoints, settings: Pretraining, tokenizer, seed: int, step: int):
+    """Examples of one step, encoded: all of one turn, or all of two, so that little is padding."""
+    drawn = task, settings.batch_size, np.random.default_rng([seed, 1, step])
+    mixture = {
+        "rules": settings.rules.model_dump(),
+        "formats": settings.formats.model_dump(),
+        "rule_noise": settings.rule_noise,
+        "eval_format_share": settings.eval_format_share,
+        "eval_format_layouts": settings.eval_format_layouts.model_dump(),
+    }
+    if np.random.default_rng([seed, 10, step]).random() < settings.conversations:
+        talks = conversation_examples(*drawn, **mixture)
+        return tokens.encode_ids(
+            [tokens.conversation_ids(tokenizer, turns) for turns, _ in talks],
+            [tokens.response_ids(tokenizer, response) for _, response in talks],
+            tokenizer.pad_token_id,
+        )
+    pairs = pretraining_examples(*drawn, **mixture, formula_noise=settings.formula_noise)
     return tokens.encode_pairs(tokenizer, pairs)
 
 

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from accelerate.data_loader import SeedableRandomSampler
 from datasets import Dataset
+from torch.utils.data import Sampler
 from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
@@ -20,7 +22,7 @@ from healscope.evaluation.losses import cross_entropy
 from healscope.models import checkpoints, tokens
 from healscope.progress import Bar
 from healscope.tasks.generalpoints import GeneralPoints, from_row, prompt, renderings
-from healscope.tasks.problems import sft_examples
+from healscope.tasks.problems import any_answers, sft_examples
 from healscope.training.state import Workspace
 
 WHOLE = "whole"  # marks a Trainer state whose files were all written
@@ -39,6 +41,22 @@ def paraphrase(examples: pd.DataFrame, task: GeneralPoints, seed: int) -> pd.Dat
     return examples.assign(prompt=prompts)
 
 
+def all_solutions(
+    examples: pd.DataFrame, settings: SFT, task: GeneralPoints, seed: int
+) -> list[pd.DataFrame]:
+    """The same rows for each epoch, with answers drawn anew (the arm `solutions`).
+
+    Tests what arXiv 2509.12235 (section 3.2) says of cross-entropy: that it punishes every correct
+    answer but the one it is shown. Here none is left out for good.
+    """
+    steps_an_epoch = -(-len(examples) // settings.batch_size)
+    epochs = -(-settings.steps // steps_an_epoch)
+    return [
+        any_answers(examples, task, np.random.default_rng([seed, 9, epoch]))
+        for epoch in range(epochs)
+    ]
+
+
 def train(
     settings: SFT,
     arm: str,
@@ -53,8 +71,9 @@ def train(
 ) -> list[dict]:
     """Fine-tunes the checkpoint behind manifest `start`; stages every step of the grid.
 
-    `arm` is one of artifacts.SFT_ARMS; the arms differ in the prompts of the examples alone.
-    Returns the logged rows, one each `log_every` steps: losses in nats a token, rates as shares.
+    `arm` is one of artifacts.SFT_ARMS. All go through the same problems in the same order; the
+    prompts of `diverse` and the answers of `solutions` differ. Returns the logged rows, one each
+    `log_every` steps: losses in nats a token, on the canonical answers, and rates as shares.
     """
     model, tokenizer = checkpoints.load_model(start)
     checkpoints.freeze(model, settings.freeze)
@@ -63,7 +82,8 @@ def train(
         examples = paraphrase(examples, task, seed)
     measure = _Measure(settings, model, tokenizer, examples, problems, task, max_new_tokens, seed)
     recorder = _Recorder(settings, arm, measure, work, model, tokenizer, label)
-    trainer = _trainer(settings, model, tokenizer, examples, seed, work.folder / "trainer")
+    epochs = all_solutions(examples, settings, task, seed) if arm == "solutions" else [examples]
+    trainer = _trainer(settings, model, tokenizer, epochs, seed, work.folder / "trainer")
     trainer.add_callback(recorder)
     latest = recorder.resume(work.folder / "trainer")
     if latest is None or int(latest.name.split("-")[1]) < settings.steps:  # else it is all done
@@ -74,7 +94,9 @@ def train(
     return recorder.rows
 
 
-def _trainer(settings: SFT, model, tokenizer, examples, seed: int, folder: Path) -> SFTTrainer:
+def _trainer(settings: SFT, model, tokenizer, epochs, seed: int, folder: Path) -> SFTTrainer:
+    """Trains on `epochs`, one table of examples for each; a single one serves all epochs."""
+
     def encode(prompt: str, response: str) -> dict:
         before, after = (
             tokens.prompt_ids(tokenizer, prompt),
@@ -82,8 +104,13 @@ def _trainer(settings: SFT, model, tokenizer, examples, seed: int, folder: Path)
         )
         return {"input_ids": before + after, "labels": [-100] * len(before) + after}
 
-    pairs = zip(examples["prompt"], examples["response"], strict=True)
-    data = Dataset.from_list([encode(p, r) for p, r in pairs])
+    data = Dataset.from_list(
+        [
+            encode(prompt, response)
+            for examples in epochs
+            for prompt, response in zip(examples["prompt"], examples["response"], strict=True)
+        ]
+    )
     cpu = checkpoints.device() == "cpu"
     optimizer = settings.optimizer
     args = SFTConfig(
@@ -113,9 +140,31 @@ def _trainer(settings: SFT, model, tokenizer, examples, seed: int, folder: Path)
         report_to="none",
     )
     trainer = SFTTrainer(model=model, args=args, train_dataset=data, processing_class=tokenizer)
+    if len(epochs) > 1:
+        order = _OrderOfEpochs(len(epochs[0]), seed)
+        trainer._get_train_sampler = lambda _dataset: order
     for callback in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(callback)
     return trainer
+
+
+class _OrderOfEpochs(Sampler):
+    """Row numbers where each epoch has n rows of its own, in the order that they have where it has
+    not: the Trainer's own order of n rows, moved on by the epoch's first row."""
+
+    def __init__(self, n: int, seed: int):
+        self.n = n
+        self.order = SeedableRandomSampler(range(n), data_seed=seed)
+
+    def __len__(self) -> int:
+        return self.n
+
+    def __iter__(self):
+        first = self.n * self.order.epoch
+        return (first + row for row in self.order)
+
+    def set_epoch(self, epoch: int) -> None:
+        self.order.set_epoch(epoch)
 
 
 class _Measure:

@@ -1,0 +1,142 @@
+"""The control of RL: go on with SFT, as many steps and tokens as RL has.
+
+Loss, in nats a response token: L = -log p(y | x) + c KL(reference || model), the second exact over
+the vocabulary at every prefix of y. Shape suffixes: B rows, T response tokens, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from healscope.config import Supervised
+from healscope.evaluation.generate import response_logprobs
+from healscope.models import checkpoints, tokens
+from healscope.progress import Bar
+from healscope.tasks.problems import any_answers, draw
+from healscope.training import health, state
+from healscope.training.references import distances, due, references
+from healscope.training.sampling import Pair, by_length
+from healscope.training.schedule import scale
+from healscope.training.trainers import adamw
+
+if TYPE_CHECKING:
+    from healscope.training.branch import Branch
+
+ROWS_AT_ONCE = 128  # a micro-batch: small enough that its activations stay in a CPU's cache
+
+
+def train(recipe: Supervised, branch: Branch) -> list[dict]:
+    """Goes on with SFT from `branch.start` and stages the checkpoint `branch.name`.
+
+    Returns one row for each step; raises Diverged where a number is not finite. `token_budget`
+    counts the response tokens that were read.
+    """
+    model, tokenizer = checkpoints.load_model(branch.start)
+    trained = checkpoints.freeze(model, recipe.freeze)
+    others = references(recipe, branch, recipe.kl_from if recipe.kl_coefficient else None)
+    optimizer = adamw(recipe, trained)
+    parts, optimizers = {"model": model}, {"optimizer": optimizer}
+    _, rows = state.restore(branch.work, parts, optimizers)
+    with Bar(recipe.iterations, branch.label, done=len(rows)) as bar:
+        while not _over(recipe, rows):
+            i, began = len(rows), time.perf_counter()
+            rate = recipe.optimizer.learning_rate * scale(recipe, i)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            pairs = _encode(tokenizer, step_rows(recipe, branch, i))
+            row = {
+                "iteration": i + 1,
+                **_update(model, optimizer, tokenizer, pairs, recipe, others),
+                "learning_rate": rate,
+                "trained_tokens": sum(len(p.response_ids) for p in pairs),
+                "training_seconds": time.perf_counter() - began,
+            }
+            last = _over(recipe, [*rows, row])
+            if due(recipe, i, last):
+                row |= distances(others, model, tokenizer, pairs, temperature=1.0)
+            health.log(rows, row, branch.name)
+            bar.note(loss=row["policy_loss"])
+            bar.update()
+            if last or (i + 1) % recipe.state_every == 0:
+                state.keep(branch.work, i + 1, parts, optimizers, rows)
+    with branch.work.stage(branch.name) as folder:
+        checkpoints.save_weights(folder, model, tokenizer)
+    return rows
+
+
+def step_rows(recipe: Supervised, branch: Branch, i: int) -> pd.DataFrame:
+    """The examples of step i, from 0, each with the `response` that the step teaches.
+
+    "same" goes through the rows of SFT in epochs, each in an order of its own; "fresh" draws
+    problems by the numbers that RL draws its prompts by, so that both see the same ones.
+    """
+    if recipe.examples == "same":
+        first = i * recipe.responses
+        order = shuffled(len(branch.sft_rows), first, recipe.responses, branch.seed)
+        drawn = branch.sft_rows.iloc[order]
+    else:
+        stream = np.random.default_rng([branch.seed, 4, i])
+        drawn = draw(branch.sft_pool, recipe.responses, stream)
+    if recipe.answers == "any":
+        drawn = any_answers(drawn, branch.task, np.random.default_rng([branch.seed, 8, i]))
+    return drawn
+
+
+def shuffled(n: int, first: int, number: int, seed: int) -> np.ndarray:
+    """(number,): positions 0 to n-1 epoch after epoch, each in its own order, from the first-th."""
+    epochs = range(first // n, -(-(first + number) // n))
+    orders = [np.random.default_rng([seed, 7, epoch]).permutation(n) for epoch in epochs]
+    skipped = first - epochs.start * n
+    return np.concatenate(orders)[skipped : skipped + number]
+
+
+def _over(recipe: Supervised, rows: list[dict]) -> bool:
+    """Whether nothing is left to do, by the rows alone: a resumed run ends where it would have."""
+    return len(rows) >= recipe.iterations or health.spent(rows, recipe)
+
+
+def _encode(tokenizer, examples: pd.DataFrame) -> list[Pair]:
+    return [
+        Pair(tokens.prompt_ids(tokenizer, p), tokens.response_ids(tokenizer, r))
+        for p, r in zip(examples["prompt"], examples["response"], strict=True)
+    ]
+
+
+def _update(
+    model, optimizer, tokenizer, pairs: list[Pair], recipe: Supervised, others: dict
+) -> dict[str, float]:
+    """One step on the mean over all response tokens, however rows are parted into micro-batches."""
+    trained = [p for group in optimizer.param_groups for p in group["params"]]
+    n_tokens = sum(len(p.response_ids) for p in pairs)
+    held = recipe.kl_coefficient > 0
+    row = {"policy_loss": 0.0, **({"kl_penalty_nats": 0.0} if held else {})}
+    model.train()
+    optimizer.zero_grad(set_to_none=True)
+    for batch in by_length(pairs, ROWS_AT_ONCE):
+        ids_BL, mask_BL, width, real_BT = tokens.encode_ids(
+            [p.prompt_ids for p in batch],
+            [p.response_ids for p in batch],
+            tokenizer.pad_token_id,
+            model.device,
+        )
+        logps_BT, logps_BTV = response_logprobs(model, ids_BL, mask_BL, width)
+        loss = -(logps_BT * real_BT).sum() / n_tokens
+        row["policy_loss"] += loss.item()
+        if held:
+            with torch.no_grad():
+                reference = others[recipe.kl_from]
+                _, other_BTV = response_logprobs(reference, ids_BL, mask_BL, width)
+            kl_BT = (other_BTV.exp() * (other_BTV - logps_BTV)).sum(-1)
+            kl = (kl_BT * real_BT).sum() / n_tokens
+            row["kl_penalty_nats"] += kl.item()
+            loss = loss + recipe.kl_coefficient * kl
+        loss.backward()
+    norm = nn.utils.clip_grad_norm_(trained, recipe.optimizer.max_grad_norm)
+    optimizer.step()
+    return {**row, "gradient_norm": float(norm)}
