@@ -9,6 +9,7 @@ import pandas as pd
 
 from healscope import artifacts, stats
 from healscope.config import Statistics
+from healscope.errors import HealscopeError
 from healscope.tables.rows import at_landmarks, first_attempts
 from healscope.verdicts import FAILED, HELD, HERE, NOT_HERE, OPEN, negative, positive
 
@@ -31,7 +32,7 @@ def measure(
     Forgetting is the change from MaxOOD to End, recovery that from End to RL. "present": the
     interval lies on the claimed side of 0 and all seeds agree; "absent": it lies on the other side,
     or within verdicts.MARGIN of 0; either "in these seeds": each seed shows it, but too few to
-    speak for others; else "undecided".
+    speak for others; else "undecided". Raises HealscopeError where no RL run came to its end.
     """
     rows = first_attempts(evaluations)
     rows = rows[(rows["split"] == "held_out") & (rows["rule"] == "ood")]
@@ -40,6 +41,11 @@ def measure(
     for model, own in rows.groupby("model"):
         for phenomenon, (stage, judge) in PHENOMENA.items():
             before, after = (own[own["landmark"] == name] for name in artifacts.EDIT_STAGES[stage])
+            if after.empty:
+                raise HealscopeError(
+                    f"{model}: the branch behind landmark 'rl' failed in every seed: change its "
+                    "recipe, or set landmarks.rl to another branch"
+                )
             e = stats.bootstrap(stats.paired(before, after), "change", settings)
             out.append(
                 {"model": model, "phenomenon": phenomenon, "stage": stage,

@@ -1,12 +1,12 @@
-"""A study's answers as Markdown: `python -m healscope.results_page FOLDER PAGE`.
+"""A study's answers as Markdown: `python -m healscope.results_page FOLDER PAGE [TABLE ...]`.
 
-Replaces what stands between the markers of PAGE by the tables of the study in FOLDER, so that no
-result is typed in by hand. Accuracies are in percent, changes in points.
+Replaces what stands between the markers of PAGE by the tables of the study in FOLDER, those named
+or all, so that no result is typed in by hand. Accuracies are in percent, changes in points.
 """
 
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -18,29 +18,36 @@ from healscope.stats import POWER
 BEGIN, END = "<!-- generated: python -m healscope.results_page -->", "<!-- end -->"
 
 
-def update(folder: str | Path, page: str | Path) -> None:
-    """Writes the study's answers between the markers of `page`; raises where there are none."""
+def update(folder: str | Path, page: str | Path, *wanted: str) -> None:
+    """Writes the study's answers between the markers of `page`; raises where there are none.
+
+    `wanted`: names of tables, in that order; all, where none is named.
+    """
     file = Path(page)
     text = file.read_text()
     if text.count(BEGIN) != 1 or END not in text.split(BEGIN)[1]:
         raise HealscopeError(f"{page} needs one line '{BEGIN}' and, after it, one line '{END}'")
     before, after = text.split(BEGIN)[0], text.split(BEGIN)[1].split(END, 1)[1]
-    file.write_text(f"{before}{BEGIN}\n\n{answers(folder)}\n{END}{after}")
+    file.write_text(f"{before}{BEGIN}\n\n{answers(folder, wanted)}\n{END}{after}")
 
 
-def answers(folder: str | Path) -> str:
-    """All answers of the study whose `results` lie in `folder`, model by model."""
+def answers(folder: str | Path, wanted: Sequence[str] = ()) -> str:
+    """Answers of the study whose `results` lie in `folder`, model by model."""
     folder = Path(folder)
+    if unknown := sorted(set(wanted) - set(_SECTIONS)):
+        raise HealscopeError(f"no section {unknown}; there are {', '.join(_SECTIONS)}")
+    sections = {name: _SECTIONS[name] for name in wanted or _SECTIONS}
     claims = _read(folder, "claims")
     parts = [("Run", _run(folder))]
     for model in claims["model"].unique():
         of = "" if claims["model"].nunique() == 1 else f", {model}"
-        tables = {name: _of(_read(folder, name), model) for name in _SECTIONS}
-        gated = _bullets(gate.sentences(_of(_read(folder, "gate"), model)))
-        parts += [(f"Is there anything to explain?{of}", gated)]
+        tables = {name: _of(_read(folder, name), model) for name in sections}
+        if not wanted:
+            gated = _bullets(gate.sentences(_of(_read(folder, "gate"), model)))
+            parts += [(f"Is there anything to explain?{of}", gated)]
         parts += [
             (f"{title}{of}", write(tables[name]))
-            for name, (title, write) in _SECTIONS.items()
+            for name, (title, write) in sections.items()
             if not tables[name].empty
         ]
     return "\n".join(f"### {title}\n\n{body}\n" for title, body in parts)
@@ -169,17 +176,113 @@ def _published(table: pd.DataFrame) -> str:
     return _table(header, rows)
 
 
-def _diversity(table: pd.DataFrame) -> str:
-    whole = table[table["seed"] == "all"].set_index(["step", "rule", "arm"])
-    arms = {"sft": ".1f", "diverse": ".1f", "difference": "+.1f"}
+def _arms(table: pd.DataFrame) -> str:
+    whole = table[table["seed"] == "all"].set_index(["arm", "kind", "rule", "step"])
     rows = [
-        (step, rule.upper(), *(_estimate(whole.loc[(step, rule, a)], "accuracy", f)
-                               for a, f in arms.items()))
+        (arm, step, rule.upper(),
+         *(_estimate(whole.loc[(a, kind, rule, step)], "accuracy", form)
+           for a, kind, form in (("sft", "level", ".1f"), (arm, "level", ".1f"),
+                                 (arm, "difference", "+.1f"))))
+        for arm in artifacts.SFT_ARMS[1:]
+        if arm in set(table["arm"])
         for rule in ("id", "ood")
         for step in sorted(table["step"].unique())
     ]  # fmt: skip
-    header = ["SFT step", "rule", "one prompt", "paraphrased prompts", "difference"]
-    return _table(header, rows)
+    note = "diverse: paraphrased prompts; solutions: any correct answer, drawn anew each epoch.\n\n"
+    return note + _table(["control", "SFT step", "rule", "SFT", "control", "difference"], rows)
+
+
+def _recipes(table: pd.DataFrame) -> str:
+    whole = table[table["seed"] == "all"].sort_values(
+        ["start", "kind", "healing"], ascending=[True, False, False]
+    )
+    rows = [
+        (
+            r["recipe"],
+            r["algorithm"],
+            r["start"],
+            *(_percent(r[f"{rule}_after"]) for rule in ("id", "ood")),
+            _estimate(r, "healing", "+.1f"),
+            "–"
+            if pd.isna(r["id_change"])
+            else f"{_points(r['id_change'])} " + _interval(r["id_low"], r["id_high"], "+.1f"),
+            _thousands(r["generated_tokens"]),
+            _thousands(r["trained_tokens"]),
+            _number(r["seconds"], ".0f"),
+            _number(r["generated_per_second"], ".0f"),
+            _number(r["trained_per_second"], ".0f"),
+            _number(r["kl_from_start_nats"], ".2f"),
+            "yes" if r["hacking"] else "",
+            r["failed"],
+        )
+        for r in whole.to_dict("records")
+    ]
+    note = (
+        "Held-out deals, mean of the seeds. Tokens in thousands; seconds of sampling and training, "
+        "one thread of a shared machine; KL from the start in nats a token; hacking: the reward "
+        "rose and success did not.\n\n"
+    )
+    header = [
+        "recipe",
+        "algorithm",
+        "start",
+        "ID",
+        "OOD",
+        "OOD change (healing)",
+        "ID change",
+        "generated",
+        "trained on",
+        "seconds",
+        "generated a second",
+        "trained a second",
+        "KL",
+        "hacking",
+        "failed",
+    ]
+    return note + _table(header, rows)
+
+
+def _window(table: pd.DataFrame) -> str:
+    whole = table[table["seed"] == "all"].sort_values("start")
+    rows = [
+        (
+            r["start"],
+            _estimate(r, "healing", "+.1f"),
+            _percent(r["before"]),
+            _percent(r["after"]),
+            _percent(r["positive_share"]),
+            *(_number(r[c], ".2f") for c in _STATE),
+            r["failed"],
+        )
+        for r in whole.to_dict("records")
+    ]
+    note = "Main recipe; rewards, advantages and entropy are means of the first ten iterations.\n\n"
+    header = [
+        "start",
+        "OOD change",
+        "OOD before",
+        "after",
+        "positive rewards",
+        *_STATE.values(),
+        "failed",
+    ]
+    return note + _table(header, rows)
+
+
+_STATE = {
+    "advantage_entropy_nats": "entropy of advantages",
+    "entropy_nats": "entropy of the policy",
+    "kl_from_start_nats": "KL from start, at the end",
+    "kl_from_base_nats": "KL from base, at the end",
+}
+
+
+def _thousands(value: float) -> str:
+    return "–" if pd.isna(value) else f"{value / 1000:.0f}"
+
+
+def _number(value: float, form: str) -> str:
+    return "–" if pd.isna(value) else f"{value:{form}}"
 
 
 def _estimate(row, column: str, form: str = ".1f") -> str:
@@ -217,10 +320,12 @@ _SECTIONS = {
     "exposure": ("What the problems had to do with training", _exposure),
     "factorial": ("Rule and composition, at the last SFT step", _factorial),
     "stopping": ("Stopping without OOD labels, by regret", _stopping),
-    "diversity": ("One prompt or many in SFT", _diversity),
+    "recipes": ("What each recipe changed, and what it took", _recipes),
+    "window": ("The window of starts", _window),
+    "arms": ("SFT beside its control arms", _arms),
     "published": ("Published and measured", _published),
 }
 
 
 if __name__ == "__main__":
-    update(*sys.argv[1:3])
+    update(*sys.argv[1:])

@@ -6,15 +6,20 @@ deals). The interval of `bootstrap` counts both; `tests/unit/test_coverage.py` s
 how often it holds the truth.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import permutations as permutations_of
 
 import numpy as np
 import pandas as pd
 from scipy import stats as scipy_stats
 
 from healscope.config import Statistics
+
+UNIT = ["seed", "problem_id", "draw", "sample"]
+"""What tells one answer of a checkpoint from another."""
 
 CARRIED = ["deal_id", "half", "retried"]
 """Columns of a problem that a paired change keeps."""
@@ -187,13 +192,51 @@ def _deal_noise(residual_SD: np.ndarray) -> float:
 
 
 def paired(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
-    """Change of `correct` for each problem answered in both; columns CARRIED and change."""
-    keys = ["seed", "problem_id", "draw", "sample"]
-    both = before[[*keys, *CARRIED, "correct"]].merge(
-        after[[*keys, "correct"]], on=keys, suffixes=("_before", "_after"), validate="one_to_one"
+    """Change of `correct` for each problem answered in both; columns UNIT, CARRIED and change."""
+    both = before[[*UNIT, *CARRIED, "correct"]].merge(
+        after[[*UNIT, "correct"]], on=UNIT, suffixes=("_before", "_after"), validate="one_to_one"
     )
     change = both["correct_after"].astype(float) - both["correct_before"].astype(float)
-    return both.assign(change=change)[["seed", *CARRIED, "change"]]
+    return both.assign(change=change)[[*UNIT, *CARRIED, "change"]]
+
+
+def rank_correlation(
+    frame: pd.DataFrame, x: str, y: str, within: str, unit: str, permutations: int = 10_000
+) -> tuple[float, float]:
+    """Spearman's rho of columns `x` and `y` within the groups `within`, and its p.
+
+    Ranks are taken inside each group, so that what groups differ by does not count. The p is
+    two-sided, of permutations that exchange the values of `unit` in all groups alike: what happens
+    at one start is much the same in all seeds, and seeds would else count as starts. All orders are
+    tried where there are at most `permutations`, else that many. Rows with a missing value do not
+    count; NaN, NaN where nothing varies.
+    """
+    known = frame.dropna(subset=[x, y])
+    tables = []
+    for column in (x, y):
+        ranks = known.groupby(within)[column].rank()
+        centred = ranks - ranks.groupby(known[within]).transform("mean")
+        table = known.assign(rank=centred).pivot(index=within, columns=unit, values="rank")
+        tables.append(table.fillna(0.0).to_numpy(float))
+    x_GU, y_GU = tables
+    scale = np.sqrt((x_GU**2).sum() * (y_GU**2).sum())
+    if not scale:
+        return float("nan"), float("nan")
+    orders_PU = _orders(x_GU.shape[1], permutations)
+    rho_P = (x_GU[:, None] * y_GU[:, orders_PU]).sum((0, 2)) / scale
+    rho = float((x_GU * y_GU).sum() / scale)
+    return rho, float((np.abs(rho_P) >= abs(rho) - 1e-9).mean())
+
+
+def _orders(n: int, most: int) -> np.ndarray:
+    """All orders of n things (P, n) where they are at most `most`; else the first and random ones.
+
+    With the order at hand among them, a p is never 0.
+    """
+    if math.factorial(n) <= most:
+        return np.array(list(permutations_of(range(n))))
+    rng = np.random.default_rng(0)
+    return np.stack([np.arange(n), *(rng.permutation(n) for _ in range(most - 1))])
 
 
 def wilson(correct: int, n: int, confidence: float = 0.95) -> tuple[float, float]:

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from healscope import claims, gate, provenance
-from healscope.claims import paper
+from healscope.claims import healing, paper
 from healscope.claims.contrasts import Data
 from healscope.config import Statistics
 from healscope.evaluation import landmarks
@@ -29,6 +29,25 @@ def attempts(variant, rule, split, share, seed, deals=200, n_faces=1):
          "retried": True, "sample": 0, "attempt": 1, "correct": correct, "parsed": True,
          "follows_rule": correct, "feedback": "", "protocol": "exhaustive"}
     )  # fmt: skip
+
+
+def logs(positive=(0.0, 0.5, 0.7, 0.95), entropy=(1.2, 0.9, 0.5, 0.1), recipe="ppo", failure=""):
+    """Training logs of one recipe from every step, the same in all seeds."""
+    return pd.DataFrame(
+        [
+            {"model": "m", "seed": seed, "run": f"{recipe}-from-{step}", "recipe": recipe,
+             "start": step, "iteration": i, "positive_share": positive[k] if i <= 10 else 0.5,
+             "entropy_nats": entropy[k], "failure": failure if i == 12 else ""}
+            for seed in SEEDS
+            for k, step in enumerate(GRID)
+            for i in range(1, 13)
+        ]
+    )  # fmt: skip
+
+
+def facts(algorithm="ppo", kind="rl", main=False, **more):
+    known = {"algorithm": algorithm, "kind": kind, "main": main, "reward": "verdict"}
+    return {**known, "reward_alone": False, "fresh_any": False, **more}
 
 
 def world(ood, rl_ood, id_train=(0.0, 0.4, 0.6, 0.9)):
@@ -57,9 +76,15 @@ def world(ood, rl_ood, id_train=(0.0, 0.4, 0.6, 0.9)):
         drawn=[],
         edits=rows.head(0),
         signals=signals,
+        logs=logs(),
+        recipes={"ppo": facts(main=True)},
         landmarks=marks,
         settings=SETTINGS,
     )
+
+
+def changed(d, **parts):
+    return Data(**{**d.__dict__, **parts})
 
 
 def verdict_of(rows, claim):
@@ -219,3 +244,111 @@ def test_rows_count_first_attempts_at_deals_with_a_face(tmp_path):
     rows.to_parquet(file)
     assert len(first_attempts([str(file)])) == 2
     assert len(first_attempts([str(file)], faceless=True)) == 4
+
+
+def test_healing_from_balanced_starts_is_held_against_the_others():
+    """Shares 0, 0.5, 0.7, 0.95 of positive rewards: two starts inside, two outside."""
+    d = world(ood=(0, 0.5, 0.3, 0.1), rl_ood=(0, 0.6, 0.6, 0.15))
+    (row,) = healing.balanced_rewards(d)
+    assert row["effect"] == pytest.approx((0.1 + 0.3) / 2 - (0 + 0.05) / 2)
+    assert row["by_seed"] == pytest.approx([0.175] * 3)
+    assert row["verdict"] == "held"
+    assert "from 10 0.50 (yes in 3 of 3 seeds)" in row["detail"]
+    assert "from 100 0.95 (yes in 0 of 3 seeds)" in row["detail"]
+    opposite = changed(d, logs=logs(positive=(0.5, 0.1, 0.9, 0.8)))
+    assert healing.balanced_rewards(opposite)[0]["effect"] == pytest.approx(-0.175)
+    assert verdict_of(healing.balanced_rewards(opposite), "healing-needs-balanced-rewards") == (
+        "did not hold"
+    )
+
+
+def test_a_contrast_is_paired_within_seed_and_problem():
+    """Each seed's starts are compared among themselves, whatever seeds differ by."""
+    d = world(ood=(0, 0.5, 0.3, 0.1), rl_ood=(0, 0.6, 0.6, 0.15))
+    outside = d.logs.assign(positive_share=0.1)
+    mixed = pd.concat([d.logs[d.logs["seed"] < 2], outside[outside["seed"] == 2]])
+    (row,) = healing.balanced_rewards(changed(d, logs=mixed))
+    assert row["seeds"] == 2  # the third has no start inside
+    assert row["effect"] == pytest.approx(0.175)
+    assert row["deals"] == 200
+
+
+def test_entropy_is_split_at_the_median_of_each_seed():
+    d = world(ood=(0.2, 0.5, 0.3, 0.1), rl_ood=(0.4, 0.6, 0.3, 0.1))
+    (row,) = healing.entropy(d)
+    assert row["effect"] == pytest.approx((0.2 + 0.1) / 2)
+    assert row["verdict"] == "held"
+    odd = d.rows[d.rows["variant"] != "ppo-from-10"]  # the median start is on neither side
+    (row,) = healing.entropy(changed(d, rows=odd))
+    assert row["effect"] == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("part", [healing.balanced_rewards, healing.entropy])
+def test_starts_that_are_all_alike_leave_nothing_to_contrast(part):
+    d = world(ood=(0, 0.5, 0.3, 0.1), rl_ood=(0, 0.6, 0.6, 0.15))
+    for same in (0.5, np.nan):
+        alike = changed(d, logs=d.logs.assign(positive_share=same, entropy_nats=same))
+        (row,) = part(alike)
+        assert row["verdict"] == "undecided"
+        assert np.isnan(row["effect"])
+        assert row["by_seed"] == []
+        assert "no seed has starts on both sides" in row["detail"]
+    failed = changed(d, rows=d.rows[d.rows["stage"] == "sft"])
+    assert part(failed) == []
+    assert paper.window(failed) == []
+
+
+def beside(d, others, failed=()):
+    """The world with recipes beside the main one, each from step 50: name -> (OOD, facts)."""
+    parts, more = [], []
+    for name, (share, _) in others.items():
+        runs = logs(recipe=name, failure="loss is nan" if name in failed else "")
+        more.append(runs[runs["start"] == 50])
+        if name not in failed:
+            answers = [attempts(f"{name}-from-50", "ood", "held_out", share, s) for s in SEEDS]
+            parts.append(with_steps(pd.concat(answers)))
+    recipes = {**d.recipes, **{name: known for name, (_, known) in others.items()}}
+    rows = pd.concat([d.rows, *parts], ignore_index=True)
+    return changed(d, rows=rows, logs=pd.concat([d.logs, *more]), recipes=recipes)
+
+
+def test_rl_is_held_against_its_controls():
+    d = world(ood=(0, 0.5, 0.3, 0.1), rl_ood=(0, 0.5, 0.5, 0.1))
+    sft, average = facts("sft", "control"), facts("average", "control")
+    others = {
+        "sft_more": (0.2, sft),
+        "average": (0.6, average),
+        "fresh": (0.5, {**sft, "fresh_any": True}),
+        "taught": (0.3, facts(reward="canonical", reward_alone=True)),
+        "clipped": (0.1, facts(reward="canonical")),  # differs in more than the reward
+    }
+    found = healing.controls(beside(d, others))
+    assert {r["claim"]: (round(r["effect"], 6), r["verdict"]) for r in found} == {
+        "rl-heals-more-than-sft_more": (0.3, "held"),
+        "rl-heals-more-than-average": (-0.1, "did not hold"),
+        "rl-heals-more-than-fresh": (0.0, "did not hold"),
+        "alternative-solutions-heal": (0.2, "held"),
+        "fresh-any-answers-explain": (0.0, "held"),
+    }
+    assert "+20.0 [" in found[0]["detail"]
+    assert "-10.0 [" in found[0]["detail"]
+    assert paper.window(beside(d, others)) == paper.window(d)  # of the main recipe alone
+
+
+def test_a_control_that_failed_is_named():
+    d = world(ood=(0, 0.5, 0.3, 0.1), rl_ood=(0, 0.5, 0.5, 0.1))
+    (row,) = healing.controls(beside(d, {"kl": (0, facts("sft", "control"))}, failed=["kl"]))
+    assert row["verdict"] == "undecided"
+    assert "failed: seed 0: loss is nan; seed 1" in row["detail"]
+    assert "nan" not in row["detail"].replace("loss is nan", "")
+
+
+def test_a_control_from_another_start_is_no_control():
+    d = beside(
+        world(ood=(0, 0.5, 0.3, 0.1), rl_ood=(0, 0.5, 0.5, 0.1)),
+        {"sft_more": (0.2, facts("sft", "control"))},
+    )
+    marks = {s: {**m, "rl": {"checkpoint": "ppo-from-10"}} for s, m in d.landmarks.items()}
+    assert healing.controls(changed(d, landmarks=marks)) == []
+    marks = {s: {**m, "rl": {"checkpoint": "ppo-from-7"}} for s, m in d.landmarks.items()}
+    assert healing.controls(changed(d, landmarks=marks)) == []

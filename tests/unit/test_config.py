@@ -8,7 +8,9 @@ import pytest
 import yaml
 
 from healscope import config
+from healscope.config.types import merged
 from healscope.errors import HealscopeError
+from healscope.training.branch import TRAINERS
 
 ROOT = Path(__file__).parents[2]
 
@@ -27,10 +29,31 @@ def broken(data, path, value):
     return data
 
 
-@pytest.mark.parametrize("name", ["config.yaml", "micro.yaml"])
-def test_shipped_configs_are_valid(name):
-    study = config.load(yaml.safe_load((ROOT / "config" / name).read_text()))
-    assert study.rl_landmark in {b.name for b in study.rl.branches}
+def shipped(*names):
+    """What Snakemake makes of these config files together."""
+    data = {}
+    for name in names:
+        data = merged(data, yaml.safe_load((ROOT / "config" / name).read_text()))
+    return config.load(data)
+
+
+@pytest.mark.parametrize(
+    "names", [("config.yaml",), ("micro.yaml",), ("config.yaml", "what-heals.yaml")]
+)
+def test_shipped_configs_are_valid(names):
+    study = shipped(*names)
+    assert study.rl_landmark in study.branches
+
+
+def test_what_heals_shares_the_results_of_the_default_study():
+    """Results lie under the same names, so everything both ask for has to agree."""
+    default, more = shipped("config.yaml"), shipped("config.yaml", "what-heals.yaml")
+    for section in ("tasks", "models", "evaluation", "landmarks", "spectra", "edits", "statistics"):
+        assert getattr(default, section) == getattr(more, section), section
+    assert default.sft.model_dump(exclude={"arms"}) == more.sft.model_dump(exclude={"arms"})
+    assert set(default.branches) < set(more.branches)
+    for name, recipe in default.rl.recipes.items():
+        assert more.rl.recipes[name] == recipe, name
 
 
 @pytest.mark.parametrize(
@@ -41,19 +64,28 @@ def test_shipped_configs_are_valid(name):
         (["sft", "steps"], 0, "sft.steps"),
         (["sft", "checkpoints"], [0, 4, 99], "step 99 is beyond steps=12"),
         (["sft", "checkpoints"], [4, 0], "must increase"),
+        (["sft", "arms"], ["diverse", "diverse"], "'diverse'] holds the same value twice"),
+        (["sft", "arms"], ["sft"], "sft.arms.0"),
         (
             ["edits", "leading_layers"],
             [3],
             "edits.leading_layers: 3, but model 'micro' has 2 layers",
         ),
         (["edits", "leading_ranks"], [1.5], "edits.leading_ranks.0"),
-        (
-            ["rl", "branches", 1, "start"],
-            5,
-            "rl.branches[1].start: step 5 is not in sft.checkpoints",
-        ),
-        (["rl", "branches", 1, "lerning_rate"], 1, "rl.branches.1.lerning_rate: unknown key"),
-        (["rl", "branches", 1, "start"], 0, "same algorithm and start"),
+        (["rl", "branches", "grpo"], [5], "rl.branches.grpo: step 5 is not in sft.checkpoints"),
+        (["rl", "branches", "grpo"], [4, 4], "'grpo' needs at least one start, and none twice"),
+        (["rl", "branches", "gppo"], [4], "rl: no recipe 'gppo'; there are ppo, ppo_reference"),
+        (["rl", "main"], "gppo", "rl: no recipe 'gppo'"),
+        (["rl", "main"], "diverging", "rl.main: 'diverging' has no start in rl.branches"),
+        (["rl", "recipes", "ppo"], {"lerning_rate": 1}, "recipes.ppo.lerning_rate: unknown"),
+        (["rl", "recipes", "grpo"], {"attempts": 2}, "recipes.grpo.attempts: unknown key"),
+        (["rl", "recipes", "rft"], {"reward": {"format": 1}}, "recipes.rft.reward: unknown key"),
+        (["rl", "recipes", "x"], {"like": "y"}, "recipes.x.like: no recipe 'y'"),
+        (["rl", "recipes", "x"], {"like": "x"}, "recipes.x.like: 'x' comes back to itself"),
+        (["rl", "recipes", "x"], {"clip": 0.1}, "recipes.x: Unable to extract tag"),
+        (["rl", "recipes", "ppo"], {"kl": "loss"}, "need each other"),
+        (["rl", "recipes", "grpo"], {"samples_per_prompt": 3}, "must be a multiple of samples"),
+        (["rl", "recipes", "ppo"], {"reward": {"joy": 1}}, "recipes.ppo.reward.joy"),
         (["landmarks", "end"], 12.5, "landmarks.end"),
         (["landmarks", "maxood"], 3, "landmarks.maxood: step 3 is not in sft.checkpoints"),
         (["landmarks", "rl"], "ppo-from-7", "no branch 'ppo-from-7'"),
@@ -76,6 +108,11 @@ def test_shipped_configs_are_valid(name):
         (["edits", "leading_ranks"], [1e-5], "edits.leading_ranks.0"),
         (["edits", "leading_layers"], [], "edits.leading_layers"),
         (["spectra"], {"matrices": ["q", "q"]}, "spectra.matrices"),
+        (
+            ["models", "micro", "scratch", "pretraining"],
+            {"conversations": 1.5},
+            "pretraining.conversations",
+        ),
     ],
 )
 def test_a_wrong_value_is_named(data, path, value, expected):
@@ -104,14 +141,32 @@ def test_missing_section_is_named(data):
         config.load(data)
 
 
-def test_branches_inherit_and_override(data):
+def test_recipes_inherit_and_override(data):
+    """Built-in values, then defaults, then `like`, then a recipe's own keys."""
     data["rl"]["defaults"]["optimizer"] = {"learning_rate": 1e-5, "beta2": 0.9}
-    data["rl"]["branches"][1]["optimizer"] = {"learning_rate": 1e-3}
+    data["rl"]["recipes"]["fast"] = {"like": "talk", "optimizer": {"learning_rate": 1e-3}}
+    recipes = config.load(data).rl.recipes
+    assert recipes["ppo"].optimizer.learning_rate == 1e-5
+    assert recipes["grpo"].optimizer.beta2 == 0.9
+    assert recipes["fast"].optimizer.learning_rate == 1e-3
+    assert recipes["fast"].optimizer.beta2 == 0.9
+    assert recipes["fast"].attempts == recipes["talk"].attempts == 2
+    assert recipes["fast"].samples_per_prompt == recipes["ppo"].samples_per_prompt == 2
+    assert recipes["fast"].iterations == recipes["dr_grpo"].iterations == 4
+    assert recipes["ppo_reference"].optimizer.max_grad_norm == 0.01  # its own value wins
+
+
+def test_every_algorithm_can_be_asked_for_by_name(data):
+    data["rl"] = {"branches": {"ppo": [8]}}
+    recipes = config.load(data).rl.recipes
+    assert set(recipes) == set(config.BUILT_IN)
+    assert {r.algorithm for r in recipes.values()} == set(TRAINERS) | {"average"}
+
+
+def test_all_starts(data):
     study = config.load(data)
-    assert study.rl.branches[0].optimizer.learning_rate == 1e-5
-    assert study.rl.branches[1].optimizer.learning_rate == 1e-3
-    assert study.rl.branches[1].optimizer.beta2 == 0.9
-    assert study.rl.branches[1].iterations == 4
+    assert [b for b in study.main_branches] == [f"ppo-from-{s}" for s in (0, 4, 8, 12)]
+    assert study.rl_landmark == "ppo-from-8"
 
 
 def test_schema_file_is_generated_from_the_models():
@@ -130,7 +185,15 @@ def test_default_config_shows_every_key():
     """config.yaml is the annotated reference: no setting of the models is missing from it."""
     shown = yaml.safe_load((ROOT / "config/config.yaml").read_text())
     full = config.load(shown).model_dump(mode="json")
-    full["rl"].pop("branches")  # each branch inherits from rl.defaults
+    full["rl"].pop("branches")
+    given = full["rl"].pop("recipes")
+    by_algorithm = {r["algorithm"]: r for r in shown["rl"]["recipes"].values() if "algorithm" in r}
+    for recipe in given.values():
+        here = {**shown["rl"]["defaults"], **by_algorithm.get(recipe["algorithm"], {})}
+        if recipe["algorithm"] in ("dapo", "dr_grpo", "rloo"):
+            here |= by_algorithm["grpo"]
+        unshown = set(recipe) - set(here) - set(by_algorithm["ppo"])
+        assert not unshown, recipe["algorithm"]
     protocols = full["evaluation"]["protocols"]
     full["evaluation"]["protocols"] = {"exhaustive": protocols["exhaustive"]}  # shown there once
     missing = set(_keys(full)) - set(_keys(shown))

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import rl_tables
 
 from healscope.config import FigureStyle
 from healscope.errors import HealscopeError
@@ -302,15 +303,16 @@ def stopping() -> pd.DataFrame:
     return frame.assign(rank=range(1, len(frame) + 1))
 
 
-def diversity() -> pd.DataFrame:
+def arms() -> pd.DataFrame:
     rows = []
     for rule, (i, step) in product(SFT, enumerate(STEPS)):
         gain = (0.12 if rule == "ood" else -0.05) * np.sqrt(step / 400)
-        arms = {"sft": SFT[rule][i], "diverse": SFT[rule][i] + gain, "difference": gain}
-        rows += [
-            {"arm": arm, "step": step, "rule": rule, "n": 640, "accuracy": value}
-            for arm, value in arms.items()
-        ]
+        at = {"step": step, "rule": rule, "n": 640}
+        rows.append({"arm": "sft", "kind": "level", **at, "accuracy": SFT[rule][i]})
+        for arm, more in (("diverse", gain), ("solutions", 0.5 * gain)):
+            level = SFT[rule][i] + more
+            rows.append({"arm": arm, "kind": "level", **at, "accuracy": level})
+            rows.append({"arm": arm, "kind": "difference", **at, "accuracy": more})
     return with_intervals(rows, "accuracy")
 
 
@@ -343,7 +345,10 @@ TABLES = {
     "protocols": protocols,
     "signals": signals,
     "stopping": stopping,
-    "diversity": diversity,
+    "arms": arms,
+    "rl-training": rl_tables.rl_training,
+    "window": rl_tables.window,
+    "recipes": rl_tables.recipes,
 }
 PUBLISHED = [str(Path(__file__).parents[2] / "config" / "published" / "fig1.csv")]
 LLAMA = FigureStyle(published="llama-3.2-11b")
@@ -473,6 +478,24 @@ def test_fig3_leaves_a_control_run_of_sft_out():
         with_control, without = (FIGURES[name].draw(f, STYLE).axes[0] for f in (both, frame))
         assert len(with_control.lines) == len(without.lines)
         assert with_control.get_ylim() == without.get_ylim()
+
+
+@pytest.mark.parametrize("asked", [["diverse"], ["solutions"], ["diverse", "solutions"]])
+def test_fig_arms_has_a_row_for_each_control_that_was_asked_for(asked):
+    frame = arms()
+    frame = frame[frame["arm"].isin(["sft", *asked])]
+    panels = FIGURES["fig_arms"].draw(frame, STYLE).axes
+    assert len(panels) == 2 * len(asked)
+    whole = frame[frame["seed"] == "all"].set_index(["arm", "kind", "rule"])["accuracy"]
+    for left, right, arm in zip(panels[::2], panels[1::2], asked, strict=True):
+        levels = {line.get_label(): list(line.get_ydata()) for line in left.lines}
+        assert levels == {
+            f"{rule.upper()} rule, {what}": list(whole[name, "level", rule])
+            for rule in ("id", "ood")
+            for what, name in (("SFT", "sft"), ("control", arm))
+        }
+        gaps = {line.get_label(): list(line.get_ydata()) for line in right.lines}
+        assert gaps["OOD rule, difference"] == list(whole[arm, "difference", "ood"])
 
 
 def test_fig1_shows_the_corrected_maxood_and_marks_the_uncorrected():

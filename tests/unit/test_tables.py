@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from healscope import artifacts, provenance, stats
+from healscope import artifacts, provenance, schemas, stats
 from healscope.config import Statistics
 from healscope.evaluation import landmarks
 from healscope.tables import accuracy, errors, factorial, protocols, published, rows, stopping
@@ -325,13 +325,20 @@ def test_compatible_says_when_it_cannot_tell(measured, half_width, answer):
     assert published._beside({**value, "n": 234}, e)["compatible"] == answer
 
 
-def test_diversity_pairs_the_arms(tmp_path):
+def test_every_arm_is_paired_with_sft(tmp_path):
     files = [
         attempts_file(tmp_path, f"{arm}-5", seed, held_out(0.5, share), arm)
-        for arm, share in (("sft", 0.3), ("diverse", 0.7))
+        for arm, share in (("sft", 0.3), ("diverse", 0.7), ("solutions", 0.1))
         for seed in (0, 1)
     ]
-    table = accuracy.diversity(files, SETTINGS)
+    table = accuracy.arms(files, SETTINGS)
     at = {"rule": "ood", "seed": "all", "step": 5}
-    assert cell(table, "accuracy", arm="difference", **at) == pytest.approx(0.4)
-    assert cell(table, "accuracy", arm="diverse", **at) == pytest.approx(0.7)
+    for arm, level, difference in (("diverse", 0.7, 0.4), ("solutions", 0.1, -0.2)):
+        assert cell(table, "accuracy", arm=arm, kind="level", **at) == pytest.approx(level)
+        gap = cell(table, "accuracy", arm=arm, kind="difference", **at)
+        assert gap == pytest.approx(difference)
+    assert cell(table, "accuracy", arm="sft", kind="level", **at) == pytest.approx(0.3)
+    assert set(table.loc[table["kind"] == "difference", "arm"]) == {"diverse", "solutions"}
+    one = accuracy.arms(files[:4], SETTINGS)  # a study that asks for one control
+    assert set(one["arm"]) == {"sft", "diverse"}
+    schemas.check(table, schemas.SCHEMAS["arms"])

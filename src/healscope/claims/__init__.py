@@ -5,12 +5,18 @@ from textwrap import fill
 import pandas as pd
 
 from healscope import gate, provenance
-from healscope.claims import paper
+from healscope.claims import healing, paper
 from healscope.claims.contrasts import Data
 from healscope.config import EXHAUSTIVE
 from healscope.stats import POWER
 from healscope.tables import Settings
-from healscope.tables.rows import attempts, first_attempts, trained_on, with_steps
+from healscope.tables.rows import (
+    attempts,
+    branch_logs,
+    first_attempts,
+    trained_on,
+    with_steps,
+)
 
 PARTS = (
     paper.phenomena,
@@ -21,11 +27,15 @@ PARTS = (
     paper.window,
     paper.drawn_hands,
     paper.reversion,
+    healing.balanced_rewards,
+    healing.entropy,
+    healing.controls,
 )
 
 
 def measure(inputs: dict[str, list[str]], settings: Settings) -> pd.DataFrame:
-    """All claims for every model, from evaluation, signal, edit, landmark and pool files."""
+    """All claims for every model, from evaluations (of all branches), training logs of branches,
+    signal, edit, landmark and pool files."""
     files = {
         name: [f for f in inputs["evaluations"] if f"/{name}/" in f]
         for name in (EXHAUSTIVE, *settings.drawn)
@@ -36,6 +46,7 @@ def measure(inputs: dict[str, list[str]], settings: Settings) -> pd.DataFrame:
     edits = first_attempts(inputs["edits"], ["stage"])
     edits = edits.assign(variant=edits["stage"] + ":" + edits["variant"])
     logged = pd.concat([provenance.read_table(f) for f in inputs["signals"]], ignore_index=True)
+    logs = branch_logs(inputs["logs"])
     marks = [provenance.read_json(f) for f in inputs["landmarks"]]
     found = []
     for model, own in rows.groupby("model"):
@@ -47,6 +58,8 @@ def measure(inputs: dict[str, list[str]], settings: Settings) -> pd.DataFrame:
             drawn=[part[part["model"] == model] for part in drawn],
             edits=edits[edits["model"] == model],
             signals=logged[logged["model"] == model],
+            logs=logs[logs["model"] == model],
+            recipes=settings.recipes,
             landmarks={m["seed"]: m["landmarks"] for m in marks if m["model"] == model},
             settings=settings.statistics,
         )
@@ -79,7 +92,7 @@ def text(claims: pd.DataFrame, answers: pd.DataFrame, record: dict) -> str:
             f"({row['seeds']} seed{'s' if row['seeds'] > 1 else ''}, {row['deals']} deals)"
         )
         if pd.isna(row["effect"]):
-            measured, detectable = "nothing to measure: no answer got this far", ""
+            measured, detectable = "nothing to measure", ""
         lines += [
             f"[{row['verdict'].upper()}] {row['statement']}",
             f"    {measured}",

@@ -17,12 +17,14 @@ Choice = dict[int, dict[str, str]]
 class Data:
     """Everything about one model."""
 
-    rows: pd.DataFrame  # held-out first attempts of SFT and RL checkpoints, with stage and step
+    rows: pd.DataFrame  # held-out first attempts of SFT and of all branches, with stage and step
     train_rows: pd.DataFrame  # the same on deals that the seed was trained on
     faceless: pd.DataFrame  # as rows, on all held-out deals, also those without a face card
     drawn: list[pd.DataFrame]  # attempts under each protocol that draws hands, with protocol
     edits: pd.DataFrame  # held-out attempts of edited models, variant = stage:edit
     signals: pd.DataFrame  # what could be watched along SFT
+    logs: pd.DataFrame  # training logs of all branches, with recipe and start
+    recipes: dict[str, dict]  # recipe -> its facts, as `config.facts` has them
     landmarks: dict[int, dict]  # seed -> landmark -> {checkpoint, …}
     settings: Statistics
 
@@ -32,10 +34,21 @@ class Data:
         return sorted(int(s) for s in self.rows.loc[self.rows["stage"] == "sft", "step"].unique())
 
     @property
+    def main(self) -> str:
+        """Name of the main recipe."""
+        return next(name for name, facts in self.recipes.items() if facts["main"])
+
+    @property
     def branches(self) -> dict[int, str]:
-        """SFT step where RL starts -> checkpoint after it."""
-        rl = self.rows[self.rows["stage"] == "rl"]
+        """SFT step where the main recipe starts -> checkpoint after it."""
+        rl = self.rows[self.rows["recipe"] == self.main]
         return dict(sorted(zip(rl["step"], rl["variant"], strict=True)))
+
+    @property
+    def rl_start(self) -> int:
+        """SFT step where the branch behind landmark `rl` starts."""
+        marks = next(iter(self.landmarks.values()))
+        return artifacts.parse_branch(marks["rl"]["checkpoint"])[1]
 
     def at(self, rule: str, choice: Choice, rows: pd.DataFrame | None = None) -> pd.DataFrame:
         """Attempts under one rule, at one checkpoint for each seed and half of the deals."""

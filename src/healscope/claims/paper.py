@@ -159,6 +159,8 @@ def window(d: Data) -> list[dict]:
         )
         for start, branch in d.branches.items()
     }
+    if not healing:  # no run ended well
+        return []
     starts = list(healing)
     shown = "; ".join(f"from {s} {signed(e)}" for s, e in healing.items())
     middle, ends = starts[1:-1] or starts, [healing[starts[0]], healing[starts[-1]]]

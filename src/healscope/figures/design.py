@@ -1,4 +1,4 @@
-"""What the published test mixes and leaves out: its two factors, its protocol, its one prompt."""
+"""What the published design mixes and leaves out: factors, protocol, one prompt and one answer."""
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -32,6 +32,7 @@ _BANDS = "bands: interval over all seeds"
 _PLAIN = {"linestyle": "-"}
 _OPEN = {"linestyle": DASHED, "markerfacecolor": "white"}
 _COMPOSITIONS = {"any": ("any hand", _PLAIN), "face": ("hands with a face card", _OPEN)}
+_CONTROLS = {"diverse": "paraphrased prompts", "solutions": "any correct answer"}
 _EFFECTS = {
     "rule, hands with a face card": "rule, on hands with a face card",
     "composition, ID rule": "composition, under the ID rule",
@@ -134,34 +135,45 @@ def _ways_to_count(ax: Axes, frame: pd.DataFrame, style: FigureStyle) -> None:
 
 
 @styled
-def diversity(frame: pd.DataFrame, style: FigureStyle) -> Figure:
-    """Accuracy along SFT on one prompt and on paraphrases of it, and the difference."""
-    arms = {"sft": ("one prompt", _PLAIN), "diverse": ("diverse", _OPEN)}
-    models = list(frame["model"].unique())
-    figure, axes = panels(style, len(models), 2, 2.6)
-    for (left, right), model in zip(axes, models, strict=True):
-        part = frame[frame["model"] == model].sort_values("step")
+def arms(frame: pd.DataFrame, style: FigureStyle) -> Figure:
+    """Accuracy along SFT and along each of its control arms, and the difference."""
+    controls = [arm for arm in _CONTROLS if arm in set(frame["arm"])]
+    rows = [(model, arm) for model in frame["model"].unique() for arm in controls]
+    figure, axes = panels(style, len(rows), 2, 2.6)
+    for (left, right), (model, arm) in zip(axes, rows, strict=True):
+        part = frame[(frame["model"] == model) & frame["arm"].isin(["sft", arm])]
+        part = part.sort_values("step")
         for ax in (left, right):
             step_axis(ax, part["step"], columns=2)
-        whole, seeds = by_seed(part)
-        for rule, named in RULES.items():
-            for arm, (what, line) in arms.items():
-                one = whole[(whole["arm"] == arm) & (whole["rule"] == rule)]
-                form = look(style, rule) | line
-                left.plot(one["step"], one["accuracy"], label=f"{named}, {what}", **form)
-            gap = whole[(whole["arm"] == "difference") & (whole["rule"] == rule)]
-            form = look(style, rule)
-            banded(right, gap, "accuracy", f"{named}, difference", form)
-            gaps = seeds[(seeds["arm"] == "difference") & (seeds["rule"] == rule)]
-            thin = form | {"marker": "", "linewidth": 0.7, "alpha": 0.55}
-            for _, one in gaps.groupby("seed"):
-                right.plot(one["step"], one["accuracy"], **thin)
+        _levels(left, part[part["kind"] == "level"], style)
+        _differences(right, part[part["kind"] == "difference"], style)
         _zero(right)
         from_zero(left)
         percent_axis(left, "accuracy (%)")
-        percent_axis(right, "diverse \N{MINUS SIGN} one prompt\n(percentage points)")
-        title(left, model, "the two runs")
+        percent_axis(right, "control \N{MINUS SIGN} SFT\n(percentage points)")
+        title(left, model, _CONTROLS[arm])
         title(right, "difference")
     step_label(figure)
     legend(figure, 3, f"{_BANDS}; thin lines: single seeds")
     return figure
+
+
+def _levels(ax: Axes, frame: pd.DataFrame, style: FigureStyle) -> None:
+    whole, _ = by_seed(frame)
+    main = whole["arm"] == "sft"
+    for rule, named in RULES.items():
+        for own, what, line in ((main, "SFT", _PLAIN), (~main, "control", _OPEN)):
+            one = whole[own & (whole["rule"] == rule)]
+            form = look(style, rule) | line
+            ax.plot(one["step"], one["accuracy"], label=f"{named}, {what}", **form)
+
+
+def _differences(ax: Axes, frame: pd.DataFrame, style: FigureStyle) -> None:
+    whole, seeds = by_seed(frame)
+    for rule, named in RULES.items():
+        form = look(style, rule)
+        gap = whole[whole["rule"] == rule]
+        banded(ax, gap, "accuracy", f"{named}, difference", form)
+        thin = form | {"marker": "", "linewidth": 0.7, "alpha": 0.55}
+        for _, one in seeds[seeds["rule"] == rule].groupby("seed"):
+            ax.plot(one["step"], one["accuracy"], **thin)

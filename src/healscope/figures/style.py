@@ -67,6 +67,17 @@ def look(style: FigureStyle, key: str) -> dict:
     return {"color": colour, "marker": marker, "linestyle": line}
 
 
+def ordered_looks(style: FigureStyle, number: int) -> list[dict]:
+    """Looks of so many things with an order, dark to light, told apart by marker and line too."""
+    palette = "Greys_r" if style.palette == "Greys" else "viridis"
+    colours = sns.color_palette(palette, number + 2)[:number]  # the lightest are too near to white
+    lines = ("-", DASHED, DOTTED, DASH_DOT)
+    return [
+        {"color": colour, "marker": "osD^v<>pPX"[i % 10], "linestyle": lines[i % 4]}
+        for i, colour in enumerate(colours)
+    ]
+
+
 def settings(style: FigureStyle) -> dict:
     """Matplotlib's settings for `style`; its own font, DejaVu, is on every machine."""
     context = sns.plotting_context(style.context)
@@ -119,7 +130,7 @@ def save(
 
 
 def panels(
-    style: FigureStyle, rows: int, columns: int, height: float, **share: str
+    style: FigureStyle, rows: int, columns: int, height: float, **share: object
 ) -> tuple[Figure, np.ndarray]:
     """A figure of the study's width and its axes (rows, columns).
 
@@ -229,9 +240,9 @@ def step_axis(ax: Axes, steps: Iterable[int], columns: int = 1) -> None:
         ax.set_xlabel(_STEP_LABEL)
 
 
-def step_label(figure: Figure) -> None:
+def step_label(figure: Figure, label: str = _STEP_LABEL) -> None:
     """One label for the step axes of a figure with several columns."""
-    figure.supxlabel(_STEP_LABEL, fontsize=mpl.rcParams["axes.labelsize"])
+    figure.supxlabel(label, fontsize=mpl.rcParams["axes.labelsize"])
 
 
 def round_steps(last: int) -> list[int]:

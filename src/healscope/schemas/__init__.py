@@ -10,20 +10,22 @@ from pathlib import Path
 import pandas as pd
 
 from healscope.errors import HealscopeError
-from healscope.schemas import explanations, results, runs
+from healscope.schemas import branches, explanations, results, runs
 from healscope.schemas.check import check
 from healscope.schemas.columns import Column, Schema
 
-__all__ = ["SCHEMAS", "Column", "Schema", "by_name", "by_path", "check", "complete"]
+__all__ = ["SCHEMAS", "Column", "Schema", "by_name", "by_path", "check", "complete", "empty"]
 
 SCHEMAS: dict[str, Schema] = {
     schema.name: schema
     for schema in (
         *runs.TASKS,
         *runs.TRAINING,
+        *branches.LOGS,
         *runs.EVALUATIONS,
         *runs.PROBES,
         *results.RESULTS,
+        *branches.BRANCHES,
         *explanations.EXPLANATIONS,
     )
 }
@@ -43,6 +45,11 @@ def complete(frame: pd.DataFrame, name: str) -> pd.DataFrame:
     """
     nullable = [c.name for c in by_name(name).columns if c.nullable]
     return frame.reindex(columns=[*frame.columns, *(n for n in nullable if n not in frame)])
+
+
+def empty(schema: Schema) -> pd.DataFrame:
+    """A frame of the schema's columns without rows."""
+    return pd.DataFrame({column.name: pd.Series(dtype=object) for column in schema.columns})
 
 
 def by_path(file: str | Path) -> Schema:

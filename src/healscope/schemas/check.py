@@ -67,6 +67,8 @@ def _converted(values: pd.Series, column: Column, schema: Schema) -> pa.Array:
         array = pa.array(values, from_pandas=True)
         if isinstance(array, pa.ChunkedArray):
             array = array.combine_chunks()
+        if array.null_count == len(array):  # nothing in it, whatever pandas takes it for
+            return pa.nulls(len(array), ARROW[column.kind])
         if _fits(array.type, column.kind):
             return _nan_is_null(array.cast(ARROW[column.kind]))
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):

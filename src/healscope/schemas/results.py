@@ -158,12 +158,18 @@ _ACCURACY = (
         "model", "start", "rule", "seed",
     ),
     table(
-        "diversity",
-        "Held-out accuracy along SFT on one prompt (sft), on paraphrases (diverse), or the second "
-        "minus the first on the same problems (difference).",
+        "arms",
+        "Held-out accuracy along one arm of SFT (level), or that of a control arm minus that of "
+        "arm sft on the same problems (difference).",
         (
             MODEL,
-            choice("arm", (*artifacts.SFT_ARMS, "difference"), "which of them"),
+            choice(
+                "arm",
+                artifacts.SFT_ARMS,
+                "sft: one prompt and one answer a problem; controls: diverse, paraphrased prompts; "
+                "solutions, any correct answer",
+            ),
+            choice("kind", ("level", "difference"), "which of them"),
             SFT_STEP,
             RULE,
             SEED,
@@ -171,7 +177,7 @@ _ACCURACY = (
             change("accuracy", "greedy first attempts; below 0 only as a difference"),
             *interval(change),
         ),
-        "model", "arm", "step", "rule", "seed",
+        "model", "arm", "kind", "step", "rule", "seed",
     ),
     *(
         table(

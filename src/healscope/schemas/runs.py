@@ -11,7 +11,6 @@ from healscope.schemas.columns import (
     flag,
     nats,
     real,
-    share,
     text,
 )
 from healscope.schemas.shared import (
@@ -117,55 +116,6 @@ TRAINING = (
         "One measurement along SFT, on fixed problems.",
         (*SFT_LOG, *_RUN[1:]),
         ("step",),
-    ),
-    Schema(
-        "ppo-log",
-        artifacts.TRAINING.replace("{run}", "ppo-from-{start}"),
-        "One iteration of PPO: a rollout and its update. Columns of the update are missing where "
-        "all rewards were equal.",
-        (
-            count("iteration", "iterations done", "iterations", low=1),
-            real("reward_mean", "mean reward of the rollout", "reward"),
-            share("positive_share", "responses with a positive reward"),
-            share("correct_share", "correct responses"),
-            share("parsed_share", "responses in the answer format"),
-            Column("response_tokens_mean", "float", "mean length of a response", "tokens", low=0),
-            real("policy_loss", "clipped surrogate, negated", nullable=True),
-            nats("entropy_nats", "mean entropy of the policy", nullable=True),
-            share("clip_share", "probability ratios that were clipped", nullable=True),
-            real(
-                "kl_from_rollout_nats",
-                "divergence from the policy that answered, as estimated; can be negative",
-                "nats per token",
-                nullable=True,
-            ),
-            nats(
-                "kl_from_start_nats",
-                "divergence from the start; missing without a penalty on it",
-                nullable=True,
-            ),
-            Column(
-                "gradient_norm",
-                "float",
-                "mean norm of the gradients, before clipping",
-                low=0,
-                nullable=True,
-            ),
-            Column(
-                "advantage_std", "float", "standard deviation of the advantages", "reward", low=0
-            ),
-            Column("value_loss", "float", "half the squared error of the value head", low=0),
-            Column(
-                "explained_variance",
-                "float",
-                "share of the returns' variance that the value head explained; below 0 it is "
-                "worse than their mean",
-                "share",
-                high=1,
-            ),
-            *_RUN,
-        ),
-        ("iteration",),
     ),
 )
 

@@ -1,13 +1,23 @@
 """Tidy tables: every figure is drawn from exactly one of them."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pandas as pd
 
 from healscope import gate, provenance
 from healscope.config import Statistics
-from healscope.tables import accuracy, errors, factorial, protocols, published, stopping, weights
+from healscope.tables import (
+    accuracy,
+    errors,
+    factorial,
+    protocols,
+    published,
+    recipes,
+    stopping,
+    weights,
+    window,
+)
 
 Inputs = dict[str, list[str]]
 
@@ -25,6 +35,8 @@ class Settings:
     statistics: Statistics
     sft: dict  # how many deals and examples SFT draws
     drawn: list[str]  # names of the protocols that draw hands
+    recipes: dict[str, dict] = field(default_factory=dict)  # as `config.facts` has them
+    landmark: str = ""  # the branch behind the landmark `rl`
 
 
 # table -> how it is made from its input files, by kind
@@ -32,7 +44,10 @@ _MAKERS: dict[str, Callable[[Inputs, Settings], pd.DataFrame]] = {
     "landmarks": lambda i, s: accuracy.landmarks(i["evaluations"], i["landmarks"], s.statistics),
     "curves": lambda i, s: accuracy.curves(i["evaluations"], i["pool"], s.sft, s.statistics),
     "rl-window": lambda i, s: accuracy.rl_window(i["evaluations"], s.statistics),
-    "diversity": lambda i, s: accuracy.diversity(i["evaluations"], s.statistics),
+    "rl-training": lambda i, s: recipes.training(i["logs"], s.recipes, s.landmark),
+    "window": lambda i, s: window.window(i["evaluations"], i["logs"], s.statistics),
+    "recipes": lambda i, s: recipes.recipes(i["evaluations"], i["logs"], s.recipes, s.statistics),
+    "arms": lambda i, s: accuracy.arms(i["evaluations"], s.statistics),
     "sft-training": lambda i, _: training(i["training"]),
     "errors": lambda i, s: errors.errors(i["evaluations"], i["signals"], s.statistics),
     "factorial": lambda i, s: factorial.factorial_design(i["evaluations"], s.statistics),

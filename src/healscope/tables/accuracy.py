@@ -108,17 +108,18 @@ def reversion(
     return table.rename(columns={"mean": "accuracy"})
 
 
-def diversity(evaluations: list[str], settings: Statistics) -> pd.DataFrame:
-    """OOD and ID accuracy along SFT on one prompt ("sft") and on paraphrases ("diverse").
+def arms(evaluations: list[str], settings: Statistics) -> pd.DataFrame:
+    """Held-out accuracy along SFT of every arm (kind "level"), by rule (fig_arms).
 
-    Rows with arm "difference" hold diverse minus sft, paired on the same problems.
+    Kind "difference": a control arm minus arm "sft", paired on the same problems.
     """
     rows = with_steps(first_attempts(evaluations))
     rows = rows[rows["split"] == "held_out"].rename(columns={"stage": "arm"})
-    by = ["model", "arm", "step", "rule"]
-    out = [summarise(rows, by, settings)]
+    by = ["model", "arm", "kind", "step", "rule"]
+    out = [summarise(rows.assign(kind="level"), by, settings)]
     for (model, step, rule), group in rows.groupby(["model", "step", "rule"]):
-        arms = [group[group["arm"] == arm] for arm in artifacts.SFT_ARMS]
-        change = stats.paired(*arms).assign(model=model, arm="difference", step=step, rule=rule)
-        out.append(summarise(change, by, settings, "change"))
+        main = group[group["arm"] == "sft"]
+        for arm, control in group[group["arm"] != "sft"].groupby("arm"):
+            at = {"model": model, "arm": arm, "kind": "difference", "step": step, "rule": rule}
+            out.append(summarise(stats.paired(main, control).assign(**at), by, settings, "change"))
     return pd.concat(out, ignore_index=True).rename(columns={"mean": "accuracy"})

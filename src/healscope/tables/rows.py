@@ -17,6 +17,9 @@ COLUMNS = [
     "n_faces", "draw", "retried", "sample", "attempt", "correct",
 ]  # fmt: skip
 
+WINDOW = 10
+"""Iterations over which the state of a run is averaged, as `training.health` does."""
+
 
 def attempts(files: Iterable[str], extra: Iterable[str] = ()) -> pd.DataFrame:
     """Rows of many evaluation files, only the columns that tables need."""
@@ -47,12 +50,55 @@ def trained_on(rows: pd.DataFrame, pools: list[str], sft: dict) -> pd.DataFrame:
 
 
 def with_steps(rows: pd.DataFrame) -> pd.DataFrame:
-    """Adds stage (an arm of SFT, or "rl") and step (the SFT step, or where RL started from)."""
+    """Adds stage (an arm of SFT, or "rl" for any branch), step (the SFT step, or where the branch
+    started from) and recipe (empty for SFT)."""
     named = {v: artifacts.stage_and_step(v) for v in rows["variant"].unique()}
+    recipes = {
+        v: artifacts.parse_branch(v)[0] if stage == "rl" else "" for v, (stage, _) in named.items()
+    }
     return rows.assign(
         stage=rows["variant"].map(lambda v: named[v][0]),
         step=rows["variant"].map(lambda v: named[v][1]),
+        recipe=rows["variant"].map(recipes),
     )
+
+
+def branch_logs(files: Iterable[str]) -> pd.DataFrame:
+    """Rows of the training logs of branches, with recipe and start; no alarm counts as none."""
+    rows = pd.concat([provenance.read_table(f) for f in files], ignore_index=True)
+    named = {run: artifacts.parse_branch(run) for run in rows["run"].unique()}
+    return rows.assign(
+        recipe=rows["run"].map(lambda run: named[run][0]),
+        start=rows["run"].map(lambda run: named[run][1]),
+        hacking_alarm=rows["hacking_alarm"].eq(True),
+    )
+
+
+def of_seed(rows: pd.DataFrame, seed: int | str) -> pd.DataFrame:
+    """Rows of one seed; "all": all of them."""
+    return rows if seed == "all" else rows[rows["seed"] == seed]
+
+
+def at_first(run: pd.DataFrame, column: str) -> float:
+    """Mean of `column` over the first WINDOW iterations of one run; NaN where it was not logged."""
+    return float(run.loc[run["iteration"] <= WINDOW, column].mean())
+
+
+def at_last(run: pd.DataFrame, column: str) -> float:
+    """The last value of `column` in one run; NaN where it was not logged."""
+    known = run.sort_values("iteration")[column].dropna()
+    return float(known.iloc[-1]) if len(known) else float("nan")
+
+
+def failure(run: pd.DataFrame) -> str:
+    """Why one run failed, or an empty string."""
+    return run.loc[run["iteration"].idxmax(), "failure"]
+
+
+def failures(runs: pd.DataFrame) -> str:
+    """Why runs of several seeds failed, seed by seed; empty where none did."""
+    found = {seed: failure(run) for seed, run in runs.groupby("seed")}
+    return "; ".join(f"seed {seed}: {why}" for seed, why in found.items() if why)
 
 
 def summarise(

@@ -1,0 +1,41 @@
+"""What tables and claims are told of recipes: plain values, and no more than they use."""
+
+from healscope.config.rl import RL, Average, Recipe, Rewarded, Sampling, Supervised
+
+
+def recipe_facts(rl: RL) -> dict[str, dict]:
+    """name -> facts of every recipe that has a branch.
+
+    algorithm; kind: "rl", or "control" for what samples no responses; main: whether figures and
+    claims show it; reward: in words, empty for controls; reward_alone: it is the main recipe but
+    for its reward; fresh_any: SFT on fresh examples with any correct answer, without a KL term.
+    """
+    main, listed = rl.recipes[rl.main], {name: rl.recipes[name] for name in rl.branches}
+    return {
+        name: {
+            "algorithm": recipe.algorithm,
+            "kind": "control" if isinstance(recipe, Supervised | Average) else "rl",
+            "main": name == rl.main,
+            "reward": _reward(recipe),
+            "reward_alone": name != rl.main and _but_reward(recipe) == _but_reward(main),
+            "fresh_any": isinstance(recipe, Supervised)
+            and (recipe.examples, recipe.answers) == ("fresh", "any")
+            and recipe.kl_coefficient == 0,
+        }
+        for name, recipe in listed.items()
+    }
+
+
+def _reward(recipe: Recipe) -> str:
+    if isinstance(recipe, Rewarded):
+        return _in_words(recipe.reward)
+    return "verdict" if isinstance(recipe, Sampling) else ""
+
+
+def _but_reward(recipe: Recipe) -> dict:
+    return recipe.model_dump(mode="json", exclude={"reward"})
+
+
+def _in_words(weights: dict[str, float]) -> str:
+    """`verdict`, or `binary + 0.5 format`."""
+    return " + ".join(name if w == 1 else f"{w:g} {name}" for name, w in weights.items())
