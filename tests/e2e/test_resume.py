@@ -16,6 +16,8 @@ RUNS = {
     "base": "state-*/rows.json",
     "sft": "trainer/checkpoint-*/whole",
     "ppo-from-50": "state-*/rows.json",
+    "grpo-from-50": "state-*/rows.json",
+    "dpo-from-50": "state-*/rows.json",
 }
 
 
@@ -26,8 +28,9 @@ def study(folder) -> Workflow:
     workflow.config["sft"] |= {"steps": 100, "checkpoints": [0, 50, 100], "log_every": 10,
                                "state_every": 10}  # fmt: skip
     workflow.config["rl"] = {
-        "defaults": {"iterations": 60, "prompts": 16, "samples_per_prompt": 2, "state_every": 5},
-        "branches": [{"start": 50}],
+        "defaults": {"iterations": 60, "responses": 32, "state_every": 5},
+        "recipes": {"dpo": {"rounds": 12, "batch_size": 8}},
+        "branches": {"ppo": [50]},
     }
     workflow.config["landmarks"] = {"end": 50}
     return workflow
@@ -65,24 +68,30 @@ def unlock(workflow) -> subprocess.CompletedProcess:
     )  # fmt: skip
 
 
-TARGET = "results/training/micro/seed-0/ppo-from-50.parquet"
+def target_of(run: str) -> str:
+    return f"results/training/micro/seed-0/{run}.parquet"
+
+
+TARGETS = [target_of(run) for run in RUNS if "-from-" in run]
 
 
 def test_killed_in_every_stage_the_result_is_the_same(tmp_path):
     whole, killed = study(tmp_path / "whole"), study(tmp_path / "killed")
-    whole.run(TARGET)
+    whole.run(*TARGETS)
     for run, pattern in RUNS.items():
+        target = target_of(run)
         state = killed.folder / "results/.state/micro/seed-0" / run
-        kill_group(killed.start(TARGET), state, pattern)
+        kill_group(killed.start(target), state, pattern)
         assert not (killed.folder / f"results/training/micro/seed-0/{run}.parquet").exists()
         unlock(killed)
-    killed.run(TARGET)
+    killed.run(*TARGETS)
     rows, weights = outputs(whole)
     rows_again, weights_again = outputs(killed)
     assert weights == weights_again
-    assert len(weights) == 5  # base, three SFT steps, one branch
+    assert len(weights) == 7  # base, three SFT steps, three branches
     for run in RUNS:
-        assert rows[run].equals(rows_again[run]), run
+        timeless = [c for c in rows[run] if not c.endswith("_seconds")]
+        assert rows[run][timeless].equals(rows_again[run][timeless]), run
     assert not list((killed.folder / "results/.state/micro/seed-0").iterdir()) or all(
         p.suffix == ".lock" for p in (killed.folder / "results/.state/micro/seed-0").iterdir()
     )
@@ -90,7 +99,7 @@ def test_killed_in_every_stage_the_result_is_the_same(tmp_path):
 
 def test_the_lock_of_a_live_run_is_left_alone(tmp_path):
     workflow = study(tmp_path)
-    process = workflow.start(TARGET)
+    process = workflow.start(TARGETS[0])
     locks = workflow.folder / ".snakemake/locks"
     deadline = time.monotonic() + 60
     while not any(locks.glob("*")):

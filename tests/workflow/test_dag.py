@@ -3,12 +3,14 @@
 import json
 import re
 
+import pandas as pd
 import pytest
 
 FIGURES = [
-    "1", "2a", "2b", "3a", "3b", "4", "5", "6", "7", "8", "10", "13", "14", "15",
-    "_errors", "_factorial", "_protocols", "_signals", "_stopping",
+    "1", "2a", "2b", "3a", "3b", "4", "5", "6", "7", "8", "10", "11", "12", "13", "14", "15",
+    "_errors", "_factorial", "_protocols", "_recipes", "_signals", "_stopping", "_window",
 ]  # fmt: skip
+BRANCHES = 15  # of the micro study
 
 
 def figures(plan):
@@ -47,7 +49,7 @@ def test_every_table_is_what_its_schema_says(finished):
     from healscope import schemas
 
     files = sorted((finished.folder / "results").rglob("*.parquet"))
-    assert {"evaluation", "edit-evaluation", "ppo-log", "gate"} <= {
+    assert {"evaluation", "edit-evaluation", "rl-log", "gate"} <= {
         schemas.by_path(f).name for f in files
     }
     for file in files:
@@ -122,32 +124,64 @@ def test_a_new_style_redraws_and_no_more(copy):
     assert copy.plan() == {f"fig{n}": 1 for n in FIGURES}
 
 
-@pytest.mark.parametrize(("branch", "is_landmark"), [(1, False), (2, True)])
-def test_a_new_rate_of_one_branch_reruns_it_and_what_hangs_on_it(copy, branch, is_landmark):
-    copy.config["rl"]["branches"][branch]["optimizer"] = {"learning_rate": 3e-4}
+def test_a_new_rate_of_one_recipe_reruns_its_branches_and_what_shows_them(copy):
+    copy.config["rl"]["recipes"]["grpo"] = {"optimizer": {"learning_rate": 3e-4}}
     plan = copy.plan()
     assert plan["rl"] == 1
     assert plan["evaluate_rl_exhaustive"] == 1
-    assert plan.get("evaluate_rl_paper", 0) == is_landmark  # other protocols: SFT, and RL there
-    before = {"task_tables", "base_model", "sft", "evaluate_sft_exhaustive_1", "landmarks"}
-    assert not before & set(plan)
-    assert {"fig3a", "fig3b", "fig10"} <= figures(plan)
-    edits = {"edit_sft_values_1", "edit_sft_directions_1"}
-    assert not {"fig2a", "fig2b", "fig8", *edits} & set(plan)
-    if is_landmark:  # everything after RL hangs on it; figures 4 and 6 show the gate's answer
-        assert plan["factors"] == 1
-        assert {"edit_rl_values_1", "edit_rl_directions_1", "fig5", "fig7", "fig1"} <= set(plan)
-    else:
-        spectral = {"factors", "hidden_states", "compare", "edit_rl_values_1", "fig13", "fig1"}
-        spectral |= {"fig4", "fig6"}
-        assert not spectral & set(plan)
+    assert {"fig_recipes", "fig12"} <= figures(plan)
+    others = {"task_tables", "base_model", "sft", "evaluate_sft_exhaustive_1", "landmarks"}
+    spectral = {"factors", "hidden_states", "compare", "edit_rl_values_1", "fig13", "fig1", "fig4"}
+    assert not {"fig2a", "fig3a", "fig10", "evaluate_rl_paper", *others, *spectral} & set(plan)
+
+
+def test_a_new_rate_of_the_main_recipe_also_reruns_what_hangs_on_the_landmark(copy):
+    copy.config["rl"]["recipes"]["ppo"]["optimizer"] = {"learning_rate": 3e-4}
+    plan = copy.plan()
+    assert plan["rl"] == 6  # four starts, and two recipes that are like it
+    assert plan["evaluate_rl_paper"] == 1  # other protocols: SFT, and RL at its landmark
+    assert plan["factors"] == 1
+    assert {"edit_rl_values_1", "edit_rl_directions_1"} <= set(plan)
+    assert {"fig1", "fig3a", "fig5", "fig7", "fig10", "fig_window"} <= figures(plan)
+    assert not {"sft", "edit_sft_values_1", "fig2a", "fig2b", "fig8"} & set(plan)
+
+
+def test_any_recipe_can_be_asked_for_from_any_start(copy):
+    target = "results/evals/exhaustive/micro/seed-0/dr_grpo-from-4/gp3.parquet"
+    assert copy.plan(target) == {"rl": 1, "evaluate_rl_exhaustive": 1}
+    assert "No rule to produce" in copy.fails("--dry-run", target.replace("from-4", "from-5"))
+
+
+def test_a_branch_that_diverges_is_marked_and_stops_nothing(copy):
+    """Its log is kept, its answers are none, and tables and figures say that it failed."""
+    copy.config["rl"]["branches"]["diverging"] = [8]
+    targets = [
+        f"results/{kind}"
+        for kind in ("tables/recipes.parquet", "figures/fig_recipes.pdf", "figures/fig12.pdf")
+    ]
+    output = copy.run(*targets)
+    assert "the study goes on without diverging-from-8" in output
+    results = copy.folder / "results"
+    log = pd.read_parquet(results / "training/micro/seed-0/diverging-from-8.parquet")
+    assert re.search("lower the recipe's optimizer.learning_rate", log["failure"].iloc[-1])
+    answers = results / "evals/exhaustive/micro/seed-0/diverging-from-8/gp3.parquet"
+    assert len(pd.read_parquet(answers)) == 0
+    table = pd.read_parquet(results / "tables/recipes.parquet")
+    failed = table[table["recipe"] == "diverging"]
+    assert len(failed)
+    assert failed["failed"].str.contains("lower the recipe's").all()
+    assert failed["ood_after"].isna().all()
+    copy.config["rl"]["branches"]["ppo"] = [0, 4, 12]
+    copy.config["rl"]["main"] = "diverging"
+    assert "holds no weights, its run failed" in copy.fails("results/figures/fig13.pdf")
+    assert "set landmarks.rl to another branch" in copy.fails("results/tables/gate.parquet")
 
 
 def test_a_new_sft_rate_keeps_the_base_model(copy):
     copy.config["sft"]["optimizer"] = {"learning_rate": 1e-4}
     plan = copy.plan()
     assert plan["sft"] == 1
-    assert plan["rl"] == 4
+    assert plan["rl"] == BRANCHES
     assert not {"task_tables", "base_model"} & set(plan)
 
 
@@ -171,7 +205,7 @@ def test_a_base_from_a_folder_is_copied_and_watched(finished, tmp_path):
 def test_a_new_reward_reruns_rl_and_no_sft(copy):
     copy.config["tasks"]["gp3"]["rewards"] = {"wrong_value": -0.5}
     plan = copy.plan()
-    assert plan["rl"] == 4
+    assert plan["rl"] == BRANCHES
     assert not {"base_model", "sft"} & set(plan)
 
 
@@ -194,10 +228,11 @@ def test_a_new_protocol_is_evaluated_without_retraining(copy):
     }
 
 
-def test_prompt_diversity_is_one_line_and_a_branch_of_its_own(copy):
-    copy.config["sft"]["prompt_diversity"] = True
-    evaluation = "evaluate_diverse_exhaustive_1"
-    assert copy.plan() == {"diverse": 1, evaluation: 1, "table": 1, "fig_diversity": 1}
+def test_a_control_arm_of_sft_is_one_line_and_a_run_of_its_own(copy):
+    for asked in (["diverse"], ["solutions"], ["solutions", "diverse"]):
+        copy.config["sft"]["arms"] = asked
+        runs = {arm: 1 for arm in asked} | {f"evaluate_{arm}_exhaustive_1": 1 for arm in asked}
+        assert copy.plan() == {**runs, "table": 1, "fig_arms": 1}
 
 
 def test_published_values_are_drawn_over_without_measuring_again(copy):

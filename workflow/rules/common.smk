@@ -20,9 +20,9 @@ SEEDS = study.seeds
 TASK = study.train_on
 PROTOCOLS = study.evaluation.protocols
 PUBLISHED_FILES = sorted(glob.glob(os.path.join(workflow.basedir, "config/published/*.csv")))
-OPTIONAL = {"fig_diversity": study.sft.prompt_diversity}  # figures that a study must ask for
+OPTIONAL = {"fig_arms": bool(study.sft.arms)}  # figures that a study must ask for
 SHOWN = [name for name in FIGURES if OPTIONAL.get(name, True)]
-BRANCHES = {branch.name: branch for branch in study.rl.branches}
+BRANCHES, MAIN_BRANCHES = study.branches, study.main_branches
 
 
 wildcard_constraints:
@@ -30,7 +30,7 @@ wildcard_constraints:
     task="|".join(study.tasks),
     seed=r"\d+",
     protocol="|".join(PROTOCOLS),
-    branch="|".join(BRANCHES),
+    branch=f"({'|'.join(study.rl.recipes)})-from-({'|'.join(map(str, study.sft.checkpoints))})",
     landmark="base|maxood|end|rl",
 
 
@@ -42,6 +42,11 @@ def section(*names):
 def task_settings(name=TASK, without=()):
     """The values of a task section, but for those that a rule does not use."""
     return study.tasks[name].model_dump(mode="json", exclude=set(without))
+
+
+def recipe_settings(branch):
+    """The values of the recipe of a branch."""
+    return study.rl.recipes[artifacts.parse_branch(branch)[0]].model_dump(mode="json")
 
 
 # Values of a task that some rules do not use: a new reward draws no new problems and reruns no SFT.

@@ -1,21 +1,27 @@
-"""RL branches: each from one SFT checkpoint, with settings of its own."""
+"""Branches: a recipe of RL, or of a control, from one SFT checkpoint.
+
+Any recipe and start can be asked for by name, also those that the study does not list.
+"""
 
 
 rule rl:
     input:
-        start=lambda w: manifest(artifacts.sft(BRANCHES[w.branch].start)),
-        pool=artifacts.path(artifacts.RL_POOL, task=TASK),
+        start=lambda w: manifest(artifacts.sft(artifacts.parse_branch(w.branch)[1])),
+        base=manifest("base"),
+        prompts=artifacts.path(artifacts.RL_POOL, task=TASK),
+        sft_pool=artifacts.path(artifacts.SFT_POOL, task=TASK),
     output:
         manifest=manifest("{branch}"),
         training=this(artifacts.TRAINING, run="{branch}"),
     log:
         log_of("rl", "model", "seed", "branch"),
     params:
-        branch=lambda w: BRANCHES[w.branch].model_dump(mode="json"),
+        recipe=lambda w: recipe_settings(w.branch),
+        examples=study.sft.model_dump(mode="json", include={"deals", "examples"}),
         task=task_settings(without=DEALING_ONLY),
         max_new_tokens=study.evaluation.max_new_tokens,
         state=this(artifacts.STATE, run="{branch}"),
     message:
-        "RL {wildcards.branch} of {wildcards.model}, seed {wildcards.seed}"
+        "{wildcards.branch} of {wildcards.model}, seed {wildcards.seed}"
     script:
         "../scripts/rl.py"

@@ -15,7 +15,7 @@ for arm in artifacts.SFT_ARMS:
         log:
             log_of(arm, "model", "seed"),
         params:
-            sft=study.sft.model_dump(mode="json", exclude={"prompt_diversity"}),
+            sft=study.sft.model_dump(mode="json", exclude={"arms"}),
             arm=arm,
             task=task_settings(without=RL_ONLY + DEALING_ONLY),
             max_new_tokens=study.evaluation.max_new_tokens,

@@ -1,7 +1,11 @@
 """Tidy tables, each from all models and seeds; every figure is drawn from one of them."""
 
+from healscope.config.facts import recipe_facts
+
 SFT_EVALUATIONS = evaluations(sft_checkpoints())
-EVALUATIONS = evaluations([*sft_checkpoints(), *BRANCHES])
+EVALUATIONS = evaluations([*sft_checkpoints(), *MAIN_BRANCHES])
+ALL_EVALUATIONS = evaluations([*sft_checkpoints(), *BRANCHES])
+TRAINING_FILES = each(artifacts.TRAINING, run=BRANCHES)
 LANDMARK_EVALUATIONS = evaluations([*sft_checkpoints(), study.rl_landmark])
 LANDMARK_FILES = each(artifacts.LANDMARKS)
 SIGNAL_FILES = each(artifacts.SIGNALS)
@@ -25,6 +29,12 @@ TABLES = {
     "landmarks": {"evaluations": LANDMARK_EVALUATIONS, "landmarks": LANDMARK_FILES},
     "curves": {"evaluations": EVALUATIONS, "pool": [SFT_POOL]},
     "rl-window": {"evaluations": EVALUATIONS},
+    "rl-training": {"logs": TRAINING_FILES},
+    "window": {
+        "evaluations": EVALUATIONS,
+        "logs": each(artifacts.TRAINING, run=MAIN_BRANCHES),
+    },
+    "recipes": {"evaluations": ALL_EVALUATIONS, "logs": TRAINING_FILES},
     "protocols": {"evaluations": [*EVALUATIONS, *under_other_protocols()]},
     "exposure": {
         "evaluations": each(
@@ -49,15 +59,18 @@ TABLES = {
         "evaluations": [*LANDMARK_EVALUATIONS, *under_other_protocols()],
         "landmarks": LANDMARK_FILES,
     },
-    "diversity": {
-        "evaluations": evaluations([c for arm in artifacts.SFT_ARMS for c in sft_checkpoints(arm)])
+    "arms": {
+        "evaluations": evaluations(
+            [c for a in ["sft", *study.sft.arms] for c in sft_checkpoints(a)]
+        )
     },
     "sft-training": {"training": each(artifacts.TRAINING, run="sft")},
     "singular-values": {"comparisons": COMPARISON_FILES},
     "principal-angles": {"comparisons": COMPARISON_FILES},
     "hidden-states": {"states": each(artifacts.HIDDEN_STATES, landmark=["maxood", "end", "rl"])},
     "claims": {
-        "evaluations": [*EVALUATIONS, *under_other_protocols()],
+        "evaluations": [*ALL_EVALUATIONS, *under_other_protocols()],
+        "logs": TRAINING_FILES,
         "signals": SIGNAL_FILES,
         "pool": [SFT_POOL],
         "edits": [f for s in artifacts.EDIT_STAGES for g in EDIT_GROUPS for f in edit_files(s, g)],
@@ -91,6 +104,9 @@ rule table:
     params:
         **section("statistics"),
         **STUDY,
+        # only tables made from training logs know of recipes: a new one makes no other table again
+        recipes=lambda w: recipe_facts(study.rl) if "logs" in TABLES[w.table] else {},
+        landmark=lambda w: study.rl_landmark if "logs" in TABLES[w.table] else "",
         lost_inputs=lambda w: lost_inputs(w.table),
     message:
         "Table {wildcards.table}"
@@ -114,6 +130,8 @@ rule claims:
     params:
         **section("statistics"),
         **STUDY,
+        recipes=recipe_facts(study.rl),
+        landmark=study.rl_landmark,
         lost_inputs=lambda w: lost_inputs("claims"),
     message:
         "Claims, measured"

@@ -8,10 +8,11 @@ from healscope.tables import Settings
 with job(snakemake.log[0], snakemake.threads):
     p, out = snakemake.params, snakemake.output
     inputs = {kind: list(files) for kind, files in snakemake.input.items() if kind != "gate"}
-    settings = Settings(Statistics.model_validate(p.statistics), p.sft, p.drawn)
+    study = {"sft": p.sft, "drawn": p.drawn, "recipes": p.recipes, "landmark": p.landmark}
+    settings = Settings(Statistics.model_validate(p.statistics), **study)
     frame = claims.measure(inputs, settings)
     answers = provenance.read_table(snakemake.input.gate)
-    config = {"statistics": p.statistics, "sft": p.sft, "drawn": p.drawn}
+    config = {"statistics": p.statistics, **study}
     record = provenance.record(config, inputs=provenance.hashes(snakemake.input))
     provenance.write_table(out.table, frame, {**record, "lost_inputs": p.lost_inputs}, "claims")
     Path(out.text).write_text(claims.text(frame, answers, record))

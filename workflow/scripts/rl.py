@@ -1,37 +1,39 @@
 import pandas as pd
+from pydantic import TypeAdapter
 
 from healscope import provenance, schemas
-from healscope.config import Branch, GeneralPointsTask
+from healscope.config import GeneralPointsTask, Recipe
 from healscope.job import job
-from healscope.models import checkpoints
 from healscope.tasks import build
-from healscope.tasks.verdict import verify
-from healscope.training import ppo
+from healscope.tasks.problems import sft_examples
+from healscope.training import branch
+from healscope.training.health import Diverged
 from healscope.training.state import Workspace
 
 with job(snakemake.log[0], snakemake.threads, torch=True):
     p, files, out = snakemake.params, snakemake.input, snakemake.output
-    name, seed = snakemake.wildcards.model, int(snakemake.wildcards.seed)
-    branch = Branch.model_validate(p.branch)
-    task = build("train", GeneralPointsTask.model_validate(p.task))
-    record = provenance.record(
-        {"branch": p.branch, "task": p.task, "max_new_tokens": p.max_new_tokens},
-        {"seed": seed},
-        provenance.hashes([files.start, files.pool]),
+    names, seed, failure = snakemake.wildcards, int(snakemake.wildcards.seed), ""
+    config = {k: p[k] for k in ("recipe", "examples", "task", "max_new_tokens")}
+    record = provenance.record(config, {"seed": seed}, provenance.hashes(files))
+    pool = provenance.read_table(files.sft_pool)
+    own = branch.Branch(
+        name=names.branch,
+        start=files.start,
+        base=files.base,
+        prompts=provenance.read_table(files.prompts),
+        sft_pool=pool,
+        sft_rows=sft_examples(pool, **p.examples, seed=seed),
+        task=build("train", GeneralPointsTask.model_validate(p.task)),
+        max_new_tokens=p.max_new_tokens,
+        seed=seed,
+        work=Workspace(p.state, record["fingerprint"]),
+        label=f"{names.branch} {names.model} seed {seed}",
     )
-    work = Workspace(p.state, record["fingerprint"])
-    rows = ppo.train(
-        branch,
-        files.start,
-        provenance.read_table(files.pool),
-        lambda problem, text: verify(task, problem, text),
-        p.max_new_tokens,
-        seed,
-        work,
-        branch.name,
-        f"{branch.name} {name} seed {seed}",
-    )
-    frame = pd.DataFrame(rows).assign(model=name, seed=seed, run=branch.name)
-    provenance.write_table(out.training, schemas.complete(frame, "ppo-log"), record, "ppo-log")
-    checkpoints.publish(work.staged(branch.name), out.manifest, record)
-    work.close()
+    try:
+        rows = branch.run(TypeAdapter(Recipe).validate_python(p.recipe), own)
+    except Diverged as error:
+        rows, failure = error.rows or [{"iteration": 1}], str(error)
+    frame = pd.DataFrame(rows).assign(model=names.model, seed=seed, run=names.branch)
+    frame["failure"] = [*[""] * (len(frame) - 1), failure]
+    provenance.write_table(out.training, schemas.complete(frame, "rl-log"), record, "rl-log")
+    branch.publish(own, out.manifest, record, failure)

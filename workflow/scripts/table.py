@@ -5,9 +5,10 @@ from healscope.job import job
 with job(snakemake.log[0], snakemake.threads):
     p, name = snakemake.params, snakemake.wildcards.table
     inputs = {kind: list(files) for kind, files in snakemake.input.items()}
-    settings = tables.Settings(Statistics.model_validate(p.statistics), p.sft, p.drawn)
+    study = {"sft": p.sft, "drawn": p.drawn, "recipes": p.recipes, "landmark": p.landmark}
+    settings = tables.Settings(Statistics.model_validate(p.statistics), **study)
     frame = tables.build(name, inputs, settings)
-    config = {"statistics": p.statistics, "sft": p.sft, "drawn": p.drawn}
+    config = {"statistics": p.statistics, **study}
     record = provenance.record(config, inputs=provenance.hashes(snakemake.input))
     stored = {**record, "lost_inputs": p.lost_inputs}
     provenance.write_table(snakemake.output[0], frame, stored, name)

@@ -26,6 +26,10 @@ class Target:
     record: dict
     columns: dict
 
+    @property
+    def schema(self) -> str:
+        return "edit-evaluation" if "stage" in self.columns else "evaluation"
+
     def stands(self) -> bool:
         """Whether the file is there and came from exactly the same config and inputs."""
         stored = provenance.read_provenance(self.file)
@@ -48,13 +52,12 @@ def evaluate(
     """
     missing = [t for t in targets if not t.stands()]
     names = {t.variant for t in missing}
-    wanted = [v for v in variants if v.name in names]
+    wanted = [v for v in variants if v.name in names and not v.failed]
     for name in track(load_each(model, wanted), label, len(wanted)):
         for target in (t for t in missing if t.variant == name):
             task, problems = tasks[target.task]
             stream = provenance.fingerprint(target.columns)  # protocol, model, seed, variant, task
             ask = Asker(model, tokenizer, settings, protocol, stream)
             rows = attempts(ask, task, problems, protocol)
-            schema = "edit-evaluation" if "stage" in target.columns else "evaluation"
             rows = rows.assign(**target.columns)
-            provenance.write_table(target.file, rows, target.record, schema)
+            provenance.write_table(target.file, rows, target.record, target.schema)

@@ -1,12 +1,13 @@
 """From a workflow job's inputs and outputs to what `evaluate` needs."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from healscope import provenance
+from healscope import provenance, schemas
 from healscope.config import Evaluation, GeneralPointsTask, Protocol
 from healscope.evaluation.evaluate import Target, evaluate
 from healscope.models import checkpoints
@@ -43,9 +44,17 @@ def evaluate_outputs(
 
     `sources`: variant -> {"inputs": files its weights come from, "config": what else makes it};
     `start` is the manifest of the skeleton. `problems` holds one file, and `outputs` one for each
-    variant, for every protocol and task, tasks varying fastest. `keep` picks problems.
+    variant, for every protocol and task, tasks varying fastest. `keep` picks problems. A variant
+    that failed has a file without rows.
     """
     wanted = targets(sources, sections, problems, outputs, columns)
+    failed = {v.name: v.failed for v in variants if v.failed}
+    for target in (t for t in wanted if t.variant in failed and not t.stands()):
+        schema = schemas.by_name(target.schema)
+        provenance.write_table(target.file, schemas.empty(schema), target.record, target.schema)
+        print(f"healscope: {target.variant} is not evaluated, its run failed", file=sys.stderr)
+    if len(failed) == len(variants):
+        return
     model, tokenizer = checkpoints.load_model(start)
     settings = Evaluation.model_validate(sections.evaluation)
     files = iter(problems)

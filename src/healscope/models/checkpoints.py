@@ -29,23 +29,41 @@ def save_weights(folder: str | Path, model, tokenizer) -> None:
 def publish(folder: str | Path, manifest: str | Path, record: dict) -> None:
     """Moves a staged folder's files to where `manifest` lies (hard links where possible), then
     writes the manifest."""
-    source, target = Path(folder), Path(manifest).parent
+    _publish(sorted(p for p in Path(folder).iterdir() if p.is_file()), manifest, record)
+
+
+def publish_failure(reason: str, manifest: str | Path, record: dict) -> None:
+    """Writes the manifest of a run that failed: no weights, and why (`failure`)."""
+    _publish([], manifest, record, failed=reason)
+
+
+def failure(manifest: str | Path) -> str:
+    """Why the run behind a manifest failed; empty where it did not."""
+    return provenance.read_json(manifest).get("failed", "")
+
+
+def _publish(files_found: list[Path], manifest: str | Path, record: dict, **more: str) -> None:
+    target = Path(manifest).parent
     shutil.rmtree(target, ignore_errors=True)  # no file of an older checkpoint stays behind
     target.mkdir(parents=True)
     files = {}
-    for file in sorted(p for p in source.iterdir() if p.is_file() and p.name != MANIFEST):
+    for file in files_found:
+        if file.name == MANIFEST:
+            continue
         destination = target / file.name
         try:
             os.link(file, destination)
         except OSError:  # another file system
             shutil.copy2(file, destination)
         files[file.name] = {"bytes": file.stat().st_size, "sha256": provenance.sha256(file)}
-    provenance.write_json(manifest, {"files": files, "provenance": record})
+    provenance.write_json(manifest, {"files": files, **more, "provenance": record})
 
 
 def verify(manifest: str | Path) -> dict:
     """Reads a manifest and checks every file's size and hash against it."""
     content = provenance.read_json(manifest)
+    if "failed" in content:
+        raise HealscopeError(f"{manifest} holds no weights, its run failed: {content['failed']}")
     folder = Path(manifest).parent
     for name, expected in content["files"].items():
         file = folder / name

@@ -15,15 +15,19 @@ from healscope.models import checkpoints
 
 @dataclass(frozen=True)
 class Variant:
-    """`weights()` returns name -> tensor; names it leaves out keep the skeleton's values."""
+    """`weights()` returns name -> tensor; names it leaves out keep the skeleton's values.
+
+    `failed` says why there are none, for the checkpoint of a run that failed.
+    """
 
     name: str
     weights: Callable[[], dict[str, torch.Tensor]]
+    failed: str = ""
 
 
 def from_checkpoint(name: str, manifest: str) -> Variant:
     """The variant that reads a checkpoint when its turn comes."""
-    return Variant(name, lambda: checkpoints.load_weights(manifest))
+    return Variant(name, lambda: checkpoints.load_weights(manifest), checkpoints.failure(manifest))
 
 
 def load_each(model, variants: Iterable[Variant]) -> Iterator[str]:
