@@ -150,6 +150,7 @@ def test_recipes_inherit_and_override(data):
     assert recipes["grpo"].optimizer.beta2 == 0.9
     assert recipes["fast"].optimizer.learning_rate == 1e-3
     assert recipes["fast"].optimizer.beta2 == 0.9
+    assert recipes["formatted"].reward == {"format": 1.0, "prefix": 0.5}  # not the verdict's too
     assert recipes["fast"].attempts == recipes["talk"].attempts == 2
     assert recipes["fast"].samples_per_prompt == recipes["ppo"].samples_per_prompt == 2
     assert recipes["fast"].iterations == recipes["dr_grpo"].iterations == 4

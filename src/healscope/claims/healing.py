@@ -125,14 +125,21 @@ def controls(d: Data) -> list[dict]:
             claim, what = f"rl-heals-more-than-{name}", _CONTROLS[facts["algorithm"]]
             statement = f"RL heals more than {what} from the same start (control {name})"
             found.append(_against(d, name, claim, statement, positive))
-    paid = [n for n, f in here.items() if f["reward_alone"] and f["reward"] == "canonical"]
-    for name in paid[:1]:
-        claim = "alternative-solutions-heal"
-        statement = (
-            "RL heals more if it is paid for every correct answer than if it is paid for the one "
-            "that SFT teaches (section 3.2)"
-        )
-        found.append(_against(d, name, claim, statement, positive))
+    for name, facts in here.items():
+        if facts["reward_alone"] and facts["reward"] == "canonical":
+            claim = "alternative-solutions-heal"
+            statement = (
+                "RL heals more if it is paid for every correct answer than if it is paid for the "
+                "one that SFT teaches (section 3.2)"
+            )
+            found.append(_against(d, name, claim, statement, positive))
+        elif facts["reward_alone"]:
+            claim = f"verified-success-heals-more-than-{name}"
+            statement = (
+                f"RL heals more if it is paid for what the verifier says than for reward "
+                f"'{facts['reward']}' ({name})"
+            )
+            found.append(_against(d, name, claim, statement, positive))
     fresh = [name for name, facts in here.items() if facts["fresh_any"]]
     for name in fresh[:1]:
         claim = "fresh-any-answers-explain"

@@ -284,4 +284,6 @@ def _resolved(name: str, given: dict, defaults: dict, seen: tuple[str, ...]) -> 
         if (own.get("algorithm") or start.get("algorithm")) != "average":
             optimizer = Training().optimizer.model_dump()  # one key of it leaves the others alone
             start = merged(merged({"optimizer": optimizer}, defaults), start)
+    if "reward" in own:
+        start.pop("reward", None)  # a sum of its own, not a term more
     return merged(start, {key: value for key, value in own.items() if key != "like"})
