@@ -147,11 +147,13 @@ def main() -> None:
     short = {"iterations": args.iterations, "kl_every": None}
     own = study.rl.recipes["ppo"].model_copy(update=short)
     group = study.rl.recipes["grpo"].model_copy(update=short)
+    grouped = own.model_copy(update={"samples_per_prompt": group.samples_per_prompt})
     ways = {
         "PPO, batched": lambda: seconds(ppo.train, own, branch),
         "PPO, prompt by prompt": lambda: seconds(
             ppo.train, own.model_copy(update={"iterations": 2}), Slow(**vars(branch))
         ),
+        "PPO, batched, groups of 4": lambda: seconds(ppo.train, grouped, branch),
         "GRPO by TRL, our sampling": lambda: seconds(groups.train, group, branch),
         "GRPO by TRL, its own generation": lambda: stock(group, branch),
     }
@@ -169,8 +171,12 @@ def main() -> None:
         print(f"{name:34} {value:6.2f} s an iteration")
     one, batched = medians["PPO, prompt by prompt"], medians["PPO, batched"]
     print(f"batched against prompt by prompt: {one / batched:.1f} times the throughput")
-    for name in list(ways)[2:]:
-        print(f"PPO's time by that of {name}: {batched / medians[name]:.2f}")
+    same = medians["PPO, batched, groups of 4"]
+    for name in list(ways)[3:]:
+        print(
+            f"PPO's time by that of {name}: {batched / medians[name]:.2f}; on as many prompts: "
+            f"{same / medians[name]:.2f}"
+        )
 
 
 if __name__ == "__main__":
