@@ -191,7 +191,7 @@ def test_a_base_from_a_folder_is_copied_and_watched(finished, tmp_path):
     mine = tmp_path / "model"
     shutil.copytree(finished.folder / "results/checkpoints/micro/seed-0/base", mine)
     workflow = type(finished)(tmp_path / "study")
-    workflow.config["models"] = {"mine": {"source": str(mine)}}
+    workflow.config["models"] = {"mine": {"source": str(mine), "check_random": False}}
     target = "results/checkpoints/mine/seed-0/base/checkpoint.json"
     workflow.run(target)
     copied = (workflow.folder / target).parent / "model.safetensors"
