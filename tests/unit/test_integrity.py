@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from healscope import provenance
 from healscope.errors import HealscopeError
 from healscope.models import checkpoints, integrity
+from healscope.models.stored import Stored
 
 SHAPES = [(64, 64), (128, 64), (64, 160), (40, 96)]
 STD = 0.02
@@ -116,9 +117,6 @@ def test_a_folder_is_checked_tensor_by_tensor(base_manifest):
     folder = Path(base_manifest).parent
     with pytest.raises(HealscopeError, match=f"{folder}: its weights are random"):
         integrity.check_folder(folder)
-    stored = integrity.Stored(folder)
-    assert stored.keys() == load_file(folder / checkpoints.WEIGHTS).keys()
-    assert len(stored) == len(list(stored))
 
 
 @pytest.fixture
@@ -183,7 +181,7 @@ def test_a_tied_model_has_one_name_for_two_weights(tmp_path, task):
         num_attention_heads=2, num_key_value_heads=1, tie_word_embeddings=True,
     )  # fmt: skip
     checkpoints.save_weights(tmp_path, Qwen2ForCausalLM(config), word_tokenizer(["a"]))
-    assert "lm_head.weight" not in integrity.Stored(tmp_path)
+    assert "lm_head.weight" not in Stored(tmp_path)
     loaded, _ = checkpoints.load_model(vouch(tmp_path))
     assert loaded.lm_head.weight.data_ptr() == loaded.model.embed_tokens.weight.data_ptr()
 

@@ -15,7 +15,6 @@ from safetensors.torch import load_file
 from healscope import provenance
 from healscope.errors import HealscopeError
 from healscope.models import integrity
-from healscope.models.tokens import load_tokenizer
 
 MANIFEST = "checkpoint.json"
 WEIGHTS = "model.safetensors"
@@ -90,6 +89,8 @@ def load_model(manifest: str | Path):
     Raises HealscopeError where files differ from the manifest, keys do not all match, or the model
     no longer says what it said when it was saved.
     """
+    from healscope.models.tokens import load_tokenizer  # here: it imports transformers
+
     verify(manifest)
     folder = str(Path(manifest).parent)
     model = integrity.load(folder).to(device())

@@ -12,16 +12,15 @@ percent, and every singular vector has turned.
 import json
 import math
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import safe_open
-from transformers import AutoModelForCausalLM
 
 from healscope import provenance
 from healscope.errors import HealscopeError
+from healscope.models.stored import Stored
 
 LOGITS = "logits.json"
 """File of a checkpoint folder: what the model said to a stored prompt when it was saved."""
@@ -51,6 +50,9 @@ def load(source: str, revision: str | None = None):
     a causal language model leaves out, may be there. Raises HealscopeError where keys are missing,
     unexpected or of another shape; what transformers raises passes through.
     """
+    # here, because importing transformers takes longer than most jobs that only read weights
+    from transformers import AutoModelForCausalLM
+
     model, info = AutoModelForCausalLM.from_pretrained(
         source,
         revision=revision,
@@ -174,26 +176,6 @@ def marchenko_pastur(m: int, n: int, std: float) -> tuple[np.ndarray, np.ndarray
     density = half**2 * sine / (2 * np.pi * ratio)
     below = np.concatenate([[0.0], np.cumsum((density[1:] + density[:-1]) / 2 * np.diff(t))])
     return x * m * std**2, below / below[-1]
-
-
-class Stored(Mapping):
-    """Tensors of a folder's safetensors files, name -> tensor, each read when it is asked for."""
-
-    def __init__(self, folder: str | Path):
-        self._files = {}
-        for file in sorted(Path(folder).glob("*.safetensors")):
-            with safe_open(file, "pt") as opened:
-                self._files |= dict.fromkeys(opened.keys(), file)
-
-    def __getitem__(self, name: str) -> torch.Tensor:
-        with safe_open(self._files[name], "pt") as opened:
-            return opened.get_tensor(name)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._files)
-
-    def __len__(self) -> int:
-        return len(self._files)
 
 
 def check_folder(folder: str | Path) -> None:
