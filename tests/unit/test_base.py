@@ -112,6 +112,16 @@ def test_a_folder_with_other_keys_is_refused(base_manifest, tmp_path):
         base.fetch(Model(source=str(folder)), Workspace(tmp_path / "w", "x"))
 
 
+def test_a_folder_that_was_another_model_is_refused(base_manifest, tmp_path):
+    folder = tmp_path / "folder"
+    shutil.copytree(Path(base_manifest).parent, folder)
+    weights = checkpoints.load_file(folder / checkpoints.WEIGHTS)
+    weights["model.norm.weight"] *= torch.arange(len(weights["model.norm.weight"]))
+    save_file(weights, folder / checkpoints.WEIGHTS, metadata={"format": "pt"})
+    with pytest.raises(HealscopeError, match="folder: the model that was loaded is not the one"):
+        base.fetch(Model(source=str(folder), check_random=False), Workspace(tmp_path / "w", "x"))
+
+
 def test_a_missing_model_says_what_to_give(tmp_path):
     with pytest.raises(HealscopeError, match="model source 'no/such-model' cannot be loaded"):
         base.fetch(Model(source="no/such-model"), Workspace(tmp_path / "w", "x"))

@@ -4,6 +4,8 @@ Pretraining teaches arithmetic under stated rules, and the layout of the evaluat
 another format token: so SFT has a format to align and a skill to keep or lose.
 """
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
@@ -83,8 +85,8 @@ def pretrain(
 def fetch(model: Model, work: state.Workspace) -> list[dict]:
     """Stages a model from a local folder or hub as checkpoint `base`, masters in float32.
 
-    Raises HealscopeError where it cannot be loaded, its keys do not all match, or its weights are
-    random (unless `check_random` is false).
+    Raises HealscopeError where it cannot be loaded, its keys do not all match, its weights are
+    random (unless `check_random` is false), or its folder says that it was another model.
     """
     try:
         network = integrity.load(model.source, model.revision)
@@ -95,6 +97,8 @@ def fetch(model: Model, work: state.Workspace) -> list[dict]:
             f"model source '{model.source}' cannot be loaded: {first} "
             "(give a folder with config.json and safetensors, or a hub id this machine reaches)"
         ) from None
+    if (Path(model.source) / integrity.LOGITS).is_file():
+        integrity.check_logits(model.source, network)
     if model.check_random:
         std = integrity.initial_std(network.config.to_dict())
         integrity.check_trained(network.state_dict(), std, f"model source '{model.source}'")
