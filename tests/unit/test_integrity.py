@@ -113,6 +113,31 @@ def test_the_initial_scale_is_read_from_the_config(config, std):
     assert integrity.initial_std(config) == std
 
 
+@pytest.mark.parametrize(
+    ("family", "settings"),
+    [
+        ("qwen2", {"num_key_value_heads": 1, "tie_word_embeddings": True}),
+        ("phi3", {"num_key_value_heads": 1, "pad_token_id": 0}),  # fused projections
+        ("gpt2", {"n_embd": 64, "n_layer": 3, "n_head": 2}),  # draws half of them at another scale
+    ],
+)
+def test_fresh_models_of_other_families_are_refused(family, settings):
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    small = {
+        "vocab_size": 50, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+    }  # fmt: skip
+    config = AutoConfig.for_model(family, **({} if family == "gpt2" else small), **settings)
+    torch.manual_seed(0)
+    weights = AutoModelForCausalLM.from_config(config).state_dict()
+    std = integrity.initial_std(config.to_dict())
+    with pytest.raises(HealscopeError, match="its weights are random"):
+        integrity.check_trained(weights, std, family)
+    moved = {k: w + 0.6 * std * torch.randn_like(w) for k, w in weights.items()}
+    integrity.check_trained(moved, std, family)
+
+
 def test_a_folder_is_checked_tensor_by_tensor(base_manifest):
     folder = Path(base_manifest).parent
     with pytest.raises(HealscopeError, match=f"{folder}: its weights are random"):

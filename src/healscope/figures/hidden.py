@@ -8,7 +8,7 @@ from healscope.config import FigureStyle
 from healscope.figures.style import LANDMARKS, RULES, legend, look, panels, styled, title
 
 _POINTS = {"base": "Base", **LANDMARKS}
-_POSITIONS = {"last": "last prompt token", "mean": "mean of the prompt"}
+_POSITIONS = {"last": "last prompt token", "mean": "mean of prompt"}
 _NUMBERS = {
     "distance": "distance of the means (in spreads of prompts)",
     "cka": "similarity of the prompts' arrangement (linear CKA)",
@@ -54,6 +54,7 @@ def _components(axes: list[Axes], frame: pd.DataFrame, style: FigureStyle) -> No
         ax.text(
             0.02, 0.02, _way_back(frame[(frame["kind"] == "way_back") & (frame["rule"] == rule)]),
             transform=ax.transAxes, fontsize="x-small", va="bottom", in_layout=False,
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 1},
         )  # fmt: skip
     first = states.iloc[0]
     axes[0].set_title(
