@@ -9,7 +9,6 @@ measured of them afterwards looks like a finding: singular values of two random 
 percent, and every singular vector has turned.
 """
 
-import json
 import math
 import sys
 from collections.abc import Mapping
@@ -181,7 +180,7 @@ def marchenko_pastur(m: int, n: int, std: float) -> tuple[np.ndarray, np.ndarray
 
 def check_folder(folder: str | Path) -> None:
     """`check_trained` for a Hugging Face folder, tensor by tensor."""
-    config = json.loads((Path(folder) / "config.json").read_text())
+    config = provenance.read_json(Path(folder) / "config.json")
     check_trained(Stored(folder), initial_std(config), str(folder))
 
 
