@@ -20,7 +20,7 @@ FACTORS = "results/spectra/{model}/seed-{seed}/{landmark}/factors.json"  # besid
 COMPARISON = "results/comparisons/{model}/seed-{seed}/{a}--{b}.parquet"
 EDIT = "results/edits/{model}/seed-{seed}/{stage}/{edit}/{task}.parquet"
 SIGNALS = "results/probes/signals/{model}/seed-{seed}.parquet"
-HIDDEN_STATES = "results/probes/hidden-states/{model}/seed-{seed}/{landmark}.parquet"
+HIDDEN_STATES = "results/probes/hidden-states/{model}/seed-{seed}.parquet"
 
 TABLE = "results/tables/{table}.parquet"
 CLAIMS_TEXT = "results/tables/claims.txt"

@@ -141,6 +141,7 @@ def test_a_new_rate_of_the_main_recipe_also_reruns_what_hangs_on_the_landmark(co
     assert plan["rl"] == 6  # four starts, and two recipes that are like it
     assert plan["evaluate_rl_paper"] == 1  # other protocols: SFT, and RL at its landmark
     assert plan["factors"] == 1
+    assert plan["hidden_states"] == 1  # all landmarks at once
     assert {"edit_rl_values_1", "edit_rl_directions_1"} <= set(plan)
     assert {"fig1", "fig3a", "fig5", "fig7", "fig10", "fig_window"} <= figures(plan)
     assert not {"sft", "edit_sft_values_1", "fig2a", "fig2b", "fig8"} & set(plan)
@@ -191,7 +192,7 @@ def test_a_base_from_a_folder_is_copied_and_watched(finished, tmp_path):
     mine = tmp_path / "model"
     shutil.copytree(finished.folder / "results/checkpoints/micro/seed-0/base", mine)
     workflow = type(finished)(tmp_path / "study")
-    workflow.config["models"] = {"mine": {"source": str(mine)}}
+    workflow.config["models"] = {"mine": {"source": str(mine), "check_random": False}}
     target = "results/checkpoints/mine/seed-0/base/checkpoint.json"
     workflow.run(target)
     copied = (workflow.folder / target).parent / "model.safetensors"

@@ -18,6 +18,7 @@ rule factors:
         log_of("factors", "model", "seed", "landmark"),
     params:
         matrices=study.spectra.matrices,
+        check_random=lambda w: study.models[w.model].check_random,
     message:
         "SVD at {wildcards.landmark} of {wildcards.model}, seed {wildcards.seed}"
     script:

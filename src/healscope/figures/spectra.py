@@ -1,4 +1,4 @@
-"""Weights and hidden states side by side: figures 13, 14 and 15 of arXiv 2509.12235."""
+"""Weights side by side: figures 13 and 14 of arXiv 2509.12235."""
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -12,8 +12,6 @@ from healscope.figures.style import (
     DASHED,
     DOTTED,
     INK,
-    LANDMARKS,
-    RULES,
     legend,
     look,
     panels,
@@ -24,7 +22,6 @@ from healscope.figures.style import (
 _STAGES = {"maxood--end": ("sft", "SFT: MaxOOD to End"), "end--rl": ("rl", "RL: End to RL")}
 _ROTATIONS = {"base--end": "base to End", "base--rl": "base to RL", "end--rl": "End to RL"}
 _LAYER_LINES = ("-", DASHED, DOTTED)
-_SEEDS_SHOWN = 3
 
 
 @styled
@@ -115,39 +112,3 @@ def _angles(ax: Axes, frame: pd.DataFrame, style: FigureStyle) -> None:
         ax.plot(lines.index, lines["mean"], label=_ROTATIONS[pair], **form)
         band = {"color": form["color"], "alpha": 0.2, "linewidth": 0}
         ax.fill_between(lines.index, lines["min"], lines["max"], **band)
-
-
-@styled
-def hidden_states(frame: pd.DataFrame, style: FigureStyle) -> Figure:
-    """Fig 15: hidden states in their first two principal components; crosses are the means."""
-    rows = [
-        (model, seed)
-        for model, part in frame.groupby("model", sort=False)
-        for seed in list(part["seed"].unique())[:_SEEDS_SHOWN]  # the components are each seed's own
-    ]
-    figure, axes = panels(style, len(rows), 2, 2.2)
-    for row, (model, seed) in zip(axes, rows, strict=True):
-        for ax, rule in zip(row, RULES, strict=True):
-            own = (frame["model"] == model) & (frame["seed"] == seed) & (frame["rule"] == rule)
-            _clouds(ax, frame[own], style)
-            ax.set_title(RULES[rule], loc="left")
-        title(row[0], f"{model}, seed {seed}\n{RULES['id']}")
-    legend(figure, len(LANDMARKS), "small: one prompt; large: mean of the prompts")
-    return figure
-
-
-def _clouds(ax: Axes, frame: pd.DataFrame, style: FigureStyle) -> None:
-    for name, label in LANDMARKS.items():
-        points = frame[frame["landmark"] == name]
-        form = look(style, name) | {"linestyle": ""}
-        ax.plot(points["pc1"], points["pc2"], alpha=0.35, markeredgewidth=0, markersize=3.5, **form)
-        ax.plot(
-            points["pc1"].mean(), points["pc2"].mean(), label=label,
-            markersize=10, markeredgecolor="black", markeredgewidth=1.2, zorder=5, **form,
-        )  # fmt: skip
-    ax.set_xlabel(f"component 1 ({100 * frame['share1'].iloc[0]:.0f}% of variance)")
-    ax.set_ylabel(f"component 2 ({100 * frame['share2'].iloc[0]:.0f}%)")
-    ax.set_box_aspect(0.7)  # or the equal scales below would depend on passes of the layout
-    ax.set_aspect("equal", adjustable="datalim")
-    ax.locator_params(nbins=6)
-    ax.grid(False)

@@ -1,9 +1,8 @@
-"""Weights and hidden states: singular values, principal angles, principal components."""
+"""Weights: singular values and principal angles."""
 
 import pandas as pd
 
 from healscope import provenance
-from healscope.probes.pca import principal_components
 
 
 def _comparisons(files: list[str], quantity: str) -> pd.DataFrame:
@@ -21,13 +20,3 @@ def principal_angles(files: list[str]) -> pd.DataFrame:
     """Principal angles between leading singular subspaces (fig14)."""
     keep = ["model", "seed", "pair", "layer", "role", "side", "fraction", "index", "degrees"]
     return _comparisons(files, "angle").rename(columns={"b": "degrees"})[keep]
-
-
-def hidden_states(files: list[str]) -> pd.DataFrame:
-    """Two principal components of the states at the landmarks, for each seed (fig15)."""
-    rows = pd.concat([provenance.read_table(f) for f in files], ignore_index=True)
-    parts = [
-        principal_components(group).assign(model=model, seed=str(seed))
-        for (model, seed), group in rows.groupby(["model", "seed"])
-    ]
-    return pd.concat(parts, ignore_index=True)
