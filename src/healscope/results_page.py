@@ -183,13 +183,15 @@ def _arms(table: pd.DataFrame) -> str:
          *(_estimate(whole.loc[(a, kind, rule, step)], "accuracy", form)
            for a, kind, form in (("sft", "level", ".1f"), (arm, "level", ".1f"),
                                  (arm, "difference", "+.1f"))))
-        for arm in artifacts.SFT_ARMS[1:]
-        if arm in set(table["arm"])
+        for arm in table.loc[table["arm"] != "sft", "arm"].unique()
         for rule in ("id", "ood")
         for step in sorted(table["step"].unique())
     ]  # fmt: skip
-    note = "diverse: paraphrased prompts; solutions: any correct answer, drawn anew each epoch.\n\n"
-    return note + _table(["control", "SFT step", "rule", "SFT", "control", "difference"], rows)
+    note = (
+        "diverse: paraphrased prompts; solutions: any correct answer, drawn anew each epoch; the "
+        "others: methods (`sft.methods`).\n\n"
+    )
+    return note + _table(["arm", "SFT step", "rule", "SFT", "arm's", "difference"], rows)
 
 
 def _recipes(table: pd.DataFrame) -> str:
