@@ -141,8 +141,8 @@ class Penalised(SFTTrainer):
         self.penalty, self.strength = penalty, strength
         super().__init__(**arguments)
 
-    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        loss = super().compute_loss(model, inputs, False, num_items_in_batch)
+    def compute_loss(self, model, inputs, **more):
+        loss = super().compute_loss(model, inputs, **more)
         added = self.strength * self.penalty(inputs)
         self._metrics["train"]["task_loss"].append(loss.item())
         self._metrics["train"]["penalty"].append(added.item())
@@ -210,7 +210,7 @@ def adapted(model, method: LoRA, seed: int):
 
 @torch.no_grad()
 def merge(adapted_model, plain):
-    """`plain`, a copy of the model from before `adapted`, with the updates added to its matrices."""
+    """The model as a whole, in `plain`, a copy of it from before `adapted`."""
     for name, module in adapted_model.get_base_model().named_modules():
         if hasattr(module, "get_delta_weight"):
             merged = module.base_layer.weight + module.get_delta_weight("default")
