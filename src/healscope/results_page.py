@@ -178,20 +178,23 @@ def _published(table: pd.DataFrame) -> str:
 
 def _arms(table: pd.DataFrame) -> str:
     whole = table[table["seed"] == "all"].set_index(["arm", "kind", "rule", "step"])
+    arms = ["sft", *table.loc[table["arm"] != "sft", "arm"].unique()]
+    columns = [(kind, rule) for kind in ("level", "difference") for rule in ("id", "ood")]
     rows = [
-        (arm, step, rule.upper(),
-         *(_estimate(whole.loc[(a, kind, rule, step)], "accuracy", form)
-           for a, kind, form in (("sft", "level", ".1f"), (arm, "level", ".1f"),
-                                 (arm, "difference", "+.1f"))))
-        for arm in table.loc[table["arm"] != "sft", "arm"].unique()
-        for rule in ("id", "ood")
+        (arm, step,
+         *("–" if (arm, kind, rule, step) not in whole.index
+           else _estimate(whole.loc[(arm, kind, rule, step)], "accuracy",
+                          ".1f" if kind == "level" else "+.1f")
+           for kind, rule in columns))
+        for arm in arms
         for step in sorted(table["step"].unique())
     ]  # fmt: skip
     note = (
         "diverse: paraphrased prompts; solutions: any correct answer, drawn anew each epoch; the "
-        "others: methods (`sft.methods`).\n\n"
+        "others: methods (rotation-aware.md).\n\n"
     )
-    return note + _table(["arm", "SFT step", "rule", "SFT", "arm's", "difference"], rows)
+    header = ["arm", "SFT step", "ID", "OOD", "ID, minus sft", "OOD, minus sft"]
+    return note + _table(header, rows)
 
 
 def _recipes(table: pd.DataFrame) -> str:
