@@ -39,13 +39,8 @@ def path(pattern: str, **wildcards: object) -> str:
     return pattern.format(**wildcards)
 
 
-SFT_ARMS = ("sft", "diverse", "solutions")
-"""Runs of SFT: one prompt and one answer a problem; its controls, paraphrased prompts, and any
-correct answer, drawn anew each time a problem comes up."""
-
-
 def sft(step: int, arm: str = "sft") -> str:
-    """Name of the SFT checkpoint at `step`."""
+    """Name of the checkpoint of an arm of SFT at `step`; the main arm is `sft`."""
     return f"{arm}-{step}"
 
 
@@ -72,6 +67,6 @@ def parse_edit(name: str) -> tuple[str, str, float]:
 
 
 def stage_and_step(checkpoint: str) -> tuple[str, int]:
-    """("sft", 140) of `sft-140`; ("rl", 140), the start, of `ppo-from-140`."""
+    """("sft", 140) of `sft-140`, whatever arm; ("rl", 140), the start, of `ppo-from-140`."""
     run, _, step = checkpoint.rpartition("-")
-    return (run if run in SFT_ARMS else "rl"), int(step)
+    return ("rl" if run.endswith("-from") else run), int(step)

@@ -12,7 +12,7 @@ from healscope import __version__
 from healscope.errors import HealscopeError
 
 PACKAGES = ("numpy", "pandas", "pyarrow", "safetensors", "scipy", "snakemake")
-TORCH_PACKAGES = ("torch", "transformers", "tokenizers", "trl", "accelerate")
+TORCH_PACKAGES = ("torch", "transformers", "tokenizers", "trl", "peft", "accelerate")
 
 RESULTS_VERSION = 2
 """Raise it with code that changes results: then nothing made before counts as standing."""

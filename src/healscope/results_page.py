@@ -178,18 +178,23 @@ def _published(table: pd.DataFrame) -> str:
 
 def _arms(table: pd.DataFrame) -> str:
     whole = table[table["seed"] == "all"].set_index(["arm", "kind", "rule", "step"])
+    arms = ["sft", *table.loc[table["arm"] != "sft", "arm"].unique()]
+    columns = [(kind, rule) for kind in ("level", "difference") for rule in ("id", "ood")]
     rows = [
-        (arm, step, rule.upper(),
-         *(_estimate(whole.loc[(a, kind, rule, step)], "accuracy", form)
-           for a, kind, form in (("sft", "level", ".1f"), (arm, "level", ".1f"),
-                                 (arm, "difference", "+.1f"))))
-        for arm in artifacts.SFT_ARMS[1:]
-        if arm in set(table["arm"])
-        for rule in ("id", "ood")
+        (arm, step,
+         *("–" if (arm, kind, rule, step) not in whole.index
+           else _estimate(whole.loc[(arm, kind, rule, step)], "accuracy",
+                          ".1f" if kind == "level" else "+.1f")
+           for kind, rule in columns))
+        for arm in arms
         for step in sorted(table["step"].unique())
     ]  # fmt: skip
-    note = "diverse: paraphrased prompts; solutions: any correct answer, drawn anew each epoch.\n\n"
-    return note + _table(["control", "SFT step", "rule", "SFT", "control", "difference"], rows)
+    note = (
+        "diverse: paraphrased prompts; solutions: any correct answer, drawn anew each epoch; the "
+        "others: methods (rotation-aware.md).\n\n"
+    )
+    header = ["arm", "SFT step", "ID", "OOD", "ID, minus sft", "OOD, minus sft"]
+    return note + _table(header, rows)
 
 
 def _recipes(table: pd.DataFrame) -> str:

@@ -38,22 +38,32 @@ def shipped(*names):
 
 
 @pytest.mark.parametrize(
-    "names", [("config.yaml",), ("micro.yaml",), ("config.yaml", "what-heals.yaml")]
+    "names",
+    [
+        ("config.yaml",),
+        ("micro.yaml",),
+        ("config.yaml", "what-heals.yaml"),
+        ("config.yaml", "rotation-aware.yaml"),
+    ],
 )
 def test_shipped_configs_are_valid(names):
     study = shipped(*names)
     assert study.rl_landmark in study.branches
 
 
-def test_what_heals_shares_the_results_of_the_default_study():
+@pytest.mark.parametrize("overlay", ["what-heals.yaml", "rotation-aware.yaml"])
+def test_an_overlay_shares_the_results_of_the_default_study(overlay):
     """Results lie under the same names, so everything both ask for has to agree."""
-    default, more = shipped("config.yaml"), shipped("config.yaml", "what-heals.yaml")
+    default, more = shipped("config.yaml"), shipped("config.yaml", overlay)
     for section in ("tasks", "models", "evaluation", "landmarks", "spectra", "edits", "statistics"):
         assert getattr(default, section) == getattr(more, section), section
-    assert default.sft.model_dump(exclude={"arms"}) == more.sft.model_dump(exclude={"arms"})
-    assert set(default.branches) < set(more.branches)
+    asked = {"arms", "methods"}
+    assert default.sft.model_dump(exclude=asked) == more.sft.model_dump(exclude=asked)
+    assert set(default.branches) <= set(more.branches)
     for name, recipe in default.rl.recipes.items():
         assert more.rl.recipes[name] == recipe, name
+    for name, method in default.sft.methods.items():
+        assert more.sft.methods[name] == method, name
 
 
 @pytest.mark.parametrize(
@@ -65,7 +75,13 @@ def test_what_heals_shares_the_results_of_the_default_study():
         (["sft", "checkpoints"], [0, 4, 99], "step 99 is beyond steps=12"),
         (["sft", "checkpoints"], [4, 0], "must increase"),
         (["sft", "arms"], ["diverse", "diverse"], "'diverse'] holds the same value twice"),
-        (["sft", "arms"], ["sft"], "sft.arms.0"),
+        (["sft", "arms"], ["sft"], "sft: arms: no arm 'sft'; there are diverse, solutions, rpsft"),
+        (["sft", "methods"], {"kl": {"strength": 0}}, "sft.methods.kl.strength"),
+        (["sft", "methods"], {"kl": {"share": 0.5}}, "sft.methods.kl.share: unknown key"),
+        (["sft", "methods"], {"protected": {"share": 1}}, "sft.methods.protected.share"),
+        (["sft", "methods"], {"mine": {"like": "rpft"}}, "methods.mine.like: there is no 'rpft'"),
+        (["sft", "methods"], {"mine": {"share": 0.5}}, "sft.methods.mine: Unable to extract tag"),
+        (["sft", "methods"], {"rl": {"like": "kl"}}, "'rl' means something else"),
         (
             ["edits", "leading_layers"],
             [3],
@@ -80,7 +96,7 @@ def test_what_heals_shares_the_results_of_the_default_study():
         (["rl", "recipes", "ppo"], {"lerning_rate": 1}, "recipes.ppo.lerning_rate: unknown"),
         (["rl", "recipes", "grpo"], {"attempts": 2}, "recipes.grpo.attempts: unknown key"),
         (["rl", "recipes", "rft"], {"reward": {"format": 1}}, "recipes.rft.reward: unknown key"),
-        (["rl", "recipes", "x"], {"like": "y"}, "recipes.x.like: no recipe 'y'"),
+        (["rl", "recipes", "x"], {"like": "y"}, "recipes.x.like: there is no 'y'"),
         (["rl", "recipes", "x"], {"like": "x"}, "recipes.x.like: 'x' comes back to itself"),
         (["rl", "recipes", "x"], {"clip": 0.1}, "recipes.x: Unable to extract tag"),
         (["rl", "recipes", "ppo"], {"kl": "loss"}, "need each other"),
@@ -155,6 +171,23 @@ def test_recipes_inherit_and_override(data):
     assert recipes["fast"].samples_per_prompt == recipes["ppo"].samples_per_prompt == 2
     assert recipes["fast"].iterations == recipes["dr_grpo"].iterations == 4
     assert recipes["ppo_reference"].optimizer.max_grad_norm == 0.01  # its own value wins
+
+
+def test_methods_of_sft_inherit_and_override(data):
+    """Every built-in method is there; a new one is like another, in all but its own keys."""
+    data["sft"]["methods"] = {
+        "rpsft": {"share": 0.5},
+        "strong": {"like": "rpsft", "strength": 30.0},
+        "whole": {"like": "strong", "share": 1.0},
+    }
+    data["sft"]["arms"] = ["whole", "kl", "diverse"]
+    methods = config.load(data).sft.methods
+    assert set(config.METHODS) < set(methods)
+    assert methods["strong"].model_dump() == methods["rpsft"].model_dump() | {"strength": 30.0}
+    assert (methods["whole"].strength, methods["whole"].share) == (30.0, 1.0)
+    assert {type(m).__name__ for m in methods.values()} == {
+        "BlockDrift", "DFT", "LoRA", "Penalty", "Protected", "Rotation"
+    }  # fmt: skip
 
 
 def test_every_algorithm_can_be_asked_for_by_name(data):

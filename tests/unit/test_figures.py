@@ -315,7 +315,8 @@ def arms() -> pd.DataFrame:
         gain = (0.12 if rule == "ood" else -0.05) * np.sqrt(step / 400)
         at = {"step": step, "rule": rule, "n": 640}
         rows.append({"arm": "sft", "kind": "level", **at, "accuracy": SFT[rule][i]})
-        for arm, more in (("diverse", gain), ("solutions", 0.5 * gain)):
+        shares = {"diverse": 1.0, "solutions": 0.5, "protected": 0.4, "kl_strong": 0.8, "kl": 0.6}
+        for arm, more in ((arm, share * gain) for arm, share in shares.items()):
             level = SFT[rule][i] + more
             rows.append({"arm": arm, "kind": "level", **at, "accuracy": level})
             rows.append({"arm": arm, "kind": "difference", **at, "accuracy": more})
@@ -502,6 +503,26 @@ def test_fig_arms_has_a_row_for_each_control_that_was_asked_for(asked):
         }
         gaps = {line.get_label(): list(line.get_ydata()) for line in right.lines}
         assert gaps["OOD rule, difference"] == list(whole[arm, "difference", "ood"])
+
+
+def test_fig_methods_has_a_panel_for_each_arm_and_their_changes_at_the_last_step():
+    frame = arms()
+    *curves, below = FIGURES["fig_methods"].draw(frame, STYLE).axes
+    named = {
+        "diverse": "paraphrased prompts", "solutions": "any correct answer",
+        "protected": "protected directions", "kl": "KL to the base", "kl_strong": "kl_strong",
+    }  # fmt: skip
+    assert [ax.get_title(loc="left") for ax in curves] == list(named.values())
+    whole = frame[frame["seed"] == "all"].set_index(["arm", "kind", "rule"])["accuracy"]
+    for ax, arm in zip(curves, named, strict=True):
+        drawn = {line.get_label(): line for line in ax.lines}
+        for label, name in (("plain SFT", "sft"), ("the method", arm)):
+            assert list(drawn[label].get_xdata()) == list(whole[name, "level", "id"])
+            assert list(drawn[label].get_ydata()) == list(whole[name, "level", "ood"])
+    assert [label.get_text() for label in below.get_yticklabels()] == list(named.values())
+    for container, rule in zip(below.containers, ("id", "ood"), strict=True):
+        at_400 = [whole[arm, "difference", rule].iloc[-1] for arm in named]
+        assert list(container.lines[0].get_xdata()) == at_400
 
 
 def test_fig1_shows_the_corrected_maxood_and_marks_the_uncorrected():

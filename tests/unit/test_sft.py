@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 import torch
 
+from healscope import config
 from healscope.models import checkpoints
 from healscope.tasks.generalpoints import from_row, prompt, renderings
 from healscope.tasks.problems import sft_examples
@@ -123,7 +124,7 @@ def test_solutions_are_all_answers_to_the_same_problems_in_the_same_order(
     assert not torch.equal(*(w[12]["model.layers.0.mlp.up_proj.weight"] for w in (once, control)))
 
 
-@pytest.mark.parametrize("arm", ["sft", "solutions"])
+@pytest.mark.parametrize("arm", ["sft", "solutions", *config.METHODS])
 def test_an_interrupted_run_resumes_exactly(
     arm, study, base_manifest, tables, task, tmp_path, monkeypatch
 ):

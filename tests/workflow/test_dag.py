@@ -229,11 +229,20 @@ def test_a_new_protocol_is_evaluated_without_retraining(copy):
     }
 
 
-def test_a_control_arm_of_sft_is_one_line_and_a_run_of_its_own(copy):
-    for asked in (["diverse"], ["solutions"], ["solutions", "diverse"]):
+def test_an_arm_of_sft_is_one_line_and_a_run_of_its_own(copy):
+    for asked in (["diverse"], ["solutions", "diverse"], ["rpsft"], ["lora", "diverse"]):
         copy.config["sft"]["arms"] = asked
-        runs = {arm: 1 for arm in asked} | {f"evaluate_{arm}_exhaustive_1": 1 for arm in asked}
-        assert copy.plan() == {**runs, "table": 1, "fig_arms": 1}
+        runs = {"sft": len(asked), "evaluate_sft_exhaustive_1": len(asked)}
+        controls, methods = {"diverse", "solutions"} & set(asked), {"rpsft", "lora"} & set(asked)
+        figures = {"fig_arms": 1} if controls else {}
+        figures |= {"fig_methods": 1} if methods else {}
+        assert copy.plan() == {**runs, "table": 1, **figures}
+
+
+def test_the_settings_of_a_method_touch_no_other_run(copy):
+    copy.config["sft"]["methods"] = {"mine": {"like": "l2", "strength": 2.0}, "kl": {"strength": 3}}
+    assert copy.plan() == {}
+    assert copy.plan("results/training/micro/seed-0/mine.parquet") == {"sft": 1}
 
 
 def test_published_values_are_drawn_over_without_measuring_again(copy):

@@ -7,7 +7,7 @@ import sys
 
 import healscope.config
 from healscope import artifacts, provenance
-from healscope.config import EXHAUSTIVE
+from healscope.config import CONTROLS, EXHAUSTIVE
 from healscope.errors import HealscopeError
 from healscope.figures.catalogue import FIGURES
 
@@ -20,7 +20,10 @@ SEEDS = study.seeds
 TASK = study.train_on
 PROTOCOLS = study.evaluation.protocols
 PUBLISHED_FILES = sorted(glob.glob(os.path.join(workflow.basedir, "config/published/*.csv")))
-OPTIONAL = {"fig_arms": bool(study.sft.arms)}  # figures that a study must ask for
+OPTIONAL = {  # figures that a study must ask for
+    "fig_arms": bool(set(CONTROLS) & set(study.sft.arms)),
+    "fig_methods": bool(set(study.sft.methods) & set(study.sft.arms)),
+}
 SHOWN = [name for name in FIGURES if OPTIONAL.get(name, True)]
 BRANCHES, MAIN_BRANCHES = study.branches, study.main_branches
 
@@ -29,6 +32,7 @@ wildcard_constraints:
     model="|".join(study.models),
     task="|".join(study.tasks),
     seed=r"\d+",
+    arm="|".join(["sft", *CONTROLS, *study.sft.methods]),
     protocol="|".join(PROTOCOLS),
     branch=f"({'|'.join(study.rl.recipes)})-from-({'|'.join(map(str, study.sft.checkpoints))})",
     landmark="base|maxood|end|rl",
@@ -48,6 +52,14 @@ def model_settings(name):
     """The values of a model that its base is made from: one that is trained here is not checked."""
     model = study.models[name]
     return model.model_dump(mode="json", exclude={"check_random"} if model.scratch else set())
+
+
+def sft_settings(arm):
+    """The values of SFT that an arm uses: of all methods, its own."""
+    plain = study.sft.model_dump(mode="json", exclude={"arms", "methods"})
+    if arm not in study.sft.methods:
+        return plain
+    return plain | {"methods": {arm: study.sft.methods[arm].model_dump(mode="json")}}
 
 
 def recipe_settings(branch):

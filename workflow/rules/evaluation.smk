@@ -6,26 +6,26 @@ inputs, so that one deleted file costs one evaluation, and a new protocol only i
 
 # SFT checkpoints protocol by protocol, since landmarks hang on the main one alone
 for protocol in PROTOCOLS:
-    for arm in artifacts.SFT_ARMS:
-        for number, chunk in enumerate(batches(sft_checkpoints(arm)), 1):
+    for number, chunk in enumerate(batches(sft_checkpoints("{arm}")), 1):
 
-            rule:
-                name:
-                    f"evaluate_{arm}_{protocol}_{number}"
-                input:
-                    manifests=manifests(sft_checkpoints(arm)),
-                    problems=posed(protocol),
-                output:
-                    evaluation_outputs(protocol, chunk),
-                log:
-                    log_of(f"evaluate_{arm}_{protocol}_{number}", "model", "seed"),
-                params:
-                    **evaluation_params(protocol),
-                message:
-                    f"Evaluate SFT ({arm}) under {protocol}: "
-                    "{wildcards.model}, seed {wildcards.seed}"
-                script:
-                    "../scripts/evaluate_checkpoints.py"
+        rule:
+            name:
+                f"evaluate_sft_{protocol}_{number}"
+            input:
+                manifests=manifests(sft_checkpoints("{arm}")),
+                problems=posed(protocol),
+            output:
+                evaluation_outputs(protocol, chunk),
+            log:
+                log_of(f"evaluate_sft_{protocol}_{number}", "arm", "model", "seed"),
+            params:
+                **evaluation_params(protocol),
+            message:
+                "Evaluate SFT ({wildcards.arm})"
+                f" under {protocol}: "
+                "{wildcards.model}, seed {wildcards.seed}"
+            script:
+                "../scripts/evaluate_checkpoints.py"
 
 
 for protocol in PROTOCOLS:

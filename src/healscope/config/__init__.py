@@ -37,7 +37,19 @@ from healscope.config.rl import (
     Supervised,
     Training,
 )
-from healscope.config.training import SFT, Optimizer
+from healscope.config.training import (
+    CONTROLS,
+    DFT,
+    METHODS,
+    SFT,
+    BlockDrift,
+    LoRA,
+    Optimizer,
+    Penalty,
+    Protected,
+    Rotation,
+    SFTMethod,
+)
 from healscope.config.types import Name, Natural, Section
 from healscope.config.world import (
     Architecture,
@@ -52,15 +64,19 @@ from healscope.errors import HealscopeError
 
 __all__ = [
     "BUILT_IN",
+    "CONTROLS",
+    "DFT",
     "DPO",
     "EXHAUSTIVE",
     "MATRIX_ROLES",
+    "METHODS",
     "PPO",
     "REFERENCE",
     "RL",
     "SFT",
     "Architecture",
     "Average",
+    "BlockDrift",
     "Edits",
     "Evaluation",
     "FaceRule",
@@ -69,14 +85,19 @@ __all__ = [
     "Group",
     "HiddenStates",
     "Landmarks",
+    "LoRA",
     "Model",
     "Optimizer",
+    "Penalty",
     "Pretraining",
+    "Protected",
     "Protocol",
     "Recipe",
     "Rewarded",
     "RejectionSampling",
     "Rewards",
+    "Rotation",
+    "SFTMethod",
     "Sampling",
     "Scratch",
     "Signals",
@@ -213,10 +234,10 @@ def _explain(errors: list[dict]) -> list[str]:
             str(p) for p in error["loc"] if not re.match(r"literal\[|constrained-|str$", str(p))
         ]
         message = error["msg"].removeprefix("Value error, ")
-        if path[:2] == ["rl", "recipes"] and len(path) > 2:
+        if path[:2] in (["rl", "recipes"], ["sft", "methods"]) and len(path) > 2:
             path = [*path[:3], *path[4:]]  # less the algorithm, by which its model was found
             if (message, *path[3:]) in inherited:
-                continue  # a recipe that is like this one
+                continue  # an entry that is like this one
             inherited.add((message, *path[3:]))
         where = ".".join(path) or "study"
         if error["type"] == "extra_forbidden":

@@ -18,6 +18,7 @@ from healscope.config.types import (
     Positive,
     Rate,
     Section,
+    inherited,
     merged,
 )
 
@@ -246,7 +247,14 @@ class RL(Section):
         if not isinstance(given, dict) or not isinstance(defaults, dict):
             return data
         names = [*BUILT_IN, *(name for name in given if name not in BUILT_IN)]
-        recipes = {name: _resolved(name, given, defaults, ()) for name in names}
+
+        def start(name: str, own: dict) -> dict:
+            return _start(name, own, defaults)
+
+        try:
+            recipes = {name: inherited(name, given, BUILT_IN, start, _joined) for name in names}
+        except ValueError as error:
+            raise ValueError(f"recipes.{error}") from None
         return {**data, "recipes": recipes}
 
     @field_validator("branches", mode="after")
@@ -268,22 +276,16 @@ class RL(Section):
         return self
 
 
-def _resolved(name: str, given: dict, defaults: dict, seen: tuple[str, ...]) -> Any:
-    own = given.get(name, {})
-    if own is None or not isinstance(own, dict):
-        return own if own is not None else _resolved(name, {}, defaults, seen)
-    like = own.get("like")
-    if like in (*seen, name):
-        raise ValueError(f"recipes.{name}.like: '{like}' comes back to itself")
-    if like is not None:
-        if like not in given and like not in BUILT_IN:
-            raise ValueError(f"recipes.{name}.like: no recipe '{like}'")
-        start = _resolved(like, given, defaults, (*seen, name))
-    else:
-        start = dict(BUILT_IN.get(name, {}))
-        if (own.get("algorithm") or start.get("algorithm")) != "average":
-            optimizer = Training().optimizer.model_dump()  # one key of it leaves the others alone
-            start = merged(merged({"optimizer": optimizer}, defaults), start)
-    if "reward" in own:
-        start.pop("reward", None)  # a sum of its own, not a term more
-    return merged(start, {key: value for key, value in own.items() if key != "like"})
+def _start(name: str, own: dict, defaults: dict) -> dict:
+    """What a recipe that is like no other starts from."""
+    start = dict(BUILT_IN.get(name, {}))
+    if (own.get("algorithm") or start.get("algorithm")) == "average":
+        return start
+    optimizer = Training().optimizer.model_dump()  # one key of it leaves the others alone
+    return merged(merged({"optimizer": optimizer}, defaults), start)
+
+
+def _joined(start: dict, own: dict) -> dict:
+    if "reward" in own:  # a sum of its own, not a term more
+        start = {key: value for key, value in start.items() if key != "reward"}
+    return merged(start, own)

@@ -1,10 +1,22 @@
-"""SFT, and the optimizer that all training shares."""
+"""SFT and its methods, and the optimizer that all training shares."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from healscope.config.types import Natural, Positive, Rate, Section, distinct
+from healscope.config.types import (
+    Name,
+    Natural,
+    OpenFraction,
+    Positive,
+    Rate,
+    Section,
+    distinct,
+    inherited,
+)
+
+AboveZero = Annotated[float, Field(gt=0)]
 
 
 class Optimizer(Section):
@@ -14,6 +26,79 @@ class Optimizer(Section):
     beta2: Annotated[float, Field(gt=0, lt=1)] = 0.98
     epsilon: Annotated[float, Field(gt=0)] = 1e-8
     max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
+
+
+class Method(Section):
+    """What every method of SFT has."""
+
+    learning_rate: Rate | None = Field(None, description="null: that of sft.optimizer")
+
+
+class Penalty(Method):
+    """A penalty that is added to the loss: KL(base || model) on the answers, or |W - W0|^2."""
+
+    method: Literal["kl", "l2"]
+    strength: AboveZero = Field(description="what the penalty is multiplied by")
+
+
+class BlockDrift(Method):
+    """Penalty on U'(W - W0)V, the leading singular directions of W0 (RPSFT, arXiv 2605.10973)."""
+
+    method: Literal["rpsft", "rpsft_normalised"]
+    strength: AboveZero = Field(description="what the penalty is multiplied by")
+    share: OpenFraction = Field(description="leading share of the singular directions; 1: all of W")
+
+
+class Rotation(Method):
+    """Penalty on what turns the leading singular subspaces of W0, to first order."""
+
+    method: Literal["rotation"]
+    strength: AboveZero = Field(description="what the penalty is multiplied by")
+    share: Annotated[float, Field(gt=0, lt=1, description="leading share of the directions")]
+
+
+class Protected(Method):
+    """Updates are kept out of the leading singular subspaces of W0, both left and right."""
+
+    method: Literal["protected"]
+    share: Annotated[float, Field(gt=0, lt=1, description="leading share of the directions")]
+
+
+class LoRA(Method):
+    """Low-rank updates (arXiv 2106.09685) of the matrices that SFT trains, merged when saved."""
+
+    method: Literal["lora"]
+    rank: Positive = Field(description="of the update of a matrix")
+    alpha: AboveZero = Field(description="the update is scaled by alpha / rank")
+
+
+class DFT(Method):
+    """Dynamic fine-tuning: tokens weigh as their probability (arXiv 2508.05629)."""
+
+    method: Literal["dft"]
+
+
+SFTMethod = Annotated[
+    Penalty | BlockDrift | Rotation | Protected | LoRA | DFT, Field(discriminator="method")
+]
+
+METHODS: Mapping[str, Mapping[str, Any]] = {
+    "rpsft": {"method": "rpsft", "strength": 1.0, "share": 0.25},
+    "rpsft_normalised": {"method": "rpsft_normalised", "strength": 1.0, "share": 0.25},
+    "rotation": {"method": "rotation", "strength": 1.0, "share": 0.25},
+    "protected": {"method": "protected", "share": 0.25},
+    "kl": {"method": "kl", "strength": 1.0},
+    "l2": {"method": "l2", "strength": 1.0},
+    "lora": {"method": "lora", "rank": 8, "alpha": 16.0, "learning_rate": 2e-3},
+    "dft": {"method": "dft"},
+}
+"""Methods that can be used by their name."""
+
+CONTROLS = ("diverse", "solutions")
+"""Arms that differ from plain SFT in what they read: paraphrased prompts; any correct answer, drawn
+anew each time a problem comes up."""
+
+_TAKEN = ("base", "sft", "rl", *CONTROLS)
 
 
 class SFT(Section):
@@ -31,14 +116,47 @@ class SFT(Section):
     freeze: list[str] = Field(
         ["embed_tokens", "lm_head", "norm"], description="parameters whose name holds one of these"
     )
-    arms: Annotated[list[Literal["diverse", "solutions"]], AfterValidator(distinct)] = Field(
+    arms: Annotated[list[Name], AfterValidator(distinct)] = Field(
         [],
-        description="control arms beside the main one: diverse, on paraphrased prompts; "
-        "solutions, any correct answer drawn anew each epoch",
+        description="runs beside the main one: diverse, on paraphrased prompts; solutions, any "
+        "correct answer drawn anew each epoch; and any of the methods",
+    )
+    methods: dict[Name, SFTMethod] = Field(
+        {}, description="arm -> how it trains, on the main arm's examples in the same order"
     )
     log_every: Positive = Field(10, description="steps between loss and format measurements")
     log_problems: Positive = Field(128, description="problems of each kind in such a measurement")
     state_every: Positive = Field(50, description="steps between states to resume from")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _inherit(cls, data: Any) -> Any:
+        """Every method as a whole: what it is `like` or is built in, then its own keys."""
+        given = (data.get("methods") or {}) if isinstance(data, dict) else None
+        if not isinstance(given, dict):
+            return data
+        names = [*METHODS, *(name for name in given if name not in METHODS)]
+
+        def start(name: str, _own: dict) -> dict:
+            return dict(METHODS.get(name, {}))
+
+        try:
+            methods = {name: inherited(name, given, METHODS, start) for name in names}
+        except ValueError as error:
+            raise ValueError(f"methods.{error}") from None
+        return {**data, "methods": methods}
+
+    @model_validator(mode="after")
+    def _known(self):
+        if taken := [name for name in self.methods if name in _TAKEN]:
+            raise ValueError(f"methods: '{taken[0]}' means something else; take another name")
+        there = (*CONTROLS, *self.methods)
+        if unknown := [arm for arm in self.arms if arm not in there]:
+            raise ValueError(
+                f"arms: no arm '{unknown[0]}'; there are {', '.join(there)}, and a new one is an "
+                "entry of sft.methods"
+            )
+        return self
 
     @model_validator(mode="after")
     def _grid(self):

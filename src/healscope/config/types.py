@@ -1,5 +1,6 @@
 """What the sections of a config are made of."""
 
+from collections.abc import Callable, Collection
 from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -36,3 +37,33 @@ def merged(base: dict, over: dict) -> dict:
 
 def _nested(a: Any, b: Any) -> bool:
     return isinstance(a, dict) and isinstance(b, dict)
+
+
+def inherited(
+    name: str,
+    given: dict,
+    built_in: Collection[str],
+    start: Callable[[str, dict], dict],
+    join: Callable[[dict, dict], dict] = merged,
+    seen: tuple[str, ...] = (),
+) -> Any:
+    """Entry `name` of `given` as a whole: what it is `like`, or starts from, then its own keys.
+
+    `start` (name, own keys) is what an entry without `like` starts from; `built_in` are names that
+    need no entry. Raises ValueError where `like` leads nowhere or in a circle. What is no section
+    stays as it is.
+    """
+    own = given.get(name)
+    own = {} if own is None else own
+    if not isinstance(own, dict):
+        return own
+    like = own.get("like")
+    if like is None:
+        return join(start(name, own), own)
+    if like in (*seen, name):
+        raise ValueError(f"{name}.like: '{like}' comes back to itself")
+    if like not in given and like not in built_in:
+        raise ValueError(f"{name}.like: there is no '{like}'")
+    base = inherited(like, given, built_in, start, join, (*seen, name))
+    own = {key: value for key, value in own.items() if key != "like"}
+    return join(base, own) if isinstance(base, dict) else own

@@ -136,6 +136,8 @@ _ALL = (
            ("recipe", "start", "kind", "healing", *_INTERVAL, "id_change", "hacking", "failed")),
     Figure("fig_arms", "arms", "design.arms",
            "SFT beside its control arms", ("arm", "kind", "step", *_ACCURACY)),
+    Figure("fig_methods", "arms", "methods.tradeoff",
+           "ID against OOD accuracy along SFT, by method", ("arm", "kind", "step", *_ACCURACY)),
 )  # fmt: skip
 
 FIGURES: dict[str, Figure] = {figure.name: figure for figure in _ALL}

@@ -159,15 +159,14 @@ _ACCURACY = (
     ),
     table(
         "arms",
-        "Held-out accuracy along one arm of SFT (level), or that of a control arm minus that of "
+        "Held-out accuracy along one arm of SFT (level), or that of another arm minus that of "
         "arm sft on the same problems (difference).",
         (
             MODEL,
-            choice(
+            text(
                 "arm",
-                artifacts.SFT_ARMS,
                 "sft: one prompt and one answer a problem; controls: diverse, paraphrased prompts; "
-                "solutions, any correct answer",
+                "solutions, any correct answer; or a method of the config",
             ),
             choice("kind", ("level", "difference"), "which of them"),
             SFT_STEP,

@@ -114,7 +114,11 @@ TRAINING = (
         "sft-log",
         artifacts.TRAINING.replace("{run}", "{arm}"),
         "One measurement along SFT, on fixed problems.",
-        (*SFT_LOG, *_RUN[1:]),
+        (
+            *SFT_LOG,
+            real("penalty", "what a method added to that mean loss", nullable=True),
+            *_RUN[1:],
+        ),
         ("step",),
     ),
 )

@@ -20,7 +20,7 @@ SEED = text("seed", "one seed, or all: the mean over seeds")
 ONE_SEED = text("seed", "the seed")
 ALL_SEEDS = choice("seed", ("all",), "the mean over seeds")
 
-STAGE = choice("stage", (artifacts.SFT_ARMS[0], "rl"), "what made the checkpoint")
+STAGE = choice("stage", ("sft", "rl"), "what made the checkpoint")
 EDIT_STAGE = choice("stage", artifacts.EDIT_STAGES, "stage that the edit reverts a part of")
 STEP = count("step", "SFT step; where RL started from, in stage rl", "steps")
 SFT_STEP = count("step", "SFT step", "steps")

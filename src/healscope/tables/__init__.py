@@ -26,6 +26,7 @@ Inputs = dict[str, list[str]]
 def training(files: list[str]) -> pd.DataFrame:
     """Everything logged along SFT, all seeds (fig2a, fig2b, fig8)."""
     rows = pd.concat([provenance.read_table(f) for f in files], ignore_index=True)
+    rows = rows.drop(columns="penalty", errors="ignore")  # only methods have one
     return rows.assign(seed=rows["seed"].astype(str))
 
 

@@ -1,10 +1,13 @@
 """Supervised fine-tuning with TRL's SFTTrainer: loss on the completion only, exact resume.
 
-Equation: L = -sum log p(y | x) over response tokens (arXiv 2509.12235, section 2.1).
+Equation: L = -sum log p(y | x) over response tokens (arXiv 2509.12235, section 2.1); a method
+(`training.methods`) adds to it, or holds the weights.
 """
 
+import copy
 import shutil
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +19,14 @@ from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
 from healscope import artifacts, provenance
-from healscope.config import SFT
+from healscope.config import DFT, SFT, LoRA, SFTMethod
 from healscope.evaluation.attempts import format_error_rate
 from healscope.evaluation.losses import cross_entropy
 from healscope.models import checkpoints, tokens
 from healscope.progress import Bar
 from healscope.tasks.generalpoints import GeneralPoints, from_row, prompt, renderings
 from healscope.tasks.problems import any_answers, sft_examples
+from healscope.training import methods
 from healscope.training.state import Workspace
 
 WHOLE = "whole"  # marks a Trainer state whose files were all written
@@ -71,19 +75,22 @@ def train(
 ) -> list[dict]:
     """Fine-tunes the checkpoint behind manifest `start`; stages every step of the grid.
 
-    `arm` is one of artifacts.SFT_ARMS. All go through the same problems in the same order; the
-    prompts of `diverse` and the answers of `solutions` differ. Returns the logged rows, one each
-    `log_every` steps: losses in nats a token, on the canonical answers, and rates as shares.
+    `arm` is "sft", one of config.CONTROLS, or one of `settings.methods`. All go through the same
+    problems in the same order; the prompts of `diverse` and the answers of `solutions` differ, and
+    methods differ in how they train. Returns the logged rows, one each `log_every` steps: losses
+    in nats a token, on the canonical answers, and rates as shares.
     """
+    method = settings.methods.get(arm)
     model, tokenizer = checkpoints.load_model(start)
     checkpoints.freeze(model, settings.freeze)
+    trained, whole = _with_adapters(model, method, seed)
     examples = sft_examples(pool, settings.deals, settings.examples, seed)
     if arm == "diverse":
         examples = paraphrase(examples, task, seed)
     measure = _Measure(settings, model, tokenizer, examples, problems, task, max_new_tokens, seed)
-    recorder = _Recorder(settings, arm, measure, work, model, tokenizer, label)
+    recorder = _Recorder(settings, arm, measure, work, whole, tokenizer, label)
     epochs = all_solutions(examples, settings, task, seed) if arm == "solutions" else [examples]
-    trainer = _trainer(settings, model, tokenizer, epochs, seed, work.folder / "trainer")
+    trainer = _trainer(settings, method, trained, tokenizer, epochs, seed, work.folder / "trainer")
     trainer.add_callback(recorder)
     latest = recorder.resume(work.folder / "trainer")
     if latest is None or int(latest.name.split("-")[1]) < settings.steps:  # else it is all done
@@ -94,7 +101,18 @@ def train(
     return recorder.rows
 
 
-def _trainer(settings: SFT, model, tokenizer, epochs, seed: int, folder: Path) -> SFTTrainer:
+def _with_adapters(model, method: SFTMethod | None, seed: int) -> tuple:
+    """(what to train, what gives the model as a whole, to be saved)."""
+    if not isinstance(method, LoRA):
+        return model, lambda: model
+    plain = copy.deepcopy(model)
+    trained = methods.adapted(model, method, seed)
+    return trained, lambda: methods.merge(trained, plain)
+
+
+def _trainer(
+    settings: SFT, method: SFTMethod | None, model, tokenizer, epochs, seed: int, folder: Path
+) -> SFTTrainer:
     """Trains on `epochs`, one table of examples for each; a single one serves all epochs."""
 
     def encode(prompt: str, response: str) -> dict:
@@ -117,7 +135,7 @@ def _trainer(settings: SFT, model, tokenizer, epochs, seed: int, folder: Path) -
         output_dir=str(folder),
         max_steps=settings.steps,
         per_device_train_batch_size=settings.batch_size,
-        learning_rate=optimizer.learning_rate,
+        learning_rate=(method and method.learning_rate) or optimizer.learning_rate,
         lr_scheduler_type=settings.schedule,
         warmup_steps=optimizer.warmup_steps,
         weight_decay=optimizer.weight_decay,
@@ -135,11 +153,14 @@ def _trainer(settings: SFT, model, tokenizer, epochs, seed: int, folder: Path) -
         use_cpu=cpu,
         bf16=False,  # float32 masters: spectra of bf16 checkpoints show rounding, not training
         gradient_checkpointing=False,
+        loss_type="dft" if isinstance(method, DFT) else "nll",
         dataloader_pin_memory=not cpu,
         disable_tqdm=True,
         report_to="none",
     )
-    trainer = SFTTrainer(model=model, args=args, train_dataset=data, processing_class=tokenizer)
+    trainer = methods.trainer(
+        method, model, args=args, train_dataset=data, processing_class=tokenizer
+    )
     if len(epochs) > 1:
         order = _OrderOfEpochs(len(epochs[0]), seed)
         trainer._get_train_sampler = lambda _dataset: order
@@ -204,10 +225,17 @@ class _Recorder(TrainerCallback):
     """Logs rows, stages grid checkpoints, and marks Trainer states that are whole."""
 
     def __init__(
-        self, settings: SFT, arm, measure: _Measure, work: Workspace, model, tokenizer, label
+        self,
+        settings: SFT,
+        arm: str,
+        measure: _Measure,
+        work: Workspace,
+        whole: Callable,
+        tokenizer,
+        label: str,
     ):
         self.settings, self.arm, self.measure, self.work = settings, arm, measure, work
-        self.model, self.tokenizer = model, tokenizer
+        self.whole, self.tokenizer = whole, tokenizer
         self.rows: list[dict] = []
         self.bar = Bar(settings.steps, label)
 
@@ -226,7 +254,7 @@ class _Recorder(TrainerCallback):
     def _stage(self, step: int) -> None:
         if step in self.settings.checkpoints:
             with self.work.stage(artifacts.sft(step, self.arm)) as folder:
-                checkpoints.save_weights(folder, self.model, self.tokenizer)
+                checkpoints.save_weights(folder, self.whole(), self.tokenizer)
 
     def on_train_begin(self, _args, state, _control, **_):
         if state.global_step == 0:
@@ -235,10 +263,12 @@ class _Recorder(TrainerCallback):
 
     def on_log(self, _args, state, _control, logs=None, **_):
         if "loss" in (logs or {}):
+            added = {"penalty": logs["penalty"]} if "penalty" in logs else {}
             self.rows.append(
                 {
                     "step": state.global_step,
-                    "train_loss_nats": logs["loss"],  # mean since the row before
+                    "train_loss_nats": logs.get("task_loss", logs["loss"]),  # since the row before
+                    **added,
                     "learning_rate": logs["learning_rate"],
                     "gradient_norm": logs.get("grad_norm"),
                     **self.measure(),

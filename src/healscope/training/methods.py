@@ -1,0 +1,218 @@
+"""How an arm of SFT trains: penalties, projections, low-rank updates (docs/rotation-aware.md).
+
+W0 is a matrix where SFT starts, W the same matrix in training and D = W - W0. U and V are the
+leading left and right singular vectors of W0. Shape suffixes: M, N rows and columns of a matrix;
+K directions; B rows of a batch, L tokens, S response tokens of a batch, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from transformers import TrainerCallback
+from trl import SFTTrainer
+
+from healscope.config import BlockDrift, LoRA, Penalty, Protected, Rotation, SFTMethod
+from healscope.spectra.factors import decompose
+
+EPSILON = 1e-12  # in the denominator of the normalised penalty, as in the released code
+
+
+def drift(d_MN: torch.Tensor) -> torch.Tensor:
+    """|D|_F^2: the distance from the start (L2-SP, arXiv 1802.01483)."""
+    return d_MN.square().sum()
+
+
+def block_drift(d_MN: torch.Tensor, u_MK: torch.Tensor, v_NK: torch.Tensor) -> torch.Tensor:
+    """|U'WV - U'W0V|_F^2 = |U'DV|_F^2 (arXiv 2605.10973): the leading block, values and all."""
+    return (u_MK.T @ d_MN @ v_NK).square().sum()
+
+
+def rotation(d_MN: torch.Tensor, u_MK: torch.Tensor, v_NK: torch.Tensor) -> torch.Tensor:
+    """|(I - UU')WV|_F^2 + |U'W(I - VV')|_F^2, where W0's own part is 0 and W can be D.
+
+    The off-diagonal blocks: all that turns the leading subspaces to first order in D, and nothing
+    else (Wedin 1972; the angles are these blocks divided by differences of singular values).
+    """
+    right_MK, left_KN = d_MN @ v_NK, u_MK.T @ d_MN
+    return (right_MK - u_MK @ (u_MK.T @ right_MK)).square().sum() + (
+        left_KN - (left_KN @ v_NK) @ v_NK.T
+    ).square().sum()
+
+
+def outside(d_MN: torch.Tensor, u_MK: torch.Tensor, v_NK: torch.Tensor) -> torch.Tensor:
+    """(I - UU')D(I - VV'): what of a change leaves the leading singular triples as they are."""
+    d_MN = d_MN - u_MK @ (u_MK.T @ d_MN)
+    return d_MN - (d_MN @ v_NK) @ v_NK.T
+
+
+def kl(reference, model, inputs: dict) -> torch.Tensor:
+    """KL(reference || model) in nats, the mean over the response tokens of a batch.
+
+    Exact over the vocabulary at every prefix of the answers; `inputs` holds input_ids,
+    attention_mask and labels (B, L), -100 where no token is taught.
+    """
+    with torch.no_grad():
+        known_SV = _logprobs(reference, inputs)
+    return (known_SV.exp() * (known_SV - _logprobs(model, inputs))).sum(-1).mean()
+
+
+def _logprobs(model, inputs: dict) -> torch.Tensor:
+    hidden_BLH = model.get_decoder()(
+        input_ids=inputs["input_ids"],
+        attention_mask=inputs["attention_mask"],
+        use_cache=False,
+    ).last_hidden_state
+    taught_BL = inputs["labels"][:, 1:] != -100
+    logits_SV = model.get_output_embeddings()(hidden_BLH[:, :-1][taught_BL])
+    at_least = torch.promote_types(logits_SV.dtype, torch.float32)
+    return torch.log_softmax(logits_SV, -1, dtype=at_least)
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """A trained matrix, where it started, and its leading singular vectors there.
+
+    `u` (M, K) and `v` (N, K) are None where the whole matrix counts.
+    """
+
+    weight: nn.Parameter
+    start: torch.Tensor
+    u: torch.Tensor | None = None
+    v: torch.Tensor | None = None
+
+    def change(self) -> torch.Tensor:
+        """D, with a gradient."""
+        return self.weight - self.start
+
+
+def anchors(model, share: float = 1.0) -> list[Anchor]:
+    """Anchors of all matrices that are trained, at the leading `share` of their directions.
+
+    Call it before training: where the model stands is W0.
+    """
+    found = []
+    for weight in model.parameters():
+        if weight.requires_grad and weight.ndim == 2:
+            start = weight.detach().clone()
+            if share == 1:
+                found.append(Anchor(weight, start))
+                continue
+            factors = decompose(start)
+            k = max(1, round(share * len(factors.s)))
+            u, v = (x[:, :k].to(start).contiguous() for x in (factors.u, factors.v))
+            found.append(Anchor(weight, start, u, v))
+    return found
+
+
+def penalty(method: Penalty | BlockDrift | Rotation, model) -> Callable[[dict], torch.Tensor]:
+    """inputs of a batch -> the method's penalty at the model's weights, not yet multiplied.
+
+    Sums over matrices, as published. A block that is all of a matrix counts as its drift, which is
+    the published rule for k >= min(m, n).
+    """
+    if isinstance(method, BlockDrift):
+        held = anchors(model, method.share)
+        relative = method.method == "rpsft_normalised"
+        scales = [1 / (float(_block(a, a.start)) + EPSILON) if relative else 1.0 for a in held]
+        return lambda _: sum(c * _block(a, a.change()) for c, a in zip(scales, held, strict=True))
+    if isinstance(method, Rotation):
+        held = anchors(model, method.share)
+        return lambda _: sum(rotation(a.change(), a.u, a.v) for a in held)
+    if method.method == "l2":
+        held = anchors(model)
+        return lambda _: sum(drift(a.change()) for a in held)
+    reference = copy.deepcopy(model).requires_grad_(False).eval()
+    return lambda inputs: kl(reference, model, inputs)
+
+
+def _block(anchor: Anchor, d_MN: torch.Tensor) -> torch.Tensor:
+    return drift(d_MN) if anchor.u is None else block_drift(d_MN, anchor.u, anchor.v)
+
+
+class Penalised(SFTTrainer):
+    """Loss + strength * penalty; the log has both apart (`task_loss`, `penalty`)."""
+
+    def __init__(self, penalty: Callable, strength: float, **arguments):
+        self.penalty, self.strength = penalty, strength
+        super().__init__(**arguments)
+
+    def compute_loss(self, model, inputs, **more):
+        loss = super().compute_loss(model, inputs, **more)
+        added = self.strength * self.penalty(inputs)
+        self._metrics["train"]["task_loss"].append(loss.item())
+        self._metrics["train"]["penalty"].append(added.item())
+        return loss + added
+
+
+class Projected(SFTTrainer):
+    """W - W0 stays in (I - UU')(.)(I - VV'): the leading singular triples of W0 are those of W.
+
+    The gradient is projected before it is clipped; and the whole change after every step, because
+    AdamW scales each element of a gradient by its own history and so leaves the subspace.
+    """
+
+    def __init__(self, held: list[Anchor], **arguments):
+        self.held = held
+        super().__init__(**arguments)
+        self.add_callback(_PutBack(held))
+
+    def training_step(self, *args, **kwargs):
+        loss = super().training_step(*args, **kwargs)
+        for a in self.held:
+            a.weight.grad = outside(a.weight.grad, a.u, a.v)
+        return loss
+
+
+class _PutBack(TrainerCallback):
+    def __init__(self, held: list[Anchor]):
+        self.held = held
+
+    @torch.no_grad()
+    def on_optimizer_step(self, *_, **__):
+        for a in self.held:
+            a.weight.copy_(a.start + outside(a.change(), a.u, a.v))
+
+
+def trainer(method: SFTMethod | None, model, **arguments) -> SFTTrainer:
+    """What trains `model` by `method`; None, LoRA and DFT: TRL's own."""
+    if isinstance(method, Protected):
+        return Projected(anchors(model, method.share), model=model, **arguments)
+    if isinstance(method, Penalty | BlockDrift | Rotation):
+        return Penalised(penalty(method, model), method.strength, model=model, **arguments)
+    return SFTTrainer(model=model, **arguments)
+
+
+def adapted(model, method: LoRA, seed: int):
+    """`model` with a low-rank update W0 + (alpha / rank) BA beside each matrix that it trains.
+
+    Works in place; B starts at 0. Returns peft's model around it, which is what to train.
+    """
+    from peft import LoraConfig, get_peft_model
+
+    trained = {id(p) for p in model.parameters() if p.requires_grad}
+    modules = [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and id(module.weight) in trained
+    ]
+    settings = LoraConfig(
+        r=method.rank, lora_alpha=method.alpha, target_modules=modules, task_type="CAUSAL_LM"
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return get_peft_model(model, settings)
+
+
+@torch.no_grad()
+def merge(adapted_model, plain):
+    """The model as a whole, in `plain`, a copy of it from before `adapted`."""
+    for name, module in adapted_model.get_base_model().named_modules():
+        if hasattr(module, "get_delta_weight"):
+            merged = module.base_layer.weight + module.get_delta_weight("default")
+            plain.get_parameter(f"{name}.weight").copy_(merged)
+    return plain
