@@ -12,6 +12,7 @@ from healscope import artifacts
 from healscope.config.measurement import (
     EXHAUSTIVE,
     MATRIX_ROLES,
+    SPECTRAL_CONTROLS,
     Edits,
     Evaluation,
     FigureStyle,
@@ -59,6 +60,7 @@ __all__ = [
     "REFERENCE",
     "RL",
     "SFT",
+    "SPECTRAL_CONTROLS",
     "Architecture",
     "Average",
     "Edits",
