@@ -50,9 +50,7 @@ rule mask_overlap:
     input:
         landmarks=each(artifacts.LANDMARKS),
         manifests=[
-            m
-            for point in COMPARED
-            for m in each(artifacts.CHECKPOINT, checkpoint=behind(point))
+            m for point in COMPARED for m in each(artifacts.CHECKPOINT, checkpoint=behind(point))
         ],
     output:
         artifacts.path(artifacts.TABLE, table="mask-overlap"),

@@ -64,8 +64,8 @@ def singular_values(frame: pd.DataFrame, style: FigureStyle) -> Figure:
 
 def _from_floor(ax: Axes, linear: float, top: float) -> None:
     """A logarithmic y axis that ends in 0, below `linear`: floors at roundoff are on it too."""
-    ax.set_yscale("symlog", linthresh=linear, linscale=0.4)
-    ax.set_ylim(-0.15 * linear, 1.5 * top)
+    ax.set_yscale("symlog", linthresh=linear, linscale=0.6)
+    ax.set_ylim(-0.15 * linear, max(1.5 * top, 10 * linear))
     ax.yaxis.set_minor_locator(NullLocator())
     ax.yaxis.set_major_formatter("{x:g}")
 
@@ -206,6 +206,8 @@ def _energies(ax: Axes, frame: pd.DataFrame, stage: str, form: dict) -> None:
 def _size(frame: pd.DataFrame) -> str:
     """How large an update is and of what rank, medians."""
     middle = frame.groupby(["quantity", "control"])["value"].median()
+    if ("effective_rank", "") not in middle:
+        return "nothing moved"  # both landmarks are one checkpoint
     noise = middle.get(("effective_rank", "noise"))
     beside = "" if noise is None else f" ({noise:.0f})"
     return f"{100 * middle['drift', '']:.2g}%, rank {middle['effective_rank', '']:.0f}{beside}"
