@@ -10,8 +10,8 @@ for stage, (parent, target) in artifacts.EDIT_STAGES.items():
                 input:
                     landmarks=artifacts.LANDMARKS,
                     target_manifests=manifests(LANDMARK_CHECKPOINTS[target]),
-                    target=this(artifacts.FACTORS, landmark=target),
-                    parent=this(artifacts.FACTORS, landmark=parent),
+                    target=this(artifacts.FACTORS, point=target),
+                    parent=this(artifacts.FACTORS, point=parent),
                     problems=posed(EXHAUSTIVE),
                 output:
                     [

@@ -12,6 +12,7 @@ from healscope import artifacts
 from healscope.config.measurement import (
     EXHAUSTIVE,
     MATRIX_ROLES,
+    SPECTRAL_CONTROLS,
     Edits,
     Evaluation,
     FigureStyle,
@@ -74,6 +75,7 @@ __all__ = [
     "REFERENCE",
     "RL",
     "SFT",
+    "SPECTRAL_CONTROLS",
     "Architecture",
     "Average",
     "BlockDrift",

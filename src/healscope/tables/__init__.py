@@ -66,6 +66,7 @@ _MAKERS: dict[str, Callable[[Inputs, Settings], pd.DataFrame]] = {
     "singular-values": lambda i, _: weights.singular_values(i["comparisons"]),
     "principal-angles": lambda i, _: weights.principal_angles(i["comparisons"]),
     "hidden-states": lambda i, _: hidden.hidden_states(i["states"]),
+    "weight-updates": lambda i, _: weights.updates(i["comparisons"]),
 }
 
 
