@@ -20,7 +20,11 @@ SEEDS = study.seeds
 TASK = study.train_on
 PROTOCOLS = study.evaluation.protocols
 PUBLISHED_FILES = sorted(glob.glob(os.path.join(workflow.basedir, "config/published/*.csv")))
-OPTIONAL = {"fig_arms": bool(study.sft.arms)}  # figures that a study must ask for
+OPTIONAL = {  # figures that a study must ask for
+    "fig_arms": bool(study.sft.arms),
+    **{f: "sft" in study.edits.stages for f in ("fig4", "fig6", "fig_repair")},
+    **{f: "rl" in study.edits.stages for f in ("fig5", "fig7")},
+}
 SHOWN = [name for name in FIGURES if OPTIONAL.get(name, True)]
 BRANCHES, MAIN_BRANCHES = study.branches, study.main_branches
 
@@ -156,22 +160,26 @@ def log_of(job, *wildcards):
     return artifacts.path(artifacts.LOG, job="-".join([job, *("{%s}" % w for w in wildcards)]))
 
 
-# figures 4 and 5 show values; 6 and 7 show directions, with the whole-matrix swap beside them
-EDIT_GROUPS = {"values": ["values"], "directions": ["directions", "swap"]}
-EDIT_AXES = {
-    "layers": study.edits.leading_layers,
-    "rank": study.edits.leading_ranks,
-}
+EDITS = study.edits.names()
+STAGES = study.edits.stages
 
 
-def edit_names(group):
-    return [
-        artifacts.edit(kind, axis, amount)
-        for kind in EDIT_GROUPS[group]
-        for axis, amounts in EDIT_AXES.items()
-        for amount in amounts
-    ]
+def stage_checkpoints(name):
+    """Checkpoints that may be behind the target or parent of a stage of edits."""
+    return LANDMARK_CHECKPOINTS.get(name, [name])
 
 
-def edit_files(stage, group):
-    return each(artifacts.EDIT, stage=stage, edit=edit_names(group), task=TASK)
+def stage_evaluations(stage):
+    """Evaluations of all that the target and parent of a stage may be."""
+    names = [c for n in (STAGES[stage].target, STAGES[stage].parent) for c in stage_checkpoints(n)]
+    # the base is evaluated as the start of SFT
+    return evaluations(dict.fromkeys(artifacts.sft(0) if n == "base" else n for n in names))
+
+
+def stage_points():
+    """Target and parent of each stage of edits."""
+    return {name: points.model_dump(mode="json") for name, points in STAGES.items()}
+
+
+def edit_files(stage):
+    return each(artifacts.EDIT, stage=stage, edit=EDITS, task=TASK)

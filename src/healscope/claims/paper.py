@@ -60,7 +60,7 @@ def phenomena(d: Data) -> list[dict]:
     """What the gate asks: is there anything that the weights of a stage could explain?"""
     found = []
     for phenomenon, (stage, judge) in gate.PHENOMENA.items():
-        first, second = artifacts.EDIT_STAGES[stage]
+        first, second = artifacts.STAGES[stage]
         change = d.change(d.at("ood", d.landmark(first)), d.at("ood", d.landmark(second)))
         names = artifacts.LANDMARK_NAMES
         found.append(
@@ -230,7 +230,7 @@ def drawn_hands(d: Data) -> list[dict]:
 def reversion(d: Data) -> list[dict]:
     """Section 4: values reverted change nothing, directions reverted change everything."""
     found = []
-    for stage, (parent, target) in artifacts.EDIT_STAGES.items():
+    for stage, (parent, target) in artifacts.STAGES.items():
         for kind in ("values", "directions"):
             for rule in ("id", "ood"):
                 name = f"{stage}:{artifacts.edit(kind, 'rank', 1.0)}"

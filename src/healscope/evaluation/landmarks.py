@@ -44,6 +44,7 @@ def choose(
 
 
 def manifest(landmarks_file: str, model: str, seed: str | int, landmark: str) -> str:
-    """Path of the checkpoint manifest behind a landmark."""
-    name = provenance.read_json(landmarks_file)["landmarks"][landmark]["checkpoint"]
+    """Path of the checkpoint manifest behind a landmark, or of the checkpoint of that name."""
+    marks = provenance.read_json(landmarks_file)["landmarks"]
+    name = marks.get(landmark, {"checkpoint": landmark})["checkpoint"]
     return artifacts.path(artifacts.CHECKPOINT, model=model, seed=seed, checkpoint=name)

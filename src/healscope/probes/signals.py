@@ -64,12 +64,12 @@ def measure(
     factors = {m: decompose(w) for m, w in start.items()}
     rows = []
     variants = [from_checkpoint(str(step), manifest) for step, manifest in steps.items()]
-    for name in track(load_each(model, variants), label, len(variants)):
+    for variant in track(load_each(model, variants, weights), label, len(variants)):
         tensors = model.state_dict()
         now = {m: tensors[m.name].detach().cpu().double() for m in start}
         rows.append(
             {
-                "step": int(name),
+                "step": int(variant.name),
                 "id_train_loss_nats": cross_entropy(model, tokenizer, train),
                 "id_test_loss_nats": cross_entropy(model, tokenizer, test),
                 "id_entropy_nats": _entropy(model, tokenizer, test),

@@ -14,6 +14,7 @@ from healscope.schemas.columns import (
     text,
 )
 from healscope.schemas.shared import (
+    DISTANCES,
     EDIT_STAGE,
     LAYER,
     MODEL,
@@ -163,6 +164,7 @@ EVALUATIONS = (
         "One attempt of an edited model at a problem.",
         (
             *_ATTEMPT,
+            *DISTANCES,
             EDIT_STAGE,
             *_NAMES,
         ),
