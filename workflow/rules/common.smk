@@ -164,14 +164,14 @@ EDITS = study.edits.names()
 STAGES = study.edits.stages
 
 
-def stage_checkpoints(name):
-    """Checkpoints that may be behind the target or parent of a stage of edits."""
-    return LANDMARK_CHECKPOINTS.get(name, [name])
+def behind(point):
+    """Checkpoints that a landmark may be; or the one of that name."""
+    return LANDMARK_CHECKPOINTS.get(point, [point])
 
 
 def stage_evaluations(stage):
     """Evaluations of all that the target and parent of a stage may be."""
-    names = [c for n in (STAGES[stage].target, STAGES[stage].parent) for c in stage_checkpoints(n)]
+    names = [c for n in (STAGES[stage].target, STAGES[stage].parent) for c in behind(n)]
     # the base is evaluated as the start of SFT
     return evaluations(dict.fromkeys(artifacts.sft(0) if n == "base" else n for n in names))
 

@@ -11,7 +11,7 @@ for stage, points in STAGES.items():
                 landmarks=artifacts.LANDMARKS,
                 manifests=manifests(
                     dict.fromkeys(
-                        stage_checkpoints(points.target) + stage_checkpoints(points.parent)
+                        behind(points.target) + behind(points.parent)
                     )
                 ),
                 target=this(artifacts.FACTORS, landmark=points.target),

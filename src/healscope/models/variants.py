@@ -22,14 +22,15 @@ Weights = Iterable[tuple[str, torch.Tensor]]
 class Variant:
     """`weights()` yields (name, tensor); names it leaves out keep the skeleton's values.
 
-    `failed` says why there are none, for the checkpoint of a run that failed. `also` names variants
-    that would have the same weights. `measured` holds numbers about the weights, once they have
-    been yielded.
+    `failed` says why there are none, for the checkpoint of a run that failed. A `whole` variant may
+    leave none out. `also` names variants that would have the same weights. `measured` holds numbers
+    about the weights, once they have been yielded.
     """
 
     name: str
     weights: Callable[[], Weights]
     failed: str = ""
+    whole: bool = False
     also: tuple[str, ...] = ()
     measured: dict[str, float] = field(default_factory=dict)
 
@@ -41,7 +42,7 @@ def from_checkpoint(name: str, manifest: str | Path) -> Variant:
         checkpoints.verify(manifest)
         yield from Stored(Path(manifest).parent).items()
 
-    return Variant(name, weights, checkpoints.failure(manifest))
+    return Variant(name, weights, checkpoints.failure(manifest), whole=True)
 
 
 @torch.no_grad()
@@ -62,6 +63,8 @@ def load_each(
             _check(variant.name, name, tensor, tensors)
             tensors[name].copy_(tensor)
             written.add(places[name])
+        if variant.whole and (missing := [n for n in tensors if places[n] not in written]):
+            raise HealscopeError(f"{variant.name}: no weights for {', '.join(missing)}")
         for name in start:
             if places.get(name) in changed - written:
                 tensors[name].copy_(start[name])

@@ -71,7 +71,9 @@ class Sweep:
     def _variant(self, name: str, also: tuple[str, ...]) -> Variant:
         edit, measured = parse(name), {}
         self._check(name, edit)
-        return Variant(name, lambda: self._weights(name, edit, measured), "", also, measured)
+        return Variant(
+            name, lambda: self._weights(name, edit, measured), also=also, measured=measured
+        )
 
     def _check(self, name: str, edit: Edit) -> None:
         roles = sorted({m.role for m in self.matrices})
