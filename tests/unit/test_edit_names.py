@@ -28,9 +28,7 @@ values = {
     "rank": share, "tail": share, "band": pairs["shares"], "k": number, "tail_k": number,
     "band_k": pairs["numbers"], "layers": number, "last": number, "layer": number,
     "block": pairs["numbers"],
-    "roles": st.lists(st.sampled_from(["q", "k", "v", "o", "gate", "up", "down"]), min_size=1, unique=True).map(
-        tuple
-    ),
+    "roles": st.lists(st.sampled_from(["q", "k", "v", "down"]), min_size=1, unique=True).map(tuple),
 }  # fmt: skip
 
 

@@ -136,7 +136,7 @@ class Edits(Section):
     )
     kinds: Chosen[Literal[KINDS]] = Field(list(KINDS), description="ways of putting back")
     axes: Axes = Field(
-        {"rank": [0.0625, 0.2, 0.4, 0.7, 1.0], "layers": [1, 2]},
+        {"rank": [0.0625, 0.2, 0.4, 0.7, 1.0], "layers": [1.0, 2.0]},
         description="selector -> its values; every kind is made at each",
     )
     controls: dict[Literal[KINDS], Chosen[Literal[CONTROLS]]] = Field(
@@ -144,7 +144,7 @@ class Edits(Section):
         description="kind -> controls matched to it",
     )
     controlled: Axes = Field(
-        {"rank": [0.2, 0.7], "layers": [1]}, description="as axes: where controls are made"
+        {"rank": [0.2, 0.7], "layers": [1.0]}, description="as axes: where controls are made"
     )
 
     @model_validator(mode="after")

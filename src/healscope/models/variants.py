@@ -63,6 +63,7 @@ def load_each(
             _check(variant.name, name, tensor, tensors)
             tensors[name].copy_(tensor)
             written.add(places[name])
+            del tensor  # before the next one is made
         if variant.whole and (missing := [n for n in tensors if places[n] not in written]):
             raise HealscopeError(f"{variant.name}: no weights for {', '.join(missing)}")
         for name in start:
