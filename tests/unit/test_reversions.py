@@ -214,11 +214,14 @@ def test_towards_a_worse_parent_further_is_down(tmp_path, monkeypatch):
     assert verdicts(found)["directions-beat-noise-sft"] == "held"
 
 
-def test_rl_is_held_against_edits_that_cost_no_more(study, tmp_path):
+def test_rl_is_held_against_the_edit_that_gives_back_most(study, tmp_path):
     (found,) = repair.against_rl(data(study))
-    assert found["verdict"] == "held"
-    assert "directions-layers-1" in found["detail"]  # values-rank-0.2 costs ID accuracy, RL none
-    better = make(tmp_path, {**EDITS, "values-rank-0.2": (0.5, 0.5)})
-    (found,) = repair.against_rl(data(better))
     assert found["verdict"] == "did not hold"
-    assert found["effect"] == pytest.approx(-0.1, abs=0.02)
+    assert found["effect"] == pytest.approx(-0.2)
+    assert "RL less the edit, directions-rank-1, picked" in found["detail"]
+    weak = {name: (0.5, min(shares[1], 0.3)) for name, shares in EDITS.items()}
+    (found,) = repair.against_rl(data(make(tmp_path, weak)))
+    assert found["verdict"] == "held"
+    assert found["effect"] == pytest.approx(0.1, abs=0.02)
+    other = {"sft": {"target": "sft-0", "parent": "end"}}
+    assert repair.against_rl(data(study, stages=other)) == []  # RL starts elsewhere

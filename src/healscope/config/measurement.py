@@ -140,7 +140,11 @@ class Edits(Section):
         description="selector -> its values; every kind is made at each",
     )
     controls: dict[Literal[KINDS], Chosen[Literal[CONTROLS]]] = Field(
-        {"values": ["interpolation", "noise", "shuffle"], "directions": list(CONTROLS)},
+        {
+            "values": ["interpolation", "noise"],
+            "directions": list(CONTROLS),
+            "orthonormal": ["interpolation"],
+        },
         description="kind -> controls matched to it",
     )
     controlled: Axes = Field(

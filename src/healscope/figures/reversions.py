@@ -1,5 +1,8 @@
 """What putting parts of the spectrum back does: figures 4 to 7 of arXiv 2509.12235; repair."""
 
+from collections.abc import Iterator
+
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -41,18 +44,20 @@ _SHARES = ("rank", "tail", "band")
 _FROM_NOTHING = ("rank", "tail", "k", "tail_k", "layers", "last", "strength")
 
 _KINDS = {
-    "values": ("singular values", {"color": INK, "marker": "o", "linestyle": "-"}),
-    "directions": ("singular directions, as published", {"color": INK, "marker": "o"}),
+    "values": ("singular values", {"color": INK, "marker": "o", "linestyle": "-",
+               "markerfacecolor": "0.75"}),
+    "directions": ("singular directions, as published", {"color": INK, "marker": "o",
+                   "linestyle": "-", "markerfacecolor": INK}),
     "orthonormal": ("directions, kept orthonormal", {"color": INK, "marker": "s",
                     "linestyle": DASHED, "markerfacecolor": "white"}),
     "swap": ("both (whole matrices at the end)", {"color": CONTROL, "marker": "X",
              "linestyle": DASHED, "markerfacecolor": "white"}),
 }  # fmt: skip
 _CONTROLS = {
-    "interpolation": "as far towards the parent",
+    "interpolation": "as far, straight",
     "noise": "as far, at random",
-    "rotation": "turned at random by its angles",
-    "shuffle": "its update, in the next layer",
+    "rotation": "as turned, at random",
+    "shuffle": "in the next layer",
 }
 _ROWS = (*RULES, "from_target", "from_parent")
 
@@ -71,8 +76,7 @@ def directions(frame: pd.DataFrame, style: FigureStyle) -> Figure:
 
 def _figure(frame: pd.DataFrame, style: FigureStyle, kinds: tuple[str, ...], main: str) -> Figure:
     """A row for each rule and each distance, a column for each axis along which edits were made."""
-    of_main = frame["kind"].eq(main) & frame["control"].ne("")
-    frame = frame[frame["kind"].isin(["none", "parent"]) | _plain(frame, kinds) | of_main]
+    frame = frame[frame["kind"].isin(["none", "parent", *kinds])]
     models = list(frame["model"].unique())
     axes_drawn = [axis for axis in _AXES if axis in set(frame["axis"])]
     rows = [(model, what) for model in models for what in _ROWS]
@@ -84,26 +88,25 @@ def _figure(frame: pd.DataFrame, style: FigureStyle, kinds: tuple[str, ...], mai
             if what in RULES:
                 _accuracies(ax, own[own["rule"] == what], axis, kinds, main, style, ends)
             else:
-                _distances(ax, own[own["rule"] == "ood"], axis, kinds, what, style)
+                _distances(ax, own[own["rule"] == "ood"], axis, kinds, main, what, style)
         if what in RULES:
             title(row[0], model, RULES[what])
             percent_axis(row[0], "accuracy (%)")
         else:
-            title(row[0], f"distance from {ends['none' if what == 'from_target' else 'parent']}")
-            row[0].set_ylabel("of that\nbetween the two")
+            one, other = ends["none"], ends["parent"]
+            title(row[0], f"distance from {one if what == 'from_target' else other}")
+            row[0].set_ylabel(f"1: {one}\nto {other}")
+            row[0].set_ylim(top=1.08 * row[0].get_ylim()[1])
         from_zero(row[0])
     for ax, axis in zip(axes[-1], axes_drawn, strict=False):
         _amount_axis(ax, axis)
     legend(
         figure, 2,
-        "band, error bars: interval over all seeds; thin lines: single seeds; grey markers without "
-        "a line: controls, each matched to the edit at its place, matrix by matrix",
+        "band, error bars: interval over all seeds; thin lines: single seeds; coloured markers: "
+        "controls, each matched to the edit at its place, matrix by matrix (straight: towards the "
+        "parent)",
     )  # fmt: skip
     return figure
-
-
-def _plain(frame: pd.DataFrame, kinds: tuple[str, ...]) -> pd.Series:
-    return frame["kind"].isin(kinds) & frame["control"].eq("")
 
 
 def _readable(frame: pd.DataFrame, kind: str) -> str:
@@ -135,20 +138,24 @@ def _accuracies(
             band = {"color": INK, "alpha": 0.13, "linewidth": 0}
             ax.fill_between(curve["amount"], curve["low"], curve["high"], **band)
         ax.plot(curve["amount"], curve["accuracy"], label=label, **form)
-    for control, label in _CONTROLS.items():
-        points = _controlled(whole, axis, control)
-        if len(points):
-            ax.errorbar(
-                points["amount"], points["accuracy"], errors(points, "accuracy"),
-                label=f"control: {label}", elinewidth=0.7, **_control_look(style, control),
-            )  # fmt: skip
+    for points, form, label in _controls(whole, axis, kinds, main, style):
+        ax.errorbar(
+            points["x"], points["accuracy"], errors(points, "accuracy"), label=label,
+            elinewidth=0.7, **form,
+        )  # fmt: skip
     for _, one in seeds.groupby("seed"):
         curve = _curve(one, main, axis)
         ax.plot(curve["amount"], curve["accuracy"], color=INK, linewidth=0.6, alpha=0.45)
 
 
 def _distances(
-    ax: Axes, frame: pd.DataFrame, axis: str, kinds: tuple[str, ...], what: str, style: FigureStyle
+    ax: Axes,
+    frame: pd.DataFrame,
+    axis: str,
+    kinds: tuple[str, ...],
+    main: str,
+    what: str,
+    style: FigureStyle,
 ) -> None:
     whole, _ = by_seed(frame)
     ax.axhline(1, color="0.8", linewidth=0.9, zorder=0)
@@ -156,10 +163,8 @@ def _distances(
         curve = _curve(whole, kind, axis)
         if len(curve) > 1:
             ax.plot(curve["amount"], curve[what], **_KINDS[kind][1])
-    for control in _CONTROLS:
-        points = _controlled(whole, axis, control)
-        if len(points):
-            ax.plot(points["amount"], points[what], **_control_look(style, control))
+    for points, form, _ in _controls(whole, axis, kinds, main, style):
+        ax.plot(points["x"], points[what], **form)
 
 
 def _curve(frame: pd.DataFrame, kind: str, axis: str) -> pd.DataFrame:
@@ -169,15 +174,29 @@ def _curve(frame: pd.DataFrame, kind: str, axis: str) -> pd.DataFrame:
     return frame[edits | start].sort_values("amount")
 
 
-def _controlled(frame: pd.DataFrame, axis: str, control: str) -> pd.DataFrame:
-    own = (frame["axis"] == axis) & (frame["control"] == control)
-    return frame[own].sort_values("amount")
+def _controls(
+    frame: pd.DataFrame, axis: str, kinds: tuple[str, ...], main: str, style: FigureStyle
+) -> Iterator[tuple[pd.DataFrame, dict, str]]:
+    """(points, look, label) of each control of each kind; a little apart, so that all are seen."""
+    own = frame[(frame["axis"] == axis) & frame["kind"].isin(kinds)]
+    apart = 0.018 * own["amount"].max()
+    for kind in (main, *(k for k in kinds if k != main)):
+        for i, (control, label) in enumerate(_CONTROLS.items()):
+            points = own[(own["kind"] == kind) & (own["control"] == control)]
+            points = points.sort_values("amount").assign(
+                x=lambda p, i=i: p["amount"] + (i - 1.5) * apart
+            )
+            form = _control_look(style, control)
+            if kind != main:
+                form["markerfacecolor"] = "white"
+                label = f"{label}: {kind}"
+            if len(points):
+                yield points, form, f"control: {label}"
 
 
 def _control_look(style: FigureStyle, control: str) -> dict:
     """Colour, marker and no line: a control is matched to an edit at one place, not a sweep."""
-    form = look(style, control)
-    return form | {"linestyle": "", "markersize": 4.5}
+    return look(style, control) | {"linestyle": "", "markersize": 4.5}
 
 
 def _amount_axis(ax: Axes, axis: str) -> None:
@@ -192,7 +211,7 @@ def _amount_axis(ax: Axes, axis: str) -> None:
 def repair(frame: pd.DataFrame, style: FigureStyle) -> Figure:
     """What every edit costs under the ID rule and gives back under the OOD rule, beside RL."""
     models = list(frame["model"].unique())
-    figure, axes = panels(style, len(models), 1, 4.4)
+    figure, axes = panels(style, len(models), 1, 4.2)
     said = []
     for (ax,), model in zip(axes, models, strict=True):
         own = frame[frame["model"] == model]
@@ -200,27 +219,28 @@ def repair(frame: pd.DataFrame, style: FigureStyle) -> Figure:
             at(0, color="0.6", linewidth=0.9, zorder=0)
         _clouds(ax, own, style)
         _front(ax, own[own["front"]])
-        _cross(ax, own[own["kind"] == "rl"], look(style, "rl"), "RL instead of an edit")
-        _cross(ax, own[own["kind"] == "parent"], look(style, "maxood"), "back to the parent")
+        healed, parent = (own[own["kind"] == kind] for kind in ("rl", "parent"))
+        _cross(ax, healed, look(style, "rl"), "RL instead of an edit")
+        name = parent["name"].iloc[0]
+        _cross(ax, parent, look(style, "maxood"), f"{LANDMARKS.get(name, name)}: back altogether")
         title(ax, model)
         ax.xaxis.set_major_formatter(as_percent)
         ax.set_xlabel("change of ID accuracy (points)")
         percent_axis(ax, "change of OOD accuracy (points)")
-        said += _statements(own, model if len(models) > 1 else "")
-    legend(figure, 2, "error bars: interval over all seeds; " + " ".join(said))
+        said += _statements(own, f"{model}: " if len(models) > 1 else "")
+    legend(figure, 3, "error bars: interval over all seeds. " + " ".join(said))
     return figure
 
 
 def _clouds(ax: Axes, frame: pd.DataFrame, style: FigureStyle) -> None:
-    """All edits and controls, small."""
+    """All edits and controls, without intervals."""
     edits = ~frame["kind"].isin(["rl", "parent", "pick"])
-    kinds = edits & (frame["control"] == "")
+    plain = edits & (frame["control"] == "")
     for kind, (_, form) in _KINDS.items():
-        own = frame[kinds & (frame["kind"] == kind)]
+        own = frame[plain & (frame["kind"] == kind)]
         if len(own):
-            marker = {"marker": form["marker"], "linestyle": "", "color": INK, "markersize": 4,
-                      "markerfacecolor": form.get("markerfacecolor", INK)}  # fmt: skip
-            ax.plot(own["id_change"], own["ood_change"], label=f"edit: {kind}", **marker)
+            form = form | {"linestyle": "", "markersize": 4.5}
+            ax.plot(own["id_change"], own["ood_change"], label=f"edit: {kind}", **form)
     for control in _CONTROLS:
         own = frame[edits & (frame["control"] == control)]
         if len(own):
@@ -230,30 +250,39 @@ def _clouds(ax: Axes, frame: pd.DataFrame, style: FigureStyle) -> None:
 
 def _front(ax: Axes, front: pd.DataFrame) -> None:
     """The edits that no other beats, joined by steps, with names and intervals."""
-    front = front.sort_values("id_change")
+    front = front.sort_values(["id_change", "ood_change"], ascending=[True, False])
     ax.step(
         front["id_change"], front["ood_change"], where="pre", color=INK, linewidth=1.0, zorder=1,
-        label="no edit gives more at no more ID cost",
+        label="beaten by no edit",
     )  # fmt: skip
     ax.errorbar(
         front["id_change"], front["ood_change"], _reach(front, "ood"), _reach(front, "id"),
         fmt="none", ecolor=INK, elinewidth=0.6, alpha=0.4,
     )  # fmt: skip
-    for row in front.itertuples():
-        ax.annotate(
-            row.name, (row.id_change, row.ood_change), textcoords="offset points", xytext=(4, 4),
-            fontsize="x-small",
-        )  # fmt: skip
+    wide, high = (abs(b - a) for a, b in (ax.get_xlim(), ax.get_ylim()))
+    named: list = []
+    for row in front.sort_values("ood_change", ascending=False).itertuples():
+        near = [
+            other for other in named
+            if abs(other.id_change - row.id_change) < 0.3 * wide
+            and abs(other.ood_change - row.ood_change) < 0.06 * high
+        ]  # fmt: skip
+        if row.ood_change > 0 and not near:
+            named.append(row)
+            place = (row.id_change, row.ood_change)
+            ax.annotate(
+                row.name, place, textcoords="offset points", xytext=(4, 4), fontsize="x-small"
+            )
 
 
 def _cross(ax: Axes, frame: pd.DataFrame, form: dict, label: str) -> None:
     ax.errorbar(
         frame["id_change"], frame["ood_change"], _reach(frame, "ood"), _reach(frame, "id"),
-        label=label, elinewidth=1.1, **(form | {"linestyle": "", "markersize": 8}),
+        label=label, elinewidth=1.1, **(form | {"linestyle": "", "markersize": 7}),
     )  # fmt: skip
 
 
-def _reach(frame: pd.DataFrame, rule: str):
+def _reach(frame: pd.DataFrame, rule: str) -> np.ndarray:
     """Lengths of the error bars of one rule's change."""
     part = frame.rename(columns={f"{rule}_{end}": end for end in ("low", "high")})
     return errors(part, f"{rule}_change")
@@ -263,8 +292,12 @@ def _statements(frame: pd.DataFrame, model: str) -> list[str]:
     """What the cheapest edits give and cost, on deals that did not pick them."""
     found = []
     for row in frame[frame["kind"] == "pick"].itertuples():
+        gain, price = (
+            f"{100 * value:+.1f}".replace("-", "\N{MINUS SIGN}")
+            for value in (row.ood_change, row.id_change)
+        )
         found.append(
-            f"{model} {row.name} of the lost OOD accuracy: {row.picked} "
-            f"(OOD {100 * row.ood_change:+.1f}, ID {100 * row.id_change:+.1f} points)."
+            f"{model}{row.name[0].upper()}{row.name[1:]} of the loss, on deals that did not pick "
+            f"it: {row.picked}, OOD {gain}, ID {price} points."
         )
     return found
