@@ -112,27 +112,64 @@ def rl_window() -> pd.DataFrame:
     return with_intervals(rows, "change", 0.04)
 
 
-def reversion(stage: str, kinds: tuple[str, ...]) -> pd.DataFrame:
-    ends = {"sft": {"id": (0.50, 0.31), "ood": (0.05, 0.33)},
-            "rl": {"id": (0.55, 0.50), "ood": (0.19, 0.05)}}[stage]  # fmt: skip
-    amounts = {"layers": (1, 2), "rank": (0.0625, 0.125, 0.25, 0.5, 0.75, 1.0)}
+ENDS = {
+    "sft": {"id": (0.50, 0.31), "ood": (0.05, 0.33)},
+    "rl": {"id": (0.55, 0.50), "ood": (0.19, 0.05)},
+}
+PLACES = {"rank": (0.0625, 0.2, 0.7, 1.0), "layers": (1.0, 2.0)}
+STRENGTHS = {"values": 0.03, "directions": 0.9, "orthonormal": 0.7, "swap": 1.0}
+MATCHED = {"interpolation": 0.8, "noise": -0.3, "rotation": -0.2, "shuffle": -0.5}
+
+
+def edits(target: float, parent: float):
+    """(name, kind, axis, amount, control, accuracy, how far) of every edit of a sweep."""
+    for (kind, strength), axis in product(STRENGTHS.items(), PLACES):
+        for amount in PLACES[axis]:
+            share = strength * (amount / max(PLACES[axis])) ** 0.5
+            name = f"{kind}-{axis}-{amount:g}"
+            yield name, kind, axis, amount, "", target + share * (parent - target), share
+            if kind in ("values", "directions") and amount in (0.2, 0.7, 1.0):
+                for control, gain in MATCHED.items():
+                    height = max(target + gain * share * (parent - target), 0.03)
+                    yield f"{name}-as-{control}", kind, axis, amount, control, height, share
+
+
+def reversion(stage: str) -> pd.DataFrame:
     rows = []
-    for rule, (target, parent) in ends.items():
-        rows.append({"rule": rule, "kind": "none", "axis": "", "amount": 0.0, "accuracy": target})
-        rows.append({"rule": rule, "kind": "parent", "axis": "", "amount": 0.0, "accuracy": parent})
-        for kind in kinds:
-            strength = {"values": 0.03, "directions": 0.9, "swap": 1.0}[kind]
-            for axis, steps in amounts.items():
-                for amount in steps:
-                    share = strength * (amount / max(steps)) ** 0.5
-                    rows.append(
-                        {"rule": rule, "kind": kind, "axis": axis, "amount": amount,
-                         "accuracy": target + share * (parent - target)}
-                    )  # fmt: skip
+    for rule, (target, parent) in ENDS[stage].items():
+        target_name, parent_name = ("end", "maxood") if stage == "sft" else ("rl", "end")
+        found = [
+            (target_name, "none", "", 0.0, "", target, 0.0),
+            (parent_name, "parent", "", 0.0, "", parent, 1.0),
+            *edits(target, parent),
+        ]
+        rows += [
+            {"rule": rule, "name": name, "kind": kind, "axis": axis, "amount": amount,
+             "control": control, "accuracy": height, "from_target": far,
+             "from_parent": (1 + far**2 - 1.6 * far) ** 0.5}
+            for name, kind, axis, amount, control, height, far in found
+        ]  # fmt: skip
     return with_intervals(rows, "accuracy", 0.035).assign(stage=stage, n=640)
 
 
 CONTROL_SIZES = {"": 1.0, "noise": 0.7, "spectrum": 0.6, "bf16": 0.02, "again": 1e-12}
+
+
+def repair() -> pd.DataFrame:
+    both = {rule: list(edits(*ends)) for rule, ends in ENDS["sft"].items()}
+    rows = []
+    for cost, gain in zip(both["id"], both["ood"], strict=True):
+        rows.append([*cost[:5], cost[5] - 0.50, gain[5] - 0.05])
+    rows += [["maxood", "parent", "", 0.0, "", -0.19, 0.28], ["rl", "rl", "", 0.0, "", 0.01, 0.14]]
+    rows += [[f"cheapest for {s}%", "pick", "", s / 100, "", -0.1, 0.2] for s in (50, 80)]
+    named = ["name", "kind", "axis", "amount", "control", "id_change", "ood_change"]
+    frame = pd.DataFrame(rows, columns=named).assign(model="tiny", seed="all")
+    for rule in ("id", "ood"):
+        frame[f"{rule}_low"] = frame[f"{rule}_change"] - 0.04
+        frame[f"{rule}_high"] = frame[f"{rule}_change"] + 0.04
+    picked = "directions-rank-0.2 or swap-rank-0.7"
+    front = frame["name"].str.fullmatch("(swap|directions)-rank-[0-9.]+")
+    return frame.assign(front=front, picked=np.where(frame["kind"] == "pick", picked, ""))
 
 
 def singular_values() -> pd.DataFrame:
@@ -362,10 +399,9 @@ TABLES = {
     "sft-training": sft_training,
     "curves": curves,
     "rl-window": rl_window,
-    "reversion-sft-values": lambda: reversion("sft", ("values",)),
-    "reversion-rl-values": lambda: reversion("rl", ("values",)),
-    "reversion-sft-directions": lambda: reversion("sft", ("directions", "swap")),
-    "reversion-rl-directions": lambda: reversion("rl", ("directions", "swap")),
+    "reversion-sft": lambda: reversion("sft"),
+    "reversion-rl": lambda: reversion("rl"),
+    "repair": repair,
     "singular-values": singular_values,
     "principal-angles": principal_angles,
     "weight-updates": weight_updates,
@@ -579,7 +615,7 @@ def test_the_gates_answer_stands_below_what_explains_a_phenomenon(name, figures,
 @pytest.mark.parametrize(("context", "width"), [("paper", 5.5), ("paper", 3.5), ("talk", 11.0)])
 def test_words_below_a_figure_fit_and_touch_nothing(context, width, figures, tmp_path):
     style = FigureStyle(context=context, width_inches=width)
-    drawn("fig5", TABLES["reversion-rl-values"](), tmp_path, style, answers=gate())
+    drawn("fig5", TABLES["reversion-rl"](), tmp_path, style, answers=gate())
     (figure,) = figures
     figure.draw_without_rendering()
     (words,) = [text for text in figure.texts if text.get_text().startswith("Phenomenon")]
@@ -612,6 +648,51 @@ def test_published_values_are_those_of_the_model_and_not_read_off_a_picture(figu
     assert (len(x), x.min(), x.max()) == (18, 0, 1600)
     assert dict(zip(x, y, strict=True))[140] == 0.1752
     assert ax.get_xlim()[1] > 1600
+
+
+@pytest.mark.parametrize(("name", "main"), [("fig4", "values"), ("fig6", "directions")])
+def test_controls_and_distances_stand_beside_the_edit(name, main):
+    frame = TABLES["reversion-sft"]()
+    panels = FIGURES[name].draw(frame, STYLE).axes
+    assert len(panels) == 4 * len(PLACES)  # two rules, two distances
+    whole = frame[(frame["seed"] == "all") & (frame["axis"] == "rank")].set_index("name")
+    rules = {"id": panels[0], "ood": panels[2]}
+    for rule, ax in rules.items():
+        own = whole[whole["rule"] == rule]
+        found = {bars.get_label(): bars.lines[0].get_data() for bars in ax.containers}
+        assert len(found) == len(MATCHED)
+        x, y = found["control: as far, at random"]
+        assert list(x) == [0.2, 0.7, 1.0]
+        assert list(y) == list(own.loc[[f"{main}-rank-{a:g}-as-noise" for a in x], "accuracy"])
+    lines = [line.get_ydata() for line in panels[4].lines]
+    names = [f"{main}-rank-{a:g}" for a in PLACES["rank"]]
+    far = [0.0, *whole.loc[whole["rule"] == "ood"].loc[names, "from_target"]]
+    assert any(len(y) == len(far) and np.allclose(y, far) for y in lines)
+
+
+def test_fig6_is_drawn_without_controls_and_along_other_axes():
+    frame = TABLES["reversion-sft"]()
+    frame = frame[(frame["control"] == "") & (frame["axis"] != "layers")]
+    band = frame["axis"] == "rank"
+    frame.loc[band, ["axis", "amount"]] = ["band", 0.5]
+    (panel, *_) = FIGURES["fig6"].draw(frame.drop_duplicates(["kind", "rule", "seed"]), STYLE).axes
+    assert not panel.containers
+
+
+def test_fig_repair_shows_every_edit_the_front_and_rl():
+    frame = repair()
+    figure = FIGURES["fig_repair"].draw(frame, STYLE)
+    (ax,) = figure.axes
+    shown = {line.get_label(): line for line in ax.lines}
+    edits_of = {kind: shown[f"edit: {kind}"] for kind in STRENGTHS}
+    for kind, line in edits_of.items():
+        own = frame[(frame["kind"] == kind) & (frame["control"] == "")]
+        assert sorted(line.get_xdata()) == sorted(own["id_change"])
+    (front,) = [line for label, line in shown.items() if label.startswith("no edit gives more")]
+    assert len(front.get_xdata()) == frame["front"].sum()
+    assert {t.get_text() for t in ax.texts} <= set(frame.loc[frame["front"], "name"])
+    note = " ".join(figure.legends[0].get_title().get_text().split())
+    assert "cheapest for 50% of the lost OOD accuracy: directions-rank-0.2 or swap-rank-0.7" in note
 
 
 def test_errors_of_all_answers_fill_the_panel():

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from healscope import artifacts, provenance, schemas, stats
+from healscope import provenance, schemas, stats
 from healscope.config import Statistics
 from healscope.evaluation import landmarks
 from healscope.tables import accuracy, errors, factorial, protocols, published, rows, stopping
@@ -97,21 +97,6 @@ def test_each_seed_has_its_own_maxood(world):
     at["landmark"] = "maxood"
     assert cell(table, "checkpoint", seed="0", **at) == "sft-5"
     assert cell(table, "accuracy", seed="0", **at) == pytest.approx(0.6)
-
-
-def test_reversion_shows_target_parent_and_edits(world, tmp_path):
-    edits = [
-        attempts_file(tmp_path, artifacts.edit("swap", "rank", 0.5), s, held_out(0.1, 0.9), "rl")
-        for s in (0, 1)
-    ]
-    table = accuracy.reversion(edits, *world, "rl", SETTINGS)
-    at = {"rule": "ood", "seed": "0"}
-    assert cell(table, "accuracy", kind="none", **at) == pytest.approx(0.6)  # RL
-    assert cell(table, "accuracy", kind="parent", **at) == pytest.approx(0.6)  # End
-    at = {"rule": "ood", "seed": "1"}
-    assert cell(table, "accuracy", kind="none", **at) == pytest.approx(0.4)
-    assert cell(table, "accuracy", kind="parent", **at) == pytest.approx(0.2)
-    assert cell(table, "accuracy", kind="swap", axis="rank", amount=0.5, **at) == 0.9
 
 
 def test_maxood_takes_the_earliest_of_equals_and_obeys_a_pin(world):

@@ -68,19 +68,25 @@ TABLES = {
         "logs": TRAINING_FILES,
         "signals": SIGNAL_FILES,
         "pool": [SFT_POOL],
-        "edits": [f for s in artifacts.EDIT_STAGES for g in EDIT_GROUPS for f in edit_files(s, g)],
+        "edits": [f for stage in STAGES for f in edit_files(stage)],
         "landmarks": LANDMARK_FILES,
     },
     **{
-        f"reversion-{stage}-{group}": {
-            "edits": edit_files(stage, group),
-            "evaluations": LANDMARK_EVALUATIONS if stage == "rl" else SFT_EVALUATIONS,
+        f"reversion-{stage}": {
+            "edits": edit_files(stage),
+            "evaluations": stage_evaluations(stage),
             "landmarks": LANDMARK_FILES,
         }
-        for stage in artifacts.EDIT_STAGES
-        for group in EDIT_GROUPS
+        for stage in STAGES
     },
 }
+if "sft" in STAGES:
+    TABLES["repair"] = {
+        **TABLES["reversion-sft"],
+        "evaluations": list(
+            dict.fromkeys([*LANDMARK_EVALUATIONS, *stage_evaluations("sft")])
+        ),
+    }
 
 # tables that answer a question by themselves
 ANSWERS = ["exposure", "protocols", "published"]
@@ -104,6 +110,7 @@ rule table:
         # only tables made from training logs know of recipes: a new one makes no other table again
         recipes=lambda w: recipe_facts(study.rl) if "logs" in TABLES[w.table] else {},
         landmark=lambda w: study.rl_landmark if "logs" in TABLES[w.table] else "",
+        stages=lambda w: stage_points() if "edits" in TABLES[w.table] else {},
         lost_inputs=lambda w: lost_inputs(w.table),
     message:
         "Table {wildcards.table}"
@@ -129,6 +136,7 @@ rule claims:
         **STUDY,
         recipes=recipe_facts(study.rl),
         landmark=study.rl_landmark,
+        stages=stage_points(),
         lost_inputs=lambda w: lost_inputs("claims"),
     message:
         "Claims, measured"

@@ -24,7 +24,8 @@ _FORMAT = ("id_test_format_error_share", "ood_test_format_error_share")
 _INTERVAL = ("low", "high")
 _ACCURACY = ("rule", "accuracy", *_INTERVAL)
 _CURVES = ("stage", "step", "split", *_ACCURACY)
-_EDITS = ("stage", "kind", "axis", "amount", *_ACCURACY)
+_EDITS = ("stage", "name", "kind", "axis", "amount", "control", "from_target", "from_parent",
+          *_ACCURACY)  # fmt: skip
 _MATRIX = ("pair", "control", "layer", "role")
 
 _WAYS = ("first_attempt_retried", "pass_at_1", "pass_at_k", "after_none", "after_outcome",
@@ -84,14 +85,14 @@ _ALL = (
            "OOD accuracy during SFT and after RL", _CURVES, overlay=True),
     Figure("fig3b", "curves", "training.accuracy_id",
            "ID accuracy during SFT and after RL", _CURVES),
-    Figure("fig4", "reversion-sft-values", "reversions.reversion",
-           "Singular values reverted, SFT", _EDITS, gate=("sft",)),
-    Figure("fig5", "reversion-rl-values", "reversions.reversion",
-           "Singular values reverted, RL", _EDITS, gate=("rl",)),
-    Figure("fig6", "reversion-sft-directions", "reversions.reversion",
-           "Singular directions reverted, SFT", _EDITS, gate=("sft",)),
-    Figure("fig7", "reversion-rl-directions", "reversions.reversion",
-           "Singular directions reverted, RL", _EDITS, gate=("rl",)),
+    Figure("fig4", "reversion-sft", "reversions.values",
+           "Singular values put back, SFT", _EDITS, gate=("sft",)),
+    Figure("fig5", "reversion-rl", "reversions.values",
+           "Singular values put back, RL", _EDITS, gate=("rl",)),
+    Figure("fig6", "reversion-sft", "reversions.directions",
+           "Singular directions put back, SFT", _EDITS, gate=("sft",)),
+    Figure("fig7", "reversion-rl", "reversions.directions",
+           "Singular directions put back, RL", _EDITS, gate=("rl",)),
     Figure("fig8", "sft-training", "training.losses",
            "ID and OOD loss during SFT", ("step", *_LOSS, "ood_test_loss_nats")),
     Figure("fig10", "rl-window", "training.window",
@@ -138,6 +139,10 @@ _ALL = (
     Figure("fig_recipes", "recipes", "rl.recipes",
            "What heals?",
            ("recipe", "start", "kind", "healing", *_INTERVAL, "id_change", "hacking", "failed")),
+    Figure("fig_repair", "repair", "reversions.repair",
+           "What edits of the weights repair, and at what cost",
+           ("name", "picked", "kind", "control", "id_change", "ood_change", "id_low", "id_high",
+            "ood_low", "ood_high", "front"), gate=("sft",)),
     Figure("fig_arms", "arms", "design.arms",
            "SFT beside its control arms", ("arm", "kind", "step", *_ACCURACY)),
     Figure("fig_methods", "arms", "methods.tradeoff",

@@ -64,11 +64,11 @@ def measure(
     start = load(base, roles, cache)
     rows = []
     variants = [from_checkpoint(str(step), manifest) for step, manifest in steps.items()]
-    for name in track(load_each(model, variants), label, len(variants)):
-        now = load(steps[int(name)], roles, cache)
+    for variant in track(load_each(model, variants, {}), label, len(variants)):  # all whole
+        now = load(steps[int(variant.name)], roles, cache)
         rows.append(
             {
-                "step": int(name),
+                "step": int(variant.name),
                 "id_train_loss_nats": cross_entropy(model, tokenizer, train),
                 "id_test_loss_nats": cross_entropy(model, tokenizer, test),
                 "id_entropy_nats": _entropy(model, tokenizer, test),

@@ -17,6 +17,7 @@ from healscope.schemas.columns import (
 )
 from healscope.schemas.shared import (
     CONTROL,
+    DISTANCES,
     EDIT_STAGE,
     LAYER,
     MODEL,
@@ -171,6 +172,7 @@ EVALUATIONS = (
         "One attempt of an edited model at a problem.",
         (
             *_ATTEMPT,
+            *DISTANCES,
             EDIT_STAGE,
             *_NAMES,
         ),
