@@ -662,8 +662,9 @@ def test_controls_and_distances_stand_beside_the_edit(name, main):
         found = {bars.get_label(): bars.lines[0].get_data() for bars in ax.containers}
         assert len(found) == len(MATCHED)
         x, y = found["control: as far, at random"]
-        assert list(x) == [0.2, 0.7, 1.0]
-        assert list(y) == list(own.loc[[f"{main}-rank-{a:g}-as-noise" for a in x], "accuracy"])
+        assert list(x) == pytest.approx([0.2, 0.7, 1.0], abs=0.03)  # a little apart from others
+        at = [f"{main}-rank-{a:g}-as-noise" for a in (0.2, 0.7, 1.0)]
+        assert list(y) == list(own.loc[at, "accuracy"])
     lines = [line.get_ydata() for line in panels[4].lines]
     names = [f"{main}-rank-{a:g}" for a in PLACES["rank"]]
     far = [0.0, *whole.loc[whole["rule"] == "ood"].loc[names, "from_target"]]
@@ -688,11 +689,11 @@ def test_fig_repair_shows_every_edit_the_front_and_rl():
     for kind, line in edits_of.items():
         own = frame[(frame["kind"] == kind) & (frame["control"] == "")]
         assert sorted(line.get_xdata()) == sorted(own["id_change"])
-    (front,) = [line for label, line in shown.items() if label.startswith("no edit gives more")]
+    (front,) = [line for label, line in shown.items() if label == "beaten by no edit"]
     assert len(front.get_xdata()) == frame["front"].sum()
     assert {t.get_text() for t in ax.texts} <= set(frame.loc[frame["front"], "name"])
     note = " ".join(figure.legends[0].get_title().get_text().split())
-    assert "cheapest for 50% of the lost OOD accuracy: directions-rank-0.2 or swap-rank-0.7" in note
+    assert "Cheapest for 50% of the loss, on deals that did not pick it: directions-rank-0.2" in note
 
 
 def test_errors_of_all_answers_fill_the_panel():

@@ -8,7 +8,8 @@ import pytest
 
 FIGURES = [
     "1", "2a", "2b", "3a", "3b", "4", "5", "6", "7", "8", "10", "11", "12", "13", "14", "15",
-    "_delta", "_errors", "_factorial", "_protocols", "_recipes", "_signals", "_stopping", "_window",
+    "_delta", "_errors", "_factorial", "_protocols", "_recipes", "_repair", "_signals", "_stopping",
+    "_window",
 ]  # fmt: skip
 BRANCHES = 15  # of the micro study
 FACTORS = ("factors_sft", "factors_rl")
@@ -98,26 +99,45 @@ def test_a_deleted_edit_reruns_that_edit_its_table_and_its_figure(copy):
     edit = "edits/micro/seed-0/sft/directions-rank-0.5/gp3.parquet"
     (copy.folder / "results" / edit).unlink()
     figure = "results/figures/fig6.pdf"
-    assert copy.plan(figure) == {"edit_sft_directions_1": 1, "table": 1, "fig6": 1}
+    assert copy.plan(figure) == {"edit_sft_1": 1, "table": 1, "fig6": 1}
     before = copy.inodes()
     copy.run(figure)
     after = copy.inodes()
     changed = {f for f in after if before.get(f) != after[f]}
-    assert changed == {
-        edit,
-        "tables/reversion-sft-directions.parquet",
-        "figures/fig6.pdf",
-        "figures/fig6.png",
-    }
+    assert changed == {edit, "tables/reversion-sft.parquet", "figures/fig6.pdf", "figures/fig6.png"}
 
 
 def test_with_one_edit_a_job_the_plan_holds_exactly_that_edit(copy):
     copy.config["evaluation"]["variants_per_job"] = 1
     assert copy.plan() == {}  # how many share a process is not a reason to rerun
-    edit = "edits/micro/seed-0/rl/values-layers-2/gp3.parquet"
+    edit = "edits/micro/seed-0/rl/values-rank-1/gp3.parquet"
     (copy.folder / "results" / edit).unlink()
     plan = copy.plan("results/figures/fig5.pdf")
-    assert plan == {"edit_rl_values_2": 1, "table": 1, "fig5": 1}
+    assert plan == {"edit_rl_3": 1, "table": 1, "fig5": 1}
+
+
+def test_any_edit_can_be_asked_for_by_its_name(copy):
+    edit = (
+        "results/edits/micro/seed-0/sft/values-tail-0.5+swap-layer-1-roles-q-as-noise/gp3.parquet"
+    )
+    assert copy.plan(edit) == {"edit_sft": 1}
+    copy.run(edit)
+    rows = pd.read_parquet(copy.folder / edit)
+    assert len(rows)
+    assert 0 < rows["from_target"].iloc[0] < 1 < rows["from_parent"].iloc[0]
+    wrong = "results/edits/micro/seed-0/sft/values-half/gp3.parquet"
+    assert "'values-half' is not KIND-SELECTOR-VALUE" in copy.fails(wrong)
+
+
+def test_another_pair_of_checkpoints_is_a_stage_of_its_own(copy):
+    copy.config["edits"]["stages"] = {"late": {"target": "sft-12", "parent": "base"}}
+    plan = copy.plan("results/tables/reversion-late.parquet")
+    assert plan["edit_late_1"] == plan["table"] == 1
+    assert not {"sft", "rl", "evaluate_sft_exhaustive_1"} & set(plan)
+    assert not {"fig4", "fig5", "fig6", "fig7", "fig_repair"} & set(copy.plan())
+    copy.run("results/tables/reversion-late.parquet")
+    table = pd.read_parquet(copy.folder / "results/tables/reversion-late.parquet")
+    assert set(table.loc[table["kind"].isin(["none", "parent"]), "name"]) == {"sft-12", "base"}
 
 
 def test_a_new_style_redraws_and_no_more(copy):
@@ -132,7 +152,7 @@ def test_a_new_rate_of_one_recipe_reruns_its_branches_and_what_shows_them(copy):
     assert plan["evaluate_rl_exhaustive"] == 1
     assert {"fig_recipes", "fig12"} <= figures(plan)
     others = {"task_tables", "base_model", "sft", "evaluate_sft_exhaustive_1", "landmarks"}
-    spectral = {*FACTORS, "hidden_states", "compare", "edit_rl_values_1", "fig13", "fig1", "fig4"}
+    spectral = {*FACTORS, "hidden_states", "compare", "edit_rl_1", "fig13", "fig1", "fig4"}
     assert not {"fig2a", "fig3a", "fig10", "evaluate_rl_paper", *others, *spectral} & set(plan)
 
 
@@ -143,9 +163,9 @@ def test_a_new_rate_of_the_main_recipe_also_reruns_what_hangs_on_the_landmark(co
     assert plan["evaluate_rl_paper"] == 1  # other protocols: SFT, and RL at its landmark
     assert plan["factors_rl"] == 1
     assert plan["hidden_states"] == 1  # all landmarks at once
-    assert {"edit_rl_values_1", "edit_rl_directions_1"} <= set(plan)
+    assert "edit_rl_1" in plan
     assert {"fig1", "fig3a", "fig5", "fig7", "fig10", "fig_window"} <= figures(plan)
-    assert not {"sft", "factors_sft", "edit_sft_values_1", "fig2a", "fig2b", "fig8"} & set(plan)
+    assert not {"sft", "factors_sft", "edit_sft_1", "fig2a", "fig2b", "fig8"} & set(plan)
 
 
 def test_any_recipe_can_be_asked_for_from_any_start(copy):
