@@ -327,7 +327,7 @@ _SECTIONS = {
     "stopping": ("Stopping without OOD labels, by regret", _stopping),
     "recipes": ("What each recipe changed, and what it took", _recipes),
     "window": ("The window of starts", _window),
-    "arms": ("SFT beside its control arms", _arms),
+    "arms": ("SFT beside its other arms", _arms),
     "published": ("Published and measured", _published),
 }
 

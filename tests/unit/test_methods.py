@@ -187,6 +187,26 @@ def test_a_share_of_one_is_the_drift_of_the_whole_matrix(study, batch):
     assert float(block(inputs)) == pytest.approx(float(whole(inputs)), rel=1e-12)
 
 
+@pytest.mark.parametrize("directions", ["leading", "trailing", "random"])
+def test_directions_are_those_asked_for(directions, batch):
+    model, _ = batch
+    held = methods.anchors(model, 0.25, directions)
+    again = methods.anchors(model, 0.25, directions)
+    assert len(held) == sum(p.requires_grad for p in model.parameters())
+    for a, b in zip(held, again, strict=True):
+        u, s, vh = torch.linalg.svd(a.start, full_matrices=False)
+        k = len(s) // 4
+        for x, y, basis in ((a.u, b.u, u), (a.v, b.v, vh.T)):
+            assert torch.equal(x, y)  # a resumed run has the same
+            assert torch.allclose(x.T @ x, torch.eye(k).double(), atol=1e-12)
+            kept = {"leading": basis[:, :k], "trailing": basis[:, -k:]}.get(directions)
+            cosines = torch.linalg.svdvals(x.T @ (basis[:, :k] if kept is None else kept))
+            if kept is None:
+                assert cosines.max() < 0.99
+            else:
+                assert torch.allclose(cosines, torch.ones(k).double(), atol=1e-9)
+
+
 def test_kl_is_over_answers_alone_and_exact(study, batch):
     model, inputs = batch
     penalty = methods.penalty(with_methods(study).methods["kl"], model)

@@ -34,6 +34,13 @@ class Method(Section):
     learning_rate: Rate | None = Field(None, description="null: that of sft.optimizer")
 
 
+Directions = Annotated[
+    Literal["leading", "trailing", "random"],
+    Field(description="which singular directions of W0; random: any, as a control"),
+]
+Share = Annotated[float, Field(gt=0, lt=1, description="share of the directions of a matrix")]
+
+
 class Penalty(Method):
     """A penalty that is added to the loss: KL(base || model) on the answers, or |W - W0|^2."""
 
@@ -46,7 +53,8 @@ class BlockDrift(Method):
 
     method: Literal["rpsft", "rpsft_normalised"]
     strength: AboveZero = Field(description="what the penalty is multiplied by")
-    share: OpenFraction = Field(description="leading share of the singular directions; 1: all of W")
+    share: OpenFraction = Field(description="share of the directions of a matrix; 1: all of it")
+    directions: Directions = "leading"
 
 
 class Rotation(Method):
@@ -54,14 +62,16 @@ class Rotation(Method):
 
     method: Literal["rotation"]
     strength: AboveZero = Field(description="what the penalty is multiplied by")
-    share: Annotated[float, Field(gt=0, lt=1, description="leading share of the directions")]
+    share: Share
+    directions: Directions = "leading"
 
 
 class Protected(Method):
     """Updates are kept out of the leading singular subspaces of W0, both left and right."""
 
     method: Literal["protected"]
-    share: Annotated[float, Field(gt=0, lt=1, description="leading share of the directions")]
+    share: Share
+    directions: Directions = "leading"
 
 
 class LoRA(Method):

@@ -81,9 +81,9 @@ def _step(checkpoint: str) -> int:
 
 
 def arms(evaluations: list[str], settings: Statistics) -> pd.DataFrame:
-    """Held-out accuracy along SFT of every arm (kind "level"), by rule (fig_arms).
+    """Held-out accuracy along SFT of every arm (kind "level"), by rule (fig_arms, fig_methods).
 
-    Kind "difference": a control arm minus arm "sft", paired on the same problems.
+    Kind "difference": another arm minus arm "sft", paired on the same problems.
     """
     rows = with_steps(first_attempts(evaluations))
     rows = rows[rows["split"] == "held_out"].rename(columns={"stage": "arm"})

@@ -1,8 +1,9 @@
 """How an arm of SFT trains: penalties, projections, low-rank updates (docs/rotation-aware.md).
 
-W0 is a matrix where SFT starts, W the same matrix in training and D = W - W0. U and V are the
-leading left and right singular vectors of W0. Shape suffixes: M, N rows and columns of a matrix;
-K directions; B rows of a batch, L tokens, S response tokens of a batch, V vocabulary.
+W0 is a matrix where SFT starts, W the same matrix in training and D = W - W0. U and V are left and
+right singular vectors of W0, the leading ones unless a control asks for others. Shape suffixes: M,
+N rows and columns of a matrix; K directions; B rows of a batch, L tokens, H hidden size, S response
+tokens of a batch, V vocabulary.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from transformers import TrainerCallback
 from trl import SFTTrainer
 
 from healscope.config import BlockDrift, LoRA, Penalty, Protected, Rotation, SFTMethod
+from healscope.evaluation.generate import seeded
 from healscope.spectra.factors import decompose
 
 EPSILON = 1e-12  # in the denominator of the normalised penalty, as in the released code
@@ -75,9 +77,9 @@ def _logprobs(model, inputs: dict) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class Anchor:
-    """A trained matrix, where it started, and its leading singular vectors there.
+    """A trained matrix, where it started, and the directions that a method is about.
 
-    `u` (M, K) and `v` (N, K) are None where the whole matrix counts.
+    `u` (M, K) and `v` (N, K) are orthonormal; None where the whole matrix counts.
     """
 
     weight: nn.Parameter
@@ -90,23 +92,32 @@ class Anchor:
         return self.weight - self.start
 
 
-def anchors(model, share: float = 1.0) -> list[Anchor]:
-    """Anchors of all matrices that are trained, at the leading `share` of their directions.
+def anchors(model, share: float = 1.0, directions: str = "leading") -> list[Anchor]:
+    """Anchors of all matrices that are trained, at a `share` of their directions.
 
     Call it before training: where the model stands is W0.
     """
     found = []
-    for weight in model.parameters():
+    for name, weight in model.named_parameters():
         if weight.requires_grad and weight.ndim == 2:
             start = weight.detach().clone()
-            if share == 1:
-                found.append(Anchor(weight, start))
-                continue
-            factors = decompose(start)
-            k = max(1, round(share * len(factors.s)))
-            u, v = (x[:, :k].to(start).contiguous() for x in (factors.u, factors.v))
-            found.append(Anchor(weight, start, u, v))
+            basis = (None, None) if share == 1 else _basis(start, share, directions, name)
+            found.append(Anchor(weight, start, *basis))
     return found
+
+
+def _basis(start: torch.Tensor, share: float, directions: str, name: str) -> list[torch.Tensor]:
+    """U (M, K) and V (N, K) of one matrix; random ones are drawn by its name."""
+    k = max(1, round(share * min(start.shape)))
+    if directions == "random":
+        stream = seeded("directions", name)
+        drawn = [torch.randn(n, k, generator=stream, dtype=torch.float64) for n in start.shape]
+        both = [torch.linalg.qr(x).Q for x in drawn]
+    else:
+        factors = decompose(start)
+        kept = slice(0, k) if directions == "leading" else slice(-k, None)
+        both = [x[:, kept] for x in (factors.u, factors.v)]
+    return [x.to(start).contiguous() for x in both]
 
 
 def penalty(method: Penalty | BlockDrift | Rotation, model) -> Callable[[dict], torch.Tensor]:
@@ -116,12 +127,12 @@ def penalty(method: Penalty | BlockDrift | Rotation, model) -> Callable[[dict], 
     the published rule for k >= min(m, n).
     """
     if isinstance(method, BlockDrift):
-        held = anchors(model, method.share)
+        held = anchors(model, method.share, method.directions)
         relative = method.method == "rpsft_normalised"
         scales = [1 / (float(_block(a, a.start)) + EPSILON) if relative else 1.0 for a in held]
         return lambda _: sum(c * _block(a, a.change()) for c, a in zip(scales, held, strict=True))
     if isinstance(method, Rotation):
-        held = anchors(model, method.share)
+        held = anchors(model, method.share, method.directions)
         return lambda _: sum(rotation(a.change(), a.u, a.v) for a in held)
     if method.method == "l2":
         held = anchors(model)
@@ -150,7 +161,7 @@ class Penalised(SFTTrainer):
 
 
 class Projected(SFTTrainer):
-    """W - W0 stays in (I - UU')(.)(I - VV'): the leading singular triples of W0 are those of W.
+    """W - W0 stays in (I - UU')(.)(I - VV'), so that W has these singular triples of W0.
 
     The gradient is projected before it is clipped; and the whole change after every step, because
     AdamW scales each element of a gradient by its own history and so leaves the subspace.
@@ -181,7 +192,7 @@ class _PutBack(TrainerCallback):
 def trainer(method: SFTMethod | None, model, **arguments) -> SFTTrainer:
     """What trains `model` by `method`; None, LoRA and DFT: TRL's own."""
     if isinstance(method, Protected):
-        return Projected(anchors(model, method.share), model=model, **arguments)
+        return Projected(anchors(model, method.share, method.directions), model=model, **arguments)
     if isinstance(method, Penalty | BlockDrift | Rotation):
         return Penalised(penalty(method, model), method.strength, model=model, **arguments)
     return SFTTrainer(model=model, **arguments)
