@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -70,18 +69,6 @@ def test_a_variant_of_another_shape_is_refused(model_and_tokenizer):
     bad = Variant("bad", lambda: {"lm_head.weight": torch.zeros(2, 2)})
     with pytest.raises(HealscopeError, match="bad: lm_head.weight has shape"):
         list(load_each(model, [bad]))
-
-
-def test_a_checkpoint_that_lacks_a_weight_is_not_filled_up(model_and_tokenizer, base_manifest):
-    """An edit may leave weights as they are; of a checkpoint it would be another model."""
-    model, _ = model_and_tokenizer
-    weights = checkpoints.load_weights(base_manifest)
-    weights.pop("model.norm.weight")
-    part = Variant("part", lambda: weights)
-    assert list(load_each(model, [part])) == ["part"]
-    with pytest.raises(HealscopeError, match=r"part: .* 1 missing \(model\.norm\.weight\)"):
-        list(load_each(model, [replace(part, whole=True)]))
-    assert from_checkpoint("base", base_manifest).whole
 
 
 def test_freeze_names_what_it_leaves(model_and_tokenizer):

@@ -10,27 +10,24 @@ from dataclasses import dataclass
 import torch
 
 from healscope.errors import HealscopeError
-from healscope.models import checkpoints, integrity
+from healscope.models import checkpoints
 
 
 @dataclass(frozen=True)
 class Variant:
     """`weights()` returns name -> tensor; names it leaves out keep the skeleton's values.
 
-    `failed` says why there are none, for the checkpoint of a run that failed. A `whole` variant may
-    leave none out.
+    `failed` says why there are none, for the checkpoint of a run that failed.
     """
 
     name: str
     weights: Callable[[], dict[str, torch.Tensor]]
     failed: str = ""
-    whole: bool = False
 
 
 def from_checkpoint(name: str, manifest: str) -> Variant:
     """The variant that reads a checkpoint when its turn comes."""
-    failed = checkpoints.failure(manifest)
-    return Variant(name, lambda: checkpoints.load_weights(manifest), failed, whole=True)
+    return Variant(name, lambda: checkpoints.load_weights(manifest), checkpoints.failure(manifest))
 
 
 def load_each(model, variants: Iterable[Variant]) -> Iterator[str]:
@@ -54,7 +51,5 @@ def load_each(model, variants: Iterable[Variant]) -> Iterator[str]:
                 )
         shared = {tensors[k].data_ptr() for k in weights}  # tied tensors: one name is enough
         kept = {k: v for k, v in original.items() if tensors[k].data_ptr() not in shared}
-        if variant.whole:
-            integrity.refuse_other_keys(variant.name, missing=kept)
         model.load_state_dict({**kept, **weights}, strict=False)
         yield variant.name
