@@ -109,7 +109,7 @@ def check_trained(weights: Mapping[str, torch.Tensor], init_std: float, source: 
     - its squared singular values follow the Marchenko-Pastur law of independent entries of that
       standard deviation, within a Kolmogorov distance of 5/r. Singular values of a random matrix
       repel each other, so that the distance is a few steps of size 1/r however large r is (up to
-      3.8/r in simulations of r = 32 to 512), where independent draws would be off by 1/sqrt(r).
+      3.8/r in simulations of r = 32 to 2048), where independent draws would be off by 1/sqrt(r).
 
     The second is looked at only where the first holds for half of them, and for a few matrices. One
     matrix says little (a layer may be close to where it began); all of them would miss models that
