@@ -79,6 +79,14 @@ def test_half_of_the_matrices_decide(random, refused):
         integrity.check_trained(weights, STD, "mixed")
 
 
+def test_a_trained_tower_does_not_hide_a_random_language_model():
+    weights = drawn()
+    for i in range(10):
+        weights[f"vision_model.layers.{i}.weight"] = torch.randn(64, 64)
+    with pytest.raises(HealscopeError, match="4 of 4 matrices"):
+        integrity.check_trained(weights, STD, "both")
+
+
 def test_a_model_too_small_to_judge_passes():
     integrity.check_trained({"layers.0.weight": torch.randn(8, 8) * STD}, STD, "tiny")
 
@@ -190,9 +198,30 @@ def test_other_keys_are_refused(folder, change, message):
         checkpoints.load_model(manifest)
 
 
-def test_towers_that_a_language_model_leaves_out_may_be_there(folder):
-    manifest = with_weights(folder, lambda w: w.update({"vision_model.x": torch.zeros(2)}))
-    checkpoints.load_model(manifest)
+@pytest.mark.parametrize(
+    "name", ["vision_model.patch.weight", "model.layers.0.self_attn.rotary_emb.inv_freq"]
+)
+def test_towers_and_buffers_may_be_there(folder, name):
+    """What a causal language model leaves out, and what it computes itself."""
+    checkpoints.load_model(with_weights(folder, lambda w: w.update({name: torch.zeros(2)})))
+
+
+def test_shards_are_one_model(folder):
+    model, _ = checkpoints.load_model(folder / checkpoints.MANIFEST)
+    (folder / checkpoints.WEIGHTS).unlink()
+    model.save_pretrained(folder, max_shard_size="20KB")
+    assert len(list(folder.glob("*.safetensors"))) > 3
+    again, _ = checkpoints.load_model(vouch(folder))
+    assert all(torch.equal(w, again.state_dict()[k]) for k, w in model.state_dict().items())
+    assert Stored(folder).keys() == model.state_dict().keys()
+    index = folder / "model.safetensors.index.json"
+    content = json.loads(index.read_text())
+    content["weight_map"] = {k: f for k, f in content["weight_map"].items() if "layers.1" not in k}
+    index.write_text(json.dumps(content))
+    for lost in set(folder.glob("model-*")) - {folder / f for f in content["weight_map"].values()}:
+        lost.unlink()
+    with pytest.raises(HealscopeError, match=r"missing \(model\.layers\.1"):
+        checkpoints.load_model(vouch(folder))
 
 
 def test_a_tied_model_has_one_name_for_two_weights(tmp_path, task):

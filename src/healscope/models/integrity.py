@@ -99,9 +99,9 @@ def initial_std(config: dict) -> float:
 def check_trained(weights: Mapping[str, torch.Tensor], init_std: float, source: str) -> None:
     """Refuses a model half of whose matrices, or more, cannot be told from freshly drawn ones.
 
-    `weights`: name -> tensor, of which the 2-D ones count, embeddings and norms aside; the mapping
-    may read from disk, each matrix once or twice. `init_std` is that of `initial_std`. A matrix
-    (m, n), rank r, is taken for fresh where both hold:
+    `weights`: name -> tensor; the 2-D ones of the language model count, embeddings and norms aside.
+    The mapping may read from disk: each matrix is asked for once or twice. `init_std` is that of
+    `initial_std`. A matrix (m, n), rank r, is taken for fresh where both hold:
 
     - the standard deviation of its entries is `init_std` within 4 standard errors, which are
       1/sqrt(2mn), or 1% where that is more (initialisers that cut off tails, rounding). Of the
@@ -109,7 +109,7 @@ def check_trained(weights: Mapping[str, torch.Tensor], init_std: float, source: 
     - its squared singular values follow the Marchenko-Pastur law of independent entries of that
       standard deviation, within a Kolmogorov distance of 5/r. Singular values of a random matrix
       repel each other, so that the distance is a few steps of size 1/r however large r is (up to
-      3.8/r in simulations of r = 32 to 512), where independent draws would be off by 1/sqrt(r).
+      3.8/r in simulations of r = 32 to 2048), where independent draws would be off by 1/sqrt(r).
 
     The second is looked at only where the first holds for half of them, and for a few matrices. One
     matrix says little (a layer may be close to where it began); all of them would miss models that
@@ -135,7 +135,7 @@ def fresh_scale(weights: Mapping[str, torch.Tensor], init_std: float) -> dict[st
     """Name of each matrix that counts -> whether its entries have the initial deviation."""
     found = {}
     for name in weights:
-        if any(part in name for part in _NOT_COUNTED):
+        if any(part in name for part in _NOT_COUNTED) or _of_another_tower(name):
             continue
         w = weights[name]
         if w.ndim == 2 and min(w.shape) >= SMALLEST_RANK:
