@@ -2,6 +2,8 @@
 
 import math
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -212,6 +214,11 @@ def test_two_folders_are_compared_in_three_lines(checkpoint_pair):
     assert (drift["b"] > 0).all()
     assert set(frame["control"]) == {"", "again", "bf16", "noise", "spectrum"}
     assert not frame.duplicated(list(frame.columns[:-2])).any()
+
+
+def test_names_of_the_package_load_no_torch():
+    code = "import sys, healscope.spectra; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_floors_lie_at_roundoff_and_nulls_are_as_large_as_the_update(checkpoint_pair):

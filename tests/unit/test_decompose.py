@@ -152,7 +152,7 @@ def test_the_bound_on_singular_values_holds(size):
 
 def test_what_no_route_gets_right_is_refused(monkeypatch):
     monkeypatch.setattr(module, "SLACK", 0.0)
-    with pytest.raises(HealscopeError, match="no SVD of a .* matrix is accurate enough on cpu"):
+    with pytest.raises(HealscopeError, match=r"no SVD of a \(20, 20\) matrix is accurate enough"):
         decompose(gaussian(20, 20))
 
 

@@ -90,7 +90,8 @@ def decompose(
     """Thin SVD of a weight matrix (m, n) of any floating type, and its certificate.
 
     `device` computes (None: where the weight lies); the factors come back on the CPU. `route` None
-    takes the faster one. A result whose certificate does not hold is made again by LAPACK.
+    takes the faster one. A result whose certificate does not hold is made again by LAPACK, in the
+    end on the CPU.
 
     Raises HealscopeError for NaN or infinity, and where LAPACK's certificate does not hold either.
     """
@@ -103,7 +104,9 @@ def decompose(
     # a power of two, so that scaling is exact and squares stay in range
     unit = 2.0 ** min(math.frexp(largest)[1], 1023) if largest else 1.0
     w = w / unit
-    for chosen in dict.fromkeys((route or faster(w), "lapack")):
+    ways = (route or faster(w), w.device), ("lapack", w.device), ("lapack", torch.device("cpu"))
+    for chosen, place in dict.fromkeys(ways):
+        w = w.to(place)
         try:
             factors = _ROUTES[chosen](w)
         except torch.linalg.LinAlgError:  # no convergence
@@ -115,8 +118,8 @@ def decompose(
             u, s, v = (x.contiguous().cpu() for x in (factors.u, factors.s * unit, factors.v))
             return Factors(u, s, v), certificate
     raise HealscopeError(
-        f"no SVD of a {tuple(w.shape)} matrix is accurate enough on {w.device}; try it on the CPU, "
-        "and check the installation of torch if that fails too"
+        f"no SVD of a {tuple(w.shape)} matrix is accurate enough, not even LAPACK's; check the "
+        "installation of torch"
     )
 
 
