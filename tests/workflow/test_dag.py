@@ -91,6 +91,7 @@ def test_one_figure_needs_only_its_own_branch_of_the_graph(finished, tmp_path):
     assert plan["rl"] == 4
     assert plan["fig3a"] == 1
     assert not {"factors", "hidden_states", "compare"} & set(plan)
+    assert fresh.plan("results/figures/fig15.pdf")["hidden_states"] == 1  # all landmarks at once
 
 
 def test_a_deleted_edit_reruns_that_edit_its_table_and_its_figure(copy):
@@ -141,7 +142,6 @@ def test_a_new_rate_of_the_main_recipe_also_reruns_what_hangs_on_the_landmark(co
     assert plan["rl"] == 6  # four starts, and two recipes that are like it
     assert plan["evaluate_rl_paper"] == 1  # other protocols: SFT, and RL at its landmark
     assert plan["factors"] == 1
-    assert plan["hidden_states"] == 1  # all landmarks at once
     assert {"edit_rl_values_1", "edit_rl_directions_1"} <= set(plan)
     assert {"fig1", "fig3a", "fig5", "fig7", "fig10", "fig_window"} <= figures(plan)
     assert not {"sft", "edit_sft_values_1", "fig2a", "fig2b", "fig8"} & set(plan)

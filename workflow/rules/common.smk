@@ -44,12 +44,6 @@ def task_settings(name=TASK, without=()):
     return study.tasks[name].model_dump(mode="json", exclude=set(without))
 
 
-def model_settings(name):
-    """The values of a model that its base is made from: one that is trained here is not checked."""
-    model = study.models[name]
-    return model.model_dump(mode="json", exclude={"check_random"} if model.scratch else set())
-
-
 def recipe_settings(branch):
     """The values of the recipe of a branch."""
     return study.rl.recipes[artifacts.parse_branch(branch)[0]].model_dump(mode="json")
@@ -102,6 +96,12 @@ def manifest(checkpoint):
 
 def manifests(checkpoints):
     return here(artifacts.CHECKPOINT, checkpoint=checkpoints)
+
+
+def model_settings(name):
+    """The values of a model that its base is made from: one that is trained here is not checked."""
+    model = study.models[name]
+    return model.model_dump(mode="json", exclude={"check_random"} if model.scratch else set())
 
 
 def model_files(name):
