@@ -98,12 +98,6 @@ def manifests(checkpoints):
     return here(artifacts.CHECKPOINT, checkpoint=checkpoints)
 
 
-def model_settings(name):
-    """The values of a model that its base is made from: one that is trained here is not checked."""
-    model = study.models[name]
-    return model.model_dump(mode="json", exclude={"check_random"} if model.scratch else set())
-
-
 def model_files(name):
     """The files of a base model that lies in a folder here; none where it is made or fetched."""
     folder = study.models[name].source
@@ -115,6 +109,12 @@ def batches(items):
     """Chunks of as many variants as one process evaluates."""
     size = study.evaluation.variants_per_job
     return [items[i : i + size] for i in range(0, len(items), size)]
+
+
+def model_settings(name):
+    """The values of a model that its base is made from: one that is trained here is not checked."""
+    model = study.models[name]
+    return model.model_dump(mode="json", exclude={"check_random"} if model.scratch else set())
 
 
 def posed(protocol):
