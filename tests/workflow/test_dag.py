@@ -93,6 +93,7 @@ def test_one_figure_needs_only_its_own_branch_of_the_graph(finished, tmp_path):
     assert plan["rl"] == 4
     assert plan["fig3a"] == 1
     assert not {*FACTORS, "hidden_states", "compare"} & set(plan)
+    assert fresh.plan("results/figures/fig15.pdf")["hidden_states"] == 1  # all landmarks at once
 
 
 def test_a_deleted_edit_reruns_that_edit_its_table_and_its_figure(copy):

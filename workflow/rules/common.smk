@@ -50,12 +50,6 @@ def task_settings(name=TASK, without=()):
     return study.tasks[name].model_dump(mode="json", exclude=set(without))
 
 
-def model_settings(name):
-    """The values of a model that its base is made from: one that is trained here is not checked."""
-    model = study.models[name]
-    return model.model_dump(mode="json", exclude={"check_random"} if model.scratch else set())
-
-
 def sft_settings(arm):
     """The values of SFT that an arm uses: of all methods, its own."""
     plain = study.sft.model_dump(mode="json", exclude={"arms", "methods"})
@@ -148,6 +142,12 @@ def batches(items):
     """Chunks of as many variants as one process evaluates."""
     size = study.evaluation.variants_per_job
     return [items[i : i + size] for i in range(0, len(items), size)]
+
+
+def model_settings(name):
+    """The values of a model that its base is made from: one that is trained here is not checked."""
+    model = study.models[name]
+    return model.model_dump(mode="json", exclude={"check_random"} if model.scratch else set())
 
 
 def posed(protocol):

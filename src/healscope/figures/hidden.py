@@ -87,14 +87,15 @@ def _same_scale(ax: Axes, states: pd.DataFrame) -> None:
 
 
 def _way_back(rows: pd.DataFrame) -> str:
-    """How far RL went back to MaxOOD, over all seeds, and what chance allows."""
+    """How far RL went back to MaxOOD, mean and range of the seeds, and what chance allows them."""
     known = 100 * rows[["value", "chance"]].dropna()
     if known.empty:
         return ""
-    low, mean, high = (f"{f(known['value']):.0f}" for f in (min, pd.Series.mean, max))
-    seeds = f" ({low} to {high})" if len(known) > 1 else ""
-    chance = f"random step: ±{known['chance'].max():.0f}%"
-    return f"way back: {mean}%{seeds}\n{chance}".replace("-", "\N{MINUS SIGN}")
+    (low, least), (high, most) = known.agg(["min", "max"]).to_numpy()
+    seeds = f" ({low:.0f} to {high:.0f})" if len(known) > 1 else ""
+    chance = f"{least:.0f} to {most:.0f}" if f"{least:.0f}" != f"{most:.0f}" else f"{most:.0f}"
+    text = f"way back: {known['value'].mean():.0f}%{seeds}\nrandom step: ±{chance}%"
+    return text.replace("-", "\N{MINUS SIGN}")
 
 
 def _numbers(ax: Axes, rows: pd.DataFrame, style: FigureStyle, named: bool) -> None:
