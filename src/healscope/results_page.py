@@ -37,18 +37,20 @@ def answers(folder: str | Path, wanted: Sequence[str] = ()) -> str:
     if unknown := sorted(set(wanted) - set(_SECTIONS)):
         raise HealscopeError(f"no section {unknown}; there are {', '.join(_SECTIONS)}")
     sections = {name: _SECTIONS[name] for name in wanted or _SECTIONS}
-    claims = _read(folder, "claims")
-    parts = [("Run", _run(folder))]
-    for model in claims["model"].unique():
-        of = "" if claims["model"].nunique() == 1 else f", {model}"
-        tables = {name: _of(_read(folder, name), model) for name in sections}
+    tables = {name: _read(folder, name) for name in sections}
+    models = list(dict.fromkeys(m for table in tables.values() for m in table["model"]))
+    if not models:
+        raise HealscopeError(f"{folder} has none of the tables {', '.join(sections)}; make them")
+    parts = [("Run", _run(folder, sections))]
+    for model in models:
+        of = "" if len(models) == 1 else f", {model}"
         if not wanted:
             gated = _bullets(gate.sentences(_of(_read(folder, "gate"), model)))
             parts += [(f"Is there anything to explain?{of}", gated)]
         parts += [
-            (f"{title}{of}", write(tables[name]))
+            (f"{title}{of}", write(_of(tables[name], model)))
             for name, (title, write) in sections.items()
-            if not tables[name].empty
+            if not _of(tables[name], model).empty
         ]
     return "\n".join(f"### {title}\n\n{body}\n" for title, body in parts)
 
@@ -63,9 +65,9 @@ def _of(table: pd.DataFrame, model: str) -> pd.DataFrame:
     return table[table["model"] == model]
 
 
-def _run(folder: Path) -> str:
-    file = folder / artifacts.path(artifacts.TABLE, table="claims")
-    record = provenance.read_provenance(file)
+def _run(folder: Path, tables: Iterable[str]) -> str:
+    files = [folder / artifacts.path(artifacts.TABLE, table=name) for name in tables]
+    record = provenance.read_provenance(next(f for f in files if f.exists()))
     code = record["code"]
     lines = [
         f"healscope {code['healscope']}, commit {code['commit']}"

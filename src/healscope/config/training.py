@@ -92,14 +92,16 @@ SFTMethod = Annotated[
     Penalty | BlockDrift | Rotation | Protected | LoRA | DFT, Field(discriminator="method")
 ]
 
+# Strengths have a unit: they depend on the scale and the number of a model's weights, on the length
+# of training and on the loss. These are for the tiny world (docs/log.md: how they were found).
 METHODS: Mapping[str, Mapping[str, Any]] = {
-    "rpsft": {"method": "rpsft", "strength": 1.0, "share": 0.25},
-    "rpsft_normalised": {"method": "rpsft_normalised", "strength": 1.0, "share": 0.25},
+    "rpsft": {"method": "rpsft", "strength": 30.0, "share": 0.25},
+    "rpsft_normalised": {"method": "rpsft_normalised", "strength": 1000.0, "share": 0.25},
     "rotation": {"method": "rotation", "strength": 1.0, "share": 0.25},
     "protected": {"method": "protected", "share": 0.25},
-    "kl": {"method": "kl", "strength": 1.0},
-    "l2": {"method": "l2", "strength": 1.0},
-    "lora": {"method": "lora", "rank": 8, "alpha": 16.0, "learning_rate": 2e-3},
+    "kl": {"method": "kl", "strength": 0.3},
+    "l2": {"method": "l2", "strength": 0.01},
+    "lora": {"method": "lora", "rank": 8, "alpha": 16.0, "learning_rate": 1e-3},
     "dft": {"method": "dft"},
 }
 """Methods that can be used by their name."""
