@@ -97,7 +97,7 @@ SFTMethod = Annotated[
 METHODS: Mapping[str, Mapping[str, Any]] = {
     "rpsft": {"method": "rpsft", "strength": 30.0, "share": 0.25},
     "rpsft_normalised": {"method": "rpsft_normalised", "strength": 1000.0, "share": 0.25},
-    "rotation": {"method": "rotation", "strength": 1.0, "share": 0.25},
+    "rotation": {"method": "rotation", "strength": 10.0, "share": 0.25},
     "protected": {"method": "protected", "share": 0.25},
     "kl": {"method": "kl", "strength": 0.3},
     "l2": {"method": "l2", "strength": 0.01},
