@@ -52,11 +52,11 @@ def released(target: Path, parent: Path, scratch: Path, shares: list[float]) -> 
     from safetensors.torch import load_file
     from transformers import AutoModelForCausalLM
 
-    from healscope.spectra.factors import matrices
+    from healscope.spectra.matrices import matrices
 
     for share in shares:
         old, new = (load_file(folder / "model.safetensors") for folder in (target, parent))
-        for matrix in matrices(list(old), ROLES):
+        for matrix in matrices({n: w.shape for n, w in old.items()}, ROLES):
             (u, s, v), (u0, _, v0) = (
                 torch.linalg.svd(w[matrix.name].float(), full_matrices=False) for w in (old, new)
             )
@@ -93,12 +93,11 @@ def nothing(target: Path, parent: Path, scratch: Path, shares: list[float]) -> N
 
 
 def _factors(folder: Path, scratch: Path):
-    from healscope.models.stored import Stored
     from healscope.spectra import factors
 
     manifest = scratch / folder.name / "factors.json"
     if not manifest.exists():
-        factors.write(manifest, Stored(folder), ROLES, {})
+        factors.write(manifest, folder, ROLES, scratch / "cache", {})
     return factors.read(manifest)
 
 

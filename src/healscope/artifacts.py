@@ -16,8 +16,9 @@ STATE = "results/.state/{model}/seed-{seed}/{run}"  # resumable, unknown to Snak
 EVALUATION = "results/evals/{protocol}/{model}/seed-{seed}/{checkpoint}/{task}.parquet"
 LANDMARKS = "results/landmarks/{model}/seed-{seed}.json"
 
-FACTORS = "results/spectra/{model}/seed-{seed}/{landmark}/factors.json"  # beside one file per layer
-COMPARISON = "results/comparisons/{model}/seed-{seed}/{a}--{b}.parquet"
+FACTORS = "results/spectra/{model}/seed-{seed}/{point}/factors.json"  # a landmark or a checkpoint
+FACTORS_CACHE = "results/spectra/cache"  # by content, one file per layer; unknown to Snakemake
+COMPARISON = "results/comparisons/{model}/seed-{seed}.parquet"
 EDIT = "results/edits/{model}/seed-{seed}/{stage}/{edit}/{task}.parquet"
 SIGNALS = "results/probes/signals/{model}/seed-{seed}.parquet"
 HIDDEN_STATES = "results/probes/hidden-states/{model}/seed-{seed}/{landmark}.parquet"

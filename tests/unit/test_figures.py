@@ -169,20 +169,20 @@ def repair() -> pd.DataFrame:
     return frame.assign(front=front, picked=np.where(frame["kind"] == "pick", picked, ""))
 
 
+CONTROL_SIZES = {"": 1.0, "noise": 0.7, "spectrum": 0.6, "bf16": 0.02, "again": 1e-12}
+
+
 def singular_values() -> pd.DataFrame:
     rng = np.random.default_rng(1)
     sigma = 4 * np.exp(-np.arange(128) / 40)
-    frames = [
-        pd.DataFrame(
-            {"model": "tiny", "seed": seed, "pair": pair, "layer": layer, "role": role,
-             "index": np.arange(128), "sigma_a": sigma,
-             "sigma_b": sigma + size * (rng.normal(0.3, 1, 128) * np.exp(-np.arange(128) / 60))}
-        )
-        for seed in SEEDS
-        for pair, size in (("maxood--end", 0.03), ("end--rl", 0.008))
-        for layer in (0, 1)
-        for role in ("q", "k", "v", "o")
-    ]  # fmt: skip
+    frames = []
+    for seed, (pair, size), (control, share), layer, role in product(
+        SEEDS, (("maxood--end", 0.03), ("end--rl", 0.008)), CONTROL_SIZES.items(), (0, 1), "qkvo"
+    ):
+        change = size * share * rng.normal(0.3, 1, 128) * np.exp(-np.arange(128) / 60)
+        place = {"model": "tiny", "seed": seed, "pair": pair, "layer": layer, "role": role}
+        values = {"index": np.arange(128), "sigma_a": sigma, "sigma_b": sigma + change}
+        frames.append(pd.DataFrame({**place, "control": control, **values}))
     return pd.concat(frames, ignore_index=True)
 
 
@@ -190,13 +190,35 @@ def principal_angles() -> pd.DataFrame:
     sizes = {"base--end": 34.0, "base--rl": 36.0, "maxood--end": 25.0, "end--rl": 9.0}
     sides, fractions = ("left", "right"), (0.0625, 0.125, 0.25, 0.5, 0.75)
     frames = []
-    for seed, pair, side, fraction in product(SEEDS, sizes, sides, fractions):
+    for seed, pair, side, fraction, (control, share) in product(
+        SEEDS, sizes, sides, fractions, CONTROL_SIZES.items()
+    ):
         index = np.arange(round(128 * fraction))
-        degrees = sizes[pair] * (0.3 + 1.6 * (index + 1) / len(index)) + 2 * int(seed)
+        degrees = share * (sizes[pair] * (0.3 + 1.6 * (index + 1) / len(index)) + 2 * int(seed))
         place = {"model": "tiny", "seed": seed, "pair": pair, "layer": 0, "role": "k"}
-        angles = {"index": index, "degrees": np.minimum(90, degrees)}
+        angles = {"index": index, "degrees": np.minimum(90, degrees), "control": control}
         frames.append(pd.DataFrame({**place, "side": side, "fraction": fraction, **angles}))
     return pd.concat(frames, ignore_index=True)
+
+
+def weight_updates() -> pd.DataFrame:
+    blocks = ("head", "bulk", "tail")
+    parts = [f"diagonal-{x}" for x in blocks] + [f"{x}-{y}" for x in blocks for y in blocks]
+    rng = np.random.default_rng(3)
+    rows = []
+    for seed, pair, control, role in product(
+        SEEDS, ("base--end", "maxood--end", "end--rl"), ("", "noise", "spectrum", "bf16"),
+        ("q", "v", "up"),
+    ):  # fmt: skip
+        place = {"model": "tiny", "seed": seed, "pair": pair, "control": control, "layer": 0,
+                 "role": role, "fraction": np.nan}  # fmt: skip
+        for part in [*parts, *(["outside"] if role == "up" else [])]:
+            more = 3 if "head" in part and not control else 1
+            energy = {"value": 0.1 * more * rng.uniform(0.8, 1.2), "chance": 0.1}
+            rows.append({**place, "quantity": "energy", "part": part, **energy})
+        for name, value in (("drift", 0.05), ("effective_rank", 100 if control else 60)):
+            rows.append({**place, "quantity": name, "part": "", "value": value, "chance": np.nan})
+    return pd.DataFrame(rows)
 
 
 def hidden_states() -> pd.DataFrame:
@@ -375,6 +397,7 @@ TABLES = {
     "repair": repair,
     "singular-values": singular_values,
     "principal-angles": principal_angles,
+    "weight-updates": weight_updates,
     "hidden-states": hidden_states,
     "errors": errors,
     "factorial": factorial,

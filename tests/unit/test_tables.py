@@ -1,5 +1,7 @@
 """Tables against planted truths: what is compared with what, landmarks, signals, designs."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,7 +9,16 @@ import pytest
 from healscope import provenance, schemas, stats
 from healscope.config import Statistics
 from healscope.evaluation import landmarks
-from healscope.tables import accuracy, errors, factorial, protocols, published, rows, stopping
+from healscope.tables import (
+    accuracy,
+    errors,
+    factorial,
+    protocols,
+    published,
+    rows,
+    stopping,
+    weights,
+)
 
 SETTINGS = Statistics(resamples=100)
 
@@ -327,3 +338,43 @@ def test_every_arm_is_paired_with_sft(tmp_path):
     one = accuracy.arms(files[:4], SETTINGS)  # a study that asks for one control
     assert set(one["arm"]) == {"sft", "diverse"}
     schemas.check(table, schemas.SCHEMAS["arms"])
+
+
+def test_a_point_is_a_landmark_or_a_checkpoint(tmp_path):
+    file = tmp_path / "seed-0.json"
+    provenance.write_json(file, {"landmarks": {"maxood": {"checkpoint": "sft-21"}}})
+    found = {p: landmarks.manifest(file, "tiny", 0, p) for p in ("maxood", "sft-9", "ppo-from-9")}
+    folders = {point: Path(manifest).parent.name for point, manifest in found.items()}
+    assert folders == {"maxood": "sft-21", "sft-9": "sft-9", "ppo-from-9": "ppo-from-9"}
+
+
+def test_comparisons_become_tables_of_values_angles_and_updates(tmp_path):
+    place = {"pair": "base--end", "layer": 0, "role": "q", "index": 0, "model": "tiny", "seed": 0}
+    rows = [
+        {**place, "control": control, "quantity": quantity, "part": part, "fraction": fraction,
+         "a": a, "b": b}
+        for control in ("", "noise")
+        for quantity, part, fraction, a, b in (
+            ("sigma", "", None, 2.0, 2.5),
+            ("angle", "left", 0.5, None, 30.0),
+            ("chordal", "left", 0.5, 0.7, 0.5),
+            ("energy", "head-tail", None, 0.1, 0.3),
+            ("effective_rank", "", None, 128.0, 60.0),
+            ("drift", "", None, None, 0.05),
+        )
+    ]  # fmt: skip
+    file = str(tmp_path / "seed-0.parquet")
+    provenance.write_table(file, pd.DataFrame(rows), {}, "comparison")
+    for name, make in (
+        ("singular-values", weights.singular_values),
+        ("principal-angles", weights.principal_angles),
+        ("weight-updates", weights.updates),
+    ):
+        table = make([file])
+        schemas.check(table, schemas.by_name(name))
+        assert set(table["control"]) == {"", "noise"}
+    updates = weights.updates([file]).query("control == ''").set_index("quantity")
+    assert updates["value"].to_dict() == {
+        "chordal": 0.5, "energy": 0.3, "effective_rank": 60.0, "drift": 0.05
+    }  # fmt: skip
+    assert updates["chance"].dropna().to_dict() == {"chordal": 0.7, "energy": 0.1}

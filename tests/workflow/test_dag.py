@@ -8,10 +8,11 @@ import pytest
 
 FIGURES = [
     "1", "2a", "2b", "3a", "3b", "4", "5", "6", "7", "8", "10", "11", "12", "13", "14", "15",
-    "_errors", "_factorial", "_protocols", "_recipes", "_repair", "_signals", "_stopping",
-    "_window",
+    "_delta", "_errors", "_factorial", "_protocols", "_recipes", "_repair", "_signals",
+    "_stopping", "_window",
 ]  # fmt: skip
 BRANCHES = 15  # of the micro study
+FACTORS = ("factors_sft", "factors_rl")
 
 
 def figures(plan):
@@ -91,7 +92,7 @@ def test_one_figure_needs_only_its_own_branch_of_the_graph(finished, tmp_path):
     plan = fresh.plan("results/figures/fig3a.pdf")
     assert plan["rl"] == 4
     assert plan["fig3a"] == 1
-    assert not {"factors", "hidden_states", "compare"} & set(plan)
+    assert not {*FACTORS, "hidden_states", "compare"} & set(plan)
 
 
 def test_a_deleted_edit_reruns_that_edit_its_table_and_its_figure(copy):
@@ -151,7 +152,7 @@ def test_a_new_rate_of_one_recipe_reruns_its_branches_and_what_shows_them(copy):
     assert plan["evaluate_rl_exhaustive"] == 1
     assert {"fig_recipes", "fig12"} <= figures(plan)
     others = {"task_tables", "base_model", "sft", "evaluate_sft_exhaustive_1", "landmarks"}
-    spectral = {"factors", "hidden_states", "compare", "edit_rl_1", "fig13", "fig1", "fig4"}
+    spectral = {*FACTORS, "hidden_states", "compare", "edit_rl_1", "fig13", "fig1", "fig4"}
     assert not {"fig2a", "fig3a", "fig10", "evaluate_rl_paper", *others, *spectral} & set(plan)
 
 
@@ -160,10 +161,10 @@ def test_a_new_rate_of_the_main_recipe_also_reruns_what_hangs_on_the_landmark(co
     plan = copy.plan()
     assert plan["rl"] == 6  # four starts, and two recipes that are like it
     assert plan["evaluate_rl_paper"] == 1  # other protocols: SFT, and RL at its landmark
-    assert plan["factors"] == 1
+    assert plan["factors_rl"] == 1
     assert "edit_rl_1" in plan
     assert {"fig1", "fig3a", "fig5", "fig7", "fig10", "fig_window"} <= figures(plan)
-    assert not {"sft", "edit_sft_1", "fig2a", "fig2b", "fig8"} & set(plan)
+    assert not {"sft", "factors_sft", "edit_sft_1", "fig2a", "fig2b", "fig8"} & set(plan)
 
 
 def test_any_recipe_can_be_asked_for_from_any_start(copy):
@@ -236,7 +237,7 @@ def test_a_new_protocol_is_evaluated_without_retraining(copy):
     plan = copy.plan()
     assert plan["posed"] == 1
     assert plan["evaluate_sft_quick_1"] == 1
-    untouched = {"task_tables", "base_model", "sft", "rl", "signals", "landmarks", "factors"}
+    untouched = {"task_tables", "base_model", "sft", "rl", "signals", "landmarks", *FACTORS}
     assert not {*untouched, "evaluate_sft_exhaustive_1"} & set(plan)
     before = copy.inodes()
     copy.run("results/evals/quick/micro/seed-0/sft-4/gp3.parquet")
@@ -263,7 +264,8 @@ def test_published_values_are_drawn_over_without_measuring_again(copy):
 
 def test_the_statistics_do_not_retrain(copy):
     copy.config["statistics"]["confidence"] = 0.9
-    assert not {"base_model", "sft", "rl", "evaluate_rl_exhaustive", "factors"} & set(copy.plan())
+    plan = copy.plan()
+    assert not {"base_model", "sft", "rl", "evaluate_rl_exhaustive", *FACTORS} & set(plan)
 
 
 def test_a_truncated_evaluation_is_measured_again(copy):

@@ -102,6 +102,25 @@ def manifests(checkpoints):
     return here(artifacts.CHECKPOINT, checkpoint=checkpoints)
 
 
+LANDMARK_CHECKPOINTS = {
+    "base": ["base"],
+    "maxood": sft_checkpoints(),  # which one is known only once they are evaluated
+    "end": [artifacts.sft(study.end_step)],
+    "rl": [study.rl_landmark],
+}
+
+
+def behind(point):
+    """Checkpoints that a landmark may be; or the one of that name."""
+    return LANDMARK_CHECKPOINTS.get(point, [point])
+
+
+def factor_points():
+    """Landmarks and checkpoints whose factors the study needs: all landmarks, and what is edited."""
+    edited = [p for stage in study.edits.stages.values() for p in (stage.target, stage.parent)]
+    return list(dict.fromkeys([*LANDMARK_CHECKPOINTS, *edited]))
+
+
 def model_files(name):
     """The files of a base model that lies in a folder here; none where it is made or fetched."""
     folder = study.models[name].source
@@ -162,11 +181,6 @@ def log_of(job, *wildcards):
 
 EDITS = study.edits.names()
 STAGES = study.edits.stages
-
-
-def behind(point):
-    """Checkpoints that a landmark may be; or the one of that name."""
-    return LANDMARK_CHECKPOINTS.get(point, [point])
 
 
 def stage_evaluations(stage):

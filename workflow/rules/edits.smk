@@ -14,8 +14,8 @@ for stage, points in STAGES.items():
                         behind(points.target) + behind(points.parent)
                     )
                 ),
-                target=this(artifacts.FACTORS, landmark=points.target),
-                parent=this(artifacts.FACTORS, landmark=points.parent),
+                target=this(artifacts.FACTORS, point=points.target),
+                parent=this(artifacts.FACTORS, point=points.parent),
                 problems=posed(EXHAUSTIVE),
             output:
                 [

@@ -10,13 +10,7 @@ LANDMARK_EVALUATIONS = evaluations([*sft_checkpoints(), study.rl_landmark])
 LANDMARK_FILES = each(artifacts.LANDMARKS)
 SIGNAL_FILES = each(artifacts.SIGNALS)
 SFT_POOL = artifacts.path(artifacts.SFT_POOL, task=TASK)
-PAIRS = ["base--end", "base--rl", "maxood--end", "end--rl"]
-COMPARISON_FILES = [
-    f
-    for pair in PAIRS
-    for f in each(artifacts.COMPARISON, a=pair.split("--")[0], b=pair.split("--")[1])
-]
-
+COMPARISON_FILES = each(artifacts.COMPARISON)
 
 STUDY = {
     "sft": study.sft.model_dump(mode="json", include={"deals", "examples"}),
@@ -67,6 +61,7 @@ TABLES = {
     "sft-training": {"training": each(artifacts.TRAINING, run="sft")},
     "singular-values": {"comparisons": COMPARISON_FILES},
     "principal-angles": {"comparisons": COMPARISON_FILES},
+    "weight-updates": {"comparisons": COMPARISON_FILES},
     "hidden-states": {"states": each(artifacts.HIDDEN_STATES, landmark=["maxood", "end", "rl"])},
     "claims": {
         "evaluations": [*ALL_EVALUATIONS, *under_other_protocols()],
@@ -95,6 +90,8 @@ if "sft" in STAGES:
 
 # tables that answer a question by themselves
 ANSWERS = ["exposure", "protocols", "published"]
+if len(SEEDS) > 1:
+    ANSWERS.append("mask-overlap")
 
 
 rule table:

@@ -18,7 +18,8 @@ from healscope.errors import HealscopeError
 
 Feedback = Literal["none", "outcome", "full"]
 
-MATRIX_ROLES = ("q", "k", "v", "o", "gate", "up", "down")
+MATRIX_ROLES = ("q", "k", "v", "o", "gate", "up", "down", "embeddings", "head")
+SPECTRAL_CONTROLS = ("again", "bf16", "noise", "spectrum")  # as in `spectra.nulls`
 PALETTES = ("colorblind", "deep", "muted", "viridis", "Greys")
 
 
@@ -99,9 +100,20 @@ class Landmarks(Section):
 
 
 class Spectra(Section):
-    matrices: Chosen[Literal["q", "k", "v", "o", "gate", "up", "down"]] = list(MATRIX_ROLES)
+    """Singular values and vectors of a pair of checkpoints, and what they are held against."""
+
+    matrices: Chosen[Literal[MATRIX_ROLES]] = Field(
+        list(MATRIX_ROLES[:7]), description="roles of the matrices decomposed, compared and edited"
+    )
     angle_fractions: Chosen[OpenFraction] = Field(
         [0.0625, 0.125, 0.25, 0.5, 0.75], description="subspace sizes, as shares of the rank"
+    )
+    head_and_tail: Annotated[float, Field(gt=0, le=0.5)] = Field(
+        0.2, description="share of the rank that the head of a spectrum has, and its tail"
+    )
+    controls: Annotated[list[Literal[SPECTRAL_CONTROLS]], AfterValidator(distinct)] = Field(
+        list(SPECTRAL_CONTROLS),
+        description="floors (again, bf16) and nulls (noise, spectrum); each costs an SVD a matrix",
     )
 
 

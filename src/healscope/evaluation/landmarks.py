@@ -45,8 +45,8 @@ def choose(
     }
 
 
-def manifest(landmarks_file: str, model: str, seed: str | int, landmark: str) -> str:
+def manifest(landmarks_file: str, model: str, seed: str | int, point: str) -> str:
     """Path of the checkpoint manifest behind a landmark, or of the checkpoint of that name."""
     marks = provenance.read_json(landmarks_file)["landmarks"]
-    name = marks.get(landmark, {"checkpoint": landmark})["checkpoint"]
+    name = marks[point]["checkpoint"] if point in marks else point
     return artifacts.path(artifacts.CHECKPOINT, model=model, seed=seed, checkpoint=name)

@@ -26,7 +26,7 @@ _ACCURACY = ("rule", "accuracy", *_INTERVAL)
 _CURVES = ("stage", "step", "split", *_ACCURACY)
 _EDITS = ("stage", "name", "kind", "axis", "amount", "control", "from_target", "from_parent",
           *_ACCURACY)  # fmt: skip
-_MATRIX = ("pair", "layer", "role", "index")
+_MATRIX = ("pair", "control", "layer", "role")
 
 _WAYS = ("first_attempt_retried", "pass_at_1", "pass_at_k", "after_none", "after_outcome",
          "after_full")  # fmt: skip
@@ -106,13 +106,17 @@ _ALL = (
            ("run", "recipe", "start", "iteration", "kind", "main", "landmark", "reward",
             "reward_mean", "correct_share", "hacking_alarm", "failure")),
     Figure("fig13", "singular-values", "spectra.singular_values",
-           "Change of the singular values", (*_MATRIX, "sigma_a", "sigma_b"), gate=("sft", "rl")),
+           "Change of the singular values", (*_MATRIX, "index", "sigma_a", "sigma_b"),
+           gate=("sft", "rl")),
     Figure("fig14", "principal-angles", "spectra.principal_angles",
-           "Rotation of the singular subspaces", (*_MATRIX, "side", "fraction", "degrees"),
+           "Rotation of the singular subspaces", (*_MATRIX, "index", "side", "fraction", "degrees"),
            gate=("sft", "rl")),
     Figure("fig15", "hidden-states", "spectra.hidden_states",
            "Hidden states at the landmarks",
            ("landmark", "rule", "pc1", "pc2", "share1", "share2"), gate=("sft", "rl")),
+    Figure("fig_delta", "weight-updates", "spectra.updates",
+           "Where in the spectrum updates live",
+           (*_MATRIX, "quantity", "part", "value", "chance"), gate=("sft", "rl")),
     Figure("fig_errors", "errors", "errors.errors",
            "Errors by step of the answer (appendix D.1)",
            ("stage", "step", "rule", "kind", "name", "value", *_INTERVAL)),

@@ -10,11 +10,9 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM
 
 from healscope import provenance
 from healscope.errors import HealscopeError
-from healscope.models.tokens import load_tokenizer
 
 MANIFEST = "checkpoint.json"
 WEIGHTS = "model.safetensors"
@@ -81,6 +79,11 @@ def verify(manifest: str | Path) -> dict:
 
 def load_model(manifest: str | Path):
     """(model in float32 on the best device, tokenizer) of a verified checkpoint."""
+    # here, because importing transformers takes longer than most jobs that only read weights
+    from transformers import AutoModelForCausalLM
+
+    from healscope.models.tokens import load_tokenizer
+
     verify(manifest)
     folder = str(Path(manifest).parent)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)

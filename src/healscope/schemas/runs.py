@@ -14,6 +14,7 @@ from healscope.schemas.columns import (
     text,
 )
 from healscope.schemas.shared import (
+    CONTROL,
     DISTANCES,
     EDIT_STAGE,
     LAYER,
@@ -33,6 +34,8 @@ from healscope.tasks.generalpoints import OUTCOMES, RANKS, Side
 from healscope.tasks.problems import PROBLEM_COLUMNS, RL_COLUMNS, SFT_COLUMNS, Half
 
 LANDMARKS = ("base", "maxood", "end", "rl")  # as `evaluation.landmarks.choose` names them
+QUANTITIES = ("sigma", "sigma_change", "angle", "chordal", "energy", "drift", "effective_rank",
+              "stable_rank", "unchanged")  # fmt: skip  # of `spectra.compare`
 
 _PROBLEM = {
     column.name: column
@@ -233,29 +236,36 @@ PROBES = (
     Schema(
         "comparison",
         artifacts.COMPARISON,
-        "One number of one weight matrix at two landmarks: a singular value (sigma), a principal "
-        "angle between leading singular subspaces (angle), or how far it moved (drift).",
+        "One number of one weight matrix at two landmarks, measured or of a control. With D the "
+        "update between them, by quantity: sigma, singular values; sigma_change, how much they "
+        "change; angle and chordal, between leading singular subspaces; energy, shares of |D|^2 in "
+        "blocks of the first landmark's singular bases; drift, |D| relative to the weights; "
+        "effective_rank and stable_rank of D; unchanged, share of equal entries.",
         (
+            PAIR,
+            CONTROL,
             LAYER,
             ROLE,
-            choice("quantity", ("sigma", "angle", "drift"), "what was compared"),
-            choice("side", ("", "left", "right"), "singular vectors, for angles"),
+            choice("quantity", QUANTITIES, "what was compared"),
+            text("part", "which side, block, norm or precision; empty where there is one only"),
             fraction(nullable=True),
             count("index", "0: the largest singular value, or the smallest angle"),
-            Column(
-                "a", "float", "the first landmark's; 0 for angle and drift", "weight units", low=0
+            real(
+                "a",
+                "the first landmark's singular value; of chordal and energy what chance has, of "
+                "ranks the most possible",
+                nullable=True,
             ),
             Column(
                 "b",
                 "float",
-                "the second landmark's; degrees for angle, |W_b - W_a| / |W_a| for drift",
+                "the second landmark's singular value, or the quantity itself; degrees for angle",
                 "weight units, degrees or ratio",
                 low=0,
             ),
             MODEL,
             RUN_SEED,
-            PAIR,
         ),
-        ("layer", "role", "quantity", "side", "fraction", "index"),
+        ("pair", "control", "layer", "role", "quantity", "part", "fraction", "index"),
     ),
 )  # fmt: skip

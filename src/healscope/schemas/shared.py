@@ -3,7 +3,7 @@
 from typing import get_args
 
 from healscope import artifacts, edit_names
-from healscope.config import MATRIX_ROLES
+from healscope.config import MATRIX_ROLES, SPECTRAL_CONTROLS
 from healscope.schemas.columns import Column, change, choice, count, nats, share, text
 from healscope.tasks.generalpoints import Side
 from healscope.tasks.problems import Split
@@ -27,9 +27,16 @@ SFT_STEP = count("step", "SFT step", "steps")
 CHECKPOINT = text("variant", "name of the checkpoint")
 PROTOCOL = text("protocol", "name of the protocol in the config")
 
-LAYER = count("layer", "decoder layer, from 0")
+LAYER = count("layer", "decoder layer, from 0; -1 for embeddings and head", low=-1)
 ROLE = choice("role", MATRIX_ROLES, "which matrix of the layer")
 PAIR = text("pair", "the two landmarks compared, as base--end")
+CONTROL = choice(
+    "control",
+    ("", *SPECTRAL_CONTROLS),
+    "empty: measured; else the first landmark against itself, decomposed again or rounded to "
+    "bf16, or against itself plus an update as large as the measured one: Gaussian noise, or the "
+    "update's own singular values in random directions (spectrum)",
+)
 
 N = count("n", "rows that the mean is over: one for each problem and seed", "rows")
 DEALS = count("deals", "deals behind it", "deals")

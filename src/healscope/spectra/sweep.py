@@ -231,8 +231,7 @@ def matrix_of(weights: Mapping[str, torch.Tensor], matrix: Matrix) -> torch.Tens
 
 
 def _rows(tensor: torch.Tensor, matrix: Matrix) -> torch.Tensor:
-    rows = getattr(matrix, "rows", None)
-    return tensor if rows is None else tensor[slice(*rows)]
+    return tensor if matrix.rows is None else tensor[slice(*matrix.rows)]
 
 
 def _between(before: tuple[Part, ...], after: tuple[Part, ...]) -> list[Part]:

@@ -68,6 +68,7 @@ _MAKERS: dict[str, Callable[[Inputs, Settings], pd.DataFrame]] = {
     "gate": lambda i, s: gate.measure(i["evaluations"], i["landmarks"], s.statistics),
     "singular-values": lambda i, _: weights.singular_values(i["comparisons"]),
     "principal-angles": lambda i, _: weights.principal_angles(i["comparisons"]),
+    "weight-updates": lambda i, _: weights.updates(i["comparisons"]),
     "hidden-states": lambda i, _: weights.hidden_states(i["states"]),
 }
 
