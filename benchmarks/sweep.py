@@ -8,9 +8,10 @@ directions spliced, the whole model saved, and loaded again as an evaluation doe
 `spectra.sweep`, with factors computed in the same run (cold) and with those of an earlier one
 (cached). Both edit the same matrices of the same weights at the same ten shares of the rank.
 
-Each runs in a process of its own, whose peak memory (getrusage) is told less that of the imports,
+Times are CPU seconds of one thread, imports and a first loading left out; each run has a process of
+its own, whose peak memory (getrusage) is told less that of the imports,
 in units of the model in float32. `tiny`: a model of the tiny world's shape; `large`: a random Llama
-of 110 million parameters, whose released procedure is timed at one share and counted ten times.
+of 104 million parameters, whose released procedure is timed at one share and counted ten times.
 """
 
 import json
@@ -28,8 +29,8 @@ ROLES = ["q", "k", "v", "o", "gate", "up", "down"]
 SHAPES = {
     "tiny": {"hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 2,
              "num_attention_heads": 4, "vocab_size": 47},
-    "large": {"hidden_size": 768, "intermediate_size": 2048, "num_hidden_layers": 12,
-              "num_attention_heads": 12, "vocab_size": 16_000, "tie_word_embeddings": False},
+    "large": {"hidden_size": 768, "intermediate_size": 2048, "num_hidden_layers": 6,
+              "num_attention_heads": 12, "vocab_size": 40_000, "tie_word_embeddings": False},
 }  # fmt: skip
 
 
@@ -52,11 +53,11 @@ def released(target: Path, parent: Path, scratch: Path, shares: list[float]) -> 
     from safetensors.torch import load_file
     from transformers import AutoModelForCausalLM
 
-    from healscope.spectra.factors import matrices
+    from healscope.spectra.matrices import matrices
 
     for share in shares:
         old, new = (load_file(folder / "model.safetensors") for folder in (target, parent))
-        for matrix in matrices(list(old), ROLES):
+        for matrix in matrices({n: w.shape for n, w in old.items()}, ROLES):
             (u, s, v), (u0, _, v0) = (
                 torch.linalg.svd(w[matrix.name].float(), full_matrices=False) for w in (old, new)
             )
@@ -93,24 +94,25 @@ def nothing(target: Path, parent: Path, scratch: Path, shares: list[float]) -> N
 
 
 def _factors(folder: Path, scratch: Path):
-    from healscope.models.stored import Stored
     from healscope.spectra import factors
 
     manifest = scratch / folder.name / "factors.json"
     if not manifest.exists():
-        factors.write(manifest, Stored(folder), ROLES, {})
+        factors.write(manifest, folder, ROLES, scratch / "cache", {})
     return factors.read(manifest)
 
 
 def one(procedure: str, target: str, parent: str, scratch: str, points: str) -> None:
     """Runs one procedure; prints its seconds and the peak memory of this process."""
-    import transformers  # noqa: F401 (not timed)
-    from transformers import AutoModelForCausalLM  # noqa: F401
+    from transformers import LlamaForCausalLM
+
+    from healscope.spectra import factors, sweep  # noqa: F401
 
     torch.set_num_threads(1)
-    begin = time.perf_counter()
+    LlamaForCausalLM.from_pretrained(target, dtype=torch.float32)
+    begin = time.process_time()
     globals()[procedure](Path(target), Path(parent), Path(scratch), SHARES[-int(points) :])
-    seconds = time.perf_counter() - begin
+    seconds = time.process_time() - begin
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     print(json.dumps({"seconds": seconds, "peak": peak}))
 

@@ -3,11 +3,11 @@
 import argparse
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from healscope import edit_names
-from healscope.config import MATRIX_ROLES
+from healscope.config import Spectra
 from healscope.errors import HealscopeError
 
 
@@ -23,7 +23,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     one.add_argument("--edit", required=True, help="name of the edit, as directions-rank-0.25")
     one.add_argument("--out", required=True, type=Path, help="new folder")
     one.add_argument(
-        "--matrices", default=",".join(MATRIX_ROLES), help="roles of the matrices that edits see"
+        "--matrices",
+        default=",".join(Spectra().matrices),
+        help="roles of the matrices that edits see",
     )
     one.add_argument("--stream", default="", help="names the random numbers of a control")
     given = parser.parse_args(arguments)
@@ -49,13 +51,14 @@ def export(
     from healscope import provenance
     from healscope.models import checkpoints
     from healscope.models.stored import Stored
+    from healscope.spectra.factors import load
     from healscope.spectra.sweep import Pair, Sweep
 
     edit_names.parse(edit)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise HealscopeError(f"{out} has files already; choose a new folder for --out")
     weights = Stored(target), Stored(parent)
-    factors = [_Computed(w, roles) for w in weights]
+    factors = [load(w.folder, list(roles)) for w in weights]
     _same_matrices(*weights, list(factors[0]))
     sweep = Sweep(Pair(*weights, *factors), stream, checkpoints.device())
     (variant,) = sweep.variants([edit])
@@ -72,27 +75,6 @@ def export(
     far = ", ".join(f"{v:.3f} {k.replace('_', ' ')}" for k, v in variant.measured.items())
     print(f"healscope: {edit} is in {out} (distance {far}, of that between the two)")
     return variant.measured
-
-
-class _Computed(Mapping):
-    """matrix -> factors of stored weights, computed each time they are asked for."""
-
-    def __init__(self, weights, roles: Sequence[str]):
-        from healscope.spectra.factors import matrices
-
-        self.weights, self.matrices = weights, matrices(list(weights), list(roles))
-
-    def __getitem__(self, matrix):
-        from healscope.spectra.factors import decompose
-        from healscope.spectra.sweep import matrix_of
-
-        return decompose(matrix_of(self.weights, matrix))
-
-    def __iter__(self):
-        return iter(self.matrices)
-
-    def __len__(self) -> int:
-        return len(self.matrices)
 
 
 def _same_matrices(target, parent, matrices: list) -> None:

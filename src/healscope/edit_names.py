@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from healscope.errors import HealscopeError
+from healscope.spectra.matrices import leading
 
 KINDS = ("values", "directions", "orthonormal", "swap")
 CONTROLS = ("interpolation", "noise", "rotation", "shuffle")
@@ -205,11 +206,6 @@ def _written(value: Value) -> str:
 def _number(x: float) -> str:
     """Without an exponent, whose sign would end the value."""
     return f"{x:.10f}".rstrip("0").rstrip(".")
-
-
-def leading(share: float, rank: int) -> int:
-    """Number of directions that a share of the rank stands for; at least one."""
-    return max(1, round(share * rank))
 
 
 def _directions(selector: str, value: Value, rank: int) -> tuple[int, int]:

@@ -347,3 +347,36 @@ def test_shuffling_needs_another_layer(pair):
     one = Pair(pair.target, pair.parent, first(pair.target_factors), first(pair.parent_factors))
     with pytest.raises(HealscopeError, match="needs two layers"):
         Sweep(one).variants(["values-rank-1-as-shuffle"])
+
+
+def test_a_fused_projection_is_edited_where_its_parts_lie(pair):
+    """q and k stacked in one tensor: the edit of q leaves k's rows alone, and gives what it gives
+    where they are apart."""
+    rows = {"q": (0, 6), "k": (6, 10), "down": None}
+
+    def fused(weights):
+        found = dict(weights)
+        for i in range(LAYERS):
+            stacked = [found.pop(f"layers.{i}.{role}") for role in ("q", "k")]
+            found[f"layers.{i}.qk"] = torch.cat(stacked)
+        return found
+
+    def moved(factors):
+        return {
+            Matrix(m.layer, m.role, m.name if m.role == "down" else f"layers.{m.layer}.qk",
+                   rows[m.role]): f
+            for m, f in factors.items()
+        }  # fmt: skip
+
+    other = Pair(
+        fused(pair.target), fused(pair.parent),
+        moved(pair.target_factors), moved(pair.parent_factors),
+    )  # fmt: skip
+    for name in ("directions-rank-0.5", "swap-layers-1", "orthonormal-rank-0.5-roles-q",
+                 "directions-rank-0.5-as-shuffle", "values-rank-1-roles-k-as-interpolation"):  # fmt: skip
+        apart, far = made(pair, name)
+        together, alike = made(other, name)
+        want = fused({**pair.target, **apart})
+        got = {**other.target, **together}
+        assert all(torch.allclose(got[n], want[n], atol=1e-6) for n in want)
+        assert alike == pytest.approx(far, rel=1e-6)

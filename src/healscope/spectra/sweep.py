@@ -1,13 +1,13 @@
 """Many edits of one target, one after the other, in memory.
 
-A sweep of edits costs little more than one: factors are read once a point and only where they are
-needed, an additive edit goes from one point to the next by the directions that lie between (one
-matrix product), and what it holds is its own update of the edited matrices, in float32. Nothing is
-written to disk.
+A sweep of edits costs little more than one: factors are read only where they are needed, an
+additive edit goes from one point to the next by the directions that lie between (one matrix
+product), and what is held of a large model is the update of its edited matrices, in float32. What
+has been read of a small one is kept. Nothing is written to disk.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -20,6 +20,9 @@ from healscope.provenance import fingerprint
 from healscope.spectra import controls
 from healscope.spectra.edits import columns, orthonormal
 from healscope.spectra.factors import Factors, Matrix
+
+KEPT_BYTES = 64 * 2**20
+"""Of factors and weights that are read once and kept, for all sweeps of models small enough."""
 
 Part = tuple[str, float, int, int]
 """(kind, strength, start, stop): what one term of an edit does to one matrix."""
@@ -54,6 +57,8 @@ class Sweep:
         self.shapes = {m: tuple(matrix_of(pair.target, m).shape) for m in self.matrices}
         self.held: dict[Matrix, tuple[tuple[Part, ...], torch.Tensor]] = {}
         self.gaps: dict[Matrix, float] = {}
+        self.kept: dict[tuple[str, Matrix], tuple] = {}
+        self.room = KEPT_BYTES
 
     def variants(self, names: Sequence[str]) -> list[Variant]:
         """The edits of these names, in this order; those with the same weights are one variant.
@@ -114,14 +119,18 @@ class Sweep:
                 if not parts:
                     apart += self._gap(matrix)
                     continue
-                old, new = self._old_and_new(matrix)
-                change = self._change(name, edit, matrix, parts, old, new)
+                old, gap = self._old_and_gap(matrix)
+                change = self._change(name, edit, matrix, parts, gap)
                 moved += _square(change)
-                apart += _square(new - old - change)
+                apart += _square(gap - change)
                 exact = not edit.control and parts == (("swap", 1.0, 0, min(old.shape)),)
+                new = self._read(matrix_of(self.pair.parent, matrix)) if exact else old + change
+                if matrix.rows is None:
+                    edited = new
+                    continue
                 if edited is None:
                     edited = self._read(self.pair.target[tensor_name])
-                _rows(edited, matrix).copy_(new if exact else old + change)
+                _rows(edited, matrix).copy_(new)
             if edited is not None:
                 yield tensor_name, edited
         gap = sum(map(self._gap, self.matrices))
@@ -134,8 +143,7 @@ class Sweep:
         edit: Edit,
         matrix: Matrix,
         parts: tuple[Part, ...],
-        old: torch.Tensor,
-        new: torch.Tensor,
+        gap: torch.Tensor,
     ) -> torch.Tensor:
         """What is added to a matrix, float32: the edit's own update, or its control's."""
         if edit.control == "rotation":
@@ -143,10 +151,10 @@ class Sweep:
             generator = self._generator(name, matrix)
             found = controls.rotation(start, stop, *self._factors(matrix), strength, generator)
             return found.to(torch.float32)
-        own = self._update(matrix, parts, old, new)
+        own = self._update(matrix, parts, gap)
         match edit.control:
             case "interpolation":
-                return controls.scaled(new - old, torch.linalg.vector_norm(own))
+                return controls.scaled(gap, torch.linalg.vector_norm(own))
             case "noise":
                 return controls.noise(own, self._generator(name, matrix))
             case "shuffle":
@@ -164,19 +172,17 @@ class Sweep:
         alike = [m for m in self.matrices if m.role == matrix.role]
         other = alike[(alike.index(matrix) + 1) % len(alike)]
         parts = self._parts(edit.everywhere(), other)
-        return self._update(other, parts, *self._old_and_new(other))
+        return self._update(other, parts, self._old_and_gap(other)[1])
 
-    def _update(
-        self, matrix: Matrix, parts: tuple[Part, ...], old: torch.Tensor, new: torch.Tensor
-    ) -> torch.Tensor:
-        """The sum over parts of strength times update, (m, n) float32."""
-        rank = min(old.shape)
+    def _update(self, matrix: Matrix, parts: tuple[Part, ...], gap: torch.Tensor) -> torch.Tensor:
+        """The sum over parts of strength times update, (m, n) float32; `gap` is W_p - W_t."""
+        rank = min(gap.shape)
         whole = [p for p in parts if p[0] == "swap" and p[2:] == (0, rank)]
         dense = [p for p in parts if p[0] == "orthonormal"]
         ranged = tuple(p for p in parts if p not in whole and p not in dense)
-        total = self._additive(matrix, ranged) if ranged else torch.zeros_like(old)
+        total = self._additive(matrix, ranged) if ranged else torch.zeros_like(gap)
         for _, strength, *_ in whole:
-            total = total + strength * (new - old)  # no factors, and no roundoff of theirs
+            total = total + strength * gap  # no factors, and no roundoff of theirs
         for _, strength, start, stop in dense:
             found = orthonormal(start, stop, *self._factors(matrix))
             total = total + strength * found.to(torch.float32)
@@ -196,19 +202,39 @@ class Sweep:
             pairs = [(w, *columns(kind, a, b, *factors)) for kind, w, a, b in steps]
             left = torch.cat([w * x for w, x, _ in pairs], 1)
             right = torch.cat([y for *_, y in pairs], 1)
-            total += (left @ right.T).to(torch.float32)
+            total += left @ right.T
         self.held[matrix] = (parts, total)
         return total
 
     def _factors(self, matrix: Matrix) -> tuple[Factors, Factors]:
-        return tuple(
-            Factors(*(x.to(self.device) for x in (f.u, f.s, f.v)))
-            for f in (self.pair.target_factors[matrix], self.pair.parent_factors[matrix])
-        )
+        def read() -> tuple[Factors, Factors]:
+            return tuple(
+                Factors(*(x.to(self.device) for x in (f.u, f.s, f.v)))
+                for f in (self.pair.target_factors[matrix], self.pair.parent_factors[matrix])
+            )
 
-    def _old_and_new(self, matrix: Matrix) -> tuple[torch.Tensor, torch.Tensor]:
-        weights = self.pair.target, self.pair.parent
-        return tuple(self._read(matrix_of(w, matrix)) for w in weights)
+        return self._keep("factors", matrix, read, 16 * sum(self.shapes[matrix]))
+
+    def _old_and_gap(self, matrix: Matrix) -> tuple[torch.Tensor, torch.Tensor]:
+        """W_t and W_p - W_t, float32."""
+
+        def read() -> tuple[torch.Tensor, torch.Tensor]:
+            old, new = (
+                self._read(matrix_of(w, matrix)) for w in (self.pair.target, self.pair.parent)
+            )
+            return old, new.sub_(old)
+
+        return self._keep("weights", matrix, read, 8 * max(self.shapes[matrix]))
+
+    def _keep(self, what: str, matrix: Matrix, read: Callable[[], tuple], row_bytes: int) -> tuple:
+        """What `read` gives, kept while there is room; `row_bytes` times the rank is its size."""
+        if (what, matrix) in self.kept:
+            return self.kept[what, matrix]
+        found, size = read(), row_bytes * min(self.shapes[matrix])
+        if size <= self.room:
+            self.kept[what, matrix] = found
+            self.room -= size
+        return found
 
     def _read(self, tensor: torch.Tensor) -> torch.Tensor:
         return tensor.to(self.device, torch.float32, copy=True)
@@ -216,8 +242,7 @@ class Sweep:
     def _gap(self, matrix: Matrix) -> float:
         """|W_p - W_t|_F squared."""
         if matrix not in self.gaps:
-            old, new = self._old_and_new(matrix)
-            self.gaps[matrix] = _square(new - old)
+            self.gaps[matrix] = _square(self._old_and_gap(matrix)[1])
         return self.gaps[matrix]
 
     def _generator(self, name: str, matrix: Matrix) -> torch.Generator:
@@ -231,8 +256,7 @@ def matrix_of(weights: Mapping[str, torch.Tensor], matrix: Matrix) -> torch.Tens
 
 
 def _rows(tensor: torch.Tensor, matrix: Matrix) -> torch.Tensor:
-    rows = getattr(matrix, "rows", None)
-    return tensor if rows is None else tensor[slice(*rows)]
+    return tensor if matrix.rows is None else tensor[slice(*matrix.rows)]
 
 
 def _between(before: tuple[Part, ...], after: tuple[Part, ...]) -> list[Part]:
