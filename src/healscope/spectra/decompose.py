@@ -21,9 +21,9 @@ EPS = torch.finfo(torch.float64).eps
 SLACK = 10.0
 """The certificate allows this many max(m, n) * eps; results have a tenth of it or less."""
 
-GRAM_FROM = {1.0: 512, 1.5: 64}
-"""On a CPU "gram" is the faster route for matrices of at least this aspect (long by short side)
-and from this short side on (benchmarks/svd.py); elsewhere the two are alike."""
+GRAM_FROM = 512
+"""Smallest side from which "gram" is the faster route on a CPU; below, the two are alike
+(benchmarks/svd.py)."""
 
 _MOST_TAIL = 0.5  # of the rank; where more would need mending, LAPACK does all
 
@@ -126,9 +126,7 @@ def decompose(
 
 def faster(w: torch.Tensor) -> str:
     """The route that is faster for a matrix of this shape on this device."""
-    short, long = sorted(w.shape)
-    large = any(long >= aspect * short and short >= size for aspect, size in GRAM_FROM.items())
-    return "gram" if w.is_cuda or large else "lapack"
+    return "gram" if w.is_cuda or min(w.shape) >= GRAM_FROM else "lapack"
 
 
 def _by(route: str, w: torch.Tensor) -> Factors | None:
