@@ -21,8 +21,9 @@ EPS = torch.finfo(torch.float64).eps
 SLACK = 10.0
 """The certificate allows this many max(m, n) * eps; results have a tenth of it or less."""
 
-GRAM_FROM = 192
-"""Smallest side from which "gram" is the faster route on a CPU (benchmarks/svd.py)."""
+GRAM_FROM = 512
+"""Smallest side from which "gram" is the faster route on a CPU; below, the two are alike
+(benchmarks/svd.py)."""
 
 _MOST_TAIL = 0.5  # of the rank; where more would need mending, LAPACK does all
 
@@ -108,7 +109,7 @@ def decompose(
     for chosen, place in dict.fromkeys(ways):
         w = w.to(place)
         try:
-            factors = _ROUTES[chosen](w)
+            factors = _by(chosen, w)
         except torch.linalg.LinAlgError:  # no convergence
             factors = None
         if factors is None:
@@ -128,6 +129,14 @@ def faster(w: torch.Tensor) -> str:
     return "gram" if w.is_cuda or min(w.shape) >= GRAM_FROM else "lapack"
 
 
+def _by(route: str, w: torch.Tensor) -> Factors | None:
+    """Factors by a route, tall side first: both are slower the other way round."""
+    if w.shape[0] >= w.shape[1]:
+        return _ROUTES[route](w)
+    turned = _ROUTES[route](w.T)
+    return turned and Factors(turned.v, turned.s, turned.u)
+
+
 def _lapack(w: torch.Tensor) -> Factors:
     u, s, vh = torch.linalg.svd(w, full_matrices=False)
     return Factors(u, s, vh.T)
@@ -135,9 +144,6 @@ def _lapack(w: torch.Tensor) -> Factors:
 
 def _gram(w: torch.Tensor) -> Factors | None:
     """None where too much of the spectrum is too small for this route."""
-    if w.shape[0] < w.shape[1]:
-        turned = _gram(w.T)
-        return turned and Factors(turned.v, turned.s, turned.u)
     v = torch.linalg.eigh(w.T @ w).eigenvectors.flip(1)
     u, r = torch.linalg.qr(w @ v)
     diagonal, start = r.diagonal().clone(), _first_untidy_row(r)
