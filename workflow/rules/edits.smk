@@ -9,19 +9,12 @@ for stage, points in STAGES.items():
                 name
             input:
                 landmarks=artifacts.LANDMARKS,
-                manifests=manifests(
-                    dict.fromkeys(
-                        behind(points.target) + behind(points.parent)
-                    )
-                ),
+                manifests=manifests(dict.fromkeys(behind(points.target) + behind(points.parent))),
                 target=this(artifacts.FACTORS, point=points.target),
                 parent=this(artifacts.FACTORS, point=points.parent),
                 problems=posed(EXHAUSTIVE),
             output:
-                [
-                    update(f)
-                    for f in here(artifacts.EDIT, stage=stage, edit=names, task=study.tasks)
-                ],
+                [update(f) for f in here(artifacts.EDIT, stage=stage, edit=names, task=study.tasks)],
             log:
                 log_of(name, "model", "seed", *(["edit"] if names == ["{edit}"] else [])),
             wildcard_constraints:

@@ -83,9 +83,7 @@ TABLES = {
 if "sft" in STAGES:
     TABLES["repair"] = {
         **TABLES["reversion-sft"],
-        "evaluations": list(
-            dict.fromkeys([*LANDMARK_EVALUATIONS, *stage_evaluations("sft")])
-        ),
+        "evaluations": list(dict.fromkeys([*LANDMARK_EVALUATIONS, *stage_evaluations("sft")])),
     }
 
 # tables that answer a question by themselves
