@@ -51,16 +51,18 @@ class OneByOne(Sampler):
             with torch.no_grad():
                 out = model.generate(
                     **ids, max_new_tokens=self.max_new_tokens, do_sample=True, top_k=0,
-                    output_logits=True, return_dict_in_generate=True,
+                    output_logits=True, output_hidden_states=True, return_dict_in_generate=True,
                 )  # fmt: skip
             before = ids["input_ids"].shape[1]
             response = out.sequences[0, before:]
             logps = torch.log_softmax(torch.cat(out.logits), -1).gather(1, response[:, None])[:, 0]
             text = tokenizer.decode(response, skip_special_tokens=True)
+            read_LH = out.hidden_states[0][-1][0]
             verdict, reward = self.score(problem, text)
             turns.append(
                 Turn(problem, len(turns), 1, ids["input_ids"][0].tolist(), response.tolist(),
-                     logps.tolist(), text, verdict, reward, True)
+                     logps.tolist(), text, verdict, reward, True, False,
+                     torch.stack([read_LH.mean(0), read_LH[-1]]))
             )  # fmt: skip
         return turns
 

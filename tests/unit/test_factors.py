@@ -170,7 +170,7 @@ def test_reading_is_lazy_and_heals_itself(written):
     (cache / f"{keys['1']}.safetensors").unlink()
     aside = source.rename(source.with_name("aside"))
     assert found[first].s[0] > 0  # of layer 0: neither layer 1 nor the checkpoint is touched
-    with pytest.raises(HealscopeError, match="holds no safetensors"):
+    with pytest.raises(HealscopeError, match="holds no weights"):
         found[last]
     aside.rename(source)
     assert found[last].s[0] > 0

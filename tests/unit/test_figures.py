@@ -720,3 +720,17 @@ def _note(entry) -> str:
     """What the figure says of its bands and dots."""
     figure = entry.draw(TABLES[entry.table](), STYLE)
     return " ".join(figure.legends[0].get_title().get_text().split())
+
+
+@pytest.mark.parametrize("name", ["fig13", "fig14", "fig_delta"])
+def test_embeddings_and_fewer_controls_can_be_drawn(name, tmp_path, figures):
+    frame = TABLES[FIGURES[name].table]()
+    frame = frame[frame["control"].isin(["", "noise"])]
+    role = "k" if name == "fig14" else "q"
+    outside = frame[frame["role"] == role].assign(role="embeddings", layer=-1)
+    drawn(name, pd.concat([outside, frame[frame["role"] == role]]), tmp_path)
+    texts = " ".join(t.get_text() for t in figures[-1].findobj(lambda x: hasattr(x, "get_text")))
+    assert "noise" in texts
+    assert "bf16" not in texts
+    if name == "fig_delta":
+        assert "embeddings, head" in texts

@@ -25,7 +25,7 @@ def saved(config, folder, **how):
 
 def listed(folder, roles):
     opened = sources.weights(folder)
-    return opened, matrices(opened.shapes, roles, opened.config)
+    return opened, sources.matrices_of(opened, roles)
 
 
 @pytest.mark.parametrize("family", [LlamaConfig, Qwen2Config, Gemma2Config])
@@ -33,13 +33,13 @@ def test_grouped_queries_have_fewer_rows(family, tmp_path):
     model = saved(family(**SMALL, head_dim=4), tmp_path)
     opened, found = listed(tmp_path, LAYER_ROLES)
     assert [(m.layer, m.role) for m in found] == [(i, r) for i in (0, 1) for r in LAYER_ROLES]
-    shapes = {m.role: tuple(opened.read(m).shape) for m in found}
+    shapes = {m.role: tuple(sources.read(opened, m).shape) for m in found}
     assert shapes["q"] == (16, 16)
     assert shapes["k"] == shapes["v"] == (8, 16)
     assert shapes["gate"] == shapes["up"] == (24, 16)
     assert shapes["down"] == (16, 24)
     state = model.state_dict()
-    assert all(torch.equal(opened.read(m), state[m.name]) for m in found)
+    assert all(torch.equal(sources.read(opened, m), state[m.name]) for m in found)
 
 
 def test_fused_projections_are_divided_by_the_config(tmp_path):
@@ -48,7 +48,7 @@ def test_fused_projections_are_divided_by_the_config(tmp_path):
     assert [(m.layer, m.role) for m in found] == [(i, r) for i in (0, 1) for r in LAYER_ROLES]
     qkv = model.model.layers[1].self_attn.qkv_proj.weight
     gate_up = model.model.layers[1].mlp.gate_up_proj.weight
-    got = {m.role: opened.read(m) for m in found if m.layer == 1}
+    got = {m.role: sources.read(opened, m) for m in found if m.layer == 1}
     expected = {**dict(zip("qkv", qkv.split([16, 8, 8]), strict=True)),
                 **dict(zip(("gate", "up"), gate_up.chunk(2), strict=True))}  # fmt: skip
     for role, tensor in expected.items():
@@ -86,7 +86,7 @@ def test_a_sharded_checkpoint_reads_like_a_whole_one(tmp_path):
     opened, found = listed(tmp_path, [*LAYER_ROLES, "embeddings", "head"])
     state = model.state_dict()
     assert len(found) == 16
-    assert all(torch.equal(opened.read(m), state[m.name]) for m in found)
+    assert all(torch.equal(sources.read(opened, m), state[m.name]) for m in found)
 
 
 def layer(prefix, number, attention="self_attn"):
@@ -142,7 +142,7 @@ def test_a_share_of_the_rank_is_at_least_one_direction():
 
 
 def test_folders_that_cannot_be_read_are_named(tmp_path):
-    with pytest.raises(HealscopeError, match="holds no safetensors"):
+    with pytest.raises(HealscopeError, match="holds no weights"):
         sources.weights(tmp_path)
     file = tmp_path / "model.safetensors"
     saved(LlamaConfig(**SMALL), tmp_path)

@@ -21,11 +21,14 @@ class NotFinite(HealscopeError):  # noqa: N818 (what happened)
 @dataclass(frozen=True)
 class Responses:
     """`tokens_BT` ends each row with EOS then padding; `logprobs_BT` is under the sampling
-    distribution and 0 on padding; `mask_BT` is true on the row's own tokens (EOS included)."""
+    distribution and 0 on padding; `mask_BT` is true on the row's own tokens (EOS included).
+    `prompt_B2H`, where asked for, holds the mean and the last of the prompt's last hidden states.
+    """
 
     tokens_BT: torch.Tensor
     logprobs_BT: torch.Tensor
     mask_BT: torch.Tensor
+    prompt_B2H: torch.Tensor | None = None
 
     def ids(self) -> list[list[int]]:
         """Token ids of each row, padding removed."""
@@ -51,11 +54,13 @@ def generate(
     top_p: float = 1.0,
     samples: int = 1,
     generator: torch.Generator | None = None,
+    prompt_states: bool = False,
 ) -> Responses:
     """`samples` responses to each prompt, rows grouped by prompt; temperature 0 is greedy.
 
     `top_p` < 1 samples from the nucleus alone (Holtzman et al. 2020). The prompt is read once for
-    all its samples. Raises ValueError when sampling lacks a generator, and NotFinite.
+    all its samples; with `prompt_states` what was read is kept. Raises ValueError when sampling
+    lacks a generator, and NotFinite.
     """
     if temperature > 0 and generator is None:
         raise ValueError("sampling needs a generator")
@@ -68,7 +73,13 @@ def generate(
         past_key_values=cache,
         use_cache=True,
         logits_to_keep=1,
+        output_hidden_states=prompt_states,
     )
+    read_B2H = None
+    if prompt_states:
+        last_BPH = output.hidden_states[-1].float()
+        mean_BH = (last_BPH * mask_BP[..., None]).sum(1) / mask_BP.sum(1, keepdim=True)
+        read_B2H = torch.stack([mean_BH, last_BPH[:, -1]], 1).repeat_interleave(samples, 0)
     if samples > 1:
         cache.batch_repeat_interleave(samples)
     logits_BV = output.logits[:, -1].repeat_interleave(samples, 0)
@@ -102,7 +113,9 @@ def generate(
             past_key_values=cache,
             use_cache=True,
         ).logits[:, -1]
-    return Responses(torch.stack(tokens, 1), torch.stack(logprobs, 1), torch.stack(masks, 1))
+    return Responses(
+        torch.stack(tokens, 1), torch.stack(logprobs, 1), torch.stack(masks, 1), read_B2H
+    )
 
 
 def _nucleus(logps_BV: torch.Tensor, top_p: float) -> torch.Tensor:

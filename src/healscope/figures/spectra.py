@@ -103,8 +103,9 @@ def _relative_changes(frame: pd.DataFrame, role: str) -> str:
 def principal_angles(frame: pd.DataFrame, style: FigureStyle) -> Figure:
     """Fig 14: angles between leading singular subspaces, first layer, role k if it is there."""
     role = "k" if "k" in set(frame["role"]) else _roles(frame)[0]
+    frame = frame[frame["role"] == role]
     layer = frame["layer"].min()
-    frame = frame[(frame["layer"] == layer) & (frame["role"] == role)]
+    frame = frame[frame["layer"] == layer]
     fractions = _spread(sorted(frame["fraction"].unique()))
     rows = [
         (model, pair, side)

@@ -19,7 +19,7 @@ from healscope.models import checkpoints, tokens
 from healscope.models.variants import from_checkpoint, load_each
 from healscope.progress import track
 from healscope.spectra.angles import principal_angles
-from healscope.spectra.factors import Stored, load
+from healscope.spectra.factors import Decomposed, load
 from healscope.spectra.matrices import leading
 
 Pairs = list[tuple[str, str]]
@@ -122,7 +122,7 @@ def _kl(base, model, tokenizer, pairs: Pairs) -> float:
     return total / max(count, 1)
 
 
-def _drift(start: Stored, now: Stored) -> float:
+def _drift(start: Decomposed, now: Decomposed) -> float:
     """|W - W_base|_F / |W_base|_F over all matrices together."""
     moved = whole = 0.0
     for matrix in start:
@@ -132,7 +132,7 @@ def _drift(start: Stored, now: Stored) -> float:
     return (moved / whole) ** 0.5
 
 
-def _rotation(start: Stored, now: Stored, fraction: float) -> float:
+def _rotation(start: Decomposed, now: Decomposed, fraction: float) -> float:
     """Mean principal angle, in degrees, between leading singular subspaces of base and now; a
     subspace that is the whole space cannot turn and does not count."""
     means = []

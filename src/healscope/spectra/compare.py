@@ -17,7 +17,7 @@ from healscope.errors import HealscopeError
 from healscope.spectra import nulls
 from healscope.spectra.angles import chance_chordal, chordal, principal_angles
 from healscope.spectra.decompose import EPS
-from healscope.spectra.factors import Stored, load
+from healscope.spectra.factors import Decomposed, load
 from healscope.spectra.matrices import leading
 from healscope.spectra.nulls import Point
 
@@ -55,7 +55,7 @@ def compare_folders(
 
 
 def compare_points(
-    points: Mapping[str, Stored],
+    points: Mapping[str, Decomposed],
     pairs: Sequence[tuple[str, str]],
     settings: Spectra,
     seed: int,
@@ -119,7 +119,7 @@ def _held(
             yield control, compare_matrix(at[a], nulls.null(control, at[a], at[b], name), *measure)
 
 
-def _places(all_stored: Iterable[Stored]) -> list[tuple[int, str]]:
+def _places(all_stored: Iterable[Decomposed]) -> list[tuple[int, str]]:
     """(layer, role) of every matrix; the same in all checkpoints."""
     first, *others = [{(m.layer, m.role) for m in stored} for stored in all_stored]
     for other in others:
@@ -131,7 +131,7 @@ def _places(all_stored: Iterable[Stored]) -> list[tuple[int, str]]:
     return [(m.layer, m.role) for m in next(iter(all_stored))]
 
 
-def _point(stored: Stored, place: tuple[int, str]) -> Point:
+def _point(stored: Decomposed, place: tuple[int, str]) -> Point:
     matrix = next(m for m in stored if (m.layer, m.role) == place)
     factors, certificate = stored.certified(matrix)
     return nulls.point(stored.weight(matrix), factors, certificate.route, stored.device)

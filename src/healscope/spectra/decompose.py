@@ -21,8 +21,9 @@ EPS = torch.finfo(torch.float64).eps
 SLACK = 10.0
 """The certificate allows this many max(m, n) * eps; results have a tenth of it or less."""
 
-GRAM_FROM = 192
-"""Smallest side from which "gram" is the faster route on a CPU (benchmarks/svd.py)."""
+GRAM_FROM = 512
+"""Smallest side from which "gram" is the faster route on a CPU; below, the two are alike
+(benchmarks/svd.py)."""
 
 _MOST_TAIL = 0.5  # of the rank; where more would need mending, LAPACK does all
 
@@ -90,7 +91,8 @@ def decompose(
     """Thin SVD of a weight matrix (m, n) of any floating type, and its certificate.
 
     `device` computes (None: where the weight lies); the factors come back on the CPU. `route` None
-    takes the faster one. A result whose certificate does not hold is made again by LAPACK.
+    takes the faster one. A result whose certificate does not hold is made again by LAPACK, in the
+    end on the CPU.
 
     Raises HealscopeError for NaN or infinity, and where LAPACK's certificate does not hold either.
     """
@@ -103,9 +105,11 @@ def decompose(
     # a power of two, so that scaling is exact and squares stay in range
     unit = 2.0 ** min(math.frexp(largest)[1], 1023) if largest else 1.0
     w = w / unit
-    for chosen in dict.fromkeys((route or faster(w), "lapack")):
+    ways = (route or faster(w), w.device), ("lapack", w.device), ("lapack", torch.device("cpu"))
+    for chosen, place in dict.fromkeys(ways):
+        w = w.to(place)
         try:
-            factors = _ROUTES[chosen](w)
+            factors = _by(chosen, w)
         except torch.linalg.LinAlgError:  # no convergence
             factors = None
         if factors is None:
@@ -115,14 +119,22 @@ def decompose(
             u, s, v = (x.contiguous().cpu() for x in (factors.u, factors.s * unit, factors.v))
             return Factors(u, s, v), certificate
     raise HealscopeError(
-        f"no SVD of a {tuple(w.shape)} matrix is accurate enough on {w.device}; try it on the CPU, "
-        "and check the installation of torch if that fails too"
+        f"no SVD of a {tuple(w.shape)} matrix is accurate enough, not even LAPACK's; check the "
+        "installation of torch"
     )
 
 
 def faster(w: torch.Tensor) -> str:
     """The route that is faster for a matrix of this shape on this device."""
     return "gram" if w.is_cuda or min(w.shape) >= GRAM_FROM else "lapack"
+
+
+def _by(route: str, w: torch.Tensor) -> Factors | None:
+    """Factors by a route, tall side first: both are slower the other way round."""
+    if w.shape[0] >= w.shape[1]:
+        return _ROUTES[route](w)
+    turned = _ROUTES[route](w.T)
+    return turned and Factors(turned.v, turned.s, turned.u)
 
 
 def _lapack(w: torch.Tensor) -> Factors:
@@ -132,9 +144,6 @@ def _lapack(w: torch.Tensor) -> Factors:
 
 def _gram(w: torch.Tensor) -> Factors | None:
     """None where too much of the spectrum is too small for this route."""
-    if w.shape[0] < w.shape[1]:
-        turned = _gram(w.T)
-        return turned and Factors(turned.v, turned.s, turned.u)
     v = torch.linalg.eigh(w.T @ w).eigenvectors.flip(1)
     u, r = torch.linalg.qr(w @ v)
     diagonal, start = r.diagonal().clone(), _first_untidy_row(r)

@@ -20,18 +20,19 @@ from safetensors.torch import save_file
 
 from healscope import provenance
 from healscope.errors import HealscopeError
+from healscope.models.stored import Stored
 from healscope.spectra import sources
 from healscope.spectra.decompose import Certificate, Factors, decompose
-from healscope.spectra.matrices import Matrix, matrices
+from healscope.spectra.matrices import Matrix
 
-__all__ = ["Certificate", "Factors", "Matrix", "Stored", "load", "read", "write"]
+__all__ = ["Certificate", "Decomposed", "Factors", "Matrix", "load", "read", "write"]
 
 FORMAT = 1
 """Raise it with code that changes factors or their files: it is a part of every key."""
 
 
 @dataclass(eq=False)
-class Stored(Mapping[Matrix, Factors]):
+class Decomposed(Mapping[Matrix, Factors]):
     """Matrix -> factors, by layer then role. Each look-up reads one matrix from the cache (or
     decomposes its layer into it) and keeps nothing; without a cache it decomposes that matrix.
 
@@ -44,7 +45,7 @@ class Stored(Mapping[Matrix, Factors]):
     cache: Path | None
     device: str
     layer_keys: dict[int, str] = field(default_factory=dict)
-    opened: sources.Weights | None = None
+    opened: Stored | None = None
     _checked: set = field(default_factory=set, init=False)  # cache entries found whole before
 
     def __iter__(self) -> Iterator[Matrix]:
@@ -59,7 +60,7 @@ class Stored(Mapping[Matrix, Factors]):
     def weight(self, matrix: Matrix) -> torch.Tensor:
         """The matrix itself, in its stored type; the first one verifies the checkpoint."""
         self.opened = self.opened or sources.weights(self.source)
-        return self.opened.read(matrix)
+        return sources.read(self.opened, matrix)
 
     def certified(self, matrix: Matrix) -> tuple[Factors, Certificate]:
         """Factors and the certificate that they got when they were made."""
@@ -127,19 +128,19 @@ def load(
     roles: list[str],
     cache: str | Path | None = None,
     device: str | None = None,
-) -> Stored:
+) -> Decomposed:
     """The factors of a checkpoint: `source` is a study's checkpoint.json or a Hugging Face folder.
 
     They are made when they are first asked for, on `device` (None: a GPU where there is one), and
     kept in the folder `cache`; without one they are made anew each time. On disk they take
     8 (m + n + 1) min(m, n) bytes a matrix.
 
-    Raises HealscopeError as `sources.weights` and `matrices` do.
+    Raises HealscopeError as `sources.weights` and `sources.matrices_of` do.
     """
     opened = sources.weights(source)
-    listed = tuple(matrices(opened.shapes, roles, opened.config))
+    listed = tuple(sources.matrices_of(opened, roles))
     folder = None if cache is None else Path(cache)
-    return Stored(str(source), listed, folder, device or _device(), opened=opened)
+    return Decomposed(str(source), listed, folder, device or _device(), opened=opened)
 
 
 def write(
@@ -166,7 +167,7 @@ def write(
     provenance.write_json(manifest, content)
 
 
-def read(manifest: str | Path) -> Stored:
+def read(manifest: str | Path) -> Decomposed:
     """The factors that a manifest lists. What the cache lacks is made again from the checkpoint,
     which is refused where its weights have changed since."""
     content = provenance.read_json(manifest)
@@ -175,7 +176,7 @@ def read(manifest: str | Path) -> Stored:
         Matrix(m["layer"], m["role"], m["name"], m["rows"] and tuple(m["rows"]))
         for m in content["matrices"]
     ]
-    return Stored(
+    return Decomposed(
         os.path.normpath(folder / content["source"]),
         tuple(listed),
         Path(os.path.normpath(folder / content["cache"])),

@@ -11,8 +11,8 @@ from itertools import combinations
 import pandas as pd
 import torch
 
-from healscope.spectra.matrices import matrices
-from healscope.spectra.sources import Weights
+from healscope.models.stored import Stored
+from healscope.spectra import sources
 
 LARGEST = 0.1
 """Share of a matrix's entries that count as its largest changes."""
@@ -32,7 +32,7 @@ def changed(old: torch.Tensor, new: torch.Tensor) -> dict[str, torch.Tensor]:
 
 
 def overlaps(
-    seeds: Mapping[str, Mapping[str, Weights]],
+    seeds: Mapping[str, Mapping[str, Stored]],
     pairs: Sequence[tuple[str, str]],
     roles: list[str],
 ) -> pd.DataFrame:
@@ -46,10 +46,10 @@ def overlaps(
     """
     counts: dict[tuple, torch.Tensor] = {}
     first = next(iter(next(iter(seeds.values())).values()))
-    for matrix in matrices(first.shapes, roles, first.config):
+    for matrix in sources.matrices_of(first, roles):
         for pair in pairs:
             masks = {
-                seed: changed(*(points[name].read(matrix) for name in pair))
+                seed: changed(*(sources.read(points[name], matrix) for name in pair))
                 for seed, points in seeds.items()
             }
             for a, b in combinations(masks, 2):

@@ -5,7 +5,7 @@ of their vision models). A matrix is found by its name, never by its shape.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from healscope.errors import HealscopeError
@@ -45,7 +45,7 @@ class Matrix:
 
 
 def matrices(
-    shapes: Mapping[str, Sequence[int]], roles: Iterable[str], config: Mapping | None = None
+    shapes: Mapping[str, Sequence[int]], roles: Sequence[str], config: Mapping | None = None
 ) -> list[Matrix]:
     """The matrices of the given roles, by layer and then in the order of ROLES.
 

@@ -24,7 +24,7 @@ import torch
 from torch import nn
 
 from healscope.config import PPO
-from healscope.evaluation.generate import position_ids, response_logprobs
+from healscope.evaluation.generate import response_logprobs
 from healscope.models import checkpoints, tokens
 from healscope.progress import Bar
 from healscope.tasks.problems import draw
@@ -61,6 +61,7 @@ def train(recipe: PPO, branch) -> list[dict]:
         attempts=recipe.attempts,
         feedback=recipe.feedback,
         extra_attempt=recipe.extra_attempt,
+        prompt_states=True,
     )
     with Bar(recipe.iterations, branch.label, done=first) as bar:
         for i in range(first, recipe.iterations):
@@ -74,7 +75,7 @@ def train(recipe: PPO, branch) -> list[dict]:
             with health.finite_sampling(rows, branch.name):
                 turns = sampler.sample(model, tokenizer, problems, (seed, 5, i))
             sampled = time.perf_counter()
-            judged = judge(recipe, model, head, tokenizer, turns, penalty)
+            judged = judge(recipe, head, tokenizer, turns, penalty)
             order = np.random.default_rng([seed, 6, i])
             updates = Update(recipe, model, head, optimizer, tokenizer, penalty)
             statistics = updates.policy(turns, judged, order)
@@ -215,12 +216,14 @@ class Judged:
 
 
 @torch.no_grad()
-def judge(recipe: PPO, model, head, tokenizer, turns: list[Turn], penalty) -> Judged:
+def judge(recipe: PPO, head, tokenizer, turns: list[Turn], penalty) -> Judged:
     """Values, advantages and returns of every turn, by GAE along its episode."""
     rewards_B = torch.tensor([t.reward for t in turns])
     if recipe.kl == "reward":
         rewards_B = rewards_B - recipe.kl_coefficient * penalty.of_responses(tokenizer, turns)
-    states_BH = read_states(model, tokenizer, turns, mean=recipe.value_head == "own")
+    # read while sampling: the mean of the prompt's last hidden states, or the last of them
+    which = 0 if recipe.value_head == "own" else 1
+    states_BH = torch.stack([t.state_2H[which] for t in turns])
     values_B = head(states_BH)[:, 0].cpu()
     # the released code ends the recursion at a success alone: the value of a failed hand leaks
     # into the next, unrelated one
@@ -230,32 +233,6 @@ def judge(recipe: PPO, model, head, tokenizer, turns: list[Turn], penalty) -> Ju
     )
     own = states_BH if recipe.value_head == "own" else None
     return Judged(rewards_B, values_B, advantages_B, returns_B, own)
-
-
-@torch.no_grad()
-def read_states(model, tokenizer, turns: list[Turn], mean: bool) -> torch.Tensor:
-    """The state s of each turn, (B, H): last hidden states of its prompt, their mean or the last.
-
-    Each distinct prompt is read once, by the policy that answered it.
-    """
-    prompts = sorted({tuple(t.prompt_ids) for t in turns}, key=lambda p: (len(p), p))
-    found = {}
-    for first in range(0, len(prompts), 2 * ROWS_AT_ONCE):
-        chunk = prompts[first : first + 2 * ROWS_AT_ONCE]
-        ids_BL, mask_BL, _, _ = tokens.encode_ids(
-            [list(p) for p in chunk], [[]] * len(chunk), tokenizer.pad_token_id, model.device
-        )
-        hidden_BLH = model.get_decoder()(
-            input_ids=ids_BL,
-            attention_mask=None if bool(mask_BL.all()) else mask_BL,
-            position_ids=position_ids(mask_BL),
-            use_cache=False,
-        ).last_hidden_state
-        state_BH = hidden_BLH[:, -1]
-        if mean:
-            state_BH = (hidden_BLH * mask_BL[..., None]).sum(1) / mask_BL.sum(1, keepdim=True)
-        found.update(zip(chunk, state_BH.float(), strict=True))
-    return torch.stack([found[tuple(t.prompt_ids)] for t in turns])
 
 
 def update_values(recipe: PPO, head, optimizer, judged: Judged) -> dict[str, float]:

@@ -40,6 +40,8 @@ class Turn:
         reward: what training pays.
         last: nothing follows in this episode.
         extra: asked after the last attempt; it counts for nothing, whatever it says.
+        state_2H: mean and last of the last hidden states of `prompt_ids`, where the sampler keeps
+            them: what a critic reads.
     """
 
     problem: Problem
@@ -53,6 +55,7 @@ class Turn:
     reward: float
     last: bool
     extra: bool = False
+    state_2H: torch.Tensor | None = None
 
     @property
     def success(self) -> bool:
@@ -82,6 +85,7 @@ class Sampler:
     feedback: str = "full"
     extra_attempt: bool = False
     length_neutral: bool = False
+    prompt_states: bool = False
 
     def sample(self, model, tokenizer, problems: pd.DataFrame, stream: Sequence[int]) -> list[Turn]:
         """Episodes on `problems` (rows of an RL pool), `samples_per_prompt` of each in a row.
@@ -99,14 +103,14 @@ class Sampler:
             extra = attempt > self.attempts
             answers = self._answers(model, tokenizer, [talks[e] for e in asked], stream, attempt)
             failed = []
-            for e, (prompt_ids, ids, logprobs) in zip(asked, answers, strict=True):
+            for e, (prompt_ids, ids, logprobs, state_2H) in zip(asked, answers, strict=True):
                 text = tokens.response_text(tokenizer, ids)
                 verdict, reward = self.score(posed[e], text)
                 over = extra or verdict.outcome == "correct"
                 over = over or attempt == self.attempts + self.extra_attempt
                 episodes[e].append(
                     Turn(posed[e], e, attempt, prompt_ids, ids, logprobs, text, verdict,
-                         -1.0 if extra else reward, over, extra)
+                         -1.0 if extra else reward, over, extra, state_2H)
                 )  # fmt: skip
                 if not over:
                     said = feedback(self.task, posed[e], verdict, text, self.feedback)
@@ -118,7 +122,7 @@ class Sampler:
         return self._neutral([turn for episode in episodes for turn in episode])
 
     def _answers(self, model, tokenizer, talks, stream, attempt):
-        """(prompt ids, response ids, log-probabilities) of each conversation."""
+        """(prompt ids, response ids, log-probabilities, states) of each conversation."""
         ids = [tokens.conversation_ids(tokenizer, talk) for talk in talks]
         # samples of one prompt stand in a row at the first attempt: read the prompt once for all
         n = self.samples_per_prompt if attempt == 1 else 1
@@ -138,11 +142,13 @@ class Sampler:
                 temperature=self.temperature,
                 samples=n,
                 generator=seeded(*stream, attempt, first),
+                prompt_states=self.prompt_states,
             )
-            logprobs, masks = found.logprobs_BT.cpu(), found.mask_BT.cpu()
+            logprobs, masks, read = found.logprobs_BT.cpu(), found.mask_BT.cpu(), found.prompt_B2H
             for j, response in enumerate(found.ids()):
                 row = batch[j // n] * n + j % n
-                answers[row] = (ids[row], response, logprobs[j][masks[j]].tolist())
+                state_2H = None if read is None else read[j]
+                answers[row] = (ids[row], response, logprobs[j][masks[j]].tolist(), state_2H)
         return answers
 
     def _neutral(self, turns: list[Turn]) -> list[Turn]:
