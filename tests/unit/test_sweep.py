@@ -375,8 +375,13 @@ def test_a_fused_projection_is_edited_where_its_parts_lie(pair):
         fused(pair.target), fused(pair.parent),
         moved(pair.target_factors), moved(pair.parent_factors),
     )  # fmt: skip
-    for name in ("directions-rank-0.5", "swap-layers-1", "orthonormal-rank-0.5-roles-q",
-                 "directions-rank-0.5-as-shuffle", "values-rank-1-roles-k-as-interpolation"):  # fmt: skip
+    for name in (
+        "directions-rank-0.5",
+        "swap-layers-1",
+        "orthonormal-rank-0.5-roles-q",
+        "directions-rank-0.5-as-shuffle",
+        "values-rank-1-roles-k-as-interpolation",
+    ):
         apart, far = made(pair, name)
         together, alike = made(other, name)
         want = fused({**pair.target, **apart})
