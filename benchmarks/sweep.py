@@ -8,10 +8,10 @@ directions spliced, the whole model saved, and loaded again as an evaluation doe
 `spectra.sweep`, with factors computed in the same run (cold) and with those of an earlier one
 (cached). Both edit the same matrices of the same weights at the same ten shares of the rank.
 
-Times are CPU seconds of one thread, imports and a first loading left out; each run has a process of
-its own, whose peak memory (getrusage) is told less that of the imports,
-in units of the model in float32. `tiny`: a model of the tiny world's shape; `large`: a random Llama
-of 104 million parameters, whose released procedure is timed at one share and counted ten times.
+Times are CPU seconds of one thread without imports. Each run has a process of its own, whose peak
+memory (getrusage) is told less that of an empty one. What a further point costs is from a grid of
+forty. `tiny`: a model of the tiny world's shape; `large`: a random Llama of 104 million parameters,
+whose released procedure is timed at one share and counted ten times.
 """
 
 import json
@@ -24,7 +24,6 @@ from pathlib import Path
 
 import torch
 
-SHARES = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0]
 ROLES = ["q", "k", "v", "o", "gate", "up", "down"]
 SHAPES = {
     "tiny": {"hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 2,
@@ -102,48 +101,56 @@ def _factors(folder: Path, scratch: Path):
     return factors.read(manifest)
 
 
-def one(procedure: str, target: str, parent: str, scratch: str, points: str) -> None:
-    """Runs one procedure; prints its seconds and the peak memory of this process."""
-    from transformers import LlamaForCausalLM
+def one(procedure: str, target: str, parent: str, scratch: str, points: str, used: str) -> None:
+    """Runs one procedure at the last `used` of a grid; prints its seconds and peak memory."""
+    from transformers import LlamaConfig, LlamaForCausalLM
 
     from healscope.spectra import factors, sweep  # noqa: F401
 
     torch.set_num_threads(1)
-    LlamaForCausalLM.from_pretrained(target, dtype=torch.float32)
+    warm = Path(scratch) / "warm"  # whatever transformers imports when it first saves and loads
+    LlamaForCausalLM(LlamaConfig(**SHAPES["tiny"])).save_pretrained(warm)
+    LlamaForCausalLM.from_pretrained(warm)
+    grid = [(i + 1) / int(points) for i in range(int(points))]
     begin = time.process_time()
-    globals()[procedure](Path(target), Path(parent), Path(scratch), SHARES[-int(points) :])
+    globals()[procedure](Path(target), Path(parent), Path(scratch), grid[-int(used) :])
     seconds = time.process_time() - begin
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     print(json.dumps({"seconds": seconds, "peak": peak}))
 
 
-def measured(procedure: str, folders: list[Path], scratch: Path, points: int = 10) -> dict:
+def measured(procedure: str, folders: list[Path], scratch: Path, points: int, used: int) -> dict:
     command = [sys.executable, __file__, "--one", procedure, *map(str, folders), str(scratch)]
-    done = subprocess.run([*command, str(points)], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [*command, str(points), str(used)], capture_output=True, text=True, check=True
+    )
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
-def compare(name: str, folders: list[Path], scratch: Path, points: int) -> None:
-    """Prints seconds, ratios and memory; `points`: shares at which the released one is timed."""
+def compare(name: str, folders: list[Path], scratch: Path, used: int) -> None:
+    """Prints seconds, ratios and memory; `used`: shares at which the released one is timed."""
     from healscope.models.stored import Stored
 
     stored = Stored(folders[0])
     size = sum(stored[n].numel() for n in stored)
-    empty = measured("nothing", folders, scratch)["peak"]
-    base = measured("released", folders, scratch / "released", points)
-    cold = measured("ours", folders, scratch / "factors")
-    cached = measured("ours", folders, scratch / "factors")
-    theirs = base["seconds"] * len(SHARES) / points
-    print(f"{name}: {size / 1e6:.1f} million parameters, {len(SHARES)} points")
+    empty = measured("nothing", folders, scratch, 10, 10)["peak"]
+    base = measured("released", folders, scratch / "released", 10, used)
+    cold, cached = (measured("ours", folders, scratch / "factors", 10, 10) for _ in range(2))
+    more = measured("ours", folders, scratch / "factors", 40, 40)
+    theirs = base["seconds"] * 10 / used
+    print(f"{name}: {size / 1e6:.1f} million parameters, 10 points")
     for label, seconds, run in (
         ("released", theirs, base),
         ("ours, factors computed", cold["seconds"], cold),
         ("ours, factors cached", cached["seconds"], cached),
     ):
-        memory = (run["peak"] - empty) / (4 * size)
+        memory = run["peak"] - empty
         print(
-            f"  {label:24s}{seconds:9.1f} s   ratio {theirs / seconds:7.1f}   peak {memory:5.2f} x"
+            f"  {label:24s}{seconds:9.2f} s   ratio {theirs / seconds:6.1f}   "
+            f"peak {memory / 2**20:6.0f} MB, {memory / (4 * size):5.2f} times the model"
         )
+    further = (more["seconds"] - cached["seconds"]) / 30
+    print(f"  a further point: {further * 1000:.1f} ms, ratio {theirs / 10 / further:.1f}")
 
 
 def main(arguments: list[str]) -> None:

@@ -155,7 +155,10 @@ def test_a_whole_orthonormal_edit_is_the_published_one(pair):
     ]  # fmt: skip
 
 
-def test_controls_are_never_taken_for_one_another(pair):
+def test_controls_with_draws_of_their_own_are_never_taken_for_one_another(pair):
+    names = ["directions-layers-1-as-interpolation", "orthonormal-layers-1-as-interpolation"]
+    (variant,) = Sweep(pair).variants(names)
+    assert variant.also == (names[1],)
     names = ["values-rank-1-as-noise", "values-layers-3-as-noise"]
     one, two = Sweep(pair).variants(names)
     assert not any(

@@ -22,7 +22,8 @@ from healscope.spectra.edits import columns, orthonormal
 from healscope.spectra.factors import Factors, Matrix
 
 KEPT_BYTES = 64 * 2**20
-"""Of factors and weights that are read once and kept, for all sweeps of models small enough."""
+"""Factors and weights that a sweep reads once and keeps: all of a tiny model's, next to nothing of
+a large one's."""
 
 Part = tuple[str, float, int, int]
 """(kind, strength, start, stop): what one term of an edit does to one matrix."""
@@ -69,7 +70,8 @@ class Sweep:
         groups: dict[object, list[str]] = {}
         for name in names:
             edit = parse(name)
-            same = name if edit.control else self._all_parts(edit)
+            alike = edit.control in ("", "interpolation")  # nothing drawn, no other layer
+            same = (edit.control, self._all_parts(edit)) if alike else name
             groups.setdefault(same, []).append(name)
         return [self._variant(name, tuple(also)) for name, *also in groups.values()]
 
