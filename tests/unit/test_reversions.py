@@ -176,8 +176,8 @@ def verdicts(rows):
 def test_the_sibling_papers_share_is_judged(study):
     found = repair.sibling(data(study))
     assert verdicts(found) == {
-        "top-directions-restore": "held",
-        "first-layers-restore": "did not hold",  # 20%
+        "top-directions-restore-sft": "held",
+        "first-layers-restore-sft": "did not hold",  # 20%
     }
     top = found[0]
     assert top["effect"] == pytest.approx(0.34 - 0.7 * 0.4)

@@ -30,38 +30,46 @@ _WHAT = {
 
 
 def sibling(d: Data) -> list[dict]:
-    """arXiv 2508.16546: the top 20% of directions, or the first 25% of layers, restore 70-80%."""
-    if "sft" not in d.stages:
-        return []
+    """arXiv 2508.16546: the top 20% of directions, or the first 25% of layers, restore 70-80%.
+
+    Asked of every stage that puts a later SFT checkpoint back to MaxOOD.
+    """
+    return [
+        _restored(d, stage, claim, name, what)
+        for stage, points in d.stages.items()
+        if points["parent"] == "maxood"
+        for claim, name, what in _asked(d, stage)
+        if not d.edited(stage, name, "ood").empty
+    ]
+
+
+def _asked(d: Data, stage: str) -> list[tuple[str, str, str]]:
+    """(claim, edit, what it puts back)."""
     top = edit_names.along("directions", "rank", SHARE)
     asked = [("top-directions-restore", top, f"the leading {SHARE:.0%} of singular directions")]
-    if layers := _amounts(d, "sft", "layers"):
+    if layers := _amounts(d, stage, "layers"):
         n = min(layers, key=lambda n: abs(n - max(layers) / 4))
         what = f"the singular directions of the first quarter of the layers (here the first {n:g})"
         asked.append(("first-layers-restore", edit_names.along("directions", "layers", n), what))
-    found = []
-    for claim, name, what in asked:
-        after = d.edited("sft", name, "ood")
-        if after.empty:
-            continue
-        before, parent = d.ends("sft", "ood")
-        lost = d.change(before, parent)
-        known = positive(lost) in YES
-        e = _beyond(d, before, after, parent, RESTORED)
-        share = _share(d, before, after, parent) if known else "cannot be told"
-        found.append(
-            row(
-                claim,
-                f"Putting back {what} gives back at least {RESTORED:.0%} of the lost OOD accuracy "
-                "(arXiv 2508.16546)",
-                e,
-                above(e) if known else OPEN,
-                f"the edit's change less {RESTORED:.0%} of the loss; change "
-                f"{signed(d.change(before, after))}, lost {signed(lost)}, share given back {share}"
-                + ("" if known else ": no clear loss to give back"),
-            )
-        )
-    return found
+    return asked
+
+
+def _restored(d: Data, stage: str, claim: str, name: str, what: str) -> dict:
+    before, parent = d.ends(stage, "ood")
+    after, lost = d.edited(stage, name, "ood"), d.change(before, parent)
+    known = positive(lost) in YES
+    e = _beyond(d, before, after, parent, RESTORED)
+    share = _share(d, before, after, parent) if known else "cannot be told"
+    return row(
+        f"{claim}-{stage}",
+        f"Putting back {what} gives back at least {RESTORED:.0%} of the lost OOD accuracy "
+        f"({stage.upper()} stage; arXiv 2508.16546)",
+        e,
+        above(e) if known else OPEN,
+        f"the edit's change less {RESTORED:.0%} of the loss; change "
+        f"{signed(d.change(before, after))}, lost {signed(lost)}, share given back {share}"
+        + ("" if known else ": no clear loss to give back"),
+    )
 
 
 def _amounts(d: Data, stage: str, axis: str) -> list[float]:

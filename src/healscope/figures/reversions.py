@@ -1,6 +1,7 @@
 """What putting parts of the spectrum back does: figures 4 to 7 of arXiv 2509.12235; repair."""
 
 from collections.abc import Iterator
+from textwrap import fill
 
 import numpy as np
 import pandas as pd
@@ -78,7 +79,7 @@ def _figure(frame: pd.DataFrame, style: FigureStyle, kinds: tuple[str, ...], mai
     """A row for each rule and each distance, a column for each axis along which edits were made."""
     frame = frame[frame["kind"].isin(["none", "parent", *kinds])]
     models = list(frame["model"].unique())
-    axes_drawn = [axis for axis in _AXES if axis in set(frame["axis"])]
+    axes_drawn = [axis for axis in _AXES if _has_curve(frame, axis)]
     rows = [(model, what) for model in models for what in _ROWS]
     figure, axes = panels(style, len(rows), len(axes_drawn) or 1, 1.75, sharex="col", sharey="row")
     for row, (model, what) in zip(axes, rows, strict=True):
@@ -99,7 +100,7 @@ def _figure(frame: pd.DataFrame, style: FigureStyle, kinds: tuple[str, ...], mai
             row[0].set_ylim(top=1.08 * row[0].get_ylim()[1])
         from_zero(row[0])
     for ax, axis in zip(axes[-1], axes_drawn, strict=False):
-        _amount_axis(ax, axis)
+        _amount_axis(ax, axis, width=max(12, 60 // len(axes_drawn)))
     legend(
         figure, 2,
         "band, error bars: interval over all seeds; thin lines: single seeds; coloured markers: "
@@ -107,6 +108,11 @@ def _figure(frame: pd.DataFrame, style: FigureStyle, kinds: tuple[str, ...], mai
         "parent)",
     )  # fmt: skip
     return figure
+
+
+def _has_curve(frame: pd.DataFrame, axis: str) -> bool:
+    """Whether edits along an axis have two places or more, the unedited target being one."""
+    return frame.loc[frame["axis"] == axis, "amount"].nunique() + (axis in _FROM_NOTHING) > 1
 
 
 def _readable(frame: pd.DataFrame, kind: str) -> str:
@@ -199,8 +205,9 @@ def _control_look(style: FigureStyle, control: str) -> dict:
     return look(style, control) | {"linestyle": "", "markersize": 4.5}
 
 
-def _amount_axis(ax: Axes, axis: str) -> None:
-    ax.set_xlabel(_AXES[axis])
+def _amount_axis(ax: Axes, axis: str, width: int) -> None:
+    """`width`: characters for which the label has room."""
+    ax.set_xlabel(fill(_AXES[axis], width))
     if axis in _SHARES:
         ax.xaxis.set_major_formatter(as_percent)
     elif axis != "strength":
