@@ -21,7 +21,7 @@ FACTORS_CACHE = "results/spectra/cache"  # by content, one file per layer; unkno
 COMPARISON = "results/comparisons/{model}/seed-{seed}.parquet"
 EDIT = "results/edits/{model}/seed-{seed}/{stage}/{edit}/{task}.parquet"
 SIGNALS = "results/probes/signals/{model}/seed-{seed}.parquet"
-HIDDEN_STATES = "results/probes/hidden-states/{model}/seed-{seed}/{landmark}.parquet"
+HIDDEN_STATES = "results/probes/hidden-states/{model}/seed-{seed}.parquet"
 
 TABLE = "results/tables/{table}.parquet"
 CLAIMS_TEXT = "results/tables/claims.txt"

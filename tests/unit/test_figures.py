@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from itertools import product
+from itertools import combinations, product
 from pathlib import Path
 
 import numpy as np
@@ -186,17 +186,23 @@ def weight_updates() -> pd.DataFrame:
 
 def hidden_states() -> pd.DataFrame:
     rng = np.random.default_rng(2)
-    centres = {"maxood": (-4, 1), "end": (3, 0), "rl": (4, 2)}
-    frames = [
-        pd.DataFrame(
-            {"model": "tiny", "seed": seed, "landmark": name, "rule": rule,
-             "pc1": rng.normal(x, 2, 150), "pc2": rng.normal(y, 1.5, 150),
-             "share1": 0.41, "share2": 0.17}
-        )
-        for seed in SEEDS
-        for rule in SFT
-        for name, (x, y) in centres.items()
-    ]  # fmt: skip
+    centres = {"base": (-9, 4), "maxood": (-4, 1), "end": (5, 0), "rl": (3, 2)}
+    frames = []
+    for seed, position, rule in product(SEEDS, ("last", "mean"), SFT):
+        place = {"model": "tiny", "seed": seed, "position": position, "rule": rule}
+        for name, (x, y) in centres.items():
+            scores = {"pc1": rng.normal(x, 1, 150), "pc2": rng.normal(y, 1.5, 150)}
+            shares = {"share1": 0.41, "share2": 0.17}
+            found = {"kind": "state", "landmark": name, "other": "", **scores, **shares}
+            frames.append(pd.DataFrame({**place, **found}))
+        for a, b in combinations(centres, 2):
+            for kind in ("distance", "cka"):
+                value = rng.uniform(1, 9) if kind == "distance" else rng.uniform(0.5, 1)
+                pair = {"kind": kind, "landmark": a, "other": b, "value": value}
+                frames.append(pd.DataFrame([{**place, **pair}]))
+        back = {"value": rng.uniform(0.1, 0.3), "chance": 0.07}
+        end = {"kind": "way_back", "landmark": "end", "other": "rl", **back}
+        frames.append(pd.DataFrame([{**place, **end}]))
     return pd.concat(frames, ignore_index=True)
 
 

@@ -92,6 +92,7 @@ def test_one_figure_needs_only_its_own_branch_of_the_graph(finished, tmp_path):
     assert plan["rl"] == 4
     assert plan["fig3a"] == 1
     assert not {*FACTORS, "hidden_states", "compare"} & set(plan)
+    assert fresh.plan("results/figures/fig15.pdf")["hidden_states"] == 1  # all landmarks at once
 
 
 def test_a_deleted_edit_reruns_that_edit_its_table_and_its_figure(copy):
@@ -192,7 +193,7 @@ def test_a_base_from_a_folder_is_copied_and_watched(finished, tmp_path):
     mine = tmp_path / "model"
     shutil.copytree(finished.folder / "results/checkpoints/micro/seed-0/base", mine)
     workflow = type(finished)(tmp_path / "study")
-    workflow.config["models"] = {"mine": {"source": str(mine)}}
+    workflow.config["models"] = {"mine": {"source": str(mine), "check_random": False}}
     target = "results/checkpoints/mine/seed-0/base/checkpoint.json"
     workflow.run(target)
     copied = (workflow.folder / target).parent / "model.safetensors"

@@ -130,6 +130,12 @@ def batches(items):
     return [items[i : i + size] for i in range(0, len(items), size)]
 
 
+def model_settings(name):
+    """The values of a model that its base is made from: one that is trained here is not checked."""
+    model = study.models[name]
+    return model.model_dump(mode="json", exclude={"check_random"} if model.scratch else set())
+
+
 def posed(protocol):
     """Files of a protocol's problems, task by task."""
     return expand(artifacts.POSED, protocol=protocol, task=study.tasks)

@@ -23,6 +23,7 @@ for part, points in FACTOR_JOBS.items():
         params:
             matrices=study.spectra.matrices,
             points=points,
+            check_random=lambda w: study.models[w.model].check_random,
         message:
             f"SVDs, {part}: " "{wildcards.model}, seed {wildcards.seed}"
         script:

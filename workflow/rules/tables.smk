@@ -62,7 +62,7 @@ TABLES = {
     "singular-values": {"comparisons": COMPARISON_FILES},
     "principal-angles": {"comparisons": COMPARISON_FILES},
     "weight-updates": {"comparisons": COMPARISON_FILES},
-    "hidden-states": {"states": each(artifacts.HIDDEN_STATES, landmark=["maxood", "end", "rl"])},
+    "hidden-states": {"states": each(artifacts.HIDDEN_STATES)},
     "claims": {
         "evaluations": [*ALL_EVALUATIONS, *under_other_protocols()],
         "logs": TRAINING_FILES,

@@ -1,13 +1,16 @@
 from healscope import artifacts, provenance
 from healscope.evaluation import landmarks
 from healscope.job import job
+from healscope.models import integrity
 from healscope.progress import track
-from healscope.spectra import factors
+from healscope.spectra import factors, sources
 
 with job(snakemake.log[0], snakemake.threads, torch=True):
     w, p = snakemake.wildcards, snakemake.params
     todo = list(zip(p.points, snakemake.output, strict=True))
     for point, output in track(todo, f"factors {w.model} seed {w.seed}", len(todo)):
         source = landmarks.manifest(snakemake.input.landmarks, w.model, w.seed, point)
+        if p.check_random:
+            integrity.check_folder(sources.weights(source).folder)
         record = provenance.record({"matrices": p.matrices}, inputs=provenance.hashes([source]))
         factors.write(output, source, p.matrices, artifacts.FACTORS_CACHE, record)

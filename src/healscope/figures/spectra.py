@@ -12,8 +12,6 @@ from healscope.figures.style import (
     DASHED,
     DOTTED,
     INK,
-    LANDMARKS,
-    RULES,
     STAGES,
     legend,
     look,
@@ -24,7 +22,6 @@ from healscope.figures.style import (
 
 _STAGES = {"maxood--end": ("sft", "SFT: MaxOOD to End"), "end--rl": ("rl", "RL: End to RL")}
 _ROTATIONS = {"base--end": ("sft", "SFT: base to End"), "end--rl": ("rl", "RL: End to RL")}
-_SEEDS_SHOWN = 3
 
 _CONTROLS = {
     "noise": ("null: noise of the same size", {"color": CONTROL, "linestyle": DASHED}),
@@ -212,39 +209,3 @@ def _size(frame: pd.DataFrame) -> str:
     noise = middle.get(("effective_rank", "noise"))
     beside = "" if noise is None else f" ({noise:.0f})"
     return f"{100 * middle['drift', '']:.2g}%, rank {middle['effective_rank', '']:.0f}{beside}"
-
-
-@styled
-def hidden_states(frame: pd.DataFrame, style: FigureStyle) -> Figure:
-    """Fig 15: hidden states in their first two principal components; crosses are the means."""
-    rows = [
-        (model, seed)
-        for model, part in frame.groupby("model", sort=False)
-        for seed in list(part["seed"].unique())[:_SEEDS_SHOWN]  # the components are each seed's own
-    ]
-    figure, axes = panels(style, len(rows), 2, 2.2)
-    for row, (model, seed) in zip(axes, rows, strict=True):
-        for ax, rule in zip(row, RULES, strict=True):
-            own = (frame["model"] == model) & (frame["seed"] == seed) & (frame["rule"] == rule)
-            _clouds(ax, frame[own], style)
-            ax.set_title(RULES[rule], loc="left")
-        title(row[0], f"{model}, seed {seed}\n{RULES['id']}")
-    legend(figure, len(LANDMARKS), "small: one prompt; large: mean of the prompts")
-    return figure
-
-
-def _clouds(ax: Axes, frame: pd.DataFrame, style: FigureStyle) -> None:
-    for name, label in LANDMARKS.items():
-        points = frame[frame["landmark"] == name]
-        form = look(style, name) | {"linestyle": ""}
-        ax.plot(points["pc1"], points["pc2"], alpha=0.35, markeredgewidth=0, markersize=3.5, **form)
-        ax.plot(
-            points["pc1"].mean(), points["pc2"].mean(), label=label,
-            markersize=10, markeredgecolor="black", markeredgewidth=1.2, zorder=5, **form,
-        )  # fmt: skip
-    ax.set_xlabel(f"component 1 ({100 * frame['share1'].iloc[0]:.0f}% of variance)")
-    ax.set_ylabel(f"component 2 ({100 * frame['share2'].iloc[0]:.0f}%)")
-    ax.set_box_aspect(0.7)  # or the equal scales below would depend on passes of the layout
-    ax.set_aspect("equal", adjustable="datalim")
-    ax.locator_params(nbins=6)
-    ax.grid(False)

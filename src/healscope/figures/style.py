@@ -41,6 +41,7 @@ _LOOKS = {
     "ood": (3, "s", DASHED),
     "sft": (4, "o", "-"),
     "rl": (2, "D", DASHED),
+    "base": (7, "X", DOTTED),
     "maxood": (1, "^", DOTTED),
     "end": (4, "o", DASH_DOT),
     "number": (5, "s", DASHED),

@@ -2,7 +2,7 @@
 
 from healscope.config import MATRIX_ROLES
 from healscope.schemas.columns import Column, change, choice, count, share, table, text
-from healscope.schemas.runs import SIGNALS
+from healscope.schemas.runs import HIDDEN_STATES, HIDDEN_STATES_KEY, SIGNALS
 from healscope.schemas.shared import (
     ALL_SEEDS,
     CHECKPOINT,
@@ -12,7 +12,6 @@ from healscope.schemas.shared import (
     MODEL,
     ONE_SEED,
     PAIR,
-    PAIR_ID,
     ROLE,
     RULE,
     SEED,
@@ -25,7 +24,6 @@ from healscope.schemas.shared import (
     interval,
 )
 from healscope.tables import errors, factorial, stopping, weights
-from healscope.tables import published as published_table
 from healscope.tasks.verdict import FIRST_ERRORS
 
 _WHY = (
@@ -218,20 +216,10 @@ _WEIGHTS = (
     ),
     table(
         "hidden-states",
-        "One prompt's state at one landmark, on two principal components of its model, seed and "
-        "rule.",
-        (
-            choice("landmark", published_table.LEVELS, "which checkpoint"),
-            RULE,
-            PAIR_ID,
-            Column("pc1", "float", "first component", "state units"),
-            Column("pc2", "float", "second component", "state units"),
-            share("share1", "variance that the first explains"),
-            share("share2", "variance that the second explains"),
-            MODEL,
-            ONE_SEED,
-        ),
-        "model", "seed", "landmark", "rule", "pair_id",
+        "Last-layer states of prompts at the landmarks: one prompt on the first two principal "
+        "components of its model, seed and position (state), or a number about two landmarks.",
+        (*HIDDEN_STATES, MODEL, ONE_SEED),
+        "model", "seed", *HIDDEN_STATES_KEY,
     ),
 )  # fmt: skip
 

@@ -3,6 +3,7 @@
 from typing import get_args
 
 from healscope import artifacts
+from healscope.probes import geometry
 from healscope.schemas.columns import (
     Column,
     Schema,
@@ -11,6 +12,7 @@ from healscope.schemas.columns import (
     flag,
     nats,
     real,
+    share,
     text,
 )
 from healscope.schemas.shared import (
@@ -32,7 +34,6 @@ from healscope.tasks.feedback import Level
 from healscope.tasks.generalpoints import OUTCOMES, RANKS, Side
 from healscope.tasks.problems import PROBLEM_COLUMNS, RL_COLUMNS, SFT_COLUMNS, Half
 
-LANDMARKS = ("base", "maxood", "end", "rl")  # as `evaluation.landmarks.choose` names them
 QUANTITIES = ("sigma", "sigma_change", "angle", "chordal", "energy", "drift", "effective_rank",
               "stable_rank", "unchanged")  # fmt: skip  # of `spectra.compare`
 
@@ -193,6 +194,32 @@ SIGNALS = (
     ),
 )
 
+HIDDEN_STATES = (
+    choice(
+        "kind",
+        geometry.KINDS,
+        "distance: of the means, in spreads of prompts; cka: linear CKA; way_back: share of the "
+        "way from End to MaxOOD that RL went back",
+    ),
+    choice("position", geometry.POSITIONS, "the prompt's last token, or the mean of its tokens"),
+    RULE,
+    choice("landmark", geometry.LANDMARKS, "which checkpoint"),
+    choice("other", ("", *geometry.LANDMARKS), "the second one; empty for kind state"),
+    text("pair_id", "the cards in their order and the target, for kind state; else empty"),
+    real("pc1", "first component", "state units", nullable=True),
+    real("pc2", "second component", "state units", nullable=True),
+    share("share1", "variance that the first explains", nullable=True),
+    share("share2", "variance that the second explains", nullable=True),
+    real("value", "the number; missing for kind state", "spreads or ratio", nullable=True),
+    real(
+        "chance",
+        "of way_back: what a step of that length in a random direction stays within",
+        "ratio",
+        nullable=True,
+    ),
+)
+HIDDEN_STATES_KEY = ("kind", "position", "rule", "landmark", "other", "pair_id")
+
 PROBES = (
     Schema(
         "signals-probe",
@@ -220,16 +247,10 @@ PROBES = (
     Schema(
         "hidden-states-probe",
         artifacts.HIDDEN_STATES,
-        "The last-layer state of a prompt's last token, on one held-out problem.",
-        (
-            PAIR_ID,
-            RULE,
-            Column("state", "floats", "the state after the final norm (float32 values)"),
-            MODEL,
-            RUN_SEED,
-            choice("landmark", LANDMARKS, "which checkpoint"),
-        ),
-        ("rule", "pair_id"),
+        "Last-layer states of prompts at the landmarks: one prompt on two principal components "
+        "(state), or a number about two landmarks, all prompts and all dimensions.",
+        (*HIDDEN_STATES, MODEL, RUN_SEED),
+        HIDDEN_STATES_KEY,
     ),
     Schema(
         "comparison",

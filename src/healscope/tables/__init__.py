@@ -11,6 +11,7 @@ from healscope.tables import (
     accuracy,
     errors,
     factorial,
+    hidden,
     protocols,
     published,
     recipes,
@@ -64,7 +65,7 @@ _MAKERS: dict[str, Callable[[Inputs, Settings], pd.DataFrame]] = {
     "singular-values": lambda i, _: weights.singular_values(i["comparisons"]),
     "principal-angles": lambda i, _: weights.principal_angles(i["comparisons"]),
     "weight-updates": lambda i, _: weights.updates(i["comparisons"]),
-    "hidden-states": lambda i, _: weights.hidden_states(i["states"]),
+    "hidden-states": lambda i, _: hidden.hidden_states(i["states"]),
 }
 
 

@@ -1,9 +1,8 @@
-"""Weights and hidden states: singular values, principal angles, principal components."""
+"""Weights: singular values, principal angles, and where updates live."""
 
 import pandas as pd
 
 from healscope import provenance
-from healscope.probes.pca import principal_components
 
 _PLACE = ["model", "seed", "pair", "control", "layer", "role"]
 UPDATES = ("sigma_change", "chordal", "energy", "drift", "effective_rank", "stable_rank",
@@ -34,13 +33,3 @@ def updates(files: list[str]) -> pd.DataFrame:
     rows = _comparisons(files, *UPDATES).rename(columns={"b": "value"})
     chance = rows["a"].where(rows["quantity"].isin(_WITH_CHANCE))
     return rows.assign(chance=chance)[[*_PLACE, "quantity", "part", "fraction", "value", "chance"]]
-
-
-def hidden_states(files: list[str]) -> pd.DataFrame:
-    """Two principal components of the states at the landmarks, for each seed (fig15)."""
-    rows = pd.concat([provenance.read_table(f) for f in files], ignore_index=True)
-    parts = [
-        principal_components(group).assign(model=model, seed=str(seed))
-        for (model, seed), group in rows.groupby(["model", "seed"])
-    ]
-    return pd.concat(parts, ignore_index=True)
