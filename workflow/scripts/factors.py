@@ -1,11 +1,9 @@
-from pathlib import Path
-
 from healscope import artifacts, provenance
 from healscope.evaluation import landmarks
 from healscope.job import job
 from healscope.models import integrity
 from healscope.progress import track
-from healscope.spectra import factors
+from healscope.spectra import factors, sources
 
 with job(snakemake.log[0], snakemake.threads, torch=True):
     w, p = snakemake.wildcards, snakemake.params
@@ -13,6 +11,6 @@ with job(snakemake.log[0], snakemake.threads, torch=True):
     for point, output in track(todo, f"factors {w.model} seed {w.seed}", len(todo)):
         source = landmarks.manifest(snakemake.input.landmarks, w.model, w.seed, point)
         if p.check_random:
-            integrity.check_folder(Path(source).parent)
+            integrity.check_folder(sources.weights(source).folder)
         record = provenance.record({"matrices": p.matrices}, inputs=provenance.hashes([source]))
         factors.write(output, source, p.matrices, artifacts.FACTORS_CACHE, record)

@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from healscope import edit_names
 from healscope.results_page.markdown import estimate, grid, number
 
 _CONTROLS = {"": "measured", "noise": "noise", "spectrum": "spectrum", "bf16": "bf16"}
@@ -64,18 +65,33 @@ def _by_control(values: pd.Series, names: list[str], form: str) -> str:
 
 
 def reversion(table: pd.DataFrame) -> str:
-    """Accuracy of every edit and control, and its distance from both parents."""
+    """Accuracy of every edit, the OOD accuracy of its controls, and its distance from both parents.
+
+    The unedited target comes first, the parent second.
+    """
     whole = table[table["seed"] == "all"]
-    rows = [
-        (
-            name,
-            *(estimate(own[own["rule"] == rule].iloc[0], "accuracy") for rule in ("id", "ood")),
-            *(number(own[column].iloc[0], ".2f") for column in ("from_target", "from_parent")),
+    by_name = {name: own.set_index("rule") for name, own in whole.groupby("name", sort=False)}
+    plain = whole[whole["control"] == ""].drop_duplicates("name")
+    plain = plain.sort_values("kind", key=lambda k: k.map({"none": 0, "parent": 1}).fillna(2),
+                              kind="stable")  # fmt: skip
+    rows = []
+    for name in plain["name"]:
+        own = by_name[name]
+        beside = [by_name.get(f"{name}-as-{control}") for control in edit_names.CONTROLS]
+        rows.append(
+            (
+                name,
+                *(estimate(own.loc[rule], "accuracy") for rule in ("id", "ood")),
+                *("–" if c is None else estimate(c.loc["ood"], "accuracy") for c in beside),
+                *(number(own[c].iloc[0], ".2f") for c in ("from_target", "from_parent")),
+            )
         )
-        for name, own in whole.groupby("name", sort=False)
-    ]
-    note = "Distances in units of that between target and parent.\n\n"
-    return note + grid(["weights", "ID", "OOD", "from target", "from parent"], rows)
+    note = (
+        "The columns of controls hold OOD accuracy. Distances in units of that between target and "
+        "parent; controls but rotation go as far as their edit.\n\n"
+    )
+    header = ["weights", "ID", "OOD", *edit_names.CONTROLS, "from target", "from parent"]
+    return note + grid(header, rows)
 
 
 def repair(table: pd.DataFrame) -> str:

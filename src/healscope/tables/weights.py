@@ -1,4 +1,4 @@
-"""Weights: singular values and principal angles."""
+"""Weights: singular values, principal angles, and where updates live."""
 
 import pandas as pd
 
