@@ -10,7 +10,7 @@ directions spliced, the whole model saved, and loaded again as an evaluation doe
 
 Times are CPU seconds of one thread without imports. Each run has a process of its own, whose peak
 memory (getrusage) is told less that of an empty one. What a further point costs is from a grid of
-forty. `tiny`: a model of the tiny world's shape; `large`: a random Llama of 104 million parameters,
+twenty. `tiny`: a model of the tiny world's shape; `large`: a random Llama of 104 million parameters,
 whose released procedure is timed at one share and counted ten times.
 """
 
@@ -136,7 +136,7 @@ def compare(name: str, folders: list[Path], scratch: Path, used: int) -> None:
     empty = measured("nothing", folders, scratch, 10, 10)["peak"]
     base = measured("released", folders, scratch / "released", 10, used)
     cold, cached = (measured("ours", folders, scratch / "factors", 10, 10) for _ in range(2))
-    more = measured("ours", folders, scratch / "factors", 40, 40)
+    more = measured("ours", folders, scratch / "factors", 20, 20)
     theirs = base["seconds"] * 10 / used
     print(f"{name}: {size / 1e6:.1f} million parameters, 10 points")
     for label, seconds, run in (
@@ -149,7 +149,7 @@ def compare(name: str, folders: list[Path], scratch: Path, used: int) -> None:
             f"  {label:24s}{seconds:9.2f} s   ratio {theirs / seconds:6.1f}   "
             f"peak {memory / 2**20:6.0f} MB, {memory / (4 * size):5.2f} times the model"
         )
-    further = (more["seconds"] - cached["seconds"]) / 30
+    further = (more["seconds"] - cached["seconds"]) / 10
     print(f"  a further point: {further * 1000:.1f} ms, ratio {theirs / 10 / further:.1f}")
 
 
