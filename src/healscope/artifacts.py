@@ -16,11 +16,12 @@ STATE = "results/.state/{model}/seed-{seed}/{run}"  # resumable, unknown to Snak
 EVALUATION = "results/evals/{protocol}/{model}/seed-{seed}/{checkpoint}/{task}.parquet"
 LANDMARKS = "results/landmarks/{model}/seed-{seed}.json"
 
-FACTORS = "results/spectra/{model}/seed-{seed}/{landmark}/factors.json"  # beside one file per layer
-COMPARISON = "results/comparisons/{model}/seed-{seed}/{a}--{b}.parquet"
+FACTORS = "results/spectra/{model}/seed-{seed}/{point}/factors.json"  # a landmark or a checkpoint
+FACTORS_CACHE = "results/spectra/cache"  # by content, one file per layer; unknown to Snakemake
+COMPARISON = "results/comparisons/{model}/seed-{seed}.parquet"
 EDIT = "results/edits/{model}/seed-{seed}/{stage}/{edit}/{task}.parquet"
 SIGNALS = "results/probes/signals/{model}/seed-{seed}.parquet"
-HIDDEN_STATES = "results/probes/hidden-states/{model}/seed-{seed}/{landmark}.parquet"
+HIDDEN_STATES = "results/probes/hidden-states/{model}/seed-{seed}.parquet"
 
 TABLE = "results/tables/{table}.parquet"
 CLAIMS_TEXT = "results/tables/claims.txt"
@@ -30,8 +31,8 @@ LOG = "results/logs/{job}.log"
 LANDMARK_NAMES = {"maxood": "MaxOOD", "end": "End", "rl": "RL"}
 """Landmarks that are compared -> as they are written for readers."""
 
-EDIT_STAGES = {"sft": ("maxood", "end"), "rl": ("end", "rl")}
-"""stage -> (parent, target): an edit reverts parts of the target to the parent."""
+STAGES = {"sft": ("maxood", "end"), "rl": ("end", "rl")}
+"""stage -> the landmarks between which something happens that weights might explain."""
 
 
 def path(pattern: str, **wildcards: object) -> str:
@@ -53,17 +54,6 @@ def parse_branch(name: str) -> tuple[str, int]:
     """Inverse of `branch`."""
     recipe, _, start = name.partition("-from-")
     return recipe, int(start)
-
-
-def edit(kind: str, axis: str, amount: float) -> str:
-    """Name of an edit, e.g. `directions-rank-0.25` or `swap-layers-2`."""
-    return f"{kind}-{axis}-{amount:g}"
-
-
-def parse_edit(name: str) -> tuple[str, str, float]:
-    """Inverse of `edit`."""
-    kind, axis, amount = name.split("-")
-    return kind, axis, float(amount)
 
 
 def stage_and_step(checkpoint: str) -> tuple[str, int]:

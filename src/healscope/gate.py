@@ -40,7 +40,7 @@ def measure(
     out = []
     for model, own in rows.groupby("model"):
         for phenomenon, (stage, judge) in PHENOMENA.items():
-            before, after = (own[own["landmark"] == name] for name in artifacts.EDIT_STAGES[stage])
+            before, after = (own[own["landmark"] == name] for name in artifacts.STAGES[stage])
             if after.empty:
                 raise HealscopeError(
                     f"{model}: the branch behind landmark 'rl' failed in every seed: change its "
@@ -60,9 +60,7 @@ def sentences(table: pd.DataFrame, stages: tuple[str, ...] = ("sft", "rl")) -> l
     """The gate's answers in words, one line for each model and phenomenon of `stages`."""
     lines = []
     for row in table[table["stage"].isin(stages)].to_dict("records"):
-        first, second = (
-            artifacts.LANDMARK_NAMES[name] for name in artifacts.EDIT_STAGES[row["stage"]]
-        )
+        first, second = (artifacts.LANDMARK_NAMES[name] for name in artifacts.STAGES[row["stage"]])
         lines.append(
             f"{row['model']}: OOD {row['phenomenon']} {row['answer']} "
             f"({first} to {second} {100 * row['effect']:+.1f} points "

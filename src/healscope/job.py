@@ -68,9 +68,11 @@ def job(log: str, threads: int, torch: bool = False) -> Iterator[None]:
 def prepare_torch(threads: int) -> None:
     """Fixes torch's thread count and algorithms, so that a rerun adds up in the same order."""
     import torch
-    from transformers.utils import logging
 
     torch.set_num_threads(threads)
     if torch.cuda.is_available():  # CPU kernels repeat themselves already; the switch slows them
         torch.use_deterministic_algorithms(True, warn_only=True)
-    logging.disable_progress_bar()  # of loading and saving: ours are the ones to watch
+    if "transformers" in sys.modules:  # imported later, it heeds what `job` set
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()  # of loading and saving: ours are the ones to watch

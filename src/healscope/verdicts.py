@@ -37,6 +37,11 @@ def negative(e: Estimate) -> str:
     return positive(Estimate(-e.value, -e.high, -e.low, values, limits))
 
 
+def above(e: Estimate) -> str:
+    """Verdict on 'it is more than 0', where 0 is a limit to be passed and no absence of change."""
+    return _judged(e, yes=lambda low, _: low > 0, no=lambda _, high: high < 0)
+
+
 def negligible(e: Estimate) -> str:
     """Verdict on 'it does not change': the whole interval lies within MARGIN of 0."""
     return _judged(e, yes=_within_margin, no=lambda low, high: low > MARGIN or high < -MARGIN)

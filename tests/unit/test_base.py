@@ -1,9 +1,11 @@
 """A base model comes from scratch, from a local folder, or fails with a sentence."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from healscope.config import Model, Pretraining
 from healscope.errors import HealscopeError
@@ -85,12 +87,39 @@ def test_seeds_differ_and_repeat(study, task, tmp_path):
 def test_a_local_folder_becomes_the_base(base_manifest, tmp_path):
     folder = str(Path(base_manifest).parent)
     work = Workspace(tmp_path / "w", "x")
-    base.fetch(Model(source=folder), work)
+    base.fetch(Model(source=folder, check_random=False), work)
     manifest = tmp_path / "out" / "checkpoint.json"
     checkpoints.publish(work.staged("base"), manifest, {})
     before, after = checkpoints.load_weights(base_manifest), checkpoints.load_weights(manifest)
     assert before.keys() == after.keys()
     assert all(torch.equal(before[k], after[k]) for k in before)
+
+
+def test_a_folder_of_random_weights_is_refused(base_manifest, tmp_path):
+    folder = str(Path(base_manifest).parent)
+    with pytest.raises(HealscopeError, match=f"model source '{folder}': its weights are random"):
+        base.fetch(Model(source=folder), Workspace(tmp_path / "w", "x"))
+
+
+def test_a_folder_with_other_keys_is_refused(base_manifest, tmp_path):
+    """transformers alone would make up what is missing, and say so in a log."""
+    folder = tmp_path / "folder"
+    shutil.copytree(Path(base_manifest).parent, folder)
+    weights = checkpoints.load_file(folder / checkpoints.WEIGHTS)
+    renamed = {key.replace("self_attn", "attention"): value for key, value in weights.items()}
+    save_file(renamed, folder / checkpoints.WEIGHTS, metadata={"format": "pt"})
+    with pytest.raises(HealscopeError, match=f"{folder}: .* 8 missing .*; 8 unexpected"):
+        base.fetch(Model(source=str(folder)), Workspace(tmp_path / "w", "x"))
+
+
+def test_a_folder_that_was_another_model_is_refused(base_manifest, tmp_path):
+    folder = tmp_path / "folder"
+    shutil.copytree(Path(base_manifest).parent, folder)
+    weights = checkpoints.load_file(folder / checkpoints.WEIGHTS)
+    weights["model.norm.weight"] *= torch.arange(len(weights["model.norm.weight"]))
+    save_file(weights, folder / checkpoints.WEIGHTS, metadata={"format": "pt"})
+    with pytest.raises(HealscopeError, match="folder: the model that was loaded is not the one"):
+        base.fetch(Model(source=str(folder), check_random=False), Workspace(tmp_path / "w", "x"))
 
 
 def test_a_missing_model_says_what_to_give(tmp_path):

@@ -75,6 +75,7 @@ def world(ood, rl_ood, id_train=(0.0, 0.4, 0.6, 0.9)):
         faceless=held_out,
         drawn=[],
         edits=rows.head(0),
+        stages={},
         signals=signals,
         logs=logs(),
         recipes={"ppo": facts(main=True)},
@@ -147,7 +148,7 @@ def estimates(value, width=0.01):
 
 
 def reverted(kind, change, gap):
-    row = paper._reverted("sft", kind, "ood", estimates(change), estimates(gap))
+    row = paper._reverted("sft", kind, "ood", estimates(change), estimates(gap), True)
     return row["verdict"]
 
 

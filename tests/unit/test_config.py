@@ -82,12 +82,26 @@ def test_an_overlay_shares_the_results_of_the_default_study(overlay):
         (["sft", "methods"], {"mine": {"like": "rpft"}}, "methods.mine.like: there is no 'rpft'"),
         (["sft", "methods"], {"mine": {"share": 0.5}}, "sft.methods.mine: Unable to extract tag"),
         (["sft", "methods"], {"rl": {"like": "kl"}}, "'rl' means something else"),
+        (["edits", "axes"], {"layers": [3]}, "edits.axes.layers: 3, but model 'micro' has 2"),
+        (["edits", "controlled"], {"last": [3]}, "edits.controlled.last: 3, but model 'micro'"),
+        (["edits", "axes"], {"block": ["1..3"]}, "edits.axes.block: 1..3, but model 'micro' has"),
+        (["edits", "axes"], {"rank": [1.5]}, "edits: edit 'swap-rank-1.5': rank must be a share"),
+        (["edits", "axes"], {"rank": [1e-11]}, "edits: edit 'swap-rank-0': rank must be a share"),
+        (["edits", "axes"], {"rank": []}, "edits.axes.rank"),
+        (["edits", "axes"], {"roles": ["q"]}, "edits.axes.roles"),
+        (["edits", "axes"], {"strength": [1]}, "edits: strength: 1 is the whole edit"),
+        (["edits", "kinds"], ["vectors"], "edits.kinds.0"),
+        (["edits", "controls"], {"swap": ["magic"]}, "edits.controls.swap.0"),
         (
-            ["edits", "leading_layers"],
-            [3],
-            "edits.leading_layers: 3, but model 'micro' has 2 layers",
+            ["edits", "stages"],
+            {"late": {"target": "sft-12", "parent": "sft-5"}},
+            "edits.stages.late: 'sft-5' is neither a landmark (base, maxood, end, rl) nor a",
         ),
-        (["edits", "leading_ranks"], [1.5], "edits.leading_ranks.0"),
+        (
+            ["edits", "stages"],
+            {"none": {"target": "end", "parent": "end"}},
+            "edits.stages.none: 'end' cannot be put back to itself",
+        ),
         (["rl", "branches", "grpo"], [5], "rl.branches.grpo: step 5 is not in sft.checkpoints"),
         (["rl", "branches", "grpo"], [4, 4], "'grpo' needs at least one start, and none twice"),
         (["rl", "branches", "gppo"], [4], "rl: no recipe 'gppo'; there are ppo, ppo_reference"),
@@ -121,8 +135,6 @@ def test_an_overlay_shares_the_results_of_the_default_study(overlay):
         (["tasks", "gp3", "targets"], [24, 24], "tasks.gp3.targets: [24, 24] holds the same value"),
         (["tasks", "gp3", "ood_rule"], {"J": 11, "Q": 12, "K": 1000}, "tasks.gp3.ood_rule.K"),
         (["tasks", "gp3", "rewards"], {"correct": float("nan")}, "tasks.gp3.rewards.correct"),
-        (["edits", "leading_ranks"], [1e-5], "edits.leading_ranks.0"),
-        (["edits", "leading_layers"], [], "edits.leading_layers"),
         (["spectra"], {"matrices": ["q", "q"]}, "spectra.matrices"),
         (
             ["models", "micro", "scratch", "pretraining"],
@@ -136,6 +148,18 @@ def test_a_wrong_value_is_named(data, path, value, expected):
         config.load(broken(data, path, value))
     assert expected in str(error.value)
     assert len(str(error.value).splitlines()) == 2  # one sentence and one line for the key
+
+
+def test_edits_of_any_two_checkpoints_can_be_asked_for(data):
+    points = {"target": "ppo-from-12", "parent": "base"}
+    data["edits"] = {"stages": {"back": points}, "axes": {"band": ["0.5..1"], "strength": [0.5]}}
+    edits = config.load(data).edits
+    assert edits.stages["back"].model_dump() == points
+    assert "swap-band-0.5..1" in edits.names()
+    assert "directions-strength-0.5" in edits.names()
+    data["sft"]["checkpoints"] = [4, 8, 12]
+    with pytest.raises(HealscopeError, match="edits.stages.back: base needs step 0"):
+        config.load(data)
 
 
 def test_a_mixture_of_nothing_is_named(data):

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from itertools import product
+from itertools import combinations, product
 from pathlib import Path
 
 import numpy as np
@@ -112,40 +112,77 @@ def rl_window() -> pd.DataFrame:
     return with_intervals(rows, "change", 0.04)
 
 
-def reversion(stage: str, kinds: tuple[str, ...]) -> pd.DataFrame:
-    ends = {"sft": {"id": (0.50, 0.31), "ood": (0.05, 0.33)},
-            "rl": {"id": (0.55, 0.50), "ood": (0.19, 0.05)}}[stage]  # fmt: skip
-    amounts = {"layers": (1, 2), "rank": (0.0625, 0.125, 0.25, 0.5, 0.75, 1.0)}
+ENDS = {
+    "sft": {"id": (0.50, 0.31), "ood": (0.05, 0.33)},
+    "rl": {"id": (0.55, 0.50), "ood": (0.19, 0.05)},
+}
+PLACES = {"rank": (0.0625, 0.2, 0.7, 1.0), "layers": (1.0, 2.0)}
+STRENGTHS = {"values": 0.03, "directions": 0.9, "orthonormal": 0.7, "swap": 1.0}
+MATCHED = {"interpolation": 0.8, "noise": -0.3, "rotation": -0.2, "shuffle": -0.5}
+
+
+def edits(target: float, parent: float):
+    """(name, kind, axis, amount, control, accuracy, how far) of every edit of a sweep."""
+    for (kind, strength), axis in product(STRENGTHS.items(), PLACES):
+        for amount in PLACES[axis]:
+            share = strength * (amount / max(PLACES[axis])) ** 0.5
+            name = f"{kind}-{axis}-{amount:g}"
+            yield name, kind, axis, amount, "", target + share * (parent - target), share
+            if kind in ("values", "directions") and amount in (0.2, 0.7, 1.0):
+                for control, gain in MATCHED.items():
+                    height = max(target + gain * share * (parent - target), 0.03)
+                    yield f"{name}-as-{control}", kind, axis, amount, control, height, share
+
+
+def reversion(stage: str) -> pd.DataFrame:
     rows = []
-    for rule, (target, parent) in ends.items():
-        rows.append({"rule": rule, "kind": "none", "axis": "", "amount": 0.0, "accuracy": target})
-        rows.append({"rule": rule, "kind": "parent", "axis": "", "amount": 0.0, "accuracy": parent})
-        for kind in kinds:
-            strength = {"values": 0.03, "directions": 0.9, "swap": 1.0}[kind]
-            for axis, steps in amounts.items():
-                for amount in steps:
-                    share = strength * (amount / max(steps)) ** 0.5
-                    rows.append(
-                        {"rule": rule, "kind": kind, "axis": axis, "amount": amount,
-                         "accuracy": target + share * (parent - target)}
-                    )  # fmt: skip
+    for rule, (target, parent) in ENDS[stage].items():
+        target_name, parent_name = ("end", "maxood") if stage == "sft" else ("rl", "end")
+        found = [
+            (target_name, "none", "", 0.0, "", target, 0.0),
+            (parent_name, "parent", "", 0.0, "", parent, 1.0),
+            *edits(target, parent),
+        ]
+        rows += [
+            {"rule": rule, "name": name, "kind": kind, "axis": axis, "amount": amount,
+             "control": control, "accuracy": height, "from_target": far,
+             "from_parent": (1 + far**2 - 1.6 * far) ** 0.5}
+            for name, kind, axis, amount, control, height, far in found
+        ]  # fmt: skip
     return with_intervals(rows, "accuracy", 0.035).assign(stage=stage, n=640)
+
+
+CONTROL_SIZES = {"": 1.0, "noise": 0.7, "spectrum": 0.6, "bf16": 0.02, "again": 1e-12}
+
+
+def repair() -> pd.DataFrame:
+    both = {rule: list(edits(*ends)) for rule, ends in ENDS["sft"].items()}
+    rows = []
+    for cost, gain in zip(both["id"], both["ood"], strict=True):
+        rows.append([*cost[:5], cost[5] - 0.50, gain[5] - 0.05])
+    rows += [["maxood", "parent", "", 0.0, "", -0.19, 0.28], ["rl", "rl", "", 0.0, "", 0.01, 0.14]]
+    rows += [[f"cheapest for {s}%", "pick", "", s / 100, "", -0.1, 0.2] for s in (50, 80)]
+    named = ["name", "kind", "axis", "amount", "control", "id_change", "ood_change"]
+    frame = pd.DataFrame(rows, columns=named).assign(model="tiny", seed="all")
+    for rule in ("id", "ood"):
+        frame[f"{rule}_low"] = frame[f"{rule}_change"] - 0.04
+        frame[f"{rule}_high"] = frame[f"{rule}_change"] + 0.04
+    picked = "directions-rank-0.2 or swap-rank-0.7"
+    front = frame["name"].str.fullmatch("(swap|directions)-rank-[0-9.]+")
+    return frame.assign(front=front, picked=np.where(frame["kind"] == "pick", picked, ""))
 
 
 def singular_values() -> pd.DataFrame:
     rng = np.random.default_rng(1)
     sigma = 4 * np.exp(-np.arange(128) / 40)
-    frames = [
-        pd.DataFrame(
-            {"model": "tiny", "seed": seed, "pair": pair, "layer": layer, "role": role,
-             "index": np.arange(128), "sigma_a": sigma,
-             "sigma_b": sigma + size * (rng.normal(0.3, 1, 128) * np.exp(-np.arange(128) / 60))}
-        )
-        for seed in SEEDS
-        for pair, size in (("maxood--end", 0.03), ("end--rl", 0.008))
-        for layer in (0, 1)
-        for role in ("q", "k", "v", "o")
-    ]  # fmt: skip
+    frames = []
+    for seed, (pair, size), (control, share), layer, role in product(
+        SEEDS, (("maxood--end", 0.03), ("end--rl", 0.008)), CONTROL_SIZES.items(), (0, 1), "qkvo"
+    ):
+        change = size * share * rng.normal(0.3, 1, 128) * np.exp(-np.arange(128) / 60)
+        place = {"model": "tiny", "seed": seed, "pair": pair, "layer": layer, "role": role}
+        values = {"index": np.arange(128), "sigma_a": sigma, "sigma_b": sigma + change}
+        frames.append(pd.DataFrame({**place, "control": control, **values}))
     return pd.concat(frames, ignore_index=True)
 
 
@@ -153,28 +190,56 @@ def principal_angles() -> pd.DataFrame:
     sizes = {"base--end": 34.0, "base--rl": 36.0, "maxood--end": 25.0, "end--rl": 9.0}
     sides, fractions = ("left", "right"), (0.0625, 0.125, 0.25, 0.5, 0.75)
     frames = []
-    for seed, pair, side, fraction in product(SEEDS, sizes, sides, fractions):
+    for seed, pair, side, fraction, (control, share) in product(
+        SEEDS, sizes, sides, fractions, CONTROL_SIZES.items()
+    ):
         index = np.arange(round(128 * fraction))
-        degrees = sizes[pair] * (0.3 + 1.6 * (index + 1) / len(index)) + 2 * int(seed)
+        degrees = share * (sizes[pair] * (0.3 + 1.6 * (index + 1) / len(index)) + 2 * int(seed))
         place = {"model": "tiny", "seed": seed, "pair": pair, "layer": 0, "role": "k"}
-        angles = {"index": index, "degrees": np.minimum(90, degrees)}
+        angles = {"index": index, "degrees": np.minimum(90, degrees), "control": control}
         frames.append(pd.DataFrame({**place, "side": side, "fraction": fraction, **angles}))
     return pd.concat(frames, ignore_index=True)
 
 
+def weight_updates() -> pd.DataFrame:
+    blocks = ("head", "bulk", "tail")
+    parts = [f"diagonal-{x}" for x in blocks] + [f"{x}-{y}" for x in blocks for y in blocks]
+    rng = np.random.default_rng(3)
+    rows = []
+    for seed, pair, control, role in product(
+        SEEDS, ("base--end", "maxood--end", "end--rl"), ("", "noise", "spectrum", "bf16"),
+        ("q", "v", "up"),
+    ):  # fmt: skip
+        place = {"model": "tiny", "seed": seed, "pair": pair, "control": control, "layer": 0,
+                 "role": role, "fraction": np.nan}  # fmt: skip
+        for part in [*parts, *(["outside"] if role == "up" else [])]:
+            more = 3 if "head" in part and not control else 1
+            energy = {"value": 0.1 * more * rng.uniform(0.8, 1.2), "chance": 0.1}
+            rows.append({**place, "quantity": "energy", "part": part, **energy})
+        for name, value in (("drift", 0.05), ("effective_rank", 100 if control else 60)):
+            rows.append({**place, "quantity": name, "part": "", "value": value, "chance": np.nan})
+    return pd.DataFrame(rows)
+
+
 def hidden_states() -> pd.DataFrame:
     rng = np.random.default_rng(2)
-    centres = {"maxood": (-4, 1), "end": (3, 0), "rl": (4, 2)}
-    frames = [
-        pd.DataFrame(
-            {"model": "tiny", "seed": seed, "landmark": name, "rule": rule,
-             "pc1": rng.normal(x, 2, 150), "pc2": rng.normal(y, 1.5, 150),
-             "share1": 0.41, "share2": 0.17}
-        )
-        for seed in SEEDS
-        for rule in SFT
-        for name, (x, y) in centres.items()
-    ]  # fmt: skip
+    centres = {"base": (-9, 4), "maxood": (-4, 1), "end": (5, 0), "rl": (3, 2)}
+    frames = []
+    for seed, position, rule in product(SEEDS, ("last", "mean"), SFT):
+        place = {"model": "tiny", "seed": seed, "position": position, "rule": rule}
+        for name, (x, y) in centres.items():
+            scores = {"pc1": rng.normal(x, 1, 150), "pc2": rng.normal(y, 1.5, 150)}
+            shares = {"share1": 0.41, "share2": 0.17}
+            found = {"kind": "state", "landmark": name, "other": "", **scores, **shares}
+            frames.append(pd.DataFrame({**place, **found}))
+        for a, b in combinations(centres, 2):
+            for kind in ("distance", "cka"):
+                value = rng.uniform(1, 9) if kind == "distance" else rng.uniform(0.5, 1)
+                pair = {"kind": kind, "landmark": a, "other": b, "value": value}
+                frames.append(pd.DataFrame([{**place, **pair}]))
+        back = {"value": rng.uniform(0.1, 0.3), "chance": 0.07}
+        end = {"kind": "way_back", "landmark": "end", "other": "rl", **back}
+        frames.append(pd.DataFrame([{**place, **end}]))
     return pd.concat(frames, ignore_index=True)
 
 
@@ -334,12 +399,12 @@ TABLES = {
     "sft-training": sft_training,
     "curves": curves,
     "rl-window": rl_window,
-    "reversion-sft-values": lambda: reversion("sft", ("values",)),
-    "reversion-rl-values": lambda: reversion("rl", ("values",)),
-    "reversion-sft-directions": lambda: reversion("sft", ("directions", "swap")),
-    "reversion-rl-directions": lambda: reversion("rl", ("directions", "swap")),
+    "reversion-sft": lambda: reversion("sft"),
+    "reversion-rl": lambda: reversion("rl"),
+    "repair": repair,
     "singular-values": singular_values,
     "principal-angles": principal_angles,
+    "weight-updates": weight_updates,
     "hidden-states": hidden_states,
     "errors": errors,
     "factorial": factorial,
@@ -550,7 +615,7 @@ def test_the_gates_answer_stands_below_what_explains_a_phenomenon(name, figures,
 @pytest.mark.parametrize(("context", "width"), [("paper", 5.5), ("paper", 3.5), ("talk", 11.0)])
 def test_words_below_a_figure_fit_and_touch_nothing(context, width, figures, tmp_path):
     style = FigureStyle(context=context, width_inches=width)
-    drawn("fig5", TABLES["reversion-rl-values"](), tmp_path, style, answers=gate())
+    drawn("fig5", TABLES["reversion-rl"](), tmp_path, style, answers=gate())
     (figure,) = figures
     figure.draw_without_rendering()
     (words,) = [text for text in figure.texts if text.get_text().startswith("Phenomenon")]
@@ -583,6 +648,54 @@ def test_published_values_are_those_of_the_model_and_not_read_off_a_picture(figu
     assert (len(x), x.min(), x.max()) == (18, 0, 1600)
     assert dict(zip(x, y, strict=True))[140] == 0.1752
     assert ax.get_xlim()[1] > 1600
+
+
+@pytest.mark.parametrize(("name", "main"), [("fig4", "values"), ("fig6", "directions")])
+def test_controls_and_distances_stand_beside_the_edit(name, main):
+    frame = TABLES["reversion-sft"]()
+    panels = FIGURES[name].draw(frame, STYLE).axes
+    assert len(panels) == 4 * len(PLACES)  # two rules, two distances
+    whole = frame[(frame["seed"] == "all") & (frame["axis"] == "rank")].set_index("name")
+    rules = {"id": panels[0], "ood": panels[2]}
+    for rule, ax in rules.items():
+        own = whole[whole["rule"] == rule]
+        found = {bars.get_label(): bars.lines[0].get_data() for bars in ax.containers}
+        assert len(found) == len(MATCHED)
+        x, y = found["control: as far, at random"]
+        assert list(x) == pytest.approx([0.2, 0.7, 1.0], abs=0.03)  # a little apart from others
+        at = [f"{main}-rank-{a:g}-as-noise" for a in (0.2, 0.7, 1.0)]
+        assert list(y) == list(own.loc[at, "accuracy"])
+    lines = [line.get_ydata() for line in panels[4].lines]
+    names = [f"{main}-rank-{a:g}" for a in PLACES["rank"]]
+    far = [0.0, *whole.loc[whole["rule"] == "ood"].loc[names, "from_target"]]
+    assert any(len(y) == len(far) and np.allclose(y, far) for y in lines)
+
+
+def test_fig6_is_drawn_without_controls_and_along_other_axes():
+    frame = TABLES["reversion-sft"]()
+    frame = frame[(frame["control"] == "") & (frame["axis"] != "layers")]
+    band = frame["axis"] == "rank"
+    frame.loc[band, ["axis", "amount"]] = ["band", 0.5]
+    (panel, *_) = FIGURES["fig6"].draw(frame.drop_duplicates(["kind", "rule", "seed"]), STYLE).axes
+    assert not panel.containers
+
+
+def test_fig_repair_shows_every_edit_the_front_and_rl():
+    frame = repair()
+    figure = FIGURES["fig_repair"].draw(frame, STYLE)
+    (ax,) = figure.axes
+    shown = {line.get_label(): line for line in ax.lines}
+    edits_of = {kind: shown[f"edit: {kind}"] for kind in STRENGTHS}
+    for kind, line in edits_of.items():
+        own = frame[(frame["kind"] == kind) & (frame["control"] == "")]
+        assert sorted(line.get_xdata()) == sorted(own["id_change"])
+    (front,) = [line for label, line in shown.items() if label == "beaten by no edit"]
+    assert len(front.get_xdata()) == frame["front"].sum()
+    assert {t.get_text() for t in ax.texts} <= set(frame.loc[frame["front"], "name"])
+    note = " ".join(figure.legends[0].get_title().get_text().split())
+    assert (
+        "Cheapest for 50% of the loss, on deals that did not pick it: directions-rank-0.2" in note
+    )
 
 
 def test_errors_of_all_answers_fill_the_panel():
@@ -634,3 +747,17 @@ def _note(entry) -> str:
     """What the figure says of its bands and dots."""
     figure = entry.draw(TABLES[entry.table](), STYLE)
     return " ".join(figure.legends[0].get_title().get_text().split())
+
+
+@pytest.mark.parametrize("name", ["fig13", "fig14", "fig_delta"])
+def test_embeddings_and_fewer_controls_can_be_drawn(name, tmp_path, figures):
+    frame = TABLES[FIGURES[name].table]()
+    frame = frame[frame["control"].isin(["", "noise"])]
+    role = "k" if name == "fig14" else "q"
+    outside = frame[frame["role"] == role].assign(role="embeddings", layer=-1)
+    drawn(name, pd.concat([outside, frame[frame["role"] == role]]), tmp_path)
+    texts = " ".join(t.get_text() for t in figures[-1].findobj(lambda x: hasattr(x, "get_text")))
+    assert "noise" in texts
+    assert "bf16" not in texts
+    if name == "fig_delta":
+        assert "embeddings, head" in texts

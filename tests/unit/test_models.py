@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import weakref
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,12 @@ import torch
 
 from healscope.errors import HealscopeError
 from healscope.models import checkpoints, tokens
+from healscope.models.stored import Stored
 from healscope.models.variants import Variant, from_checkpoint, load_each
+
+
+def folder_of(manifest):
+    return Path(manifest).parent
 
 
 def test_tokens_survive_saving_and_loading(task, tables, base_manifest):
@@ -55,20 +62,62 @@ def test_variants_replace_only_what_they_hold(model_and_tokenizer, base_manifest
     model, _ = model_and_tokenizer
     original = {k: v.clone() for k, v in model.state_dict().items()}
     name = "model.layers.0.mlp.up_proj.weight"
-    zero = Variant("zero", lambda: {name: torch.zeros_like(original[name])})
+    other = "model.layers.1.mlp.up_proj.weight"
+    zero, more = (
+        Variant(n, lambda n=n: [(n, torch.zeros_like(original[n]))]) for n in (name, other)
+    )
+    whole = from_checkpoint("same", base_manifest)
     seen = []
-    for variant in load_each(model, [zero, from_checkpoint("same", base_manifest)]):
+    for variant in load_each(model, [zero, more, zero, whole], Stored(folder_of(base_manifest))):
         now = model.state_dict()
         changed = [k for k in original if not torch.equal(now[k], original[k])]
-        seen.append((variant, changed))
-    assert seen == [("zero", [name]), ("same", [])]
+        seen.append((variant.name, changed))
+    assert seen == [(name, [name]), (other, [other]), (name, [name]), ("same", [])]
+
+
+def test_a_variant_flows_through_one_tensor_at_a_time(model_and_tokenizer, base_manifest):
+    model, _ = model_and_tokenizer
+    stored, alive = Stored(folder_of(base_manifest)), []
+
+    def weights():
+        for name in stored:
+            tensor = stored[name]
+            assert not [ref for ref in alive if ref() is not None and ref() is not tensor]
+            alive.append(weakref.ref(tensor))
+            yield name, tensor
+            del tensor
+
+    assert len(list(load_each(model, [Variant("v", weights)], stored))) == 1
+    assert len(alive) == len(stored)
+
+
+def test_a_variant_that_must_be_whole_is_refused_where_it_is_not(model_and_tokenizer):
+    model, _ = model_and_tokenizer
+    half = Variant("half", lambda: list(model.state_dict().items())[:3], whole=True)
+    with pytest.raises(HealscopeError, match="half: no weights for .*down_proj"):
+        list(load_each(model, [half], {}))
 
 
 def test_a_variant_of_another_shape_is_refused(model_and_tokenizer):
     model, _ = model_and_tokenizer
-    bad = Variant("bad", lambda: {"lm_head.weight": torch.zeros(2, 2)})
+    bad = Variant("bad", lambda: [("lm_head.weight", torch.zeros(2, 2))])
     with pytest.raises(HealscopeError, match="bad: lm_head.weight has shape"):
-        list(load_each(model, [bad]))
+        list(load_each(model, [bad], {}))
+    bad = Variant("bad", lambda: [("lm_tail.weight", torch.zeros(2, 2))])
+    with pytest.raises(HealscopeError, match="bad: a weight unknown to the model: lm_tail.weight"):
+        list(load_each(model, [bad], {}))
+
+
+def test_a_checkpoint_that_lacks_a_weight_is_not_filled_up(model_and_tokenizer, base_manifest):
+    """An edit may leave weights as they are; of a checkpoint it would be another model."""
+    model, _ = model_and_tokenizer
+    weights = checkpoints.load_weights(base_manifest)
+    weights.pop("model.norm.weight")
+    part = Variant("part", weights.items)
+    assert [v.name for v in load_each(model, [part], {})] == ["part"]
+    with pytest.raises(HealscopeError, match=r"part: .* 1 missing \(model\.norm\.weight\)"):
+        list(load_each(model, [replace(part, whole=True)], {}))
+    assert from_checkpoint("base", base_manifest).whole
 
 
 def test_freeze_names_what_it_leaves(model_and_tokenizer):
@@ -110,10 +159,25 @@ def test_tied_embeddings_follow_the_variant(tied, tmp_path):
     checkpoints.publish(tmp_path / "staged", tmp_path / "out/checkpoint.json", {})
     tied.load_state_dict({k: v - 5 for k, v in changed.items()})
     variant = from_checkpoint("v", tmp_path / "out/checkpoint.json")
-    list(load_each(tied, [variant]))
+    list(load_each(tied, [variant], {}))
     for key, value in tied.state_dict().items():
         assert torch.equal(value, changed[key]), key
     assert tied.lm_head.weight.data_ptr() == tied.model.embed_tokens.weight.data_ptr()
+
+
+def test_a_tied_embedding_that_an_edit_changed_comes_back(tied, tmp_path):
+    """The edit may know the matrix by the name that the file has not."""
+    from healscope.models.tokens import word_tokenizer
+
+    checkpoints.save_weights(tmp_path, tied, word_tokenizer(["a", "b"]))
+    stored, before = Stored(tmp_path), tied.lm_head.weight.detach().clone()
+    assert "lm_head.weight" not in stored
+    edit = Variant("e", lambda: [("lm_head.weight", torch.zeros_like(before))])
+    found = []
+    for _ in load_each(tied, [edit, Variant("none", list)], stored):
+        found.append(tied.model.embed_tokens.weight.detach().clone())
+    assert torch.equal(found[0], torch.zeros_like(before))
+    assert torch.equal(found[1], before)
 
 
 def test_a_state_of_a_tied_model_is_kept(tied, tmp_path):

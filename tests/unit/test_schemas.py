@@ -192,7 +192,9 @@ def test_every_pattern_of_a_table_has_a_schema():
         artifacts.TRAINING.replace("{run}", "ppo-from-140"): "rl-log",
         artifacts.TRAINING.replace("{run}", "sft_more-from-0"): "rl-log",
         artifacts.TABLE.replace("{table}", "signals"): "signals",
-        artifacts.TABLE.replace("{table}", "reversion-rl-values"): "reversion-rl-values",
+        artifacts.TABLE.replace("{table}", "reversion-rl"): "reversion",
+        artifacts.TABLE.replace("{table}", "reversion-mine"): "reversion",
+        artifacts.TABLE.replace("{table}", "repair"): "repair",
     }
     for pattern, name in names.items():
         file = "/somewhere/" + pattern.replace("{", "").replace("}", "")

@@ -1,13 +1,24 @@
 """Tables against planted truths: what is compared with what, landmarks, signals, designs."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from healscope import artifacts, provenance, schemas, stats
+from healscope import provenance, schemas, stats
 from healscope.config import Statistics
 from healscope.evaluation import landmarks
-from healscope.tables import accuracy, errors, factorial, protocols, published, rows, stopping
+from healscope.tables import (
+    accuracy,
+    errors,
+    factorial,
+    protocols,
+    published,
+    rows,
+    stopping,
+    weights,
+)
 
 SETTINGS = Statistics(resamples=100)
 
@@ -97,21 +108,6 @@ def test_each_seed_has_its_own_maxood(world):
     at["landmark"] = "maxood"
     assert cell(table, "checkpoint", seed="0", **at) == "sft-5"
     assert cell(table, "accuracy", seed="0", **at) == pytest.approx(0.6)
-
-
-def test_reversion_shows_target_parent_and_edits(world, tmp_path):
-    edits = [
-        attempts_file(tmp_path, artifacts.edit("swap", "rank", 0.5), s, held_out(0.1, 0.9), "rl")
-        for s in (0, 1)
-    ]
-    table = accuracy.reversion(edits, *world, "rl", SETTINGS)
-    at = {"rule": "ood", "seed": "0"}
-    assert cell(table, "accuracy", kind="none", **at) == pytest.approx(0.6)  # RL
-    assert cell(table, "accuracy", kind="parent", **at) == pytest.approx(0.6)  # End
-    at = {"rule": "ood", "seed": "1"}
-    assert cell(table, "accuracy", kind="none", **at) == pytest.approx(0.4)
-    assert cell(table, "accuracy", kind="parent", **at) == pytest.approx(0.2)
-    assert cell(table, "accuracy", kind="swap", axis="rank", amount=0.5, **at) == 0.9
 
 
 def test_maxood_takes_the_earliest_of_equals_and_obeys_a_pin(world):
@@ -342,3 +338,43 @@ def test_every_arm_is_paired_with_sft(tmp_path):
     one = accuracy.arms(files[:4], SETTINGS)  # a study that asks for one control
     assert set(one["arm"]) == {"sft", "diverse"}
     schemas.check(table, schemas.SCHEMAS["arms"])
+
+
+def test_a_point_is_a_landmark_or_a_checkpoint(tmp_path):
+    file = tmp_path / "seed-0.json"
+    provenance.write_json(file, {"landmarks": {"maxood": {"checkpoint": "sft-21"}}})
+    found = {p: landmarks.manifest(file, "tiny", 0, p) for p in ("maxood", "sft-9", "ppo-from-9")}
+    folders = {point: Path(manifest).parent.name for point, manifest in found.items()}
+    assert folders == {"maxood": "sft-21", "sft-9": "sft-9", "ppo-from-9": "ppo-from-9"}
+
+
+def test_comparisons_become_tables_of_values_angles_and_updates(tmp_path):
+    place = {"pair": "base--end", "layer": 0, "role": "q", "index": 0, "model": "tiny", "seed": 0}
+    rows = [
+        {**place, "control": control, "quantity": quantity, "part": part, "fraction": fraction,
+         "a": a, "b": b}
+        for control in ("", "noise")
+        for quantity, part, fraction, a, b in (
+            ("sigma", "", None, 2.0, 2.5),
+            ("angle", "left", 0.5, None, 30.0),
+            ("chordal", "left", 0.5, 0.7, 0.5),
+            ("energy", "head-tail", None, 0.1, 0.3),
+            ("effective_rank", "", None, 128.0, 60.0),
+            ("drift", "", None, None, 0.05),
+        )
+    ]  # fmt: skip
+    file = str(tmp_path / "seed-0.parquet")
+    provenance.write_table(file, pd.DataFrame(rows), {}, "comparison")
+    for name, make in (
+        ("singular-values", weights.singular_values),
+        ("principal-angles", weights.principal_angles),
+        ("weight-updates", weights.updates),
+    ):
+        table = make([file])
+        schemas.check(table, schemas.by_name(name))
+        assert set(table["control"]) == {"", "noise"}
+    updates = weights.updates([file]).query("control == ''").set_index("quantity")
+    assert updates["value"].to_dict() == {
+        "chordal": 0.5, "energy": 0.3, "effective_rank": 60.0, "drift": 0.05
+    }  # fmt: skip
+    assert updates["chance"].dropna().to_dict() == {"chordal": 0.7, "energy": 0.1}

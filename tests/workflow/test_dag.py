@@ -8,9 +8,11 @@ import pytest
 
 FIGURES = [
     "1", "2a", "2b", "3a", "3b", "4", "5", "6", "7", "8", "10", "11", "12", "13", "14", "15",
-    "_errors", "_factorial", "_protocols", "_recipes", "_signals", "_stopping", "_window",
+    "_delta", "_errors", "_factorial", "_protocols", "_recipes", "_repair", "_signals", "_stopping",
+    "_window",
 ]  # fmt: skip
 BRANCHES = 15  # of the micro study
+FACTORS = ("factors_sft", "factors_rl")
 
 
 def figures(plan):
@@ -90,33 +92,53 @@ def test_one_figure_needs_only_its_own_branch_of_the_graph(finished, tmp_path):
     plan = fresh.plan("results/figures/fig3a.pdf")
     assert plan["rl"] == 4
     assert plan["fig3a"] == 1
-    assert not {"factors", "hidden_states", "compare"} & set(plan)
+    assert not {*FACTORS, "hidden_states", "compare"} & set(plan)
+    assert fresh.plan("results/figures/fig15.pdf")["hidden_states"] == 1  # all landmarks at once
 
 
 def test_a_deleted_edit_reruns_that_edit_its_table_and_its_figure(copy):
     edit = "edits/micro/seed-0/sft/directions-rank-0.5/gp3.parquet"
     (copy.folder / "results" / edit).unlink()
     figure = "results/figures/fig6.pdf"
-    assert copy.plan(figure) == {"edit_sft_directions_1": 1, "table": 1, "fig6": 1}
+    assert copy.plan(figure) == {"edit_sft_1": 1, "table": 1, "fig6": 1}
     before = copy.inodes()
     copy.run(figure)
     after = copy.inodes()
     changed = {f for f in after if before.get(f) != after[f]}
-    assert changed == {
-        edit,
-        "tables/reversion-sft-directions.parquet",
-        "figures/fig6.pdf",
-        "figures/fig6.png",
-    }
+    assert changed == {edit, "tables/reversion-sft.parquet", "figures/fig6.pdf", "figures/fig6.png"}
 
 
 def test_with_one_edit_a_job_the_plan_holds_exactly_that_edit(copy):
     copy.config["evaluation"]["variants_per_job"] = 1
     assert copy.plan() == {}  # how many share a process is not a reason to rerun
-    edit = "edits/micro/seed-0/rl/values-layers-2/gp3.parquet"
+    edit = "edits/micro/seed-0/rl/values-rank-1/gp3.parquet"
     (copy.folder / "results" / edit).unlink()
     plan = copy.plan("results/figures/fig5.pdf")
-    assert plan == {"edit_rl_values_2": 1, "table": 1, "fig5": 1}
+    assert plan == {"edit_rl_3": 1, "table": 1, "fig5": 1}
+
+
+def test_any_edit_can_be_asked_for_by_its_name(copy):
+    edit = (
+        "results/edits/micro/seed-0/sft/values-tail-0.5+swap-layer-1-roles-q-as-noise/gp3.parquet"
+    )
+    assert copy.plan(edit) == {"edit_sft": 1}
+    copy.run(edit)
+    rows = pd.read_parquet(copy.folder / edit)
+    assert len(rows)
+    assert 0 < rows["from_target"].iloc[0] < 1 < rows["from_parent"].iloc[0]
+    wrong = "results/edits/micro/seed-0/sft/values-half/gp3.parquet"
+    assert "'values-half' is not KIND-SELECTOR-VALUE" in copy.fails(wrong)
+
+
+def test_another_pair_of_checkpoints_is_a_stage_of_its_own(copy):
+    copy.config["edits"]["stages"] = {"late": {"target": "sft-12", "parent": "base"}}
+    plan = copy.plan("results/tables/reversion-late.parquet")
+    assert plan["edit_late_1"] == plan["table"] == 1
+    assert not {"sft", "rl", "evaluate_sft_exhaustive_1"} & set(plan)
+    assert not {"fig4", "fig5", "fig6", "fig7", "fig_repair"} & set(copy.plan())
+    copy.run("results/tables/reversion-late.parquet")
+    table = pd.read_parquet(copy.folder / "results/tables/reversion-late.parquet")
+    assert set(table.loc[table["kind"].isin(["none", "parent"]), "name"]) == {"sft-12", "base"}
 
 
 def test_a_new_style_redraws_and_no_more(copy):
@@ -131,7 +153,7 @@ def test_a_new_rate_of_one_recipe_reruns_its_branches_and_what_shows_them(copy):
     assert plan["evaluate_rl_exhaustive"] == 1
     assert {"fig_recipes", "fig12"} <= figures(plan)
     others = {"task_tables", "base_model", "sft", "evaluate_sft_exhaustive_1", "landmarks"}
-    spectral = {"factors", "hidden_states", "compare", "edit_rl_values_1", "fig13", "fig1", "fig4"}
+    spectral = {*FACTORS, "hidden_states", "compare", "edit_rl_1", "fig13", "fig1", "fig4"}
     assert not {"fig2a", "fig3a", "fig10", "evaluate_rl_paper", *others, *spectral} & set(plan)
 
 
@@ -140,10 +162,11 @@ def test_a_new_rate_of_the_main_recipe_also_reruns_what_hangs_on_the_landmark(co
     plan = copy.plan()
     assert plan["rl"] == 6  # four starts, and two recipes that are like it
     assert plan["evaluate_rl_paper"] == 1  # other protocols: SFT, and RL at its landmark
-    assert plan["factors"] == 1
-    assert {"edit_rl_values_1", "edit_rl_directions_1"} <= set(plan)
+    assert plan["factors_rl"] == 1
+    assert plan["hidden_states"] == 1  # all landmarks at once
+    assert "edit_rl_1" in plan
     assert {"fig1", "fig3a", "fig5", "fig7", "fig10", "fig_window"} <= figures(plan)
-    assert not {"sft", "edit_sft_values_1", "fig2a", "fig2b", "fig8"} & set(plan)
+    assert not {"sft", "factors_sft", "edit_sft_1", "fig2a", "fig2b", "fig8"} & set(plan)
 
 
 def test_any_recipe_can_be_asked_for_from_any_start(copy):
@@ -191,7 +214,7 @@ def test_a_base_from_a_folder_is_copied_and_watched(finished, tmp_path):
     mine = tmp_path / "model"
     shutil.copytree(finished.folder / "results/checkpoints/micro/seed-0/base", mine)
     workflow = type(finished)(tmp_path / "study")
-    workflow.config["models"] = {"mine": {"source": str(mine)}}
+    workflow.config["models"] = {"mine": {"source": str(mine), "check_random": False}}
     target = "results/checkpoints/mine/seed-0/base/checkpoint.json"
     workflow.run(target)
     copied = (workflow.folder / target).parent / "model.safetensors"
@@ -216,7 +239,7 @@ def test_a_new_protocol_is_evaluated_without_retraining(copy):
     plan = copy.plan()
     assert plan["posed"] == 1
     assert plan["evaluate_sft_quick_1"] == 1
-    untouched = {"task_tables", "base_model", "sft", "rl", "signals", "landmarks", "factors"}
+    untouched = {"task_tables", "base_model", "sft", "rl", "signals", "landmarks", *FACTORS}
     assert not {*untouched, "evaluate_sft_exhaustive_1"} & set(plan)
     before = copy.inodes()
     copy.run("results/evals/quick/micro/seed-0/sft-4/gp3.parquet")
@@ -252,7 +275,8 @@ def test_published_values_are_drawn_over_without_measuring_again(copy):
 
 def test_the_statistics_do_not_retrain(copy):
     copy.config["statistics"]["confidence"] = 0.9
-    assert not {"base_model", "sft", "rl", "evaluate_rl_exhaustive", "factors"} & set(copy.plan())
+    plan = copy.plan()
+    assert not {"base_model", "sft", "rl", "evaluate_rl_exhaustive", *FACTORS} & set(plan)
 
 
 def test_a_truncated_evaluation_is_measured_again(copy):

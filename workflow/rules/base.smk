@@ -10,7 +10,7 @@ rule base_model:
     log:
         log_of("base_model", "model", "seed"),
     params:
-        model=lambda w: study.models[w.model].model_dump(mode="json"),
+        model=lambda w: model_settings(w.model),
         task=task_settings(without=RL_ONLY + DEALING_ONLY),
         state=this(artifacts.STATE, run="base"),
     message:

@@ -23,6 +23,8 @@ PUBLISHED_FILES = sorted(glob.glob(os.path.join(workflow.basedir, "config/publis
 OPTIONAL = {  # figures that a study must ask for
     "fig_arms": bool(set(CONTROLS) & set(study.sft.arms)),
     "fig_methods": bool(set(study.sft.methods) & set(study.sft.arms)),
+    **{f: "sft" in study.edits.stages for f in ("fig4", "fig6", "fig_repair")},
+    **{f: "rl" in study.edits.stages for f in ("fig5", "fig7")},
 }
 SHOWN = [name for name in FIGURES if OPTIONAL.get(name, True)]
 BRANCHES, MAIN_BRANCHES = study.branches, study.main_branches
@@ -110,6 +112,25 @@ def manifests(checkpoints):
     return here(artifacts.CHECKPOINT, checkpoint=checkpoints)
 
 
+LANDMARK_CHECKPOINTS = {
+    "base": ["base"],
+    "maxood": sft_checkpoints(),  # which one is known only once they are evaluated
+    "end": [artifacts.sft(study.end_step)],
+    "rl": [study.rl_landmark],
+}
+
+
+def behind(point):
+    """Checkpoints that a landmark may be; or the one of that name."""
+    return LANDMARK_CHECKPOINTS.get(point, [point])
+
+
+def factor_points():
+    """Landmarks and checkpoints whose factors the study needs: all landmarks, and what is edited."""
+    edited = [p for stage in study.edits.stages.values() for p in (stage.target, stage.parent)]
+    return list(dict.fromkeys([*LANDMARK_CHECKPOINTS, *edited]))
+
+
 def model_files(name):
     """The files of a base model that lies in a folder here; none where it is made or fetched."""
     folder = study.models[name].source
@@ -121,6 +142,12 @@ def batches(items):
     """Chunks of as many variants as one process evaluates."""
     size = study.evaluation.variants_per_job
     return [items[i : i + size] for i in range(0, len(items), size)]
+
+
+def model_settings(name):
+    """The values of a model that its base is made from: one that is trained here is not checked."""
+    model = study.models[name]
+    return model.model_dump(mode="json", exclude={"check_random"} if model.scratch else set())
 
 
 def posed(protocol):
@@ -168,22 +195,21 @@ def log_of(job, *wildcards):
     return artifacts.path(artifacts.LOG, job="-".join([job, *("{%s}" % w for w in wildcards)]))
 
 
-# figures 4 and 5 show values; 6 and 7 show directions, with the whole-matrix swap beside them
-EDIT_GROUPS = {"values": ["values"], "directions": ["directions", "swap"]}
-EDIT_AXES = {
-    "layers": study.edits.leading_layers,
-    "rank": study.edits.leading_ranks,
-}
+EDITS = study.edits.names()
+STAGES = study.edits.stages
 
 
-def edit_names(group):
-    return [
-        artifacts.edit(kind, axis, amount)
-        for kind in EDIT_GROUPS[group]
-        for axis, amounts in EDIT_AXES.items()
-        for amount in amounts
-    ]
+def stage_evaluations(stage):
+    """Evaluations of all that the target and parent of a stage may be."""
+    names = [c for n in (STAGES[stage].target, STAGES[stage].parent) for c in behind(n)]
+    # the base is evaluated as the start of SFT
+    return evaluations(dict.fromkeys(artifacts.sft(0) if n == "base" else n for n in names))
 
 
-def edit_files(stage, group):
-    return each(artifacts.EDIT, stage=stage, edit=edit_names(group), task=TASK)
+def stage_points():
+    """Target and parent of each stage of edits."""
+    return {name: points.model_dump(mode="json") for name, points in STAGES.items()}
+
+
+def edit_files(stage):
+    return each(artifacts.EDIT, stage=stage, edit=EDITS, task=TASK)

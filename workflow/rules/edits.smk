@@ -1,30 +1,29 @@
-"""Reversion ablations: edits made in memory and evaluated, many in one process, a file each."""
+"""Edits made in memory and evaluated, those of one stage in one process, a file each."""
 
-for stage, (parent, target) in artifacts.EDIT_STAGES.items():
-    for group in EDIT_GROUPS:
-        for number, chunk in enumerate(batches(edit_names(group)), 1):
+for stage, points in STAGES.items():
+    listed = [(f"edit_{stage}_{n}", chunk) for n, chunk in enumerate(batches(EDITS), 1)]
+    for name, names in [*listed, (f"edit_{stage}", ["{edit}"])]:  # the last: any edit, by its name
 
-            rule:
-                name:
-                    f"edit_{stage}_{group}_{number}"
-                input:
-                    landmarks=artifacts.LANDMARKS,
-                    target_manifests=manifests(LANDMARK_CHECKPOINTS[target]),
-                    target=this(artifacts.FACTORS, landmark=target),
-                    parent=this(artifacts.FACTORS, landmark=parent),
-                    problems=posed(EXHAUSTIVE),
-                output:
-                    [
-                        update(f)
-                        for f in here(artifacts.EDIT, stage=stage, edit=chunk, task=study.tasks)
-                    ],
-                log:
-                    log_of(f"edit_{stage}_{group}_{number}", "model", "seed"),
-                params:
-                    **evaluation_params(EXHAUSTIVE, first_attempts=True),
-                    stage=stage,
-                    target_name=target,
-                message:
-                    f"Edits of {group}, stage {stage}: " "{wildcards.model}, seed {wildcards.seed}"
-                script:
-                    "../scripts/evaluate_edits.py"
+        rule:
+            name:
+                name
+            input:
+                landmarks=artifacts.LANDMARKS,
+                manifests=manifests(dict.fromkeys(behind(points.target) + behind(points.parent))),
+                target=this(artifacts.FACTORS, point=points.target),
+                parent=this(artifacts.FACTORS, point=points.parent),
+                problems=posed(EXHAUSTIVE),
+            output:
+                [update(f) for f in here(artifacts.EDIT, stage=stage, edit=names, task=study.tasks)],
+            log:
+                log_of(name, "model", "seed", *(["edit"] if names == ["{edit}"] else [])),
+            wildcard_constraints:
+                edit=f"(?!({'|'.join(EDITS)})/)[^/]+",
+            params:
+                **evaluation_params(EXHAUSTIVE, first_attempts=True),
+                stage=stage,
+                points=points.model_dump(mode="json"),
+            message:
+                f"Edits of stage {stage}: " "{wildcards.model}, seed {wildcards.seed}"
+            script:
+                "../scripts/evaluate_edits.py"

@@ -4,16 +4,16 @@
 rule hidden_states:
     input:
         landmarks=artifacts.LANDMARKS,
-        manifests=lambda w: manifests(LANDMARK_CHECKPOINTS[w.landmark]),
+        manifests=manifests(["base", *sft_checkpoints(), study.rl_landmark]),
         problems=artifacts.path(artifacts.PROBLEMS, task=TASK),
     output:
         artifacts.HIDDEN_STATES,
     log:
-        log_of("hidden_states", "model", "seed", "landmark"),
+        log_of("hidden_states", "model", "seed"),
     params:
         problems=study.hidden_states.problems,
     message:
-        "Hidden states at {wildcards.landmark} of {wildcards.model}, seed {wildcards.seed}"
+        "Hidden states of {wildcards.model}, seed {wildcards.seed}"
     script:
         "../scripts/hidden_states.py"
 

@@ -1,40 +1,73 @@
-"""Singular value decompositions at the landmarks, and comparisons of pairs."""
+"""Singular value decompositions of checkpoints, and comparisons of pairs with their controls."""
 
-LANDMARK_CHECKPOINTS = {
-    "base": ["base"],
-    "maxood": sft_checkpoints(),  # which one is known only once they are evaluated
-    "end": [artifacts.sft(study.end_step)],
-    "rl": [study.rl_landmark],
+PAIRS = ["base--end", "base--rl", "maxood--end", "end--rl"]
+COMPARED = list(dict.fromkeys(point for pair in PAIRS for point in pair.split("--")))
+
+# what RL makes is a job apart: another recipe leaves the factors along SFT as they are
+FACTOR_JOBS = {
+    "sft": [p for p in factor_points() if not behind(p)[0] in BRANCHES],
+    "rl": [p for p in factor_points() if behind(p)[0] in BRANCHES],
 }
+for part, points in FACTOR_JOBS.items():
 
-
-rule factors:
-    input:
-        landmarks=artifacts.LANDMARKS,
-        manifests=lambda w: manifests(LANDMARK_CHECKPOINTS[w.landmark]),
-    output:
-        artifacts.FACTORS,
-    log:
-        log_of("factors", "model", "seed", "landmark"),
-    params:
-        matrices=study.spectra.matrices,
-    message:
-        "SVD at {wildcards.landmark} of {wildcards.model}, seed {wildcards.seed}"
-    script:
-        "../scripts/factors.py"
+    rule:
+        name:
+            f"factors_{part}"
+        input:
+            landmarks=artifacts.LANDMARKS,
+            manifests=manifests(list(dict.fromkeys(c for p in points for c in behind(p)))),
+        output:
+            here(artifacts.FACTORS, point=points),
+        log:
+            log_of(f"factors_{part}", "model", "seed"),
+        params:
+            matrices=study.spectra.matrices,
+            points=points,
+            check_random=lambda w: study.models[w.model].check_random,
+        message:
+            f"SVDs, {part}: " "{wildcards.model}, seed {wildcards.seed}"
+        script:
+            "../scripts/factors.py"
 
 
 rule compare:
     input:
-        a=this(artifacts.FACTORS, landmark="{a}"),
-        b=this(artifacts.FACTORS, landmark="{b}"),
+        here(artifacts.FACTORS, point=COMPARED),
     output:
         artifacts.COMPARISON,
     log:
-        log_of("compare", "model", "seed", "a", "b"),
+        log_of("compare", "model", "seed"),
     params:
-        fractions=study.spectra.angle_fractions,
+        **section("spectra"),
+        pairs=PAIRS,
+        points=COMPARED,
     message:
-        "Compare {wildcards.a} and {wildcards.b} of {wildcards.model}, seed {wildcards.seed}"
+        "Compare weights of {wildcards.model}, seed {wildcards.seed}"
     script:
         "../scripts/compare.py"
+
+
+rule mask_overlap:
+    input:
+        landmarks=each(artifacts.LANDMARKS),
+        manifests=[
+            m for point in COMPARED for m in each(artifacts.CHECKPOINT, checkpoint=behind(point))
+        ],
+    output:
+        artifacts.path(artifacts.TABLE, table="mask-overlap"),
+    log:
+        artifacts.path(artifacts.LOG, job="mask_overlap"),
+    params:
+        matrices=study.spectra.matrices,
+        pairs=PAIRS,
+        models={
+            model: {
+                str(seed): artifacts.path(artifacts.LANDMARKS, model=model, seed=seed)
+                for seed in SEEDS
+            }
+            for model in study.models
+        },
+    message:
+        "Entries that several seeds change"
+    script:
+        "../scripts/mask_overlap.py"

@@ -10,13 +10,7 @@ LANDMARK_EVALUATIONS = evaluations([*sft_checkpoints(), study.rl_landmark])
 LANDMARK_FILES = each(artifacts.LANDMARKS)
 SIGNAL_FILES = each(artifacts.SIGNALS)
 SFT_POOL = artifacts.path(artifacts.SFT_POOL, task=TASK)
-PAIRS = ["base--end", "base--rl", "maxood--end", "end--rl"]
-COMPARISON_FILES = [
-    f
-    for pair in PAIRS
-    for f in each(artifacts.COMPARISON, a=pair.split("--")[0], b=pair.split("--")[1])
-]
-
+COMPARISON_FILES = each(artifacts.COMPARISON)
 
 STUDY = {
     "sft": study.sft.model_dump(mode="json", include={"deals", "examples"}),
@@ -67,28 +61,35 @@ TABLES = {
     "sft-training": {"training": each(artifacts.TRAINING, run="sft")},
     "singular-values": {"comparisons": COMPARISON_FILES},
     "principal-angles": {"comparisons": COMPARISON_FILES},
-    "hidden-states": {"states": each(artifacts.HIDDEN_STATES, landmark=["maxood", "end", "rl"])},
+    "weight-updates": {"comparisons": COMPARISON_FILES},
+    "hidden-states": {"states": each(artifacts.HIDDEN_STATES)},
     "claims": {
         "evaluations": [*ALL_EVALUATIONS, *under_other_protocols()],
         "logs": TRAINING_FILES,
         "signals": SIGNAL_FILES,
         "pool": [SFT_POOL],
-        "edits": [f for s in artifacts.EDIT_STAGES for g in EDIT_GROUPS for f in edit_files(s, g)],
+        "edits": [f for stage in STAGES for f in edit_files(stage)],
         "landmarks": LANDMARK_FILES,
     },
     **{
-        f"reversion-{stage}-{group}": {
-            "edits": edit_files(stage, group),
-            "evaluations": LANDMARK_EVALUATIONS if stage == "rl" else SFT_EVALUATIONS,
+        f"reversion-{stage}": {
+            "edits": edit_files(stage),
+            "evaluations": stage_evaluations(stage),
             "landmarks": LANDMARK_FILES,
         }
-        for stage in artifacts.EDIT_STAGES
-        for group in EDIT_GROUPS
+        for stage in STAGES
     },
 }
+if "sft" in STAGES:
+    TABLES["repair"] = {
+        **TABLES["reversion-sft"],
+        "evaluations": list(dict.fromkeys([*LANDMARK_EVALUATIONS, *stage_evaluations("sft")])),
+    }
 
 # tables that answer a question by themselves
 ANSWERS = ["exposure", "protocols", "published"]
+if len(SEEDS) > 1:
+    ANSWERS.append("mask-overlap")
 
 
 rule table:
@@ -107,6 +108,7 @@ rule table:
         # only tables made from training logs know of recipes: a new one makes no other table again
         recipes=lambda w: recipe_facts(study.rl) if "logs" in TABLES[w.table] else {},
         landmark=lambda w: study.rl_landmark if "logs" in TABLES[w.table] else "",
+        stages=lambda w: stage_points() if "edits" in TABLES[w.table] else {},
         lost_inputs=lambda w: lost_inputs(w.table),
     message:
         "Table {wildcards.table}"
@@ -132,6 +134,7 @@ rule claims:
         **STUDY,
         recipes=recipe_facts(study.rl),
         landmark=study.rl_landmark,
+        stages=stage_points(),
         lost_inputs=lambda w: lost_inputs("claims"),
     message:
         "Claims, measured"

@@ -9,6 +9,7 @@ with job(snakemake.log[0], snakemake.threads):
     p, out = snakemake.params, snakemake.output
     inputs = {kind: list(files) for kind, files in snakemake.input.items() if kind != "gate"}
     study = {"sft": p.sft, "drawn": p.drawn, "recipes": p.recipes, "landmark": p.landmark}
+    study["stages"] = p.stages
     settings = Settings(Statistics.model_validate(p.statistics), **study)
     frame = claims.measure(inputs, settings)
     answers = provenance.read_table(snakemake.input.gate)

@@ -1,11 +1,16 @@
 from healscope import provenance
+from healscope.config import Spectra
 from healscope.job import job
 from healscope.spectra import compare, factors
 
 with job(snakemake.log[0], snakemake.threads, torch=True):
-    w, fractions = snakemake.wildcards, snakemake.params.fractions
-    a, b = snakemake.input.a, snakemake.input.b
-    rows = compare.compare(factors.read(a), factors.read(b), fractions)
-    rows = rows.assign(model=w.model, seed=int(w.seed), pair=f"{w.a}--{w.b}")
-    record = provenance.record({"fractions": fractions}, inputs=provenance.hashes([a, b]))
-    provenance.write_table(snakemake.output[0], rows, record, "comparison")
+    w, p, files = snakemake.wildcards, snakemake.params, snakemake.input
+    points = {name: factors.read(file) for name, file in zip(p.points, files, strict=True)}
+    pairs = [tuple(pair.split("--")) for pair in p.pairs]
+    settings, seed = Spectra.model_validate(p.spectra), int(w.seed)
+    rows = compare.compare_points(points, pairs, settings, seed)
+    used = {"spectra": p.spectra, "pairs": p.pairs}
+    record = provenance.record(used, {"seed": seed}, provenance.hashes(files))
+    provenance.write_table(
+        snakemake.output[0], rows.assign(model=w.model, seed=seed), record, "comparison"
+    )

@@ -1,24 +1,35 @@
-from healscope import artifacts
+from pathlib import Path
+
 from healscope.evaluation import landmarks
 from healscope.evaluation.outputs import Sections, evaluate_outputs, variant_names
 from healscope.job import job
-from healscope.spectra import edits, factors
+from healscope.models import checkpoints
+from healscope.models.stored import Stored
+from healscope.spectra import factors
+from healscope.spectra.sweep import Pair, Sweep
 
 with job(snakemake.log[0], snakemake.threads, torch=True):
-    p, files = snakemake.params, snakemake.input
-    name, seed = snakemake.wildcards.model, snakemake.wildcards.seed
-    start = landmarks.manifest(files.landmarks, name, seed, p.target_name)
-    target, parent = factors.read(files.target), factors.read(files.parent)
-    inputs = [start, files.target, files.parent]
-    todo = {e: edits.Edit(*artifacts.parse_edit(e)) for e in variant_names(snakemake.output)}
+    p, files, w = snakemake.params, snakemake.input, snakemake.wildcards
+    target, parent = (
+        landmarks.manifest(files.landmarks, w.model, w.seed, p.points[end])
+        for end in ("target", "parent")
+    )
+    checkpoints.verify(parent)
+    pair = Pair(
+        *(Stored(Path(manifest).parent) for manifest in (target, parent)),
+        *(factors.read(manifest) for manifest in (files.target, files.parent)),
+    )
+    names = variant_names(snakemake.output)
+    sweep = Sweep(pair, f"{w.model} {w.seed} {p.stage}", checkpoints.device())
+    inputs = [target, parent, files.target, files.parent]
     evaluate_outputs(
-        [edits.variant(e, edit, target, parent) for e, edit in todo.items()],
-        {e: {"inputs": inputs, "config": {"edit": e}} for e in todo},
-        start,
+        sweep.variants(names),
+        {name: {"inputs": inputs, "config": {"edit": name, **p.points}} for name in names},
+        target,
         Sections(p.evaluation, p.protocols, p.tasks),
         files.problems,
         snakemake.output,
-        {"model": name, "seed": int(seed), "stage": p.stage},
-        f"edits {p.stage} {name} seed {seed}",
+        {"model": w.model, "seed": int(w.seed), "stage": p.stage},
+        f"edits {p.stage} {w.model} seed {w.seed}",
         keep=lambda t: (t["split"] == "held_out") & (t["n_faces"] > 0),  # all that is shown
     )

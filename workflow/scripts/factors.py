@@ -1,11 +1,18 @@
-from healscope import provenance
+from pathlib import Path
+
+from healscope import artifacts, provenance
 from healscope.evaluation import landmarks
 from healscope.job import job
-from healscope.models import checkpoints
+from healscope.models import integrity
+from healscope.progress import track
 from healscope.spectra import factors
 
 with job(snakemake.log[0], snakemake.threads, torch=True):
-    w, roles = snakemake.wildcards, snakemake.params.matrices
-    manifest = landmarks.manifest(snakemake.input.landmarks, w.model, w.seed, w.landmark)
-    record = provenance.record({"matrices": roles}, inputs=provenance.hashes([manifest]))
-    factors.write(snakemake.output[0], checkpoints.load_weights(manifest), roles, record)
+    w, p = snakemake.wildcards, snakemake.params
+    todo = list(zip(p.points, snakemake.output, strict=True))
+    for point, output in track(todo, f"factors {w.model} seed {w.seed}", len(todo)):
+        source = landmarks.manifest(snakemake.input.landmarks, w.model, w.seed, point)
+        if p.check_random:
+            integrity.check_folder(Path(source).parent)
+        record = provenance.record({"matrices": p.matrices}, inputs=provenance.hashes([source]))
+        factors.write(output, source, p.matrices, artifacts.FACTORS_CACHE, record)

@@ -1,4 +1,4 @@
-from healscope import provenance
+from healscope import artifacts, provenance
 from healscope.config import GeneralPointsTask, Signals
 from healscope.job import job
 from healscope.probes import signals
@@ -18,6 +18,7 @@ with job(snakemake.log[0], snakemake.threads, torch=True):
         neutral_prompts(task, settings.problems, seed),
         settings,
         p.matrices,
+        artifacts.FACTORS_CACHE,
         p.max_new_tokens,
         seed,
         f"signals {name} seed {seed}",

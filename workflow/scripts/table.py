@@ -1,4 +1,4 @@
-from healscope import provenance, tables
+from healscope import provenance, schemas, tables
 from healscope.config import Statistics
 from healscope.job import job
 
@@ -6,9 +6,11 @@ with job(snakemake.log[0], snakemake.threads):
     p, name = snakemake.params, snakemake.wildcards.table
     inputs = {kind: list(files) for kind, files in snakemake.input.items()}
     study = {"sft": p.sft, "drawn": p.drawn, "recipes": p.recipes, "landmark": p.landmark}
+    study["stages"] = p.stages
     settings = tables.Settings(Statistics.model_validate(p.statistics), **study)
     frame = tables.build(name, inputs, settings)
     config = {"statistics": p.statistics, **study}
     record = provenance.record(config, inputs=provenance.hashes(snakemake.input))
     stored = {**record, "lost_inputs": p.lost_inputs}
-    provenance.write_table(snakemake.output[0], frame, stored, name)
+    schema = schemas.by_path(snakemake.output[0]).name
+    provenance.write_table(snakemake.output[0], frame, stored, schema)

@@ -5,7 +5,7 @@ from textwrap import fill
 import pandas as pd
 
 from healscope import gate, provenance
-from healscope.claims import healing, paper
+from healscope.claims import healing, paper, repair
 from healscope.claims.contrasts import Data
 from healscope.config import EXHAUSTIVE
 from healscope.stats import POWER
@@ -27,6 +27,10 @@ PARTS = (
     paper.window,
     paper.drawn_hands,
     paper.reversion,
+    repair.sibling,
+    repair.controls,
+    repair.splices,
+    repair.against_rl,
     healing.balanced_rewards,
     healing.entropy,
     healing.controls,
@@ -61,6 +65,7 @@ def measure(inputs: dict[str, list[str]], settings: Settings) -> pd.DataFrame:
             logs=logs[logs["model"] == model],
             recipes=settings.recipes,
             landmarks={m["seed"]: m["landmarks"] for m in marks if m["model"] == model},
+            stages=settings.stages,
             settings=settings.statistics,
         )
         for part in PARTS:

@@ -26,6 +26,7 @@ class Data:
     logs: pd.DataFrame  # training logs of all branches, with recipe and start
     recipes: dict[str, dict]  # recipe -> its facts, as `config.facts` has them
     landmarks: dict[int, dict]  # seed -> landmark -> {checkpoint, …}
+    stages: dict[str, dict[str, str]]  # stage of edits -> its target and parent
     settings: Statistics
 
     @property
@@ -69,6 +70,30 @@ class Data:
         if name == "maxood":
             return {seed: marks[name]["by_half"] for seed, marks in self.landmarks.items()}
         return self.by_seed({s: marks[name]["checkpoint"] for s, marks in self.landmarks.items()})
+
+    def point(self, name: str) -> Choice:
+        """What an edit starts from or goes back to: a landmark as all deals pick it, or the
+        checkpoint of that name; the base is evaluated as the start of SFT."""
+        name = artifacts.sft(0) if name == "base" else name
+        return self.by_seed(
+            {s: marks.get(name, {"checkpoint": name})["checkpoint"]
+             for s, marks in self.landmarks.items()}
+        )  # fmt: skip
+
+    def ends(self, stage: str, rule: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Attempts at the target and the parent of a stage of edits."""
+        points = self.stages[stage]
+        return tuple(self.at(rule, self.point(points[end])) for end in ("target", "parent"))
+
+    def edited(self, stage: str, edit: str, rule: str) -> pd.DataFrame:
+        """Attempts of an edited model; empty where the study does not make the edit."""
+        named = self.edits["variant"] == f"{stage}:{edit}"
+        return self.edits[named & (self.edits["rule"] == rule)]
+
+    def edit_names(self, stage: str) -> list[str]:
+        """The edits of a stage, controls included."""
+        found = self.edits["variant"].unique()
+        return [v.removeprefix(f"{stage}:") for v in found if v.startswith(f"{stage}:")]
 
     def peak_steps(self) -> list[int]:
         """Where all deals together put MaxOOD, for each seed."""

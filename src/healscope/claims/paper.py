@@ -60,7 +60,7 @@ def phenomena(d: Data) -> list[dict]:
     """What the gate asks: is there anything that the weights of a stage could explain?"""
     found = []
     for phenomenon, (stage, judge) in gate.PHENOMENA.items():
-        first, second = artifacts.EDIT_STAGES[stage]
+        first, second = artifacts.STAGES[stage]
         change = d.change(d.at("ood", d.landmark(first)), d.at("ood", d.landmark(second)))
         names = artifacts.LANDMARK_NAMES
         found.append(
@@ -230,22 +230,22 @@ def drawn_hands(d: Data) -> list[dict]:
 def reversion(d: Data) -> list[dict]:
     """Section 4: values reverted change nothing, directions reverted change everything."""
     found = []
-    for stage, (parent, target) in artifacts.EDIT_STAGES.items():
+    for stage in d.stages:
         for kind in ("values", "directions"):
             for rule in ("id", "ood"):
-                name = f"{stage}:{artifacts.edit(kind, 'rank', 1.0)}"
-                after = d.edits[(d.edits["variant"] == name) & (d.edits["rule"] == rule)]
+                after = d.edited(stage, f"{kind}-rank-1", rule)
                 if after.empty:  # this study does not revert all directions
                     continue
-                before = d.at(rule, d.landmark(target))
-                # the very checkpoint that the edit takes from, whichever deals picked it
-                whole = {s: marks[parent]["checkpoint"] for s, marks in d.landmarks.items()}
-                gap = d.change(before, d.at(rule, d.by_seed(whole)))
-                found.append(_reverted(stage, kind, rule, d.change(before, after), gap))
+                before, parent = d.ends(stage, rule)
+                gap = d.change(before, parent)
+                picked = "maxood" in d.stages[stage].values()
+                found.append(_reverted(stage, kind, rule, d.change(before, after), gap, picked))
     return found
 
 
-def _reverted(stage: str, kind: str, rule: str, change: Estimate, gap: Estimate) -> dict:
+def _reverted(
+    stage: str, kind: str, rule: str, change: Estimate, gap: Estimate, picked: bool
+) -> dict:
     """One edit's claim; it can only be judged where the two checkpoints differ at all."""
     none = kind == "values"
     verdict = negligible(change) if none else moves(change)
@@ -262,7 +262,7 @@ def _reverted(stage: str, kind: str, rule: str, change: Estimate, gap: Estimate)
         f"every singular {'value' if none else 'vector'} of every matrix put back; the checkpoint "
         f"they come from differs by {signed(gap)}"
         + ("" if explained else ", no clear difference to explain")
-        + ("" if stage == "rl" else "; these deals picked it, which flatters it"),
+        + ("; these deals picked it, which flatters it" if picked else ""),
     )
 
 

@@ -11,7 +11,9 @@ from pydantic import Field, ValidationError, model_validator
 from healscope import artifacts
 from healscope.config.measurement import (
     EXHAUSTIVE,
+    LANDMARKS,
     MATRIX_ROLES,
+    SPECTRAL_CONTROLS,
     Edits,
     Evaluation,
     FigureStyle,
@@ -60,6 +62,7 @@ from healscope.config.world import (
     Rewards,
     Scratch,
 )
+from healscope.edit_names import OF_LAYERS, beyond
 from healscope.errors import HealscopeError
 
 __all__ = [
@@ -74,6 +77,7 @@ __all__ = [
     "REFERENCE",
     "RL",
     "SFT",
+    "SPECTRAL_CONTROLS",
     "Architecture",
     "Average",
     "BlockDrift",
@@ -156,17 +160,32 @@ class Study(Section):
                 f"landmarks.rl: no branch '{self.rl_landmark}'; there are "
                 f"{', '.join(self.branches)}"
             )
+        for stage, pair in self.edits.stages.items():
+            for name in (pair.target, pair.parent):
+                self._check_point(stage, name)
         for name, model in self.models.items():
             self._check_model(name, model)
         return self
 
+    def _check_point(self, stage: str, name: str) -> None:
+        grid = [artifacts.sft(step) for step in self.sft.checkpoints]
+        if name == "base" and grid[0] != artifacts.sft(0):
+            raise ValueError(f"edits.stages.{stage}: base needs step 0 in sft.checkpoints")
+        if name not in (*LANDMARKS, *grid, *self.branches):
+            raise ValueError(
+                f"edits.stages.{stage}: '{name}' is neither a landmark ({', '.join(LANDMARKS)}) "
+                f"nor a checkpoint; there are {', '.join([*grid, *self.branches])}"
+            )
+
     def _check_model(self, name: str, model: Model) -> None:
         layers = model.layers()
-        for n in self.edits.leading_layers:
-            if layers is not None and n > layers:
-                raise ValueError(
-                    f"edits.leading_layers: {n}, but model '{name}' has {layers} layers"
-                )
+        if layers is not None:
+            for key, axes in (("axes", self.edits.axes), ("controlled", self.edits.controlled)):
+                for axis in OF_LAYERS & axes.keys():
+                    if most := beyond(axis, axes[axis], layers):
+                        raise ValueError(
+                            f"edits.{key}.{axis}: {most}, but model '{name}' has {layers} layers"
+                        )
         if model.scratch:
             for task, spec in self.tasks.items():
                 if spec.rendering != "compact":

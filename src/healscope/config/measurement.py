@@ -13,10 +13,13 @@ from healscope.config.types import (
     Section,
     distinct,
 )
+from healscope.edit_names import AXES, CONTROLS, KINDS, along, names_along, parse
+from healscope.errors import HealscopeError
 
 Feedback = Literal["none", "outcome", "full"]
 
-MATRIX_ROLES = ("q", "k", "v", "o", "gate", "up", "down")
+MATRIX_ROLES = ("q", "k", "v", "o", "gate", "up", "down", "embeddings", "head")
+SPECTRAL_CONTROLS = ("again", "bf16", "noise", "spectrum")  # as in `spectra.nulls`
 PALETTES = ("colorblind", "deep", "muted", "viridis", "Greys")
 
 
@@ -71,7 +74,7 @@ class Evaluation(Section):
     batch_size: Positive = Field(512, description="responses at once")
     max_new_tokens: Positive = 24
     variants_per_job: Positive = Field(
-        20, description="checkpoints or edits evaluated in one process"
+        100, description="checkpoints or edits evaluated in one process"
     )
     protocols: dict[Name, Protocol] = Field(
         _PROTOCOLS, description="name -> protocol; every checkpoint is evaluated under each"
@@ -97,19 +100,84 @@ class Landmarks(Section):
 
 
 class Spectra(Section):
-    matrices: Chosen[Literal["q", "k", "v", "o", "gate", "up", "down"]] = list(MATRIX_ROLES)
+    """Singular values and vectors of a pair of checkpoints, and what they are held against."""
+
+    matrices: Chosen[Literal[MATRIX_ROLES]] = Field(
+        list(MATRIX_ROLES[:7]), description="roles of the matrices decomposed, compared and edited"
+    )
     angle_fractions: Chosen[OpenFraction] = Field(
         [0.0625, 0.125, 0.25, 0.5, 0.75], description="subspace sizes, as shares of the rank"
     )
+    head_and_tail: Annotated[float, Field(gt=0, le=0.5)] = Field(
+        0.2, description="share of the rank that the head of a spectrum has, and its tail"
+    )
+    controls: Annotated[list[Literal[SPECTRAL_CONTROLS]], AfterValidator(distinct)] = Field(
+        list(SPECTRAL_CONTROLS),
+        description="floors (again, bf16) and nulls (noise, spectrum); each costs an SVD a matrix",
+    )
+
+
+LANDMARKS = ("base", "maxood", "end", "rl")
+
+
+class EditStage(Section):
+    """Edits of `target` put parts of it back to `parent`: landmarks, or names of checkpoints."""
+
+    target: str
+    parent: str
+
+    @model_validator(mode="after")
+    def _two(self):
+        if self.target == self.parent:
+            raise ValueError(f"'{self.target}' cannot be put back to itself")
+        return self
+
+
+Axes = dict[Literal[AXES], Chosen[float | str]]
 
 
 class Edits(Section):
-    """Reversion ablations: End towards MaxOOD (stage sft), RL towards End (stage rl)."""
+    """What is put back, and what each edit is held against (`healscope.edit_names`)."""
 
-    leading_layers: Chosen[Positive] = Field([1, 2], description="revert the first n layers")
-    leading_ranks: Chosen[Annotated[float, Field(ge=0.0001, le=1)]] = Field(
-        [0.0625, 0.125, 0.25, 0.5, 0.75, 1.0], description="revert the leading share of directions"
+    stages: dict[Name, EditStage] = Field(
+        {
+            "sft": EditStage(target="end", parent="maxood"),
+            "rl": EditStage(target="rl", parent="end"),
+        },
+        description="what is edited: End towards MaxOOD (figures 4, 6), RL towards End (5, 7), …",
     )
+    kinds: Chosen[Literal[KINDS]] = Field(list(KINDS), description="ways of putting back")
+    axes: Axes = Field(
+        {"rank": [0.0625, 0.2, 0.4, 0.7, 1.0], "layers": [1.0, 2.0]},
+        description="selector -> its values; every kind is made at each",
+    )
+    controls: dict[Literal[KINDS], Chosen[Literal[CONTROLS]]] = Field(
+        {
+            "values": ["interpolation", "noise"],
+            "directions": list(CONTROLS),
+            "orthonormal": ["interpolation"],
+        },
+        description="kind -> controls matched to it",
+    )
+    controlled: Axes = Field(
+        {"rank": [0.2, 0.7], "layers": [1.0]}, description="as axes: where controls are made"
+    )
+
+    @model_validator(mode="after")
+    def _has_names(self):
+        try:
+            for axes in (self.axes, self.controlled):
+                for axis, amounts in axes.items():
+                    if "" in {parse(along("swap", axis, a)).axis[0] for a in amounts}:
+                        raise ValueError("strength: 1 is the whole edit, as rank 1 is")
+            self.names()
+        except HealscopeError as error:
+            raise ValueError(str(error)) from None
+        return self
+
+    def names(self) -> list[str]:
+        """All edits of a stage, controls included, in the order in which a sweep makes them."""
+        return names_along(self.kinds, self.axes, self.controls, self.controlled)
 
 
 class Signals(Section):

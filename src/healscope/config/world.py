@@ -145,6 +145,9 @@ class Model(Section):
 
     source: str = Field("scratch", description="'scratch', a Hugging Face folder, or a hub id")
     revision: str | None = Field(None, description="hub revision; pin it for reproducibility")
+    check_random: bool = Field(
+        True, description="refuse weights that cannot be told from a fresh initialisation"
+    )
     scratch: Scratch | None = None
 
     @model_validator(mode="after")

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from healscope import artifacts, provenance, stats
+from healscope import artifacts, provenance
 
 
 def choose(
@@ -15,6 +15,8 @@ def choose(
     names, for each half of the deals, the checkpoint that the other half picks: there its accuracy
     is not flattered by the choice.
     """
+    from healscope import stats  # here: it imports scipy, and many jobs only look a landmark up
+
     ood = evaluations[(evaluations["rule"] == "ood") & (evaluations["split"] == "held_out")]
     accuracy = ood.groupby("step")["correct"].mean().sort_index()
     halves = ood.groupby(["half", "step"])["correct"].mean()
@@ -43,7 +45,8 @@ def choose(
     }
 
 
-def manifest(landmarks_file: str, model: str, seed: str | int, landmark: str) -> str:
-    """Path of the checkpoint manifest behind a landmark."""
-    name = provenance.read_json(landmarks_file)["landmarks"][landmark]["checkpoint"]
+def manifest(landmarks_file: str, model: str, seed: str | int, point: str) -> str:
+    """Path of the checkpoint manifest behind a landmark, or of the checkpoint of that name."""
+    marks = provenance.read_json(landmarks_file)["landmarks"]
+    name = marks[point]["checkpoint"] if point in marks else point
     return artifacts.path(artifacts.CHECKPOINT, model=model, seed=seed, checkpoint=name)

@@ -11,6 +11,7 @@ from healscope import provenance, schemas
 from healscope.config import Evaluation, GeneralPointsTask, Protocol
 from healscope.evaluation.evaluate import Target, evaluate
 from healscope.models import checkpoints
+from healscope.models.stored import Stored
 from healscope.models.variants import Variant
 from healscope.tasks import build
 
@@ -69,6 +70,7 @@ def evaluate_outputs(
             Protocol.model_validate(section),
             settings,
             f"{label}, {name}",
+            Stored(Path(start).parent),
         )
 
 

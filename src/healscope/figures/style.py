@@ -41,6 +41,7 @@ _LOOKS = {
     "ood": (3, "s", DASHED),
     "sft": (4, "o", "-"),
     "rl": (2, "D", DASHED),
+    "base": (7, "X", DOTTED),
     "maxood": (1, "^", DOTTED),
     "end": (4, "o", DASH_DOT),
     "number": (5, "s", DASHED),
@@ -50,10 +51,14 @@ _LOOKS = {
     "composition": (5, "^", DASHED),
     "rule": (9, "o", "-"),
     "free": (9, "o", ""),
+    "interpolation": (0, "^", DOTTED),
+    "noise": (5, "v", DOTTED),
+    "rotation": (9, "D", DASH_DOT),
+    "shuffle": (6, "P", DASH_DOT),
 }
 _STEP_LABEL = "SFT step (square-root scale)"
 _DARK_TO_LIGHT = {"viridis": "viridis", "Greys": "Greys_r"}
-_TONES = {5: 1, 9: 3}  # the lightest tones make no lines on white
+_TONES = {5: 1, 6: 5, 9: 3}  # the lightest tones make no lines on white
 
 
 def look(style: FigureStyle, key: str) -> dict:

@@ -1,7 +1,8 @@
 """Checkpoints on disk: a Hugging Face folder plus `checkpoint.json`, written last.
 
 `checkpoint.json` holds the size and sha256 of every file, and the provenance. A folder without it
-is unfinished; a folder whose bytes differ from it is refused by name.
+is unfinished; a folder whose bytes differ from it is refused by name. Right bytes can still make
+another model (keys that do not match, another version of transformers): see `integrity`.
 """
 
 import os
@@ -10,20 +11,23 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM
 
 from healscope import provenance
 from healscope.errors import HealscopeError
-from healscope.models.tokens import load_tokenizer
+from healscope.models import integrity
 
 MANIFEST = "checkpoint.json"
 WEIGHTS = "model.safetensors"
 
 
 def save_weights(folder: str | Path, model, tokenizer) -> None:
-    """Writes model and tokenizer as a Hugging Face folder (no manifest yet)."""
+    """Writes model and tokenizer as a Hugging Face folder (no manifest yet).
+
+    With it goes what the model says to a stored prompt, which `load_model` asks again.
+    """
     model.save_pretrained(folder, safe_serialization=True)
     tokenizer.save_pretrained(folder)
+    integrity.record_logits(folder, model)
 
 
 def publish(folder: str | Path, manifest: str | Path, record: dict) -> None:
@@ -80,11 +84,18 @@ def verify(manifest: str | Path) -> dict:
 
 
 def load_model(manifest: str | Path):
-    """(model in float32 on the best device, tokenizer) of a verified checkpoint."""
+    """(model in float32 on the best device, tokenizer) of a verified checkpoint.
+
+    Raises HealscopeError where files differ from the manifest, keys do not all match, or the model
+    no longer says what it said when it was saved.
+    """
+    from healscope.models.tokens import load_tokenizer  # here: it imports transformers
+
     verify(manifest)
     folder = str(Path(manifest).parent)
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    return model.to(device()), load_tokenizer(folder)
+    model = integrity.load(folder).to(device())
+    integrity.check_logits(folder, model)
+    return model, load_tokenizer(folder)
 
 
 def load_weights(manifest: str | Path) -> dict[str, torch.Tensor]:

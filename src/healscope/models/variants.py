@@ -1,55 +1,84 @@
 """A variant is anything that yields a model's weights under a name.
 
 Whatever evaluates a stream of variants loads the skeleton once and does not know whether weights
-came from disk or from an edit made in memory.
+came from disk or from an edit made in memory. Weights flow through one tensor at a time: beside the
+skeleton no second copy of a model is held.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 
 from healscope.errors import HealscopeError
-from healscope.models import checkpoints
+from healscope.models import checkpoints, integrity
+from healscope.models.stored import Stored
+
+Weights = Iterable[tuple[str, torch.Tensor]]
 
 
 @dataclass(frozen=True)
 class Variant:
-    """`weights()` returns name -> tensor; names it leaves out keep the skeleton's values.
+    """`weights()` yields (name, tensor); names it leaves out keep the skeleton's values.
 
-    `failed` says why there are none, for the checkpoint of a run that failed.
+    `failed` says why there are none, for the checkpoint of a run that failed. A `whole` variant may
+    leave none out. `also` names variants that would have the same weights. `measured` holds numbers
+    about the weights, once they have been yielded.
     """
 
     name: str
-    weights: Callable[[], dict[str, torch.Tensor]]
+    weights: Callable[[], Weights]
     failed: str = ""
+    whole: bool = False
+    also: tuple[str, ...] = ()
+    measured: dict[str, float] = field(default_factory=dict)
 
 
-def from_checkpoint(name: str, manifest: str) -> Variant:
-    """The variant that reads a checkpoint when its turn comes."""
-    return Variant(name, lambda: checkpoints.load_weights(manifest), checkpoints.failure(manifest))
+def from_checkpoint(name: str, manifest: str | Path) -> Variant:
+    """The variant that reads a checkpoint when its turn comes, and checks it first."""
+
+    def weights() -> Weights:
+        checkpoints.verify(manifest)
+        yield from Stored(Path(manifest).parent).items()
+
+    return Variant(name, weights, checkpoints.failure(manifest), whole=True)
 
 
-def load_each(model, variants: Iterable[Variant]) -> Iterator[str]:
-    """Puts each variant's weights into `model` in place, in turn; yields its name.
+@torch.no_grad()
+def load_each(
+    model, variants: Iterable[Variant], start: Mapping[str, torch.Tensor]
+) -> Iterator[Variant]:
+    """Puts each variant's weights into `model` in place, in turn, and yields the variant.
 
-    A variant that holds only some tensors changes those; the next one starts again from the
-    weights the skeleton came with.
+    `start`: the weights that the skeleton came with. A variant that holds only some tensors changes
+    those; what it leaves out and the one before it changed is read from there again.
     """
     tensors = model.state_dict()
-    original = {k: v.detach().clone() for k, v in tensors.items()}
+    places = {name: tensor.data_ptr() for name, tensor in tensors.items()}  # tied: one place
+    changed: set[int] = set()
     for variant in variants:
-        weights = variant.weights()
-        unknown = set(weights) - set(original)
-        if unknown:
-            raise HealscopeError(f"{variant.name}: weights unknown to the model: {sorted(unknown)}")
-        for key, tensor in weights.items():
-            if tensor.shape != original[key].shape:
-                raise HealscopeError(
-                    f"{variant.name}: {key} has shape {tuple(tensor.shape)}, the model needs "
-                    f"{tuple(original[key].shape)}"
-                )
-        shared = {tensors[k].data_ptr() for k in weights}  # tied tensors: one name is enough
-        kept = {k: v for k, v in original.items() if tensors[k].data_ptr() not in shared}
-        model.load_state_dict({**kept, **weights}, strict=False)
-        yield variant.name
+        written = set()
+        for name, tensor in variant.weights():
+            _check(variant.name, name, tensor, tensors)
+            tensors[name].copy_(tensor)
+            written.add(places[name])
+            del tensor  # before the next one is made
+        if variant.whole:
+            missing = [n for n in tensors if places[n] not in written]
+            integrity.refuse_other_keys(variant.name, missing=missing)
+        for name in start:
+            if places.get(name) in changed - written:
+                tensors[name].copy_(start[name])
+        changed = written
+        yield variant
+
+
+def _check(variant: str, name: str, tensor: torch.Tensor, tensors: dict) -> None:
+    if name not in tensors:
+        raise HealscopeError(f"{variant}: a weight unknown to the model: {name}")
+    if tensor.shape != tensors[name].shape:
+        raise HealscopeError(
+            f"{variant}: {name} has shape {tuple(tensor.shape)}, the model needs "
+            f"{tuple(tensors[name].shape)}"
+        )

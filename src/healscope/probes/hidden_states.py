@@ -4,22 +4,47 @@ import pandas as pd
 import torch
 
 from healscope.models import checkpoints, tokens
+from healscope.probes.geometry import POSITIONS
+
+BATCH = 64
 
 
-@torch.no_grad()
-def last_prompt_states(manifest: str, problems: pd.DataFrame, limit: int) -> pd.DataFrame:
-    """Last-layer state (after the final norm) of the last prompt token, on paired problems.
+def states_at(landmarks: dict[str, str], problems: pd.DataFrame, limit: int) -> pd.DataFrame:
+    """Last-layer states on the same paired problems at every landmark (name -> manifest).
 
-    The first `limit` held-out pairs with a face card, each under both rules. Columns: pair_id,
-    rule, state (float32 list).
+    The first `limit` held-out pairs with a face card, each under both rules. Columns: landmark,
+    pair_id, rule, position (one of POSITIONS), state (float32 list).
     """
-    model, tokenizer = checkpoints.load_model(manifest)
     held_out = problems[(problems["split"] == "held_out") & (problems["n_faces"] > 0)]
     pairs = held_out["pair_id"].drop_duplicates().head(limit)
     chosen = held_out[held_out["pair_id"].isin(pairs)].sort_values(["rule", "pair_id"])
-    states = []
-    for prompt in chosen["prompt"]:  # one at a time: no padding, so no question of its effect
-        ids = torch.tensor([tokens.prompt_ids(tokenizer, prompt)], device=model.device)
-        states.append(model.get_decoder()(input_ids=ids).last_hidden_state[0, -1].float().cpu())
-    frame = chosen[["pair_id", "rule"]].reset_index(drop=True)
-    return frame.assign(state=[s.tolist() for s in states])
+    frames = []
+    for landmark, manifest in landmarks.items():
+        model, tokenizer = checkpoints.load_model(manifest)
+        states = prompt_states(model, tokenizer, list(chosen["prompt"]))
+        for position, rows in zip(POSITIONS, states.unbind(1), strict=True):
+            frame = chosen[["pair_id", "rule"]].assign(landmark=landmark, position=position)
+            frames.append(frame.assign(state=list(rows.numpy())))
+    return pd.concat(frames, ignore_index=True)
+
+
+@torch.no_grad()
+def prompt_states(model, tokenizer, prompts: list[str]) -> torch.Tensor:
+    """(prompts, POSITIONS, width) float32: what the output layer reads, at the prompts.
+
+    The decoder's last state has been through the final norm, once. Prompts of one length go
+    together, so that nothing is padded and there is no question of its effect.
+    """
+    ids = [tokens.prompt_ids(tokenizer, prompt) for prompt in prompts]
+    by_length: dict[int, list[int]] = {}
+    for i, row in enumerate(ids):
+        by_length.setdefault(len(row), []).append(i)
+    found: dict[int, torch.Tensor] = {}
+    for same in by_length.values():
+        for start in range(0, len(same), BATCH):
+            part = same[start : start + BATCH]
+            batch = torch.tensor([ids[i] for i in part], device=model.device)
+            state = model.get_decoder()(input_ids=batch).last_hidden_state.float().cpu()
+            both = torch.stack([state[:, -1], state.mean(1)], 1)
+            found |= dict(zip(part, both, strict=True))
+    return torch.stack([found[i] for i in range(len(prompts))])

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 import torch
-from scipy.linalg import subspace_angles
 
 from healscope.config import Evaluation, Signals
 from healscope.evaluation.attempts import greedy_answers
@@ -19,8 +18,9 @@ from healscope.evaluation.losses import cross_entropy
 from healscope.models import checkpoints, tokens
 from healscope.models.variants import from_checkpoint, load_each
 from healscope.progress import track
-from healscope.spectra.compare import leading
-from healscope.spectra.factors import Matrix, decompose, matrices
+from healscope.spectra.angles import principal_angles
+from healscope.spectra.factors import Decomposed, load
+from healscope.spectra.matrices import leading
 
 Pairs = list[tuple[str, str]]
 BATCH = 64
@@ -34,6 +34,7 @@ def measure(
     neutral: list[str],
     settings: Signals,
     roles: list[str],
+    cache: str,
     max_new_tokens: int,
     seed: int,
     label: str,
@@ -41,7 +42,8 @@ def measure(
     """One row for each SFT checkpoint; columns as in `healscope.schemas`.
 
     `base` and `steps` (step -> manifest) name checkpoints; `examples` are the SFT rows of this
-    seed, `problems` the task's problems, `neutral` prompts outside the task.
+    seed, `problems` the task's problems, `neutral` prompts outside the task; `cache` is the folder
+    of factors.
     """
     model, tokenizer = checkpoints.load_model(base)
     reference, _ = checkpoints.load_model(base)
@@ -59,17 +61,14 @@ def measure(
         return [(p, a) for p, a in zip(prompts, answers, strict=True) if a]
 
     own = {"id": continued([p for p, _ in test]), "neutral": continued(neutral)}
-    weights = checkpoints.load_weights(base)
-    start = {m: weights[m.name].double() for m in matrices(list(weights), roles)}
-    factors = {m: decompose(w) for m, w in start.items()}
+    start = load(base, roles, cache)
     rows = []
     variants = [from_checkpoint(str(step), manifest) for step, manifest in steps.items()]
-    for name in track(load_each(model, variants), label, len(variants)):
-        tensors = model.state_dict()
-        now = {m: tensors[m.name].detach().cpu().double() for m in start}
+    for variant in track(load_each(model, variants, {}), label, len(variants)):  # all whole
+        now = load(steps[int(variant.name)], roles, cache)
         rows.append(
             {
-                "step": int(name),
+                "step": int(variant.name),
                 "id_train_loss_nats": cross_entropy(model, tokenizer, train),
                 "id_test_loss_nats": cross_entropy(model, tokenizer, test),
                 "id_entropy_nats": _entropy(model, tokenizer, test),
@@ -78,7 +77,7 @@ def measure(
                     for kind, pairs in own.items()
                 },
                 "weight_drift": _drift(start, now),
-                "rotation_degrees": _rotation(factors, now, settings.rotation_fraction),
+                "rotation_degrees": _rotation(start, now, settings.rotation_fraction),
                 **{f"id_{k}": v for k, v in step_losses(model, tokenizer, test).items()},
                 **{f"ood_{k}": v for k, v in step_losses(model, tokenizer, ood).items()},
             }
@@ -122,21 +121,25 @@ def _kl(base, model, tokenizer, pairs: Pairs) -> float:
     return total / max(count, 1)
 
 
-def _drift(start: dict[Matrix, torch.Tensor], now: dict[Matrix, torch.Tensor]) -> float:
+def _drift(start: Decomposed, now: Decomposed) -> float:
     """|W - W_base|_F / |W_base|_F over all matrices together."""
-    moved = sum(float((now[m] - w).square().sum()) for m, w in start.items())
-    return (moved / sum(float(w.square().sum()) for w in start.values())) ** 0.5
+    moved = whole = 0.0
+    for matrix in start:
+        old = start.weight(matrix).double()
+        moved += float((now.weight(matrix).double() - old).square().sum())
+        whole += float(old.square().sum())
+    return (moved / whole) ** 0.5
 
 
-def _rotation(factors: dict, now: dict[Matrix, torch.Tensor], fraction: float) -> float:
-    """Mean principal angle, in degrees, between leading singular subspaces of base and now."""
+def _rotation(start: Decomposed, now: Decomposed, fraction: float) -> float:
+    """Mean principal angle, in degrees, between leading singular subspaces of base and now; a
+    subspace that is the whole space cannot turn and does not count."""
     means = []
-    for matrix, old in factors.items():
-        new, k = decompose(now[matrix]), leading(fraction, len(old.s))
+    for matrix, old in start.items():
+        new, k = now[matrix], leading(fraction, len(old.s))
         for x, y in ((old.u, new.u), (old.v, new.v)):
-            angles = subspace_angles(x[:, :k].numpy(), y[:, :k].numpy())
-            means.append(np.rad2deg(angles.mean()))
-    return float(np.mean(means))
+            means += [float(a.mean()) for a in principal_angles(x, y, [k]).values()]
+    return float(np.rad2deg(np.mean(means))) if means else 0.0
 
 
 @torch.no_grad()

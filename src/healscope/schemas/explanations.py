@@ -1,16 +1,17 @@
 """What may explain it, under results/tables: factors, errors, signals, weights, states."""
 
+from healscope.config import MATRIX_ROLES
 from healscope.schemas.columns import Column, change, choice, count, share, table, text
-from healscope.schemas.runs import SIGNALS
+from healscope.schemas.runs import HIDDEN_STATES, HIDDEN_STATES_KEY, SIGNALS
 from healscope.schemas.shared import (
     ALL_SEEDS,
     CHECKPOINT,
+    CONTROL,
     DEALS,
     LAYER,
     MODEL,
     ONE_SEED,
     PAIR,
-    PAIR_ID,
     ROLE,
     RULE,
     SEED,
@@ -22,8 +23,7 @@ from healscope.schemas.shared import (
     fraction,
     interval,
 )
-from healscope.tables import errors, factorial, stopping
-from healscope.tables import published as published_table
+from healscope.tables import errors, factorial, stopping, weights
 from healscope.tasks.verdict import FIRST_ERRORS
 
 _WHY = (
@@ -132,6 +132,7 @@ _STOPPING = (
     ),
 )  # fmt: skip
 
+MASKS = ("bf16", "1e-5", "largest")  # of `spectra.masks`
 _WEIGHTS = (
     table(
         "sft-training",
@@ -146,13 +147,14 @@ _WEIGHTS = (
             MODEL,
             ONE_SEED,
             PAIR,
+            CONTROL,
             LAYER,
             ROLE,
             count("index", "0: the largest"),
             Column("sigma_a", "float", "at the first landmark", "weight units", low=0),
             Column("sigma_b", "float", "at the second landmark", "weight units", low=0),
         ),
-        "model", "seed", "pair", "layer", "role", "index",
+        "model", "seed", "pair", "control", "layer", "role", "index",
     ),
     table(
         "principal-angles",
@@ -161,6 +163,7 @@ _WEIGHTS = (
             MODEL,
             ONE_SEED,
             PAIR,
+            CONTROL,
             LAYER,
             ROLE,
             choice("side", ("left", "right"), "which singular vectors"),
@@ -168,24 +171,55 @@ _WEIGHTS = (
             count("index", "0: the smallest angle"),
             Column("degrees", "float", "the angle", "degrees", low=0, high=90),
         ),
-        "model", "seed", "pair", "layer", "role", "side", "fraction", "index",
+        "model", "seed", "pair", "control", "layer", "role", "side", "fraction", "index",
+    ),
+    table(
+        "weight-updates",
+        "One number of the update of one matrix between two landmarks: how large it is, of what "
+        "rank, where in the old spectrum it lives, what it leaves as it was.",
+        (
+            MODEL,
+            ONE_SEED,
+            PAIR,
+            CONTROL,
+            LAYER,
+            ROLE,
+            choice("quantity", weights.UPDATES, "as in `comparison`"),
+            text("part", "which side, block, norm or precision; empty where there is one only"),
+            fraction(nullable=True),
+            Column("value", "float", "the quantity", "ratio", low=0),
+            Column("chance", "float", "of energy and chordal, what an update without direction, "
+                   "or random subspaces, have", "ratio", low=0, nullable=True),
+        ),
+        "model", "seed", "pair", "control", "layer", "role", "quantity", "part", "fraction",
+    ),
+    table(
+        "mask-overlap",
+        "Which entries of a role's matrices two seeds change: of those that the first changes, the "
+        "share that the second changes too, beside its chance.",
+        (
+            MODEL,
+            PAIR,
+            choice("role", ("all", *MATRIX_ROLES), "which matrices; all: together"),
+            choice("changed", MASKS, "changed in bf16; by more than 1e-5; or the largest changes, "
+                   "a tenth of the entries of each matrix"),
+            text("seed_a", "first seed"),
+            text("seed_b", "second seed"),
+            share("changed_a", "entries that the first seed changes"),
+            share("changed_b", "entries that the second seed changes"),
+            share("overlap", "of the first's, also changed by the second", nullable=True),
+            share("chance", "the same if each matrix's changes lay anywhere in it", nullable=True),
+            share("chance_in_lines", "the same if only how many changes each row and column of a "
+                  "matrix has were given", nullable=True),
+        ),
+        "model", "pair", "role", "changed", "seed_a", "seed_b",
     ),
     table(
         "hidden-states",
-        "One prompt's state at one landmark, on two principal components of its model, seed and "
-        "rule.",
-        (
-            choice("landmark", published_table.LEVELS, "which checkpoint"),
-            RULE,
-            PAIR_ID,
-            Column("pc1", "float", "first component", "state units"),
-            Column("pc2", "float", "second component", "state units"),
-            share("share1", "variance that the first explains"),
-            share("share2", "variance that the second explains"),
-            MODEL,
-            ONE_SEED,
-        ),
-        "model", "seed", "landmark", "rule", "pair_id",
+        "Last-layer states of prompts at the landmarks: one prompt on the first two principal "
+        "components of its model, seed and position (state), or a number about two landmarks.",
+        (*HIDDEN_STATES, MODEL, ONE_SEED),
+        "model", "seed", *HIDDEN_STATES_KEY,
     ),
 )  # fmt: skip
 

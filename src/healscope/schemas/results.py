@@ -2,12 +2,25 @@
 
 from typing import get_args
 
-from healscope import artifacts, gate, published, verdicts
-from healscope.schemas.columns import Column, change, choice, count, flag, share, table, text
+from healscope import artifacts, edit_names, gate, published, verdicts
+from healscope.schemas.columns import (
+    Column,
+    Schema,
+    change,
+    choice,
+    count,
+    flag,
+    real,
+    share,
+    table,
+    text,
+)
 from healscope.schemas.shared import (
     ACCURACY,
     ALL_SEEDS,
     CHECKPOINT,
+    DISTANCES,
+    EDIT,
     EDIT_STAGE,
     MODEL,
     ONE_SEED,
@@ -26,9 +39,7 @@ from healscope.tables import protocols
 from healscope.tables import published as published_table
 from healscope.tasks.problems import Split
 
-KINDS = ("values", "directions", "swap")  # of `spectra.edits`
-AXES = ("layers", "rank")
-GROUPS = ("values", "directions")  # how the workflow bundles the kinds into tables
+_KINDS = ", ".join(edit_names.KINDS)
 
 _VERDICTS = (
     table(
@@ -37,7 +48,7 @@ _VERDICTS = (
         (
             MODEL,
             choice("phenomenon", gate.PHENOMENA, "what has to be there to be explained"),
-            choice("stage", artifacts.EDIT_STAGES, "stage that brings it about"),
+            choice("stage", artifacts.STAGES, "stage that brings it about"),
             choice("answer", gate.ANSWERS.values(), "whether it is there"),
             *effect("OOD accuracy after minus before"),
         ),
@@ -178,31 +189,56 @@ _ACCURACY = (
         ),
         "model", "arm", "kind", "step", "rule", "seed",
     ),
-    *(
-        table(
-            f"reversion-{stage}-{group}",
-            "Held-out accuracy of one edited model, of the unedited target (none) or of the "
-            "checkpoint that parts are put back to (parent). There is one table for each stage "
-            "and group of edits.",
-            (
-                MODEL,
-                EDIT_STAGE,
-                choice("kind", ("parent", "none", *KINDS), "what was put back"),
-                choice("axis", ("", *AXES), "along which; empty without an edit"),
-                Column(
-                    "amount", "float", "leading layers, or share of the rank", "layers or share",
-                    low=0,
-                ),
-                RULE,
-                SEED,
-                N,
-                ACCURACY,
-                *interval(),
+    Schema(
+        "reversion",
+        artifacts.path(artifacts.TABLE, table="reversion-{stage}"),
+        "Held-out accuracy of one edited model, of the unedited target (none) or of the checkpoint "
+        "that parts are put back to (parent). There is one table for each stage of edits.",
+        (
+            MODEL,
+            EDIT_STAGE,
+            text("name", "of the edit; of the landmark or checkpoint, for target and parent"),
+            text("kind", f"{_KINDS}; of a sum, joined by +; none: the target; parent"),
+            *EDIT,
+            RULE,
+            SEED,
+            N,
+            ACCURACY,
+            *interval(),
+            *DISTANCES,
+        ),
+        ("model", "name", "kind", "rule", "seed"),
+    ),
+    table(
+        "repair",
+        "What one edit of stage sft changes in held-out accuracy, what going back to the parent or "
+        "RL would, and what the cheapest edit for a share of the loss does.",
+        (
+            text("name", "of the edit; of the landmark or checkpoint; of the share"),
+            text(
+                "picked",
+                "the edit picked for a share of the loss by half of the deals, for the other half; "
+                "else empty",
             ),
-            "model", "kind", "axis", "amount", "rule", "seed",
-        )
-        for stage in artifacts.EDIT_STAGES
-        for group in GROUPS
+            text("kind", f"{_KINDS}; of a sum, joined by +; parent; rl; pick"),
+            *EDIT,
+            *DISTANCES,
+            *(
+                column
+                for rule in ("id", "ood")
+                for column in (
+                    change(f"{rule}_change", f"{rule.upper()} accuracy less that of the target"),
+                    change(f"{rule}_low", "lower limit of the interval"),
+                    change(f"{rule}_high", "upper limit of the interval"),
+                    Column(f"{rule}_by_seed", "floats", "in each seed", "difference of shares"),
+                )
+            ),
+            real("restored", "ood_change, of what was lost from parent to target", "ratio", True),
+            flag("front", "no edit (no control) gives more OOD accuracy at no more ID cost"),
+            MODEL,
+            ALL_SEEDS,
+        ),
+        "model", "name", "kind",
     ),
 )  # fmt: skip
 

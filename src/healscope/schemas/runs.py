@@ -3,6 +3,7 @@
 from typing import get_args
 
 from healscope import artifacts
+from healscope.probes import geometry
 from healscope.schemas.columns import (
     Column,
     Schema,
@@ -11,9 +12,12 @@ from healscope.schemas.columns import (
     flag,
     nats,
     real,
+    share,
     text,
 )
 from healscope.schemas.shared import (
+    CONTROL,
+    DISTANCES,
     EDIT_STAGE,
     LAYER,
     MODEL,
@@ -31,7 +35,8 @@ from healscope.tasks.feedback import Level
 from healscope.tasks.generalpoints import OUTCOMES, RANKS, Side
 from healscope.tasks.problems import PROBLEM_COLUMNS, RL_COLUMNS, SFT_COLUMNS, Half
 
-LANDMARKS = ("base", "maxood", "end", "rl")  # as `evaluation.landmarks.choose` names them
+QUANTITIES = ("sigma", "sigma_change", "angle", "chordal", "energy", "drift", "effective_rank",
+              "stable_rank", "unchanged")  # fmt: skip  # of `spectra.compare`
 
 _PROBLEM = {
     column.name: column
@@ -167,6 +172,7 @@ EVALUATIONS = (
         "One attempt of an edited model at a problem.",
         (
             *_ATTEMPT,
+            *DISTANCES,
             EDIT_STAGE,
             *_NAMES,
         ),
@@ -193,6 +199,32 @@ SIGNALS = (
         high=90,
     ),
 )
+
+HIDDEN_STATES = (
+    choice(
+        "kind",
+        geometry.KINDS,
+        "distance: of the means, in spreads of prompts; cka: linear CKA; way_back: share of the "
+        "way from End to MaxOOD that RL went back",
+    ),
+    choice("position", geometry.POSITIONS, "the prompt's last token, or the mean of its tokens"),
+    RULE,
+    choice("landmark", geometry.LANDMARKS, "which checkpoint"),
+    choice("other", ("", *geometry.LANDMARKS), "the second one; empty for kind state"),
+    text("pair_id", "the cards in their order and the target, for kind state; else empty"),
+    real("pc1", "first component", "state units", nullable=True),
+    real("pc2", "second component", "state units", nullable=True),
+    share("share1", "variance that the first explains", nullable=True),
+    share("share2", "variance that the second explains", nullable=True),
+    real("value", "the number; missing for kind state", "spreads or ratio", nullable=True),
+    real(
+        "chance",
+        "of way_back: what a step of that length in a random direction stays within",
+        "ratio",
+        nullable=True,
+    ),
+)
+HIDDEN_STATES_KEY = ("kind", "position", "rule", "landmark", "other", "pair_id")
 
 PROBES = (
     Schema(
@@ -221,43 +253,44 @@ PROBES = (
     Schema(
         "hidden-states-probe",
         artifacts.HIDDEN_STATES,
-        "The last-layer state of a prompt's last token, on one held-out problem.",
-        (
-            PAIR_ID,
-            RULE,
-            Column("state", "floats", "the state after the final norm (float32 values)"),
-            MODEL,
-            RUN_SEED,
-            choice("landmark", LANDMARKS, "which checkpoint"),
-        ),
-        ("rule", "pair_id"),
+        "Last-layer states of prompts at the landmarks: one prompt on two principal components "
+        "(state), or a number about two landmarks, all prompts and all dimensions.",
+        (*HIDDEN_STATES, MODEL, RUN_SEED),
+        HIDDEN_STATES_KEY,
     ),
     Schema(
         "comparison",
         artifacts.COMPARISON,
-        "One number of one weight matrix at two landmarks: a singular value (sigma), a principal "
-        "angle between leading singular subspaces (angle), or how far it moved (drift).",
+        "One number of one weight matrix at two landmarks, measured or of a control. With D the "
+        "update between them, by quantity: sigma, singular values; sigma_change, how much they "
+        "change; angle and chordal, between leading singular subspaces; energy, shares of |D|^2 in "
+        "blocks of the first landmark's singular bases; drift, |D| relative to the weights; "
+        "effective_rank and stable_rank of D; unchanged, share of equal entries.",
         (
+            PAIR,
+            CONTROL,
             LAYER,
             ROLE,
-            choice("quantity", ("sigma", "angle", "drift"), "what was compared"),
-            choice("side", ("", "left", "right"), "singular vectors, for angles"),
+            choice("quantity", QUANTITIES, "what was compared"),
+            text("part", "which side, block, norm or precision; empty where there is one only"),
             fraction(nullable=True),
             count("index", "0: the largest singular value, or the smallest angle"),
-            Column(
-                "a", "float", "the first landmark's; 0 for angle and drift", "weight units", low=0
+            real(
+                "a",
+                "the first landmark's singular value; of chordal and energy what chance has, of "
+                "ranks the most possible",
+                nullable=True,
             ),
             Column(
                 "b",
                 "float",
-                "the second landmark's; degrees for angle, |W_b - W_a| / |W_a| for drift",
+                "the second landmark's singular value, or the quantity itself; degrees for angle",
                 "weight units, degrees or ratio",
                 low=0,
             ),
             MODEL,
             RUN_SEED,
-            PAIR,
         ),
-        ("layer", "role", "quantity", "side", "fraction", "index"),
+        ("pair", "control", "layer", "role", "quantity", "part", "fraction", "index"),
     ),
 )  # fmt: skip

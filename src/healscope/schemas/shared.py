@@ -2,8 +2,8 @@
 
 from typing import get_args
 
-from healscope import artifacts
-from healscope.config import MATRIX_ROLES
+from healscope import edit_names
+from healscope.config import MATRIX_ROLES, SPECTRAL_CONTROLS
 from healscope.schemas.columns import Column, change, choice, count, nats, share, text
 from healscope.tasks.generalpoints import Side
 from healscope.tasks.problems import Split
@@ -21,15 +21,22 @@ ONE_SEED = text("seed", "the seed")
 ALL_SEEDS = choice("seed", ("all",), "the mean over seeds")
 
 STAGE = choice("stage", ("sft", "rl"), "what made the checkpoint")
-EDIT_STAGE = choice("stage", artifacts.EDIT_STAGES, "stage that the edit reverts a part of")
+EDIT_STAGE = text("stage", "stage of the config's edits: what is put back to what")
 STEP = count("step", "SFT step; where RL started from, in stage rl", "steps")
 SFT_STEP = count("step", "SFT step", "steps")
 CHECKPOINT = text("variant", "name of the checkpoint")
 PROTOCOL = text("protocol", "name of the protocol in the config")
 
-LAYER = count("layer", "decoder layer, from 0")
+LAYER = count("layer", "decoder layer, from 0; -1 for embeddings and head", low=-1)
 ROLE = choice("role", MATRIX_ROLES, "which matrix of the layer")
 PAIR = text("pair", "the two landmarks compared, as base--end")
+CONTROL = choice(
+    "control",
+    ("", *SPECTRAL_CONTROLS),
+    "empty: measured; else the first landmark against itself, decomposed again or rounded to "
+    "bf16, or against itself plus an update as large as the measured one: Gaussian noise, or the "
+    "update's own singular values in random directions (spectrum)",
+)
 
 N = count("n", "rows that the mean is over: one for each problem and seed", "rows")
 DEALS = count("deals", "deals behind it", "deals")
@@ -61,6 +68,25 @@ def interval(column=share, nullable: bool = False) -> tuple[Column, Column]:
         column("low", "lower limit of the interval", nullable=nullable),
         column("high", "upper limit of the interval", nullable=nullable),
     )
+
+
+DISTANCES = (
+    Column(
+        "from_target",
+        "float",
+        "Frobenius distance from the unedited target, over all decomposed matrices, in units of "
+        "that between target and parent; missing where the two are the same",
+        "ratio",
+        low=0,
+        nullable=True,
+    ),
+    Column("from_parent", "float", "the same from the parent", "ratio", low=0, nullable=True),
+)
+EDIT = (
+    choice("axis", ("", *edit_names.AXES), "its one selector; empty: none, or several"),
+    Column("amount", "float", "value of the selector; of a range its middle", low=0),
+    choice("control", ("", *edit_names.CONTROLS), "which control of the edit, if it is one"),
+)
 
 
 def fraction(nullable: bool = False) -> Column:

@@ -1,77 +1,265 @@
-"""Two checkpoints side by side, matrix by matrix: singular values and principal angles."""
+"""Two checkpoints side by side, matrix by matrix: what moved in values, what turned, what is null.
+
+All quantities are exact functions of the two matrices and their SVDs, W_a = U diag(s) V' being the
+older one and D = W_b - W_a the update. Each is also measured for the controls of `nulls`.
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.linalg import subspace_angles
+import torch
 
-from healscope.spectra.factors import Factors, Matrix
+from healscope.config import Spectra
+from healscope.errors import HealscopeError
+from healscope.spectra import nulls
+from healscope.spectra.angles import chance_chordal, chordal, principal_angles
+from healscope.spectra.decompose import EPS
+from healscope.spectra.factors import Decomposed, load
+from healscope.spectra.matrices import leading
+from healscope.spectra.nulls import Point
+
+SHOWN = 256
+"""Of more singular values or angles than this, so many are listed, evenly spread by index."""
+
+COLUMNS = ("quantity", "part", "fraction", "index", "a", "b")
+MEASURED = ""
+"""`control` of what was measured."""
 
 
-def compare(
-    a: dict[Matrix, Factors], b: dict[Matrix, Factors], fractions: list[float]
+def compare_folders(
+    a: str | Path,
+    b: str | Path,
+    settings: Spectra | None = None,
+    cache: str | Path | None = None,
+    device: str | None = None,
+    seed: int = 0,
 ) -> pd.DataFrame:
-    """Tidy rows (layer, role, quantity, side, fraction, index, a, b):
+    """Compares two checkpoints, each a local Hugging Face folder or a study's checkpoint.json.
 
-    - quantity "sigma": the index-th singular value of a and of b, in weight units;
-    - quantity "angle": b holds the index-th principal angle, ascending, in degrees, between the
-      leading k = fraction * rank left or right singular vectors (arXiv 2509.12235, eq. 2.4.2);
-    - quantity "drift": b holds |W_b - W_a|_F / |W_a|_F.
+    Rows are those of `compare_points` without `pair`. `settings` says which matrices, subspaces and
+    controls (default: all of them, without embeddings and head); `cache` is a folder that keeps
+    factors for the next time; `device` computes (None: a GPU where there is one); `seed` draws the
+    nulls.
 
-    Angles are sine-based where they are small (Knyazev and Argentati 2002), so that they are right
-    below 1e-8 rad too.
+    Raises HealscopeError where a folder holds no readable weights or the models do not match.
+    """
+    settings = settings or Spectra()
+    points = {
+        name: load(source, settings.matrices, cache, device)
+        for name, source in (("a", a), ("b", b))
+    }
+    return compare_points(points, [("a", "b")], settings, seed).drop(columns="pair")
+
+
+def compare_points(
+    points: Mapping[str, Decomposed],
+    pairs: Sequence[tuple[str, str]],
+    settings: Spectra,
+    seed: int,
+) -> pd.DataFrame:
+    """Every pair (older, newer) of named checkpoints, one matrix in memory at a time.
+
+    Tidy rows (pair, control, layer, role, quantity, part, fraction, index, a, b), `pair` written as
+    "older--newer"; `control` is empty for what was measured, else one of `nulls`. By quantity:
+
+    - sigma: a and b are the index-th singular values, in weight units;
+    - sigma_change: b is |s_b - s_a| / |s_a| (part norm), the largest change relative to s_1 (max),
+      or to the value itself, where that is not roundoff (max_relative);
+    - angle: b is the index-th principal angle, ascending, in degrees, between the leading
+      k = fraction * rank left or right (part) singular vectors (arXiv 2509.12235, section 2.4);
+    - chordal: b is their chordal distance, from 0 to 1; a is what random subspaces have;
+    - energy: b is the share of |D|^2 in part: with E = U'DV, "diagonal-head" and so on are squares
+      on the diagonal of E (singular values that change, to first order), "head-tail" and so on off
+      it (vectors that turn: left vectors of the head towards ones of the tail), "outside" what lies
+      outside both spans; a is what a D without direction has;
+    - drift: b is |D| / |W_a|;
+    - effective_rank and stable_rank of D: exp of the entropy of its singular values' shares (Roy
+      and Vetterli 2007), and |D|^2 / s_1(D)^2; a is the most there could be;
+    - unchanged: share of entries with equal values in bf16, in float32, or within 1e-5 (part), as
+      in arXiv 2505.11711; what bf16 hides is no sparsity (arXiv 2509.04259).
+
+    Norms are Frobenius norms. Where D = 0 there are no energies and ranks.
     """
     frames = []
-    for matrix, old in a.items():
-        new = b[matrix]
-        place = {"layer": matrix.layer, "role": matrix.role}
-        index = np.arange(len(old.s))
-        frames.append(
-            pd.DataFrame(
-                {
-                    **place,
-                    "quantity": "sigma",
-                    "side": "",
-                    "fraction": np.nan,
-                    "index": index,
-                    "a": old.s.numpy(),
-                    "b": new.s.numpy(),
-                }
-            )  # fmt: skip
+    for place in _places(points.values()):
+        at = {name: _point(stored, place) for name, stored in points.items()}
+        floors: dict[tuple[str, str], pd.DataFrame] = {}
+        for a, b in pairs:
+            for control, frame in _held(at, a, b, place, settings, seed, floors):
+                frames.append(
+                    frame.assign(pair=f"{a}--{b}", control=control, layer=place[0], role=place[1])
+                )
+    rows = pd.concat(frames, ignore_index=True)
+    return rows[["pair", "control", "layer", "role", *COLUMNS]]
+
+
+def _held(
+    at: dict[str, Point],
+    a: str,
+    b: str,
+    place: tuple[int, str],
+    settings: Spectra,
+    seed: int,
+    floors: dict,
+) -> Iterator[tuple[str, pd.DataFrame]]:
+    """(control, rows) of what was measured and of each control; floors are made once for each a."""
+    measure = settings.angle_fractions, settings.head_and_tail
+    yield MEASURED, compare_matrix(at[a], at[b], *measure)
+    for control in settings.controls:
+        if control in nulls.FLOORS:
+            if (a, control) not in floors:
+                other = nulls.floor(control, at[a])
+                floors[a, control] = compare_matrix(at[a], other, *measure)
+            yield control, floors[a, control]
+        else:
+            name = f"{seed} {a}--{b} {place}"
+            yield control, compare_matrix(at[a], nulls.null(control, at[a], at[b], name), *measure)
+
+
+def _places(all_stored: Iterable[Decomposed]) -> list[tuple[int, str]]:
+    """(layer, role) of every matrix; the same in all checkpoints."""
+    first, *others = [{(m.layer, m.role) for m in stored} for stored in all_stored]
+    for other in others:
+        if odd := sorted(first ^ other):
+            raise HealscopeError(
+                f"the models do not match: only one of them has {odd[0][1]} of layer {odd[0][0]}; "
+                "compare checkpoints of one model"
+            )
+    return [(m.layer, m.role) for m in next(iter(all_stored))]
+
+
+def _point(stored: Decomposed, place: tuple[int, str]) -> Point:
+    matrix = next(m for m in stored if (m.layer, m.role) == place)
+    factors, certificate = stored.certified(matrix)
+    return nulls.point(stored.weight(matrix), factors, certificate.route, stored.device)
+
+
+def compare_matrix(
+    old: Point, new: Point, fractions: Sequence[float], head_and_tail: float
+) -> pd.DataFrame:
+    """The rows of one matrix (COLUMNS); `head_and_tail` is the share of the rank that the head
+    has, and the tail."""
+    if old.weight.shape != new.weight.shape:
+        raise HealscopeError(
+            f"a matrix has shape {tuple(old.weight.shape)} in one model and "
+            f"{tuple(new.weight.shape)} in the other; compare checkpoints of one model"
         )
-        frames += [
-            _angles(place, side, x, y, fraction)
-            for side, x, y in (("left", old.u, new.u), ("right", old.v, new.v))
-            for fraction in fractions
-        ]
-        w = old.matrix()
-        drift = float((new.matrix() - w).norm() / w.norm())
-        frames.append(
-            pd.DataFrame(
-                [
-                    {
-                        **place,
-                        "quantity": "drift",
-                        "side": "",
-                        "fraction": np.nan,
-                        "index": 0,
-                        "a": 0.0,
-                        "b": drift,
-                    }
-                ]
-            )  # fmt: skip
-        )
-    return pd.concat(frames, ignore_index=True)
+    delta = new.weight.double() - old.weight.double()
+    parts = [
+        *_values(old.factors.s, new.factors.s),
+        *_turns("left", old.factors.u, new.factors.u, fractions),
+        *_turns("right", old.factors.v, new.factors.v, fractions),
+        ("drift", "", np.nan, 0, np.nan, _ratio(delta.norm(), old.weight.double().norm())),
+        *_unchanged(old.weight, new.weight),
+    ]
+    if delta.any():
+        energies = energy(old.factors.u, old.factors.v, delta, head_and_tail)
+        parts += [("energy", part, np.nan, 0, *pair) for part, pair in energies.items()]
+        parts += _ranks(delta)
+    return _frame(parts)
 
 
-def _angles(place: dict, side: str, x, y, fraction: float) -> pd.DataFrame:
-    k = leading(fraction, x.shape[1])
-    degrees = np.rad2deg(np.sort(subspace_angles(x[:, :k].numpy(), y[:, :k].numpy())))
-    return pd.DataFrame(
-        {**place, "quantity": "angle", "side": side, "fraction": fraction,
-         "index": np.arange(k), "a": 0.0, "b": degrees}
-    )  # fmt: skip
+def _frame(parts: list[tuple]) -> pd.DataFrame:
+    """One frame of parts, whose index, a and b are numbers or arrays of one length; less what
+    relates to something that is zero."""
+    lengths = [np.size(part[3]) for part in parts]
+    columns = {}
+    for i, name in enumerate(COLUMNS):
+        pieces = [np.broadcast_to(part[i], n) for part, n in zip(parts, lengths, strict=True)]
+        columns[name] = np.concatenate(pieces)
+    return pd.DataFrame(columns).dropna(subset="b")
 
 
-def leading(fraction: float, rank: int) -> int:
-    """Number of directions that a share of the rank stands for; at least one."""
-    return max(1, round(fraction * rank))
+def shown(count: int) -> np.ndarray:
+    """Indices that are listed of so many values: all, or SHOWN of them with the first and last."""
+    return np.unique(np.linspace(0, count - 1, min(count, SHOWN)).round().astype(int))
+
+
+def _values(old: torch.Tensor, new: torch.Tensor) -> list[tuple]:
+    change = (new - old).abs()
+    index = shown(len(old))
+    real = old > len(old) * EPS * old[0]
+    relative = float((change[real] / old[real]).max()) if real.any() else 0.0
+    return [
+        ("sigma", "", np.nan, index, old.cpu().numpy()[index], new.cpu().numpy()[index]),
+        ("sigma_change", "norm", np.nan, 0, np.nan, _ratio(change.norm(), old.norm())),
+        ("sigma_change", "max", np.nan, 0, np.nan, _ratio(change.max(), old[0])),
+        ("sigma_change", "max_relative", np.nan, 0, np.nan, relative),
+    ]
+
+
+def _turns(
+    side: str, old: torch.Tensor, new: torch.Tensor, fractions: Sequence[float]
+) -> list[tuple]:
+    m, r = old.shape
+    sizes = {fraction: leading(fraction, r) for fraction in fractions}
+    angles = principal_angles(old, new, dict.fromkeys(sizes.values()))
+    rows = []
+    for fraction, k in sizes.items():
+        if k in angles:
+            index = shown(k)
+            degrees = np.rad2deg(angles[k].cpu().numpy()[index])
+            rows.append(("angle", side, fraction, index, np.nan, degrees))
+            rows.append(("chordal", side, fraction, 0, chance_chordal(k, m), chordal(angles[k])))
+    return rows
+
+
+def energy(
+    u: torch.Tensor, v: torch.Tensor, delta: torch.Tensor, head_and_tail: float
+) -> dict[str, tuple[float, float]]:
+    """part -> (share expected of a delta without direction, share of |delta|^2); parts as in
+    `compare_points`. Parts that cannot hold anything are left out; the shares add up to 1."""
+    m, n = delta.shape
+    r = u.shape[1]
+    inside = u.T @ delta @ v
+    left_over = delta - u @ inside @ v.T
+    total = float(delta.square().sum())
+    squares = inside.square()
+    on = squares.diagonal().clone()
+    squares.diagonal().zero_()
+    found = {}
+    for x, rows in blocks(r, head_and_tail).items():
+        size = rows.stop - rows.start
+        found[f"diagonal-{x}"] = size, float(on[rows].sum())
+        for y, columns in blocks(r, head_and_tail).items():
+            entries = size * (columns.stop - columns.start) - (size if x == y else 0)
+            found[f"{x}-{y}"] = entries, float(squares[rows, columns].sum())
+    found["outside"] = m * n - r * r, float(left_over.square().sum())
+    return {p: (entries / (m * n), e / total) for p, (entries, e) in found.items() if entries}
+
+
+def blocks(rank: int, head_and_tail: float) -> dict[str, slice]:
+    """The directions of head, bulk and tail."""
+    head = leading(head_and_tail, rank)
+    tail = max(head, rank - head)
+    return {"head": slice(0, head), "bulk": slice(head, tail), "tail": slice(tail, rank)}
+
+
+def _ranks(delta: torch.Tensor) -> list[tuple]:
+    s = torch.linalg.svdvals(delta)
+    p = s / s.sum()
+    effective = math.exp(float(torch.special.entr(p).sum()))
+    return [
+        ("effective_rank", "", np.nan, 0, len(s), effective),
+        ("stable_rank", "", np.nan, 0, len(s), float(s.square().sum() / s[0].square())),
+    ]
+
+
+def _unchanged(old: torch.Tensor, new: torch.Tensor) -> list[tuple]:
+    near = (new.double() - old.double()).abs() <= 1e-5
+    same = {
+        "bf16": old.to(torch.bfloat16) == new.to(torch.bfloat16),
+        "float32": old.to(torch.float32) == new.to(torch.float32),
+        "1e-5": near,
+    }
+    return [
+        ("unchanged", part, np.nan, 0, np.nan, float(x.double().mean())) for part, x in same.items()
+    ]
+
+
+def _ratio(x: torch.Tensor, y: torch.Tensor) -> float:
+    """x / y; 0 where x is 0, and NaN where only y is."""
+    return float(x / y) if x and y else np.nan if x else 0.0

@@ -1,63 +1,51 @@
-"""Reversion edits: parts of a target's matrices put back to a parent's, in memory.
+"""What edits do to one weight matrix: parts of a target put back to a parent's.
 
-With W_t = U_t S_t V_t' (target) and W_p = U_p S_p V_p' (parent), arXiv 2509.12235 section 4.1:
+With W_t = U_t S_t V_t' (target), W_p = U_p S_p V_p' (parent) and I a range of directions, an edit
+adds to W_t
 
-- values      U_t S_p V_t'   (the parent's singular values, the target's directions)
-- directions  U_p S_t V_p'   (the parent's directions, the target's singular values)
-- swap        W_p            (the whole matrix: what the other two must be held against)
+- values       U_t,I (S_p - S_t)_I V_t,I'                      (arXiv 2509.12235, section 4.2)
+- directions   U_p,I S_t,I V_p,I' - U_t,I S_t,I V_t,I'         (section 4.3, as published)
+- swap         U_p,I S_p,I V_p,I' - U_t,I S_t,I V_t,I'         (all directions: W_p itself)
 
-along one axis: all of the first n layers, or the leading share of directions in every layer. A
-partial share splices columns of two bases, as published; the result is then not an SVD.
+These are additive: the update of two ranges is the sum of theirs, so that a sweep goes from one
+point to the next by what lies between (`healscope.spectra.sweep`). Both published splices take
+columns from two bases. Unless I is all, such columns are not orthonormal, and the result is no SVD.
+
+- orthonormal  as directions, with each spliced basis replaced by the nearest orthonormal one, its
+  polar factor (Fan and Hoffman 1955). The singular values are then exactly S_t. Not additive.
 """
-
-from dataclasses import dataclass
 
 import torch
 
-from healscope.models.variants import Variant
-from healscope.spectra.compare import leading
-from healscope.spectra.factors import Factors, Matrix
+from healscope.spectra.factors import Factors
+
+ADDITIVE = ("values", "directions", "swap")
 
 
-@dataclass(frozen=True)
-class Edit:
-    """`amount` is a number of leading layers (axis "layers") or a share of the rank ("rank")."""
-
-    kind: str
-    axis: str
-    amount: float
-
-
-def apply(
-    edit: Edit, target: dict[Matrix, Factors], parent: dict[Matrix, Factors]
-) -> dict[str, torch.Tensor]:
-    """name -> edited matrix (float32) for the matrices that the edit touches."""
-    edited = {}
-    for matrix, old in target.items():
-        if edit.axis == "layers" and matrix.layer >= edit.amount:
-            continue
-        share = 1.0 if edit.axis == "layers" else edit.amount
-        k = leading(share, len(old.s))
-        edited[matrix.name] = _revert(edit.kind, old, parent[matrix], k).to(torch.float32)
-    return edited
-
-
-def _revert(kind: str, target: Factors, parent: Factors, k: int) -> torch.Tensor:
-    """The target with its leading k values, directions or both taken from the parent."""
-    values = torch.cat([parent.s[:k], target.s[k:]])
-    u = torch.cat([parent.u[:, :k], target.u[:, k:]], 1)
-    v = torch.cat([parent.v[:, :k], target.v[:, k:]], 1)
+def columns(
+    kind: str, start: int, stop: int, target: Factors, parent: Factors
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(A (m, c), B (n, c)) with A B' the update of an additive kind by directions start to stop."""
+    i, t, p = slice(start, stop), target, parent
     if kind == "values":
-        return Factors(target.u, values, target.v).matrix()
-    if kind == "directions":
-        return Factors(u, target.s, v).matrix()
-    if kind == "swap":
-        return Factors(u, values, v).matrix()
-    raise ValueError(f"no edit kind '{kind}'")
+        return t.u[:, i] * (p.s[i] - t.s[i]), t.v[:, i]
+    values = t.s if kind == "directions" else p.s
+    left = torch.cat([p.u[:, i] * values[i], t.u[:, i] * -t.s[i]], 1)
+    return left, torch.cat([p.v[:, i], t.v[:, i]], 1)
 
 
-def variant(
-    name: str, edit: Edit, target: dict[Matrix, Factors], parent: dict[Matrix, Factors]
-) -> Variant:
-    """The edited model as a variant of a skeleton that holds the target's weights."""
-    return Variant(name, lambda: apply(edit, target, parent))
+def orthonormal(start: int, stop: int, target: Factors, parent: Factors) -> torch.Tensor:
+    """The update (m, n) of kind "orthonormal"; an SVD of each spliced basis is its price."""
+    u = nearest_orthonormal(_spliced(target.u, parent.u, start, stop))
+    v = nearest_orthonormal(_spliced(target.v, parent.v, start, stop))
+    return (u * target.s) @ v.T - target.matrix()
+
+
+def nearest_orthonormal(basis: torch.Tensor) -> torch.Tensor:
+    """The matrix (m, r) with orthonormal columns that is nearest to `basis` in Frobenius norm."""
+    u, _, vh = torch.linalg.svd(basis, full_matrices=False)
+    return u @ vh
+
+
+def _spliced(target: torch.Tensor, parent: torch.Tensor, start: int, stop: int) -> torch.Tensor:
+    return torch.cat([target[:, :start], parent[:, start:stop], target[:, stop:]], 1)

@@ -1,110 +1,213 @@
-"""Thin SVDs W = U diag(s) V' of a checkpoint's weight matrices, in float64, one file per layer."""
+"""Factors of a checkpoint's matrices, by the content of its weights: no SVD is made twice.
 
-import re
-from dataclasses import dataclass
+A cache file holds one layer, under a key made from the bytes of that layer's chosen matrices, so
+that checkpoints, landmarks and studies that share weights share factors. Each matrix has a checksum
+of its own; a file that is missing, cut short or changed is made again from the checkpoint.
+"""
+
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 
 from healscope import provenance
 from healscope.errors import HealscopeError
+from healscope.models.stored import Stored
+from healscope.spectra import sources
+from healscope.spectra.decompose import Certificate, Factors, decompose
+from healscope.spectra.matrices import Matrix
 
-ROLES = {
-    "q": "self_attn.q_proj",
-    "k": "self_attn.k_proj",
-    "v": "self_attn.v_proj",
-    "o": "self_attn.o_proj",
-    "gate": "mlp.gate_proj",
-    "up": "mlp.up_proj",
-    "down": "mlp.down_proj",
-}
-_NAME = re.compile(r"layers\.(\d+)\.(self_attn|mlp)\.(\w+)\.weight$")
+__all__ = ["Certificate", "Decomposed", "Factors", "Matrix", "load", "read", "write"]
+
+FORMAT = 1
+"""Raise it with code that changes factors or their files: it is a part of every key."""
 
 
-@dataclass(frozen=True)
-class Matrix:
-    """Where a weight matrix sits: decoder layer (from 0), role, and name in the state dict."""
+@dataclass(eq=False)
+class Decomposed(Mapping[Matrix, Factors]):
+    """Matrix -> factors, by layer then role. Each look-up reads one matrix from the cache (or
+    decomposes its layer into it) and keeps nothing; without a cache it decomposes that matrix.
 
-    layer: int
-    role: str
-    name: str
-
-
-@dataclass(frozen=True)
-class Factors:
-    """U (m, r), s (r,) descending, V (n, r), float64; r = min(m, n)."""
-
-    u: torch.Tensor
-    s: torch.Tensor
-    v: torch.Tensor
-
-    def matrix(self) -> torch.Tensor:
-        """U diag(s) V', (m, n) float64."""
-        return (self.u * self.s) @ self.v.T
-
-
-def matrices(names: list[str], roles: list[str]) -> list[Matrix]:
-    """The decoder matrices of the given roles among parameter names, by layer.
-
-    Raises HealscopeError when a role is absent (a fused or renamed projection).
+    `layer_keys` are those of the layers seen so far; where one is known, weights that give another
+    are refused.
     """
-    of_module = {module: role for role, module in ROLES.items()}
-    found = []
-    for name in names:
-        if match := _NAME.search(name):
-            role = of_module.get(f"{match[2]}.{match[3]}")
-            if role in roles:
-                found.append(Matrix(int(match[1]), role, name))
-    missing = [r for r in roles if r not in {m.role for m in found}]
-    if missing:
-        raise HealscopeError(f"spectra.matrices: the model has no matrix of role {missing}")
-    return sorted(found, key=lambda m: (m.layer, list(ROLES).index(m.role)))
+
+    source: str
+    listed: tuple[Matrix, ...]
+    cache: Path | None
+    device: str
+    layer_keys: dict[int, str] = field(default_factory=dict)
+    opened: Stored | None = None
+    _checked: set = field(default_factory=set, init=False)  # cache entries found whole before
+
+    def __iter__(self) -> Iterator[Matrix]:
+        return iter(self.listed)
+
+    def __len__(self) -> int:
+        return len(self.listed)
+
+    def __getitem__(self, matrix: Matrix) -> Factors:
+        return self.certified(matrix)[0]
+
+    def weight(self, matrix: Matrix) -> torch.Tensor:
+        """The matrix itself, in its stored type; the first one verifies the checkpoint."""
+        self.opened = self.opened or sources.weights(self.source)
+        return sources.read(self.opened, matrix)
+
+    def certified(self, matrix: Matrix) -> tuple[Factors, Certificate]:
+        """Factors and the certificate that they got when they were made."""
+        if matrix not in self.listed:
+            raise KeyError(matrix)
+        if self.cache is None:
+            return decompose(self.weight(matrix), self.device)
+        for _ in range(2):
+            file = _file(self.cache, self.key(matrix.layer))
+            try:
+                return self._read(file, matrix.role)
+            except (OSError, SafetensorError, KeyError, ValueError):  # missing or damaged
+                self._make(matrix.layer)
+        raise HealscopeError(f"{file} cannot be read back; check the disk, delete it and rerun")
+
+    def key(self, layer: int) -> str:
+        """Key of a layer; reads its weights where it is not known yet."""
+        if layer not in self.layer_keys:
+            self.layer_keys[layer] = _key((m, self.weight(m)) for m in self._of(layer))
+        return self.layer_keys[layer]
+
+    def _of(self, layer: int) -> list[Matrix]:
+        return [m for m in self.listed if m.layer == layer]
+
+    def _read(self, file: Path, role: str) -> tuple[Factors, Certificate]:
+        with safe_open(file, "pt") as stored:
+            about = json.loads((stored.metadata() or {})["about"])[role]
+            # copied out of the memory map, under which the file must not change
+            factors = Factors(*(stored.get_tensor(f"{role}.{x}").clone() for x in "usv"))
+        status = file.stat()
+        entry = file, role, status.st_mtime_ns, status.st_size
+        if entry not in self._checked:
+            if _checksum(factors) != about["sha256"]:
+                raise ValueError("changed")
+            self._checked.add(entry)
+        return factors, Certificate(**about["certificate"])
+
+    def _make(self, layer: int) -> None:
+        """Decomposes a layer into its cache file; two processes at once do not disturb each other:
+        each writes a file of its own, and the last to end gives the name to equal content."""
+        chosen = {m: self.weight(m) for m in self._of(layer)}
+        key = _key(chosen.items())
+        if key != self.layer_keys.setdefault(layer, key):
+            raise HealscopeError(
+                f"layer {layer} of {self.source} is no longer what its factors were made from; "
+                "rerun what made that checkpoint, or delete its factors.json"
+            )
+        tensors, about = {}, {}
+        for matrix, weight in chosen.items():
+            factors, certificate = decompose(weight, self.device)
+            tensors |= {f"{matrix.role}.{x}": getattr(factors, x) for x in "usv"}
+            entry = {"sha256": _checksum(factors), "certificate": asdict(certificate)}
+            about[matrix.role] = entry
+        self.cache.mkdir(parents=True, exist_ok=True)
+        part = self.cache / f"{key}.{uuid.uuid4().hex}.part"
+        try:
+            save_file(tensors, part, {"about": json.dumps(about)})  # more keys have no fixed order
+            part.replace(_file(self.cache, key))
+        finally:
+            part.unlink(missing_ok=True)
 
 
-def decompose(weight: torch.Tensor) -> Factors:
-    """Thin SVD by LAPACK in float64. The result is checked: W must come back to roundoff."""
-    w = weight.detach().to(torch.float64)
-    if not torch.isfinite(w).all():
-        raise HealscopeError("a weight matrix holds NaN or infinity; the checkpoint is not usable")
-    u, s, vh = torch.linalg.svd(w, full_matrices=False)
-    factors = Factors(u, s, vh.T.contiguous())
-    error = torch.linalg.matrix_norm(factors.matrix() - w)
-    if error > 1e-11 * torch.linalg.matrix_norm(w):
-        raise HealscopeError(f"the SVD of a {tuple(w.shape)} matrix is off by {error:.1e}")
-    return factors
+def load(
+    source: str | Path,
+    roles: list[str],
+    cache: str | Path | None = None,
+    device: str | None = None,
+) -> Decomposed:
+    """The factors of a checkpoint: `source` is a study's checkpoint.json or a Hugging Face folder.
+
+    They are made when they are first asked for, on `device` (None: a GPU where there is one), and
+    kept in the folder `cache`; without one they are made anew each time. On disk they take
+    8 (m + n + 1) min(m, n) bytes a matrix.
+
+    Raises HealscopeError as `sources.weights` and `sources.matrices_of` do.
+    """
+    opened = sources.weights(source)
+    listed = tuple(sources.matrices_of(opened, roles))
+    folder = None if cache is None else Path(cache)
+    return Decomposed(str(source), listed, folder, device or _device(), opened=opened)
 
 
-def write(manifest: str | Path, weights: dict, roles: list[str], record: dict) -> None:
-    """Decomposes the chosen matrices into `layer-N.safetensors` beside `manifest`, written last."""
+def write(
+    manifest: str | Path,
+    source: str | Path,
+    roles: list[str],
+    cache: str | Path,
+    record: dict,
+    device: str | None = None,
+) -> None:
+    """Fills the cache with all layers of a checkpoint, then writes `manifest`: which matrices there
+    are, the keys of their layers, their certificates, and where source and cache lie from there."""
+    stored = load(source, roles, cache, device)
+    certificates = [asdict(stored.certified(m)[1]) for m in stored]
     folder = Path(manifest).parent
-    folder.mkdir(parents=True, exist_ok=True)
-    chosen = matrices(list(weights), roles)
-    files = {}
-    for layer in sorted({m.layer for m in chosen}):
-        tensors = {}
-        for matrix in (m for m in chosen if m.layer == layer):
-            f = decompose(weights[matrix.name])
-            tensors |= {f"{matrix.role}.u": f.u, f"{matrix.role}.s": f.s, f"{matrix.role}.v": f.v}
-        file = folder / f"layer-{layer}.safetensors"
-        save_file({k: v.contiguous() for k, v in tensors.items()}, file)
-        files[file.name] = provenance.sha256(file)
-    listed = [[m.layer, m.role, m.name] for m in chosen]
-    provenance.write_json(manifest, {"files": files, "matrices": listed, "provenance": record})
+    content = {
+        "source": os.path.relpath(source, folder),
+        "cache": os.path.relpath(cache, folder),
+        "layers": {str(layer): key for layer, key in stored.layer_keys.items()},
+        "matrices": [asdict(m) for m in stored],
+        "certificates": certificates,
+        "provenance": record,
+    }
+    provenance.write_json(manifest, content)
 
 
-def read(manifest: str | Path) -> dict[Matrix, Factors]:
-    """Matrix -> factors; a file that differs from the manifest is refused by name."""
+def read(manifest: str | Path) -> Decomposed:
+    """The factors that a manifest lists. What the cache lacks is made again from the checkpoint,
+    which is refused where its weights have changed since."""
     content = provenance.read_json(manifest)
     folder = Path(manifest).parent
-    tensors = {}
-    for name, expected in content["files"].items():
-        file = folder / name
-        if not file.is_file() or provenance.sha256(file) != expected:
-            raise HealscopeError(f"{file} is missing or changed; delete {manifest} and rerun")
-        tensors[name] = load_file(file)
-    found = {}
-    for layer, role, name in content["matrices"]:
-        stored = tensors[f"layer-{layer}.safetensors"]
-        found[Matrix(layer, role, name)] = Factors(*(stored[f"{role}.{x}"] for x in "usv"))
-    return found
+    listed = [
+        Matrix(m["layer"], m["role"], m["name"], m["rows"] and tuple(m["rows"]))
+        for m in content["matrices"]
+    ]
+    return Decomposed(
+        os.path.normpath(folder / content["source"]),
+        tuple(listed),
+        Path(os.path.normpath(folder / content["cache"])),
+        _device(),
+        {int(layer): key for layer, key in content["layers"].items()},
+    )
+
+
+def _device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _file(cache: Path, key: str) -> Path:
+    return cache / f"{key}.safetensors"
+
+
+def _key(chosen: Iterable[tuple[Matrix, torch.Tensor]]) -> str:
+    """sha256 over role, shape, type and bytes of a layer's matrices."""
+    digest = hashlib.sha256(f"factors {FORMAT}".encode())
+    for matrix, weight in chosen:
+        digest.update(f"|{matrix.role} {tuple(weight.shape)} {weight.dtype}|".encode())
+        digest.update(_bytes(weight))
+    return digest.hexdigest()
+
+
+def _checksum(factors: Factors) -> str:
+    digest = hashlib.sha256()
+    for tensor in (factors.u, factors.s, factors.v):
+        digest.update(_bytes(tensor))
+    return digest.hexdigest()
+
+
+def _bytes(tensor: torch.Tensor) -> np.ndarray:
+    return tensor.contiguous().view(torch.uint8).numpy()

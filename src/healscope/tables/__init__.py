@@ -11,9 +11,11 @@ from healscope.tables import (
     accuracy,
     errors,
     factorial,
+    hidden,
     protocols,
     published,
     recipes,
+    reversions,
     stopping,
     weights,
     window,
@@ -38,6 +40,7 @@ class Settings:
     drawn: list[str]  # names of the protocols that draw hands
     recipes: dict[str, dict] = field(default_factory=dict)  # as `config.facts` has them
     landmark: str = ""  # the branch behind the landmark `rl`
+    stages: dict[str, dict[str, str]] = field(default_factory=dict)  # of edits: target and parent
 
 
 # table -> how it is made from its input files, by kind
@@ -61,17 +64,21 @@ _MAKERS: dict[str, Callable[[Inputs, Settings], pd.DataFrame]] = {
     "published": lambda i, s: published.comparison(
         i["published"], i["evaluations"], i["landmarks"], s.drawn, s.statistics
     ),
+    "repair": lambda i, s: reversions.repair(
+        i["edits"], i["evaluations"], i["landmarks"], s.stages["sft"], s.statistics
+    ),
     "gate": lambda i, s: gate.measure(i["evaluations"], i["landmarks"], s.statistics),
     "singular-values": lambda i, _: weights.singular_values(i["comparisons"]),
     "principal-angles": lambda i, _: weights.principal_angles(i["comparisons"]),
-    "hidden-states": lambda i, _: weights.hidden_states(i["states"]),
+    "hidden-states": lambda i, _: hidden.hidden_states(i["states"]),
+    "weight-updates": lambda i, _: weights.updates(i["comparisons"]),
 }
 
 
 def build(name: str, inputs: Inputs, settings: Settings) -> pd.DataFrame:
     """The table of that name."""
     if name.startswith("reversion-"):
-        stage = name.split("-")[1]
+        stage = name.removeprefix("reversion-")
         files = inputs["edits"], inputs["evaluations"], inputs["landmarks"]
-        return accuracy.reversion(*files, stage, settings.statistics)
+        return reversions.reversion(*files, stage, settings.stages[stage], settings.statistics)
     return _MAKERS[name](inputs, settings)

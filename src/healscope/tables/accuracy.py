@@ -1,4 +1,4 @@
-"""Accuracy of checkpoints and edited models: curves, the RL window, landmarks, reversions.
+"""Accuracy of checkpoints: curves, the RL window, landmarks, arms.
 
 All from greedy first attempts at deals with a face card, ID and OOD paired.
 """
@@ -78,34 +78,6 @@ def landmarks(
 
 def _step(checkpoint: str) -> int:
     return artifacts.stage_and_step(checkpoint)[1]
-
-
-def reversion(
-    edits: list[str],
-    evaluations: list[str],
-    landmark_files: list[str],
-    stage: str,
-    settings: Statistics,
-) -> pd.DataFrame:
-    """Held-out accuracy of edited models, the unedited target and the parent (fig4 to fig7).
-
-    An edit starts from one checkpoint, so a parent MaxOOD is here the one that all deals pick.
-    """
-    parent, target = artifacts.EDIT_STAGES[stage]
-    kinds = {parent: "parent", target: "none"}
-    around = first_attempts(evaluations)
-    around = around[around["split"] == "held_out"]
-    if parent == "maxood":
-        kinds = {"maxood_uncorrected": "parent", target: "none"}
-    around = at_landmarks(around, landmark_files, list(kinds))
-    around = around.assign(kind=around["landmark"].map(kinds), axis="", amount=0.0)
-    rows = first_attempts(edits)
-    named = {v: artifacts.parse_edit(v) for v in rows["variant"].unique()}
-    for i, column in enumerate(("kind", "axis", "amount")):
-        rows = rows.assign(**{column: rows["variant"].map(lambda v, i=i: named[v][i])})
-    both = pd.concat([around, rows], ignore_index=True).assign(stage=stage)
-    table = summarise(both, ["model", "stage", "kind", "axis", "amount", "rule"], settings)
-    return table.rename(columns={"mean": "accuracy"})
 
 
 def arms(evaluations: list[str], settings: Statistics) -> pd.DataFrame:

@@ -138,7 +138,8 @@ def any_attempt(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def at_landmarks(rows: pd.DataFrame, landmark_files: list[str], names: list[str]) -> pd.DataFrame:
-    """Rows of the checkpoints behind `names`, with a column `landmark`.
+    """Rows of the checkpoints behind `names`, with a column `landmark`. A name that is no landmark
+    is that of a checkpoint; the base is evaluated as the start of SFT.
 
     A landmark that was picked for its accuracy is reported, on each half of the deals, at the
     checkpoint that the other half picks (`stats.from_other_half`); under its name with
@@ -149,8 +150,10 @@ def at_landmarks(rows: pd.DataFrame, landmark_files: list[str], names: list[str]
         content = provenance.read_json(file)
         here = rows[(rows["model"] == content["model"]) & (rows["seed"] == content["seed"])]
         for name in names:
-            mark = content["landmarks"][name.removesuffix("_uncorrected")]
-            picked = name == "maxood"
-            variant = here["half"].map(mark["by_half"]) if picked else mark["checkpoint"]
+            landmark = name.removesuffix("_uncorrected")
+            mark = content["landmarks"].get(landmark, {"checkpoint": name})
+            variant = artifacts.sft(0) if name == "base" else mark["checkpoint"]
+            if name == "maxood":
+                variant = here["half"].map(mark["by_half"])
             parts.append(here[here["variant"] == variant].assign(landmark=name))
     return pd.concat(parts, ignore_index=True)

@@ -1,33 +1,35 @@
-"""Weights and hidden states: singular values, principal angles, principal components."""
+"""Weights: singular values and principal angles."""
 
 import pandas as pd
 
 from healscope import provenance
-from healscope.probes.pca import principal_components
+
+_PLACE = ["model", "seed", "pair", "control", "layer", "role"]
+UPDATES = ("sigma_change", "chordal", "energy", "drift", "effective_rank", "stable_rank",
+            "unchanged")  # fmt: skip
+_WITH_CHANCE = ("chordal", "energy")
 
 
-def _comparisons(files: list[str], quantity: str) -> pd.DataFrame:
-    rows = pd.concat([provenance.read_table(f) for f in files], ignore_index=True)
-    return rows[rows["quantity"] == quantity].assign(seed=lambda r: r["seed"].astype(str))
+def _comparisons(files: list[str], *quantities: str) -> pd.DataFrame:
+    parts = [provenance.read_table(f) for f in files]
+    rows = pd.concat([p[p["quantity"].isin(quantities)] for p in parts], ignore_index=True)
+    return rows.assign(seed=rows["seed"].astype(str))
 
 
 def singular_values(files: list[str]) -> pd.DataFrame:
     """Singular values before and after (fig13)."""
-    keep = ["model", "seed", "pair", "layer", "role", "index", "sigma_a", "sigma_b"]
-    return _comparisons(files, "sigma").rename(columns={"a": "sigma_a", "b": "sigma_b"})[keep]
+    rows = _comparisons(files, "sigma").rename(columns={"a": "sigma_a", "b": "sigma_b"})
+    return rows[[*_PLACE, "index", "sigma_a", "sigma_b"]]
 
 
 def principal_angles(files: list[str]) -> pd.DataFrame:
     """Principal angles between leading singular subspaces (fig14)."""
-    keep = ["model", "seed", "pair", "layer", "role", "side", "fraction", "index", "degrees"]
-    return _comparisons(files, "angle").rename(columns={"b": "degrees"})[keep]
+    rows = _comparisons(files, "angle").rename(columns={"part": "side", "b": "degrees"})
+    return rows[[*_PLACE, "side", "fraction", "index", "degrees"]]
 
 
-def hidden_states(files: list[str]) -> pd.DataFrame:
-    """Two principal components of the states at the landmarks, for each seed (fig15)."""
-    rows = pd.concat([provenance.read_table(f) for f in files], ignore_index=True)
-    parts = [
-        principal_components(group).assign(model=model, seed=str(seed))
-        for (model, seed), group in rows.groupby(["model", "seed"])
-    ]
-    return pd.concat(parts, ignore_index=True)
+def updates(files: list[str]) -> pd.DataFrame:
+    """How large updates are, of what rank, and where in the old spectrum they live (fig_delta)."""
+    rows = _comparisons(files, *UPDATES).rename(columns={"b": "value"})
+    chance = rows["a"].where(rows["quantity"].isin(_WITH_CHANCE))
+    return rows.assign(chance=chance)[[*_PLACE, "quantity", "part", "fraction", "value", "chance"]]

@@ -4,14 +4,16 @@ Pretraining teaches arithmetic under stated rules, and the layout of the evaluat
 another format token: so SFT has a format to align and a skill to keep or lose.
 """
 
+from pathlib import Path
+
 import numpy as np
 import torch
-from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from healscope.config import Architecture, Model, Pretraining, Scratch
 from healscope.errors import HealscopeError
 from healscope.evaluation.losses import response_loss
-from healscope.models import checkpoints, tokens
+from healscope.models import checkpoints, integrity, tokens
 from healscope.progress import Bar
 from healscope.tasks.generalpoints import GeneralPoints, compact_vocabulary
 from healscope.tasks.pretraining import conversation_examples, pretraining_examples
@@ -81,18 +83,25 @@ def pretrain(
 
 
 def fetch(model: Model, work: state.Workspace) -> list[dict]:
-    """Stages a model from a local folder or hub as checkpoint `base`, masters in float32."""
+    """Stages a model from a local folder or hub as checkpoint `base`, masters in float32.
+
+    Raises HealscopeError where it cannot be loaded, its keys do not all match, its weights are
+    random (unless `check_random` is false), or its folder says that it was another model.
+    """
     try:
-        network = AutoModelForCausalLM.from_pretrained(
-            model.source, revision=model.revision, dtype=torch.float32, trust_remote_code=False
-        )
+        network = integrity.load(model.source, model.revision)
         tokenizer = tokens.load_tokenizer(model.source, model.revision)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         first = str(error).strip().splitlines()[0]
         raise HealscopeError(
             f"model source '{model.source}' cannot be loaded: {first} "
             "(give a folder with config.json and safetensors, or a hub id this machine reaches)"
         ) from None
+    if (Path(model.source) / integrity.LOGITS).is_file():
+        integrity.check_logits(model.source, network)
+    if model.check_random:
+        std = integrity.initial_std(network.config.to_dict())
+        integrity.check_trained(network.state_dict(), std, f"model source '{model.source}'")
     with work.stage("base") as folder:
         checkpoints.save_weights(folder, network, tokenizer)
     return [{"step": 0}]

@@ -1,0 +1,106 @@
+"""`healscope export`: any edit of a checkpoint as a Hugging Face folder, without Snakemake."""
+
+import argparse
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from healscope import edit_names
+from healscope.config import Spectra
+from healscope.errors import HealscopeError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit status: 0, or 1 with one sentence on stderr."""
+    parser = argparse.ArgumentParser(prog="healscope", description="What healscope does on its own")
+    commands = parser.add_subparsers(required=True)
+    one = commands.add_parser("export", help="write an edited checkpoint as a Hugging Face folder")
+    one.add_argument("--target", required=True, type=Path, help="folder of the model to edit")
+    one.add_argument(
+        "--parent", required=True, type=Path, help="folder of the model it goes back to"
+    )
+    one.add_argument("--edit", required=True, help="name of the edit, as directions-rank-0.25")
+    one.add_argument("--out", required=True, type=Path, help="new folder")
+    one.add_argument(
+        "--matrices",
+        default=",".join(Spectra().matrices),
+        help="roles of the matrices that edits see",
+    )
+    one.add_argument("--stream", default="", help="names the random numbers of a control")
+    given = parser.parse_args(arguments)
+    try:
+        roles = given.matrices.split(",")
+        export(given.target, given.parent, given.edit, given.out, roles, given.stream)
+    except HealscopeError as error:
+        print(f"healscope: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def export(
+    target: Path, parent: Path, edit: str, out: Path, roles: Sequence[str], stream: str = ""
+) -> dict[str, float]:
+    """Writes the target, edited, to the new folder `out`; returns its distances from both.
+
+    Tensors keep the target's types and files; all that is not weights is copied from the target.
+    `checkpoint.json` holds the edit, its distances and the hashes of all that it came from, and
+    makes the folder a checkpoint of healscope. Raises HealscopeError where the two folders do not
+    hold the same architecture, or `out` has files.
+    """
+    from healscope import provenance
+    from healscope.models import checkpoints
+    from healscope.models.stored import Stored
+    from healscope.spectra.factors import load
+    from healscope.spectra.sweep import Pair, Sweep
+
+    edit_names.parse(edit)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise HealscopeError(f"{out} has files already; choose a new folder for --out")
+    weights = Stored(target), Stored(parent)
+    factors = [load(w.folder, list(roles)) for w in weights]
+    _same_matrices(*weights, list(factors[0]))
+    sweep = Sweep(Pair(*weights, *factors), stream, checkpoints.device())
+    (variant,) = sweep.variants([edit])
+    edited = {name: tensor.cpu().to(weights[0][name].dtype) for name, tensor in variant.weights()}
+    staged = out.with_name(out.name + ".part")
+    shutil.rmtree(staged, ignore_errors=True)
+    staged.mkdir(parents=True)
+    _write(weights[0], edited, staged)
+    inputs = [str(file) for w in weights for file in sorted(set(w.files.values()))]
+    config = {"edit": edit, "matrices": list(roles), "stream": stream, **variant.measured}
+    record = provenance.record(config, inputs=provenance.hashes(inputs))
+    checkpoints.publish(staged, out / checkpoints.MANIFEST, record)
+    shutil.rmtree(staged)
+    far = ", ".join(f"{v:.3f} {k.replace('_', ' ')}" for k, v in variant.measured.items())
+    print(f"healscope: {edit} is in {out} (distance {far}, of that between the two)")
+    return variant.measured
+
+
+def _same_matrices(target, parent, matrices: list) -> None:
+    for matrix in matrices:
+        if matrix.name not in parent or parent[matrix.name].shape != target[matrix.name].shape:
+            raise HealscopeError(
+                f"{parent.folder} has no {matrix.name} of the shape that {target.folder} has: the "
+                "two folders must hold the same architecture"
+            )
+
+
+def _write(weights, edited: dict, folder: Path) -> None:
+    """The target's files in `folder`, shard by shard, with the edited tensors in their places."""
+    from safetensors.torch import save_file
+
+    from healscope.models.checkpoints import MANIFEST
+
+    for file in sorted(set(weights.files.values())):
+        names = [name for name, place in weights.files.items() if place == file]
+        tensors = {n: (edited[n] if n in edited else weights[n]).contiguous() for n in names}
+        save_file(tensors, folder / file.name, metadata={"format": "pt"})
+    of_the_target = (MANIFEST, "logits.json")  # they speak of what is no longer there
+    for file in sorted(weights.folder.iterdir()):
+        if file.is_file() and file.suffix != ".safetensors" and file.name not in of_the_target:
+            shutil.copy2(file, folder / file.name)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

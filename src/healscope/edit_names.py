@@ -1,0 +1,267 @@
+"""Edits of weights as names, which say all of what an edit does and are also names of files.
+
+An edit is a sum of terms joined by "+"; a term is a kind and selectors, each with a value:
+`swap`, `directions-rank-0.25`, `values-tail-0.5-layers-2+swap-roles-o-strength-0.5`. A term touches
+what all of its selectors choose. `-as-CONTROL` at the end makes the control that is matched to the
+edit before it: `directions-rank-0.25-as-noise`. What kinds and controls are stands in
+`healscope.spectra.edits` and `healscope.spectra.controls`.
+"""
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from healscope.errors import HealscopeError
+from healscope.spectra.matrices import leading
+
+KINDS = ("values", "directions", "orthonormal", "swap")
+CONTROLS = ("interpolation", "noise", "rotation", "shuffle")
+
+Range = tuple[float, float]
+Value = float | Range | tuple[str, ...]
+
+# selector -> form of its value, in the order of names
+SELECTORS = {
+    "rank": "share",  # the leading share of each matrix's directions, at least one
+    "tail": "share",  # the trailing share
+    "band": "shares",  # from one share to another, a..b
+    "k": "number",  # so many leading directions, all where a matrix has fewer (as published)
+    "tail_k": "number",  # so many trailing ones
+    "band_k": "numbers",  # those from a up to but not b, a..b, counted from 0
+    "layers": "number",  # the first n decoder layers
+    "last": "number",  # the last n
+    "layer": "index",  # this one, counted from 0
+    "block": "numbers",  # those from a up to but not b
+    "roles": "roles",  # matrices of these roles, q.k.v
+    "strength": "factor",  # how much of the edit is made: 1, which names leave out, is all
+}
+OF_LAYERS = {"layers", "last", "layer", "block"}
+AXES = tuple(name for name in SELECTORS if name != "roles")
+"""Selectors along which a sweep can go."""
+
+_TERM = re.compile(rf"({'|'.join(KINDS)})((?:-(?:{'|'.join(SELECTORS)})-[^-+]+)*)")
+_SELECTED = re.compile(rf"-({'|'.join(SELECTORS)})-([^-+]+)")
+
+
+@dataclass(frozen=True)
+class Term:
+    """`selected`: selectors with their values, in the order of SELECTORS, less the strength."""
+
+    kind: str
+    selected: tuple[tuple[str, Value], ...] = ()
+    strength: float = 1.0
+
+    def span(self, layer: int, role: str, rank: int, layers: int) -> tuple[int, int]:
+        """The directions (start, stop) that it touches in one matrix of that rank; (0, 0): none.
+
+        `layer` is -1 for a matrix outside of the `layers` decoder layers, which selectors of layers
+        never choose.
+        """
+        start, stop = 0, rank
+        for name, value in self.selected:
+            if name == "roles":
+                chosen = role in value
+            elif name in OF_LAYERS:
+                first, end = _layers(name, value, layers)
+                chosen = first <= layer < end and layer >= 0
+            else:
+                first, end = _directions(name, value, rank)
+                start, stop = max(start, first), min(stop, end)
+                chosen = start < stop
+            if not chosen:
+                return 0, 0
+        return start, stop
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A sum of terms, or the control that is matched to it."""
+
+    terms: tuple[Term, ...]
+    control: str = ""
+
+    def everywhere(self) -> "Edit":
+        """The same in all layers."""
+        terms = [
+            replace(t, selected=tuple(s for s in t.selected if s[0] not in OF_LAYERS))
+            for t in self.terms
+        ]
+        return replace(self, terms=tuple(terms))
+
+    @property
+    def axis(self) -> tuple[str, float]:
+        """(selector, its value) of an edit that needs no more to be told; of a range its middle.
+
+        ("", 0) where it touches everything or is made of several parts.
+        """
+        if len(self.terms) > 1:
+            return "", 0.0
+        (term,) = self.terms
+        parts = [*term.selected, *([("strength", term.strength)] if term.strength != 1 else [])]
+        if len(parts) != 1 or parts[0][0] == "roles":
+            return "", 0.0
+        ((name, value),) = parts
+        return name, sum(value) / 2 if isinstance(value, tuple) else float(value)
+
+    @property
+    def kind(self) -> str:
+        """The kinds of its terms, joined by +."""
+        return "+".join(t.kind for t in self.terms)
+
+
+def along(kind: str, axis: str, amount: float | str, control: str = "") -> str:
+    """Name of the edit of one kind at one place of a sweep; raises HealscopeError."""
+    name = f"{kind}-{axis}-{amount if isinstance(amount, str) else _number(amount)}"
+    edit = _parse(f"{name}-as-{control}" if control else name)
+    return format_edit(edit)
+
+
+def parse(name: str) -> Edit:
+    """The edit of that name; raises HealscopeError where there is none, or another way to write it.
+
+    One edit has one name: its file is found by it.
+    """
+    edit = _parse(name)
+    if format_edit(edit) != name:
+        raise HealscopeError(f"edit '{name}': write it as '{format_edit(edit)}'")
+    return edit
+
+
+def format_edit(edit: Edit) -> str:
+    """Inverse of `parse`."""
+    terms = "+".join(_format_term(t) for t in edit.terms)
+    return f"{terms}-as-{edit.control}" if edit.control else terms
+
+
+def _parse(name: str) -> Edit:
+    text, marked, control = name.partition("-as-")
+    if marked and control not in CONTROLS:
+        raise HealscopeError(
+            f"edit '{name}': no control '{control}'; allowed: {', '.join(CONTROLS)}"
+        )
+    terms = tuple(_parse_term(name, part) for part in text.split("+"))
+    if control == "rotation" and len(terms) > 1:
+        raise HealscopeError(f"edit '{name}': control 'rotation' is of a single term")
+    return Edit(terms, control)
+
+
+def _parse_term(name: str, text: str) -> Term:
+    if not (found := _TERM.fullmatch(text)):
+        raise HealscopeError(
+            f"edit '{name}': '{text}' is not KIND-SELECTOR-VALUE-…; kinds: {', '.join(KINDS)}; "
+            f"selectors: {', '.join(SELECTORS)}"
+        )
+    given = _SELECTED.findall(found[2])
+    values = {selector: _value(name, selector, value) for selector, value in given}
+    if len(values) < len(given):
+        raise HealscopeError(f"edit '{name}': a selector stands twice in '{text}'")
+    strength = values.pop("strength", 1.0)
+    selected = tuple((s, values[s]) for s in SELECTORS if s in values)
+    return Term(found[1], selected, strength)
+
+
+def _format_term(term: Term) -> str:
+    parts = [term.kind]
+    for selector, value in term.selected:
+        parts += [selector, _written(value)]
+    if term.strength != 1:
+        parts += ["strength", _number(term.strength)]
+    return "-".join(parts)
+
+
+_FORMS = {
+    "share": (1, lambda x: 0 < x <= 1, "a share above 0 and up to 1"),
+    "shares": (2, lambda a, b: 0 <= a < b <= 1, "two rising shares, as 0.25..0.5"),
+    "number": (1, lambda n: n >= 1 and n % 1 == 0, "a number from 1"),
+    "index": (1, lambda n: n >= 0 and n % 1 == 0, "a number from 0"),
+    "numbers": (2, lambda a, b: 0 <= a < b and a % 1 == b % 1 == 0, "two numbers, as 0..2"),
+    "factor": (1, lambda x: 0 < x < math.inf, "a number above 0"),
+}
+
+
+def _value(name: str, selector: str, text: str) -> Value:
+    if SELECTORS[selector] == "roles":
+        roles = tuple(text.split("."))
+        if len(set(roles)) < len(roles) or not all(re.fullmatch("[a-z_]+", r) for r in roles):
+            raise HealscopeError(f"edit '{name}': '{text}' are not roles, as q.k.v, each once")
+        return roles
+    size, allowed, about = _FORMS[SELECTORS[selector]]
+    try:
+        numbers = [float(part) for part in text.split("..")]
+        fits = len(numbers) == size and allowed(*numbers)
+    except ValueError:
+        fits = False
+    if not fits:
+        raise HealscopeError(f"edit '{name}': {selector} must be {about}, got '{text}'")
+    return numbers[0] if size == 1 else tuple(numbers)
+
+
+def _written(value: Value) -> str:
+    if not isinstance(value, tuple):
+        return _number(value)
+    return ".".join(value) if isinstance(value[0], str) else "..".join(map(_number, value))
+
+
+def _number(x: float) -> str:
+    """Without an exponent, whose sign would end the value."""
+    return f"{x:.10f}".rstrip("0").rstrip(".")
+
+
+def _directions(selector: str, value: Value, rank: int) -> tuple[int, int]:
+    match selector:
+        case "rank":
+            return 0, leading(value, rank)
+        case "tail":
+            return rank - leading(value, rank), rank
+        case "band":
+            return round(value[0] * rank), round(value[1] * rank)
+        case "k":
+            return 0, min(int(value), rank)
+        case "tail_k":
+            return rank - min(int(value), rank), rank
+    return int(value[0]), min(int(value[1]), rank)
+
+
+def _layers(selector: str, value: Value, layers: int) -> tuple[int, int]:
+    match selector:
+        case "layers":
+            return 0, int(value)
+        case "last":
+            return layers - int(value), layers
+        case "layer":
+            return int(value), int(value) + 1
+    return int(value[0]), int(value[1])
+
+
+def beyond(axis: str, amounts: Sequence[float | str], layers: int) -> str:
+    """The first value of a selector of layers that needs more of them; empty where none does."""
+    for amount in amounts:
+        ((_, value),) = parse(along("swap", axis, amount)).terms[0].selected
+        end = _layers(axis, value, layers)[1]
+        if end > layers or axis == "last" and value > layers:
+            return str(_written(value))
+    return ""
+
+
+def names_along(
+    kinds: Sequence[str],
+    axes: dict[str, Sequence[float | str]],
+    controls: dict[str, Sequence[str]],
+    controlled: dict[str, Sequence[float | str]],
+) -> list[str]:
+    """Every edit of a sweep, in an order in which each differs little from the one before.
+
+    A control follows the edit to which it is matched, whether or not that is one of the sweep.
+    """
+    found = []
+    for kind in kinds:
+        for axis in {**axes, **controlled}:
+            amounts = {along(kind, axis, a): a for a in axes.get(axis, [])}
+            marked = {along(kind, axis, a): a for a in controlled.get(axis, [])}
+            order = {**amounts, **marked}
+            for name in sorted(order, key=lambda n: parse(n).axis[1]):
+                found += [name] if name in amounts else []
+                if name in marked:
+                    found += [along(kind, axis, order[name], c) for c in controls.get(kind, [])]
+    return found

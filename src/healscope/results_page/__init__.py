@@ -1,0 +1,108 @@
+"""A study's answers as Markdown: `python -m healscope.results_page FOLDER PAGE [TABLE ...]`.
+
+Replaces what stands between the markers of PAGE by the tables of the study in FOLDER, those named
+or all, so that no result is typed in by hand. Accuracies are in percent, changes in points.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from healscope import artifacts, gate, provenance
+from healscope.errors import HealscopeError
+from healscope.results_page import accuracy, weights
+from healscope.results_page.markdown import bullets
+
+_STAGE = "reversion-"  # begins the tables of edits, a stage each
+BEGIN, END = "<!-- generated: python -m healscope.results_page -->", "<!-- end -->"
+
+
+def update(folder: str | Path, page: str | Path, *wanted: str) -> None:
+    """Writes the study's answers between the markers of `page`; raises where there are none.
+
+    `wanted`: names of tables, in that order; all, where none is named.
+    """
+    file = Path(page)
+    text = file.read_text()
+    if text.count(BEGIN) != 1 or END not in text.split(BEGIN)[1]:
+        raise HealscopeError(f"{page} needs one line '{BEGIN}' and, after it, one line '{END}'")
+    before, after = text.split(BEGIN)[0], text.split(BEGIN)[1].split(END, 1)[1]
+    file.write_text(f"{before}{BEGIN}\n\n{answers(folder, wanted)}\n{END}{after}")
+
+
+def answers(folder: str | Path, wanted: Sequence[str] = ()) -> str:
+    """Answers of the study whose `results` lie in `folder`, model by model."""
+    folder = Path(folder)
+    sections = {name: _section(name) for name in wanted or _SECTIONS}
+    tables = {name: _read(folder, name) for name in sections}
+    models = list(dict.fromkeys(m for table in tables.values() for m in table["model"]))
+    if not models:
+        raise HealscopeError(f"{folder} has none of the tables {', '.join(sections)}; make them")
+    parts = [("Run", _run(folder, sections))]
+    for model in models:
+        of = "" if len(models) == 1 else f", {model}"
+        if not wanted:
+            gated = bullets(gate.sentences(_of(_read(folder, "gate"), model)))
+            parts += [(f"Is there anything to explain?{of}", gated)]
+        parts += [
+            (f"{title}{of}", write(_of(tables[name], model)))
+            for name, (title, write) in sections.items()
+            if not _of(tables[name], model).empty
+        ]
+    return "\n".join(f"### {title}\n\n{body}\n" for title, body in parts)
+
+
+def _read(folder: Path, name: str) -> pd.DataFrame:
+    """A table of the study; empty where it was not asked for."""
+    file = folder / artifacts.path(artifacts.TABLE, table=name)
+    return provenance.read_table(file) if file.exists() else pd.DataFrame({"model": []})
+
+
+def _section(name: str) -> tuple[str, Callable[[pd.DataFrame], str]]:
+    """Title and writer of the section on a table."""
+    if name.startswith(_STAGE):
+        return f"Edits of stage {name.removeprefix(_STAGE)}", weights.reversion
+    if name not in _SECTIONS:
+        raise HealscopeError(f"no section {name}; there are {', '.join(_SECTIONS)}, {_STAGE}STAGE")
+    return _SECTIONS[name]
+
+
+def _of(table: pd.DataFrame, model: str) -> pd.DataFrame:
+    return table[table["model"] == model]
+
+
+def _run(folder: Path, tables: Iterable[str]) -> str:
+    files = [folder / artifacts.path(artifacts.TABLE, table=name) for name in tables]
+    record = provenance.read_provenance(next(f for f in files if f.exists()))
+    code = record["code"]
+    lines = [
+        f"healscope {code['healscope']}, commit {code['commit']}"
+        + (" with changes" if code["modified"] else ""),
+        "packages: " + ", ".join(f"{k} {v}" for k, v in record["packages"].items() if v),
+    ]
+    logs = sorted((folder / ".snakemake/log").glob("*.snakemake.log"))
+    for log in logs:
+        if found := re.search(r"Elapsed time: (\S+)", log.read_text(errors="replace")):
+            lines.append(f"wall time of a run: {found[1].split('.')[0]} (hours:minutes:seconds)")
+    return bullets(lines)
+
+
+# table -> the section's title, and what writes it
+_SECTIONS = {
+    "claims": ("Claims", accuracy.claims),
+    "landmarks": ("Accuracy at the landmarks", accuracy.landmarks),
+    "protocols": ("The same checkpoints under each protocol", accuracy.protocols),
+    "exposure": ("What the problems had to do with training", accuracy.exposure),
+    "factorial": ("Rule and composition, at the last SFT step", accuracy.factorial),
+    "stopping": ("Stopping without OOD labels, by regret", accuracy.stopping),
+    "recipes": ("What each recipe changed, and what it took", accuracy.recipes),
+    "window": ("The window of starts", accuracy.window),
+    "arms": ("SFT beside its other arms", accuracy.arms),
+    "published": ("Published and measured", accuracy.published),
+    "singular-values": ("How much singular values change", weights.singular_values),
+    "principal-angles": ("How far singular subspaces turn", weights.principal_angles),
+    "weight-updates": ("How large updates are, and where they live", weights.updates),
+    "repair": ("What edits repair, and at what cost", weights.repair),
+}

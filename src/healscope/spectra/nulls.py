@@ -1,0 +1,89 @@
+"""What a comparison of two checkpoints must be held against: floors, and updates without meaning.
+
+A small update turns singular vectors and hardly moves singular values whatever it is (Davis and
+Kahan 1970, Weyl 1912); only what differs from a meaningless update of the same size says anything.
+
+Floors compare the old weights with themselves:
+
+- again   decomposed a second time, by the other route: what arithmetic alone makes;
+- bf16    rounded to bfloat16: what storing them in half the bits makes.
+
+Nulls add an update of the same Frobenius norm that knows nothing of the old weights:
+
+- noise     independent Gaussian entries;
+- spectrum  the update's own singular values, its singular vectors replaced by random ones: the
+            update, randomly rotated from both sides.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+import torch
+
+from healscope.spectra.decompose import Factors, decompose
+
+FLOORS = ("again", "bf16")
+NULLS = ("noise", "spectrum")
+
+
+@dataclass(frozen=True)
+class Point:
+    """One matrix at one checkpoint, on the device that computes: its weights in the stored type,
+    their factors, and the route by which these were made."""
+
+    weight: torch.Tensor
+    factors: Factors
+    route: str
+
+
+def point(weight: torch.Tensor, factors: Factors, route: str, device: str) -> Point:
+    """A point with its tensors on `device`."""
+    moved = Factors(*(x.to(device) for x in (factors.u, factors.s, factors.v)))
+    return Point(weight.to(device), moved, route)
+
+
+def floor(control: str, old: Point) -> Point:
+    """What `old` is compared with for a floor."""
+    if control == "again":
+        return _decomposed(old.weight, "lapack" if old.route == "gram" else "gram")
+    return _decomposed(old.weight.to(torch.bfloat16))
+
+
+def null(control: str, old: Point, new: Point, name: str) -> Point:
+    """What `old` would have become by a meaningless update as large as that to `new`.
+
+    `name` seeds the draw: equal names give equal draws.
+    """
+    generator = torch.Generator().manual_seed(_seed(f"{control} {name}"))
+    weight = old.weight.double()
+    delta = new.weight.double() - weight
+    drawn = _DRAWS[control](delta, generator)
+    return _decomposed(weight + drawn * (delta.norm() / drawn.norm().clamp(min=1e-300)))
+
+
+def _decomposed(weight: torch.Tensor, route: str | None = None) -> Point:
+    factors, certificate = decompose(weight, route=route)
+    return point(weight, factors, certificate.route, str(weight.device))
+
+
+def _noise(delta: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    return torch.randn(delta.shape, generator=generator, dtype=delta.dtype).to(delta.device)
+
+
+def _spectrum(delta: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    values = torch.linalg.svdvals(delta)
+    left, right = (orthonormal(side, len(values), generator) for side in delta.shape)
+    return (left.to(delta.device) * values) @ right.to(delta.device).T
+
+
+_DRAWS = {"noise": _noise, "spectrum": _spectrum}
+
+
+def orthonormal(m: int, r: int, generator: torch.Generator) -> torch.Tensor:
+    """(m, r) with orthonormal columns, uniform over all such matrices (Haar), float64."""
+    q, triangle = torch.linalg.qr(torch.randn(m, r, generator=generator, dtype=torch.float64))
+    return q * torch.where(triangle.diagonal() < 0, -1.0, 1.0)  # else not uniform (Mezzadri 2007)
+
+
+def _seed(name: str) -> int:
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:7], "big")

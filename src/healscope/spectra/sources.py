@@ -1,0 +1,36 @@
+"""Where matrices come from: a checkpoint of a study, or any local Hugging Face folder."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+
+from healscope import provenance
+from healscope.models import checkpoints
+from healscope.models.stored import Stored
+from healscope.spectra.matrices import Matrix, matrices
+
+
+def weights(source: str | Path) -> Stored:
+    """Opens `source`: the checkpoint.json of a study, whose files are then verified, or a folder.
+
+    Raises HealscopeError where files are missing or damaged.
+    """
+    source = Path(source)
+    if source.suffix == ".json":
+        checkpoints.verify(source)
+        source = source.parent
+    return Stored(source)
+
+
+def matrices_of(stored: Stored, roles: Sequence[str]) -> list[Matrix]:
+    """Its matrices of the given roles, by its own config.json. Raises as `matrices` does."""
+    config = stored.folder / "config.json"
+    about = provenance.read_json(config) if config.is_file() else {}
+    return matrices(stored.shapes, roles, about)
+
+
+def read(tensors: Mapping[str, torch.Tensor], matrix: Matrix) -> torch.Tensor:
+    """One matrix in its stored type; of a fused projection only its own rows."""
+    tensor = tensors[matrix.name]
+    return tensor if matrix.rows is None else tensor[slice(*matrix.rows)]

@@ -1,0 +1,287 @@
+"""Many edits of one target, one after the other, in memory.
+
+A sweep of edits costs little more than one: factors are read only where they are needed, an
+additive edit goes from one point to the next by the directions that lie between (one matrix
+product), and what is held of a large model is the update of its edited matrices, in float32. What
+has been read of a small one is kept. Nothing is written to disk.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import torch
+
+from healscope.edit_names import Edit, parse
+from healscope.errors import HealscopeError
+from healscope.models.variants import Variant, Weights
+from healscope.provenance import fingerprint
+from healscope.spectra import controls
+from healscope.spectra.edits import columns, orthonormal
+from healscope.spectra.factors import Factors, Matrix
+
+KEPT_BYTES = 64 * 2**20
+"""Factors and weights that a sweep reads once and keeps: all of a tiny model's, next to nothing of
+a large one's."""
+
+Part = tuple[str, float, int, int]
+"""(kind, strength, start, stop): what one term of an edit does to one matrix."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two checkpoints of one architecture; an edit puts parts of the target back to the parent.
+
+    Weights by name, factors by matrix; all may be read from disk when asked for. The matrices of
+    `target_factors` are those that edits see.
+    """
+
+    target: Mapping[str, torch.Tensor]
+    parent: Mapping[str, torch.Tensor]
+    target_factors: Mapping[Matrix, Factors]
+    parent_factors: Mapping[Matrix, Factors]
+
+
+class Sweep:
+    """Makes variants of a pair's target, and remembers the latest update of each matrix.
+
+    `stream` names the random numbers of controls, together with the edit and the matrix. Matrices
+    are computed on `device`. The last bits of an edited weight can depend on which edits of the
+    sweep came before.
+    """
+
+    def __init__(self, pair: Pair, stream: str = "", device: str = "cpu"):
+        self.pair, self.stream, self.device = pair, stream, device
+        self.matrices = list(pair.target_factors)
+        self.layers = 1 + max(m.layer for m in self.matrices)
+        self.shapes = {m: tuple(matrix_of(pair.target, m).shape) for m in self.matrices}
+        self.held: dict[Matrix, tuple[tuple[Part, ...], torch.Tensor]] = {}
+        self.gaps: dict[Matrix, float] = {}
+        self.kept: dict[tuple[str, Matrix], tuple] = {}
+        self.room = KEPT_BYTES
+
+    def variants(self, names: Sequence[str]) -> list[Variant]:
+        """The edits of these names, in this order; those with the same weights are one variant.
+
+        Each measures `from_target` and `from_parent`: its Frobenius distance from either, over all
+        matrices of the pair, in units of the distance between the two.
+        """
+        groups: dict[object, list[str]] = {}
+        for name in names:
+            edit = parse(name)
+            alike = edit.control in ("", "interpolation")  # nothing drawn, no other layer
+            same = (edit.control, self._all_parts(edit)) if alike else name
+            groups.setdefault(same, []).append(name)
+        return [self._variant(name, tuple(also)) for name, *also in groups.values()]
+
+    def _variant(self, name: str, also: tuple[str, ...]) -> Variant:
+        edit, measured = parse(name), {}
+        self._check(name, edit)
+        return Variant(
+            name, lambda: self._weights(name, edit, measured), also=also, measured=measured
+        )
+
+    def _check(self, name: str, edit: Edit) -> None:
+        roles = sorted({m.role for m in self.matrices})
+        for term in edit.terms:
+            if unknown := set(dict(term.selected).get("roles", ())) - set(roles):
+                raise HealscopeError(
+                    f"edit '{name}': no matrix of role {', '.join(sorted(unknown))} is decomposed; "
+                    f"there are {', '.join(roles)} (spectra.matrices)"
+                )
+        if not any(self._all_parts(edit)):
+            raise HealscopeError(
+                f"edit '{name}' selects nothing of a model with {self.layers} layers"
+            )
+        if edit.control == "shuffle" and self.layers < 2:
+            raise HealscopeError(f"edit '{name}': control 'shuffle' needs two layers or more")
+
+    def _all_parts(self, edit: Edit) -> tuple[tuple[Part, ...], ...]:
+        return tuple(self._parts(edit, m) for m in self.matrices)
+
+    def _parts(self, edit: Edit, matrix: Matrix) -> tuple[Part, ...]:
+        """What each term does to a matrix, those that do nothing left out."""
+        found, rank = [], min(self.shapes[matrix])
+        for term in edit.terms:
+            start, stop = term.span(matrix.layer, matrix.role, rank, self.layers)
+            whole = (start, stop) == (0, rank)
+            kind = "directions" if term.kind == "orthonormal" and whole else term.kind
+            if start < stop:
+                found.append((kind, term.strength, start, stop))
+        return tuple(found)
+
+    def _weights(self, name: str, edit: Edit, measured: dict[str, float]) -> Weights:
+        """(name, tensor) of every tensor that the edit touches, float32; then `measured`."""
+        moved = apart = 0.0
+        for tensor_name, group in groupby(self.matrices, key=lambda m: m.name):
+            edited = None
+            for matrix in group:  # more than one where projections are fused
+                parts = self._parts(edit, matrix)
+                if not parts:
+                    apart += self._gap(matrix)
+                    continue
+                old, gap = self._old_and_gap(matrix)
+                change = self._change(name, edit, matrix, parts, gap)
+                moved += _square(change)
+                apart += _square(gap - change)
+                exact = not edit.control and parts == (("swap", 1.0, 0, min(old.shape)),)
+                new = self._read(matrix_of(self.pair.parent, matrix)) if exact else old + change
+                if matrix.rows is None:
+                    edited = new
+                    continue
+                if edited is None:
+                    edited = self._read(self.pair.target[tensor_name])
+                _rows(edited, matrix).copy_(new)
+            if edited is not None:
+                yield tensor_name, edited
+        gap = sum(map(self._gap, self.matrices))
+        for column, square in (("from_target", moved), ("from_parent", apart)):
+            measured[column] = math.sqrt(square / gap) if gap else math.nan
+
+    def _change(
+        self,
+        name: str,
+        edit: Edit,
+        matrix: Matrix,
+        parts: tuple[Part, ...],
+        gap: torch.Tensor,
+    ) -> torch.Tensor:
+        """What is added to a matrix, float32: the edit's own update, or its control's."""
+        if edit.control == "rotation":
+            ((_, strength, start, stop),) = parts
+            generator = self._generator(name, matrix)
+            found = controls.rotation(start, stop, *self._factors(matrix), strength, generator)
+            return found.to(torch.float32)
+        own = self._update(matrix, parts, gap)
+        match edit.control:
+            case "interpolation":
+                return controls.scaled(gap, torch.linalg.vector_norm(own))
+            case "noise":
+                return controls.noise(own, self._generator(name, matrix))
+            case "shuffle":
+                lent = self._lent(edit, matrix)
+                if lent.shape != own.shape:
+                    raise HealscopeError(
+                        f"edit '{name}': {matrix.name} differs in shape from the next layer's "
+                        f"matrix of role {matrix.role}, so that nothing can be shuffled"
+                    )
+                return controls.scaled(lent, torch.linalg.vector_norm(own))
+        return own
+
+    def _lent(self, edit: Edit, matrix: Matrix) -> torch.Tensor:
+        """The update of the next layer's matrix of the same role by the edit made everywhere."""
+        alike = [m for m in self.matrices if m.role == matrix.role]
+        other = alike[(alike.index(matrix) + 1) % len(alike)]
+        parts = self._parts(edit.everywhere(), other)
+        return self._update(other, parts, self._old_and_gap(other)[1])
+
+    def _update(self, matrix: Matrix, parts: tuple[Part, ...], gap: torch.Tensor) -> torch.Tensor:
+        """The sum over parts of strength times update, (m, n) float32; `gap` is W_p - W_t."""
+        rank = min(gap.shape)
+        whole = [p for p in parts if p[0] == "swap" and p[2:] == (0, rank)]
+        dense = [p for p in parts if p[0] == "orthonormal"]
+        ranged = tuple(p for p in parts if p not in whole and p not in dense)
+        total = self._additive(matrix, ranged) if ranged else torch.zeros_like(gap)
+        for _, strength, *_ in whole:
+            total = total + strength * gap  # no factors, and no roundoff of theirs
+        for _, strength, start, stop in dense:
+            found = orthonormal(start, stop, *self._factors(matrix))
+            total = total + strength * found.to(torch.float32)
+        return total
+
+    def _additive(self, matrix: Matrix, parts: tuple[Part, ...]) -> torch.Tensor:
+        """The update of additive parts, from the one held for the matrix if that is near."""
+        before, total = self.held.get(matrix, ((), None))
+        if [p[:2] for p in before] != [p[:2] for p in parts]:
+            before, total = (), None
+        steps = _between(before, parts)
+        if total is None or _width(steps) > _width(_between((), parts)):
+            steps = _between((), parts)
+            total = torch.zeros(self.shapes[matrix], dtype=torch.float32, device=self.device)
+        if steps:
+            factors = self._factors(matrix)
+            pairs = [(w, *columns(kind, a, b, *factors)) for kind, w, a, b in steps]
+            left = torch.cat([w * x for w, x, _ in pairs], 1)
+            right = torch.cat([y for *_, y in pairs], 1)
+            total += left @ right.T
+        self.held[matrix] = (parts, total)
+        return total
+
+    def _factors(self, matrix: Matrix) -> tuple[Factors, Factors]:
+        def read() -> tuple[Factors, Factors]:
+            return tuple(
+                Factors(*(x.to(self.device) for x in (f.u, f.s, f.v)))
+                for f in (self.pair.target_factors[matrix], self.pair.parent_factors[matrix])
+            )
+
+        return self._keep("factors", matrix, read, 16 * sum(self.shapes[matrix]))
+
+    def _old_and_gap(self, matrix: Matrix) -> tuple[torch.Tensor, torch.Tensor]:
+        """W_t and W_p - W_t, float32."""
+
+        def read() -> tuple[torch.Tensor, torch.Tensor]:
+            old, new = (
+                self._read(matrix_of(w, matrix)) for w in (self.pair.target, self.pair.parent)
+            )
+            return old, new.sub_(old)
+
+        return self._keep("weights", matrix, read, 8 * max(self.shapes[matrix]))
+
+    def _keep(self, what: str, matrix: Matrix, read: Callable[[], tuple], row_bytes: int) -> tuple:
+        """What `read` gives, kept while there is room; `row_bytes` times the rank is its size."""
+        if (what, matrix) in self.kept:
+            return self.kept[what, matrix]
+        found, size = read(), row_bytes * min(self.shapes[matrix])
+        if size <= self.room:
+            self.kept[what, matrix] = found
+            self.room -= size
+        return found
+
+    def _read(self, tensor: torch.Tensor) -> torch.Tensor:
+        return tensor.to(self.device, torch.float32, copy=True)
+
+    def _gap(self, matrix: Matrix) -> float:
+        """|W_p - W_t|_F squared."""
+        if matrix not in self.gaps:
+            self.gaps[matrix] = _square(self._old_and_gap(matrix)[1])
+        return self.gaps[matrix]
+
+    def _generator(self, name: str, matrix: Matrix) -> torch.Generator:
+        digest = fingerprint([self.stream, name, matrix.layer, matrix.role])
+        return torch.Generator().manual_seed(int(digest[:15], 16))
+
+
+def matrix_of(weights: Mapping[str, torch.Tensor], matrix: Matrix) -> torch.Tensor:
+    """A matrix among stored weights: its tensor, or its rows of a fused one."""
+    return _rows(weights[matrix.name], matrix)
+
+
+def _rows(tensor: torch.Tensor, matrix: Matrix) -> torch.Tensor:
+    return tensor if matrix.rows is None else tensor[slice(*matrix.rows)]
+
+
+def _between(before: tuple[Part, ...], after: tuple[Part, ...]) -> list[Part]:
+    """Parts that lead from one update to another of the same kinds and strengths."""
+    steps: list[Part] = []
+    for i, (kind, strength, start, stop) in enumerate(after):
+        a, b = before[i][2:] if before else (start, start)
+        steps += _pieces(kind, strength, (start, stop), (a, b))  # to add
+        steps += _pieces(kind, -strength, (a, b), (start, stop))  # to take back
+    return steps
+
+
+def _pieces(kind: str, weight: float, of: tuple[int, int], without: tuple[int, int]) -> list[Part]:
+    """What one range has beside another, as at most two parts."""
+    (start, stop), (a, b) = of, without
+    pieces = ((start, min(stop, a)), (max(start, b), stop)) if a < b else ((start, stop),)
+    return [(kind, weight, first, end) for first, end in pieces if first < end]
+
+
+def _width(parts: list[Part]) -> int:
+    """Directions in all parts together."""
+    return sum(stop - start for *_, start, stop in parts)
+
+
+def _square(x: torch.Tensor) -> float:
+    return float(torch.linalg.vector_norm(x, dtype=torch.float64)) ** 2

@@ -1,0 +1,189 @@
+"""Edited models: accuracy along sweeps (fig4 to fig7), and what it costs to repair (fig_repair)."""
+
+import pandas as pd
+
+from healscope import edit_names, stats
+from healscope.config import Statistics
+from healscope.tables.rows import at_landmarks, first_attempts, summarise
+
+BY = ["model", "stage", "name", "kind", "axis", "amount", "control"]
+DISTANCES = ["from_target", "from_parent"]
+
+SHARES = (0.5, 0.8)
+"""Shares of the lost OOD accuracy for which the cheapest edit is looked for."""
+
+
+def reversion(
+    edits: list[str],
+    evaluations: list[str],
+    landmark_files: list[str],
+    stage: str,
+    points: dict[str, str],
+    settings: Statistics,
+) -> pd.DataFrame:
+    """Held-out accuracy of edited models, of the unedited target (kind "none") and of the parent.
+
+    `points` names the stage's target and parent. An edit starts from one checkpoint, so a MaxOOD
+    among them is here the one that all deals pick.
+    """
+    rows = pd.concat([_around(evaluations, landmark_files, points), edited(edits)])
+    rows = rows.assign(stage=stage)
+    table = summarise(rows, [*BY, "rule"], settings).rename(columns={"mean": "accuracy"})
+    return table.merge(_distances(rows), on=["model", "seed", "name"])
+
+
+def edited(files: list[str]) -> pd.DataFrame:
+    """First attempts of edited models, with what the names of their edits say."""
+    rows = first_attempts(files, DISTANCES)
+    named = {name: edit_names.parse(name) for name in rows["variant"].unique()}
+    said = pd.DataFrame(
+        [
+            {"variant": name, "name": name, "kind": edit.kind, "axis": edit.axis[0],
+             "amount": edit.axis[1], "control": edit.control}
+            for name, edit in named.items()
+        ]
+    )  # fmt: skip
+    return rows.merge(said, on="variant")
+
+
+def _around(
+    evaluations: list[str], landmark_files: list[str], points: dict[str, str]
+) -> pd.DataFrame:
+    """First attempts of target and parent, as edits that leave all and put all back."""
+    rows = first_attempts(evaluations)
+    rows = rows[rows["split"] == "held_out"]
+    parts = []
+    for kind, name, away in (("none", points["target"], 0.0), ("parent", points["parent"], 1.0)):
+        landmark = "maxood_uncorrected" if name == "maxood" else name
+        there = at_landmarks(rows, landmark_files, [landmark])
+        parts.append(
+            there.assign(
+                kind=kind, name=name, axis="", amount=0.0, control="",
+                from_target=away, from_parent=1.0 - away,
+            )
+        )  # fmt: skip
+    return pd.concat(parts, ignore_index=True)
+
+
+def _distances(rows: pd.DataFrame) -> pd.DataFrame:
+    """The edits' distances by seed, and their means."""
+    keys = ["model", "seed", "name"]
+    single = rows.drop_duplicates(keys)[[*keys, *DISTANCES]]
+    whole = single.groupby(["model", "name"], as_index=False)[DISTANCES].mean().assign(seed="all")
+    return pd.concat([whole, single.assign(seed=single["seed"].astype(str))])
+
+
+def repair(
+    edits: list[str],
+    evaluations: list[str],
+    landmark_files: list[str],
+    points: dict[str, str],
+    settings: Statistics,
+) -> pd.DataFrame:
+    """What each edit of stage sft changes in ID and OOD accuracy, paired by problem.
+
+    Beside the edits (kinds as in their names): "parent", what going back altogether changes; "rl",
+    what RL changes; and "pick", the cheapest edit that gives back at least a share of the OOD
+    accuracy that was lost from parent to target, by the deals of one half, reported on the other
+    half (`stats.from_other_half`). `front`: no edit but a control gives more OOD accuracy for at
+    most the same loss of ID accuracy.
+    """
+    around = _around(evaluations, landmark_files, points)
+    healed = first_attempts(evaluations)
+    healed = at_landmarks(healed[healed["split"] == "held_out"], landmark_files, ["rl"])
+    healed = healed.assign(kind="rl", name="rl", axis="", amount=0.0, control="")
+    rows = pd.concat([edited(edits), around[around["kind"] == "parent"], healed])
+    found = []
+    for model, own in rows.groupby("model"):
+        target = around[(around["kind"] == "none") & (around["model"] == model)]
+        changes = _changes(own, target)
+        said = own.drop_duplicates("name").set_index("name")
+        far = own.groupby("name")[DISTANCES].mean()
+        tables = []
+        for name, change in changes.items():
+            place = said.loc[name, ["kind", "axis", "amount", "control"]].to_dict()
+            tables.append({"name": name, "picked": "", **place, **far.loc[name].to_dict()})
+            tables[-1] |= _repaired(change, changes[points["parent"]], settings)
+        table = pd.DataFrame(tables)
+        candidates = (table["control"] == "") & ~table["kind"].isin(["parent", "rl"])
+        table["front"] = candidates & ~_dominated(table, table[candidates])
+        offered = candidates | (table["control"] == "interpolation")
+        picks = [
+            _pick(share, {n: changes[n] for n in table.loc[offered, "name"]}, changes, points)
+            | {"kind": "pick", "axis": "", "amount": share, "control": "", "front": False}
+            for share in SHARES
+        ]
+        for pick in picks:
+            pick |= _repaired(pick.pop("changes"), changes[points["parent"]], settings)
+        both = pd.concat([table, pd.DataFrame(picks)], ignore_index=True)
+        found.append(both.assign(model=model, seed="all"))
+    return pd.concat(found, ignore_index=True)
+
+
+Changes = dict[str, pd.DataFrame]
+"""rule -> change of each problem."""
+
+
+def _changes(rows: pd.DataFrame, target: pd.DataFrame) -> dict[str, Changes]:
+    """name -> what each problem's answer changes by, under either rule."""
+    return {
+        name: {
+            rule: stats.paired(target[target["rule"] == rule], own[own["rule"] == rule])
+            for rule in ("id", "ood")
+        }
+        for name, own in rows.groupby("name", sort=False)
+    }
+
+
+def _repaired(change: Changes, parent: Changes, settings: Statistics) -> dict:
+    """Changes under both rules with intervals, and the share of the loss that is given back."""
+    found = {}
+    for rule, rows in change.items():
+        e = stats.bootstrap(rows, "change", settings)
+        found |= {f"{rule}_change": e.value, f"{rule}_low": e.low, f"{rule}_high": e.high}
+        found[f"{rule}_by_seed"] = list(e.by_seed.values())
+    lost = _mean(parent["ood"])
+    found["restored"] = found["ood_change"] / lost if lost > 0 else float("nan")
+    return found
+
+
+def _dominated(table: pd.DataFrame, others: pd.DataFrame) -> pd.Series:
+    """Whether another edit is at least as good under both rules, and better under one."""
+    found = []
+    for row in table.itertuples():
+        least = (others["id_change"] >= row.id_change) & (others["ood_change"] >= row.ood_change)
+        more = (others["id_change"] > row.id_change) | (others["ood_change"] > row.ood_change)
+        found.append(bool((least & more).any()))
+    return pd.Series(found, table.index)
+
+
+def _pick(
+    share: float, offered: dict[str, Changes], changes: dict[str, Changes], points: dict[str, str]
+) -> dict:
+    """The cheapest edit that gives back at least `share`, as each half of the deals picks it for
+    the other; where none gives back so much, the one that gives back most."""
+    parent = changes[points["parent"]]
+
+    def score(name: str, half: str) -> tuple[bool, float]:
+        gain, lost, price = (
+            _mean(rows[rows["half"] == half])
+            for rows in (offered[name]["ood"], parent["ood"], offered[name]["id"])
+        )
+        enough = lost > 0 and gain >= share * lost
+        return enough, price if enough else gain
+
+    picked = stats.from_other_half(score, list(offered))
+    own = {
+        rule: pd.concat(
+            [rows[rows["half"] == half] for half, name in picked.items()
+             for rows in [offered[name][rule]]]
+        )
+        for rule in ("id", "ood")
+    }  # fmt: skip
+    names = " or ".join(dict.fromkeys(picked.values()))
+    return {"name": f"cheapest for {share:.0%}", "picked": names, "changes": own}
+
+
+def _mean(rows: pd.DataFrame) -> float:
+    """Mean change: of the seeds' means."""
+    return float(rows.groupby("seed")["change"].mean().mean())
