@@ -374,7 +374,7 @@ def arms() -> pd.DataFrame:
         gain = (0.12 if rule == "ood" else -0.05) * np.sqrt(step / 400)
         at = {"step": step, "rule": rule, "n": 640}
         rows.append({"arm": "sft", "kind": "level", **at, "accuracy": SFT[rule][i]})
-        shares = {"diverse": 1.0, "solutions": 0.5, "protected": 0.4, "kl_strong": 0.8, "kl": 0.6}
+        shares = {"diverse": 1.0, "solutions": 0.5, "kl_strong": 0.8, "kl": 0.6, "dft": 0.4}
         for arm, more in ((arm, share * gain) for arm, share in shares.items()):
             level = SFT[rule][i] + more
             rows.append({"arm": arm, "kind": "level", **at, "accuracy": level})
@@ -569,7 +569,7 @@ def test_fig_methods_has_a_panel_for_each_arm_and_their_changes_at_the_last_step
     *curves, below = FIGURES["fig_methods"].draw(frame, STYLE).axes
     named = {
         "diverse": "paraphrased prompts", "solutions": "any correct answer",
-        "protected": "protected directions", "kl": "KL to the base", "kl_strong": "kl_strong",
+        "kl": "KL to the base", "kl_strong": "kl_strong", "dft": "DFT",
     }  # fmt: skip
     assert [ax.get_title(loc="left") for ax in curves] == list(named.values())
     whole = frame[frame["seed"] == "all"].set_index(["arm", "kind", "rule"])["accuracy"]

@@ -39,8 +39,7 @@ def tradeoff(frame: pd.DataFrame, style: FigureStyle) -> Figure:
     """ID against OOD accuracy along SFT, a panel for each arm with the plain arm behind it; below,
     what each arm changes at the last step."""
     models = list(frame["model"].unique())
-    arms = [arm for arm in _NAMES if arm in set(frame["arm"])]
-    arms += sorted(set(frame["arm"]) - {"sft", *arms})
+    arms = sorted(set(frame["arm"]) - {"sft"}, key=_place)
     rows = -(-len(arms) // _COLUMNS)
     heights = [*[1.75] * rows, 0.9 + 0.22 * len(arms)]  # inches, in a figure of the usual width
     scale = style.width_inches / FigureStyle().width_inches
@@ -61,6 +60,12 @@ def tradeoff(frame: pd.DataFrame, style: FigureStyle) -> Figure:
         "crosses and bars: intervals over all seeds; large marks: the last step",
     )  # fmt: skip
     return figure
+
+
+def _place(arm: str) -> tuple[int, str]:
+    """A study's own arm, such as kl_strong, stands after what its name begins with."""
+    family = [i for i, name in enumerate(_NAMES) if f"{arm}_".startswith(f"{name}_")]
+    return max(family, default=len(_NAMES)), arm
 
 
 def _curves(axes, frame: pd.DataFrame, arms: list[str], style: FigureStyle) -> None:

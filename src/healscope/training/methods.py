@@ -19,7 +19,7 @@ from trl import SFTTrainer
 
 from healscope.config import BlockDrift, LoRA, Penalty, Protected, Rotation, SFTMethod
 from healscope.evaluation.generate import seeded
-from healscope.spectra.factors import decompose
+from healscope.spectra.decompose import decompose
 
 EPSILON = 1e-12  # in the denominator of the normalised penalty, as in the released code
 
@@ -114,7 +114,7 @@ def _basis(start: torch.Tensor, share: float, directions: str, name: str) -> lis
         drawn = [torch.randn(n, k, generator=stream, dtype=torch.float64) for n in start.shape]
         both = [torch.linalg.qr(x).Q for x in drawn]
     else:
-        factors = decompose(start)
+        factors, _ = decompose(start)
         kept = slice(0, k) if directions == "leading" else slice(-k, None)
         both = [x[:, kept] for x in (factors.u, factors.v)]
     return [x.to(start).contiguous() for x in both]
