@@ -33,19 +33,17 @@ SHAPES = {
 }  # fmt: skip
 
 
-def make(shape: str, folder: Path) -> list[Path]:
-    """A random model and another one half a percent away from it."""
+def make(shape: str, folder: Path) -> None:
+    """A random model, in `target`, and another one half a percent away from it, in `parent`."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(0)
     model = LlamaForCausalLM(LlamaConfig(**SHAPES[shape]))
-    folders = [folder / "target", folder / "parent"]
-    for place in folders:
-        model.save_pretrained(place)
+    for place in ("target", "parent"):
+        model.save_pretrained(folder / place)
         with torch.no_grad():
             for w in model.parameters():
                 w.add_(0.005 * w.std() * torch.randn_like(w))
-    return folders
 
 
 def released(target: Path, parent: Path, scratch: Path, shares: list[float]) -> None:
@@ -157,12 +155,18 @@ def main(arguments: list[str]) -> None:
     if arguments[:1] == ["--one"]:
         one(*arguments[1:])
         return
+    if arguments[:1] == ["--make"]:
+        make(arguments[1], Path(arguments[2]))
+        return
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         if len(arguments) == 2:
             compare("given", [Path(a) for a in arguments], scratch, 10)
         for shape in arguments if len(arguments) == 1 else [] if arguments else SHAPES:
-            folders = make(shape, scratch / shape)
+            # in a process of its own: children start with the peak of the one that starts them
+            command = [sys.executable, __file__, "--make", shape, str(scratch / shape)]
+            subprocess.run(command, capture_output=True, check=True)
+            folders = [scratch / shape / "target", scratch / shape / "parent"]
             compare(shape, folders, scratch / shape, 10 if shape == "tiny" else 1)
 
 
