@@ -10,7 +10,7 @@ directions spliced, the whole model saved, and loaded again as an evaluation doe
 
 Times are CPU seconds of one thread without imports. Each run has a process of its own, whose peak
 memory (getrusage) is told less that of an empty one. What a further point costs is from a grid of
-twenty. `tiny`: a model of the tiny world's shape; `large`: a random Llama of 104 million parameters,
+twenty. `tiny`: a model of the tiny world's shape; `large`: a random Llama of 104 million weights,
 whose released procedure is timed at one share and counted ten times.
 """
 
