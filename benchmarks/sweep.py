@@ -10,13 +10,8 @@ directions spliced, the whole model saved, and loaded again as an evaluation doe
 
 Times are CPU seconds of one thread without imports. Each run has a process of its own, whose peak
 memory (getrusage) is told less that of an empty one. What a further point costs is from a grid of
-<<<<<<< HEAD
-twenty. `tiny`: a model of the tiny world's shape; `large`: a random Llama of 104 million
-parameters, whose released procedure is timed at one share and counted ten times.
-=======
 twenty. `tiny`: a model of the tiny world's shape; `large`: a random Llama of 104 million weights,
 whose released procedure is timed at one share and counted ten times.
->>>>>>> lab-b
 """
 
 import json

@@ -9,6 +9,7 @@ from pathlib import Path
 from healscope import edit_names
 from healscope.config import Spectra
 from healscope.errors import HealscopeError
+from healscope.models import integrity
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -96,7 +97,7 @@ def _write(weights, edited: dict, folder: Path) -> None:
         names = [name for name, place in weights.files.items() if place == file]
         tensors = {n: (edited[n] if n in edited else weights[n]).contiguous() for n in names}
         save_file(tensors, folder / file.name, metadata={"format": "pt"})
-    of_the_target = (MANIFEST, "logits.json")  # they speak of what is no longer there
+    of_the_target = (MANIFEST, integrity.LOGITS)  # they speak of what is no longer there
     for file in sorted(weights.folder.iterdir()):
         if file.is_file() and file.suffix != ".safetensors" and file.name not in of_the_target:
             shutil.copy2(file, folder / file.name)
