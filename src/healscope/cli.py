@@ -9,7 +9,6 @@ from pathlib import Path
 from healscope import edit_names
 from healscope.config import Spectra
 from healscope.errors import HealscopeError
-from healscope.models import integrity
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -92,12 +91,13 @@ def _write(weights, edited: dict, folder: Path) -> None:
     from safetensors.torch import save_file
 
     from healscope.models.checkpoints import MANIFEST
+    from healscope.models.integrity import LOGITS
 
     for file in sorted(set(weights.files.values())):
         names = [name for name, place in weights.files.items() if place == file]
         tensors = {n: (edited[n] if n in edited else weights[n]).contiguous() for n in names}
         save_file(tensors, folder / file.name, metadata={"format": "pt"})
-    of_the_target = (MANIFEST, integrity.LOGITS)  # they speak of what is no longer there
+    of_the_target = (MANIFEST, LOGITS)  # they speak of what is no longer there
     for file in sorted(weights.folder.iterdir()):
         if file.is_file() and file.suffix != ".safetensors" and file.name not in of_the_target:
             shutil.copy2(file, folder / file.name)
