@@ -95,7 +95,7 @@ def _factors(folder: Path, scratch: Path):
 
     manifest = scratch / folder.name / "factors.json"
     if not manifest.exists():
-        factors.write(manifest, folder, ROLES, scratch / "cache", {})
+        factors.write(manifest, factors.load(folder, ROLES, scratch / "cache"), {})
     return factors.read(manifest)
 
 

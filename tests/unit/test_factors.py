@@ -137,7 +137,7 @@ def written(source, tmp_path):
     folder = tmp_path / "results"
     shutil.copytree(source, folder / "checkpoint")
     manifest = folder / "spectra" / "end" / "factors.json"
-    factors.write(manifest, folder / "checkpoint", ROLES, folder / "cache", {"made": "here"})
+    factors.write(manifest, load(folder / "checkpoint", ROLES, folder / "cache"), {"made": "here"})
     return manifest
 
 

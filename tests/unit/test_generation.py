@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from healscope.config import Evaluation
+from healscope.draws import seeded
 from healscope.evaluation import losses
 from healscope.evaluation.attempts import greedy_answers
-from healscope.evaluation.generate import generate, response_logprobs, seeded
+from healscope.evaluation.generate import generate, response_logprobs
 from healscope.models import tokens
 
 

@@ -120,9 +120,9 @@ LANDMARK_CHECKPOINTS = {
 }
 
 
-def behind(point):
-    """Checkpoints that a landmark may be; or the one of that name."""
-    return LANDMARK_CHECKPOINTS.get(point, [point])
+def behind(*points):
+    """Checkpoints that landmarks may be, each once; of another name, the one of that name."""
+    return list(dict.fromkeys(c for p in points for c in LANDMARK_CHECKPOINTS.get(p, [p])))
 
 
 def factor_points():
@@ -201,7 +201,7 @@ STAGES = study.edits.stages
 
 def stage_evaluations(stage):
     """Evaluations of all that the target and parent of a stage may be."""
-    names = [c for n in (STAGES[stage].target, STAGES[stage].parent) for c in behind(n)]
+    names = behind(STAGES[stage].target, STAGES[stage].parent)
     # the base is evaluated as the start of SFT
     return evaluations(dict.fromkeys(artifacts.sft(0) if n == "base" else n for n in names))
 

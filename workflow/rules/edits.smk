@@ -9,7 +9,7 @@ for stage, points in STAGES.items():
                 name
             input:
                 landmarks=artifacts.LANDMARKS,
-                manifests=manifests(dict.fromkeys(behind(points.target) + behind(points.parent))),
+                manifests=manifests(behind(points.target, points.parent)),
                 target=this(artifacts.FACTORS, point=points.target),
                 parent=this(artifacts.FACTORS, point=points.parent),
                 problems=posed(EXHAUSTIVE),

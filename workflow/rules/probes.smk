@@ -4,7 +4,7 @@
 rule hidden_states:
     input:
         landmarks=artifacts.LANDMARKS,
-        manifests=manifests(["base", *sft_checkpoints(), study.rl_landmark]),
+        manifests=manifests(behind(*LANDMARK_CHECKPOINTS)),
         problems=artifacts.path(artifacts.PROBLEMS, task=TASK),
     output:
         artifacts.HIDDEN_STATES,

@@ -5,7 +5,7 @@ COMPARED = list(dict.fromkeys(point for pair in PAIRS for point in pair.split("-
 
 # what RL makes is a job apart: another recipe leaves the factors along SFT as they are
 FACTOR_JOBS = {
-    "sft": [p for p in factor_points() if not behind(p)[0] in BRANCHES],
+    "sft": [p for p in factor_points() if behind(p)[0] not in BRANCHES],
     "rl": [p for p in factor_points() if behind(p)[0] in BRANCHES],
 }
 for part, points in FACTOR_JOBS.items():
@@ -15,7 +15,7 @@ for part, points in FACTOR_JOBS.items():
             f"factors_{part}"
         input:
             landmarks=artifacts.LANDMARKS,
-            manifests=manifests(list(dict.fromkeys(c for p in points for c in behind(p)))),
+            manifests=manifests(behind(*points)),
         output:
             here(artifacts.FACTORS, point=points),
         log:
@@ -50,9 +50,7 @@ rule compare:
 rule mask_overlap:
     input:
         landmarks=each(artifacts.LANDMARKS),
-        manifests=[
-            m for point in COMPARED for m in each(artifacts.CHECKPOINT, checkpoint=behind(point))
-        ],
+        manifests=each(artifacts.CHECKPOINT, checkpoint=behind(*COMPARED)),
     output:
         artifacts.path(artifacts.TABLE, table="mask-overlap"),
     log:

@@ -3,14 +3,15 @@ from healscope.evaluation import landmarks
 from healscope.job import job
 from healscope.models import integrity
 from healscope.progress import track
-from healscope.spectra import factors, sources
+from healscope.spectra import factors
 
 with job(snakemake.log[0], snakemake.threads, torch=True):
     w, p = snakemake.wildcards, snakemake.params
     todo = list(zip(p.points, snakemake.output, strict=True))
     for point, output in track(todo, f"factors {w.model} seed {w.seed}", len(todo)):
         source = landmarks.manifest(snakemake.input.landmarks, w.model, w.seed, point)
+        stored = factors.load(source, p.matrices, artifacts.FACTORS_CACHE)
         if p.check_random:
-            integrity.check_folder(sources.weights(source).folder)
+            integrity.check_folder(stored.opened.folder)
         record = provenance.record({"matrices": p.matrices}, inputs=provenance.hashes([source]))
-        factors.write(output, source, p.matrices, artifacts.FACTORS_CACHE, record)
+        factors.write(output, stored, record)

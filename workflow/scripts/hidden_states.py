@@ -1,7 +1,8 @@
 from healscope import provenance
+from healscope.config import LANDMARKS
 from healscope.evaluation import landmarks
 from healscope.job import job
-from healscope.probes.geometry import LANDMARKS, describe
+from healscope.probes.geometry import describe
 from healscope.probes.hidden_states import states_at
 
 with job(snakemake.log[0], snakemake.threads, torch=True):

@@ -71,6 +71,7 @@ __all__ = [
     "DFT",
     "DPO",
     "EXHAUSTIVE",
+    "LANDMARKS",
     "MATRIX_ROLES",
     "METHODS",
     "PPO",

@@ -117,7 +117,7 @@ class Spectra(Section):
     )
 
 
-LANDMARKS = ("base", "maxood", "end", "rl")
+LANDMARKS = ("base", "maxood", "end", "rl")  # as `evaluation.landmarks.choose` names them
 
 
 class EditStage(Section):

@@ -10,8 +10,9 @@ from collections.abc import Callable
 import pandas as pd
 
 from healscope.config import Evaluation, Protocol
+from healscope.draws import seeded
 from healscope.errors import HealscopeError
-from healscope.evaluation.generate import generate, seeded
+from healscope.evaluation.generate import generate
 from healscope.models import tokens
 from healscope.tasks.feedback import feedback, follow_up
 from healscope.tasks.generalpoints import GeneralPoints, Problem, from_row

@@ -11,7 +11,6 @@ from transformers import DynamicCache
 
 from healscope.errors import HealscopeError
 from healscope.models.tokens import encode_ids
-from healscope.provenance import fingerprint
 
 
 class NotFinite(HealscopeError):  # noqa: N818 (what happened)
@@ -152,9 +151,3 @@ def response_logprobs(
     logps_BTV = torch.log_softmax(logits_BTV.float() / temperature, -1)
     logps_BT = logps_BTV.gather(-1, ids_BL[:, first:, None])[..., 0]
     return (body, logps_BT, logps_BTV) if hidden else (logps_BT, logps_BTV)
-
-
-def seeded(*stream: int | str) -> torch.Generator:
-    """A CPU generator for one named stream of numbers, e.g. (seed, purpose, iteration)."""
-    digest = fingerprint(list(stream))
-    return torch.Generator().manual_seed(int(digest[:15], 16))

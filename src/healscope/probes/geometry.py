@@ -10,8 +10,6 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-LANDMARKS = ("base", "maxood", "end", "rl")  # as `evaluation.landmarks.choose` names them
-
 POSITIONS = ("last", "mean")
 """Of a prompt's states: that of its last token, from which the answer starts, and their mean."""
 

@@ -6,6 +6,7 @@ forgetting in arXiv 2509.04259. Shape suffixes: B rows, T response tokens, V voc
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -61,11 +62,12 @@ def measure(
         return [(p, a) for p, a in zip(prompts, answers, strict=True) if a]
 
     own = {"id": continued([p for p, _ in test]), "neutral": continued(neutral)}
-    start = load(base, roles, cache)
+    # every checkpoint is verified where its model is loaded: its folder is enough here
+    start = load(Path(base).parent, roles, cache)
     rows = []
     variants = [from_checkpoint(str(step), manifest) for step, manifest in steps.items()]
     for variant in track(load_each(model, variants, {}), label, len(variants)):  # all whole
-        now = load(steps[int(variant.name)], roles, cache)
+        now = load(Path(steps[int(variant.name)]).parent, roles, cache)
         rows.append(
             {
                 "step": int(variant.name),

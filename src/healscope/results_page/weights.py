@@ -56,7 +56,7 @@ def updates(table: pd.DataFrame) -> str:
 def _by_control(values: pd.Series, names: list[str], form: str) -> str:
     """A row for each place, a column for each control (the last index level)."""
     wide = values.unstack("control")
-    wide = wide.reindex(columns=[c for c in _CONTROLS if c in wide], copy=False)
+    wide = wide[[c for c in _CONTROLS if c in wide]]
     rows = [
         (*(place if isinstance(place, tuple) else (place,)), *(number(v, form) for v in row))
         for place, row in zip(wide.index, wide.to_numpy(), strict=True)

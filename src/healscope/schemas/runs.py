@@ -3,6 +3,7 @@
 from typing import get_args
 
 from healscope import artifacts
+from healscope.config import LANDMARKS
 from healscope.probes import geometry
 from healscope.schemas.columns import (
     Column,
@@ -209,8 +210,8 @@ HIDDEN_STATES = (
     ),
     choice("position", geometry.POSITIONS, "the prompt's last token, or the mean of its tokens"),
     RULE,
-    choice("landmark", geometry.LANDMARKS, "which checkpoint"),
-    choice("other", ("", *geometry.LANDMARKS), "the second one; empty for kind state"),
+    choice("landmark", LANDMARKS, "which checkpoint"),
+    choice("other", ("", *LANDMARKS), "the second one; empty for kind state"),
     text("pair_id", "the cards in their order and the target, for kind state; else empty"),
     real("pc1", "first component", "state units", nullable=True),
     real("pc2", "second component", "state units", nullable=True),

@@ -14,6 +14,7 @@ these and gives up the rest, D being the edit's own update of a matrix:
 
 import torch
 
+from healscope.spectra.angles import principal_angles
 from healscope.spectra.factors import Factors
 
 
@@ -45,23 +46,12 @@ def rotation(
     """
     turned = []
     for old, new in ((target.u, parent.u), (target.v, parent.v)):
-        basis = old[:, start:stop]
-        angles = strength * principal_angles(basis, new[:, start:stop])
+        basis, k = old[:, start:stop], stop - start
+        found = principal_angles(basis, new[:, start:stop], [k])
+        angles = strength * found.get(k, basis.new_zeros(k))
         turned.append(rotate(old, basis, angles, generator))
     u, v = turned
     return (u * target.s) @ v.T - target.matrix()
-
-
-def principal_angles(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    """Ascending angles (k,) in radians between the spans of orthonormal columns x, y (m, k).
-
-    From sines and cosines together, so that small and large ones are right (Knyazev and Argentati
-    2002).
-    """
-    inner = x.T @ y
-    cosines = torch.linalg.svdvals(inner)
-    sines = torch.linalg.svdvals(y - x @ inner).flip(0)
-    return torch.atan2(sines, cosines)
 
 
 def rotate(

@@ -143,22 +143,14 @@ def load(
     return Decomposed(str(source), listed, folder, device or _device(), opened=opened)
 
 
-def write(
-    manifest: str | Path,
-    source: str | Path,
-    roles: list[str],
-    cache: str | Path,
-    record: dict,
-    device: str | None = None,
-) -> None:
+def write(manifest: str | Path, stored: Decomposed, record: dict) -> None:
     """Fills the cache with all layers of a checkpoint, then writes `manifest`: which matrices there
     are, the keys of their layers, their certificates, and where source and cache lie from there."""
-    stored = load(source, roles, cache, device)
     certificates = [asdict(stored.certified(m)[1]) for m in stored]
     folder = Path(manifest).parent
     content = {
-        "source": os.path.relpath(source, folder),
-        "cache": os.path.relpath(cache, folder),
+        "source": os.path.relpath(stored.source, folder),
+        "cache": os.path.relpath(stored.cache, folder),
         "layers": {str(layer): key for layer, key in stored.layer_keys.items()},
         "matrices": [asdict(m) for m in stored],
         "certificates": certificates,

@@ -43,6 +43,10 @@ class Matrix:
     name: str
     rows: tuple[int, int] | None = None
 
+    def part(self, tensor):
+        """The matrix in the tensor of its name: all of it, or a view of its rows."""
+        return tensor if self.rows is None else tensor[slice(*self.rows)]
+
 
 def matrices(
     shapes: Mapping[str, Sequence[int]], roles: Sequence[str], config: Mapping | None = None

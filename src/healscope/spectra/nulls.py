@@ -23,7 +23,6 @@ import torch
 from healscope.spectra.decompose import Factors, decompose
 
 FLOORS = ("again", "bf16")
-NULLS = ("noise", "spectrum")
 
 
 @dataclass(frozen=True)

@@ -32,5 +32,4 @@ def matrices_of(stored: Stored, roles: Sequence[str]) -> list[Matrix]:
 
 def read(tensors: Mapping[str, torch.Tensor], matrix: Matrix) -> torch.Tensor:
     """One matrix in its stored type; of a fused projection only its own rows."""
-    tensor = tensors[matrix.name]
-    return tensor if matrix.rows is None else tensor[slice(*matrix.rows)]
+    return matrix.part(tensors[matrix.name])

@@ -13,11 +13,11 @@ from itertools import groupby
 
 import torch
 
+from healscope.draws import seeded
 from healscope.edit_names import Edit, parse
 from healscope.errors import HealscopeError
 from healscope.models.variants import Variant, Weights
-from healscope.provenance import fingerprint
-from healscope.spectra import controls
+from healscope.spectra import controls, sources
 from healscope.spectra.edits import columns, orthonormal
 from healscope.spectra.factors import Factors, Matrix
 
@@ -55,7 +55,7 @@ class Sweep:
         self.pair, self.stream, self.device = pair, stream, device
         self.matrices = list(pair.target_factors)
         self.layers = 1 + max(m.layer for m in self.matrices)
-        self.shapes = {m: tuple(matrix_of(pair.target, m).shape) for m in self.matrices}
+        self.shapes = {m: tuple(sources.read(pair.target, m).shape) for m in self.matrices}
         self.held: dict[Matrix, tuple[tuple[Part, ...], torch.Tensor]] = {}
         self.gaps: dict[Matrix, float] = {}
         self.kept: dict[tuple[str, Matrix], tuple] = {}
@@ -126,13 +126,13 @@ class Sweep:
                 moved += _square(change)
                 apart += _square(gap - change)
                 exact = not edit.control and parts == (("swap", 1.0, 0, min(old.shape)),)
-                new = self._read(matrix_of(self.pair.parent, matrix)) if exact else old + change
+                new = self._read(sources.read(self.pair.parent, matrix)) if exact else old + change
                 if matrix.rows is None:
                     edited = new
                     continue
                 if edited is None:
                     edited = self._read(self.pair.target[tensor_name])
-                _rows(edited, matrix).copy_(new)
+                matrix.part(edited).copy_(new)
             if edited is not None:
                 yield tensor_name, edited
         gap = sum(map(self._gap, self.matrices))
@@ -222,7 +222,7 @@ class Sweep:
 
         def read() -> tuple[torch.Tensor, torch.Tensor]:
             old, new = (
-                self._read(matrix_of(w, matrix)) for w in (self.pair.target, self.pair.parent)
+                self._read(sources.read(w, matrix)) for w in (self.pair.target, self.pair.parent)
             )
             return old, new.sub_(old)
 
@@ -248,17 +248,7 @@ class Sweep:
         return self.gaps[matrix]
 
     def _generator(self, name: str, matrix: Matrix) -> torch.Generator:
-        digest = fingerprint([self.stream, name, matrix.layer, matrix.role])
-        return torch.Generator().manual_seed(int(digest[:15], 16))
-
-
-def matrix_of(weights: Mapping[str, torch.Tensor], matrix: Matrix) -> torch.Tensor:
-    """A matrix among stored weights: its tensor, or its rows of a fused one."""
-    return _rows(weights[matrix.name], matrix)
-
-
-def _rows(tensor: torch.Tensor, matrix: Matrix) -> torch.Tensor:
-    return tensor if matrix.rows is None else tensor[slice(*matrix.rows)]
+        return seeded(self.stream, name, matrix.layer, matrix.role)
 
 
 def _between(before: tuple[Part, ...], after: tuple[Part, ...]) -> list[Part]:

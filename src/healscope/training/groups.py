@@ -25,7 +25,7 @@ from transformers import TrainerCallback
 from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 
 from healscope.config import Group
-from healscope.evaluation.generate import seeded
+from healscope.draws import seeded
 from healscope.models import checkpoints
 from healscope.progress import Bar
 from healscope.tasks.problems import draw

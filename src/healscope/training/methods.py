@@ -18,8 +18,10 @@ from transformers import TrainerCallback
 from trl import SFTTrainer
 
 from healscope.config import BlockDrift, LoRA, Penalty, Protected, Rotation, SFTMethod
-from healscope.evaluation.generate import seeded
+from healscope.draws import seeded
 from healscope.spectra.decompose import decompose
+from healscope.spectra.matrices import leading
+from healscope.spectra.nulls import orthonormal
 
 EPSILON = 1e-12  # in the denominator of the normalised penalty, as in the released code
 
@@ -108,11 +110,10 @@ def anchors(model, share: float = 1.0, directions: str = "leading") -> list[Anch
 
 def _basis(start: torch.Tensor, share: float, directions: str, name: str) -> list[torch.Tensor]:
     """U (M, K) and V (N, K) of one matrix; random ones are drawn by its name."""
-    k = max(1, round(share * min(start.shape)))
+    k = leading(share, min(start.shape))
     if directions == "random":
         stream = seeded("directions", name)
-        drawn = [torch.randn(n, k, generator=stream, dtype=torch.float64) for n in start.shape]
-        both = [torch.linalg.qr(x).Q for x in drawn]
+        both = [orthonormal(n, k, stream) for n in start.shape]
     else:
         factors, _ = decompose(start)
         kept = slice(0, k) if directions == "leading" else slice(-k, None)

@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from healscope.evaluation.generate import generate, response_logprobs, seeded
+from healscope.draws import seeded
+from healscope.evaluation.generate import generate, response_logprobs
 from healscope.models import tokens
 from healscope.tasks.feedback import feedback, follow_up
 from healscope.tasks.generalpoints import GeneralPoints, Problem, from_row
