@@ -9,6 +9,9 @@ rule base_model:
         training=this(artifacts.TRAINING, run="base"),
     log:
         log_of("base_model", "model", "seed"),
+    threads: threads_of("base")
+    resources:
+        **resources_of("base"),
     params:
         model=lambda w: model_settings(w.model),
         task=task_settings(without=RL_ONLY + DEALING_ONLY),

@@ -147,7 +147,8 @@ def batches(items):
 def model_settings(name):
     """The values of a model that its base is made from: one that is trained here is not checked."""
     model = study.models[name]
-    return model.model_dump(mode="json", exclude={"check_random"} if model.scratch else set())
+    unused = {"needs", "check_random"} if model.scratch else {"needs"}
+    return model.model_dump(mode="json", exclude=unused)
 
 
 def posed(protocol):
@@ -188,6 +189,26 @@ def lost_inputs(table):
     before = (provenance.read_provenance(file) or {}).get("lost_inputs", 0)
     inputs = [f for files in TABLES[table].values() for f in files]
     return before + (not all(map(os.path.exists, inputs)))
+
+
+def threads_of(stage):
+    """CPU threads of a job of this stage."""
+    return lambda w: study.models[w.model].need(stage).threads
+
+
+def resources_of(stage):
+    """What a scheduler is asked for; a job that ran out of memory or time gets twice as much."""
+
+    def growing(what):
+        return lambda w, attempt: getattr(study.models[w.model].need(stage), what) * 2 ** (
+            attempt - 1
+        )
+
+    return {
+        "gpu": lambda w: study.models[w.model].need(stage).gpus,
+        "mem_mb": growing("mem_mb"),
+        "runtime": growing("runtime"),
+    }
 
 
 def log_of(job, *wildcards):

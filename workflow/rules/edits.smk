@@ -19,6 +19,9 @@ for stage, points in STAGES.items():
                 log_of(name, "model", "seed", *(["edit"] if names == ["{edit}"] else [])),
             wildcard_constraints:
                 edit=f"(?!({'|'.join(EDITS)})/)[^/]+",
+            threads: threads_of("edits")
+            resources:
+                **resources_of("edits"),
             params:
                 **evaluation_params(EXHAUSTIVE, first_attempts=True),
                 stage=stage,

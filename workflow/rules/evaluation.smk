@@ -18,6 +18,9 @@ for protocol in PROTOCOLS:
                 evaluation_outputs(protocol, chunk),
             log:
                 log_of(f"evaluate_sft_{protocol}_{number}", "arm", "model", "seed"),
+            threads: threads_of("evaluation")
+            resources:
+                **resources_of("evaluation"),
             params:
                 **evaluation_params(protocol),
             message:
@@ -40,6 +43,9 @@ for protocol in PROTOCOLS:
             evaluation_outputs(protocol, "{branch}"),
         log:
             log_of(f"evaluate_rl_{protocol}", "model", "seed", "branch"),
+        threads: threads_of("evaluation")
+        resources:
+            **resources_of("evaluation"),
         params:
             **evaluation_params(protocol),
         message:

@@ -10,6 +10,9 @@ rule hidden_states:
         artifacts.HIDDEN_STATES,
     log:
         log_of("hidden_states", "model", "seed"),
+    threads: threads_of("probes")
+    resources:
+        **resources_of("probes"),
     params:
         problems=study.hidden_states.problems,
     message:
@@ -28,6 +31,9 @@ rule signals:
         artifacts.SIGNALS,
     log:
         log_of("signals", "model", "seed"),
+    threads: threads_of("probes")
+    resources:
+        **resources_of("probes"),
     params:
         **section("signals"),
         steps=study.sft.checkpoints,

@@ -15,6 +15,9 @@ rule rl:
         training=this(artifacts.TRAINING, run="{branch}"),
     log:
         log_of("rl", "model", "seed", "branch"),
+    threads: threads_of("rl")
+    resources:
+        **resources_of("rl"),
     params:
         recipe=lambda w: recipe_settings(w.branch),
         examples=study.sft.model_dump(mode="json", include={"deals", "examples"}),

@@ -14,6 +14,9 @@ rule sft:
         manifests=manifests(sft_checkpoints("{arm}")),
     log:
         log_of("sft", "arm", "model", "seed"),
+    threads: threads_of("sft")
+    resources:
+        **resources_of("sft"),
     params:
         sft=lambda w: sft_settings(w.arm),
         arm="{arm}",

@@ -20,6 +20,9 @@ for part, points in FACTOR_JOBS.items():
             here(artifacts.FACTORS, point=points),
         log:
             log_of(f"factors_{part}", "model", "seed"),
+        threads: threads_of("spectra")
+        resources:
+            **resources_of("spectra"),
         params:
             matrices=study.spectra.matrices,
             points=points,
@@ -37,6 +40,9 @@ rule compare:
         artifacts.COMPARISON,
     log:
         log_of("compare", "model", "seed"),
+    threads: threads_of("spectra")
+    resources:
+        **resources_of("spectra"),
     params:
         **section("spectra"),
         pairs=PAIRS,

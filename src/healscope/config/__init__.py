@@ -9,6 +9,7 @@ import re
 from pydantic import Field, ValidationError, model_validator
 
 from healscope import artifacts
+from healscope.config.compute import STAGES, Need
 from healscope.config.measurement import (
     EXHAUSTIVE,
     LANDMARKS,
@@ -79,6 +80,7 @@ __all__ = [
     "RL",
     "SFT",
     "SPECTRAL_CONTROLS",
+    "STAGES",
     "Architecture",
     "Average",
     "BlockDrift",
@@ -92,6 +94,7 @@ __all__ = [
     "Landmarks",
     "LoRA",
     "Model",
+    "Need",
     "Optimizer",
     "Penalty",
     "Pretraining",

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from healscope.config.compute import Need, Needs
 from healscope.config.types import CardValue, Chosen, Fraction, Natural, Positive, Rate, Section
 
 
@@ -149,12 +150,17 @@ class Model(Section):
         True, description="refuse weights that cannot be told from a fresh initialisation"
     )
     scratch: Scratch | None = None
+    needs: Needs = Field({}, description="stage -> what its jobs may use; others: one thread")
 
     @model_validator(mode="after")
     def _scratch_matches(self):
         if (self.source == "scratch") != (self.scratch is not None):
             raise ValueError("section 'scratch' belongs to source 'scratch', and only to it")
         return self
+
+    def need(self, stage: str) -> Need:
+        """What a job of this stage may use."""
+        return self.needs.get(stage, Need())
 
     def layers(self) -> int | None:
         """Number of decoder layers, or None where only the hub knows it."""
