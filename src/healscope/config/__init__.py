@@ -9,7 +9,8 @@ import re
 from pydantic import Field, ValidationError, model_validator
 
 from healscope import artifacts
-from healscope.config.compute import STAGES, Need
+from healscope.config.compute import STAGES, Launch, Need
+from healscope.config.launching import check_recipe, check_sft, read_deepspeed, unshared
 from healscope.config.measurement import (
     EXHAUSTIVE,
     LANDMARKS,
@@ -92,6 +93,7 @@ __all__ = [
     "Group",
     "HiddenStates",
     "Landmarks",
+    "Launch",
     "LoRA",
     "Model",
     "Need",
@@ -115,7 +117,9 @@ __all__ = [
     "Supervised",
     "Training",
     "load",
+    "read_deepspeed",
     "schema",
+    "unshared",
 ]
 
 
@@ -182,6 +186,12 @@ class Study(Section):
             )
 
     def _check_model(self, name: str, model: Model) -> None:
+        try:
+            check_sft(model.launch, self.sft)
+            for recipe in self.rl.branches:
+                check_recipe(model.launch, recipe, self.rl.recipes[recipe])
+        except ValueError as error:
+            raise ValueError(f"models.{name}.launch: {error}") from None
         layers = model.layers()
         if layers is not None:
             for key, axes in (("axes", self.edits.axes), ("controlled", self.edits.controlled)):

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 import pandas as pd
 import torch
 
-from healscope.config import Average, Recipe, Rewarded, Sampling
+from healscope.config import Average, Recipe, Rewarded, Sampling, unshared
+from healscope.errors import HealscopeError
 from healscope.models import checkpoints
 from healscope.tasks.generalpoints import GeneralPoints
 from healscope.tasks.rewards import scorer
 from healscope.training import groups, ppo, rounds, supervised
+from healscope.training.compute import ONE_PROCESS, Compute
 from healscope.training.sampling import Sampler
 from healscope.training.state import Workspace
 
@@ -26,7 +28,7 @@ class Branch:
         prompts: rows of the RL pool that problems may be drawn from.
         sft_pool: rows of the SFT pool.
         sft_rows: those that SFT was trained on, for this seed.
-        task, max_new_tokens, seed, work, label: as everywhere.
+        task, max_new_tokens, seed, work, label, compute: as everywhere.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Branch:
     seed: int
     work: Workspace
     label: str
+    compute: Compute = ONE_PROCESS
 
     def prompt_pool(self, recipe: Sampling) -> pd.DataFrame:
         """Problems that the recipe samples: on all training deals, or on those that SFT saw."""
@@ -77,21 +80,24 @@ TRAINERS: dict[str, Callable[[Recipe, Branch], list[dict]]] = {
 def run(recipe: Recipe, branch: Branch) -> list[dict]:
     """Carries the recipe out and stages the checkpoint `branch.name`; returns the logged rows.
 
-    Raises Diverged where training cannot go on.
+    Raises Diverged where training cannot go on, Stopped on a signal, and HealscopeError where the
+    recipe cannot be trained as `branch.compute` says.
     """
     if isinstance(recipe, Average):
         return _average(recipe, branch)
+    if reason := unshared(branch.compute.zero, recipe):
+        raise HealscopeError(f"{branch.name}: {reason}")
     return TRAINERS[recipe.algorithm](recipe, branch)
 
 
-def publish(branch: Branch, manifest: str, record: dict, failure: str) -> None:
+def publish(work: Workspace, name: str, manifest: str, record: dict, failure: str) -> None:
     """Publishes what a run staged, or, where it failed, why; the study goes on without it."""
     if failure:
-        print(f"healscope: {failure} (the study goes on without {branch.name})", file=sys.stderr)
+        print(f"healscope: {failure} (the study goes on without {name})", file=sys.stderr)
         checkpoints.publish_failure(failure, manifest, record)
     else:
-        checkpoints.publish(branch.work.staged(branch.name), manifest, record)
-    branch.work.close()
+        checkpoints.publish(work.staged(name), manifest, record)
+    work.close()
 
 
 def _average(recipe: Average, branch: Branch) -> list[dict]:

@@ -49,6 +49,18 @@ class Workspace:
             self.folder.mkdir(parents=True)
             mark.write_text(fingerprint)
 
+    @classmethod
+    def joined(cls, folder: str | Path) -> "Workspace":
+        """The folder of a run that another process has opened, which holds the lock for us."""
+        work = cls.__new__(cls)
+        work.folder = Path(folder)
+        return work
+
+    @property
+    def lock(self) -> int:
+        """File descriptor of the lock: a process that inherits it holds the lock as well."""
+        return self._lock.fileno()
+
     def save(self, step: int, tensors: dict[str, torch.Tensor], rows: list[dict]) -> None:
         """Keeps this state and forgets the one before."""
         before = self._states()
