@@ -69,3 +69,10 @@ def total(value: torch.Tensor) -> torch.Tensor:
         value = value.clone()
         dist.all_reduce(value)
     return value
+
+
+def copied(module: torch.nn.Module) -> None:
+    """Gives all processes the first one's parameters."""
+    if size() > 1:
+        for parameter in module.parameters():
+            dist.broadcast(parameter.data, src=0)
