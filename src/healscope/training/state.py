@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from healscope import provenance
 from healscope.errors import HealscopeError
+from healscope.models.stored import follow_umask
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,7 @@ class staged:  # noqa: N801 (a context manager that reads like a word)
     def __exit__(self, kind, *_) -> None:
         if kind is None:
             shutil.rmtree(self.folder, ignore_errors=True)
+            follow_umask(*(p for p in self.part.rglob("*") if p.is_file()))
             self.part.rename(self.folder)
 
 
