@@ -49,6 +49,7 @@ def failure(manifest: str | Path) -> str:
 
 def _publish(files_found: list[Path], manifest: str | Path, record: dict, **more: str) -> None:
     target = Path(manifest).parent
+    Path(manifest).unlink(missing_ok=True)  # first: it speaks of files that go now
     shutil.rmtree(target, ignore_errors=True)  # no file of an older checkpoint stays behind
     target.mkdir(parents=True)
     files = {}

@@ -13,7 +13,8 @@ def folder(source: str, revision: str | None = None) -> Path:
     """The folder of a model: `source` itself where it is one, else the cached files of the hub's
     repository of that id, fetched where they are missing.
 
-    A download that broke off is continued, and a complete one needs no hub. Raises HealscopeError
+    After a download that broke off only files that did not come whole are fetched again; once all
+    are here no hub is needed. Raises HealscopeError
     where the files cannot be had, after at most HF_HUB_ETAG_TIMEOUT seconds of no answer.
     """
     if Path(source).is_dir():
