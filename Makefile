@@ -5,7 +5,7 @@ CORES ?= $(shell nproc)
 READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help setup figures test lint report plan schema clean
+.PHONY: help setup figures test locks lint report plan schema clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -13,14 +13,8 @@ help: ## this list
 
 setup: $(READY) ## a virtual environment in .venv with the exact versions of envs/core.txt
 
-$(READY): pyproject.toml envs/core.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "healscope needs Python 3.11 or newer (make PYTHON=/path/to/python3.11 ...)"; exit 1; }
-	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
-	  { echo "Python's venv is missing: apt-get install python3-venv"; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	pip install --quiet --disable-pip-version-check -c envs/core.txt torch
-	pip install --quiet --disable-pip-version-check -c envs/core.txt -e '.[dev]'
+$(READY): pyproject.toml envs/core.txt envs/install.sh envs/check.py
+	PYTHON=$(PYTHON) sh envs/install.sh core $(VENV)
 	@touch $@
 
 figures: setup ## run the study of config/config.yaml: all figures and claims
@@ -36,6 +30,10 @@ report: figures ## one self-contained HTML file with every figure and the claims
 
 test: setup ## every test
 	python -m pytest
+
+locks: setup ## is .venv exactly what envs/core.txt says?
+	python -m pip check
+	python envs/check.py envs/core.txt
 
 lint: setup ## style of Python and Snakemake files
 	ruff check .
