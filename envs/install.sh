@@ -43,7 +43,7 @@ train) # on top of core, in the same environment
   ;;
 vllm) # apart: it pins a torch of its own
   into "${2:-}"
-  install -r envs/vllm.txt
+  install --no-deps -r envs/vllm.txt # it is whole
   install --no-deps -e .
   check envs/vllm.txt
   ;;
