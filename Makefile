@@ -35,7 +35,7 @@ report: figures ## one self-contained HTML file with every figure and the claims
 	@echo "healscope: the report is results/report.html"
 
 test: setup ## every test
-	python -m pytest
+	python -m pytest -n $(CORES) --dist loadfile --no-loadscope-reorder
 
 lint: setup ## style of Python and Snakemake files
 	ruff check .
