@@ -1,14 +1,14 @@
-"""What every workflow job needs around its one library call: log, thread count, plain errors."""
+"""What a workflow job needs around its one library call: log, GPUs, threads, plain errors."""
 
 import errno
 import os
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from healscope import progress
+from healscope import gpus, progress
 from healscope.errors import HealscopeError
 
 
@@ -30,22 +30,27 @@ class _Tee:
 
 
 @contextmanager
-def job(log: str, threads: int, torch: bool = False) -> Iterator[None]:
-    """Runs a job's body: stderr also goes to `log`; an expected failure ends with one sentence.
+def job(snakemake, torch: bool = False) -> Iterator[None]:
+    """Runs a job's body: stderr also goes to its log; an expected failure ends with one sentence.
 
-    `torch` pins torch's thread count and says less of what is not ours.
+    `snakemake` is what Snakemake puts into a script. A job whose rule asks for GPUs
+    (`resources: gpu`) has that many, or does not start; one that asks for none takes a GPU where
+    there is one. `torch` pins torch's thread count and says less of what is not ours.
     """
     os.environ[progress.LINES] = "1"
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # TRL reports each trainer it builds
+    log, asked = snakemake.log[0], int(snakemake.resources.get("gpu", 0))
     Path(log).parent.mkdir(parents=True, exist_ok=True)
     terminal = sys.stderr
-    with open(log, "w", buffering=1) as file:
+    with open(log, "w", buffering=1) as file, ExitStack() as held:
         sys.stderr = _Tee(terminal, file)
         try:
+            if asked:
+                gpus.take(asked, held)
             if torch:
-                prepare_torch(threads)
+                prepare_torch(snakemake.threads)
             yield
         except HealscopeError as error:
             print(f"healscope: {error}\n(log: {log})", file=sys.stderr)

@@ -4,7 +4,7 @@ from healscope.evaluation.outputs import Sections, evaluate_outputs, variant_nam
 from healscope.job import job
 from healscope.models.variants import from_checkpoint
 
-with job(snakemake.log[0], snakemake.threads, torch=True):
+with job(snakemake, torch=True):
     p = snakemake.params
     files, (name, seed) = snakemake.input, (snakemake.wildcards.model, snakemake.wildcards.seed)
     by_name = {Path(m).parent.name: m for m in files.manifests}

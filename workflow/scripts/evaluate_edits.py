@@ -8,7 +8,7 @@ from healscope.models.stored import Stored
 from healscope.spectra import factors
 from healscope.spectra.sweep import Pair, Sweep
 
-with job(snakemake.log[0], snakemake.threads, torch=True):
+with job(snakemake, torch=True):
     p, files, w = snakemake.params, snakemake.input, snakemake.wildcards
     target, parent = (
         landmarks.manifest(files.landmarks, w.model, w.seed, p.points[end])

@@ -5,7 +5,7 @@ from healscope.job import job
 from healscope.probes.geometry import describe
 from healscope.probes.hidden_states import states_at
 
-with job(snakemake.log[0], snakemake.threads, torch=True):
+with job(snakemake, torch=True):
     w, files, limit = snakemake.wildcards, snakemake.input, snakemake.params.problems
     chosen = {n: landmarks.manifest(files.landmarks, w.model, w.seed, n) for n in LANDMARKS}
     states = states_at(chosen, provenance.read_table(files.problems), limit)

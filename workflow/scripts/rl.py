@@ -10,7 +10,7 @@ from healscope.training import branch
 from healscope.training.health import Diverged
 from healscope.training.state import Workspace
 
-with job(snakemake.log[0], snakemake.threads, torch=True):
+with job(snakemake, torch=True):
     p, files, out = snakemake.params, snakemake.input, snakemake.output
     names, seed, failure = snakemake.wildcards, int(snakemake.wildcards.seed), ""
     config = {k: p[k] for k in ("recipe", "examples", "task", "max_new_tokens")}

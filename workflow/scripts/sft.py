@@ -8,7 +8,7 @@ from healscope.tasks import build
 from healscope.training import sft
 from healscope.training.state import Workspace
 
-with job(snakemake.log[0], snakemake.threads, torch=True):
+with job(snakemake, torch=True):
     p, files, out = snakemake.params, snakemake.input, snakemake.output
     name, seed = snakemake.wildcards.model, int(snakemake.wildcards.seed)
     settings, arm = SFT.model_validate(p.sft), p.arm
