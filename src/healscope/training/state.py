@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from healscope import provenance
 from healscope.errors import HealscopeError
+from healscope.models.stored import follow_umask
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class Workspace:
             ) from None
         mark = self.folder / "fingerprint"
         if not mark.is_file() or mark.read_text() != fingerprint:
+            mark.unlink(missing_ok=True)  # first: a folder half emptied is nobody's
             shutil.rmtree(self.folder, ignore_errors=True)
             self.folder.mkdir(parents=True)
             mark.write_text(fingerprint)
@@ -98,8 +100,13 @@ class staged:  # noqa: N801 (a context manager that reads like a word)
 
     def __exit__(self, kind, *_) -> None:
         if kind is None:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            follow_umask(*(p for p in self.part.rglob("*") if p.is_file()))
+            before = self.folder.with_name(self.folder.name + ".old.part")
+            shutil.rmtree(before, ignore_errors=True)
+            if self.folder.exists():  # never half of it: it goes under another name
+                self.folder.rename(before)
             self.part.rename(self.folder)
+            shutil.rmtree(before, ignore_errors=True)
 
 
 def keep(work: Workspace, step: int, parts: dict, optimizers: dict, rows: list[dict]) -> None:
