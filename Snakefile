@@ -64,4 +64,6 @@ onsuccess:
 
 onerror:
     print(failures.summary())
-    print("healscope: a job failed; its reason is above and in results/logs/. Rerun to continue.")
+    print(
+        "healscope: a job failed; its reason is above and in results/logs/. Rerun to continue."
+    )
