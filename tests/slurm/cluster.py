@@ -1,4 +1,4 @@
-"""A real Slurm of one machine: two nodes on the loopback interface, in a folder of its own.
+"""A real Slurm of one machine: three nodes on the loopback interface, in a folder of its own.
 
 No systemd, no accounting database, nothing outside the folder; whoever starts it owns it.
 """
@@ -17,8 +17,10 @@ from pathlib import Path
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scancel", "scontrol")
 SEARCH = os.environ["PATH"] + ":/usr/sbin:/sbin"  # where Debian puts daemons
-NODES = ("n1", "n2")
-CPUS, MEMORY_MB, GPUS = 4, 16000, 2  # each node claims these, whatever the machine has
+NODES = ("n1", "n2", "n3")
+PARTITIONS = {"main": "n1", "pair": "n2,n3"}  # a pair of nodes, for what happens when one leaves
+CPUS = os.cpu_count() + 6  # what each node claims, whatever the machine has
+MEMORY_MB, GPUS = 16000, 2
 
 SLURM_CONF = """\
 ClusterName=healscope
@@ -56,7 +58,7 @@ KillWait=2
 MinJobAge=300
 GresTypes=gpu
 {nodes}
-PartitionName=test Nodes=ALL Default=YES MaxTime=1:00:00 DefaultTime=10 State=UP
+{partitions}
 """
 
 
@@ -108,7 +110,7 @@ def missing() -> list[str]:
 
 
 def start(folder: Path) -> Cluster:
-    """Starts munge, slurmctld and two nodes; RuntimeError with the end of the logs if it cannot."""
+    """Starts munge, slurmctld and the nodes; RuntimeError with the end of the logs if it cannot."""
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o755)
     _configure(folder)
@@ -144,9 +146,14 @@ def _configure(folder: Path) -> None:
         f"RealMemory={MEMORY_MB} Gres=gpu:{GPUS} State=UNKNOWN"
         for n, name in enumerate(NODES)
     ]
+    partitions = [
+        f"PartitionName={name} Nodes={on} Default={'YES' if name == 'main' else 'NO'} "
+        "MaxTime=1-0 State=UP"
+        for name, on in PARTITIONS.items()
+    ]
     text = SLURM_CONF.format(
         host=host, port=first, srun_first=first + 10, srun_last=first + 190, folder=folder,
-        user=os.getuid(), nodes="\n".join(nodes),
+        user=os.getuid(), nodes="\n".join(nodes), partitions="\n".join(partitions),
     )  # fmt: skip
     (folder / "slurm.conf").write_text(text)
     # a device that exists stands for a GPU: Slurm only looks at it, and accepts nothing but devices
