@@ -44,6 +44,17 @@ rule all:
         artifacts.CLAIMS_TEXT,
 
 
+onstart:
+    if jobs := slurm.left_behind("."):
+        ids = " ".join(map(str, jobs))
+        raise WorkflowError(
+            f"healscope: Slurm jobs of an earlier run are still at work for this study: {ids}. "
+            "Two writers would ruin results: call `python workflow/unlock.py` with the arguments "
+            f"of this command, or wait until they have ended."
+        )
+    slurm.sign(".")
+
+
 onsuccess:
     if os.path.exists(artifacts.CLAIMS_TEXT):
         print(open(artifacts.CLAIMS_TEXT).read())
@@ -52,4 +63,7 @@ onsuccess:
 
 
 onerror:
-    print("healscope: a job failed; its reason is above and in results/logs/. Rerun to continue.")
+    print(failures.summary())
+    print(
+        "healscope: a job failed; its reason is above and in results/logs/. Rerun to continue."
+    )

@@ -5,8 +5,10 @@ import glob
 import os
 import sys
 
+from snakemake.logging import logger
+
 import healscope.config
-from healscope import artifacts, provenance
+from healscope import artifacts, provenance, slurm
 from healscope.config import CONTROLS, EXHAUSTIVE
 from healscope.errors import HealscopeError
 from healscope.figures.catalogue import FIGURES
@@ -15,6 +17,13 @@ try:
     study = healscope.config.load(config)
 except HealscopeError as error:
     sys.exit(f"healscope: {error}")
+
+failures = slurm.Failures()
+if workflow.nodes:
+    # on a cluster, the cores of this host are no limit to what a job may ask for
+    workflow.global_resources["_cores"] = None
+    if workflow.is_main_process:
+        logger.addHandler(failures)
 
 SEEDS = study.seeds
 TASK = study.train_on
@@ -209,6 +218,13 @@ def resources_of(stage):
         "mem_mb": growing("mem_mb"),
         "runtime": growing("runtime"),
     }
+
+
+# what jobs ask for that neither train nor load a model
+SMALL = {
+    "mem_mb": lambda w, attempt: 2000 * 2 ** (attempt - 1),
+    "runtime": lambda w, attempt: 30 * 2 ** (attempt - 1),
+}
 
 
 def log_of(job, *wildcards):

@@ -24,6 +24,10 @@ for entry in FIGURES.values():
             ),
         log:
             artifacts.path(artifacts.LOG, job=f"figure-{entry.name}"),
+        group:
+            "figures"
+        resources:
+            **SMALL,
         params:
             **section("figures"),
             figure=entry.name,

@@ -61,6 +61,8 @@ rule mask_overlap:
         artifacts.path(artifacts.TABLE, table="mask-overlap"),
     log:
         artifacts.path(artifacts.LOG, job="mask_overlap"),
+    resources:
+        **SMALL,
     params:
         matrices=study.spectra.matrices,
         pairs=PAIRS,

@@ -102,6 +102,10 @@ rule table:
         log_of("table", "table"),
     wildcard_constraints:
         table="|".join(name for name in TABLES if name != "claims"),
+    group:
+        "tables"
+    resources:
+        **SMALL,
     params:
         **section("statistics"),
         **STUDY,
@@ -129,6 +133,8 @@ rule claims:
         ),
     log:
         artifacts.path(artifacts.LOG, job="claims"),
+    resources:
+        **SMALL,
     params:
         **section("statistics"),
         **STUDY,
