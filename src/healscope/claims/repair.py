@@ -60,7 +60,7 @@ def _restored(d: Data, stage: str, claim: str, name: str, what: str) -> dict:
     before, parent = d.ends(stage, "ood")
     after, lost = d.edited(stage, name, "ood"), d.change(before, parent)
     known = positive(lost) in YES
-    e = beyond(d, before, after, parent, RESTORED)
+    e = _beyond(d, before, after, parent, RESTORED)
     share = _share(d, before, after, parent) if known else "cannot be told"
     return row(
         f"{claim}-{stage}",
@@ -81,7 +81,7 @@ def _amounts(d: Data, stage: str, axis: str) -> list[float]:
     return sorted(e.axis[1] for e in plain if e.axis[0] == axis)
 
 
-def beyond(
+def _beyond(
     d: Data, before: pd.DataFrame, after: pd.DataFrame, parent: pd.DataFrame, share: float
 ) -> Estimate:
     """The edit's change less a share of what going back to the parent changes."""
@@ -98,7 +98,7 @@ def _share(d: Data, before: pd.DataFrame, after: pd.DataFrame, parent: pd.DataFr
         """The share at which a falling quantity is 0."""
         for _ in range(12):
             middle = (least + most) / 2
-            up = value(beyond(d, before, after, parent, middle)) > 0
+            up = value(_beyond(d, before, after, parent, middle)) > 0
             least, most = (middle, most) if up else (least, middle)
         return (least + most) / 2
 

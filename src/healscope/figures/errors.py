@@ -57,9 +57,10 @@ def errors(frame: pd.DataFrame, style: FigureStyle) -> Figure:
     title(axes[0, 1], "success by step")
     axes[0, 0].set_ylim(0, 1)
     axes[0, 1].set_ylim(-0.03, 1.03)
+    place = "middle" if columns == 3 else "right"
     note = (
-        f"left: first error of each answer; {'middle' if columns == 3 else 'right'}: mastered among "
-        f"answers that mastered the steps before, {intervals(frame, 'band', '')}"
+        f"left: first error of each answer; {place}: mastered among answers that mastered the "
+        f"steps before, {intervals(frame, 'band', '')}"
     )
     if columns == 3:
         for ax in axes[:, 2]:

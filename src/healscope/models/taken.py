@@ -122,29 +122,31 @@ def _same_model(name: str, weights: Stored, base: Stored) -> None:
             f"{name}: {len(apart)} tensors are only there or only in the base (as {apart[0]}): not "
             "a fine-tuned version of this base, or saved from another class"
         )
-    from transformers import AutoConfig
+    if _unlike(*(provenance.read_json(w.folder / "config.json") for w in (weights, base))):
+        from transformers import AutoConfig  # what versions of it write differs, and means the same
 
-    said, base_said = (
-        AutoConfig.from_pretrained(folder).to_dict() for folder in (weights.folder, base.folder)
-    )
-    for key in sorted((set(said) | set(base_said)) - _OF_NO_CONSEQUENCE):
-        if said.get(key) != base_said.get(key):
+        said = [AutoConfig.from_pretrained(w.folder).to_dict() for w in (weights, base)]
+        for key in _unlike(*said):
+            own, other = (about.get(key) for about in said)
             raise HealscopeError(
-                f"{name}: its config.json says {key} = {said.get(key)}, that of the base "
-                f"{base_said.get(key)}: all checkpoints of a study run in one skeleton"
+                f"{name}: its config.json says {key} = {own}, that of the base {other}: all "
+                "checkpoints of a study run in one skeleton"
             )
+
+
+def _unlike(one: dict, other: dict) -> list[str]:
+    keys = (set(one) | set(other)) - _OF_NO_CONSEQUENCE
+    return sorted(key for key in keys if one.get(key) != other.get(key))
 
 
 def _same_tokens(name: str, place: Path, asked_by: Path, weights: Stored) -> None:
     """Refuses a vocabulary in which a token has another id; says where one lacks tokens."""
-    from healscope.models.tokens import load_tokenizer  # here: it imports transformers
-
     if not (asked_by / TOKENIZER[0]).is_file():
         raise HealscopeError(
             f"neither {asked_by} nor the last SFT checkpoint holds a {TOKENIZER[0]}; save one "
             "there: AutoTokenizer.from_pretrained(…).save_pretrained(FOLDER)"
         )
-    ids = load_tokenizer(str(asked_by)).get_vocab()
+    ids = _vocabulary(asked_by)
     rows = max((s[0] for n, s in weights.shapes.items() if "embed_tokens" in n), default=len(ids))
     if beyond := [token for token, i in ids.items() if i >= rows]:
         raise HealscopeError(
@@ -154,7 +156,7 @@ def _same_tokens(name: str, place: Path, asked_by: Path, weights: Stored) -> Non
         )
     if not (place / TOKENIZER[0]).is_file():
         return
-    own = load_tokenizer(str(place)).get_vocab()
+    own = _vocabulary(place)
     if moved := sorted(token for token in set(own) & set(ids) if own[token] != ids[token]):
         token = moved[0]
         raise HealscopeError(
@@ -167,6 +169,13 @@ def _same_tokens(name: str, place: Path, asked_by: Path, weights: Stored) -> Non
             f"(as {lacking[0]!r}); it is asked by the study's, as all are",
             file=sys.stderr,
         )
+
+
+def _vocabulary(place: Path) -> dict[str, int]:
+    """token -> id, added ones included; without transformers, which takes long to import."""
+    from tokenizers import Tokenizer
+
+    return Tokenizer.from_file(str(place / TOKENIZER[0])).get_vocab()
 
 
 def _link_all(files: list[Path], source: str, place: Path, manifest: Path) -> None:
