@@ -1,4 +1,4 @@
-"""Given checkpoints of many architectures, sharded: linked, loaded, decomposed, edited, exported."""
+"""Given checkpoints of six architectures, in shards: linked, loaded, edited and exported."""
 
 import json
 import os

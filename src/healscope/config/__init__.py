@@ -195,6 +195,8 @@ class Study(Section):
             )
 
     def _check_model(self, name: str, model: Model) -> None:
+        if model.sft:
+            given.refuse_own_results(name, given.checkpoints(model).values())
         layers = model.layers()
         if layers is not None:
             for key, axes in (("axes", self.edits.axes), ("controlled", self.edits.controlled)):

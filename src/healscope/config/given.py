@@ -3,7 +3,7 @@ wrong with them, before any job."""
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +83,17 @@ def _lost_shards(place: Path, weights: list[str]) -> list[str]:
     except (OSError, ValueError, KeyError, AttributeError):
         raise ValueError(f"{index.name} cannot be read; copy it there again") from None
     return sorted(set(named) - set(weights))
+
+
+def refuse_own_results(name: str, sources: Iterable[str]) -> None:
+    """Raises ValueError where a source lies where the model's checkpoints will be linked."""
+    own = Path(artifacts.path(artifacts.CHECKPOINTS, model=name, seed=0)).resolve()
+    for source in sources:
+        if own in folder(source).resolve().parents:
+            raise ValueError(
+                f"models.{name}: {source} is where checkpoints of model '{name}' will be put; call "
+                "the model something else"
+            )
 
 
 def files(source: str) -> list[str]:
