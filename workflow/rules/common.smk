@@ -9,11 +9,13 @@ from snakemake.logging import logger
 
 import healscope.config
 from healscope import artifacts, provenance, slurm
-from healscope.config import CONTROLS, EXHAUSTIVE
+from healscope.config import CONTROLS, EXHAUSTIVE, given
 from healscope.errors import HealscopeError
 from healscope.figures.catalogue import FIGURES
 
 try:
+    for file in workflow.overwrite_configfiles:
+        given.refuse_repeats(file)
     study = healscope.config.load(config)
 except HealscopeError as error:
     sys.exit(f"healscope: {error}")
@@ -29,14 +31,25 @@ SEEDS = study.seeds
 TASK = study.train_on
 PROTOCOLS = study.evaluation.protocols
 PUBLISHED_FILES = sorted(glob.glob(os.path.join(workflow.basedir, "config/published/*.csv")))
-OPTIONAL = {  # figures that a study must ask for
+BRANCHES, MAIN_BRANCHES = study.branches, study.main_branches
+HEALED = study.rl_landmark is not None  # there is RL from End
+OPTIONAL = {  # figures that a study must ask for, or cannot have
     "fig_arms": bool(set(CONTROLS) & set(study.sft.arms)),
     "fig_methods": bool(set(study.sft.methods) & set(study.sft.arms)),
     **{f: "sft" in study.edits.stages for f in ("fig4", "fig6", "fig_repair")},
     **{f: "rl" in study.edits.stages for f in ("fig5", "fig7")},
+    "fig10": bool(MAIN_BRANCHES),
 }
-SHOWN = [name for name in FIGURES if OPTIONAL.get(name, True)]
-BRANCHES, MAIN_BRANCHES = study.branches, study.main_branches
+TRAINED_ONLY = {  # tables made from training logs, or from what SFT read
+    *("sft-training", "rl-training", "window", "recipes", "signals", "stopping"),
+    *("exposure", "published", "claims", "arms"),
+}
+SHOWN = [
+    name
+    for name, figure in FIGURES.items()
+    if OPTIONAL.get(name, True) and not (study.taken and figure.table in TRAINED_ONLY)
+]
+RECIPES = [given.RECIPE] if study.taken else list(study.rl.recipes)
 
 
 wildcard_constraints:
@@ -45,7 +58,7 @@ wildcard_constraints:
     seed=r"\d+",
     arm="|".join(["sft", *CONTROLS, *study.sft.methods]),
     protocol="|".join(PROTOCOLS),
-    branch=f"({'|'.join(study.rl.recipes)})-from-({'|'.join(map(str, study.sft.checkpoints))})",
+    branch=f"({'|'.join(RECIPES)})-from-({'|'.join(map(str, study.sft.checkpoints))})",
     landmark="base|maxood|end|rl",
 
 
@@ -103,7 +116,7 @@ def evaluations(checkpoints):
 
 def under_other_protocols():
     """The same under the other protocols: SFT, and RL where its landmark is."""
-    checkpoints = [*sft_checkpoints(), study.rl_landmark]
+    checkpoints = [*sft_checkpoints(), *RL_LANDMARK]
     others = [name for name in PROTOCOLS if name != EXHAUSTIVE]
     return each(artifacts.EVALUATION, protocol=others, checkpoint=checkpoints, task=TASK)
 
@@ -121,11 +134,12 @@ def manifests(checkpoints):
     return here(artifacts.CHECKPOINT, checkpoint=checkpoints)
 
 
+RL_LANDMARK = [study.rl_landmark] if HEALED else []
 LANDMARK_CHECKPOINTS = {
     "base": ["base"],
     "maxood": sft_checkpoints(),  # which one is known only once they are evaluated
     "end": [artifacts.sft(study.end_step)],
-    "rl": [study.rl_landmark],
+    **({"rl": RL_LANDMARK} if HEALED else {}),
 }
 
 

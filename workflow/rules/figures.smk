@@ -5,7 +5,7 @@ Figures that explain a phenomenon also read the gate's answer, whether there is 
 
 GATE = artifacts.path(artifacts.TABLE, table="gate")
 
-for entry in FIGURES.values():
+for entry in [f for f in FIGURES.values() if f.table in TABLES]:
 
     rule:
         name:
