@@ -20,6 +20,7 @@ report: "workflow/report/workflow.rst"
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/weights.smk"
 include: "workflow/rules/tasks.smk"
 include: "workflow/rules/base.smk"
 include: "workflow/rules/sft.smk"
@@ -42,6 +43,7 @@ rule all:
         expand(artifacts.FIGURE, figure=SHOWN, format=["pdf", "png"]),
         expand(artifacts.TABLE, table=[*ANSWERS, "claims"]),
         artifacts.CLAIMS_TEXT,
+        each(artifacts.DROPPED, checkpoint=GOING),
 
 
 onsuccess:

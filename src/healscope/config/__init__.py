@@ -15,6 +15,7 @@ from healscope.config.measurement import (
     LANDMARKS,
     MATRIX_ROLES,
     SPECTRAL_CONTROLS,
+    Checkpoints,
     Edits,
     Evaluation,
     FigureStyle,
@@ -84,6 +85,7 @@ __all__ = [
     "Architecture",
     "Average",
     "BlockDrift",
+    "Checkpoints",
     "Edits",
     "Evaluation",
     "FaceRule",
@@ -131,6 +133,7 @@ class Study(Section):
     rl: RL
     evaluation: Evaluation = Evaluation()
     landmarks: Landmarks = Landmarks()
+    checkpoints: Checkpoints = Checkpoints()
     spectra: Spectra = Spectra()
     edits: Edits = Edits()
     signals: Signals = Signals()
