@@ -167,4 +167,7 @@ class Model(Section):
         if self.scratch:
             return self.scratch.architecture.layers
         file = Path(self.source) / "config.json"
-        return json.loads(file.read_text())["num_hidden_layers"] if file.is_file() else None
+        if not file.is_file():
+            return None
+        config = json.loads(file.read_text())
+        return (config.get("text_config") or config)["num_hidden_layers"]

@@ -132,6 +132,15 @@ def device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
+def decoder(model):
+    """The part of a causal language model that gives hidden states, without the head.
+
+    The language part of Mllama takes itself for its own decoder (transformers 5.19).
+    """
+    found = model.get_decoder()
+    return found.model if hasattr(found, "lm_head") else found
+
+
 def freeze(model, patterns: list[str]) -> list[torch.nn.Parameter]:
     """Stops training of parameters whose name holds a pattern; returns those still trained."""
     for name, parameter in model.named_parameters():
