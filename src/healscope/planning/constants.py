@@ -56,6 +56,13 @@ NETWORK = Constant(1e8, "bytes/s", "assumed: download from the hub")
 START = Constant(6, "s", "measured: a process that imports torch and transformers; 2 without")
 START_PLAIN = Constant(2, "s", "measured: a table or figure takes 3 s in the default study")
 
+SMALL_TRAIN = Constant(
+    1.5e13, "FLOP/s", "assumed: a model from scratch on one H100, in float32, a fifth of its peak"
+)
+LAUNCH = Constant(
+    5e-4, "s a layer", "assumed: starting the kernels of a layer, however little it computes"
+)
+
 MASTER = Constant(4, "bytes a parameter", "float32 weights")
 MOMENTS = Constant(8, "bytes a parameter", "float32: both moments of AdamW")
 FACTOR = Constant(8, "bytes an entry", "float64 singular values and vectors")

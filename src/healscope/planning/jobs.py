@@ -1,5 +1,6 @@
 """The jobs that a real dry run would start, and how long each takes."""
 
+import math
 import re
 from dataclasses import dataclass, field
 
@@ -78,18 +79,27 @@ class Costs:
 
     def _train(self, stage: str, sequences: float, reading: bool = False) -> float:
         """Seconds of training on (or, `reading`, one pass over) whole sequences."""
-        flops = sequences * sum(tokens(self.study)) * self.size.parameters
+        flops = sequences * sum(self._tokens()) * self.size.parameters
         if gpus := self._on_gpu(stage):
+            if self.model.scratch:
+                return flops * (c.FORWARD if reading else c.TRAIN).value / c.SMALL_TRAIN.value
             each = c.FORWARD if reading else c.RECOMPUTED
             return flops * each.value / c.training_speed() / gpus
         each = c.FORWARD if reading else c.TRAIN
         return flops * each.value / c.CPU_TRAIN.value / self.model.need(stage).threads
 
-    def _answers(self, stage: str, answers: float, engine: str = "") -> float:
-        flops = answers * tokens(self.study)[1] * self.size.parameters * c.FORWARD.value
+    def _answers(self, stage: str, answers: float, engine: str = "", batch: int = 0) -> float:
+        """Seconds of sampling, `batch` at a time: what is computed, or the wait for each layer."""
+        length, evaluation = self._tokens()[1], self.study.evaluation
+        flops = answers * length * self.size.parameters * c.FORWARD.value
         if gpus := self._on_gpu(stage):
-            return flops / c.generation_speed(engine or self.study.evaluation.engine) / gpus
+            batches = math.ceil(answers / (batch or evaluation.batch_size))
+            waiting = batches * length * self.size.layers * c.LAUNCH.value
+            return max(waiting, flops / c.generation_speed(engine or evaluation.engine) / gpus)
         return flops / c.CPU_GENERATE.value / self.model.need(stage).threads
+
+    def _tokens(self) -> tuple[float, float]:
+        return tokens(self.study, self.model)
 
     def _load(self, times: float = 1) -> float:
         """Weights are hashed, then read."""
@@ -147,7 +157,7 @@ class Costs:
         measured = recipe.responses * 2 * (recipe.iterations / (recipe.kl_every or 10**9))
         sampled = rows * turns if isinstance(recipe, Sampling) else 0
         return (
-            self._answers("rl", sampled)
+            self._answers("rl", sampled, batch=recipe.responses)
             + self._train("rl", sampled, reading=True)  # log-probabilities and values before
             + self._train("rl", sampled * epochs)
             + self._train("rl", measured, reading=True)
@@ -203,8 +213,6 @@ def count_problems(study: Study) -> tuple[int, int]:
 
     As `tasks.problems.problem_table` lists them, without writing them out.
     """
-    from math import factorial, prod
-
     from healscope.tasks import build
     from healscope.tasks.problems import count_faces, split_deals
     from healscope.tasks.solver import solvable
@@ -219,7 +227,7 @@ def count_problems(study: Study) -> tuple[int, int]:
         if not count_faces(deal.cards):
             every += 2 * held_out
             continue
-        repeats = prod(factorial(deal.cards.count(card)) for card in set(deal.cards))
-        rows = 2 * min(spec.orders, factorial(len(deal.cards)) // repeats)
+        repeats = math.prod(math.factorial(deal.cards.count(card)) for card in set(deal.cards))
+        rows = 2 * min(spec.orders, math.factorial(len(deal.cards)) // repeats)
         every, faced = every + rows, faced + rows * held_out
     return every, faced

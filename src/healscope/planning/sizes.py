@@ -87,7 +87,7 @@ def size_of(name: str, model: Model, study: Study) -> Size:
 
 
 def _vocabulary(study: Study) -> int:
-    return 80 if _task(study).rendering == "compact" else 1000
+    return 80 if _task(study).rendering == "compact" else 473  # as its tokenizers come out
 
 
 def _task(study: Study) -> GeneralPointsTask:
@@ -109,10 +109,12 @@ def _read(config: dict) -> Size:
     )
 
 
-def tokens(study: Study) -> tuple[float, float]:
+def tokens(study: Study, model: Model) -> tuple[float, float]:
     """(tokens of a prompt, of an answer) of the training task."""
     task = _task(study)
     if task.rendering == "compact":  # every word is a token
         return 9.0 + task.cards, 5.0 + 6 * task.cards
+    if model.scratch:  # every character of an answer is about a token
+        return PROMPT_CHARACTERS / 2.7, ANSWER_CHARACTERS / 1.2
     prompt = TEMPLATE_TOKENS + PROMPT_CHARACTERS / c.TOKEN.value
     return prompt, ANSWER_CHARACTERS / c.TOKEN.value
