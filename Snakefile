@@ -20,6 +20,7 @@ report: "workflow/report/workflow.rst"
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/weights.smk"
 include: "workflow/rules/tasks.smk"
 
 
@@ -53,6 +54,7 @@ rule all:
         expand(artifacts.FIGURE, figure=SHOWN, format=["pdf", "png"]),
         expand(artifacts.TABLE, table=ANSWERS),
         PAGE,
+        each(artifacts.DROPPED, checkpoint=GOING),
 
 
 onstart:

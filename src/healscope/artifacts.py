@@ -10,6 +10,7 @@ POSED = "results/tasks/{task}/protocols/{protocol}.parquet"  # the problems of a
 
 CHECKPOINTS = "results/checkpoints/{model}/seed-{seed}"
 CHECKPOINT = CHECKPOINTS + "/{checkpoint}/checkpoint.json"  # written last: its folder is whole
+DROPPED = CHECKPOINTS + "/{checkpoint}/dropped.json"  # which weights were deleted
 TRAINING = "results/training/{model}/seed-{seed}/{run}.parquet"
 STATE = "results/.state/{model}/seed-{seed}/{run}"  # resumable, unknown to Snakemake
 

@@ -154,11 +154,13 @@ def factor_points():
     return list(dict.fromkeys([*LANDMARK_CHECKPOINTS, *edited]))
 
 
-def model_files(name):
-    """The files of a base model that lies in a folder here; none where it is made or fetched."""
-    folder = study.models[name].source
+def files_in(folder):
+    """The files of a model that lies in a folder here; none where it is made or fetched."""
     files = os.listdir(folder) if os.path.isdir(folder) else []
     return [os.path.join(folder, f) for f in sorted(files) if f.endswith((".json", ".safetensors"))]
+
+
+MODEL_FILES = {name: files_in(model.source) for name, model in study.models.items()}
 
 
 def batches(items):
@@ -199,6 +201,9 @@ def evaluation_params(protocol, first_attempts=False):
     }
 
 
+exists = functools.cache(os.path.exists)  # most files go into many tables
+
+
 @functools.cache  # one answer for planning and for running
 def lost_inputs(table):
     """How often a table has been made again because one of its inputs was lost.
@@ -211,7 +216,7 @@ def lost_inputs(table):
         return 0
     before = (provenance.read_provenance(file) or {}).get("lost_inputs", 0)
     inputs = [f for files in TABLES[table].values() for f in files]
-    return before + (not all(map(os.path.exists, inputs)))
+    return before + (not all(map(exists, inputs)))
 
 
 def threads_of(stage):

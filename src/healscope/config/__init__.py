@@ -16,6 +16,7 @@ from healscope.config.measurement import (
     LANDMARKS,
     MATRIX_ROLES,
     SPECTRAL_CONTROLS,
+    Checkpoints,
     Edits,
     Evaluation,
     FigureStyle,
@@ -85,6 +86,7 @@ __all__ = [
     "Architecture",
     "Average",
     "BlockDrift",
+    "Checkpoints",
     "Edits",
     "Evaluation",
     "FaceRule",
@@ -132,6 +134,7 @@ class Study(Section):
     rl: RL | None = Field(None, description="required, but for checkpoints that are given")
     evaluation: Evaluation = Evaluation()
     landmarks: Landmarks = Landmarks()
+    checkpoints: Checkpoints = Checkpoints()
     spectra: Spectra = Spectra()
     edits: Edits = Edits()
     signals: Signals = Signals()
@@ -199,19 +202,30 @@ class Study(Section):
             given.refuse_own_results(name, given.checkpoints(model).values())
         layers = model.layers()
         if layers is not None:
+            depths = [m.layers() for m in self.models.values()]
             for key, axes in (("axes", self.edits.axes), ("controlled", self.edits.controlled)):
                 for axis in OF_LAYERS & axes.keys():
-                    if most := beyond(axis, axes[axis], layers):
+                    # the first 30 layers are all of a model with 28, beside one with 40
+                    shared = axis in ("layers", "last") and (None in depths or max(depths) > layers)
+                    if not shared and (most := beyond(axis, axes[axis], layers)):
                         raise ValueError(
                             f"edits.{key}.{axis}: {most}, but model '{name}' has {layers} layers"
                         )
         if model.scratch:
+            read = self.tasks[self.train_on].rendering
+            if read == "json" and model.scratch.pretraining.conversations:
+                raise ValueError(
+                    f"models.{name}.scratch.pretraining.conversations: these are of rendering "
+                    "'compact' alone; set 0"
+                )
             for task, spec in self.tasks.items():
-                if spec.rendering != "compact":
+                if spec.rendering != read:
                     raise ValueError(
                         f"tasks.{task}.rendering: model '{name}' is trained from scratch and "
-                        "reads only 'compact'"
+                        f"reads only that of '{self.train_on}', '{read}'"
                     )
+                if read == "json":  # which can spell any number
+                    continue
                 known = _numbers(self.tasks[self.train_on])
                 if unknown := sorted(_numbers(spec) - known):
                     raise ValueError(
