@@ -29,7 +29,7 @@ report: figures ## one self-contained HTML file with every figure and the claims
 	@echo "healscope: the report is results/report.html"
 
 test: setup ## every test
-	python -m pytest
+	python -m pytest -n $(CORES) --dist loadfile --no-loadscope-reorder
 
 locks: setup ## is .venv exactly what envs/core.txt says?
 	python -m pip check
