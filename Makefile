@@ -5,11 +5,11 @@ CORES ?= $(shell nproc)
 READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help setup figures test locks lint report plan schema clean
+.PHONY: help setup figures test test-slurm locks lint report plan schema clean
 .DEFAULT_GOAL := help
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 18
 
 setup: $(READY) ## a virtual environment in .venv with the exact versions of envs/core.txt
 
@@ -28,12 +28,15 @@ report: figures ## one self-contained HTML file with every figure and the claims
 	snakemake --cores 1 --report results/report.html
 	@echo "healscope: the report is results/report.html"
 
-test: setup ## every test
+test: setup ## every test, but for those of make test-slurm
 	python -m pytest -n $(CORES) --dist loadfile --no-loadscope-reorder
 
 locks: setup ## is .venv exactly what envs/core.txt says?
 	python -m pip check
 	python envs/check.py envs/core.txt
+
+test-slurm: setup ## start a Slurm of one machine, and run a study through it with faults
+	python tests/slurm/run.py
 
 lint: setup ## style of Python and Snakemake files
 	ruff check .
