@@ -110,13 +110,13 @@ def _peak(m: Model) -> tuple[str, list[str]]:
             f"the base to it: OOD {points(rise)} points ({word(rise)}). {fair}"
         ),
     ]
-    return "Where OOD accuracy peaked", body
+    return "Where did OOD accuracy peak?", body
 
 
 def _lost(m: Model) -> tuple[str, list[str]]:
     ood, own = m.one("lost", "since"), m.one("lost", "since", "id")
     if set(ood["before"].split(" or ")) == {ood["after"]}:
-        return "What was lost since", paragraph(
+        return "What was lost since?", paragraph(
             f"Nothing: {m.end} is the best step. Train on, or give later checkpoints, to see more."
         )
     said = {
@@ -132,7 +132,7 @@ def _lost(m: Model) -> tuple[str, list[str]]:
         if own["effect"] > 0
         else "lost as well"
     )
-    return "What was lost since", paragraph(
+    return "What was lost since?", paragraph(
         f"{said}: from {m.peak} to {m.end}, on deals that did not pick that step, OOD accuracy "
         f"changes by {points(ood)} points, ID accuracy by {points(own)} ({id_said})."
     )
@@ -159,7 +159,7 @@ def _healed(m: Model) -> tuple[str, list[str]] | None:
         if healing
         else "**That RL gives back OOD accuracy is not established** from any of its starts."
     )
-    return "What RL gave back", [*paragraph(said), *table, ""]
+    return "What did RL give back?", [*paragraph(said), *table, ""]
 
 
 def _limits(m: Model) -> list[str]:

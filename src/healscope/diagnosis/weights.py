@@ -106,7 +106,7 @@ def repair(m: Model) -> tuple[str, list[str]] | None:
     seed, target, parent = m.ends()
     own = m.one("repair", "cheapest")
     pick = own if own is not None else m.one("repair", "most")
-    title = "The cheapest edit that gives it back"
+    title = "Which edit gives it back most cheaply?"
     if target == parent or pick is None:
         return title, paragraph("None is needed: the best step is the one that would be edited.")
     name = "cheapest" if own is not None else "most"
@@ -150,7 +150,7 @@ def repair(m: Model) -> tuple[str, list[str]] | None:
         )
     )
     body += paragraph("To write the edited model, in the type of the checkpoint's own files:")
-    return title, [*body, "```sh", *_command(m, seed, target, parent, pick["after"]), "```", ""]
+    return title, [*body, "```sh", *command(m, seed, target, parent, pick["after"]), "```", ""]
 
 
 def _folder(m: Model, seed: str, checkpoint: str) -> str:
@@ -158,7 +158,7 @@ def _folder(m: Model, seed: str, checkpoint: str) -> str:
     return str(Path(manifest).parent)
 
 
-def _command(m: Model, seed: str, target: str, parent: str, edit: str) -> list[str]:
+def command(m: Model, seed: str, target: str, parent: str, edit: str) -> list[str]:
     options = {
         "--target": _folder(m, seed, target),
         "--parent": _folder(m, seed, parent),

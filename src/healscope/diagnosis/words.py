@@ -70,7 +70,7 @@ def paragraph(sentence: str) -> list[str]:
 
 
 def step(checkpoint: str) -> str:
-    return f"step {artifacts.stage_andstep(checkpoint)[1]}" if "-" in checkpoint else checkpoint
+    return f"step {artifacts.stage_and_step(checkpoint)[1]}" if "-" in checkpoint else checkpoint
 
 
 def word(row) -> str:
