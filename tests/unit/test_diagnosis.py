@@ -85,39 +85,39 @@ def attempts(variant, rule, share, deals, chance, **more):
 
 def test_what_is_there_is_established(tmp_path):
     world = World(tmp_path, HEALS)
-    assert "**OOD accuracy peaked at step 9, and has fallen since.**" in world.page
+    assert "OOD accuracy peaked at step 9, and has fallen since." in world.page
     assert "Both halves of the deals pick step 9 by themselves" in world.page
-    assert "**The loss is established**" in world.page
+    assert "A loss is established from step 9 to step 59" in world.page
     assert "intervals count deals alone: 'established' is said of these checkpoints" in world.page
     assert world.effect("lost", "since")["effect"] == pytest.approx(-0.4)
     assert world.effect("lost", "since", "id")["effect"] == pytest.approx(0.2)
-    assert "**RL gives back OOD accuracy** from step 59." in world.page
+    assert "RL gave back OOD accuracy from step 59." in world.page
     assert world.effect("rl", "healed")["effect"] == pytest.approx(0.2)
     assert world.effect("rl", "beside maxood")["effect"] == pytest.approx(-0.2)
 
 
 def test_vectors_that_do_no_better_than_a_straight_step_are_no_rotation(tmp_path):
     world = World(tmp_path, FORGETS)
-    assert "**Not rotation, as far as these edits tell**" in world.page
-    assert "random turns of the same size do less" in world.page
+    assert "Not rotation, as far as these edits tell" in world.page
+    assert "as random turns of the same size do less" in world.page
     assert "Putting singular values back changes nothing" in world.page
     assert "RL give back" not in world.page
 
 
 def test_vectors_that_beat_both_controls_look_like_rotation(tmp_path):
     edits = {**EDITS, "orthonormal-rank-0.2-as-interpolation": (0.4, 0.25)}
-    assert "**It looks like rotation**" in World(tmp_path, FORGETS, edits).page
+    assert "It looks like rotation" in World(tmp_path, FORGETS, edits).page
 
 
 def test_a_difference_within_chance_is_undecided(tmp_path):
     edits = {**EDITS, "orthonormal-rank-0.2-as-interpolation": (0.4, 0.42)}
     world = World(tmp_path, FORGETS, edits, deals=100, chance=True)
-    assert "**Undecided.** Rotation would mean" in world.page
+    assert "Whether the loss is rotation is undecided" in world.page
 
 
 def test_the_cheapest_edit_and_its_command(tmp_path):
     world = World(tmp_path, FORGETS)
-    assert "**`swap-strength-0.5`**: of the edits that give back at least 80%" in world.page
+    assert "The cheapest edit that gives it back is `swap-strength-0.5`: OOD +34.0" in world.page
     assert world.effect("repair", "cheapest")["effect"] == pytest.approx(0.34)
     assert world.effect("repair", "cheapest", "id")["effect"] == pytest.approx(-0.05)
     assert world.effect("repair", "kept", "id")["effect"] == pytest.approx(0.15)
@@ -129,7 +129,7 @@ def test_the_cheapest_edit_and_its_command(tmp_path):
 def test_where_no_edit_gives_back_enough_that_is_said(tmp_path):
     edits = {name: (0.5, min(ood, 0.4)) for name, (_, ood) in EDITS.items()}
     world = World(tmp_path, FORGETS, edits)
-    assert "**No edit gives back at least 80%" in world.page
+    assert "No edit gives back 80%; `" in world.page
     assert world.effect("repair", "most")["effect"] == pytest.approx(0.2)
 
 
@@ -137,10 +137,10 @@ def test_nothing_is_claimed_of_a_fall_within_chance(tmp_path):
     checkpoints = {"sft-0": (0.1, 0.1), "sft-9": (0.3, 0.35), "sft-59": (0.5, 0.3)}
     edits = {name: (0.5, 0.3) for name in EDITS}
     world = World(tmp_path, checkpoints, edits, deals=60, chance=True)
-    assert "**No peak is established.**" in world.page
-    assert "**No loss is established**" in world.page
-    assert "**There is no established loss that rotation could explain.**" in world.page
-    for claim in ("has fallen since", "looks like rotation", "**The loss is established**"):
+    assert "No peak is established: step 9 is the best" in world.page
+    assert "No loss is established from step 9" in world.page
+    assert "There is no established loss that rotation could explain." in world.page
+    for claim in ("has fallen since", "looks like rotation", "A loss is established"):
         assert claim not in world.page
 
 
@@ -148,19 +148,19 @@ def test_a_best_last_step_has_no_peak_and_needs_no_edit(tmp_path):
     checkpoints = {"sft-0": (0.1, 0.1), "sft-9": (0.3, 0.3), "sft-59": (0.5, 0.6)}
     edits = {name: (0.5, 0.6) for name in EDITS}
     world = World(tmp_path, checkpoints, edits)
-    assert "**No peak: OOD accuracy is best at step 59, the last step looked at.**" in world.page
-    assert "Nothing: step 59 is the best step." in world.page
-    assert "None is needed" in world.page
+    assert "No peak: OOD accuracy is best at step 59, the last step looked at." in world.page
+    assert "Nothing was lost: step 59 is the best step." in world.page
+    assert "No edit is needed" in world.page
     assert "healscope export" not in world.page
 
 
 def test_a_base_that_was_best_is_no_peak_of_sft(tmp_path):
     checkpoints = {"sft-0": (0.1, 0.6), "sft-9": (0.3, 0.4), "sft-59": (0.5, 0.2)}
     world = World(tmp_path, checkpoints)
-    assert "**OOD accuracy was best before SFT, and has fallen since.**" in world.page
+    assert "OOD accuracy was best before SFT, and has fallen since." in world.page
 
 
 def test_without_edits_the_page_is_about_accuracy_alone(tmp_path):
     world = World(tmp_path, FORGETS, {})
-    assert "**The loss is established**" in world.page
+    assert "A loss is established from step 9 to step 59" in world.page
     assert "rotation" not in world.page
