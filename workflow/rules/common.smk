@@ -39,6 +39,8 @@ OPTIONAL = {  # figures that a study must ask for, or cannot have
     **{f: "sft" in study.edits.stages for f in ("fig4", "fig6", "fig_repair")},
     **{f: "rl" in study.edits.stages for f in ("fig5", "fig7")},
     "fig10": bool(MAIN_BRANCHES),
+    "fig_protocols": list(PROTOCOLS) != [EXHAUSTIVE]
+    or PROTOCOLS[EXHAUSTIVE] != PROTOCOLS[EXHAUSTIVE].first_attempts(),
 }
 TRAINED_ONLY = {  # tables made from training logs, or from what SFT read
     *("sft-training", "rl-training", "window", "recipes", "signals", "stopping"),
