@@ -1,4 +1,4 @@
-"""A model from scratch that reads the whole JSON prompt: its examples, its words, its first steps."""
+"""A model from scratch that reads the whole JSON prompt: examples, words, first steps."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from healscope import config
-from healscope.config import FormatMixture, Pretraining, RuleMixture
+from healscope.config import Pretraining
 from healscope.evaluation.generate import generate
 from healscope.models import checkpoints, tokens
 from healscope.tasks import build
@@ -21,7 +21,8 @@ from healscope.training import base
 from healscope.training.state import Workspace
 
 ROOT = Path(__file__).parents[2]
-RULES, FORMATS = RuleMixture().model_dump(), FormatMixture().model_dump()
+MIXED = Pretraining()
+RULES, FORMATS = MIXED.rules.model_dump(), MIXED.formats.model_dump()
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +46,7 @@ def tokenizer(game):
 
 
 def test_the_prompt_of_evaluation_is_never_answered_in_its_layout(game, pool):
-    layouts = Pretraining().eval_format_layouts.model_dump()
+    layouts = MIXED.eval_format_layouts.model_dump()
     drawn = {"eval_format_share": 0.3, "eval_format_layouts": layouts}
     pairs = pretraining_examples(game, 300, np.random.default_rng(0), RULES, FORMATS, **drawn)
     row = pool.iloc[0]
