@@ -21,8 +21,8 @@ figures: setup ## run the study of config/config.yaml: all figures and claims
 	@python workflow/unlock.py
 	snakemake --cores $(CORES)
 
-plan: setup ## what would run, and why
-	snakemake --dry-run
+plan: setup ## what is left to do, and what it costs; `snakemake -n` lists the jobs
+	healscope plan
 
 report: figures ## one self-contained HTML file with every figure and the claims
 	snakemake --cores 1 --report results/report.html
