@@ -12,6 +12,7 @@ CHECKPOINTS = "results/checkpoints/{model}/seed-{seed}"
 CHECKPOINT = CHECKPOINTS + "/{checkpoint}/checkpoint.json"  # written last: its folder is whole
 TRAINING = "results/training/{model}/seed-{seed}/{run}.parquet"
 STATE = "results/.state/{model}/seed-{seed}/{run}"  # resumable, unknown to Snakemake
+ENGINE_WEIGHTS = "results/.state/engine"  # on their way to an engine, files without a name
 
 EVALUATION = "results/evals/{protocol}/{model}/seed-{seed}/{checkpoint}/{task}.parquet"
 LANDMARKS = "results/landmarks/{model}/seed-{seed}.json"
@@ -48,6 +49,11 @@ def sft(step: int, arm: str = "sft") -> str:
 def branch(recipe: str, start: int) -> str:
     """Name of what a recipe makes of the SFT checkpoint at step `start`."""
     return f"{recipe}-from-{start}"
+
+
+def engine_log(log: str) -> str:
+    """Log of the engine's process of a job whose own log is `log`."""
+    return log.removesuffix(".log") + "-engine.log"
 
 
 def parse_branch(name: str) -> tuple[str, int]:
