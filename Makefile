@@ -3,13 +3,14 @@ PYTHON ?= python3
 VENV := .venv
 CORES ?= $(shell nproc)
 READY := $(VENV)/.ready
+VLLM := .venv-vllm
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help setup figures test lint report plan schema clean
+.PHONY: help setup figures vllm test test-vllm lint report plan schema clean
 .DEFAULT_GOAL := help
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 18
 
 setup: $(READY) ## a virtual environment in .venv with the exact versions of envs/core.txt
 
@@ -21,6 +22,15 @@ $(READY): pyproject.toml envs/core.txt
 	$(PYTHON) -m venv $(VENV)
 	pip install --quiet --disable-pip-version-check -c envs/core.txt torch
 	pip install --quiet --disable-pip-version-check -c envs/core.txt -e '.[dev]'
+	@touch $@
+
+vllm: $(VLLM)/.ready ## an environment of its own in .venv-vllm for engine vllm (docs/engines.md)
+
+$(VLLM)/.ready: envs/vllm.txt
+	$(PYTHON) -m venv $(VLLM)
+	@if nvidia-smi >/dev/null 2>&1; then \
+	  $(VLLM)/bin/pip install --quiet --disable-pip-version-check vllm==0.32.0 transformers==5.19.0; else \
+	  $(VLLM)/bin/pip install --quiet --disable-pip-version-check --no-deps -r envs/vllm.txt; fi
 	@touch $@
 
 figures: setup ## run the study of config/config.yaml: all figures and claims
@@ -36,6 +46,9 @@ report: figures ## one self-contained HTML file with every figure and the claims
 
 test: setup ## every test
 	python -m pytest -n $(CORES) --dist loadfile --no-loadscope-reorder
+
+test-vllm: setup vllm ## the tests of engine vllm, which need its environment
+	python -m pytest tests/engine_vllm
 
 lint: setup ## style of Python and Snakemake files
 	ruff check .
