@@ -10,6 +10,7 @@ POSED = "results/tasks/{task}/protocols/{protocol}.parquet"  # the problems of a
 
 CHECKPOINTS = "results/checkpoints/{model}/seed-{seed}"
 CHECKPOINT = CHECKPOINTS + "/{checkpoint}/checkpoint.json"  # written last: its folder is whole
+DROPPED = CHECKPOINTS + "/{checkpoint}/dropped.json"  # which weights were deleted
 TRAINING = "results/training/{model}/seed-{seed}/{run}.parquet"
 STATE = "results/.state/{model}/seed-{seed}/{run}"  # resumable, unknown to Snakemake
 ENGINE_WEIGHTS = "results/.state/engine"  # on their way to an engine, files without a name
@@ -26,6 +27,7 @@ HIDDEN_STATES = "results/probes/hidden-states/{model}/seed-{seed}.parquet"
 
 TABLE = "results/tables/{table}.parquet"
 CLAIMS_TEXT = "results/tables/claims.txt"
+DIAGNOSIS = "results/tables/diagnosis.md"
 FIGURE = "results/figures/{figure}.{format}"
 LOG = "results/logs/{job}.log"
 

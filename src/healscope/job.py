@@ -1,29 +1,33 @@
 """What a workflow job needs around its one library call: log, GPUs, threads, plain errors."""
 
-import errno
 import os
+import shutil
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import TextIO
 
 from healscope import gpus, progress
-from healscope.errors import HealscopeError
+from healscope.errors import HealscopeError, disk_full
 
 
 class _Tee:
-    def __init__(self, *streams):
-        self.streams = streams
+    """The terminal's stream, and the log, without which a job goes on: its disk may be full."""
+
+    def __init__(self, terminal: TextIO, log: TextIO):
+        self.terminal, self.log = terminal, log
 
     def write(self, text: str) -> int:
-        for stream in self.streams:
-            stream.write(text)
-        return len(text)
+        with suppress(OSError):
+            self.log.write(text)
+        return self.terminal.write(text)
 
     def flush(self) -> None:
-        for stream in self.streams:
-            stream.flush()
+        with suppress(OSError):
+            self.log.flush()
+        self.terminal.flush()
 
     def isatty(self) -> bool:
         return False
@@ -42,9 +46,8 @@ def job(snakemake, torch: bool = False) -> Iterator[None]:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # TRL reports each trainer it builds
     log, asked = snakemake.log[0], int(snakemake.resources.get("gpu", 0))
-    Path(log).parent.mkdir(parents=True, exist_ok=True)
     terminal = sys.stderr
-    with open(log, "w", buffering=1) as file, ExitStack() as held:
+    with _opened(log) as file, ExitStack() as held:
         sys.stderr = _Tee(terminal, file)
         try:
             if asked:
@@ -55,19 +58,43 @@ def job(snakemake, torch: bool = False) -> Iterator[None]:
         except HealscopeError as error:
             print(f"healscope: {error}\n(log: {log})", file=sys.stderr)
             sys.exit(1)
-        except OSError as error:
-            traceback.print_exc(file=file)
-            hint = (
-                "free some disk, then rerun" if error.errno == errno.ENOSPC else "rerun to continue"
-            )
-            reason = f"{error.strerror or error} {error.filename or ''}".strip()
-            print(f"healscope: {reason} ({hint}; log: {log})", file=sys.stderr)
+        except BaseException as error:
+            with suppress(OSError):
+                traceback.print_exc(file=file)  # Snakemake shows what is raised on the screen too
+            if not (reason := _reason(error)):
+                raise
+            print(f"healscope: {reason} (log: {log})", file=sys.stderr)
             sys.exit(1)
-        except BaseException:
-            traceback.print_exc(file=file)  # the log keeps it; Snakemake shows it on the screen too
-            raise
         finally:
             sys.stderr = terminal
+
+
+@contextmanager
+def _opened(log: str) -> Iterator[TextIO]:
+    """A log file; on a full disk what it lacks is on the terminal."""
+    try:
+        Path(log).parent.mkdir(parents=True, exist_ok=True)
+        file = open(log, "w", buffering=1)  # noqa: SIM115
+    except OSError:
+        file = open(os.devnull, "w")  # noqa: SIM115
+    try:
+        yield file
+    finally:
+        with suppress(OSError):
+            file.close()
+
+
+def _reason(error: BaseException) -> str | None:
+    """What the system refused, and what to do; None for what is not of the system."""
+    if full := disk_full(error):
+        disk = shutil.disk_usage(".")
+        return (
+            f"{full}: free some (here {disk.free / 1e9:.1f} of {disk.total / 1e9:.0f} GB are) or "
+            "put results on another disk, then rerun: what was saved stands"
+        )
+    if isinstance(error, OSError):
+        return f"{error.strerror or error} {error.filename or ''}".strip() + "; rerun to continue"
+    return None
 
 
 def prepare_torch(threads: int) -> None:

@@ -39,7 +39,8 @@ def test_a_full_disk_says_so(tmp_path, capsys):
     with pytest.raises(SystemExit), job(script(tmp_path / "x.log")):
         raise OSError(errno.ENOSPC, "No space left on device", "out.parquet")
     shown = capsys.readouterr().err
-    assert "No space left on device out.parquet (free some disk" in shown
+    assert "healscope: No space left on device: free some (here " in shown
+    assert "Traceback" not in shown
 
 
 def test_a_bug_keeps_its_traceback_in_the_log(tmp_path):

@@ -92,6 +92,16 @@ class Evaluation(Section):
         return self
 
 
+class Checkpoints(Section):
+    """What stays on disk once the study has read it."""
+
+    keep: Literal["all", "landmarks"] = Field(
+        "all",
+        description="landmarks: weights of other checkpoints are deleted once all that the study "
+        "makes of them is there; what was measured stays",
+    )
+
+
 class Landmarks(Section):
     maxood: Literal["auto"] | Natural = Field(
         "auto", description="SFT step with the best OOD accuracy"

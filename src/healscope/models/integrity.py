@@ -50,9 +50,15 @@ def load(source: str, revision: str | None = None):
     unexpected or of another shape; what transformers raises passes through.
     """
     # here, because importing transformers takes longer than most jobs that only read weights
-    from transformers import AutoModelForCausalLM
+    import transformers
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig, AutoModelForCausalLM
 
-    model, info = AutoModelForCausalLM.from_pretrained(
+    config = AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=False)
+    family = AutoModelForCausalLM
+    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING and config.architectures:
+        # the language part of Mllama, once it is saved on its own, is in no mapping
+        family = getattr(transformers, config.architectures[0], family)
+    model, info = family.from_pretrained(
         source,
         revision=revision,
         dtype=torch.float32,

@@ -23,6 +23,7 @@ from healscope.config import DFT, SFT, LoRA, SFTMethod
 from healscope.evaluation.attempts import format_error_rate
 from healscope.evaluation.losses import cross_entropy
 from healscope.models import checkpoints, tokens
+from healscope.models.stored import follow_umask
 from healscope.progress import Bar
 from healscope.tasks.generalpoints import GeneralPoints, from_row, prompt, renderings
 from healscope.tasks.problems import any_answers, sft_examples
@@ -281,4 +282,5 @@ class _Recorder(TrainerCallback):
 
     def on_save(self, args, state, _control, **_):
         folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+        follow_umask(*folder.glob("*.safetensors"))
         provenance.write_json(folder / WHOLE, self.rows)
