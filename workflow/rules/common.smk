@@ -200,6 +200,7 @@ def evaluation_params(protocol, first_attempts=False):
         ),
         "protocols": {protocol: chosen.model_dump(mode="json")},
         "tasks": {name: task_settings(name) for name in study.tasks},
+        **study.engine_values(study.evaluation.engine),
     }
 
 

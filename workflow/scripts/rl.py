@@ -1,7 +1,7 @@
 import pandas as pd
 from pydantic import TypeAdapter
 
-from healscope import provenance, schemas
+from healscope import engines, provenance, schemas
 from healscope.config import GeneralPointsTask, Recipe
 from healscope.job import job
 from healscope.tasks import build
@@ -13,8 +13,8 @@ from healscope.training.state import Workspace
 with job(snakemake, torch=True):
     p, files, out = snakemake.params, snakemake.input, snakemake.output
     names, seed, failure = snakemake.wildcards, int(snakemake.wildcards.seed), ""
-    config = {k: p[k] for k in ("recipe", "examples", "task", "max_new_tokens")}
-    record = provenance.record(config, {"seed": seed}, provenance.hashes(files))
+    used = {"recipe", "examples", "task", "max_new_tokens", "vllm"} & set(p.keys())
+    record = provenance.record({k: p[k] for k in used}, {"seed": seed}, provenance.hashes(files))
     pool = provenance.read_table(files.sft_pool)
     own = branch.Branch(
         name=names.branch,
@@ -28,6 +28,7 @@ with job(snakemake, torch=True):
         seed=seed,
         work=Workspace(p.state, record["fingerprint"]),
         label=f"{names.branch} {names.model} seed {seed}",
+        process=engines.Process.of(snakemake),
     )
     try:
         rows = branch.run(TypeAdapter(Recipe).validate_python(p.recipe), own)

@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError, model_validator
 from healscope import artifacts
 from healscope.config import given
 from healscope.config.compute import STAGES, Need
+from healscope.config.engines import OF_RESULTS, Vllm
 from healscope.config.measurement import (
     EXHAUSTIVE,
     LANDMARKS,
@@ -117,6 +118,7 @@ __all__ = [
     "Study",
     "Supervised",
     "Training",
+    "Vllm",
     "load",
     "schema",
 ]
@@ -139,6 +141,7 @@ class Study(Section):
     edits: Edits = Edits()
     signals: Signals = Signals()
     hidden_states: HiddenStates = HiddenStates()
+    vllm: Vllm = Vllm()
     statistics: Statistics = Statistics()
     figures: FigureStyle = FigureStyle()
 
@@ -232,6 +235,10 @@ class Study(Section):
                         f"tasks.{task}: model '{name}' has no word for {unknown}, which "
                         f"'{self.train_on}' does not use"
                     )
+
+    def engine_values(self, engine: str) -> dict:
+        """What an engine adds to the values that results depend on: nothing, for `hf`."""
+        return {"vllm": self.vllm.model_dump(include=OF_RESULTS)} if engine == "vllm" else {}
 
     @property
     def taken(self) -> bool:

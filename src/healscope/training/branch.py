@@ -2,17 +2,19 @@
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pandas as pd
 import torch
 
 from healscope.config import Average, Recipe, Rewarded, Sampling
+from healscope.engines import VLLM, Process
 from healscope.models import checkpoints
 from healscope.tasks.generalpoints import GeneralPoints
 from healscope.tasks.rewards import scorer
 from healscope.training import groups, ppo, rounds, supervised
-from healscope.training.sampling import Sampler
+from healscope.training.sampling import ROWS_AT_ONCE, Sampler
 from healscope.training.state import Workspace
 
 
@@ -27,6 +29,7 @@ class Branch:
         sft_pool: rows of the SFT pool.
         sft_rows: those that SFT was trained on, for this seed.
         task, max_new_tokens, seed, work, label: as everywhere.
+        process: of engine vllm, where it samples; `run` starts it, as `engine`.
     """
 
     name: str
@@ -40,6 +43,8 @@ class Branch:
     seed: int
     work: Workspace
     label: str
+    process: Process | None = None
+    engine: VLLM | None = None
 
     def prompt_pool(self, recipe: Sampling) -> pd.DataFrame:
         """Problems that the recipe samples: on all training deals, or on those that SFT saw."""
@@ -58,6 +63,7 @@ class Branch:
             temperature=recipe.temperature,
             samples_per_prompt=recipe.samples_per_prompt,
             length_neutral=paid and recipe.length_neutral,
+            engine=self.engine,
             **more,
         )
 
@@ -81,11 +87,18 @@ def run(recipe: Recipe, branch: Branch) -> list[dict]:
     """
     if isinstance(recipe, Average):
         return _average(recipe, branch)
-    return TRAINERS[recipe.algorithm](recipe, branch)
+    train = TRAINERS[recipe.algorithm]
+    if branch.process is None or not isinstance(recipe, Sampling):
+        return train(recipe, branch)
+    share = branch.process.settings.rl_memory_share
+    with VLLM(Path(branch.start).parent, branch.process, ROWS_AT_ONCE, share) as engine:
+        return train(recipe, replace(branch, engine=engine))
 
 
 def publish(branch: Branch, manifest: str, record: dict, failure: str) -> None:
     """Publishes what a run staged, or, where it failed, why; the study goes on without it."""
+    if branch.process is not None:
+        record = {**record, "engine": branch.process.facts}
     if failure:
         print(f"healscope: {failure} (the study goes on without {branch.name})", file=sys.stderr)
         checkpoints.publish_failure(failure, manifest, record)
