@@ -27,6 +27,14 @@ if workflow.nodes:
     if workflow.is_main_process:
         logger.addHandler(failures)
 
+DEEPSPEED = os.path.join(workflow.basedir, "config/deepspeed")  # files that `launch` names
+try:
+    for launched in (m.launch.deepspeed for m in study.models.values()):
+        if launched:
+            healscope.config.read_deepspeed(launched, DEEPSPEED)
+except HealscopeError as error:
+    sys.exit(f"healscope: {error}")
+
 SEEDS = study.seeds
 TASK = study.train_on
 PROTOCOLS = study.evaluation.protocols
@@ -174,7 +182,7 @@ def batches(items):
 def model_settings(name):
     """The values of a model that its base is made from: one that is trained here is not checked."""
     model = study.models[name]
-    unused = {"needs", "check_random"} if model.scratch else {"needs"}
+    unused = {"needs", "launch", *({"check_random"} if model.scratch else ())}
     return model.model_dump(mode="json", exclude=unused)
 
 
