@@ -1,4 +1,5 @@
-"""`healscope export`: any edit of a checkpoint as a Hugging Face folder, without Snakemake."""
+"""`healscope export`: any edit of a checkpoint as a Hugging Face folder, without Snakemake.
+`healscope plan`: what a study costs (`healscope.planning`)."""
 
 import argparse
 import shutil
@@ -28,14 +29,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="roles of the matrices that edits see",
     )
     one.add_argument("--stream", default="", help="names the random numbers of a control")
+    one.set_defaults(run=_export)
+    two = commands.add_parser("plan", help="what a study has left to do, and what that costs")
+    two.add_argument("targets", nargs="*", help="files or rules; before --configfile")
+    two.add_argument("--configfile", nargs="+", default=[], help="as Snakemake's")
+    two.add_argument("--directory", help="as Snakemake's: where the results are")
+    two.add_argument(
+        "--at-once", type=int, default=8, help="jobs of SFT or RL at a time, for the peak of disk"
+    )
+    two.set_defaults(run=_plan)
     given = parser.parse_args(arguments)
     try:
-        roles = given.matrices.split(",")
-        export(given.target, given.parent, given.edit, given.out, roles, given.stream)
+        given.run(given)
     except HealscopeError as error:
         print(f"healscope: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _export(given: argparse.Namespace) -> None:
+    roles = given.matrices.split(",")
+    export(given.target, given.parent, given.edit, given.out, roles, given.stream)
+
+
+def _plan(given: argparse.Namespace) -> None:
+    from healscope.planning import plan
+
+    print(plan(given.configfile, given.targets, given.directory, given.at_once))
 
 
 def export(

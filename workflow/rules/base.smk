@@ -3,7 +3,7 @@
 
 rule base_model:
     input:
-        lambda w: model_files(w.model),
+        lambda w: MODEL_FILES[w.model],
     output:
         manifest=manifest("base"),
         training=this(artifacts.TRAINING, run="base"),

@@ -43,6 +43,7 @@ for protocol in PROTOCOLS:
             evaluation_outputs(protocol, "{branch}"),
         log:
             log_of(f"evaluate_rl_{protocol}", "model", "seed", "branch"),
+        priority: 1 if GOING else 0  # what RL made goes before more is made
         threads: threads_of("evaluation")
         resources:
             **resources_of("evaluation"),
@@ -68,6 +69,8 @@ rule landmarks:
         artifacts.LANDMARKS,
     log:
         log_of("landmarks", "model", "seed"),
+    resources:
+        **SMALL,
     params:
         maxood=study.landmarks.maxood,
         end=study.end_step,

@@ -2,21 +2,24 @@ from pathlib import Path
 
 import pandas as pd
 
-from healscope import provenance, schemas
+from healscope import engines, provenance, schemas
 from healscope.job import job
 from healscope.training import launch
 from healscope.training.branch import publish
 from healscope.training.health import Diverged
 from healscope.training.state import Workspace
 
-with job(snakemake.log[0], snakemake.threads, torch=True):
+with job(snakemake, torch=True):
     p, files, out = snakemake.params, snakemake.input, snakemake.output
     names, seed, failure = snakemake.wildcards, int(snakemake.wildcards.seed), ""
-    config = {k: p[k] for k in ("recipe", "examples", "task", "max_new_tokens", "precision")}
+    used = {"recipe", "examples", "task", "max_new_tokens", "precision", "vllm"} & set(p.keys())
+    config = {key: p[key] for key in used}
     record = provenance.record(config, {"seed": seed}, provenance.hashes(files))
     work = Workspace(p.state, record["fingerprint"])
     run = {"kind": "rl", "name": names.branch, "model": names.model, "seed": seed}
     run |= {"params": config, "files": {key: str(file) for key, file in files.items()}}
+    engine = engines.Process.of(snakemake)
+    run["engine"] = engine and engine.plain()
     deepspeed = Path(snakemake.scriptdir).parents[1] / "config/deepspeed"
     try:
         rows = launch.run(run, snakemake.config, deepspeed, snakemake.threads, work)

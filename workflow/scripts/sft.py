@@ -9,7 +9,7 @@ from healscope.models import checkpoints
 from healscope.training import launch
 from healscope.training.state import Workspace
 
-with job(snakemake.log[0], snakemake.threads, torch=True):
+with job(snakemake, torch=True):
     p, files, out = snakemake.params, snakemake.input, snakemake.output
     name, seed = snakemake.wildcards.model, int(snakemake.wildcards.seed)
     config = {k: p[k] for k in ("sft", "arm", "task", "max_new_tokens", "precision")}

@@ -10,6 +10,7 @@ import torch
 from transformers import DynamicCache
 
 from healscope.errors import HealscopeError
+from healscope.models import checkpoints
 from healscope.models.tokens import encode_ids
 
 
@@ -140,7 +141,7 @@ def response_logprobs(
     Returns log-probabilities of those tokens (B,T) and the full log-distribution (B,T,V); with
     `hidden`, the last hidden states (B,L,H) before them.
     """
-    body = model.get_decoder()(
+    body = checkpoints.decoder(model)(
         input_ids=ids_BL,
         attention_mask=None if bool(mask_BL.all()) else mask_BL,
         position_ids=position_ids(mask_BL),

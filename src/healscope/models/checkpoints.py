@@ -12,11 +12,13 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-from healscope import provenance
+from healscope import artifacts, provenance
 from healscope.errors import HealscopeError
 from healscope.models import integrity
+from healscope.models.stored import follow_umask
 
 MANIFEST = "checkpoint.json"
+DROPPED = Path(artifacts.DROPPED).name
 WEIGHTS = "model.safetensors"
 
 
@@ -48,6 +50,7 @@ def failure(manifest: str | Path) -> str:
 
 def _publish(files_found: list[Path], manifest: str | Path, record: dict, **more: str) -> None:
     target = Path(manifest).parent
+    Path(manifest).unlink(missing_ok=True)  # first: it speaks of files that go now
     shutil.rmtree(target, ignore_errors=True)  # no file of an older checkpoint stays behind
     target.mkdir(parents=True)
     files = {}
@@ -59,8 +62,23 @@ def _publish(files_found: list[Path], manifest: str | Path, record: dict, **more
             os.link(file, destination)
         except OSError:  # another file system
             shutil.copy2(file, destination)
+        follow_umask(destination)
         files[file.name] = {"bytes": file.stat().st_size, "sha256": provenance.sha256(file)}
     provenance.write_json(manifest, {"files": files, **more, "provenance": record})
+
+
+def drop(manifest: str | Path, landmarks: dict[str, dict], record: dict) -> None:
+    """Deletes the weights behind a manifest, unless one of the landmarks is this checkpoint, and
+    writes beside it which files went and their bytes, or why they stay. What is small stays."""
+    manifest = Path(manifest)
+    folder, about = manifest.parent, manifest.with_name(DROPPED)
+    roles = [name for name, mark in landmarks.items() if mark["checkpoint"] == folder.name]
+    files = provenance.read_json(manifest)["files"]
+    gone = {n: f["bytes"] for n, f in files.items() if n.endswith(".safetensors") and not roles}
+    content = {"deleted": gone, "kept_as": roles, "provenance": record}
+    provenance.write_json(about, content)  # first: what is missing is then explained
+    for name in gone:
+        (folder / name).unlink(missing_ok=True)
 
 
 def verify(manifest: str | Path) -> dict:
@@ -71,6 +89,12 @@ def verify(manifest: str | Path) -> dict:
     folder = Path(manifest).parent
     for name, expected in content["files"].items():
         file = folder / name
+        if not file.is_file() and (folder / DROPPED).is_file():
+            raise HealscopeError(
+                f"the weights of {folder} were deleted when nothing needed them any more "
+                f"(checkpoints.keep: landmarks); delete {manifest} and rerun to make them again "
+                "(docs/paper-study.md says what else may then rerun)"
+            )
         if not file.is_file():
             raise HealscopeError(f"{file} is missing; delete {manifest} and rerun to rebuild it")
         if (
@@ -110,6 +134,15 @@ def load_weights(manifest: str | Path) -> dict[str, torch.Tensor]:
 
 def device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def decoder(model):
+    """The part of a causal language model that gives hidden states, without the head.
+
+    The language part of Mllama takes itself for its own decoder (transformers 5.19).
+    """
+    found = model.get_decoder()
+    return found.model if hasattr(found, "lm_head") else found
 
 
 def freeze(model, patterns: list[str]) -> list[torch.nn.Parameter]:

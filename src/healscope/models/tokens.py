@@ -17,6 +17,10 @@ def word_tokenizer(words: list[str]) -> PreTrainedTokenizerFast:
     vocabulary = {w: i for i, w in enumerate([PAD, BOS, EOS, UNK, *words])}
     raw = Tokenizer(models.WordLevel(vocabulary, unk_token=UNK))
     raw.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return _fast(raw)
+
+
+def _fast(raw) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(
         tokenizer_object=raw,
         pad_token=PAD,
@@ -25,6 +29,31 @@ def word_tokenizer(words: list[str]) -> PreTrainedTokenizerFast:
         unk_token=UNK,
         clean_up_tokenization_spaces=False,
     )
+
+
+def text_tokenizer(texts: list[str], size: int = 1000) -> PreTrainedTokenizerFast:
+    """A tokenizer of at most `size` tokens that learns the words of `texts` (byte-pair encoding).
+
+    Numbers and words are units, every other character is one of its own, so that no token spans
+    two parts of a formula; what `texts` lack is spelt in bytes. The same texts make the same
+    tokenizer.
+    """
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    raw = Tokenizer(models.BPE())
+    units = pre_tokenizers.Split(Regex(r" ?[A-Za-z]+|[0-9]+|[^A-Za-z0-9]"), "isolated")
+    raw.pre_tokenizer = pre_tokenizers.Sequence(
+        [units, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+    )
+    raw.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=size,
+        special_tokens=[PAD, BOS, EOS, UNK],
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    raw.train_from_iterator(texts, trainer)
+    return _fast(raw)
 
 
 def load_tokenizer(folder: str, revision: str | None = None) -> PreTrainedTokenizerFast:

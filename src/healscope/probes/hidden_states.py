@@ -44,7 +44,7 @@ def prompt_states(model, tokenizer, prompts: list[str]) -> torch.Tensor:
         for start in range(0, len(same), BATCH):
             part = same[start : start + BATCH]
             batch = torch.tensor([ids[i] for i in part], device=model.device)
-            state = model.get_decoder()(input_ids=batch).last_hidden_state.float().cpu()
+            state = checkpoints.decoder(model)(input_ids=batch).last_hidden_state.float().cpu()
             both = torch.stack([state[:, -1], state.mean(1)], 1)
             found |= dict(zip(part, both, strict=True))
     return torch.stack([found[i] for i in range(len(prompts))])

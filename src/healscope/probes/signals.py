@@ -44,7 +44,7 @@ def measure(
 
     `base` and `steps` (step -> manifest) name checkpoints; `examples` are the SFT rows of this
     seed, `problems` the task's problems, `neutral` prompts outside the task; `cache` is the folder
-    of factors.
+    of the base's factors.
     """
     model, tokenizer = checkpoints.load_model(base)
     reference, _ = checkpoints.load_model(base)
@@ -67,7 +67,7 @@ def measure(
     rows = []
     variants = [from_checkpoint(str(step), manifest) for step, manifest in steps.items()]
     for variant in track(load_each(model, variants, {}), label, len(variants)):  # all whole
-        now = load(Path(steps[int(variant.name)]).parent, roles, cache)
+        now = load(Path(steps[int(variant.name)]).parent, roles)  # at 7B, 70 GB each: not kept
         rows.append(
             {
                 "step": int(variant.name),

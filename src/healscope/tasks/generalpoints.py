@@ -53,6 +53,7 @@ LAYOUTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 """Format token of the compact rendering -> the lines that the response must have."""
 EVALUATION_FORMAT = "fD"
+_PLAIN_LAYOUTS = ("fA", "fB", "fC")  # of the JSON rendering
 
 Side = Literal["id", "ood"]
 
@@ -207,7 +208,7 @@ def prompt(
     format_token: str = EVALUATION_FORMAT,
     rendering: int = 0,
 ) -> str:
-    """The text of the user's turn; the compact rendering also names the layout it asks for.
+    """The text of the user's turn, which asks for the layout of the format token.
 
     `rendering` chooses one of `renderings(task)` ways to say the same; 0 is the standard one.
     Raises ValueError on another number.
@@ -217,7 +218,7 @@ def prompt(
     if task.rendering == "compact":
         rule_values, target, cards = problem.rule_values, problem.target, problem.cards
         return compact_prompt(rule_values, target, cards, format_token, rendering)
-    return _json_prompt(problem, *_JSON_WORDINGS[rendering])
+    return _json_prompt(problem, format_token, *_JSON_WORDINGS[rendering])
 
 
 def renderings(task: GeneralPoints) -> int:
@@ -237,12 +238,17 @@ def response(
 ) -> str:
     """The answer that states this formula (bracketed tokens, as `solver.formulas` gives them).
 
-    JSON writes it with the fewest brackets and no spaces, compact as it is.
+    JSON writes it with the fewest brackets and no spaces, compact as it is. In the JSON rendering
+    the layouts that only pretraining has, fA to fC, are plain lines, which no verifier reads.
     """
     if task.rendering == "compact":
         lines = LAYOUTS[format_token]
         return compact_response(lines, problem.cards, problem.values, formula, problem.target)
     written = "".join(render(to_tree(formula), "minimal"))
+    if format_token in _PLAIN_LAYOUTS:
+        parts = {"cards": ", ".join(problem.cards), "number": ", ".join(map(str, problem.values))}
+        parts["formula"] = f"{written}={problem.target}"
+        return "\n".join(f"{name}: {parts[name]}" for name in LAYOUTS[format_token])
     return (
         "{\n"
         f'  "cards": {json.dumps(problem.cards)},\n'
@@ -325,7 +331,7 @@ _GOALS = (
 _JSON_WORDINGS = tuple(product(_GAMES, _COUNTS, _GOALS))
 
 
-def _json_prompt(problem: Problem, game: str, counts: str, goal: str) -> str:
+def _json_prompt(problem: Problem, format_token: str, game: str, counts: str, goal: str) -> str:
     j, q, k = problem.rule_values
     if j == q == k:
         faces = f"each of 'J', 'Q' and 'K' counts as {j}"
@@ -340,6 +346,18 @@ def _json_prompt(problem: Problem, game: str, counts: str, goal: str) -> str:
         "[Input]\n"
         f"Cards: {json.dumps(problem.cards)}\n\n"
         "[Output]\n"
+        f"{_json_request(format_token, n, target)}"
+    )
+
+
+def _json_request(format_token: str, n: int, target: int) -> str:
+    """What the prompt says of the answer's layout; fG has that of evaluation in other words."""
+    if format_token in _PLAIN_LAYOUTS:
+        names = " and ".join(f"'{name}:'" for name in LAYOUTS[format_token])
+        return f"Answer with a line for each of {names} and nothing else."
+    if format_token != EVALUATION_FORMAT:
+        return "Answer with the keys 'cards', 'number' and 'formula' of a JSON object."
+    return (
         "Answer with valid JSON of this form and nothing else:\n"
         "{\n"
         f'  "cards": [the {n} cards, in the order given],\n'

@@ -1,4 +1,4 @@
-"""Examples for a base model of the compact rendering: many rules, many layouts, some noise.
+"""Examples for a base model trained from scratch: many rules, many layouts, some noise.
 
 The base of the tiny world must know both rules and all layouts, yet not answer in the evaluation
 layout when it sees the evaluation token. The mixture of rules and formats decides this.
@@ -7,6 +7,7 @@ layout when it sees the evaluation token. The mixture of rules and formats decid
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from itertools import combinations_with_replacement
 from typing import TYPE_CHECKING, NamedTuple, get_args
@@ -20,8 +21,8 @@ from healscope.tasks.generalpoints import (
     GeneralPoints,
     Problem,
     Rule,
-    compact_prompt,
-    compact_response,
+    prompt,
+    response,
 )
 from healscope.tasks.solver import Formula, formulas, solvable
 from healscope.tasks.verdict import verify
@@ -54,13 +55,13 @@ def pretraining_examples(
     eval_format_layouts: Mapping[str, float] | None = None,
     face_probability: float = 0.6,
 ) -> list[tuple[str, str]]:
-    """Draw n (prompt, response) pairs of the compact rendering.
+    """Draw n (prompt, response) pairs in the task's rendering.
 
     Under the example's effective rule a solvable (target, multiset of values) pair is drawn
     uniformly among those that cards can show, then a formula uniformly among all correct ones.
 
     Args:
-        task: its targets, cards and two rules; its rendering must be "compact".
+        task: its targets, cards, two rules and rendering.
         n: number of examples.
         rng: the only source of randomness.
         rules: weights over RULE_KINDS for the stated rule: three "random" values 1..13, the
@@ -76,14 +77,23 @@ def pretraining_examples(
         face_probability: chance that a value is shown as a face card, where one counts as it.
 
     Raises:
-        ValueError: on an unknown name, a negative weight, a share outside [0, 1], or a rendering
-            other than "compact".
+        ValueError: on an unknown name, a negative weight, or a share outside [0, 1].
     """
     drawn = _draw_examples(
         task, n, rng, rules, formats, rule_noise, formula_noise,
         eval_format_share, eval_format_layouts, face_probability,
     )  # fmt: skip
-    return [(example.prompt, example.answer(example.values, example.formula)) for example in drawn]
+    return [(e.prompt(task), e.answer(task, e.values, e.formula)) for e in drawn]
+
+
+def corpus(task: GeneralPoints, n: int = 2000) -> list[str]:
+    """Texts from which a tokenizer learns the words of the task: the same ones each time."""
+    import numpy as np
+
+    even = dict.fromkeys(RULE_KINDS, 1.0), dict.fromkeys(TRAINING_FORMATS, 1.0)
+    rng = np.random.default_rng(11)  # of no seed of a study: seeds share their words
+    pairs = pretraining_examples(task, n, rng, *even, eval_format_share=0.2)
+    return [text for pair in pairs for text in pair]
 
 
 def conversation_examples(
@@ -103,8 +113,11 @@ def conversation_examples(
     Problems, answer and layout are drawn as by `pretraining_examples`, which explains all
     arguments; both answers of a conversation have the one layout. The wrong answer makes one of
     MISTAKES, the feedback is of a random level, both evenly drawn. What is right, and what feedback
-    says, follows the example's effective rule. Raises ValueError as `pretraining_examples`.
+    says, follows the example's effective rule. Raises ValueError as `pretraining_examples`, and
+    where the rendering is not compact: the verifier reads no other layout in JSON.
     """
+    if task.rendering != "compact":
+        raise ValueError(f"task {task.name!r}: conversations need rendering compact")
     no_formula_noise = 0.0  # the last answer is right
     drawn = _draw_examples(
         task, n, rng, rules, formats, rule_noise, no_formula_noise,
@@ -117,14 +130,14 @@ def conversation_examples(
     examples = []
     for example, other, mistake, level in zip(drawn, others, mistakes, levels, strict=True):
         problem, layout = example.problem, example.layout  # that is read, whatever the token
-        wrong = _mistaken(example, mistake, other, rng)
+        wrong = _mistaken(task, example, mistake, other, rng)
         verdict = verify(task, problem, wrong, layout)
         if verdict.outcome == "correct":  # by chance; another number never is
-            wrong = _mistaken(example, "number", other, rng)
+            wrong = _mistaken(task, example, "number", other, rng)
             verdict = verify(task, problem, wrong, layout)
         said = feedback(task, problem, verdict, wrong, level, layout).message
-        turns = [example.prompt, wrong, follow_up(task, problem, said, example.token)]
-        examples.append((turns, example.answer(example.values, example.formula)))
+        turns = [example.prompt(task), wrong, follow_up(task, problem, said, example.token)]
+        examples.append((turns, example.answer(task, example.values, example.formula)))
     return examples
 
 
@@ -139,9 +152,8 @@ class _Drawn(NamedTuple):
     layout: str
     token: str
 
-    @property
-    def prompt(self) -> str:
-        return compact_prompt(self.stated, self.target, self.cards, self.token)
+    def prompt(self, task: GeneralPoints) -> str:
+        return prompt(task, self.problem, self.token)
 
     @property
     def problem(self) -> Problem:
@@ -149,12 +161,16 @@ class _Drawn(NamedTuple):
         cards, values = tuple(self.cards), tuple(self.values)
         return Problem("", "", "", cards, "id", self.stated, self.target, values)
 
-    def answer(self, line: Sequence[int], formula: Sequence[str]) -> str:
-        return compact_response(LAYOUTS[self.layout], self.cards, line, formula, self.target)
+    def answer(self, task: GeneralPoints, line: Sequence[int], formula: Sequence[str]) -> str:
+        return response(task, replace(self.problem, values=tuple(line)), formula, self.layout)
 
 
 def _mistaken(
-    example: _Drawn, mistake: str, other: tuple[int, int, int], rng: np.random.Generator
+    task: GeneralPoints,
+    example: _Drawn,
+    mistake: str,
+    other: tuple[int, int, int],
+    rng: np.random.Generator,
 ) -> str:
     """A whole answer, meant to be wrong; `other` is what J, Q and K count as in mistake "rule"."""
     if mistake == "number":
@@ -163,15 +179,15 @@ def _mistaken(
         at = numbers[int(rng.integers(len(numbers)))]
         instead = int(rng.integers(1, _MAX_FACE))  # 1 to 13 but for the number that stands there
         formula[at] = str(instead + (instead >= int(formula[at])))
-        return example.answer(example.values, formula)
+        return example.answer(task, example.values, formula)
     line, correct = tuple(example.values), ()
     if mistake == "rule":
         line = Rule("other", dict(zip(FACES, other, strict=True))).values(example.cards)
         # where no card changes by the other rule, only the formula can be wrong
         correct = formulas(line, example.target) if line != tuple(example.values) else ()
     if correct:
-        return example.answer(line, correct[int(rng.integers(len(correct)))])
-    return example.answer(line, render(_random_tree(line, rng), "bracketed"))
+        return example.answer(task, line, correct[int(rng.integers(len(correct)))])
+    return example.answer(task, line, render(_random_tree(line, rng), "bracketed"))
 
 
 def _draw_examples(
@@ -187,8 +203,6 @@ def _draw_examples(
     face_probability: float,
 ) -> list[_Drawn]:
     """What `pretraining_examples` draws, before it is written down."""
-    if task.rendering != "compact":
-        raise ValueError(f"task {task.name!r}: pretraining needs rendering compact")
     for name, share in {
         "rule_noise": rule_noise,
         "formula_noise": formula_noise,

@@ -4,8 +4,6 @@ Pretraining teaches arithmetic under stated rules, and the layout of the evaluat
 another format token: so SFT has a format to align and a skill to keep or lose.
 """
 
-from pathlib import Path
-
 import numpy as np
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
@@ -13,14 +11,27 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from healscope.config import Architecture, Model, Pretraining, Scratch
 from healscope.errors import HealscopeError
 from healscope.evaluation.losses import response_loss
-from healscope.models import checkpoints, integrity, tokens
+from healscope.models import checkpoints, hub, integrity, tokens
+from healscope.models.stored import Stored
 from healscope.progress import Bar
 from healscope.tasks.generalpoints import GeneralPoints, compact_vocabulary
-from healscope.tasks.pretraining import conversation_examples, pretraining_examples
+from healscope.tasks.pretraining import conversation_examples, corpus, pretraining_examples
 from healscope.training import state
 
+POSITIONS = {"compact": 256, "json": 4096}
+"""rendering -> tokens that a model from scratch can read: a conversation of several attempts."""
 
-def scratch_model(architecture: Architecture, tokenizer, seed: int) -> LlamaForCausalLM:
+
+def task_tokenizer(task: GeneralPoints):
+    """The words of the compact rendering; of JSON prompts, those that examples hold."""
+    if task.rendering == "compact":
+        return tokens.word_tokenizer(compact_vocabulary(task))
+    return tokens.text_tokenizer(corpus(task))
+
+
+def scratch_model(
+    architecture: Architecture, tokenizer, seed: int, positions: int = 256
+) -> LlamaForCausalLM:
     """A freshly initialised Llama with the tokenizer's vocabulary (float32)."""
     config = LlamaConfig(
         vocab_size=len(tokenizer),
@@ -29,7 +40,7 @@ def scratch_model(architecture: Architecture, tokenizer, seed: int) -> LlamaForC
         num_attention_heads=architecture.heads,
         num_key_value_heads=architecture.heads,
         intermediate_size=architecture.ffn_size,
-        max_position_embeddings=256,
+        max_position_embeddings=positions,
         rope_parameters={"rope_type": "default", "rope_theta": architecture.rope_theta},
         initializer_range=architecture.init_std,
         tie_word_embeddings=False,
@@ -47,8 +58,9 @@ def pretrain(
 ) -> list[dict]:
     """Trains the base model and stages it as checkpoint `base`; returns the logged rows."""
     settings = scratch.pretraining
-    tokenizer = tokens.word_tokenizer(compact_vocabulary(task))
-    model = scratch_model(scratch.architecture, tokenizer, seed)
+    tokenizer = task_tokenizer(task)
+    model = scratch_model(scratch.architecture, tokenizer, seed, POSITIONS[task.rendering])
+    model.to(checkpoints.device())
     optimizer = torch.optim.AdamW(
         model.parameters(),
         lr=settings.learning_rate,
@@ -66,7 +78,9 @@ def pretrain(
             rate = settings.learning_rate * _linear(step, settings.warmup_steps, settings.steps)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            loss = response_loss(model, *_batch(task, settings, tokenizer, seed, step))
+            ids, mask, width, real = _batch(task, settings, tokenizer, seed, step)
+            ids, mask, real = (x.to(model.device) for x in (ids, mask, real))
+            loss = response_loss(model, ids, mask, width, real)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
@@ -88,17 +102,19 @@ def fetch(model: Model, work: state.Workspace) -> list[dict]:
     Raises HealscopeError where it cannot be loaded, its keys do not all match, its weights are
     random (unless `check_random` is false), or its folder says that it was another model.
     """
+    source = hub.folder(model.source, model.revision)
+    Stored(source)  # names a file that is missing or cut short
     try:
-        network = integrity.load(model.source, model.revision)
-        tokenizer = tokens.load_tokenizer(model.source, model.revision)
+        network = integrity.load(str(source))
+        tokenizer = tokens.load_tokenizer(str(source))
     except (OSError, ValueError, RuntimeError) as error:
         first = str(error).strip().splitlines()[0]
         raise HealscopeError(
             f"model source '{model.source}' cannot be loaded: {first} "
-            "(give a folder with config.json and safetensors, or a hub id this machine reaches)"
+            "(it takes config.json, tokenizer files and safetensors)"
         ) from None
-    if (Path(model.source) / integrity.LOGITS).is_file():
-        integrity.check_logits(model.source, network)
+    if (source / integrity.LOGITS).is_file():
+        integrity.check_logits(source, network)
     if model.check_random:
         std = integrity.initial_std(network.config.to_dict())
         integrity.check_trained(network.state_dict(), std, f"model source '{model.source}'")

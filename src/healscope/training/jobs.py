@@ -7,15 +7,20 @@ that were launched from there:
     name     of the run; with `model` and `seed`
     params   the rule's values: what results depend on
     files    name -> path of the rule's inputs
+    engine   of RL, where engine vllm samples: how its process runs
 """
 
+import os
+
+import torch
 from pydantic import TypeAdapter
 
 from healscope import provenance
 from healscope.config import SFT, GeneralPointsTask, Recipe
+from healscope.engines import Process
 from healscope.tasks import build
 from healscope.tasks.problems import sft_examples
-from healscope.training import branch, sft
+from healscope.training import branch, processes, sft
 from healscope.training.compute import Compute
 from healscope.training.state import Workspace
 
@@ -56,5 +61,18 @@ def run(job: dict, work: Workspace, compute: Compute) -> list[dict]:
         work=work,
         label=label,
         compute=compute,
+        process=_engine(job),
     )
     return branch.run(TypeAdapter(Recipe).validate_python(params["recipe"]), own)
+
+
+def _engine(job: dict) -> Process | None:
+    """That of this process: of several, each has an engine on its own GPU."""
+    if not job.get("engine"):
+        return None
+    gpu = None
+    if processes.size() > 1 and torch.cuda.is_available():
+        seen = os.environ.get("CUDA_VISIBLE_DEVICES")
+        here = torch.cuda.current_device()
+        gpu = seen.split(",")[here] if seen else str(here)
+    return Process.read(job["engine"], processes.rank(), gpu)

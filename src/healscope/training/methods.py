@@ -19,6 +19,7 @@ from trl import SFTTrainer
 
 from healscope.config import BlockDrift, LoRA, Penalty, Protected, Rotation, SFTMethod
 from healscope.draws import seeded
+from healscope.models import checkpoints
 from healscope.spectra.decompose import decompose
 from healscope.spectra.matrices import leading
 from healscope.spectra.nulls import orthonormal
@@ -67,7 +68,7 @@ def kl(reference, model, inputs: dict) -> torch.Tensor:
 
 
 def _logprobs(model, inputs: dict) -> torch.Tensor:
-    hidden_BLH = model.get_decoder()(
+    hidden_BLH = checkpoints.decoder(model)(
         input_ids=inputs["input_ids"],
         attention_mask=inputs["attention_mask"],
         use_cache=False,

@@ -26,6 +26,7 @@ from healscope.errors import HealscopeError
 from healscope.evaluation.attempts import format_error_rate
 from healscope.evaluation.losses import cross_entropy
 from healscope.models import checkpoints, tokens
+from healscope.models.stored import follow_umask
 from healscope.progress import Bar
 from healscope.tasks.generalpoints import GeneralPoints, from_row, prompt, renderings
 from healscope.tasks.problems import any_answers, sft_examples
@@ -395,4 +396,5 @@ class _Recorder(TrainerCallback):
         everyone = processes.joined([pending])  # and so all have written their parts
         if processes.first():
             folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+            follow_umask(*folder.glob("*.safetensors"))
             provenance.write_json(folder / WHOLE, {"rows": self.rows, "pending": everyone})

@@ -4,7 +4,6 @@ A run works in a folder that the workflow does not track. States are written bes
 into place, so there is always one that is whole; a folder of another config or input is emptied.
 """
 
-import fcntl
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +12,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from healscope import provenance
-from healscope.errors import HealscopeError
+from healscope.models.stored import follow_umask
 from healscope.training import processes
+from healscope.training.lock import Lock
 
 ENGINE = "engine"  # folder of a state: what DeepSpeed's processes hold of weights and moments
 
@@ -33,22 +33,16 @@ class Workspace:
     """The state folder of one run, bound to the fingerprint of everything the run depends on.
 
     One process at a time: a workflow that is killed can leave its jobs alive, and a second writer
-    would ruin the state. The system frees the lock when its owner dies.
+    would ruin the state.
     """
 
     def __init__(self, folder: str | Path, fingerprint: str):
         self.folder = Path(folder)
         self.folder.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = open(self.folder.with_name(self.folder.name + ".lock"), "w")  # noqa: SIM115
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise HealscopeError(
-                f"another process works on {folder}: a job of a run that was killed? "
-                "Wait until it ends, or kill it, and rerun"
-            ) from None
+        self._lock = Lock(self.folder.with_name(self.folder.name + ".lock"), str(self.folder))
         mark = self.folder / "fingerprint"
         if not mark.is_file() or mark.read_text() != fingerprint:
+            mark.unlink(missing_ok=True)  # first: a folder half emptied is nobody's
             shutil.rmtree(self.folder, ignore_errors=True)
             self.folder.mkdir(parents=True)
             mark.write_text(fingerprint)
@@ -131,8 +125,13 @@ class staged:  # noqa: N801 (a context manager that reads like a word)
 
     def __exit__(self, kind, *_) -> None:
         if kind is None:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            follow_umask(*(p for p in self.part.rglob("*") if p.is_file()))
+            before = self.folder.with_name(self.folder.name + ".old.part")
+            shutil.rmtree(before, ignore_errors=True)
+            if self.folder.exists():  # never half of it: it goes under another name
+                self.folder.rename(before)
             self.part.rename(self.folder)
+            shutil.rmtree(before, ignore_errors=True)
 
 
 def keep(

@@ -1,0 +1,157 @@
+"""`healscope plan`: what is left to do, on how many GPUs, for how long, and on how much disk."""
+
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from healscope.config import Study, load
+from healscope.config.compute import STAGES
+from healscope.config.types import merged
+from healscope.errors import HealscopeError
+from healscope.planning import constants as c
+from healscope.planning.disk import Disk, disk, peak
+from healscope.planning.jobs import OTHER, Costs, Job, count_problems, parse
+from healscope.planning.sizes import size_of
+
+HEADER = ("stage", "model", "jobs", "GPUs", "hours each", "GPU-hours", "core-hours")
+WIDTHS = (15, 16, 6, 5, 11, 10, 11, 9)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One stage of one model: GPUs and hours of a job (the mean), and sums; bytes at the end."""
+
+    stage: str
+    model: str
+    jobs: int
+    gpus: int
+    hours: float
+    gpu_hours: float
+    core_hours: float
+    kept: float
+
+
+def plan(
+    configfiles: Sequence[str] = (),
+    targets: Sequence[str] = (),
+    directory: str | None = None,
+    at_once: int = 8,
+) -> str:
+    """The table for a study and, where given, for targets of it; `directory` is Snakemake's.
+
+    Jobs are those of a dry run in the working directory, so that what stands is not counted again.
+    Raises HealscopeError where Snakemake refuses the study, or a model's size is unknown.
+    """
+    study = load(_read(configfiles or ["config/config.yaml"]))
+    command = [sys.executable, "-m", "snakemake", "--dry-run", "--quiet", "host"]
+    command += ["--directory", directory] if directory else []
+    command += ["--configfile", *configfiles] if configfiles else []
+    done = subprocess.run([*command, "--", *targets], capture_output=True, text=True, check=False)
+    if done.returncode:
+        lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+        raise HealscopeError("the dry run failed:\n" + "\n".join(lines[-12:]))
+    return table(study, parse(done.stdout + done.stderr), at_once)
+
+
+def _read(files: Sequence[str]) -> dict:
+    """What Snakemake makes of these config files together."""
+    data: dict = {}
+    for file in files:
+        try:
+            data = merged(data, yaml.safe_load(Path(file).read_text()))
+        except (OSError, yaml.YAMLError) as error:
+            raise HealscopeError(
+                f"'{file}' is no config ({error}); targets stand before --configfile, and the "
+                "command is typed in the checkout"
+            ) from None
+    return data
+
+
+def table(study: Study, jobs: Sequence[Job], at_once: int) -> str:
+    """The plan as text, at most 100 columns wide."""
+    problems = count_problems(study)
+    sizes = {name: size_of(name, model, study) for name, model in study.models.items()}
+    disks = {name: disk(study, size, problems) for name, size in sizes.items()}
+    rows, chains = [], {}
+    for name, model in study.models.items():
+        costs = Costs(study, model, sizes[name], problems)
+        seconds = defaultdict(list)
+        for job in jobs:
+            if job.model == name:
+                seconds[job.stage].append(costs.seconds(job))
+        rows += [_row(study, name, s, seconds[s], disks[name]) for s in STAGES]
+        chains[name] = sum(max(s, default=0) for s in seconds.values()) / 3600
+    rows.sort(key=lambda row: STAGES.index(row.stage))
+    others, hours = sum(job.stage == OTHER for job in jobs), c.START_PLAIN.value / 3600
+    rows.append(Row(OTHER, "", others, 0, hours, 0.0, others * hours, 0.0))
+    most = peak(disks.values(), at_once)
+    unit, size = ("GB", 1e9) if most > 1e10 else ("MB", 1e6)
+    header = _line(*HEADER, f"disk {unit}")
+    lines = [header, "-" * len(header), *(_written(row, size) for row in rows), ""]
+    lines += _totals(study, rows, f"{most / size:,.0f} {unit}", size, chains)
+    return "\n".join([*lines, "", *_assumptions(study, at_once)])
+
+
+def _row(study: Study, name: str, stage: str, seconds: list[float], of_disk: Disk) -> Row:
+    need, hours = study.models[name].need(stage), sum(seconds) / 3600
+    each = hours / max(len(seconds), 1)
+    sums = hours * need.gpus, hours * need.threads
+    return Row(stage, name, len(seconds), need.gpus, each, *sums, of_disk.kept.get(stage, 0.0))
+
+
+def _written(row: Row, size: float) -> str:
+    hours = f"{row.hours:.3f}" if row.jobs else "-"
+    sums = f"{row.gpu_hours:,.1f}", f"{row.core_hours:,.1f}"
+    kept = f"{row.kept / size:,.1f}" if row.kept else "-"
+    return _line(row.stage, row.model, f"{row.jobs:,}", str(row.gpus), hours, *sums, kept)
+
+
+def _line(*cells: str) -> str:
+    """Two columns of words, then numbers."""
+    sized = [f"{cell:<{w}}" for cell, w in zip(cells[:2], WIDTHS[:2], strict=True)]
+    sized += [f"{cell:>{w}}" for cell, w in zip(cells[2:], WIDTHS[2:], strict=True)]
+    return " ".join(sized).rstrip()
+
+
+def _totals(study: Study, rows: list[Row], most: str, size: float, chains: dict) -> list[str]:
+    jobs, gpu_hours, core_hours, kept = (
+        sum(getattr(row, key) for row in rows)
+        for key in ("jobs", "gpu_hours", "core_hours", "kept")
+    )
+    gpus = max((row.gpus for row in rows if row.jobs), default=0)
+    longest = max(chains, key=chains.get)
+    return [
+        f"total  {jobs:,} jobs to run, {gpu_hours:,.1f} GPU-hours on up to {gpus} GPUs a job, "
+        f"{core_hours:,.1f} core-hours",
+        f"disk   {kept / size:,.0f} {most[-2:]} at the end, {most} at the peak "
+        f"(checkpoints.keep: {study.checkpoints.keep})",
+        f"time   {chains[longest]:,.1f} h at least: a job of each stage after the other, {longest}",
+    ]
+
+
+def _assumptions(study: Study, at_once: int) -> list[str]:
+    engine = study.evaluation.engine
+    if any(need.gpus for model in study.models.values() for need in model.needs.values()):
+        train, sample = c.training_speed(), c.generation_speed(engine)
+        svd = c.GPU_SVD_SHARE.value * c.H100_PEAK_FLOAT64.value
+        speeds = (
+            f"One H100 (not measured): {train / 1e12:.0f} TFLOP/s in training, "
+            f"{sample / 1e12:.0f} in sampling by {engine}, {svd / 1e12:.1f} in SVDs."
+        )
+    else:
+        speeds = (
+            f"One CPU thread (measured): {c.CPU_TRAIN.value / 1e9:.0f} GFLOP/s in training, "
+            f"{c.CPU_GENERATE.value / 1e9:.0f} in sampling, {c.CPU_SVD.value / 1e9:.0f} in SVDs."
+        )
+    return [
+        speeds,
+        f"Peak: all SFT checkpoints, and {at_once} jobs of SFT or RL in writing (--at-once). "
+        "Weights are float32.",
+        "Every first answer counts as wrong. Constants and sources: "
+        "src/healscope/planning/constants.py",
+    ]

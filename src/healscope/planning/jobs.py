@@ -1,0 +1,233 @@
+"""The jobs that a real dry run would start, and how long each takes."""
+
+import math
+import re
+from dataclasses import dataclass, field
+
+from healscope import artifacts
+from healscope.config import Model, Protocol, Study
+from healscope.config.rl import DPO, PPO, Average, Recipe, Sampling, Supervised
+from healscope.errors import HealscopeError
+from healscope.planning import constants as c
+from healscope.planning.sizes import Size, tokens
+
+OTHER = "tables, figures"
+
+# What a job says of itself (`message` of its rule) -> its stage
+MESSAGES = (
+    ("base", r"Base model (?P<model>\S+), seed \d+"),
+    ("sft", r"SFT \((?P<arm>\S+)\) of (?P<model>\S+), seed \d+"),
+    ("rl", r"(?P<branch>\S+-from-\d+) of (?P<model>\S+), seed \d+"),
+    ("evaluation", r"Evaluate SFT \(\S+\) under (?P<protocol>\S+): (?P<model>\S+), seed \d+"),
+    ("evaluation", r"Evaluate (?P<branch>\S+) under (?P<protocol>\S+): (?P<model>\S+), seed \d+"),
+    ("spectra", r"SVDs, (?P<part>\w+): (?P<model>\S+), seed \d+"),
+    ("spectra", r"(?P<compare>Compare) weights of (?P<model>\S+), seed \d+"),
+    ("edits", r"Edits of stage (?P<stage>\S+): (?P<model>\S+), seed \d+"),
+    ("probes", r"(?P<probe>Hidden states|Signals along SFT) of (?P<model>\S+), seed \d+"),
+)
+_JOB = re.compile(r"^\s*Job \d+: (.+)$", re.MULTILINE)
+_TOTAL = re.compile(r"^total\s+(\d+)\s*$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Job:
+    stage: str
+    model: str = ""
+    about: dict[str, str] = field(default_factory=dict)
+
+
+def parse(output: str) -> list[Job]:
+    """The jobs in what `snakemake --dry-run` printed; the target rule itself is none.
+
+    Raises HealscopeError where their number is not the one that Snakemake counted.
+    """
+    found = [_job(message) for message in _JOB.findall(output)]
+    total = _TOTAL.search(output)
+    counted = int(total[1]) if total else 0
+    aims = len(re.findall(r"^all\s+1\s*$", output.split("\ntotal")[0], re.MULTILINE))
+    if counted - aims != len(found):
+        raise HealscopeError(
+            f"the dry run counted {counted - aims} jobs and named {len(found)}; run "
+            "`snakemake --dry-run` to see them"
+        )
+    return found
+
+
+def _job(message: str) -> Job:
+    for stage, pattern in MESSAGES:
+        if match := re.fullmatch(pattern, message.strip()):
+            about = match.groupdict()
+            return Job(stage, about.pop("model"), about)
+    return Job(OTHER)
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Seconds of the jobs of one model; `problems`: those of `count_problems`."""
+
+    study: Study
+    model: Model
+    size: Size
+    problems: tuple[int, int]
+
+    def seconds(self, job: Job) -> float:
+        work = getattr(self, f"_{job.stage}")
+        return c.START.value + work(job.about)
+
+    def _on_gpu(self, stage: str) -> int:
+        return self.model.need(stage).gpus
+
+    def _train(self, stage: str, sequences: float, reading: bool = False) -> float:
+        """Seconds of training on (or, `reading`, one pass over) whole sequences."""
+        flops = sequences * sum(self._tokens()) * self.size.parameters
+        if gpus := self._on_gpu(stage):
+            if self.model.scratch:
+                return flops * (c.FORWARD if reading else c.TRAIN).value / c.SMALL_TRAIN.value
+            each = c.FORWARD if reading else c.RECOMPUTED
+            return flops * each.value / c.training_speed() / gpus
+        each = c.FORWARD if reading else c.TRAIN
+        return flops * each.value / c.CPU_TRAIN.value / self.model.need(stage).threads
+
+    def _answers(self, stage: str, answers: float, engine: str = "", batch: int = 0) -> float:
+        """Seconds of sampling, `batch` at a time: what is computed, or the wait for each layer."""
+        length, evaluation = self._tokens()[1], self.study.evaluation
+        flops = answers * length * self.size.parameters * c.FORWARD.value
+        if gpus := self._on_gpu(stage):
+            batches = math.ceil(answers / (batch or evaluation.batch_size))
+            waiting = batches * length * self.size.layers * c.LAUNCH.value
+            return max(waiting, flops / c.generation_speed(engine or evaluation.engine) / gpus)
+        return flops / c.CPU_GENERATE.value / self.model.need(stage).threads
+
+    def _tokens(self) -> tuple[float, float]:
+        return tokens(self.study, self.model)
+
+    def _load(self, times: float = 1) -> float:
+        """Weights are hashed, then read."""
+        each = 2 / c.DISK.value + 1 / c.HASHING.value
+        return times * self.size.weight_bytes * each
+
+    def _save(self, times: float = 1) -> float:
+        """Weights are written, then hashed."""
+        return self._load(times)
+
+    def _states(self, times: float) -> float:
+        """Training states are written: weights and both moments."""
+        state = self.size.parameters * (c.MASTER.value + c.MOMENTS.value)
+        return times * state / c.DISK.value
+
+    def _svd(self, checkpoints: float) -> float:
+        flops = checkpoints * self.size.svd_flops(self.study.spectra.matrices)
+        if self._on_gpu("spectra"):
+            return flops / (c.GPU_SVD_SHARE.value * c.H100_PEAK_FLOAT64.value)
+        return flops / c.CPU_SVD.value / self.model.need("spectra").threads
+
+    def _base(self, _about: dict) -> float:
+        if self.model.scratch:
+            p = self.model.scratch.pretraining
+            return self._train("base", p.steps * p.batch_size) + self._save()
+        if self.model.source.startswith(("/", ".")):
+            return self._load(2)
+        return self.size.weight_bytes / c.NETWORK.value + self._save()
+
+    def _sft(self, _about: dict) -> float:
+        s = self.study.sft
+        logs = s.steps / s.log_every
+        return (
+            self._train("sft", s.steps * s.batch_size)
+            + self._train("sft", logs * 3 * s.log_problems, reading=True)  # losses
+            + self._answers("sft", logs * 2 * s.log_problems, "hf")  # format errors
+            + self._save(len(s.checkpoints))
+            + self._states(s.steps / s.state_every)
+            + self._load()
+        )
+
+    def _rl(self, about: dict) -> float:
+        recipe = self.study.rl.recipes[artifacts.parse_branch(about["branch"])[0]]
+        if isinstance(recipe, Average):
+            return self._load(2) + self._save()
+        states = self._states(recipe.iterations / recipe.state_every)
+        return self._recipe(recipe) + self._load(2) + self._save() + states
+
+    def _recipe(self, recipe: Recipe) -> float:
+        rows = recipe.iterations * recipe.responses
+        if isinstance(recipe, Supervised):
+            return self._train("rl", rows)
+        turns = recipe.attempts + recipe.extra_attempt if isinstance(recipe, PPO) else 1
+        epochs = getattr(recipe, "epochs", 1) * (2 if isinstance(recipe, DPO) else 1)
+        measured = recipe.responses * 2 * (recipe.iterations / (recipe.kl_every or 10**9))
+        sampled = rows * turns if isinstance(recipe, Sampling) else 0
+        return (
+            self._answers("rl", sampled, batch=recipe.responses)
+            + self._train("rl", sampled, reading=True)  # log-probabilities and values before
+            + self._train("rl", sampled * epochs)
+            + self._train("rl", measured, reading=True)
+        )
+
+    def _evaluation(self, about: dict) -> float:
+        protocol = self.study.evaluation.protocols[about["protocol"]]
+        variants = (
+            1
+            if about.get("branch")
+            else min(self.study.evaluation.variants_per_job, len(self.study.sft.checkpoints))
+        )
+        orders = self.study.tasks[self.study.train_on].orders
+        answers = answers_of(protocol, self.problems, orders) * len(self.study.tasks)
+        return variants * (self._answers("evaluation", answers) + self._load()) + self._load()
+
+    def _edits(self, _about: dict) -> float:
+        """Every edit reads the factors of both checkpoints of its stage."""
+        edits = self.study.edits.names()
+        jobs = -(-len(edits) // self.study.evaluation.variants_per_job)
+        reading = 2 * self.size.factor_bytes(self.study.spectra.matrices) / c.DISK.value
+        each = self._answers("edits", self.problems[1] * len(self.study.tasks)) + reading
+        return self._load(2) + len(edits) / jobs * each
+
+    def _spectra(self, about: dict) -> float:
+        if about.get("compare"):  # four pairs; every control is an SVD of each matrix
+            pairs, roles = 4, self.study.spectra.matrices
+            reading = pairs * 2 * self.size.factor_bytes(roles) / c.DISK.value
+            return reading + self._svd(pairs * (1 + len(self.study.spectra.controls)))
+        points = 1 if about["part"] == "rl" else 3
+        return points * self._load() + self._svd(points)
+
+    def _probes(self, about: dict) -> float:
+        if about["probe"].startswith("Hidden"):
+            rows = 4 * 2 * self.study.hidden_states.problems
+            return self._load(4) + self._train("probes", rows, reading=True)
+        steps = len(self.study.sft.checkpoints)
+        rows = steps * 8 * self.study.signals.problems
+        return self._load(2 * steps + 2) + self._train("probes", rows, True) + self._svd(steps)
+
+
+def answers_of(protocol: Protocol, problems: tuple[int, int], orders: int) -> float:
+    """Answers of one checkpoint under a protocol, at most."""
+    every, retried = problems[0], problems[1] * min(protocol.retried_orders, orders) / orders
+    if protocol.problems == "drawn":
+        every = retried = 2 * protocol.hands
+    more = len(protocol.feedback) * (protocol.attempts - 1) * c.WRONG.value
+    return every + retried * (protocol.samples + more)
+
+
+def count_problems(study: Study) -> tuple[int, int]:
+    """Problems of the training task under `exhaustive`: all, and held out with face cards.
+
+    As `tasks.problems.problem_table` lists them, without writing them out.
+    """
+    from healscope.tasks import build
+    from healscope.tasks.problems import count_faces, split_deals
+    from healscope.tasks.solver import solvable
+
+    spec = study.tasks[study.train_on]
+    task = build(study.train_on, spec)
+    every = faced = 0
+    for deal, split in split_deals(task, spec.held_out, spec.seed).items():
+        if not all(solvable(task.rule(s).values(deal.cards), deal.target) for s in ("id", "ood")):
+            continue
+        held_out = split == "held_out"
+        if not count_faces(deal.cards):
+            every += 2 * held_out
+            continue
+        repeats = math.prod(math.factorial(deal.cards.count(card)) for card in set(deal.cards))
+        rows = 2 * min(spec.orders, math.factorial(len(deal.cards)) // repeats)
+        every, faced = every + rows, faced + rows * held_out
+    return every, faced

@@ -1,0 +1,120 @@
+"""How large a model is, from its config: nothing is downloaded."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from healscope.config import Model, Study
+from healscope.config.world import GeneralPointsTask
+from healscope.errors import HealscopeError
+from healscope.planning import constants as c
+
+
+@dataclass(frozen=True)
+class Size:
+    """A Llama-like decoder: `crossing` of its layers attend to images and are not decomposed."""
+
+    hidden: int
+    layers: int
+    kv: int
+    ffn: int
+    vocabulary: int
+    tied: bool = False
+    crossing: int = 0
+
+    @property
+    def parameters(self) -> int:
+        """Without norms and biases, which are a thousandth of it."""
+        layer = 2 * self.hidden * (self.hidden + self.kv) + 3 * self.hidden * self.ffn
+        return self.layers * layer + (2 - self.tied) * self.vocabulary * self.hidden
+
+    @property
+    def weight_bytes(self) -> float:
+        """A checkpoint."""
+        return c.MASTER.value * self.parameters
+
+    def matrices(self, roles: list[str]) -> list[tuple[int, int]]:
+        """(rows, columns) of all matrices of these roles."""
+        h, found = self.hidden, []
+        shapes = {"q": (h, h), "k": (self.kv, h), "v": (self.kv, h), "o": (h, h)}
+        shapes |= {"gate": (self.ffn, h), "up": (self.ffn, h), "down": (h, self.ffn)}
+        for role in roles:
+            outside = role in ("embeddings", "head")
+            shape = (self.vocabulary, h) if outside else shapes[role]
+            found += [shape] * (1 if outside else self.layers - self.crossing)
+        return found
+
+    def factor_bytes(self, roles: list[str]) -> float:
+        return sum(c.FACTOR.value * (m + n + 1) * min(m, n) for m, n in self.matrices(roles))
+
+    def svd_flops(self, roles: list[str]) -> float:
+        """Gram matrix, its eigenvectors (9 n^3), and the other side, for every matrix."""
+        found = ((max(shape), min(shape)) for shape in self.matrices(roles))
+        return sum(4 * m * n * n + 9 * n**3 for m, n in found)
+
+
+KNOWN = {  # from each model's config.json on the hub
+    "llama-3.1-8b": Size(4096, 32, 1024, 14336, 128256),
+    "llama-3.2-1b": Size(2048, 16, 512, 8192, 128256, tied=True),
+    "llama-3.2-3b": Size(3072, 28, 1024, 8192, 128256, tied=True),
+    "llama-3.2-11b-vision": Size(4096, 40, 1024, 14336, 128256, crossing=8),
+    "qwen2.5-0.5b": Size(896, 24, 128, 4864, 151936, tied=True),
+    "qwen2.5-1.5b": Size(1536, 28, 256, 8960, 151936, tied=True),
+    "qwen2.5-3b": Size(2048, 36, 256, 11008, 151936, tied=True),
+    "qwen2.5-7b": Size(3584, 28, 512, 18944, 152064),
+}
+
+PROMPT_CHARACTERS, ANSWER_CHARACTERS = 630, 92  # of four cards, as JSON: their means in this code
+TEMPLATE_TOKENS = 30  # of a chat: headers, system line
+PUBLISHED_TOKENS = TEMPLATE_TOKENS + (PROMPT_CHARACTERS + ANSWER_CHARACTERS) / c.TOKEN.value
+
+
+def size_of(name: str, model: Model, study: Study) -> Size:
+    """Raises HealscopeError where neither the config nor a folder here says it."""
+    if model.scratch:
+        a = model.scratch.architecture
+        return Size(a.hidden_size, a.layers, a.hidden_size, a.ffn_size, _vocabulary(study))
+    file = Path(model.source) / "config.json"
+    if file.is_file():
+        return _read(json.loads(file.read_text()))
+    key = model.source.rpartition("/")[2].lower().removeprefix("meta-").removesuffix("-instruct")
+    if key not in KNOWN:
+        raise HealscopeError(
+            f"models.{name}: the plan does not know how large '{model.source}' is; download it and "
+            "give its folder as source"
+        )
+    return KNOWN[key]
+
+
+def _vocabulary(study: Study) -> int:
+    return 80 if _task(study).rendering == "compact" else 473  # as its tokenizers come out
+
+
+def _task(study: Study) -> GeneralPointsTask:
+    return study.tasks[study.train_on]
+
+
+def _read(config: dict) -> Size:
+    text = config.get("text_config") or config
+    hidden, heads = text["hidden_size"], text["num_attention_heads"]
+    per_head = text.get("head_dim") or hidden // heads
+    return Size(
+        hidden,
+        text["num_hidden_layers"],
+        (text.get("num_key_value_heads") or heads) * per_head,
+        text["intermediate_size"],
+        text["vocab_size"],
+        bool(config.get("tie_word_embeddings") or text.get("tie_word_embeddings")),
+        len(text.get("cross_attention_layers") or ()),
+    )
+
+
+def tokens(study: Study, model: Model) -> tuple[float, float]:
+    """(tokens of a prompt, of an answer) of the training task."""
+    task = _task(study)
+    if task.rendering == "compact":  # every word is a token
+        return 9.0 + task.cards, 5.0 + 6 * task.cards
+    if model.scratch:  # every character of an answer is about a token
+        return PROMPT_CHARACTERS / 2.7, ANSWER_CHARACTERS / 1.2
+    prompt = TEMPLATE_TOKENS + PROMPT_CHARACTERS / c.TOKEN.value
+    return prompt, ANSWER_CHARACTERS / c.TOKEN.value

@@ -1,0 +1,86 @@
+"""`healscope plan` prints what a dry run would start, and what that costs."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+from runner import ROOT, Workflow
+
+from healscope import planning
+from healscope.planning.__main__ import PAGE, STUDIES, written
+
+
+def counted(text: str) -> dict[str, int]:
+    """stage -> jobs in the table, and `total`."""
+    rows = re.findall(
+        r"^(base|sft|rl|evaluation|edits|spectra|probes)\s+\S+\s+([\d,]+) ", text, re.M
+    )
+    found: dict[str, int] = {}
+    for stage, jobs in rows:
+        found[stage] = found.get(stage, 0) + int(jobs.replace(",", ""))
+    found["total"] = int(re.search(r"^total\s+([\d,]+) jobs", text, re.M)[1].replace(",", ""))
+    return found
+
+
+def dry_run(folder, *configs: str) -> dict[str, int]:
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", "--dry-run", "--directory", str(folder),
+         "--configfile", *configs],
+        capture_output=True, text=True, check=True, cwd=ROOT,
+    )  # fmt: skip
+    table = (done.stdout + done.stderr).split("Job stats:")[1].split("\ntotal")[0]
+    return {rule: int(n) for rule, n in re.findall(r"^(\w+)\s+(\d+)\s*$", table, re.M)}
+
+
+@pytest.fixture
+def in_checkout(monkeypatch):
+    monkeypatch.chdir(ROOT)
+
+
+def test_the_plan_of_the_paper_is_that_of_the_dry_run(tmp_path, in_checkout):
+    rules = dry_run(tmp_path, "config/paper.yaml")
+    text = planning.plan(["config/paper.yaml"], directory=str(tmp_path))
+    assert max(map(len, text.splitlines())) <= 100
+    jobs = counted(text)
+    assert jobs["total"] == sum(rules.values()) - 1  # less the target
+    assert jobs["total"] <= 2000
+    assert jobs["base"] == rules["base_model"] == 6
+    assert jobs["rl"] == rules["rl"] == 6 * 36
+    for stage, start in {
+        "evaluation": "evaluate",
+        "edits": "edit_",
+        "spectra": ("factors", "compare"),
+    }.items():
+        assert jobs[stage] == sum(n for rule, n in rules.items() if rule.startswith(start)), stage
+    assert jobs["probes"] == rules["signals"] + rules["hidden_states"]
+
+
+@pytest.mark.parametrize("config", STUDIES)
+def test_the_page_has_the_plan_at_hand(tmp_path, in_checkout, config):
+    page = (ROOT / PAGE).read_text()
+    plan = planning.plan([config], directory=str(tmp_path))
+    assert written(page, config, plan) == page, "run python -m healscope.planning"
+
+
+def test_the_published_preset_can_be_planned(tmp_path):
+    rules = dry_run(tmp_path, "config/paper.yaml", "config/paper-published.yaml")
+    assert rules["rl"] == 2 * 19
+
+
+def test_what_stands_is_not_planned_again(finished, tmp_path, in_checkout):
+    micro = str(finished.folder / "study.yaml")
+    assert "total  0 jobs to run, 0.0 GPU-hours" in planning.plan(
+        [micro], directory=str(finished.folder)
+    )
+    fresh = Workflow(tmp_path / "fresh")
+    fresh.command()
+    text = planning.plan([micro], ["results/figures/fig2a.pdf"], str(fresh.folder))
+    assert {k: n for k, n in counted(text).items() if n} == {"base": 1, "sft": 1, "total": 5}
+
+
+def test_a_config_that_snakemake_refuses_says_why(tmp_path, in_checkout, capsys):
+    from healscope.cli import main
+
+    assert main(["plan", "no-such-rule", "--directory", str(tmp_path)]) == 1
+    assert "the dry run failed" in capsys.readouterr().err
