@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 VLLM := .venv-vllm
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help setup figures vllm test test-slurm test-vllm locks lint report plan schema clean
+.PHONY: help setup figures vllm test test-slurm test-train test-vllm locks lint report plan schema clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -44,6 +44,10 @@ locks: setup ## is .venv exactly what envs/core.txt says?
 
 test-slurm: setup ## start a Slurm of one machine, and run a study through it with faults
 	python tests/slurm/run.py
+
+test-train: setup ## SFT and RL by two processes with DeepSpeed, which goes into .venv too
+	pip install --quiet --disable-pip-version-check -c envs/core.txt -r envs/train.txt
+	python -m pytest tests/distributed
 
 test-vllm: setup vllm ## the tests of engine vllm, which need its environment
 	python -m pytest tests/engine_vllm
