@@ -10,10 +10,12 @@ def test_a_signal_stops_grpo_and_the_same_run_goes_on(
     train, learned, tmp_path, signalled, identical
 ):
     settings = {"algorithm": "grpo", "iterations": 4, "responses": 16, "state_every": 1,
+                "optimizer": {"learning_rate": 1.5e-4, "warmup_steps": 2},
                 "reward": {"prefix": 1.0}}  # fmt: skip
     recipe = Group.model_validate(settings).model_dump(mode="json")
     how = {"processes": 2, "deepspeed": "zero2", "micro_batch": 4}
     whole = train("grpo-from-0", how, None, recipe, learned)
+    assert list(whole.rows["learning_rate"]) == [1.5e-4 * share for share in (0.5, 1, 1, 1)]
     assert (whole.rows["reward_std"].iloc[:2] > 0).all()
     assert (whole.rows["gradient_norm"].iloc[:2] > 0).all()
     assert whole.rows["generated_tokens"].between(16, 16 * 24).all()

@@ -227,6 +227,7 @@ def _trainer(recipe: Group, branch: Branch, run: _Iterations):
     def reward(**_) -> list[float]:
         return [t.reward for t in run.own()]
 
+    optimizers = scheduled(recipe, run.optimizer, lambda step: first + step // recipe.epochs)
     trainer = kind(
         model=run.model,
         reward_funcs=reward,
@@ -234,8 +235,25 @@ def _trainer(recipe: Group, branch: Branch, run: _Iterations):
         train_dataset=Dataset.from_dict({"prompt": [""] * run.problems}),  # `run` knows better
         processing_class=run.tokenizer,
         callbacks=[run],
-        optimizers=scheduled(recipe, run.optimizer, lambda step: first + step // recipe.epochs),
+        optimizers=optimizers,
     )
     trainer.run, run.trainer = run, weakref.proxy(trainer)
     trainer.compute_loss_context_manager = branch.compute.autocast
+    if branch.compute.zero:
+        _keep_ours(run, optimizers)
     return trainer
+
+
+def _keep_ours(run: _Iterations, optimizers: tuple) -> None:
+    """With DeepSpeed the Trainer would make an optimizer and a schedule of its own."""
+    optimizer, schedule = optimizers
+
+    def optimizer_made(*_, **__):
+        run.trainer.optimizer = optimizer
+        return optimizer
+
+    def schedule_made(*_, **__):
+        run.trainer.lr_scheduler = schedule
+        return schedule
+
+    run.trainer.create_optimizer, run.trainer.create_scheduler = optimizer_made, schedule_made
