@@ -96,7 +96,7 @@ def test_a_model_that_is_gated_until_its_licence_is_accepted(with_base, tmp_path
     with hub.serving((with_base / BASE).parent, "gated files") as server:
         for name, value in hub.environment(server.server_port, tmp_path / "cache").items():
             monkeypatch.setenv(name, value)
-        assert "model source 'owner/model' is gated: accept its" in said(workflow.fails(BASE))
+        assert "model 'owner/model' is gated: accept its" in said(workflow.fails(BASE))
         server.answer = "all"
         workflow.run(BASE)
     assert provenance.sha256(workflow.folder / WEIGHTS) == provenance.sha256(with_base / WEIGHTS)
