@@ -43,9 +43,13 @@ train) # on top of core, in the same environment
   ;;
 vllm) # apart: it pins a torch of its own
   into "${2:-}"
-  install --no-deps -r envs/vllm.txt # it is whole
-  install --no-deps -e .
-  check envs/vllm.txt
+  if nvidia-smi >/dev/null 2>&1; then
+    install vllm==0.32.0 transformers==5.19.0 # the lock is that of the build for CPUs
+    "$python" -m pip check
+  else
+    install --no-deps -r envs/vllm.txt # it is whole
+    "$python" envs/check.py envs/vllm.txt
+  fi
   ;;
 slurm) # a cluster of one machine, for tests: Debian's packages; the plugin is a part of core
   grep -v '^#' envs/slurm.apt | xargs apt-get install --yes --no-install-recommends

@@ -1,5 +1,6 @@
 from pathlib import Path
 
+from healscope.engines import Process
 from healscope.evaluation.outputs import Sections, evaluate_outputs, variant_names
 from healscope.job import job
 from healscope.models.variants import from_checkpoint
@@ -13,9 +14,10 @@ with job(snakemake, torch=True):
         [from_checkpoint(c, m) for c, m in manifests.items()],
         {c: {"inputs": [m], "config": {}} for c, m in manifests.items()},
         files.manifests[0],
-        Sections(p.evaluation, p.protocols, p.tasks),
+        Sections(p.evaluation, p.protocols, p.tasks, p.get("vllm")),
         files.problems,
         snakemake.output,
         {"model": name, "seed": int(seed)},
         f"evaluate {name} seed {seed}",
+        Process.of(snakemake),
     )

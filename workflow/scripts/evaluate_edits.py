@@ -1,5 +1,6 @@
 from pathlib import Path
 
+from healscope.engines import Process
 from healscope.evaluation import landmarks
 from healscope.evaluation.outputs import Sections, evaluate_outputs, variant_names
 from healscope.job import job
@@ -26,10 +27,11 @@ with job(snakemake, torch=True):
         sweep.variants(names),
         {name: {"inputs": inputs, "config": {"edit": name, **p.points}} for name in names},
         target,
-        Sections(p.evaluation, p.protocols, p.tasks),
+        Sections(p.evaluation, p.protocols, p.tasks, p.get("vllm")),
         files.problems,
         snakemake.output,
         {"model": w.model, "seed": int(w.seed), "stage": p.stage},
         f"edits {p.stage} {w.model} seed {w.seed}",
+        Process.of(snakemake),
         keep=lambda t: (t["split"] == "held_out") & (t["n_faces"] > 0),  # all that is shown
     )

@@ -10,7 +10,9 @@ from pydantic import Field, ValidationError, model_validator
 
 from healscope import artifacts
 from healscope.config import given
-from healscope.config.compute import STAGES, Need
+from healscope.config.compute import STAGES, Launch, Need
+from healscope.config.engines import OF_RESULTS, Vllm
+from healscope.config.launching import check_recipe, check_sft, read_deepspeed, unshared
 from healscope.config.measurement import (
     EXHAUSTIVE,
     LANDMARKS,
@@ -95,6 +97,7 @@ __all__ = [
     "Group",
     "HiddenStates",
     "Landmarks",
+    "Launch",
     "LoRA",
     "Model",
     "Need",
@@ -117,8 +120,11 @@ __all__ = [
     "Study",
     "Supervised",
     "Training",
+    "Vllm",
     "load",
+    "read_deepspeed",
     "schema",
+    "unshared",
 ]
 
 
@@ -139,6 +145,7 @@ class Study(Section):
     edits: Edits = Edits()
     signals: Signals = Signals()
     hidden_states: HiddenStates = HiddenStates()
+    vllm: Vllm = Vllm()
     statistics: Statistics = Statistics()
     figures: FigureStyle = FigureStyle()
 
@@ -200,6 +207,13 @@ class Study(Section):
     def _check_model(self, name: str, model: Model) -> None:
         if model.sft:
             given.refuse_own_results(name, given.checkpoints(model).values())
+        else:
+            try:
+                check_sft(model.launch, self.sft)
+                for recipe in self.rl.branches:
+                    check_recipe(model.launch, recipe, self.rl.recipes[recipe])
+            except ValueError as error:
+                raise ValueError(f"models.{name}.launch: {error}") from None
         layers = model.layers()
         if layers is not None:
             depths = [m.layers() for m in self.models.values()]
@@ -232,6 +246,10 @@ class Study(Section):
                         f"tasks.{task}: model '{name}' has no word for {unknown}, which "
                         f"'{self.train_on}' does not use"
                     )
+
+    def engine_values(self, engine: str) -> dict:
+        """What an engine adds to the values that results depend on: nothing, for `hf`."""
+        return {"vllm": self.vllm.model_dump(include=OF_RESULTS)} if engine == "vllm" else {}
 
     @property
     def taken(self) -> bool:

@@ -67,8 +67,14 @@ def with_steps(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def branch_logs(files: Iterable[str]) -> pd.DataFrame:
-    """Rows of the training logs of branches, with recipe and start; no alarm counts as none."""
+    """Rows of the training logs of branches, with recipe and start; no alarm counts as none.
+
+    What an earlier version did not log is missing.
+    """
+    from healscope import schemas  # here, because schemas know the tables
+
     rows = pd.concat([provenance.read_table(f) for f in files], ignore_index=True)
+    rows = schemas.complete(rows, "rl-log")
     named = {run: artifacts.parse_branch(run) for run in rows["run"].unique()}
     return rows.assign(
         recipe=rows["run"].map(lambda run: named[run][0]),
