@@ -124,8 +124,11 @@ def _lost(m: Model) -> Section:
         meanwhile = "gained" if own["effect"] > 0 else "lost as well"
     else:
         meanwhile = f"within {MARGIN_POINTS}" if own["verdict"] in NO else "undecided"
+    found = "No loss is established"
+    if m.lost:
+        found = f"A loss is {word(ood)}".replace("is in", "is there in")
     lead = (
-        f"{'A' if m.lost else 'No'} loss is established from {m.peak} to {m.end}: OOD accuracy "
+        f"{found} from {m.peak} to {m.end}: OOD accuracy "
         f"changes by {points(ood)} points; ID accuracy by {points(own)} ({meanwhile})."
     )
     body = paragraph(

@@ -13,7 +13,6 @@ from healscope.diagnosis.words import (
     Model,
     Section,
     paragraph,
-    plain,
     points,
     step,
     table,
@@ -39,7 +38,7 @@ def rotation(m: Model) -> Section | None:
     verdicts, rows = {}, []
     for row in held.to_dict("records"):
         kind = row["name"].split(":")[0]
-        verdicts[kind] = row["verdict"]
+        verdicts[kind] = row["verdict"], word(row)
         own, other = (m.one("rotation", f"{kind}: {what}") for what in ("itself", "the control"))
         control = _CONTROLS[kind.split()[1]]
         rows.append([row["before"], points(own), control, points(other), points(row), word(row)])
@@ -51,8 +50,9 @@ def rotation(m: Model) -> Section | None:
     return Section("Is the loss rotation of singular vectors?", _answer(m, verdicts), body)
 
 
-def _answer(m: Model, verdicts: dict[str, str]) -> str:
-    """By the edit that keeps vectors orthonormal, since the published splice overshoots."""
+def _answer(m: Model, verdicts: dict[str, tuple[str, str]]) -> str:
+    """By (verdict, word) of each kind and control; by the edit that keeps vectors orthonormal where
+    there is one, since the published splice overshoots."""
     if not m.lost:
         return "There is no established loss that rotation could explain."
     straight = verdicts.get("orthonormal interpolation", verdicts.get("directions interpolation"))
@@ -62,6 +62,7 @@ def _answer(m: Model, verdicts: dict[str, str]) -> str:
             "Whether the loss is rotation was not asked: it takes directions put back beside "
             "interpolation and rotation (edits.controls)."
         )
+    (straight, turned), said = zip(straight, turned, strict=True)
     if straight in YES and turned in YES:
         return (
             "It looks like rotation: putting the leading singular vectors back gives back more OOD "
@@ -79,8 +80,8 @@ def _answer(m: Model, verdicts: dict[str, str]) -> str:
         )
     return (
         "Whether the loss is rotation is undecided: then the leading singular vectors would give "
-        f"back more than {WHAT['interpolation']} ({plain(straight)}) and more than "
-        f"{WHAT['rotation']} ({plain(turned)})."
+        f"back more than {WHAT['interpolation']} ({said[0]}) and more than "
+        f"{WHAT['rotation']} ({said[1]})."
     )
 
 
