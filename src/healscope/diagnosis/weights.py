@@ -119,13 +119,21 @@ def repair(m: Model) -> Section | None:
             "There is no established loss to give back; if you want to try, "
             f"`{pick['after']}`: {measured}."
         )
+    elif pick["verdict"] in YES and kept["verdict"] in YES and kept["effect"] > 0:
+        lead = (
+            f"`{pick['after']}` gives it back, and keeps more ID accuracy than {step(parent)} has: "
+            f"{measured}."
+        )
     elif pick["verdict"] in YES:
-        lead = f"The cheapest edit that gives it back is `{pick['after']}`: {measured}."
+        lead = (
+            f"`{pick['after']}` gives it back: {measured}. That it keeps more ID accuracy than "
+            f"{step(parent)} itself has is not established: rather use that."
+        )
     else:
         lead = f"None is established; the best guess is `{pick['after']}`: {measured}."
     chosen = (
         "" if own is None else f"Of all edits that give back at least {SHARE:.0%} of what going "
-        "back altogether does, it costs least ID accuracy. "
+        "back altogether does, and go no further, it costs least ID accuracy. "
     )  # fmt: skip
     halves = (
         f"The halves of the deals pick {pick['before'].replace(' or ', ' and ')}; the numbers are "
@@ -141,8 +149,8 @@ def repair(m: Model) -> Section | None:
     place = m.study.given.get(m.name, {}).get(parent) or _folder(m, seed, parent)
     body += paragraph(
         f"Beside it, going back altogether, to {step(parent)} ({place}): OOD {points(back)}, ID "
-        f"{points(m.one('repair', 'going back', 'id'))}; the edit has {points(kept)} points of ID "
-        f"accuracy more ({word(kept)})."
+        f"{points(m.one('repair', 'going back', 'id'))}. ID accuracy of the edit less that: "
+        f"{points(kept)} ({word(kept)})."
         + (
             " The edit is that checkpoint in all but what is not edited: rather use it as it is."
             if pick["from_parent"] < WHOLE

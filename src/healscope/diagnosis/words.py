@@ -53,6 +53,12 @@ class Model:
         return "step " + " or ".join(map(str, steps))
 
     @property
+    def picked(self) -> str:
+        """The steps that halves of the deals pick, at which the peak is reported."""
+        names = self.one("peak", "maxood")["after"].split(" or ")
+        return "step " + " or ".join(name.rpartition("-")[2] for name in names)
+
+    @property
     def lost(self) -> bool:
         """Whether a loss is established, on deals that did not pick the peak."""
         return self.one("lost", "since")["verdict"] in YES
