@@ -8,6 +8,8 @@ from healscope.config import Model, Study
 from healscope.config.world import GeneralPointsTask
 from healscope.errors import HealscopeError
 from healscope.planning import constants as c
+from healscope.tasks import build
+from healscope.tasks.generalpoints import compact_vocabulary
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,9 @@ def size_of(name: str, model: Model, study: Study) -> Size:
 
 
 def _vocabulary(study: Study) -> int:
-    return 80 if _task(study).rendering == "compact" else 473  # as its tokenizers come out
+    if _task(study).rendering == "compact":
+        return 4 + len(compact_vocabulary(build(study.train_on, _task(study))))  # and special ones
+    return 473  # as the tokenizer of four-card prompts comes out
 
 
 def _task(study: Study) -> GeneralPointsTask:
