@@ -196,7 +196,7 @@ class Costs:
             return self._load(4) + self._train("probes", rows, reading=True)
         steps = len(self.study.sft.checkpoints)
         rows = steps * 8 * self.study.signals.problems
-        return self._load(2 * steps + 2) + self._train("probes", rows, True) + self._svd(steps)
+        return self._load(2 * steps + 1) + self._train("probes", rows, True) + self._svd(steps)
 
 
 def answers_of(protocol: Protocol, problems: tuple[int, int], orders: int) -> float:
