@@ -22,15 +22,31 @@ report: "workflow/report/workflow.rst"
 include: "workflow/rules/common.smk"
 include: "workflow/rules/weights.smk"
 include: "workflow/rules/tasks.smk"
-include: "workflow/rules/base.smk"
-include: "workflow/rules/sft.smk"
-include: "workflow/rules/rl.smk"
+
+
+if study.taken:
+
+    include: "workflow/rules/take.smk"
+
+else:
+
+    include: "workflow/rules/base.smk"
+    include: "workflow/rules/sft.smk"
+    include: "workflow/rules/rl.smk"
+
+
 include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/spectra.smk"
 include: "workflow/rules/edits.smk"
 include: "workflow/rules/probes.smk"
 include: "workflow/rules/tables.smk"
+include: "workflow/rules/answers.smk"
 include: "workflow/rules/figures.smk"
+
+
+# only with --sdm conda; one environment for all rules, as the container is
+for any_rule in workflow.rules:
+    any_rule.conda_env = workflow.source_path("envs/core.yaml")
 
 
 localrules:
@@ -41,17 +57,31 @@ rule all:
     default_target: True
     input:
         expand(artifacts.FIGURE, figure=SHOWN, format=["pdf", "png"]),
-        expand(artifacts.TABLE, table=[*ANSWERS, "claims"]),
-        artifacts.CLAIMS_TEXT,
+        expand(artifacts.TABLE, table=ANSWERS),
+        PAGE,
         each(artifacts.DROPPED, checkpoint=GOING),
 
 
+onstart:
+    if jobs := slurm.left_behind("."):
+        ids = " ".join(map(str, jobs))
+        raise WorkflowError(
+            f"healscope: Slurm jobs of an earlier run are still at work for this study: {ids}. "
+            "Two writers would ruin results: call `python workflow/unlock.py` with the arguments "
+            f"of this command, or wait until they have ended."
+        )
+    slurm.sign(".")
+
+
 onsuccess:
-    if os.path.exists(artifacts.CLAIMS_TEXT):
-        print(open(artifacts.CLAIMS_TEXT).read())
-        print("healscope: the claims above are in", artifacts.CLAIMS_TEXT, end="; ")
+    if os.path.exists(PAGE):
+        print(open(PAGE).read())
+        print("healscope: what stands above is in", PAGE, end="; ")
     print("figures are in results/figures/")
 
 
 onerror:
-    print("healscope: a job failed; its reason is above and in results/logs/. Rerun to continue.")
+    print(failures.summary())
+    print(
+        "healscope: a job failed; its reason is above and in results/logs/. Rerun to continue."
+    )

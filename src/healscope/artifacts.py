@@ -13,6 +13,7 @@ CHECKPOINT = CHECKPOINTS + "/{checkpoint}/checkpoint.json"  # written last: its 
 DROPPED = CHECKPOINTS + "/{checkpoint}/dropped.json"  # which weights were deleted
 TRAINING = "results/training/{model}/seed-{seed}/{run}.parquet"
 STATE = "results/.state/{model}/seed-{seed}/{run}"  # resumable, unknown to Snakemake
+ENGINE_WEIGHTS = "results/.state/engine"  # on their way to an engine, files without a name
 
 EVALUATION = "results/evals/{protocol}/{model}/seed-{seed}/{checkpoint}/{task}.parquet"
 LANDMARKS = "results/landmarks/{model}/seed-{seed}.json"
@@ -26,6 +27,7 @@ HIDDEN_STATES = "results/probes/hidden-states/{model}/seed-{seed}.parquet"
 
 TABLE = "results/tables/{table}.parquet"
 CLAIMS_TEXT = "results/tables/claims.txt"
+DIAGNOSIS = "results/tables/diagnosis.md"
 FIGURE = "results/figures/{figure}.{format}"
 LOG = "results/logs/{job}.log"
 
@@ -49,6 +51,11 @@ def sft(step: int, arm: str = "sft") -> str:
 def branch(recipe: str, start: int) -> str:
     """Name of what a recipe makes of the SFT checkpoint at step `start`."""
     return f"{recipe}-from-{start}"
+
+
+def engine_log(log: str) -> str:
+    """Log of the engine's process of a job whose own log is `log`."""
+    return log.removesuffix(".log") + "-engine.log"
 
 
 def parse_branch(name: str) -> tuple[str, int]:

@@ -7,7 +7,7 @@ of those stages carry the gate's answer.
 
 import pandas as pd
 
-from healscope import artifacts, stats
+from healscope import artifacts, provenance, stats
 from healscope.config import Statistics
 from healscope.errors import HealscopeError
 from healscope.tables.rows import at_landmarks, first_attempts
@@ -32,14 +32,18 @@ def measure(
     Forgetting is the change from MaxOOD to End, recovery that from End to RL. "present": the
     interval lies on the claimed side of 0 and all seeds agree; "absent": it lies on the other side,
     or within verdicts.MARGIN of 0; either "in these seeds": each seed shows it, but too few to
-    speak for others; else "undecided". Raises HealscopeError where no RL run came to its end.
+    speak for others; else "undecided". Recovery is asked of where there is a landmark of RL. Raises
+    HealscopeError where no RL run came to its end.
     """
+    there = set().union(*(provenance.read_json(f)["landmarks"] for f in landmark_files))
     rows = first_attempts(evaluations)
     rows = rows[(rows["split"] == "held_out") & (rows["rule"] == "ood")]
     rows = at_landmarks(rows, landmark_files, ["maxood", "end", "rl"])
     out = []
     for model, own in rows.groupby("model"):
         for phenomenon, (stage, judge) in PHENOMENA.items():
+            if not set(artifacts.STAGES[stage]) <= there:
+                continue
             before, after = (own[own["landmark"] == name] for name in artifacts.STAGES[stage])
             if after.empty:
                 raise HealscopeError(

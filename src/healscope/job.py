@@ -1,68 +1,100 @@
-"""What every workflow job needs around its one library call: log, thread count, plain errors."""
+"""What a workflow job needs around its one library call: log, GPUs, threads, plain errors."""
 
-import errno
 import os
+import shutil
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import TextIO
 
-from healscope import progress
-from healscope.errors import HealscopeError
+from healscope import gpus, progress
+from healscope.errors import HealscopeError, disk_full
 
 
 class _Tee:
-    def __init__(self, *streams):
-        self.streams = streams
+    """The terminal's stream, and the log, without which a job goes on: its disk may be full."""
+
+    def __init__(self, terminal: TextIO, log: TextIO):
+        self.terminal, self.log = terminal, log
 
     def write(self, text: str) -> int:
-        for stream in self.streams:
-            stream.write(text)
-        return len(text)
+        with suppress(OSError):
+            self.log.write(text)
+        return self.terminal.write(text)
 
     def flush(self) -> None:
-        for stream in self.streams:
-            stream.flush()
+        with suppress(OSError):
+            self.log.flush()
+        self.terminal.flush()
 
     def isatty(self) -> bool:
         return False
 
 
 @contextmanager
-def job(log: str, threads: int, torch: bool = False) -> Iterator[None]:
-    """Runs a job's body: stderr also goes to `log`; an expected failure ends with one sentence.
+def job(snakemake, torch: bool = False) -> Iterator[None]:
+    """Runs a job's body: stderr also goes to its log; an expected failure ends with one sentence.
 
-    `torch` pins torch's thread count and says less of what is not ours.
+    `snakemake` is what Snakemake puts into a script. A job whose rule asks for GPUs
+    (`resources: gpu`) has that many, or does not start; one that asks for none takes a GPU where
+    there is one. `torch` pins torch's thread count and says less of what is not ours.
     """
     os.environ[progress.LINES] = "1"
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # TRL reports each trainer it builds
-    Path(log).parent.mkdir(parents=True, exist_ok=True)
+    log, asked = snakemake.log[0], int(snakemake.resources.get("gpu", 0))
     terminal = sys.stderr
-    with open(log, "w", buffering=1) as file:
+    with _opened(log) as file, ExitStack() as held:
         sys.stderr = _Tee(terminal, file)
         try:
+            if asked:
+                gpus.take(asked, held)
             if torch:
-                prepare_torch(threads)
+                prepare_torch(snakemake.threads)
             yield
         except HealscopeError as error:
             print(f"healscope: {error}\n(log: {log})", file=sys.stderr)
             sys.exit(1)
-        except OSError as error:
-            traceback.print_exc(file=file)
-            hint = (
-                "free some disk, then rerun" if error.errno == errno.ENOSPC else "rerun to continue"
-            )
-            reason = f"{error.strerror or error} {error.filename or ''}".strip()
-            print(f"healscope: {reason} ({hint}; log: {log})", file=sys.stderr)
+        except BaseException as error:
+            with suppress(OSError):
+                traceback.print_exc(file=file)  # Snakemake shows what is raised on the screen too
+            if not (reason := _reason(error, Path(log).parent)):
+                raise
+            print(f"healscope: {reason} (log: {log})", file=sys.stderr)
             sys.exit(1)
-        except BaseException:
-            traceback.print_exc(file=file)  # the log keeps it; Snakemake shows it on the screen too
-            raise
         finally:
             sys.stderr = terminal
+
+
+@contextmanager
+def _opened(log: str) -> Iterator[TextIO]:
+    """A log file; on a full disk what it lacks is on the terminal."""
+    try:
+        Path(log).parent.mkdir(parents=True, exist_ok=True)
+        file = open(log, "w", buffering=1)  # noqa: SIM115
+    except OSError:
+        file = open(os.devnull, "w")  # noqa: SIM115
+    try:
+        yield file
+    finally:
+        with suppress(OSError):
+            file.close()
+
+
+def _reason(error: BaseException, folder: Path) -> str | None:
+    """What the system refused, and what to do; None for what is not of the system."""
+    if full := disk_full(error):
+        left = shutil.disk_usage(folder).free / 1e9 if folder.is_dir() else 0
+        return (
+            f"{full} ({left:.1f} GB where results are): free some or put results on another disk, "
+            "then rerun; what was saved stands"
+        )
+    if isinstance(error, OSError):
+        return f"{error.strerror or error} {error.filename or ''}".strip() + "; rerun to continue"
+    return None
 
 
 def prepare_torch(threads: int) -> None:

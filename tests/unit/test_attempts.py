@@ -3,6 +3,7 @@
 import pytest
 
 from healscope.config import Evaluation, Protocol
+from healscope.engines import HF
 from healscope.errors import HealscopeError
 from healscope.evaluation.attempts import Asker, attempts
 from healscope.models import tokens
@@ -100,7 +101,7 @@ def test_a_prompt_beyond_the_context_is_refused_and_a_conversation_ends(
     before = model.config.max_position_embeddings
     try:
         model.config.max_position_embeddings = longest + 8  # room for a first answer, no more
-        ask = Asker(model, tokenizer, settings, protocol, "")
+        ask = Asker(HF(model), tokenizer, settings, protocol, "")
         rows = attempts(ask, task, some, protocol)
         assert set(rows["attempt"]) == {1}
         model.config.max_position_embeddings = longest
@@ -125,7 +126,8 @@ def test_sampled_attempts_repeat_by_seed(task, posed, model_and_tokenizer):
     protocol = Protocol(samples=2, attempts=2, feedback=["full"], temperature=1.0, top_p=0.9)
 
     def texts(stream):
-        rows = attempts(Asker(model, tokenizer, settings, protocol, stream), task, some, protocol)
+        ask = Asker(HF(model), tokenizer, settings, protocol, stream)
+        rows = attempts(ask, task, some, protocol)
         return list(rows["text"])
 
     assert texts("a") == texts("a")

@@ -123,7 +123,7 @@ def test_a_folder_that_was_another_model_is_refused(base_manifest, tmp_path):
 
 
 def test_a_missing_model_says_what_to_give(tmp_path):
-    with pytest.raises(HealscopeError, match="model source 'no/such-model' cannot be loaded"):
+    with pytest.raises(HealscopeError, match="'no/such-model' is neither a folder here nor"):
         base.fetch(Model(source="no/such-model"), Workspace(tmp_path / "w", "x"))
 
 

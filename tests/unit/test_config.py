@@ -185,6 +185,72 @@ def test_missing_section_is_named(data):
         config.load(data)
 
 
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """The example of given checkpoints, in a folder that holds them."""
+    shipped = yaml.safe_load((ROOT / "config/own-checkpoints.example.yaml").read_text())
+    model = shipped["models"]["mine"]
+    for source in (model["source"], *model["sft"].values(), *model["rl"].values()):
+        place = tmp_path / source
+        place.mkdir(parents=True)
+        (place / "config.json").write_text('{"num_hidden_layers": 28}')
+        (place / "model.safetensors").touch()
+    monkeypatch.chdir(tmp_path)
+    return shipped
+
+
+def test_given_checkpoints_say_each_thing_once(own):
+    study = config.load(own)
+    assert study.taken
+    assert (study.seeds, study.sft.checkpoints, study.end_step) == ([0], [0, 140, 400, 1100], 1100)
+    assert study.branches == study.main_branches == ["rl-from-1100"]
+    assert study.rl_landmark == "rl-from-1100"
+    assert list(study.edits.stages) == ["sft", "rl"]
+    own["landmarks"] = {"end": 400}  # RL did not start there
+    assert config.load(own).rl_landmark is None
+    own["models"]["mine"]["rl"] = {}
+    study = config.load(own)
+    assert (study.branches, list(study.edits.stages)) == ([], ["sft"])
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        (["models", "mine", "sft", 400], "checkpoints/sft-401", "sft.400 .*holds base, ppo-from"),
+        (["models", "mine", "sft", 400], "checkpoints/sft-140", "sft.140 and sft.400 are the same"),
+        (["models", "mine", "sft", 0], "checkpoints/base", "sft.0.*greater than or equal to 1"),
+        (["models", "mine", "sft", "late"], "a/b", "sft.late.*valid integer"),
+        (["models", "mine", "sft"], {}, "give at least one checkpoint"),
+        (["models", "mine", "rl", 7], "org/name", r"rl\.7: RL cannot have started from step 7"),
+        (["models", "two"], {"source": "a/b", "sft": {1: "a/c"}, "rl": {1: "a/d"}}, "same steps"),
+        (["models", "two"], {"source": "a/b"}, "either trains or takes"),
+        (["rl"], {"branches": {"ppo": "all"}}, "nothing is trained; leave the section out"),
+        (["seeds"], [0, 1], "one run, seed 0"),
+        (["landmarks"], {"rl": "rl-from-140"}, "no branch 'rl-from-140'"),
+        (["edits", "axes"], {"layers": [29]}, "model 'mine' has 28 layers"),
+    ],
+)
+def test_wrong_checkpoints_are_named(own, path, value, expected):
+    with pytest.raises(HealscopeError, match=expected):
+        config.load(broken(own, path, value))
+
+
+def test_a_model_is_not_linked_onto_itself(own, tmp_path):
+    place = tmp_path / "results/checkpoints/mine/seed-0/sft-140"
+    place.parent.mkdir(parents=True)
+    (tmp_path / "checkpoints/sft-140").rename(place)
+    with pytest.raises(HealscopeError, match="call the model something else"):
+        config.load(broken(own, ["models", "mine", "sft", 140], str(place)))
+
+
+def test_a_key_that_stands_twice_is_named(tmp_path):
+    file = tmp_path / "my.yaml"
+    file.write_text("models:\n  mine:\n    sft:\n      140: a\n      140: b\n")
+    with pytest.raises(HealscopeError, match=r"my.yaml, line 5: '140' is given twice"):
+        config.given.refuse_repeats(file)
+    config.given.refuse_repeats(ROOT / "config/config.yaml")
+
+
 def test_recipes_inherit_and_override(data):
     """Built-in values, then defaults, then `like`, then a recipe's own keys."""
     data["rl"]["defaults"]["optimizer"] = {"learning_rate": 1e-5, "beta2": 0.9}

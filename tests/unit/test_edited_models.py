@@ -8,6 +8,7 @@ import torch
 
 from healscope import provenance
 from healscope.config import Evaluation, Protocol
+from healscope.engines import HF
 from healscope.evaluation.evaluate import Target, evaluate
 from healscope.models import checkpoints
 from healscope.models.stored import Stored
@@ -42,8 +43,8 @@ def running(base_manifest, tables, task, tmp_path):
         seen = []
         variants = Sweep(pair).variants(NAMES)
         forward = model.register_forward_pre_hook(lambda *_: seen.append(1))
-        evaluate(model, tokenizer, variants, {"gp3": (task, posed)}, targets, Protocol(),
-                 settings, "test", pair.target)  # fmt: skip
+        evaluate(HF(model, pair.target), tokenizer, variants, {"gp3": (task, posed)}, targets,
+                 Protocol(), settings, "test")  # fmt: skip
         forward.remove()
         return seen
 

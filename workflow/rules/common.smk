@@ -5,14 +5,33 @@ import glob
 import os
 import sys
 
+from snakemake.logging import logger
+
 import healscope.config
-from healscope import artifacts, provenance
-from healscope.config import CONTROLS, EXHAUSTIVE
+from healscope import artifacts, provenance, slurm
+from healscope.config import CONTROLS, EXHAUSTIVE, given
 from healscope.errors import HealscopeError
 from healscope.figures.catalogue import FIGURES
 
 try:
+    for file in workflow.overwrite_configfiles:
+        given.refuse_repeats(file)
     study = healscope.config.load(config)
+except HealscopeError as error:
+    sys.exit(f"healscope: {error}")
+
+failures = slurm.Failures()
+if workflow.nodes:
+    # on a cluster, the cores of this host are no limit to what a job may ask for
+    workflow.global_resources["_cores"] = None
+    if workflow.is_main_process:
+        logger.addHandler(failures)
+
+DEEPSPEED = os.path.join(workflow.basedir, "config/deepspeed")  # files that `launch` names
+try:
+    for launched in (m.launch.deepspeed for m in study.models.values()):
+        if launched:
+            healscope.config.read_deepspeed(launched, DEEPSPEED)
 except HealscopeError as error:
     sys.exit(f"healscope: {error}")
 
@@ -20,14 +39,27 @@ SEEDS = study.seeds
 TASK = study.train_on
 PROTOCOLS = study.evaluation.protocols
 PUBLISHED_FILES = sorted(glob.glob(os.path.join(workflow.basedir, "config/published/*.csv")))
-OPTIONAL = {  # figures that a study must ask for
+BRANCHES, MAIN_BRANCHES = study.branches, study.main_branches
+HEALED = study.rl_landmark is not None  # there is RL from End
+OPTIONAL = {  # figures that a study must ask for, or cannot have
     "fig_arms": bool(set(CONTROLS) & set(study.sft.arms)),
     "fig_methods": bool(set(study.sft.methods) & set(study.sft.arms)),
     **{f: "sft" in study.edits.stages for f in ("fig4", "fig6", "fig_repair")},
     **{f: "rl" in study.edits.stages for f in ("fig5", "fig7")},
+    "fig10": bool(MAIN_BRANCHES),
+    "fig_protocols": list(PROTOCOLS) != [EXHAUSTIVE]
+    or PROTOCOLS[EXHAUSTIVE] != PROTOCOLS[EXHAUSTIVE].first_attempts(),
 }
-SHOWN = [name for name in FIGURES if OPTIONAL.get(name, True)]
-BRANCHES, MAIN_BRANCHES = study.branches, study.main_branches
+TRAINED_ONLY = {  # tables made from training logs, or from what SFT read
+    *("sft-training", "rl-training", "window", "recipes", "signals", "stopping"),
+    *("exposure", "published", "claims", "arms"),
+}
+SHOWN = [
+    name
+    for name, figure in FIGURES.items()
+    if OPTIONAL.get(name, True) and not (study.taken and figure.table in TRAINED_ONLY)
+]
+RECIPES = [given.RECIPE] if study.taken else list(study.rl.recipes)
 
 
 wildcard_constraints:
@@ -36,7 +68,7 @@ wildcard_constraints:
     seed=r"\d+",
     arm="|".join(["sft", *CONTROLS, *study.sft.methods]),
     protocol="|".join(PROTOCOLS),
-    branch=f"({'|'.join(study.rl.recipes)})-from-({'|'.join(map(str, study.sft.checkpoints))})",
+    branch=f"({'|'.join(RECIPES)})-from-({'|'.join(map(str, study.sft.checkpoints))})",
     landmark="base|maxood|end|rl",
 
 
@@ -94,7 +126,7 @@ def evaluations(checkpoints):
 
 def under_other_protocols():
     """The same under the other protocols: SFT, and RL where its landmark is."""
-    checkpoints = [*sft_checkpoints(), study.rl_landmark]
+    checkpoints = [*sft_checkpoints(), *RL_LANDMARK]
     others = [name for name in PROTOCOLS if name != EXHAUSTIVE]
     return each(artifacts.EVALUATION, protocol=others, checkpoint=checkpoints, task=TASK)
 
@@ -112,11 +144,12 @@ def manifests(checkpoints):
     return here(artifacts.CHECKPOINT, checkpoint=checkpoints)
 
 
+RL_LANDMARK = [study.rl_landmark] if HEALED else []
 LANDMARK_CHECKPOINTS = {
     "base": ["base"],
     "maxood": sft_checkpoints(),  # which one is known only once they are evaluated
     "end": [artifacts.sft(study.end_step)],
-    "rl": [study.rl_landmark],
+    **({"rl": RL_LANDMARK} if HEALED else {}),
 }
 
 
@@ -149,7 +182,7 @@ def batches(items):
 def model_settings(name):
     """The values of a model that its base is made from: one that is trained here is not checked."""
     model = study.models[name]
-    unused = {"needs", "check_random"} if model.scratch else {"needs"}
+    unused = {"needs", "launch", *({"check_random"} if model.scratch else ())}
     return model.model_dump(mode="json", exclude=unused)
 
 
@@ -175,6 +208,7 @@ def evaluation_params(protocol, first_attempts=False):
         ),
         "protocols": {protocol: chosen.model_dump(mode="json")},
         "tasks": {name: task_settings(name) for name in study.tasks},
+        **study.engine_values(study.evaluation.engine),
     }
 
 
@@ -214,6 +248,13 @@ def resources_of(stage):
         "mem_mb": growing("mem_mb"),
         "runtime": growing("runtime"),
     }
+
+
+# what jobs ask for that neither train nor load a model
+SMALL = {
+    "mem_mb": lambda w, attempt: 2000 * 2 ** (attempt - 1),
+    "runtime": lambda w, attempt: 30 * 2 ** (attempt - 1),
+}
 
 
 def log_of(job, *wildcards):

@@ -69,6 +69,8 @@ rule landmarks:
         artifacts.LANDMARKS,
     log:
         log_of("landmarks", "model", "seed"),
+    resources:
+        **SMALL,
     params:
         maxood=study.landmarks.maxood,
         end=study.end_step,

@@ -5,7 +5,7 @@ Figures that explain a phenomenon also read the gate's answer, whether there is 
 
 GATE = artifacts.path(artifacts.TABLE, table="gate")
 
-for entry in FIGURES.values():
+for entry in [f for f in FIGURES.values() if f.table in TABLES]:
 
     rule:
         name:
@@ -24,6 +24,10 @@ for entry in FIGURES.values():
             ),
         log:
             artifacts.path(artifacts.LOG, job=f"figure-{entry.name}"),
+        group:
+            "figures"
+        resources:
+            **SMALL,
         params:
             **section("figures"),
             figure=entry.name,

@@ -21,27 +21,29 @@ rule hidden_states:
         "../scripts/hidden_states.py"
 
 
-rule signals:
-    input:
-        base=manifest("base"),
-        manifests=manifests(sft_checkpoints()),
-        pool=artifacts.path(artifacts.SFT_POOL, task=TASK),
-        problems=artifacts.path(artifacts.PROBLEMS, task=TASK),
-    output:
-        artifacts.SIGNALS,
-    log:
-        log_of("signals", "model", "seed"),
-    threads: threads_of("probes")
-    resources:
-        **resources_of("probes"),
-    params:
-        **section("signals"),
-        steps=study.sft.checkpoints,
-        examples=study.sft.model_dump(mode="json", include={"deals", "examples"}),
-        task=task_settings(without=RL_ONLY),
-        matrices=study.spectra.matrices,
-        max_new_tokens=study.evaluation.max_new_tokens,
-    message:
-        "Signals along SFT of {wildcards.model}, seed {wildcards.seed}"
-    script:
-        "../scripts/signals.py"
+if not study.taken:  # it asks about what SFT has read
+
+    rule signals:
+        input:
+            base=manifest("base"),
+            manifests=manifests(sft_checkpoints()),
+            pool=artifacts.path(artifacts.SFT_POOL, task=TASK),
+            problems=artifacts.path(artifacts.PROBLEMS, task=TASK),
+        output:
+            artifacts.SIGNALS,
+        log:
+            log_of("signals", "model", "seed"),
+        threads: threads_of("probes")
+        resources:
+            **resources_of("probes"),
+        params:
+            **section("signals"),
+            steps=study.sft.checkpoints,
+            examples=study.sft.model_dump(mode="json", include={"deals", "examples"}),
+            task=task_settings(without=RL_ONLY),
+            matrices=study.spectra.matrices,
+            max_new_tokens=study.evaluation.max_new_tokens,
+        message:
+            "Signals along SFT of {wildcards.model}, seed {wildcards.seed}"
+        script:
+            "../scripts/signals.py"

@@ -1,6 +1,8 @@
 """Singular value decompositions of checkpoints, and comparisons of pairs with their controls."""
 
-PAIRS = ["base--end", "base--rl", "maxood--end", "end--rl"]
+PAIRS = ["base--end", "maxood--end"]
+if HEALED:
+    PAIRS = ["base--end", "base--rl", "maxood--end", "end--rl"]
 COMPARED = list(dict.fromkeys(point for pair in PAIRS for point in pair.split("--")))
 
 # what RL makes is a job apart: another recipe leaves the factors along SFT as they are
@@ -8,7 +10,7 @@ FACTOR_JOBS = {
     "sft": [p for p in factor_points() if behind(p)[0] not in BRANCHES],
     "rl": [p for p in factor_points() if behind(p)[0] in BRANCHES],
 }
-for part, points in FACTOR_JOBS.items():
+for part, points in {k: v for k, v in FACTOR_JOBS.items() if v}.items():
 
     rule:
         name:
@@ -61,6 +63,8 @@ rule mask_overlap:
         artifacts.path(artifacts.TABLE, table="mask-overlap"),
     log:
         artifacts.path(artifacts.LOG, job="mask_overlap"),
+    resources:
+        **SMALL,
     params:
         matrices=study.spectra.matrices,
         pairs=PAIRS,

@@ -6,10 +6,11 @@ SFT_EVALUATIONS = evaluations(sft_checkpoints())
 EVALUATIONS = evaluations([*sft_checkpoints(), *MAIN_BRANCHES])
 ALL_EVALUATIONS = evaluations([*sft_checkpoints(), *BRANCHES])
 TRAINING_FILES = each(artifacts.TRAINING, run=BRANCHES)
-LANDMARK_EVALUATIONS = evaluations([*sft_checkpoints(), study.rl_landmark])
+LANDMARK_EVALUATIONS = evaluations([*sft_checkpoints(), *RL_LANDMARK])
 LANDMARK_FILES = each(artifacts.LANDMARKS)
-SIGNAL_FILES = each(artifacts.SIGNALS)
-SFT_POOL = artifacts.path(artifacts.SFT_POOL, task=TASK)
+# what SFT read, and losses on it, are known of SFT that was done here
+SIGNAL_FILES = [] if study.taken else each(artifacts.SIGNALS)
+SFT_POOL = [] if study.taken else [artifacts.path(artifacts.SFT_POOL, task=TASK)]
 COMPARISON_FILES = each(artifacts.COMPARISON)
 
 STUDY = {
@@ -21,7 +22,7 @@ STUDY = {
 TABLES = {
     "gate": {"evaluations": LANDMARK_EVALUATIONS, "landmarks": LANDMARK_FILES},
     "landmarks": {"evaluations": LANDMARK_EVALUATIONS, "landmarks": LANDMARK_FILES},
-    "curves": {"evaluations": EVALUATIONS, "pool": [SFT_POOL]},
+    "curves": {"evaluations": EVALUATIONS, "pool": SFT_POOL},
     "rl-window": {"evaluations": EVALUATIONS},
     "rl-training": {"logs": TRAINING_FILES},
     "window": {
@@ -34,19 +35,19 @@ TABLES = {
         "evaluations": each(
             artifacts.EVALUATION, protocol=PROTOCOLS, checkpoint=sft_checkpoints()[-1], task=TASK
         ),
-        "pool": [SFT_POOL],
+        "pool": SFT_POOL,
     },
     "factorial": {"evaluations": EVALUATIONS},
     "errors": {"evaluations": EVALUATIONS, "signals": SIGNAL_FILES},
     "signals": {
         "evaluations": SFT_EVALUATIONS,
         "signals": SIGNAL_FILES,
-        "pool": [SFT_POOL],
+        "pool": SFT_POOL,
     },
     "stopping": {
         "evaluations": SFT_EVALUATIONS,
         "signals": SIGNAL_FILES,
-        "pool": [SFT_POOL],
+        "pool": SFT_POOL,
         "landmarks": LANDMARK_FILES,
     },
     "published": {
@@ -67,7 +68,7 @@ TABLES = {
         "evaluations": [*ALL_EVALUATIONS, *under_other_protocols()],
         "logs": TRAINING_FILES,
         "signals": SIGNAL_FILES,
-        "pool": [SFT_POOL],
+        "pool": SFT_POOL,
         "edits": [f for stage in STAGES for f in edit_files(stage)],
         "landmarks": LANDMARK_FILES,
     },
@@ -86,10 +87,24 @@ if "sft" in STAGES:
         "evaluations": list(dict.fromkeys([*LANDMARK_EVALUATIONS, *stage_evaluations("sft")])),
     }
 
+TABLES["diagnosis"] = {
+    "evaluations": EVALUATIONS,
+    "edits": edit_files("sft") if "sft" in STAGES else [],
+    "landmarks": LANDMARK_FILES,
+}
+if not MAIN_BRANCHES:
+    TABLES.pop("rl-window")
+if study.taken:
+    TABLES = {name: inputs for name, inputs in TABLES.items() if name not in TRAINED_ONLY}
+
+WITH_TEXT = ["claims", "diagnosis"]  # tables that come with a text to read, see answers.smk
+
 # tables that answer a question by themselves
 ANSWERS = ["exposure", "protocols", "published"]
 if len(SEEDS) > 1:
     ANSWERS.append("mask-overlap")
+if study.taken:
+    ANSWERS = ["protocols"]
 
 
 rule table:
@@ -101,7 +116,11 @@ rule table:
     log:
         log_of("table", "table"),
     wildcard_constraints:
-        table="|".join(name for name in TABLES if name != "claims"),
+        table="|".join(name for name in TABLES if name not in WITH_TEXT),
+    group:
+        "tables"
+    resources:
+        **SMALL,
     params:
         **section("statistics"),
         **STUDY,
@@ -114,29 +133,3 @@ rule table:
         "Table {wildcards.table}"
     script:
         "../scripts/table.py"
-
-
-rule claims:
-    input:
-        **TABLES["claims"],
-        gate=artifacts.path(artifacts.TABLE, table="gate"),
-    output:
-        table=artifacts.path(artifacts.TABLE, table="claims"),
-        text=report(
-            artifacts.CLAIMS_TEXT,
-            category="Claims",
-            caption="../report/claims.rst",
-        ),
-    log:
-        artifacts.path(artifacts.LOG, job="claims"),
-    params:
-        **section("statistics"),
-        **STUDY,
-        recipes=recipe_facts(study.rl),
-        landmark=study.rl_landmark,
-        stages=stage_points(),
-        lost_inputs=lambda w: lost_inputs("claims"),
-    message:
-        "Claims, measured"
-    script:
-        "../scripts/claims.py"

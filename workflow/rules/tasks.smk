@@ -8,6 +8,10 @@ rule task_tables:
         rl=artifacts.RL_POOL,
     log:
         log_of("task_tables", "task"),
+    group:
+        "tasks"
+    resources:
+        **SMALL,
     params:
         task=lambda w: task_settings(w.task, without=JUDGING_ONLY),
     message:
@@ -23,6 +27,10 @@ rule posed:
         artifacts.POSED,
     log:
         log_of("posed", "task", "protocol"),
+    group:
+        "tasks"
+    resources:
+        **SMALL,
     params:
         task=lambda w: task_settings(w.task, without=JUDGING_ONLY),
         protocol=lambda w: PROTOCOLS[w.protocol].model_dump(mode="json", include=POSING),

@@ -8,7 +8,7 @@ from healscope.tasks import build
 from healscope.training import base
 from healscope.training.state import Workspace
 
-with job(snakemake.log[0], snakemake.threads, torch=True):
+with job(snakemake, torch=True):
     p, out = snakemake.params, snakemake.output
     name, seed = snakemake.wildcards.model, int(snakemake.wildcards.seed)
     model = Model.model_validate(p.model)

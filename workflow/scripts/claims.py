@@ -5,7 +5,7 @@ from healscope.config import Statistics
 from healscope.job import job
 from healscope.tables import Settings
 
-with job(snakemake.log[0], snakemake.threads):
+with job(snakemake):
     p, out = snakemake.params, snakemake.output
     inputs = {kind: list(files) for kind, files in snakemake.input.items() if kind != "gate"}
     study = {"sft": p.sft, "drawn": p.drawn, "recipes": p.recipes, "landmark": p.landmark}

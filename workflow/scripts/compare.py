@@ -3,7 +3,7 @@ from healscope.config import Spectra
 from healscope.job import job
 from healscope.spectra import compare, factors
 
-with job(snakemake.log[0], snakemake.threads, torch=True):
+with job(snakemake, torch=True):
     w, p, files = snakemake.wildcards, snakemake.params, snakemake.input
     points = {name: factors.read(file) for name, file in zip(p.points, files, strict=True)}
     pairs = [tuple(pair.split("--")) for pair in p.pairs]

@@ -1,10 +1,11 @@
 from pathlib import Path
 
+from healscope.engines import Process
 from healscope.evaluation.outputs import Sections, evaluate_outputs, variant_names
 from healscope.job import job
 from healscope.models.variants import from_checkpoint
 
-with job(snakemake.log[0], snakemake.threads, torch=True):
+with job(snakemake, torch=True):
     p = snakemake.params
     files, (name, seed) = snakemake.input, (snakemake.wildcards.model, snakemake.wildcards.seed)
     by_name = {Path(m).parent.name: m for m in files.manifests}
@@ -13,9 +14,10 @@ with job(snakemake.log[0], snakemake.threads, torch=True):
         [from_checkpoint(c, m) for c, m in manifests.items()],
         {c: {"inputs": [m], "config": {}} for c, m in manifests.items()},
         files.manifests[0],
-        Sections(p.evaluation, p.protocols, p.tasks),
+        Sections(p.evaluation, p.protocols, p.tasks, p.get("vllm")),
         files.problems,
         snakemake.output,
         {"model": name, "seed": int(seed)},
         f"evaluate {name} seed {seed}",
+        Process.of(snakemake),
     )

@@ -1,5 +1,6 @@
 from pathlib import Path
 
+from healscope.engines import Process
 from healscope.evaluation import landmarks
 from healscope.evaluation.outputs import Sections, evaluate_outputs, variant_names
 from healscope.job import job
@@ -8,7 +9,7 @@ from healscope.models.stored import Stored
 from healscope.spectra import factors
 from healscope.spectra.sweep import Pair, Sweep
 
-with job(snakemake.log[0], snakemake.threads, torch=True):
+with job(snakemake, torch=True):
     p, files, w = snakemake.params, snakemake.input, snakemake.wildcards
     target, parent = (
         landmarks.manifest(files.landmarks, w.model, w.seed, p.points[end])
@@ -26,10 +27,11 @@ with job(snakemake.log[0], snakemake.threads, torch=True):
         sweep.variants(names),
         {name: {"inputs": inputs, "config": {"edit": name, **p.points}} for name in names},
         target,
-        Sections(p.evaluation, p.protocols, p.tasks),
+        Sections(p.evaluation, p.protocols, p.tasks, p.get("vllm")),
         files.problems,
         snakemake.output,
         {"model": w.model, "seed": int(w.seed), "stage": p.stage},
         f"edits {p.stage} {w.model} seed {w.seed}",
+        Process.of(snakemake),
         keep=lambda t: (t["split"] == "held_out") & (t["n_faces"] > 0),  # all that is shown
     )

@@ -5,7 +5,7 @@ from healscope.models import integrity
 from healscope.progress import track
 from healscope.spectra import factors
 
-with job(snakemake.log[0], snakemake.threads, torch=True):
+with job(snakemake, torch=True):
     w, p = snakemake.wildcards, snakemake.params
     todo = list(zip(p.points, snakemake.output, strict=True))
     for point, output in track(todo, f"factors {w.model} seed {w.seed}", len(todo)):

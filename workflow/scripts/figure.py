@@ -3,7 +3,7 @@ from healscope.config import FigureStyle
 from healscope.figures.catalogue import render
 from healscope.job import job
 
-with job(snakemake.log[0], snakemake.threads):
+with job(snakemake):
     files, params = snakemake.input, snakemake.params
     style = FigureStyle.model_validate(params.figures)
     frame = provenance.read_table(files.table)

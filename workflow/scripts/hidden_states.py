@@ -1,13 +1,13 @@
 from healscope import provenance
-from healscope.config import LANDMARKS
 from healscope.evaluation import landmarks
 from healscope.job import job
 from healscope.probes.geometry import describe
 from healscope.probes.hidden_states import states_at
 
-with job(snakemake.log[0], snakemake.threads, torch=True):
+with job(snakemake, torch=True):
     w, files, limit = snakemake.wildcards, snakemake.input, snakemake.params.problems
-    chosen = {n: landmarks.manifest(files.landmarks, w.model, w.seed, n) for n in LANDMARKS}
+    there = provenance.read_json(files.landmarks)["landmarks"]
+    chosen = {n: landmarks.manifest(files.landmarks, w.model, w.seed, n) for n in there}
     states = states_at(chosen, provenance.read_table(files.problems), limit)
     rows = describe(states).assign(model=w.model, seed=int(w.seed))
     used = provenance.hashes([*chosen.values(), files.problems])

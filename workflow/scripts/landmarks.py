@@ -3,7 +3,7 @@ from healscope.evaluation import landmarks
 from healscope.job import job
 from healscope.tables.rows import first_attempts, with_steps
 
-with job(snakemake.log[0], snakemake.threads):
+with job(snakemake):
     p, w = snakemake.params, snakemake.wildcards
     rows = with_steps(first_attempts(snakemake.input))
     chosen = landmarks.choose(rows, p.maxood, p.end, p.rl)

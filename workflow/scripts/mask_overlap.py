@@ -5,7 +5,7 @@ from healscope.evaluation import landmarks
 from healscope.job import job
 from healscope.spectra import masks, sources
 
-with job(snakemake.log[0], snakemake.threads, torch=True):
+with job(snakemake, torch=True):
     p, files = snakemake.params, snakemake.input.landmarks
     pairs = [tuple(pair.split("--")) for pair in p.pairs]
     points = sorted({point for pair in pairs for point in pair})

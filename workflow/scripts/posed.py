@@ -3,7 +3,7 @@ from healscope.config import GeneralPointsTask, Protocol
 from healscope.job import job
 from healscope.tasks import build, hands
 
-with job(snakemake.log[0], snakemake.threads):
+with job(snakemake):
     p = snakemake.params
     settings = GeneralPointsTask.model_validate(p.task)
     protocol = Protocol.model_validate(p.protocol)

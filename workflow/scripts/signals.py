@@ -6,7 +6,7 @@ from healscope.tasks import build
 from healscope.tasks.neutral import neutral_prompts
 from healscope.tasks.problems import sft_examples
 
-with job(snakemake.log[0], snakemake.threads, torch=True):
+with job(snakemake, torch=True):
     p, files, name = snakemake.params, snakemake.input, snakemake.wildcards.model
     seed, settings = int(snakemake.wildcards.seed), Signals.model_validate(p.signals)
     task = build("train", GeneralPointsTask.model_validate(p.task))

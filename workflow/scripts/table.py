@@ -2,7 +2,7 @@ from healscope import provenance, schemas, tables
 from healscope.config import Statistics
 from healscope.job import job
 
-with job(snakemake.log[0], snakemake.threads):
+with job(snakemake):
     p, name = snakemake.params, snakemake.wildcards.table
     inputs = {kind: list(files) for kind, files in snakemake.input.items()}
     study = {"sft": p.sft, "drawn": p.drawn, "recipes": p.recipes, "landmark": p.landmark}

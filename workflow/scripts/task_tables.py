@@ -3,7 +3,7 @@ from healscope.config import GeneralPointsTask
 from healscope.job import job
 from healscope.tasks import build, problems
 
-with job(snakemake.log[0], snakemake.threads):
+with job(snakemake):
     settings = GeneralPointsTask.model_validate(snakemake.params.task)
     task = build(snakemake.wildcards.task, settings)
     record = provenance.record(snakemake.params.task, {"task": settings.seed})

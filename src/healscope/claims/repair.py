@@ -6,6 +6,7 @@ is above 0", paired problem by problem.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import pandas as pd
 
@@ -21,12 +22,13 @@ SHARE = 0.2
 RESTORED = 0.7
 """At least so much of the lost OOD accuracy its edits give back (70 to 80%)."""
 
-_WHAT = {
+WHAT = {
     "interpolation": "going as far straight towards the parent",
     "noise": "going as far in a random direction",
     "rotation": "turning the same subspaces at random by the same angles",
     "shuffle": "the updates of the same edit in other layers",
 }
+"""Control -> what it does, in words."""
 
 
 def sibling(d: Data) -> list[dict]:
@@ -105,27 +107,59 @@ def _share(d: Data, before: pd.DataFrame, after: pd.DataFrame, parent: pd.DataFr
     return f"{value:.0%} [{low:.0%}, {high:.0%}]"
 
 
+@dataclass(frozen=True)
+class Held:
+    """One kind of edit of a stage beside one control, judged where directions are put back to the
+    share of SHARE, or first.
+
+    `difference` is the edit less its control, towards the parent; `elsewhere` the same at other
+    places; `own` and `other` are what either changes, `gap` what going back altogether does.
+    """
+
+    kind: str
+    control: str
+    name: str
+    matched: str
+    difference: Estimate
+    own: Estimate
+    other: Estimate
+    gap: Estimate
+    elsewhere: dict[str, Estimate]
+
+    @property
+    def explains(self) -> bool:
+        """Whether target and parent differ clearly, so that there is something to explain."""
+        return moves(self.gap) in YES
+
+    @property
+    def verdict(self) -> str:
+        return positive(self.difference) if self.explains else OPEN
+
+
 def controls(d: Data) -> list[dict]:
     """Directions put back against what is as far, as turned, or as large without being them."""
-    found = []
-    for stage in d.stages:
-        edits = {name: edit_names.parse(name) for name in d.edit_names(stage)}
-        before, parent = d.ends(stage, "ood")
-        gap = d.change(before, parent)
-        for kind in ("directions", "orthonormal"):
-            for control in edit_names.CONTROLS:
-                pairs = {
-                    name.removesuffix(f"-as-{control}"): name
-                    for name, edit in edits.items()
-                    if (edit.kind, edit.control) == (kind, control)
-                }
-                pairs = {own: name for own, name in pairs.items() if own in edits}
-                if pairs:
-                    found.append(_held_against(d, stage, kind, control, pairs, before, gap))
+    return [_row(stage, held) for stage in d.stages for held in held_against_controls(d, stage)]
+
+
+def held_against_controls(d: Data, stage: str) -> list[Held]:
+    """Every kind of directions put back in a stage, beside each control that the study makes."""
+    edits = {name: edit_names.parse(name) for name in d.edit_names(stage)}
+    before, parent = d.ends(stage, "ood")
+    gap, found = d.change(before, parent), []
+    for kind in ("directions", "orthonormal"):
+        for control in edit_names.CONTROLS:
+            pairs = {
+                name.removesuffix(f"-as-{control}"): name
+                for name, edit in edits.items()
+                if (edit.kind, edit.control) == (kind, control)
+            }
+            pairs = {own: name for own, name in pairs.items() if own in edits}
+            if pairs:
+                found.append(_held(d, stage, kind, control, pairs, before, gap))
     return found
 
 
-def _held_against(
+def _held(
     d: Data,
     stage: str,
     kind: str,
@@ -133,8 +167,7 @@ def _held_against(
     pairs: dict[str, str],
     before: pd.DataFrame,
     gap: Estimate,
-) -> dict:
-    """One control, judged where directions are put back to the share of SHARE, or first."""
+) -> Held:
     sign = -1.0 if gap.value < 0 else 1.0
     differences = {
         own: _signed_change(d, d.edited(stage, name, "ood"), d.edited(stage, own, "ood"), sign)
@@ -142,20 +175,23 @@ def _held_against(
     }
     usual = edit_names.along(kind, "rank", SHARE)
     name = usual if usual in differences else next(iter(differences))
-    e = differences[name]
     own, other = (d.change(before, d.edited(stage, x, "ood")) for x in (name, pairs[name]))
-    others = "; ".join(f"{n} {signed(x)}" for n, x in differences.items() if n != name)
-    known = moves(gap) in YES
-    how = "" if kind == "directions" else " but keeping them orthonormal"
+    difference = differences.pop(name)
+    return Held(kind, control, name, pairs[name], difference, own, other, gap, differences)
+
+
+def _row(stage: str, held: Held) -> dict:
+    others = "; ".join(f"{n} {signed(x)}" for n, x in held.elsewhere.items())
+    how = "" if held.kind == "directions" else " but keeping them orthonormal"
     return row(
-        f"{kind}-beat-{control}-{stage}",
+        f"{held.kind}-beat-{held.control}-{stage}",
         f"Putting singular directions back{how} moves OOD accuracy further towards the parent's "
-        f"than {_WHAT[control]} ({stage.upper()} stage)",
-        e,
-        positive(e) if known else OPEN,
-        f"{name} less its control, towards the parent; changes {signed(own)} and {signed(other)}; "
-        f"the parent differs by {signed(gap)}"
-        + ("" if known else ", no clear difference to explain")
+        f"than {WHAT[held.control]} ({stage.upper()} stage)",
+        held.difference,
+        held.verdict,
+        f"{held.name} less its control, towards the parent; changes {signed(held.own)} and "
+        f"{signed(held.other)}; the parent differs by {signed(held.gap)}"
+        + ("" if held.explains else ", no clear difference to explain")
         + (f"; elsewhere: {others}" if others else ""),
     )
 

@@ -9,7 +9,10 @@ import re
 from pydantic import Field, ValidationError, model_validator
 
 from healscope import artifacts
-from healscope.config.compute import STAGES, Need
+from healscope.config import given
+from healscope.config.compute import STAGES, Launch, Need
+from healscope.config.engines import OF_RESULTS, Vllm
+from healscope.config.launching import check_recipe, check_sft, read_deepspeed, unshared
 from healscope.config.measurement import (
     EXHAUSTIVE,
     LANDMARKS,
@@ -94,6 +97,7 @@ __all__ = [
     "Group",
     "HiddenStates",
     "Landmarks",
+    "Launch",
     "LoRA",
     "Model",
     "Need",
@@ -116,8 +120,11 @@ __all__ = [
     "Study",
     "Supervised",
     "Training",
+    "Vllm",
     "load",
+    "read_deepspeed",
     "schema",
+    "unshared",
 ]
 
 
@@ -130,7 +137,7 @@ class Study(Section):
     train_on: Name = Field(description="the task of SFT and RL; all tasks are evaluated")
     models: dict[Name, Model] = Field(min_length=1)
     sft: SFT = SFT()
-    rl: RL
+    rl: RL | None = Field(None, description="required, but for checkpoints that are given")
     evaluation: Evaluation = Evaluation()
     landmarks: Landmarks = Landmarks()
     checkpoints: Checkpoints = Checkpoints()
@@ -138,8 +145,14 @@ class Study(Section):
     edits: Edits = Edits()
     signals: Signals = Signals()
     hidden_states: HiddenStates = HiddenStates()
+    vllm: Vllm = Vllm()
     statistics: Statistics = Statistics()
     figures: FigureStyle = FigureStyle()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, data):
+        return given.completed(data)
 
     @model_validator(mode="after")
     def _consistent(self):
@@ -150,7 +163,9 @@ class Study(Section):
             )
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError("seeds: the same seed twice")
-        for name, starts in self.rl.branches.items():
+        if not self.taken and self.rl is None:
+            raise ValueError("rl: Field required")
+        for name, starts in (self.rl.branches if self.rl else {}).items():
             for step in grid if starts == "all" else starts:
                 if step not in grid:
                     raise ValueError(
@@ -160,12 +175,12 @@ class Study(Section):
             step = getattr(self.landmarks, name)
             if isinstance(step, int) and step not in grid:
                 raise ValueError(f"landmarks.{name}: step {step} is not in sft.checkpoints {grid}")
-        if self.rl.main not in self.rl.branches:
+        if self.rl and self.rl.main not in self.rl.branches:
             raise ValueError(f"rl.main: '{self.rl.main}' has no start in rl.branches")
-        if self.rl_landmark not in self.branches:
+        if self.rl_landmark is not None and self.rl_landmark not in self.branches:
             raise ValueError(
                 f"landmarks.rl: no branch '{self.rl_landmark}'; there are "
-                f"{', '.join(self.branches)}"
+                f"{', '.join(self.branches) or 'none'}"
             )
         for stage, pair in self.edits.stages.items():
             for name in (pair.target, pair.parent):
@@ -178,6 +193,11 @@ class Study(Section):
         grid = [artifacts.sft(step) for step in self.sft.checkpoints]
         if name == "base" and grid[0] != artifacts.sft(0):
             raise ValueError(f"edits.stages.{stage}: base needs step 0 in sft.checkpoints")
+        if name == "rl" and self.rl_landmark is None:
+            raise ValueError(
+                f"edits.stages.{stage}: no RL checkpoint starts at End (step {self.end_step}); "
+                "give one (models.*.rl), or name the checkpoint"
+            )
         if name not in (*LANDMARKS, *grid, *self.branches):
             raise ValueError(
                 f"edits.stages.{stage}: '{name}' is neither a landmark ({', '.join(LANDMARKS)}) "
@@ -185,6 +205,15 @@ class Study(Section):
             )
 
     def _check_model(self, name: str, model: Model) -> None:
+        if model.sft:
+            given.refuse_own_results(name, given.checkpoints(model).values())
+        else:
+            try:
+                check_sft(model.launch, self.sft)
+                for recipe in self.rl.branches:
+                    check_recipe(model.launch, recipe, self.rl.recipes[recipe])
+            except ValueError as error:
+                raise ValueError(f"models.{name}.launch: {error}") from None
         layers = model.layers()
         if layers is not None:
             depths = [m.layers() for m in self.models.values()]
@@ -218,6 +247,15 @@ class Study(Section):
                         f"'{self.train_on}' does not use"
                     )
 
+    def engine_values(self, engine: str) -> dict:
+        """What an engine adds to the values that results depend on: nothing, for `hf`."""
+        return {"vllm": self.vllm.model_dump(include=OF_RESULTS)} if engine == "vllm" else {}
+
+    @property
+    def taken(self) -> bool:
+        """Whether checkpoints are given, and nothing is trained."""
+        return any(model.sft for model in self.models.values())
+
     @property
     def end_step(self) -> int:
         return self.sft.checkpoints[-1] if self.landmarks.end == "last" else self.landmarks.end
@@ -225,6 +263,9 @@ class Study(Section):
     @property
     def branches(self) -> list[str]:
         """Names of all branches, recipe by recipe."""
+        if self.taken:
+            starts = sorted(next(iter(self.models.values())).rl)
+            return [artifacts.branch(given.RECIPE, start) for start in starts]
         grid = self.sft.checkpoints
         return [
             artifacts.branch(recipe, start)
@@ -235,13 +276,18 @@ class Study(Section):
     @property
     def main_branches(self) -> list[str]:
         """Branches of the main recipe."""
+        if self.taken:
+            return self.branches
         return [b for b in self.branches if artifacts.parse_branch(b)[0] == self.rl.main]
 
     @property
-    def rl_landmark(self) -> str:
-        """Name of the branch behind the landmark `rl`."""
+    def rl_landmark(self) -> str | None:
+        """Name of the branch behind the landmark `rl`; None where none is given from End."""
         if self.landmarks.rl != "auto":
             return self.landmarks.rl
+        if self.taken:
+            name = artifacts.branch(given.RECIPE, self.end_step)
+            return name if name in self.branches else None
         return artifacts.branch(self.rl.main, self.end_step)
 
 

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from healscope.config.engines import EngineName
 from healscope.config.types import (
     Chosen,
     Name,
@@ -70,7 +71,7 @@ _PROTOCOLS = {
 class Evaluation(Section):
     """How every variant is evaluated."""
 
-    engine: Literal["hf"] = "hf"
+    engine: EngineName = "hf"
     batch_size: Positive = Field(512, description="responses at once")
     max_new_tokens: Positive = 24
     variants_per_job: Positive = Field(

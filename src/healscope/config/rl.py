@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from healscope.config.engines import EngineName
 from healscope.config.training import Optimizer
 from healscope.config.types import (
     Fraction,
@@ -232,6 +233,7 @@ BUILT_IN: Mapping[str, Mapping[str, Any]] = {
 class RL(Section):
     """Recipes and where they start; every other recipe and start can still be asked for by name."""
 
+    engine: EngineName = Field("hf", description="what recipes sample with")
     defaults: Training = Training()
     recipes: dict[Name, Recipe] = {}
     branches: Annotated[dict[Name, Literal["all"] | list[Natural]], Field(min_length=1)]

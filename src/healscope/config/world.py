@@ -1,12 +1,12 @@
 """Tasks, and where base models come from."""
 
 import json
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from healscope.config.compute import Need, Needs
+from healscope.config import given
+from healscope.config.compute import Launch, Need, Needs
 from healscope.config.types import CardValue, Chosen, Fraction, Natural, Positive, Rate, Section
 
 
@@ -142,7 +142,8 @@ class Scratch(Section):
 
 
 class Model(Section):
-    """Where a base model comes from: trained from scratch, a local folder, or a hub id."""
+    """Where a base model comes from: trained from scratch, a local folder, or a hub id; and its
+    checkpoints, where they are taken instead of trained."""
 
     source: str = Field("scratch", description="'scratch', a Hugging Face folder, or a hub id")
     revision: str | None = Field(None, description="hub revision; pin it for reproducibility")
@@ -150,12 +151,46 @@ class Model(Section):
         True, description="refuse weights that cannot be told from a fresh initialisation"
     )
     scratch: Scratch | None = None
+    sft: dict[Positive, str] | None = Field(
+        None, description="instead of training: SFT step -> folder, hub id or hub id@revision"
+    )
+    rl: dict[Positive, str] = Field(
+        {}, description="the same after RL, by the SFT step that it started from; beside sft only"
+    )
     needs: Needs = Field({}, description="stage -> what its jobs may use; others: one thread")
+    launch: Launch = Launch()
 
     @model_validator(mode="after")
     def _scratch_matches(self):
         if (self.source == "scratch") != (self.scratch is not None):
             raise ValueError("section 'scratch' belongs to source 'scratch', and only to it")
+        return self
+
+    @model_validator(mode="after")
+    def _given_checkpoints(self):
+        if self.sft is None:
+            if self.rl:
+                raise ValueError("rl: checkpoints of RL are given beside those of SFT; add sft")
+            return self
+        if self.scratch:
+            raise ValueError("sft: checkpoints are given, so source must be the base they started")
+        if not self.sft:
+            raise ValueError("sft: give at least one checkpoint, as {400: folder}")
+        if stray := sorted(set(self.rl) - set(self.sft)):
+            raise ValueError(
+                f"rl.{stray[0]}: RL cannot have started from step {stray[0]}, which is not in sft "
+                f"{sorted(self.sft)}"
+            )
+        given.distinct_sources(self.sft, self.rl)
+        wrong = []
+        named = {"source": self.source, **{f"sft.{k}": v for k, v in self.sft.items()}}
+        for name, source in (named | {f"rl.{k}": v for k, v in self.rl.items()}).items():
+            try:
+                given.check(source)
+            except ValueError as error:
+                wrong.append(f"{name} ({source}): {error}")
+        if wrong:
+            raise ValueError("; ".join(wrong))
         return self
 
     def need(self, stage: str) -> Need:
@@ -166,8 +201,6 @@ class Model(Section):
         """Number of decoder layers, or None where only the hub knows it."""
         if self.scratch:
             return self.scratch.architecture.layers
-        file = Path(self.source) / "config.json"
-        if not file.is_file():
-            return None
-        config = json.loads(file.read_text())
-        return (config.get("text_config") or config)["num_hidden_layers"]
+        file = given.folder(self.source) / "config.json"
+        about = json.loads(file.read_text()) if file.is_file() else {}
+        return (about.get("text_config") or about).get("num_hidden_layers")

@@ -11,8 +11,8 @@ import pandas as pd
 
 from healscope.config import Evaluation, Protocol
 from healscope.draws import seeded
+from healscope.engines import HF, Engine
 from healscope.errors import HealscopeError
-from healscope.evaluation.generate import generate
 from healscope.models import tokens
 from healscope.tasks.feedback import feedback, follow_up
 from healscope.tasks.generalpoints import GeneralPoints, Problem, from_row
@@ -122,13 +122,15 @@ def _row(
 
 
 class Asker:
-    """Answers of one model to conversations, in batches of similar length.
+    """Answers of what an engine holds to conversations, in batches of similar length.
 
     `stream` names the random numbers, used only where something is sampled.
     """
 
-    def __init__(self, model, tokenizer, settings: Evaluation, protocol: Protocol, stream: str):
-        self.model, self.tokenizer = model.eval(), tokenizer
+    def __init__(
+        self, engine: Engine, tokenizer, settings: Evaluation, protocol: Protocol, stream: str
+    ):
+        self.engine, self.tokenizer = engine, tokenizer
         self.settings, self.protocol, self.stream = settings, protocol, stream
 
     def __call__(
@@ -136,17 +138,16 @@ class Asker:
     ) -> list[str | None]:
         """One answer to each; None where a conversation has outgrown the model's context."""
         ids = [tokens.conversation_ids(self.tokenizer, turns) for turns in conversations]
-        room = _context(self.model) - self.settings.max_new_tokens
+        room = self.engine.context - self.settings.max_new_tokens
         fits = sorted(
             (i for i in range(len(ids)) if len(ids[i]) <= room), key=lambda i: len(ids[i])
         )
         answers: list[str | None] = [None] * len(ids)
-        size = self.settings.batch_size
+        size = self.settings.batch_size if self.engine.batches else max(1, len(fits))
         for start in range(0, len(fits), size):
             batch = fits[start : start + size]
             sampled = temperature > 0
-            responses = generate(
-                self.model,
+            responses = self.engine.generate(
                 [ids[i] for i in batch],
                 eos=self.tokenizer.eos_token_id,
                 pad=self.tokenizer.pad_token_id,
@@ -162,14 +163,10 @@ class Asker:
         return answers
 
 
-def _context(model) -> int:
-    """Tokens that the model can attend to."""
-    return getattr(model.config, "max_position_embeddings", None) or 1 << 30
-
-
 def greedy_answers(model, tokenizer, prompts: list[str], settings: Evaluation) -> list[str | None]:
     """The greedy first answer to each prompt; None where it exceeds the model's context."""
-    return Asker(model, tokenizer, settings, Protocol(), "")([[p] for p in prompts], "", 0.0)
+    ask = Asker(HF(model), tokenizer, settings, Protocol(), "")
+    return ask([[p] for p in prompts], "", 0.0)
 
 
 def format_error_rate(

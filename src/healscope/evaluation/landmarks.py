@@ -6,9 +6,9 @@ from healscope import artifacts, provenance
 
 
 def choose(
-    evaluations: pd.DataFrame, pinned_maxood: str | int, end_step: int, rl: str
+    evaluations: pd.DataFrame, pinned_maxood: str | int, end_step: int, rl: str | None
 ) -> dict[str, dict]:
-    """landmark -> {checkpoint, why} for base, maxood, end and rl.
+    """landmark -> {checkpoint, why} for base, maxood, end and, where it is not None, rl.
 
     `evaluations`: first attempts of all SFT checkpoints of one seed on the training task. MaxOOD is
     the step with the best accuracy on held-out OOD problems, the earliest of equals. `by_half`
@@ -27,7 +27,7 @@ def choose(
     else:
         best, why = int(pinned_maxood), "pinned"
         picked = dict.fromkeys("ab", best)
-    return {
+    found = {
         "base": {"checkpoint": "base", "why": "the start of SFT"},
         "maxood": {
             "checkpoint": artifacts.sft(best),
@@ -41,8 +41,10 @@ def choose(
             "why": "landmarks.end of the config",
             "step": end_step,
         },
-        "rl": {"checkpoint": rl, "why": "RL from end, or set in the config"},
     }
+    if rl is not None:
+        found["rl"] = {"checkpoint": rl, "why": "RL from end, or set in the config"}
+    return found
 
 
 def manifest(landmarks_file: str, model: str, seed: str | int, point: str) -> str:

@@ -9,20 +9,21 @@ import pandas as pd
 
 from healscope import provenance, schemas
 from healscope.config import Evaluation, GeneralPointsTask, Protocol
+from healscope.engines import Process, evaluating
 from healscope.evaluation.evaluate import Target, evaluate
-from healscope.models import checkpoints
-from healscope.models.stored import Stored
 from healscope.models.variants import Variant
 from healscope.tasks import build
 
 
 @dataclass(frozen=True)
 class Sections:
-    """The plain config values that evaluations depend on, by name of protocol and task."""
+    """The plain config values that evaluations depend on, by name of protocol and task; `vllm`
+    where that is the engine."""
 
     evaluation: dict
     protocols: dict[str, dict]
     tasks: dict[str, dict]
+    vllm: dict | None = None
 
 
 def variant_names(outputs: list[str]) -> list[str]:
@@ -39,6 +40,7 @@ def evaluate_outputs(
     outputs: list[str],
     columns: dict,
     label: str,
+    process: Process | None,
     keep: Callable[[pd.DataFrame], pd.Series] | None = None,
 ) -> None:
     """Evaluates variants into a job's output files, those that do not stand yet.
@@ -46,7 +48,7 @@ def evaluate_outputs(
     `sources`: variant -> {"inputs": files its weights come from, "config": what else makes it};
     `start` is the manifest of the skeleton. `problems` holds one file, and `outputs` one for each
     variant, for every protocol and task, tasks varying fastest. `keep` picks problems. A variant
-    that failed has a file without rows.
+    that failed has a file without rows. `process` is that of engine vllm; None: hf.
     """
     wanted = targets(sources, sections, problems, outputs, columns)
     failed = {v.name: v.failed for v in variants if v.failed}
@@ -56,22 +58,21 @@ def evaluate_outputs(
         print(f"healscope: {target.variant} is not evaluated, its run failed", file=sys.stderr)
     if len(failed) == len(variants):
         return
-    model, tokenizer = checkpoints.load_model(start)
     settings = Evaluation.model_validate(sections.evaluation)
     files = iter(problems)
-    for name, section in sections.protocols.items():
-        tasks = {t: _read(t, s, next(files), keep) for t, s in sections.tasks.items()}
-        evaluate(
-            model,
-            tokenizer,
-            variants,
-            tasks,
-            [t for t in wanted if t.columns["protocol"] == name],
-            Protocol.model_validate(section),
-            settings,
-            f"{label}, {name}",
-            Stored(Path(start).parent),
-        )
+    with evaluating(start, settings.batch_size, process) as (engine, tokenizer):
+        for name, section in sections.protocols.items():
+            tasks = {t: _read(t, s, next(files), keep) for t, s in sections.tasks.items()}
+            evaluate(
+                engine,
+                tokenizer,
+                variants,
+                tasks,
+                [t for t in wanted if t.columns["protocol"] == name],
+                Protocol.model_validate(section),
+                settings,
+                f"{label}, {name}",
+            )
 
 
 def targets(
@@ -94,6 +95,7 @@ def targets(
                         "evaluation": sections.evaluation,
                         "protocol": settings,
                         "task": sections.tasks[task],
+                        **({"vllm": sections.vllm} if sections.vllm else {}),
                     },
                     {"sampling": settings["seed"]},
                     {f: hashes[f] for f in [*source["inputs"], problem_file]},

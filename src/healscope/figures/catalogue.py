@@ -142,7 +142,7 @@ _ALL = (
     Figure("fig_repair", "repair", "reversions.repair",
            "What edits of the weights repair, and at what cost",
            ("name", "picked", "kind", "control", "id_change", "ood_change", "id_low", "id_high",
-            "ood_low", "ood_high", "front"), gate=("sft",)),
+            "ood_low", "ood_high", "ood_by_seed", "front"), gate=("sft",)),
     Figure("fig_arms", "arms", "design.arms",
            "SFT beside its control arms", ("arm", "kind", "step", *_ACCURACY)),
     Figure("fig_methods", "arms", "methods.tradeoff",

@@ -15,6 +15,7 @@ from healscope.figures.style import (
     banded,
     by_seed,
     from_zero,
+    intervals,
     legend,
     look,
     panels,
@@ -24,8 +25,6 @@ from healscope.figures.style import (
     styled,
     title,
 )  # fmt: skip
-
-_BANDS = "bands: interval over all seeds"
 
 # composition and arm are told apart by line and by filling, so that colour and marker are the
 # rule's
@@ -71,7 +70,7 @@ def factorial(frame: pd.DataFrame, style: FigureStyle) -> Figure:
         title(left, model, "cells")
         title(right, "effects")
     step_label(figure)
-    legend(figure, 2, _BANDS)
+    legend(figure, 2, intervals(frame, "bands", ""))
     return figure
 
 
@@ -96,7 +95,7 @@ def protocols(frame: pd.DataFrame, style: FigureStyle) -> Figure:
     step_label(figure)
     legend(
         figure, 2,
-        "right in at least one of the attempts; bands (two lines): interval over all seeds",
+        f"right in at least one of the attempts; {intervals(frame, 'bands (two lines)', '')}",
     )  # fmt: skip
     return figure
 
@@ -154,7 +153,7 @@ def arms(frame: pd.DataFrame, style: FigureStyle) -> Figure:
         title(left, model, _CONTROLS[arm])
         title(right, "difference")
     step_label(figure)
-    legend(figure, 3, f"{_BANDS}; thin lines: single seeds")
+    legend(figure, 3, intervals(frame, "bands"))
     return figure
 
 

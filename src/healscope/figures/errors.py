@@ -14,6 +14,7 @@ from healscope.figures.style import (
     banded,
     by_seed,
     from_zero,
+    intervals,
     legend,
     look,
     panels,
@@ -37,32 +38,38 @@ _FAULTS = {
 
 @styled
 def errors(frame: pd.DataFrame, style: FigureStyle) -> Figure:
-    """First error of every answer, success at each of its steps, and loss of the steps."""
+    """First error of every answer, success at each of its steps, and loss of the steps, where it is
+    known."""
     frame = frame[frame["stage"] == "sft"]
     rows = [(model, rule) for model in frame["model"].unique() for rule in RULES]
-    figure, axes = panels(style, len(rows), 3, 1.95, sharex=True, sharey="col")
+    columns = 3 if "loss" in set(frame["kind"]) else 2
+    figure, axes = panels(style, len(rows), columns, 1.95, sharex=True, sharey="col")
     for row, (model, rule) in zip(axes, rows, strict=True):
         for ax in row:
-            step_axis(ax, round_steps(int(frame["step"].max())), columns=3)
+            step_axis(ax, round_steps(int(frame["step"].max())), columns=columns)
         part, _ = by_seed(frame[(frame["model"] == model) & (frame["rule"] == rule)])
         _first_errors(row[0], part[part["kind"] == "first error"], style)
-        for ax, kind in ((row[1], "success"), (row[2], "loss")):
+        for ax, kind in zip(row[1:], ("success", "loss"), strict=False):
             _steps(ax, part[part["kind"] == kind], style)
         title(row[0], model, RULES[rule])
         percent_axis(row[0], "answers (%)")
         percent_axis(row[1], "step mastered (%)")
-        row[2].set_ylabel("nats per token")
     title(axes[0, 1], "success by step")
-    title(axes[0, 2], "loss by step")
     axes[0, 0].set_ylim(0, 1)
     axes[0, 1].set_ylim(-0.03, 1.03)
-    from_zero(axes[0, 2])
+    place = "middle" if columns == 3 else "right"
+    note = (
+        f"left: first error of each answer; {place}: mastered among answers that mastered the "
+        f"steps before, {intervals(frame, 'band', '')}"
+    )
+    if columns == 3:
+        for ax in axes[:, 2]:
+            ax.set_ylabel("nats per token")
+        title(axes[0, 2], "loss by step")
+        from_zero(axes[0, 2])
+        note += "; right: reference answer, band: range of the seeds"
     step_label(figure)
-    legend(
-        figure, 2,
-        "left: first error of each answer; middle: mastered among answers that mastered the steps "
-        "before, band: interval over all seeds; right: reference answer, band: range of the seeds",
-    )  # fmt: skip
+    legend(figure, 2, note)
     return figure
 
 

@@ -5,7 +5,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from healscope.config import FigureStyle
-from healscope.figures.style import LANDMARKS, RULES, legend, look, panels, styled, title
+from healscope.figures.style import (
+    LANDMARKS,
+    RULES,
+    legend,
+    look,
+    panels,
+    several_seeds,
+    styled,
+    title,
+)  # fmt: skip
 
 _POINTS = {"base": "Base", **LANDMARKS}
 _POSITIONS = {"last": "last prompt token", "mean": "mean of prompt"}
@@ -33,11 +42,13 @@ def hidden_states(frame: pd.DataFrame, style: FigureStyle) -> Figure:
             for ax, kind in zip(axes[4 * m + 2 : 4 * m + 4, column], _NUMBERS, strict=True):
                 _numbers(ax, own[own["kind"] == kind], style, named=column == 0)
                 title(ax, _NUMBERS[kind] if column == 0 else "")
+    seed = " of one seed" if several_seeds(frame) else ""
+    known = "way_back" in set(frame["kind"])
+    way = "Way back: from End to MaxOOD, how far RL went, all seeds. " if known else ""
     legend(
         figure, len(_POINTS) + len(RULES),
-        "components of one seed, fitted once a column on all landmarks and both rules: small, one "
-        "prompt; large, their mean. Way back: from End to MaxOOD, how far RL went, all seeds. "
-        "Lower rows: marks, seeds; bars, their mean",
+        f"components{seed}, fitted once a column on all landmarks and both rules: small, one "
+        f"prompt; large, their mean. {way}Lower rows: marks, seeds; bars, their mean",
     )  # fmt: skip
     return figure
 
@@ -66,6 +77,8 @@ def _components(axes: list[Axes], frame: pd.DataFrame, style: FigureStyle) -> No
 def _clouds(ax: Axes, states: pd.DataFrame, style: FigureStyle) -> None:
     for name, label in _POINTS.items():
         points = states[states["landmark"] == name]
+        if points.empty:
+            continue
         form = look(style, name) | {"linestyle": ""}
         ax.plot(points["pc1"], points["pc2"], alpha=0.35, markeredgewidth=0, markersize=3.5, **form)
         ax.plot(

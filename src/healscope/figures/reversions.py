@@ -20,6 +20,7 @@ from healscope.figures.style import (
     by_seed,
     errors,
     from_zero,
+    intervals,
     legend,
     look,
     panels,
@@ -103,7 +104,7 @@ def _figure(frame: pd.DataFrame, style: FigureStyle, kinds: tuple[str, ...], mai
         _amount_axis(ax, axis, width=max(12, 60 // len(axes_drawn)))
     legend(
         figure, 2,
-        "band, error bars: interval over all seeds; thin lines: single seeds; coloured markers: "
+        f"{intervals(frame, 'band, error bars')}; coloured markers: "
         "controls, each matched to the edit at its place, matrix by matrix (straight: towards the "
         "parent)",
     )  # fmt: skip
@@ -227,7 +228,8 @@ def repair(frame: pd.DataFrame, style: FigureStyle) -> Figure:
         _clouds(ax, own, style)
         _front(ax, own[own["front"]])
         healed, parent = (own[own["kind"] == kind] for kind in ("rl", "parent"))
-        _cross(ax, healed, look(style, "rl"), "RL instead of an edit")
+        if len(healed):
+            _cross(ax, healed, look(style, "rl"), "RL instead of an edit")
         name = parent["name"].iloc[0]
         _cross(ax, parent, look(style, "maxood"), f"{LANDMARKS.get(name, name)}: back altogether")
         title(ax, model)
@@ -235,7 +237,9 @@ def repair(frame: pd.DataFrame, style: FigureStyle) -> Figure:
         ax.set_xlabel("change of ID accuracy (points)")
         percent_axis(ax, "change of OOD accuracy (points)")
         said += _statements(own, f"{model}: " if len(models) > 1 else "")
-    legend(figure, 3, "error bars: interval over all seeds. " + " ".join(said))
+    several = frame["ood_by_seed"].map(len).max() > 1
+    over = "all seeds" if several else "deals, of one run"
+    legend(figure, 3, f"error bars: interval over {over}. " + " ".join(said))
     return figure
 
 

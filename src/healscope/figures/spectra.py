@@ -39,7 +39,7 @@ def singular_values(frame: pd.DataFrame, style: FigureStyle) -> Figure:
     """Fig 13: by how much every singular value changes, with nulls and floors."""
     frame = frame.assign(change=frame["sigma_b"] - frame["sigma_a"])
     roles = [r for r in ("q", "k", "v") if r in set(frame["role"])] or _roles(frame)[:3]
-    rows = [(model, pair) for model in frame["model"].unique() for pair in _STAGES]
+    rows = [(model, pair) for model in frame["model"].unique() for pair in _there(frame, _STAGES)]
     figure, axes = panels(style, len(rows), len(roles), 2.1, sharex="col", sharey=True)
     for row, (model, pair) in zip(axes, rows, strict=True):
         stage, step = _STAGES[pair]
@@ -57,6 +57,11 @@ def singular_values(frame: pd.DataFrame, style: FigureStyle) -> Figure:
         "median of layers and seeds"
     )  # fmt: skip
     return figure
+
+
+def _there(frame: pd.DataFrame, pairs: dict) -> list[str]:
+    """Those of `pairs` that the study compares: without RL there is no way to it."""
+    return [pair for pair in pairs if pair in set(frame["pair"])]
 
 
 def _from_floor(ax: Axes, linear: float, top: float) -> None:
@@ -107,7 +112,7 @@ def principal_angles(frame: pd.DataFrame, style: FigureStyle) -> Figure:
     rows = [
         (model, pair, side)
         for model in frame["model"].unique()
-        for pair in _ROTATIONS
+        for pair in _there(frame, _ROTATIONS)
         for side in ("left", "right")
         if side in set(frame["side"])
     ]
@@ -158,7 +163,7 @@ _GROUPS = {
 def updates(frame: pd.DataFrame, style: FigureStyle) -> Figure:
     """Where updates live: energy in blocks of the old singular bases, relative to chance."""
     groups = [g for g, roles in _GROUPS.items() if set(roles) & set(frame["role"])]
-    rows = [(model, pair) for model in frame["model"].unique() for pair in _STAGES]
+    rows = [(model, pair) for model in frame["model"].unique() for pair in _there(frame, _STAGES)]
     figure, axes = panels(style, len(rows), len(groups), 2.2, sharex=True, sharey=True)
     for row, (model, pair) in zip(axes, rows, strict=True):
         stage, step = _STAGES[pair]

@@ -189,6 +189,21 @@ def title(ax: Axes, *parts: object) -> None:
     ax.set_title(" · ".join(str(part) for part in parts), loc="left")
 
 
+def intervals(frame: pd.DataFrame, drawn: str, single: str = "thin lines") -> str:
+    """What a legend says of intervals, `drawn` as bands or bars, and of the marks of single seeds.
+
+    One run has nothing beside it: its interval counts deals alone.
+    """
+    if several_seeds(frame):
+        seeds = f"; {single}: single seeds" if single else ""
+        return f"{drawn}: interval over all seeds{seeds}"
+    return f"{drawn}: interval over deals, of one run"
+
+
+def several_seeds(frame: pd.DataFrame) -> bool:
+    return len(set(frame["seed"]) - {"all"}) > 1
+
+
 def by_seed(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The rows over all seeds, and the rows of single seeds."""
     whole = frame["seed"] == "all"

@@ -17,6 +17,7 @@ from healscope.figures.style import (
     by_seed,
     errors,
     from_zero,
+    intervals,
     legend,
     look,
     panels,
@@ -30,7 +31,6 @@ from healscope.published import counts
 
 _ID_TRAIN, _ID_TEST, _OOD_TEST = "ID, training deals", "ID, held-out deals", "OOD, held-out deals"
 _PUBLISHED_NOTE = "published: any of five tries with feedback, on 234 drawn hands"
-_CURVES_NOTE = "band, error bars: interval over all seeds; thin lines: single seeds"
 _HATCHES = {"maxood": "", "end": "////", "rl": "...."}
 
 
@@ -49,7 +49,7 @@ def landmarks(
             _bars(ax, part, style)
             title(ax, model, RULES[rule])
         percent_axis(row[0], "accuracy (%)")
-    note = "dots: single seeds; error bars: interval over all seeds"
+    note = intervals(frame, "error bars", "dots")
     legend(figure, 2, _with_published(note, published, " (error bars: the draw of hands alone)"))
     return figure
 
@@ -214,7 +214,7 @@ def accuracy_ood(
                     _published_line(ax, rows, marker, what)
         _mark_peak(ax, part[(part["split"] == "held_out") & (part["stage"] == "sft")])
         from_zero(ax)
-    legend(figure, 2, _with_published(_CURVES_NOTE, published))
+    legend(figure, 2, _with_published(_curves_note(frame), published))
     return figure
 
 
@@ -226,8 +226,12 @@ def accuracy_id(frame: pd.DataFrame, style: FigureStyle) -> Figure:
         _curves(ax, part[part["split"] == "held_out"], style, ", held-out deals")
         _train_curves(ax, part[part["split"] == "train"], style)
         from_zero(ax)
-    legend(figure, 2, _CURVES_NOTE)
+    legend(figure, 2, _curves_note(frame))
     return figure
+
+
+def _curves_note(frame: pd.DataFrame) -> str:
+    return intervals(frame, "band, error bars")
 
 
 def _curve_panels(
@@ -256,7 +260,8 @@ def _curves(ax: Axes, frame: pd.DataFrame, style: FigureStyle, suffix: str) -> N
     ax.fill_between(sft["step"], sft["low"], sft["high"], **band)
     ax.plot(sft["step"], sft["accuracy"], label=f"SFT{suffix}", **form)
     form = look(style, "rl")
-    ax.plot(rl["step"], rl["accuracy"], label=f"after RL from this step{suffix}", **form)
+    if len(rl):
+        ax.plot(rl["step"], rl["accuracy"], label=f"after RL from this step{suffix}", **form)
     bars = {"fmt": "none", "ecolor": form["color"]}
     ax.errorbar(rl["step"], rl["accuracy"], errors(rl, "accuracy"), **bars)
     for (stage, _), one in seeds.groupby(["stage", "seed"]):
@@ -269,6 +274,8 @@ def _train_curves(ax: Axes, frame: pd.DataFrame, style: FigureStyle) -> None:
     for stage, label in (("sft", "SFT, training deals"), ("rl", "after RL, training deals")):
         part = whole[whole["stage"] == stage]
         form = look(style, stage) | {"linestyle": DOTTED, "alpha": 0.6, "markerfacecolor": "white"}
+        if part.empty:
+            continue
         ax.plot(part["step"], part["accuracy"], label=label, **form)
 
 
@@ -295,7 +302,8 @@ def window(frame: pd.DataFrame, style: FigureStyle) -> Figure:
         ax.set_xlabel("SFT step where RL starts")
         percent_axis(ax, "accuracy after − before RL\n(percentage points)")
         title(ax, model)
-    legend(figure, 2, "filled: the interval leaves out zero; small dots: single seeds")
+    note = intervals(frame, "error bars", "small dots")
+    legend(figure, 2, f"{note}; filled: it leaves out zero")
     return figure
 
 

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from healscope import artifacts, provenance
 from healscope.errors import HealscopeError
 from healscope.models import integrity
+from healscope.models.stored import follow_umask
 
 MANIFEST = "checkpoint.json"
 DROPPED = Path(artifacts.DROPPED).name
@@ -49,6 +50,7 @@ def failure(manifest: str | Path) -> str:
 
 def _publish(files_found: list[Path], manifest: str | Path, record: dict, **more: str) -> None:
     target = Path(manifest).parent
+    Path(manifest).unlink(missing_ok=True)  # first: it speaks of files that go now
     shutil.rmtree(target, ignore_errors=True)  # no file of an older checkpoint stays behind
     target.mkdir(parents=True)
     files = {}
@@ -60,6 +62,7 @@ def _publish(files_found: list[Path], manifest: str | Path, record: dict, **more
             os.link(file, destination)
         except OSError:  # another file system
             shutil.copy2(file, destination)
+        follow_umask(destination)
         files[file.name] = {"bytes": file.stat().st_size, "sha256": provenance.sha256(file)}
     provenance.write_json(manifest, {"files": files, **more, "provenance": record})
 

@@ -11,7 +11,7 @@ percent, and every singular vector has turned.
 
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -226,14 +226,43 @@ def check_logits(folder: str | Path, model) -> float | None:
         return None
     content = provenance.read_json(file)
     then, now = np.array(content["logits"]), np.array(_logits(model, content["ids"]))
+    limit = LIMITS.get(content["precision"], LIMITS["float32"])
+    return _refuse_other_logits(
+        folder, then, now, limit, "was config.json changed, or the version of transformers?"
+    )
+
+
+def check_answers(
+    folder: str | Path, logprobs: Callable[[list[int]], list[float]], precision: str
+) -> float | None:
+    """`check_logits` for an engine that computes in `precision` and tells log-probabilities.
+
+    `logprobs`: token ids -> log-probability of every next token; they are logits but for a
+    constant, so that both are compared less their means. None where nothing was recorded.
+    """
+    file = Path(folder) / LOGITS
+    if not file.is_file():
+        print(f"healscope: {folder} holds no recorded logits to check", file=sys.stderr)
+        return None
+    content = provenance.read_json(file)
+    then, now = np.array(content["logits"]), np.array(logprobs(content["ids"]))
+    now = now[:: math.ceil(len(now) / LOGITS_KEPT)]
+    limit = max(LIMITS.get(p, 0) for p in (content["precision"], precision, "float32"))
+    return _refuse_other_logits(
+        folder, then - then.mean(), now - now.mean(), limit, "does the engine know this model?"
+    )
+
+
+def _refuse_other_logits(
+    folder: str | Path, then: np.ndarray, now: np.ndarray, limit: float, why: str
+) -> float:
     scale = max(float(np.linalg.norm(then - then.mean())), 1e-30)
     same = then.shape == now.shape
     difference = float(np.linalg.norm(now - then)) / scale if same else math.inf
-    limit = LIMITS.get(content["precision"], LIMITS["float32"])
     if not difference <= limit:  # also NaN
         raise HealscopeError(
             f"{folder}: the model that was loaded is not the one that was saved: on a stored "
             f"prompt its logits differ by {difference:.2g} of their spread (at most {limit:g}); "
-            "was config.json changed, or the version of transformers? Load it as it was saved"
+            f"{why} Load it as it was saved"
         )
     return difference

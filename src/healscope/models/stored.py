@@ -1,5 +1,6 @@
 """Weights that stay on disk: tensors of a Hugging Face folder, read one at a time."""
 
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -37,6 +38,10 @@ class Stored(Mapping[str, torch.Tensor]):
                             )
                         self.files[name] = file
                         self.shapes[name] = tuple(opened.get_slice(name).get_shape())
+            except FileNotFoundError:
+                raise HealscopeError(
+                    f"{file} is missing, which {_INDEX} beside it names; fetch or make it again"
+                ) from None
             except (SafetensorError, OSError) as error:
                 raise HealscopeError(
                     f"{file} is damaged or cut short ({error}); fetch or make it again"
@@ -56,6 +61,14 @@ class Stored(Mapping[str, torch.Tensor]):
 
     def __len__(self) -> int:
         return len(self.files)
+
+
+def follow_umask(*files: Path) -> None:
+    """Gives files the mode that open() would have given them; safetensors makes them 0600."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    for file in files:
+        file.chmod(0o666 & ~mask)
 
 
 def _shards(folder: Path) -> list[Path]:

@@ -5,7 +5,7 @@ came from disk or from an edit made in memory. Weights flow through one tensor a
 skeleton no second copy of a model is held.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,14 +23,16 @@ class Variant:
     """`weights()` yields (name, tensor); names it leaves out keep the skeleton's values.
 
     `failed` says why there are none, for the checkpoint of a run that failed. A `whole` variant may
-    leave none out. `also` names variants that would have the same weights. `measured` holds numbers
-    about the weights, once they have been yielded.
+    leave none out; `manifest` is that of the checkpoint where they lie, if they do. `also` names
+    variants that would have the same weights. `measured` holds numbers about the weights, once they
+    have been yielded.
     """
 
     name: str
     weights: Callable[[], Weights]
     failed: str = ""
     whole: bool = False
+    manifest: str = ""
     also: tuple[str, ...] = ()
     measured: dict[str, float] = field(default_factory=dict)
 
@@ -42,7 +44,8 @@ def from_checkpoint(name: str, manifest: str | Path) -> Variant:
         checkpoints.verify(manifest)
         yield from Stored(Path(manifest).parent).items()
 
-    return Variant(name, weights, checkpoints.failure(manifest), whole=True)
+    failed = checkpoints.failure(manifest)
+    return Variant(name, weights, failed, whole=True, manifest=str(manifest))
 
 
 @torch.no_grad()
@@ -55,12 +58,13 @@ def load_each(
     those; what it leaves out and the one before it changed is read from there again.
     """
     tensors = model.state_dict()
+    shapes = {name: tensor.shape for name, tensor in tensors.items()}
     places = {name: tensor.data_ptr() for name, tensor in tensors.items()}  # tied: one place
     changed: set[int] = set()
     for variant in variants:
         written = set()
         for name, tensor in variant.weights():
-            _check(variant.name, name, tensor, tensors)
+            check_weight(variant.name, name, tensor.shape, shapes)
             tensors[name].copy_(tensor)
             written.add(places[name])
             del tensor  # before the next one is made
@@ -74,11 +78,11 @@ def load_each(
         yield variant
 
 
-def _check(variant: str, name: str, tensor: torch.Tensor, tensors: dict) -> None:
-    if name not in tensors:
+def check_weight(variant: str, name: str, shape: Sequence[int], known: Mapping) -> None:
+    """Raises HealscopeError where the model, whose shapes are `known`, has no such weight."""
+    if name not in known:
         raise HealscopeError(f"{variant}: a weight unknown to the model: {name}")
-    if tensor.shape != tensors[name].shape:
+    if tuple(shape) != tuple(known[name]):
         raise HealscopeError(
-            f"{variant}: {name} has shape {tuple(tensor.shape)}, the model needs "
-            f"{tuple(tensors[name].shape)}"
+            f"{variant}: {name} has shape {tuple(shape)}, the model needs {tuple(known[name])}"
         )

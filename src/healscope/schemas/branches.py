@@ -69,6 +69,13 @@ _LOGGED = (
         "nats per token",
         nullable=True,
     ),
+    nats(
+        "engine_gap_nats",
+        "mean distance of the sampling engine's log-probabilities from those of the trained model, "
+        "where another engine samples",
+        nullable=True,
+    ),
+    nats("engine_gap_max_nats", "the largest such distance", nullable=True),
     nats("kl_from_start_nats", "KL(now || start), every few iterations", nullable=True),
     nats("kl_from_base_nats", "KL(now || base), every few iterations", nullable=True),
     _least("gradient_norm", "mean norm of the gradients, before clipping"),

@@ -2,7 +2,7 @@
 
 from typing import get_args
 
-from healscope import artifacts, edit_names, gate, published, verdicts
+from healscope import artifacts, diagnosis, edit_names, gate, published, verdicts
 from healscope.schemas.columns import (
     Column,
     Schema,
@@ -308,4 +308,23 @@ _PROTOCOLS = (
     ),
 )  # fmt: skip
 
-RESULTS = (*_VERDICTS, *_ACCURACY, *_PROTOCOLS)
+_DIAGNOSIS = (
+    table(
+        "diagnosis",
+        "One number of the page `diagnosis.md`, about one model.",
+        (
+            MODEL,
+            choice("part", diagnosis.PARTS, "section of the page"),
+            text("name", "what is measured; of rotation, kind, control and which of them"),
+            RULE,
+            text("before", "where it starts from: a checkpoint, or edits; or empty"),
+            text("after", "checkpoint or edit that it is measured at"),
+            choice("verdict", ("", *verdicts.VERDICTS), "by `verdicts`; empty: nothing is judged"),
+            *effect("change of held-out accuracy; `accuracy` and `maxood`: the accuracy itself"),
+            *DISTANCES,
+        ),
+        "model", "part", "name", "rule", "after",
+    ),
+)  # fmt: skip
+
+RESULTS = (*_DIAGNOSIS, *_VERDICTS, *_ACCURACY, *_PROTOCOLS)

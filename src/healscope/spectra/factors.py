@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 
 from healscope import provenance
 from healscope.errors import HealscopeError
-from healscope.models.stored import Stored
+from healscope.models.stored import Stored, follow_umask
 from healscope.spectra import sources
 from healscope.spectra.decompose import Certificate, Factors, decompose
 from healscope.spectra.matrices import Matrix
@@ -118,6 +118,7 @@ class Decomposed(Mapping[Matrix, Factors]):
         part = self.cache / f"{key}.{uuid.uuid4().hex}.part"
         try:
             save_file(tensors, part, {"about": json.dumps(about)})  # more keys have no fixed order
+            follow_umask(part)
             part.replace(_file(self.cache, key))
         finally:
             part.unlink(missing_ok=True)

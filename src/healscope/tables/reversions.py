@@ -96,7 +96,7 @@ def repair(
     found = []
     for model, own in rows.groupby("model"):
         target = around[(around["kind"] == "none") & (around["model"] == model)]
-        changes = _changes(own, target)
+        changes = changes_of(own, target)
         said = own.drop_duplicates("name").set_index("name")
         far = own.groupby("name")[DISTANCES].mean()
         tables = []
@@ -124,7 +124,7 @@ Changes = dict[str, pd.DataFrame]
 """rule -> change of each problem."""
 
 
-def _changes(rows: pd.DataFrame, target: pd.DataFrame) -> dict[str, Changes]:
+def changes_of(rows: pd.DataFrame, target: pd.DataFrame) -> dict[str, Changes]:
     """name -> what each problem's answer changes by, under either rule."""
     return {
         name: {
@@ -163,25 +163,37 @@ def _pick(
     """The cheapest edit that gives back at least `share`, as each half of the deals picks it for
     the other; where none gives back so much, the one that gives back most."""
     parent = changes[points["parent"]]
+    picked = stats.from_other_half(
+        lambda name, half: worth(offered[name], parent, share, half), list(offered)
+    )
+    own = of_halves(offered, picked)
+    names = " or ".join(dict.fromkeys(picked.values()))
+    return {"name": f"cheapest for {share:.0%}", "picked": names, "changes": own}
 
-    def score(name: str, half: str) -> tuple[bool, float]:
-        gain, lost, price = (
-            _mean(rows[rows["half"] == half])
-            for rows in (offered[name]["ood"], parent["ood"], offered[name]["id"])
-        )
-        enough = lost > 0 and gain >= share * lost
-        return enough, price if enough else gain
 
-    picked = stats.from_other_half(score, list(offered))
-    own = {
+def worth(
+    edit: Changes, parent: Changes, share: float, half: str | None = None
+) -> tuple[bool, float]:
+    """How good an edit is for giving back a share of what going back to the parent would, on one
+    half of the deals, or all: whether it gives so much, then the less ID accuracy it costs; else
+    the more OOD accuracy it gives back."""
+    gain, lost, price = (
+        _mean(rows if half is None else rows[rows["half"] == half])
+        for rows in (edit["ood"], parent["ood"], edit["id"])
+    )
+    enough = lost > 0 and gain >= share * lost
+    return enough, price if enough else gain
+
+
+def of_halves(offered: dict[str, Changes], picked: dict[str, str]) -> Changes:
+    """Changes by the edit that was picked for each half of the deals."""
+    return {
         rule: pd.concat(
             [rows[rows["half"] == half] for half, name in picked.items()
              for rows in [offered[name][rule]]]
         )
         for rule in ("id", "ood")
     }  # fmt: skip
-    names = " or ".join(dict.fromkeys(picked.values()))
-    return {"name": f"cheapest for {share:.0%}", "picked": names, "changes": own}
 
 
 def _mean(rows: pd.DataFrame) -> float:

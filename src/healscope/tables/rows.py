@@ -40,8 +40,11 @@ def trained_on(rows: pd.DataFrame, pools: list[str], sft: dict) -> pd.DataFrame:
     """`rows` without those of the training side that their seed's SFT never saw.
 
     SFT draws its examples from part of the deals on that side; `sft` says of how many (keys deals
-    and examples). RL draws its prompts from the whole side.
+    and examples). RL draws its prompts from the whole side. Without pools, of SFT that was done
+    elsewhere, nothing is known to be seen.
     """
+    if not pools:
+        return rows[rows["split"] == "held_out"].reset_index(drop=True)
     pool = pd.concat([provenance.read_table(f) for f in pools], ignore_index=True)
     seen = {s: set(sft_examples(pool, **sft, seed=s)["values_id"]) for s in rows["seed"].unique()}
     known = [v in seen[s] for s, v in zip(rows["seed"], rows["values_id"], strict=True)]
@@ -64,8 +67,14 @@ def with_steps(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def branch_logs(files: Iterable[str]) -> pd.DataFrame:
-    """Rows of the training logs of branches, with recipe and start; no alarm counts as none."""
+    """Rows of the training logs of branches, with recipe and start; no alarm counts as none.
+
+    What an earlier version did not log is missing.
+    """
+    from healscope import schemas  # here, because schemas know the tables
+
     rows = pd.concat([provenance.read_table(f) for f in files], ignore_index=True)
+    rows = schemas.complete(rows, "rl-log")
     named = {run: artifacts.parse_branch(run) for run in rows["run"].unique()}
     return rows.assign(
         recipe=rows["run"].map(lambda run: named[run][0]),

@@ -4,8 +4,6 @@ Pretraining teaches arithmetic under stated rules, and the layout of the evaluat
 another format token: so SFT has a format to align and a skill to keep or lose.
 """
 
-from pathlib import Path
-
 import numpy as np
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
@@ -13,7 +11,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from healscope.config import Architecture, Model, Pretraining, Scratch
 from healscope.errors import HealscopeError
 from healscope.evaluation.losses import response_loss
-from healscope.models import checkpoints, integrity, tokens
+from healscope.models import checkpoints, hub, integrity, tokens
+from healscope.models.stored import Stored
 from healscope.progress import Bar
 from healscope.tasks.generalpoints import GeneralPoints, compact_vocabulary
 from healscope.tasks.pretraining import conversation_examples, corpus, pretraining_examples
@@ -103,17 +102,19 @@ def fetch(model: Model, work: state.Workspace) -> list[dict]:
     Raises HealscopeError where it cannot be loaded, its keys do not all match, its weights are
     random (unless `check_random` is false), or its folder says that it was another model.
     """
+    source = hub.folder(model.source, model.revision)
+    Stored(source)  # names a file that is missing or cut short
     try:
-        network = integrity.load(model.source, model.revision)
-        tokenizer = tokens.load_tokenizer(model.source, model.revision)
+        network = integrity.load(str(source))
+        tokenizer = tokens.load_tokenizer(str(source))
     except (OSError, ValueError, RuntimeError) as error:
         first = str(error).strip().splitlines()[0]
         raise HealscopeError(
             f"model source '{model.source}' cannot be loaded: {first} "
-            "(give a folder with config.json and safetensors, or a hub id this machine reaches)"
+            "(it takes config.json, tokenizer files and safetensors)"
         ) from None
-    if (Path(model.source) / integrity.LOGITS).is_file():
-        integrity.check_logits(model.source, network)
+    if (source / integrity.LOGITS).is_file():
+        integrity.check_logits(source, network)
     if model.check_random:
         std = integrity.initial_std(network.config.to_dict())
         integrity.check_trained(network.state_dict(), std, f"model source '{model.source}'")

@@ -4,8 +4,8 @@ Every algorithm learns from what `sample` returns. Generation is batched and sor
 """
 
 from bisect import bisect_right
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -13,14 +13,18 @@ import pandas as pd
 import torch
 
 from healscope.draws import seeded
-from healscope.evaluation.generate import generate, response_logprobs
+from healscope.engines import VLLM
+from healscope.errors import HealscopeError
+from healscope.evaluation.generate import NotFinite, Responses, generate, response_logprobs
 from healscope.models import tokens
 from healscope.tasks.feedback import feedback, follow_up
 from healscope.tasks.generalpoints import GeneralPoints, Problem, from_row
 from healscope.tasks.rewards import Score, length_neutral
 from healscope.tasks.verdict import Verdict
+from healscope.training import processes
 
 ROWS_AT_ONCE = 256  # prompts generated together
+READ_AT_ONCE = 64  # responses that the model reads again together
 KL_ROWS = 64  # responses on which KL from a reference is measured
 _BINS = 20  # of the advantage histogram
 
@@ -35,7 +39,9 @@ class Turn:
         attempt: 1 for the first response of an episode.
         prompt_ids: the whole conversation before the response.
         response_ids: the response, with its end-of-sequence token where the model wrote one.
-        logprobs: of the response's tokens, under the distribution they were drawn from.
+        logprobs: of the response's tokens, under the distribution they were drawn from, as the
+            trained model has it.
+        gaps: by how much each differs from what another engine drew it by; None without one.
         text: the response, decoded.
         verdict: what the verifier says.
         reward: what training pays.
@@ -56,6 +62,7 @@ class Turn:
     reward: float
     last: bool
     extra: bool = False
+    gaps: list[float] | None = None
     state_2H: torch.Tensor | None = None
 
     @property
@@ -87,14 +94,47 @@ class Sampler:
     extra_attempt: bool = False
     length_neutral: bool = False
     prompt_states: bool = False
+    engine: VLLM | None = None
 
     def sample(self, model, tokenizer, problems: pd.DataFrame, stream: Sequence[int]) -> list[Turn]:
         """Episodes on `problems` (rows of an RL pool), `samples_per_prompt` of each in a row.
 
         `stream` names the random numbers. An episode ends with a correct response or with its last
         attempt; between attempts the model reads what `feedback` says. With `extra_attempt` one
-        more response follows the last failure, and costs 1 whatever it says (released code).
+        more response follows the last failure, and costs 1 whatever it says (released code). Of
+        several processes each samples its share, and has the turns of all.
+        With an `engine`, it answers at the model's weights; raises HealscopeError where the two
+        differ by more than it may (`vllm.gap_limit`).
         """
+        sampled = self._shared if processes.size() > 1 else self._episodes
+        turns = self._neutral(sampled(model, tokenizer, problems, stream))
+        if self.engine is not None:
+            _refuse_gap(gap(turns), self.engine)
+        return turns
+
+    def _shared(self, model, tokenizer, problems: pd.DataFrame, stream) -> list[Turn]:
+        failed, turns, own = "", [], processes.own(problems)
+        try:
+            turns = self._episodes(model, tokenizer, own, (*stream, processes.rank()))
+        except NotFinite as error:  # all have to know, or they would wait for this one
+            failed = str(error)
+        if reasons := [reason for reason in processes.joined([failed]) if reason]:
+            raise NotFinite(reasons[0])
+        before = processes.rank() * len(own) * self.samples_per_prompt
+        return processes.joined(
+            [
+                replace(
+                    t,
+                    episode=before + t.episode,
+                    state_2H=None if t.state_2H is None else t.state_2H.cpu(),
+                )
+                for t in turns
+            ]
+        )
+
+    def _episodes(self, model, tokenizer, problems: pd.DataFrame, stream) -> list[Turn]:
+        if self.engine is not None:
+            self.engine.take(_weights(model), "the policy")
         rows = [r for r in problems.to_dict("records") for _ in range(self.samples_per_prompt)]
         posed = [from_row(row) for row in rows]
         talks = [[row["prompt"]] for row in rows]
@@ -104,14 +144,14 @@ class Sampler:
             extra = attempt > self.attempts
             answers = self._answers(model, tokenizer, [talks[e] for e in asked], stream, attempt)
             failed = []
-            for e, (prompt_ids, ids, logprobs, state_2H) in zip(asked, answers, strict=True):
+            for e, (prompt_ids, ids, logprobs, gaps, state_2H) in zip(asked, answers, strict=True):
                 text = tokens.response_text(tokenizer, ids)
                 verdict, reward = self.score(posed[e], text)
                 over = extra or verdict.outcome == "correct"
                 over = over or attempt == self.attempts + self.extra_attempt
                 episodes[e].append(
                     Turn(posed[e], e, attempt, prompt_ids, ids, logprobs, text, verdict,
-                         -1.0 if extra else reward, over, extra, state_2H)
+                         -1.0 if extra else reward, over, extra, gaps, state_2H)
                 )  # fmt: skip
                 if not over:
                     said = feedback(self.task, posed[e], verdict, text, self.feedback)
@@ -120,37 +160,49 @@ class Sampler:
             asked = failed
             if not asked:
                 break
-        return self._neutral([turn for episode in episodes for turn in episode])
+        return [turn for episode in episodes for turn in episode]
 
     def _answers(self, model, tokenizer, talks, stream, attempt):
-        """(prompt ids, response ids, log-probabilities, states) of each conversation."""
+        """(prompt ids, response ids, log-probabilities, gaps, states) of each conversation."""
         ids = [tokens.conversation_ids(tokenizer, talk) for talk in talks]
         # samples of one prompt stand in a row at the first attempt: read the prompt once for all
         n = self.samples_per_prompt if attempt == 1 else 1
         prompts = ids[::n]
         order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
-        size = max(1, ROWS_AT_ONCE // n)
+        size = max(1, ROWS_AT_ONCE // n) if self.engine is None else len(order)
         answers: list = [None] * len(ids)
         model.eval()
         for first in range(0, len(order), size):
             batch = order[first : first + size]
-            found = generate(
+            asked = [prompts[i] for i in batch]
+            found = self._generate(
                 model,
-                [prompts[i] for i in batch],
+                asked,
                 eos=tokenizer.eos_token_id,
                 pad=tokenizer.pad_token_id,
                 max_new_tokens=self.max_new_tokens,
                 temperature=self.temperature,
                 samples=n,
                 generator=seeded(*stream, attempt, first),
-                prompt_states=self.prompt_states,
             )
+            drawn = found
+            if self.engine is not None:
+                repeated = [ids for ids in asked for _ in range(n)]
+                found = read_again(model, tokenizer, repeated, drawn, self.temperature)
             logprobs, masks, read = found.logprobs_BT.cpu(), found.mask_BT.cpu(), found.prompt_B2H
+            gaps = (drawn.logprobs_BT.cpu() - logprobs).abs()
             for j, response in enumerate(found.ids()):
                 row = batch[j // n] * n + j % n
                 state_2H = None if read is None else read[j]
-                answers[row] = (ids[row], response, logprobs[j][masks[j]].tolist(), state_2H)
+                own = logprobs[j][masks[j]].tolist()
+                apart = None if self.engine is None else gaps[j][masks[j]].tolist()
+                answers[row] = (ids[row], response, own, apart, state_2H)
         return answers
+
+    def _generate(self, model, prompts, **settings) -> Responses:
+        if self.engine is not None:
+            return self.engine.generate(prompts, **settings)
+        return generate(model, prompts, **settings, prompt_states=self.prompt_states)
 
     def _neutral(self, turns: list[Turn]) -> list[Turn]:
         if not self.length_neutral:
@@ -163,6 +215,61 @@ class Sampler:
         return [
             Turn(**{**vars(t), "reward": float(r)}) for t, r in zip(turns, rewards, strict=True)
         ]
+
+
+def _weights(model) -> Iterator[tuple[str, torch.Tensor]]:
+    """(name, tensor) of all weights, tied ones once."""
+    seen = set()
+    for name, tensor in model.state_dict().items():
+        if tensor.data_ptr() not in seen:
+            seen.add(tensor.data_ptr())
+            yield name, tensor
+
+
+@torch.no_grad()
+def read_again(
+    model, tokenizer, prompts: list[list[int]], drawn: Responses, temperature: float
+) -> Responses:
+    """What another engine drew, as the model itself sees it: log-probabilities under the
+    distribution at this temperature, and the states of the prompts (`Responses`)."""
+    ids = drawn.ids()
+    logprobs_BT = torch.zeros(drawn.logprobs_BT.shape)
+    states: list = [None] * len(ids)
+    order = sorted(range(len(ids)), key=lambda i: len(prompts[i]) + len(ids[i]))
+    for first in range(0, len(order), READ_AT_ONCE):
+        rows = order[first : first + READ_AT_ONCE]
+        ids_BL, mask_BL, width, real_BT = tokens.encode_ids(
+            [prompts[i] for i in rows], [ids[i] for i in rows], tokenizer.pad_token_id, model.device
+        )
+        body_BLH, found_BT, _ = response_logprobs(
+            model, ids_BL, mask_BL, width, temperature, hidden=True
+        )
+        logprobs_BT[torch.tensor(rows), :width] = (found_BT * real_BT).cpu()
+        body_BPH, mask_BP = body_BLH[:, :-width].float(), mask_BL[:, :-width]
+        mean_BH = (body_BPH * mask_BP[..., None]).sum(1) / mask_BP.sum(1, keepdim=True)
+        for i, state_2H in zip(rows, torch.stack([mean_BH, body_BPH[:, -1]], 1), strict=True):
+            states[i] = state_2H
+    return Responses(drawn.tokens_BT, logprobs_BT, drawn.mask_BT, torch.stack(states))
+
+
+def gap(turns: list[Turn]) -> dict[str, float]:
+    """How far the log-probabilities of the engine that drew the tokens are from the model's own,
+    in nats a token; nothing, where the model drew them itself."""
+    gaps = [g for t in turns for g in t.gaps or ()]
+    if not gaps:
+        return {}
+    return {"engine_gap_nats": float(np.mean(gaps)), "engine_gap_max_nats": float(max(gaps))}
+
+
+def _refuse_gap(found: dict[str, float], engine: VLLM) -> None:
+    limit, dtype = engine.settings.gap_limit, engine.settings.dtype
+    if not found["engine_gap_nats"] <= limit:
+        raise HealscopeError(
+            f"engine vllm ({dtype}) differs from the model that is trained by "
+            f"{found['engine_gap_nats']:.2g} nats a token ({found['engine_gap_max_nats']:.2g} at "
+            f"most), more than vllm.gap_limit: {limit:g}; set vllm.dtype: float32, sample with "
+            "rl.engine: hf, or raise the limit"
+        )
 
 
 def tokens_before_formula(tokenizer, turn: Turn) -> int:
@@ -195,6 +302,7 @@ def summary(turns: list[Turn], samples_per_prompt: int) -> dict[str, float]:
         "turns_per_episode": len(turns) / len(first),
         "response_tokens_mean": float(np.mean([len(t.response_ids) for t in turns])),
         "generated_tokens": sum(len(t.response_ids) for t in turns),
+        **gap(turns),
     }
     if rewards.std() > 0 and correct.std() > 0:
         row["reward_success_correlation"] = float(np.corrcoef(rewards, correct)[0, 1])

@@ -1,0 +1,196 @@
+"""Where OOD accuracy peaked, what was lost since, whether that is rotation, what gives it back.
+
+What is picked for being best, the peak or the cheapest edit, is reported on the half of the deals
+that did not pick it (`stats.from_other_half`).
+"""
+
+from collections.abc import Callable
+
+import pandas as pd
+
+from healscope import artifacts, edit_names, provenance, stats
+from healscope.claims.contrasts import Choice, Data
+from healscope.claims.repair import held_against_controls
+from healscope.config import Statistics
+from healscope.stats import Estimate
+from healscope.tables import reversions
+from healscope.tables.reversions import DISTANCES
+from healscope.tables.rows import first_attempts, with_steps
+from healscope.verdicts import above, moves, negative, positive
+
+SHARE = 0.8
+"""Of the lost OOD accuracy: an edit gives the loss back if it gives back at least so much."""
+
+STAGE = "sft"
+"""The stage of edits that puts End back to MaxOOD."""
+
+
+def measure(
+    inputs: dict[str, list[str]], stages: dict[str, dict[str, str]], settings: Statistics
+) -> pd.DataFrame:
+    """All numbers of the page, from files of evaluations (SFT and branches), edits and landmarks.
+
+    Edits are those of stage `sft`, where the study makes it put End back to MaxOOD.
+    """
+    rows = with_steps(first_attempts(inputs["evaluations"]))
+    rows = rows[rows["split"] == "held_out"]
+    edits = pd.DataFrame(columns=["model", "variant", "rule"])
+    if inputs["edits"]:
+        edits = first_attempts(inputs["edits"], DISTANCES)
+        edits = edits.assign(name=edits["variant"], variant=f"{STAGE}:" + edits["variant"])
+    marks = [provenance.read_json(file) for file in inputs["landmarks"]]
+    nothing = rows.iloc[:0]
+    found = []
+    for model, own in rows.groupby("model"):
+        data = Data(
+            rows=own, train_rows=nothing, faceless=own, drawn=[],
+            edits=edits[edits["model"] == model], signals=nothing, logs=nothing, recipes={},
+            landmarks={m["seed"]: m["landmarks"] for m in marks if m["model"] == model},
+            stages={k: v for k, v in stages.items() if k == STAGE}, settings=settings,
+        )  # fmt: skip
+        parts = [*_peak(data), *_lost(data), *_healed(data)]
+        if len(data.edits):
+            parts += [*_rotation(data), *_repair(data)]
+        found += [{"model": model, **row} for row in parts]
+    return pd.DataFrame(found)
+
+
+def _row(
+    part: str, name: str, rule: str, e: Estimate, verdict: str = "", **more: str | float
+) -> dict:
+    return {
+        "part": part, "name": name, "rule": rule, "before": "", "after": "", "verdict": verdict,
+        "effect": e.value, "low": e.low, "high": e.high, "by_seed": list(e.by_seed.values()),
+        "seeds": len(e.by_seed), "deals": e.deals, "detectable": e.detectable,
+        "from_target": float("nan"), "from_parent": float("nan"), **more,
+    }  # fmt: skip
+
+
+def _names(choice: Choice) -> str:
+    """Checkpoints that seeds and halves of the deals pick, each once, by step."""
+    names = {name for halves in choice.values() for name in halves.values()}
+    return " or ".join(sorted(names, key=lambda n: artifacts.stage_and_step(n)[1]))
+
+
+def _peak(d: Data) -> list[dict]:
+    """Accuracy along SFT; at MaxOOD, as the other half of the deals picks it; and the way up."""
+    found = []
+    for step in d.steps:
+        for rule in ("ood", "id"):
+            at = d.at(rule, d.everywhere(artifacts.sft(step)))
+            e = stats.bootstrap(at, "correct", d.settings)
+            found.append(_row("peak", "accuracy", rule, e, after=artifacts.sft(step)))
+    picked = d.landmark("maxood")
+    for rule in ("ood", "id"):
+        e = stats.bootstrap(d.at(rule, picked), "correct", d.settings)
+        found.append(_row("peak", "maxood", rule, e, after=_names(picked)))
+    start = d.everywhere(artifacts.sft(d.steps[0]))
+    rise = d.change(d.at("ood", start), d.at("ood", picked))
+    ends = {"before": _names(start), "after": _names(picked)}
+    return [*found, _row("peak", "rise", "ood", rise, positive(rise), **ends)]
+
+
+def _lost(d: Data) -> list[dict]:
+    """From MaxOOD to End, paired."""
+    start, end = d.landmark("maxood"), d.landmark("end")
+    found = []
+    for rule, judge in (("ood", negative), ("id", moves)):
+        e = d.change(d.at(rule, start), d.at(rule, end))
+        found.append(
+            _row("lost", "since", rule, e, judge(e), before=_names(start), after=_names(end))
+        )
+    return found
+
+
+def _healed(d: Data) -> list[dict]:
+    """By RL from each start, and how far that is from MaxOOD."""
+    found = []
+    branches = d.rows[d.rows["stage"] == "rl"].drop_duplicates("variant").sort_values("step")
+    for name, step in zip(branches["variant"], branches["step"], strict=True):
+        start, end = d.everywhere(artifacts.sft(int(step))), d.everywhere(name)
+        picked, ends = d.landmark("maxood"), {"before": artifacts.sft(int(step)), "after": name}
+        for rule, judge in (("ood", positive), ("id", moves)):
+            e = d.change(d.at(rule, start), d.at(rule, end))
+            found.append(_row("rl", "healed", rule, e, judge(e), **ends))
+        e = d.change(d.at("ood", picked), d.at("ood", end))
+        ends["before"] = _names(picked)
+        found.append(_row("rl", "beside maxood", "ood", e, moves(e), **ends))
+    return found
+
+
+def _distances(d: Data, name: str) -> dict[str, float]:
+    """Mean distances of an edit; an edit that the halves do not agree on has none."""
+    own = d.edits[d.edits["name"] == name]
+    return {column: float(own.groupby("seed")[column].mean().mean()) for column in DISTANCES}
+
+
+def _rotation(d: Data) -> list[dict]:
+    """Singular values put back; singular directions put back, beside each control."""
+    before, parent = d.ends(STAGE, "ood")
+    points = d.point(d.stages[STAGE]["parent"])
+    gap = d.change(before, parent)
+    found = [_row("rotation", "whole", "ood", gap, moves(gap), after=_names(points))]
+    edits = {name: edit_names.parse(name) for name in d.edit_names(STAGE)}
+    values = [n for n, e in edits.items() if e.kind == "values" and not e.control]
+    if values:
+        name = max(values, key=lambda n: _distances(d, n)["from_target"])
+        e = d.change(before, d.edited(STAGE, name, "ood"))
+        found.append(
+            _row("rotation", "values", "ood", e, moves(e), after=name, **_distances(d, name))
+        )
+    for held in held_against_controls(d, STAGE):
+        name = f"{held.kind} {held.control}"
+        for what, e, verdict, edit in (
+            ("less its control", held.difference, held.verdict, held.matched),
+            ("itself", held.own, positive(held.own), held.name),
+            ("the control", held.other, positive(held.other), held.matched),
+        ):
+            ends = {"before": held.name, "after": edit, **_distances(d, edit)}
+            found.append(_row("rotation", f"{name}: {what}", "ood", e, verdict, **ends))
+    return found
+
+
+def _repair(d: Data) -> list[dict]:
+    """Going back altogether; the cheapest edit that gives the loss back."""
+    ends = {rule: d.ends(STAGE, rule) for rule in ("id", "ood")}
+    target = pd.concat([before for before, _ in ends.values()])
+    rows = d.edits[d.edits["rule"].isin(ends)]
+    changes = reversions.changes_of(rows, target)
+    parent = {rule: stats.paired(*pair) for rule, pair in ends.items()}
+    point = _names(d.point(d.stages[STAGE]["parent"]))
+    found = [_judged("going back", rule, parent[rule], d, after=point) for rule in ends]
+    offered = {
+        name: change
+        for name, change in changes.items()
+        if edit_names.parse(name).control in ("", "interpolation")
+    }
+    if not offered:
+        return found
+
+    def worth(half: str | None) -> Callable[[str], tuple[bool, float]]:
+        return lambda name: reversions.worth(offered[name], parent, SHARE, half)
+
+    best = max(offered, key=worth(None))
+    halves = stats.from_other_half(lambda name, half: worth(half)(name), list(offered))
+    own = reversions.of_halves(offered, halves)
+    by_halves = " or ".join(dict.fromkeys(halves.values()))
+    enough = worth(None)(best)[0]
+    about = {"before": by_halves, "after": best, **_distances(d, best)}
+    name = "cheapest" if enough else "most"
+    found += [_judged(name, rule, own[rule], d, **about) for rule in ends]
+    kept = _less(own["id"], parent["id"])
+    found.append(_judged("kept", "id", kept, d, **about))
+    e = stats.bootstrap(_less(own["ood"], parent["ood"], SHARE), "change", d.settings)
+    found.append(_row("repair", "beyond the share", "ood", e, above(e), **about))
+    return found
+
+
+def _less(change: pd.DataFrame, other: pd.DataFrame, share: float = 1.0) -> pd.DataFrame:
+    """A change less a share of another, problem by problem."""
+    both = change.merge(other[[*stats.UNIT, "change"]], on=stats.UNIT, suffixes=("", "_other"))
+    return both.assign(change=both["change"] - share * both["change_other"])
+
+
+def _judged(name: str, rule: str, change: pd.DataFrame, d: Data, **more) -> dict:
+    e = stats.bootstrap(change, "change", d.settings)
+    return _row("repair", name, rule, e, (positive if rule == "ood" else moves)(e), **more)

@@ -1,0 +1,168 @@
+"""The page that a study of given checkpoints ends with: markdown that also reads well on a screen.
+
+Every number is a row of the table that `measure` makes; what is said of it hangs on its verdict.
+"""
+
+from textwrap import fill
+
+import pandas as pd
+
+from healscope import artifacts, provenance
+from healscope.diagnosis.weights import repair, rotation
+from healscope.diagnosis.words import (
+    MARGIN_POINTS,
+    WIDTH,
+    Model,
+    Section,
+    Study,
+    level,
+    paragraph,
+    points,
+    step,
+    table,
+    word,
+)
+from healscope.verdicts import NO, YES
+
+__all__ = ["Study", "text"]
+
+
+def text(frame: pd.DataFrame, landmark_files: list[str], study: Study, record: dict) -> str:
+    """The page about all models."""
+    marks = [provenance.read_json(file) for file in landmark_files]
+    lines = []
+    for model, rows in frame.groupby("model"):
+        seeds = {m["seed"]: m["landmarks"] for m in marks if m["model"] == model}
+        lines += _about(Model(model, rows, seeds, study))
+    code = record["code"]
+    lines += paragraph(
+        f"Made by healscope {code['healscope']}, commit {code['commit']}, from inputs with "
+        f"fingerprint {record['fingerprint'][:16]}. All numbers: "
+        f"{artifacts.path(artifacts.TABLE, table='diagnosis')}."
+    )
+    return "\n".join(lines)
+
+
+def _about(m: Model) -> list[str]:
+    parts = [p for p in (_peak(m), _lost(m), _healed(m), rotation(m), repair(m)) if p]
+    lines = [f"# Diagnosis: {m.name}", ""]
+    for number, part in enumerate(parts, 1):
+        lines.append(fill(part.lead, WIDTH, initial_indent=f"{number}. ", subsequent_indent="   "))
+    lines += ["", *paragraph(_intro(m))]
+    for number, part in enumerate(parts, 1):
+        lines += [f"## {number}. {part.title}", "", *paragraph(f"**{part.lead}**"), *part.body]
+    return [*lines, "## What this cannot tell", "", *_limits(m)]
+
+
+def _intro(m: Model) -> str:
+    row = m.one("peak", "maxood")
+    seeds = (
+        "Intervals count deals and seeds."
+        if row["seeds"] > 1
+        else "There is one run, so intervals count deals alone: 'established' is said of these "
+        "checkpoints, not of what another run would do."
+    )
+    return (
+        f"Accuracy is that of greedy first attempts at task {m.study.task}, on {row['deals']} "
+        f"held-out deals with a face card, the same under both rules: ID, the rule of training, "
+        f"and OOD, the other one. Brackets are intervals of {100 * m.study.confidence:g}%. {seeds} "
+        f"A change within {MARGIN_POINTS} counts as none."
+    )
+
+
+def _peak(m: Model) -> Section:
+    rise, since, best = m.one("peak", "rise"), m.one("lost", "since"), m.one("peak", "maxood")
+    up, down = rise["verdict"] in YES, m.lost
+    at_end = set(best["after"].split(" or ")) == {since["after"]}
+    more = ""
+    if up and down:
+        lead = f"OOD accuracy peaked at {m.peak}, and has fallen since."
+    elif down and m.peak == "step 0":
+        lead = "OOD accuracy was best before SFT, and has fallen since."
+    elif down:
+        lead = f"OOD accuracy was best at {m.peak}, and has fallen since."
+        more = f" That it had risen above the base's before is {word(rise)}."
+    elif at_end:
+        lead = f"No peak: OOD accuracy is best at {m.end}, the last step looked at."
+    elif since["verdict"] in NO:
+        lead = f"No peak is established: after {m.peak}, the best, OOD accuracy does not fall."
+    else:
+        lead = f"No peak is established: {m.peak} is the best, and a fall after it may be chance."
+        more = (
+            f" With so many deals a fall of {100 * since['detectable']:.0f} points or more would "
+            "probably have shown."
+        )
+    picked = best["after"].replace("sft-", "step ")
+    fair = (
+        f"Both halves of the deals pick {picked} by themselves, so the choice flatters no number."
+        if " or " not in picked
+        else "What is best on some deals is less so on others: each half of the deals is reported "
+        f"at the step that the other half picks ({picked})."
+    )
+    rows = []
+    for row in m.all("peak", "accuracy").to_dict("records"):
+        own = row["after"].removeprefix("sft-")
+        other = m.one("peak", "accuracy", "id", row["after"])
+        rows.append(["0, the base" if own == "0" else own, level(row), level(other)])
+    body = [
+        *table(["SFT step", "OOD accuracy, %", "ID accuracy, %"], rows),
+        *paragraph(
+            f"At the peak: OOD {level(best)}, ID {level(m.one('peak', 'maxood', 'id'))}. From the "
+            f"base to it: OOD {points(rise)} points ({word(rise)}).{more} {fair}"
+        ),
+    ]
+    return Section("Where did OOD accuracy peak?", lead, body)
+
+
+def _lost(m: Model) -> Section:
+    ood, own = m.one("lost", "since"), m.one("lost", "since", "id")
+    title = "What was lost since?"
+    if set(ood["before"].split(" or ")) == {ood["after"]}:
+        lead = f"Nothing was lost: {m.end} is the best step."
+        return Section(title, lead, paragraph("Later checkpoints would show more."))
+    if own["verdict"] in YES:
+        meanwhile = "gained" if own["effect"] > 0 else "lost as well"
+    else:
+        meanwhile = f"within {MARGIN_POINTS}" if own["verdict"] in NO else "undecided"
+    lead = (
+        f"{'A' if m.lost else 'No'} loss is established from {m.peak} to {m.end}: OOD accuracy "
+        f"changes by {points(ood)} points; ID accuracy by {points(own)} ({meanwhile})."
+    )
+    body = paragraph(
+        "Paired on the same problems, on deals that did not pick the step it is counted from."
+    )
+    return Section(title, lead, body)
+
+
+def _healed(m: Model) -> Section | None:
+    branches = m.all("rl", "healed")
+    if branches.empty:
+        return None
+    rows, healing = [], []
+    for row in branches.to_dict("records"):
+        own = m.one("rl", "healed", "id", row["after"])
+        beside = m.one("rl", "beside maxood", "ood", row["after"])
+        healing += [step(row["before"])] if row["verdict"] in YES else []
+        cells = [(points(x), word(x)) for x in (row, own, beside)]
+        rows.append([step(row["before"]), *(cell for pair in cells for cell in pair)])
+    lead = (
+        f"RL gave back OOD accuracy from {', '.join(healing)}."
+        if healing
+        else "That RL gave back OOD accuracy is not established from any of its starts."
+    )
+    head = ["RL from", "OOD, points", "", "ID, points", "", "OOD beside the peak", ""]
+    return Section("What did RL give back?", lead, table(head, rows))
+
+
+def _limits(m: Model) -> list[str]:
+    said = [
+        f"Only deals of {m.study.task} were asked: other skills may have been lost or kept.",
+        f"Edits touch {', '.join(m.study.matrices)}; embeddings, head and norms stay as they are.",
+    ]
+    if m.study.given:
+        said.append(
+            "What your SFT read is not known here. If these deals were part of it, ID accuracy is "
+            "in part memory; OOD accuracy is not, unless it read that rule too."
+        )
+        said.append("Checkpoints between the steps that were given may be better than any of them.")
+    return [*(fill(s, WIDTH, initial_indent="- ", subsequent_indent="  ") for s in said), ""]

@@ -1,0 +1,110 @@
+"""What sections of the page share: a model's numbers by name, and how numbers are written."""
+
+from dataclasses import dataclass
+from textwrap import fill
+
+import pandas as pd
+
+from healscope import artifacts
+from healscope.diagnosis.measure import STAGE
+from healscope.verdicts import MARGIN, NO, YES
+
+WIDTH = 100
+MARGIN_POINTS = f"{100 * MARGIN:g} points"
+
+
+@dataclass(frozen=True)
+class Study:
+    """What the page needs to know beside the numbers. `given`: model -> checkpoint -> its source,
+    of checkpoints that are not of our making."""
+
+    task: str
+    given: dict[str, dict[str, str]]
+    stages: dict[str, dict[str, str]]
+    matrices: list[str]
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Model:
+    name: str
+    rows: pd.DataFrame
+    landmarks: dict[int, dict]
+    study: Study
+
+    def one(self, part: str, name: str, rule: str = "ood", after: str = "") -> pd.Series | None:
+        r = self.rows
+        own = r[(r["part"] == part) & (r["name"] == name) & (r["rule"] == rule)]
+        own = own[own["after"] == after] if after else own
+        return own.iloc[0] if len(own) else None
+
+    def all(self, part: str, name: str, rule: str = "ood") -> pd.DataFrame:
+        r = self.rows
+        return r[(r["part"] == part) & (r["name"] == name) & (r["rule"] == rule)]
+
+    @property
+    def end(self) -> str:
+        return step(self.one("lost", "since")["after"])
+
+    @property
+    def peak(self) -> str:
+        """The step that all deals pick."""
+        steps = sorted({marks["maxood"]["step"] for marks in self.landmarks.values()})
+        return "step " + " or ".join(map(str, steps))
+
+    @property
+    def lost(self) -> bool:
+        """Whether a loss is established, on deals that did not pick the peak."""
+        return self.one("lost", "since")["verdict"] in YES
+
+    def ends(self) -> tuple[str, str, str]:
+        """(seed, target, parent) of the edits, as names of checkpoints, of the first seed."""
+        seed, marks = min(self.landmarks.items())
+        points = self.study.stages[STAGE]
+        names = [points[end] for end in ("target", "parent")]
+        return str(seed), *(marks[n]["checkpoint"] if n in marks else n for n in names)
+
+
+@dataclass(frozen=True)
+class Section:
+    """`lead`, its answer in a sentence, also stands on top of the page."""
+
+    title: str
+    lead: str
+    body: list[str]
+
+
+def table(head: list[str], rows: list[list[str]]) -> list[str]:
+    """A markdown table, padded so that a screen shows it as one."""
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+
+    def line(cells: list[str]) -> str:
+        return "| " + " | ".join(c.ljust(w) for c, w in zip(cells, widths, strict=True)) + " |"
+
+    return [line(head), line(["-" * w for w in widths]), *map(line, rows), ""]
+
+
+def paragraph(sentence: str) -> list[str]:
+    return [fill(sentence, WIDTH, break_long_words=False, break_on_hyphens=False), ""]
+
+
+def step(checkpoint: str) -> str:
+    return f"step {artifacts.stage_and_step(checkpoint)[1]}" if "-" in checkpoint else checkpoint
+
+
+def word(row) -> str:
+    return plain(row["verdict"])
+
+
+def plain(verdict: str) -> str:
+    if verdict in YES:
+        return "established"
+    return "not so" if verdict in NO else "undecided"
+
+
+def level(row) -> str:
+    return f"{100 * row['effect']:.1f} [{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
+
+
+def points(row) -> str:
+    return f"{100 * row['effect']:+.1f} [{100 * row['low']:+.1f}, {100 * row['high']:+.1f}]"

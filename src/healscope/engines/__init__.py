@@ -1,0 +1,67 @@
+"""What generates text: `hf`, transformers in this process, or `vllm`, in a process of its own.
+
+Both take new weights in place, so that one of them evaluates many variants, and answer prompts in
+token ids with token ids and their log-probabilities.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from healscope.engines.hf import HF
+from healscope.engines.vllm import VLLM, Process
+from healscope.evaluation.generate import Responses
+from healscope.models import checkpoints
+from healscope.models.stored import Stored
+from healscope.models.tokens import load_tokenizer
+from healscope.models.variants import Variant
+
+
+class Engine(Protocol):
+    """What both engines can do.
+
+    Attributes:
+        context: tokens of a prompt and its answer, at most.
+        batches: whether prompts must come in batches of a size that fits; else all come at once.
+        facts: what of the engine goes into the provenance of its results.
+    """
+
+    context: int
+    batches: bool
+    facts: dict
+
+    def each(self, variants: Iterable[Variant]) -> Iterator[Variant]:
+        """Takes the weights of each variant in turn, and yields the variant."""
+
+    def generate(
+        self,
+        prompts: list[list[int]],
+        *,
+        eos: int,
+        pad: int,
+        max_new_tokens: int,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        samples: int = 1,
+        generator: torch.Generator | None = None,
+    ) -> Responses:
+        """As `healscope.evaluation.generate.generate`."""
+
+
+@contextmanager
+def evaluating(start: str, rows: int, process: Process | None) -> Iterator[tuple[Engine, object]]:
+    """(engine, tokenizer) at the checkpoint whose manifest is `start`.
+
+    With a `process` it is vLLM, which works on `rows` answers at a time. Raises HealscopeError.
+    """
+    folder = Path(start).parent
+    if process is None:
+        model, tokenizer = checkpoints.load_model(start)
+        yield HF(model, Stored(folder)), tokenizer
+        return
+    checkpoints.verify(start)
+    with VLLM(folder, process, rows, process.settings.memory_share) as engine:
+        yield engine, load_tokenizer(str(folder))

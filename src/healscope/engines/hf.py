@@ -1,0 +1,28 @@
+"""Engine `hf`: transformers, in this process, in float32."""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+import torch
+
+from healscope.evaluation.generate import Responses, generate
+from healscope.models.variants import Variant, load_each
+
+
+class HF:
+    """A model as an engine; `start`: the weights that it came with, where it takes others."""
+
+    batches = True
+    facts: dict = {}  # torch and transformers stand in every record
+
+    def __init__(self, model, start: Mapping[str, torch.Tensor] | None = None):
+        self.model, self.start = model.eval(), start or {}
+
+    @property
+    def context(self) -> int:
+        return getattr(self.model.config, "max_position_embeddings", None) or 1 << 30
+
+    def each(self, variants: Iterable[Variant]) -> Iterator[Variant]:
+        return load_each(self.model, variants, self.start)
+
+    def generate(self, prompts: list[list[int]], **settings) -> Responses:
+        return generate(self.model, prompts, **settings)

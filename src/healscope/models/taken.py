@@ -1,0 +1,202 @@
+"""Given checkpoints become a study's: linked, never copied, and held against their base.
+
+All checkpoints of a study are asked in one way, by one tokenizer and chat template: those of the
+last SFT checkpoint, as it was trained with them and a base often has no template; where it has no
+tokenizer, those of the base.
+"""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from healscope import provenance
+from healscope.config import given
+from healscope.errors import HealscopeError
+from healscope.models.checkpoints import MANIFEST
+from healscope.models.stored import Stored
+
+TOKENIZER = (
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+    "chat_template.jinja", "chat_template.json", "tokenizer.model", "vocab.json", "merges.txt",
+)  # fmt: skip
+"""Files that turn text into token ids."""
+
+_OF_NO_CONSEQUENCE = {
+    "_name_or_path", "architectures", "attention_dropout", "bos_token_id", "dtype", "eos_token_id",
+    "initializer_range", "max_position_embeddings", "pad_token_id", "transformers_version",
+    "use_cache", "vocab_size",
+}  # fmt: skip
+"""Keys of a config.json that change no logit, or that the weights' shapes tell better."""
+
+
+def local(source: str, patterns: list[str] | None = None) -> Path:
+    """The folder of a checkpoint; a hub id is fetched into the hub's cache, or found there."""
+    if not given.is_hub_id(source):
+        return given.folder(source)
+    from huggingface_hub import snapshot_download  # here: a folder needs none of it
+
+    repository, revision = given.hub_id(source)
+    try:
+        found = snapshot_download(
+            repository,
+            revision=revision,
+            allow_patterns=patterns or [f"*{ending}" for ending in given.KEPT],
+            ignore_patterns=["*/*", "consolidated*"],
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise HealscopeError(
+            f"{source} is no folder here and cannot be fetched from the hub: {first} (check the "
+            "name; a gated or private model needs HF_TOKEN; without a network, fetch it first "
+            "where there is one and set HF_HOME to that cache)"
+        ) from None
+    return Path(found)
+
+
+def take(name: str, source: str, beside: str, manifest: str | Path) -> None:
+    """Links a checkpoint's files to where `manifest` lies, then writes the manifest.
+
+    `beside`: for the base, the source of the last SFT checkpoint, which may bring the tokenizer;
+    for all others, the manifest of the base, which has it. Raises HealscopeError where it is no
+    model that a study can take, or another architecture or vocabulary than the base's.
+    """
+    place, target = local(source), Path(manifest).parent
+    if place.resolve() == target.resolve():
+        raise HealscopeError(f"{name}: {source} is where it would be linked to; rename the model")
+    weights = _weights(name, place)
+    if beside.endswith(MANIFEST):
+        base = Path(beside).parent
+        _same_model(name, weights, Stored(base))
+        asked_by = base
+    else:
+        last = local(beside, list(TOKENIZER))
+        asked_by = last if (last / TOKENIZER[0]).is_file() else place
+    _same_tokens(name, place, asked_by, weights)
+    own = [p for p in place.iterdir() if p.name.endswith(given.KEPT) and p.is_file()]
+    own = [p for p in own if p.suffix != ".safetensors" and p.name not in (*TOKENIZER, *given.LEFT)]
+    tokens = [asked_by / file for file in TOKENIZER if (asked_by / file).is_file()]
+    _link_all([*set(weights.files.values()), *own, *tokens], source, place, Path(manifest))
+
+
+def _weights(name: str, place: Path) -> Stored:
+    try:
+        given.check(str(place))
+    except ValueError as error:
+        raise HealscopeError(f"{name} ({place}): {error}") from None
+    weights = Stored(place)
+    about = provenance.read_json(place / "config.json")
+    if about.get("quantization_config"):
+        raise HealscopeError(
+            f"{name} ({place}) is quantised; give the weights as they were before (or dequantise "
+            "and save them in bfloat16)"
+        )
+    if any(".experts." in tensor for tensor in weights):
+        raise HealscopeError(
+            f"{name} ({place}) is a mixture of experts, whose matrices are not compared or edited; "
+            "give a dense model"
+        )
+    return weights
+
+
+def _same_model(name: str, weights: Stored, base: Stored) -> None:
+    """Refuses what the base's skeleton does not hold, or would run in another way."""
+    for tensor in sorted(set(weights) & set(base)):
+        own, other = weights.shapes[tensor], base.shapes[tensor]
+        if own == other:
+            continue
+        if own[1:] == other[1:] and any(x in tensor for x in ("embed", "lm_head", "wte")):
+            raise HealscopeError(
+                f"{name} has {own[0]} rows of {tensor}, its base {other[0]}: tokens were added and "
+                "the embeddings resized. Give as base a copy that is resized alike "
+                f"(resize_token_embeddings({own[0]}), then save_pretrained): the new rows are "
+                "then part of what SFT has trained"
+            )
+        raise HealscopeError(
+            f"{name}: {tensor} is of shape {own}, in the base {other}: not a fine-tuned version of "
+            "this base"
+        )
+    apart = [t for t in sorted(set(weights) ^ set(base)) if "lm_head" not in t]  # tied, or not
+    if apart:
+        raise HealscopeError(
+            f"{name}: {len(apart)} tensors are only there or only in the base (as {apart[0]}): not "
+            "a fine-tuned version of this base, or saved from another class"
+        )
+    if _unlike(*(provenance.read_json(w.folder / "config.json") for w in (weights, base))):
+        from transformers import AutoConfig  # what versions of it write differs, and means the same
+
+        said = [AutoConfig.from_pretrained(w.folder).to_dict() for w in (weights, base)]
+        for key in _unlike(*said):
+            own, other = (about.get(key) for about in said)
+            raise HealscopeError(
+                f"{name}: its config.json says {key} = {own}, that of the base {other}: all "
+                "checkpoints of a study run in one skeleton"
+            )
+
+
+def _unlike(one: dict, other: dict) -> list[str]:
+    keys = (set(one) | set(other)) - _OF_NO_CONSEQUENCE
+    return sorted(key for key in keys if one.get(key) != other.get(key))
+
+
+def _same_tokens(name: str, place: Path, asked_by: Path, weights: Stored) -> None:
+    """Refuses a vocabulary in which a token has another id; says where one lacks tokens."""
+    if not (asked_by / TOKENIZER[0]).is_file():
+        raise HealscopeError(
+            f"neither {asked_by} nor the last SFT checkpoint holds a {TOKENIZER[0]}; save one "
+            "there: AutoTokenizer.from_pretrained(…).save_pretrained(FOLDER)"
+        )
+    ids = _vocabulary(asked_by)
+    rows = max((s[0] for n, s in weights.shapes.items() if "embed_tokens" in n), default=len(ids))
+    if beyond := [token for token, i in ids.items() if i >= rows]:
+        raise HealscopeError(
+            f"{name} has {rows} embeddings, and the tokenizer of the study ({asked_by}) knows "
+            f"{len(beyond)} tokens beyond them (as {beyond[0]!r}): tokens were added. Give a base "
+            "that is resized alike (resize_token_embeddings, then save_pretrained)"
+        )
+    if not (place / TOKENIZER[0]).is_file():
+        return
+    own = _vocabulary(place)
+    if moved := sorted(token for token in set(own) & set(ids) if own[token] != ids[token]):
+        token = moved[0]
+        raise HealscopeError(
+            f"{name}: its tokenizer and that of the study ({asked_by}) give {len(moved)} tokens "
+            f"other ids (as {token!r}: {own[token]} and {ids[token]}): they are not one family"
+        )
+    if lacking := sorted(set(ids) - set(own)):
+        print(
+            f"healscope: the tokenizer of {name} lacks {len(lacking)} tokens that the study's has "
+            f"(as {lacking[0]!r}); it is asked by the study's, as all are",
+            file=sys.stderr,
+        )
+
+
+def _vocabulary(place: Path) -> dict[str, int]:
+    """token -> id, added ones included; without transformers, which takes long to import."""
+    from tokenizers import Tokenizer
+
+    return Tokenizer.from_file(str(place / TOKENIZER[0])).get_vocab()
+
+
+def _link_all(files: list[Path], source: str, place: Path, manifest: Path) -> None:
+    shutil.rmtree(manifest.parent, ignore_errors=True)
+    manifest.parent.mkdir(parents=True)
+    listed = {}
+    for file in sorted(files, key=lambda p: p.name):
+        _link(file, manifest.parent / file.name)
+        listed[file.name] = {"bytes": file.stat().st_size, "sha256": provenance.sha256(file)}
+    config = {"source": source}
+    if given.is_hub_id(source):
+        config["commit"] = place.name  # snapshots are called by it
+    hashes = {name: about["sha256"] for name, about in listed.items()}
+    record = provenance.record(config, inputs=hashes)
+    provenance.write_json(manifest, {"files": listed, "provenance": record})
+
+
+def _link(file: Path, link: Path) -> None:
+    """A hard link where possible, as it survives a moved folder; else a symbolic one."""
+    real = file.resolve()  # the hub's cache holds links itself
+    try:
+        os.link(real, link)
+    except OSError:  # another file system, or another owner
+        link.symlink_to(real)

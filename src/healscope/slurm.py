@@ -1,0 +1,138 @@
+"""Jobs of a study on a Slurm cluster: why one failed, and which an earlier run left behind."""
+
+import getpass
+import logging
+import os
+import re
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+
+LOGS = ".snakemake/slurm_logs"  # where Snakemake's executor puts what Slurm says of a job
+SIGNATURE = ".snakemake/started-by"
+
+STAGE_OF = {  # beginning of a rule's name -> the stage whose `needs` it asks for
+    "base_model": "base", "sft": "sft", "rl": "rl", "evaluate": "evaluation", "edit": "edits",
+    "factors": "spectra", "compare": "spectra", "signals": "probes", "hidden_states": "probes",
+}  # fmt: skip
+
+MEMORY, TIME = "mem_mb", "runtime"
+
+# what Slurm writes -> (what happened, the resource to ask more of); the first that fits, since a
+# job killed for its memory or time is also called cancelled
+CAUSES = [
+    (r"exceeded (job |step )?memory|oom[-_ ]kill|out[ _]of[ _]memory", "ran out of memory", MEMORY),
+    (r"DUE TO TIME LIMIT|'TIMEOUT'", "ran into its time limit", TIME),
+    (r"DUE TO NODE FAILURE|'NODE_FAIL'|'BOOT_FAIL'", "lost its node", None),
+    (r"DUE TO PREEMPTION|'PREEMPTED'", "was preempted", None),
+    (r"sbatch failed", "was refused by Slurm", None),
+    (r"CANCELLED", "was cancelled", None),
+]
+
+
+class Failures(logging.Handler):
+    """Listens to Snakemake's log and explains each job of a cluster that fails.
+
+    Snakemake itself shows neither the reason nor, at the profile's verbosity, the failure.
+    """
+
+    def __init__(self):
+        super().__init__(logging.INFO)
+        self.standing: dict[int, str] = {}  # jobs that have failed and not succeeded since
+
+    def emit(self, record: logging.LogRecord) -> None:
+        event = getattr(record.__dict__.get("event"), "name", None)
+        if event == "JOB_FINISHED":
+            self.standing.pop(record.job_id, None)
+        elif event == "GROUP_ERROR":
+            for job in record.job_error_info:
+                self._failed({**job, "log": [*job["log"], *record.aux_logs], "group": True})
+        elif event == "JOB_ERROR" and not record.indent:  # indented: told as part of its group
+            self._failed(record.__dict__)
+
+    def _failed(self, job: dict) -> None:
+        text = explain(job)
+        if text != self.standing.get(job["jobid"]):
+            print(f"healscope: {text}", flush=True)
+        self.standing[job["jobid"]] = text
+
+    def summary(self) -> str:
+        """What failed for good, one paragraph a job; empty if nothing did."""
+        return "\n".join(f"healscope: {text}" for text in self.standing.values())
+
+
+def explain(job: dict) -> str:
+    """What happened to a job, where its logs are and what to change.
+
+    `job` is what Snakemake logs of it: `rule_name`, `rule_msg`, `output`, `log`.
+    """
+    rule, said = job["rule_name"], job["rule_msg"] or ""
+    own = [log for log in job["log"] if LOGS not in log]
+    slurm = [log for log in job["log"] if LOGS in log]
+    text = said + "".join(_read(log) for log in slurm)
+    happened, resource = "failed", None
+    for pattern, what, more in CAUSES:
+        if re.search(pattern, text, re.IGNORECASE):
+            happened, resource = what, more
+            break
+    else:
+        reasons = [line for log in own for line in _read(log).splitlines() if "healscope:" in line]
+        if reasons:
+            happened += " (" + reasons[-1].split("healscope:", 1)[1].strip() + ")"
+    refused = re.search(r"error message was '(.*?)'\.?$", said, re.MULTILINE | re.DOTALL)
+    lines = [f"rule {rule} {happened}: {', '.join(job['output'][:1])}"]
+    if refused:
+        lines.append(f"  Slurm said: {' '.join(refused[1].split())}")
+    lines.append(f"  log: {', '.join(own)}; Slurm's log: {', '.join(slurm) or 'none'}")
+    lines.append(f"  {_advice(rule, job['output'], resource, bool(refused))}")
+    return "\n".join(lines)
+
+
+def _advice(rule: str, outputs: list[str], resource: str | None, refused: bool) -> str:
+    stage = next((s for start, s in STAGE_OF.items() if re.match(rf"{start}(_|$)", rule)), None)
+    model = re.search(r"/([^/]+)/seed-\d", " ".join(outputs))
+    if stage and model:
+        asked = f"models.{model[1]}.needs.{stage}"
+        more = f"raise {asked}.{resource} in the study"
+    else:
+        asked = "default-resources of the profile"
+        more = f"ask for more with --set-resources {rule}:{resource}=NUMBER"
+    if resource:
+        return f"Each retry asks for twice as much; if that is not enough, {more}, and rerun."
+    if refused:
+        return f"Compare with what the cluster offers: {asked}, partition, account. Then rerun."
+    return "A retry or a rerun continues what was safe; if it happens again, see both logs."
+
+
+def left_behind(folder: str | Path) -> dict[int, str]:
+    """Slurm jobs of this user, waiting or at work, that were started for the study in `folder`.
+
+    Slurm job -> its state. Empty where there is no Slurm.
+    """
+    if shutil.which("squeue") is None:
+        return {}
+    command = ["squeue", f"--user={getpass.getuser()}", "--noheader"]
+    command.append("--Format=JobID:.0|,State:.0|,StdOut:.0|")
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    logs = f"{Path(folder).resolve() / LOGS}/"
+    rows = [line.split("|") for line in done.stdout.splitlines() if line.count("|") >= 3]
+    return {int(job): state for job, state, log, *_ in rows if log.strip().startswith(logs)}
+
+
+def sign(folder: str | Path) -> None:
+    """Leaves word on which host Snakemake works in `folder`: other hosts cannot see its process."""
+    (Path(folder) / SIGNATURE).write_text(f"{socket.gethostname()} {os.getpid()}")
+
+
+def signed(folder: str | Path) -> tuple[str, str]:
+    """(host, process) of the last Snakemake that started in `folder`; empty if none did."""
+    host, _, process = _read(str(Path(folder) / SIGNATURE)).partition(" ")
+    return host, process
+
+
+def _read(file: str) -> str:
+    try:
+        return Path(file).read_text(errors="replace")
+    except OSError:
+        return ""

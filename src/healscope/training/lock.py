@@ -1,0 +1,106 @@
+"""One writer at a time, also where two of them run on different nodes of a cluster.
+
+The system's file lock decides on one host, and is freed when its owner dies. Network file systems
+may not carry it to other hosts, so the owner also keeps its file young: a file that stays as old as
+it is belongs to nobody. No clocks are compared.
+"""
+
+import fcntl
+import os
+import socket
+import sys
+import threading
+import time
+from pathlib import Path
+
+from healscope.errors import HealscopeError
+
+BEAT_S = 15.0
+PATIENCE_S = 60.0  # a few beats: how long a file of another host is watched before it is taken over
+
+
+class Lock:
+    """Held from its making to `close()`; HealscopeError if another process holds it."""
+
+    def __init__(self, file: str | Path, work: str, patience_s: float = PATIENCE_S):
+        self.path = Path(file)
+        self._file = open(self.path, "a+")  # noqa: SIM115
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise HealscopeError(_refusal(work, _owner(self.path))) from None
+        before = _owner(self.path)
+        if before and not _ended(before) and _beats(self.path, patience_s):
+            raise HealscopeError(_refusal(work, before))
+        if before:
+            print(f"healscope: {work} goes on after {_words(before)}", file=sys.stderr)
+        self._file.truncate(0)
+        self._file.write(f"{socket.gethostname()} {os.getpid()} {_slurm_job()}")
+        self._file.flush()
+        self._closed = threading.Event()
+        threading.Thread(target=self._beat, daemon=True).start()
+
+    def _beat(self) -> None:
+        while not self._closed.wait(BEAT_S):
+            os.utime(self.path)
+
+    def fileno(self) -> int:
+        """A process that inherits this file descriptor holds the lock as well."""
+        return self._file.fileno()
+
+    def close(self) -> None:
+        """Lets go: an empty file is nobody's."""
+        self._closed.set()
+        self._file.truncate(0)
+        self._file.close()
+
+
+def _slurm_job() -> str:
+    return os.environ.get("SLURM_JOB_ID", "-")
+
+
+def _owner(file: Path) -> tuple[str, str, str] | None:
+    """(host, process, Slurm job) that a lock file names; None if it is empty."""
+    words = file.read_text().split()
+    return (words[0], words[1], words[2]) if len(words) == 3 else None
+
+
+def _ended(owner: tuple[str, str, str]) -> bool:
+    """Whether an owner that holds no file lock here is surely gone.
+
+    It is if it ran on this host, or as an earlier life of this Slurm job.
+    """
+    host, _, job = owner
+    return host == socket.gethostname() or job == _slurm_job() != "-"
+
+
+def _beats(file: Path, patience_s: float) -> bool:
+    """Whether the owner touches its file within `patience_s` seconds."""
+    first = _age_mark(file)
+    deadline = time.monotonic() + patience_s
+    while time.monotonic() < deadline:
+        time.sleep(min(1.0, patience_s / 10))
+        if _age_mark(file) != first:
+            return True
+    return False
+
+
+def _age_mark(file: Path) -> int:
+    with open(
+        file
+    ) as opened:  # opening asks the file server; a bare stat may be answered from memory
+        return os.fstat(opened.fileno()).st_mtime_ns
+
+
+def _words(owner: tuple[str, str, str] | None) -> str:
+    if owner is None:
+        return "another process"
+    host, process, job = owner
+    return f"process {process} on {host}" + (f" (Slurm job {job})" if job != "-" else "")
+
+
+def _refusal(work: str, owner: tuple[str, str, str] | None) -> str:
+    return (
+        f"another process works on {work}: {_words(owner)}, a job of a run that was killed? "
+        "Wait until it ends, or kill it (scancel, if it is a Slurm job), and rerun"
+    )

@@ -1,0 +1,272 @@
+"""Given checkpoints of six architectures, in shards: linked, loaded, edited and exported."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from healscope import cli, provenance
+from healscope.config import given
+from healscope.errors import HealscopeError
+from healscope.models import checkpoints, integrity, taken, tokens
+from healscope.models.stored import Stored
+from healscope.models.variants import from_checkpoint, load_each
+from healscope.spectra.factors import load
+from healscope.spectra.sweep import Pair, Sweep
+
+ROLES = ["q", "k", "v", "o", "gate", "up", "down"]
+SIZES = {
+    "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2,
+    "num_key_value_heads": 1, "max_position_embeddings": 64, "pad_token_id": 0, "bos_token_id": 1,
+    "eos_token_id": 2,
+}  # fmt: skip
+ARCHITECTURES = {
+    "Llama": {"tie_word_embeddings": False},
+    "Qwen2": {"tie_word_embeddings": True},
+    "Qwen3": {"head_dim": 8},
+    "Mistral": {"sliding_window": None},
+    "Gemma2": {"head_dim": 8},
+    "Gemma3": {"head_dim": 8},
+}
+WORDS = ["cards", "answer", "J", "Q", "K", "5", "10", "="]
+
+
+def miniature(architecture: str, seed: int = 0):
+    import transformers
+
+    text = "Text" if architecture == "Gemma3" else ""
+    config_class = getattr(transformers, f"{architecture}{text}Config")
+    tokenizer = tokens.word_tokenizer(WORDS)
+    config = config_class(vocab_size=len(tokenizer), **{**SIZES, **ARCHITECTURES[architecture]})
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return getattr(transformers, f"{architecture}ForCausalLM")(config), tokenizer
+
+
+def save(folder: Path, model, tokenizer, moved: float = 0.0) -> str:
+    """As a user's code would, in shards; `moved`: how far matrices are from where they were."""
+    generator = torch.Generator().manual_seed(7)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if "proj" in name and moved:
+                weight += moved * torch.randn(weight.shape, generator=generator)
+    model.save_pretrained(folder, max_shard_size="4KB")
+    if tokenizer:
+        tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture
+def llama(tmp_path):
+    """(folder of the base, folder of a checkpoint)"""
+    model, tokenizer = miniature("Llama")
+    base = save(tmp_path / "mine/base", model, tokenizer)
+    return base, save(tmp_path / "mine/sft-5", model, tokenizer, 0.05)
+
+
+def take_both(folder: Path, base: str, sft: str) -> list[Path]:
+    manifests = [folder / name / "checkpoint.json" for name in ("base", "sft-5")]
+    taken.take("mine, base", base, sft, manifests[0])
+    taken.take("mine, sft-5", sft, str(manifests[0]), manifests[1])
+    return manifests
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_from_a_users_shards_to_an_exported_edit(architecture, tmp_path):
+    model, tokenizer = miniature(architecture)
+    base = save(tmp_path / "mine/base", model, tokenizer)
+    sft = save(tmp_path / "mine/sft-5", model, tokenizer, 0.05)
+    assert len(list(Path(base).glob("*.safetensors"))) > 1
+    manifests = take_both(tmp_path / "results", base, sft)
+    skeleton, _ = checkpoints.load_model(manifests[0])
+    (variant,) = load_each(skeleton, [from_checkpoint("sft-5", manifests[1])], {})
+    asked = torch.tensor([[1, 4, 5, 6, 7]])
+    with torch.no_grad():
+        there = integrity.load(sft)(input_ids=asked).logits
+        assert torch.allclose(skeleton(input_ids=asked).logits, there, atol=1e-6)
+    target, parent = (m.parent for m in reversed(manifests))
+    out = tmp_path / "repaired"
+    edit = "directions-rank-0.5+swap-layer-1-roles-q"
+    command = ["export", "--target", target, "--parent", parent, "--edit", edit, "--out", out]
+    assert cli.main([str(part) for part in command]) == 0
+    weights = Stored(target), Stored(parent)
+    sweep = Sweep(Pair(*weights, *(load(w.folder, ROLES) for w in weights)))
+    edited = dict(sweep.variants([edit])[0].weights())
+    exported = Stored(out)
+    assert set(exported) == set(weights[0])
+    assert len(edited) == 14
+    for name, tensor in exported.items():
+        assert torch.equal(tensor, edited.get(name, weights[0][name])), name
+    integrity.load(str(out))
+    assert tokens.load_tokenizer(str(out)).get_vocab() == tokenizer.get_vocab()
+
+
+def test_no_weight_is_copied_and_the_manifest_says_where_it_is_from(llama, tmp_path):
+    manifests = take_both(tmp_path / "results", *llama)
+    for source, manifest in zip(llama, manifests, strict=True):
+        for file in Path(source).glob("*.safetensors"):
+            assert os.stat(file).st_ino == os.stat(manifest.parent / file.name).st_ino
+        content = checkpoints.verify(manifest)
+        assert content["provenance"]["config"] == {"source": source}
+        assert "model.safetensors.index.json" in content["files"]
+
+
+def test_where_no_hard_link_can_be_it_is_a_symbolic_one(llama, tmp_path, monkeypatch):
+    def another_file_system(*_):
+        raise OSError(18, "Invalid cross-device link")
+
+    monkeypatch.setattr(os, "link", another_file_system)
+    manifest = take_both(tmp_path / "results", *llama)[1]
+    linked = list(manifest.parent.glob("*.safetensors"))
+    assert linked
+    assert all(f.is_symlink() for f in linked)
+    checkpoints.verify(manifest)
+
+
+def test_all_are_asked_by_the_tokenizer_of_the_last_sft_checkpoint(llama, tmp_path, capsys):
+    """A base without a chat template is asked as the model that was trained with one."""
+    base, sft = llama
+    tokenizer = tokens.load_tokenizer(sft)
+    tokenizer.chat_template = "{% for m in messages %}{{ m['content'] }}{% endfor %} ="
+    tokenizer.add_tokens(["<tool>"])  # the embeddings of this one have no row for it
+    tokenizer.save_pretrained(sft)
+    with pytest.raises(HealscopeError, match=r"knows 1 tokens beyond them \(as '<tool>'\)"):
+        take_both(tmp_path / "results", base, sft)
+    again = tokens.word_tokenizer(WORDS)
+    again.chat_template = tokenizer.chat_template
+    again.save_pretrained(sft)
+    manifests = take_both(tmp_path / "results", base, sft)
+    for manifest in manifests:
+        loaded = tokens.load_tokenizer(str(manifest.parent))
+        assert tokens.prompt_ids(loaded, "cards J") == loaded.encode("cards J =")
+    assert tokens.load_tokenizer(base).chat_template is None
+
+
+def test_a_checkpoint_without_tokenizer_is_asked_by_that_of_the_base(tmp_path):
+    model, tokenizer = miniature("Llama")
+    base = save(tmp_path / "mine/base", model, tokenizer)
+    sft = save(tmp_path / "mine/sft-5", model, None, 0.05)
+    manifest = take_both(tmp_path / "results", base, sft)[1]
+    assert (manifest.parent / "tokenizer.json").is_file()
+
+
+def test_resized_embeddings_are_said_to_be_so(llama, tmp_path):
+    base, sft = llama
+    model, _ = miniature("Llama")
+    model.resize_token_embeddings(14)
+    shutil.rmtree(sft)
+    save(Path(sft), model, None)
+    with pytest.raises(HealscopeError, match=r"sft-5 has 14 rows of .*its base 12: tokens were"):
+        take_both(tmp_path / "results", base, sft)
+
+
+def test_another_base_is_refused(llama, tmp_path):
+    base, sft = llama
+    config = Path(sft, "config.json")
+    about = json.loads(config.read_text())
+    config.write_text(json.dumps({**about, "rms_norm_eps": 1e-3}))
+    with pytest.raises(HealscopeError, match="sft-5: its config.json says rms_norm_eps = 0.001"):
+        take_both(tmp_path / "results", base, sft)
+    config.write_text(json.dumps({**about, "transformers_version": "4.1", "use_cache": False}))
+    take_both(tmp_path / "results", base, sft)
+    ids = json.loads(Path(sft, "tokenizer.json").read_text())
+    words = ids["model"]["vocab"]
+    words["J"], words["Q"] = words["Q"], words["J"]
+    Path(base, "tokenizer.json").write_text(json.dumps(ids))
+    with pytest.raises(HealscopeError, match="give 2 tokens other ids"):
+        take_both(tmp_path / "results", base, sft)
+
+
+@pytest.mark.parametrize(
+    ("about", "expected"),
+    [
+        ({"quantization_config": {"bits": 4}}, "is quantised"),
+        ({"experts": True}, "is a mixture of experts"),
+    ],
+)
+def test_what_cannot_be_edited_is_refused(llama, tmp_path, about, expected):
+    base, sft = llama
+    if "experts" in about:
+        file = next(Path(base).glob("*.safetensors"))
+        from safetensors.torch import load_file, save_file
+
+        first = {"model.layers.0.mlp.experts.0.up_proj.weight": torch.ones(2, 2)}
+        index = Path(base, "model.safetensors.index.json")
+        content = json.loads(index.read_text())
+        content["weight_map"] |= dict.fromkeys(first, file.name)
+        index.write_text(json.dumps(content))
+        save_file({**load_file(file), **first}, file)
+    else:
+        config = Path(base, "config.json")
+        config.write_text(json.dumps({**json.loads(config.read_text()), **about}))
+    with pytest.raises(HealscopeError, match=expected):
+        take_both(tmp_path / "results", base, sft)
+
+
+def test_a_hub_id_that_cannot_be_reached_says_what_to_do(tmp_path):
+    with pytest.raises(HealscopeError, match="no-such/model@v1 is no folder here.* HF_TOKEN"):
+        taken.take("m, base", "no-such/model@v1", "x", tmp_path / "base/checkpoint.json")
+
+
+def test_a_model_in_the_hubs_cache_is_linked_from_there(llama, tmp_path, monkeypatch):
+    """The cache as the hub's own client lays it out: snapshots of links to blobs."""
+    import huggingface_hub.constants
+
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    cache = tmp_path / "hub"
+    for source, name in zip(llama, ("base", "tuned"), strict=True):
+        repository = cache / f"models--me--{name}"
+        snapshot = repository / "snapshots" / commit
+        snapshot.mkdir(parents=True)
+        (repository / "blobs").mkdir()
+        (repository / "refs").mkdir()
+        (repository / "refs/main").write_text(commit)
+        for file in Path(source).iterdir():
+            blob = repository / "blobs" / file.name
+            shutil.copy(file, blob)
+            (snapshot / file.name).symlink_to(os.path.relpath(blob, snapshot))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(cache))
+    monkeypatch.setattr("huggingface_hub._snapshot_download.constants.HF_HUB_CACHE", str(cache))
+    manifests = take_both(tmp_path / "results", "me/base", f"me/tuned@{commit}")
+    file = next(manifests[1].parent.glob("*.safetensors"))
+    assert os.stat(file).st_ino == os.stat(cache / "models--me--tuned/blobs" / file.name).st_ino
+    record = provenance.read_json(manifests[0])["provenance"]["config"]
+    assert record == {"source": "me/base", "commit": commit}
+
+
+def test_sources_are_checked_before_any_job(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, files in {
+        "pickled": ["config.json", "pytorch_model.bin"],
+        "adapter": ["adapter_config.json", "adapter_model.safetensors"],
+        "bare": ["model.safetensors"],
+        "whole": ["config.json", "model.safetensors"],
+    }.items():
+        Path("runs", name).mkdir(parents=True)
+        for file in files:
+            Path("runs", name, file).write_text("{}")
+    assert given.check("runs/whole") == "runs/whole"
+    assert given.check("org/name@v1") == "org/name@v1"
+    for source, expected in {
+        "runs/pickled": "AutoModelForCausalLM",
+        "runs/adapter": "merge it first",
+        "runs/bare": "holds no config.json",
+        "runs/wohle": "runs holds adapter, bare, pickled, whole",
+        "./org/name": "no such folder",
+    }.items():
+        with pytest.raises(ValueError, match=expected):
+            given.check(source)
+    index = {"weight_map": {"a": "model.safetensors", "b": "model-2.safetensors"}}
+    Path("runs/whole/model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(ValueError, match=r"lacks model-2\.safetensors"):
+        given.check("runs/whole")
+
+
+def test_files_to_watch_are_those_that_are_taken(llama, tmp_path):
+    watched = {Path(f).name for f in given.files(llama[1])}
+    manifest = take_both(tmp_path / "results", *llama)[1]
+    assert watched == set(checkpoints.verify(manifest)["files"])
+    assert given.files("org/name") == []

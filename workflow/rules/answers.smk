@@ -1,0 +1,64 @@
+"""What a run ends with, on the screen and in a file: claims, or of given checkpoints a diagnosis.
+
+A trained study can be asked for the diagnosis too, by the name of its file.
+"""
+
+PAGE = artifacts.DIAGNOSIS if study.taken else artifacts.CLAIMS_TEXT
+ANSWERS.append("diagnosis" if study.taken else "claims")
+
+
+rule diagnosis:
+    input:
+        **TABLES["diagnosis"],
+    output:
+        table=artifacts.path(artifacts.TABLE, table="diagnosis"),
+        page=report(
+            artifacts.DIAGNOSIS,
+            category="Diagnosis",
+            caption="../report/diagnosis.rst",
+        ),
+    log:
+        artifacts.path(artifacts.LOG, job="diagnosis"),
+    resources:
+        **SMALL,
+    params:
+        **section("statistics"),
+        stages=stage_points(),
+        task=TASK,
+        matrices=study.spectra.matrices,
+        given={name: GIVEN[name] for name in study.models} if study.taken else {},
+        lost_inputs=lambda w: lost_inputs("diagnosis"),
+    message:
+        "Diagnosis"
+    script:
+        "../scripts/diagnosis.py"
+
+
+if not study.taken:
+
+    rule claims:
+        input:
+            **TABLES["claims"],
+            gate=artifacts.path(artifacts.TABLE, table="gate"),
+        output:
+            table=artifacts.path(artifacts.TABLE, table="claims"),
+            text=report(
+                artifacts.CLAIMS_TEXT,
+                category="Claims",
+                caption="../report/claims.rst",
+            ),
+        log:
+            artifacts.path(artifacts.LOG, job="claims"),
+        resources:
+            **SMALL,
+        params:
+            **section("statistics"),
+            **STUDY,
+            recipes=recipe_facts(study.rl),
+            landmark=study.rl_landmark,
+            stages=stage_points(),
+            lost_inputs=lambda w: lost_inputs("claims"),
+        message:
+            "Claims, measured"
+        script:
+            "../scripts/claims.py"

@@ -1,0 +1,50 @@
+"""Given checkpoints: linked to where a trained study has its own, and held against their base."""
+
+GIVEN = {name: given.checkpoints(model) for name, model in study.models.items()}
+LAST = artifacts.sft(study.sft.checkpoints[-1])  # brings the tokenizer, if it has one
+
+# listed once: hundreds of jobs need not ask a file system again
+GIVEN_FILES = {
+    (name, checkpoint): given.files(source)
+    for name, sources in GIVEN.items()
+    for checkpoint, source in sources.items()
+}
+
+
+def watched(wildcards):
+    """Files that a checkpoint is linked to; of the base, also what brings the tokenizer."""
+    files = GIVEN_FILES[wildcards.model, wildcards.checkpoint]
+    if wildcards.checkpoint != "base":
+        return files
+    more = [f for f in GIVEN_FILES[wildcards.model, LAST] if not f.endswith(".safetensors")]
+    return [*files, *(f for f in more if f not in files)]
+
+
+def beside(wildcards):
+    """What a checkpoint is held against: its base; the base, the last SFT checkpoint."""
+    if wildcards.checkpoint == "base":
+        return GIVEN[wildcards.model][LAST]
+    return artifacts.path(artifacts.CHECKPOINT, model=wildcards.model, seed=0, checkpoint="base")
+
+
+rule take:
+    input:
+        files=watched,
+        base=lambda w: [] if w.checkpoint == "base" else beside(w),
+    output:
+        this(artifacts.CHECKPOINT, checkpoint="{checkpoint}"),
+    log:
+        log_of("take", "model", "seed", "checkpoint"),
+    wildcard_constraints:
+        checkpoint="|".join(next(iter(GIVEN.values()))),
+        seed="0",
+    threads: threads_of("base")
+    resources:
+        **resources_of("base"),
+    params:
+        source=lambda w: GIVEN[w.model][w.checkpoint],
+        beside=beside,
+    message:
+        "Take {wildcards.checkpoint} of {wildcards.model}"
+    script:
+        "../scripts/take.py"

@@ -1,0 +1,16 @@
+from pathlib import Path
+
+from healscope import provenance
+from healscope.config import Statistics
+from healscope.diagnosis import measure, page
+from healscope.job import job
+
+with job(snakemake.log[0], snakemake.threads):
+    p, out = snakemake.params, snakemake.output
+    inputs = {kind: list(files) for kind, files in snakemake.input.items()}
+    frame = measure.measure(inputs, p.stages, Statistics.model_validate(p.statistics))
+    config = {name: getattr(p, name) for name in ("statistics", "stages", "matrices", "given")}
+    record = provenance.record(config, inputs=provenance.hashes(snakemake.input))
+    provenance.write_table(out.table, frame, {**record, "lost_inputs": p.lost_inputs}, "diagnosis")
+    study = page.Study(p.task, p.given, p.stages, p.matrices, p.statistics["confidence"])
+    Path(out.page).write_text(page.text(frame, inputs["landmarks"], study, record))
