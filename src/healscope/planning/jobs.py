@@ -11,7 +11,7 @@ from healscope.errors import HealscopeError
 from healscope.planning import constants as c
 from healscope.planning.sizes import Size, tokens
 
-OTHER = "tables, figures"
+OTHER = "tables, others"
 
 # What a job says of itself (`message` of its rule) -> its stage
 MESSAGES = (
