@@ -14,10 +14,10 @@ GOING = PASSING if study.checkpoints.keep == "landmarks" else []
 def made_from(checkpoint):
     """What reads the weights of a checkpoint without a role, and which one MaxOOD is."""
     arm = next((names for names in ARMS if checkpoint in names), [checkpoint])
-    files = [artifacts.LANDMARKS]
+    files = [artifacts.LANDMARKS]  # which is made from all of SFT under the main protocol
     protocols = [EXHAUSTIVE]
     if arm == ARMS[0]:
-        protocols = PROTOCOLS
+        protocols = [name for name in PROTOCOLS if name != EXHAUSTIVE]
         after = [b for b in BRANCHES if artifacts.sft(artifacts.parse_branch(b)[1]) == checkpoint]
         files += [artifacts.SIGNALS, *manifests(after)]
     # of all of its arm, since one job evaluates several

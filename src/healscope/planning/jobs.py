@@ -11,7 +11,7 @@ from healscope.errors import HealscopeError
 from healscope.planning import constants as c
 from healscope.planning.sizes import Size, tokens
 
-OTHER = "tables, figures"
+OTHER = "tables, others"
 
 # What a job says of itself (`message` of its rule) -> its stage
 MESSAGES = (
@@ -196,7 +196,7 @@ class Costs:
             return self._load(4) + self._train("probes", rows, reading=True)
         steps = len(self.study.sft.checkpoints)
         rows = steps * 8 * self.study.signals.problems
-        return self._load(2 * steps + 2) + self._train("probes", rows, True) + self._svd(steps)
+        return self._load(2 * steps + 1) + self._train("probes", rows, True) + self._svd(steps)
 
 
 def answers_of(protocol: Protocol, problems: tuple[int, int], orders: int) -> float:
