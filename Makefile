@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 VLLM := .venv-vllm
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help setup figures vllm test test-vllm lint report plan schema clean
+.PHONY: help setup figures vllm test test-slurm test-vllm locks lint report plan schema clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -14,38 +14,36 @@ help: ## this list
 
 setup: $(READY) ## a virtual environment in .venv with the exact versions of envs/core.txt
 
-$(READY): pyproject.toml envs/core.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "healscope needs Python 3.11 or newer (make PYTHON=/path/to/python3.11 ...)"; exit 1; }
-	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
-	  { echo "Python's venv is missing: apt-get install python3-venv"; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	pip install --quiet --disable-pip-version-check -c envs/core.txt torch
-	pip install --quiet --disable-pip-version-check -c envs/core.txt -e '.[dev]'
+$(READY): pyproject.toml envs/core.txt envs/install.sh envs/check.py
+	PYTHON=$(PYTHON) sh envs/install.sh core $(VENV)
 	@touch $@
 
 vllm: $(VLLM)/.ready ## an environment of its own in .venv-vllm for engine vllm (docs/engines.md)
 
-$(VLLM)/.ready: envs/vllm.txt
-	$(PYTHON) -m venv $(VLLM)
-	@if nvidia-smi >/dev/null 2>&1; then \
-	  $(VLLM)/bin/pip install --quiet --disable-pip-version-check vllm==0.32.0 transformers==5.19.0; else \
-	  $(VLLM)/bin/pip install --quiet --disable-pip-version-check --no-deps -r envs/vllm.txt; fi
+$(VLLM)/.ready: envs/vllm.txt envs/install.sh
+	PYTHON=$(PYTHON) sh envs/install.sh vllm $(VLLM)
 	@touch $@
 
 figures: setup ## run the study of config/config.yaml: all figures and claims
 	@python workflow/unlock.py
 	snakemake --cores $(CORES)
 
-plan: setup ## what would run, and why
-	snakemake --dry-run
+plan: setup ## what is left to do, and what it costs; `snakemake -n` lists the jobs
+	healscope plan
 
 report: figures ## one self-contained HTML file with every figure and the claims
 	snakemake --cores 1 --report results/report.html
 	@echo "healscope: the report is results/report.html"
 
-test: setup ## every test
+test: setup ## every test, but for those of the next targets
 	python -m pytest -n $(CORES) --dist loadfile --no-loadscope-reorder
+
+locks: setup ## is .venv exactly what envs/core.txt says?
+	python -m pip check
+	python envs/check.py envs/core.txt
+
+test-slurm: setup ## start a Slurm of one machine, and run a study through it with faults
+	python tests/slurm/run.py
 
 test-vllm: setup vllm ## the tests of engine vllm, which need its environment
 	python -m pytest tests/engine_vllm

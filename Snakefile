@@ -44,6 +44,11 @@ include: "workflow/rules/answers.smk"
 include: "workflow/rules/figures.smk"
 
 
+# only with --sdm conda; one environment for all rules, as the container is
+for any_rule in workflow.rules:
+    any_rule.conda_env = workflow.source_path("envs/core.yaml")
+
+
 localrules:
     all,
 

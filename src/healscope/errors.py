@@ -8,7 +8,12 @@ class HealscopeError(Exception):
 
 
 _FULL = {
-    errno.ENOSPC: ("No space left on device", "os error 28", "PytorchStreamWriter failed writing"),
+    errno.ENOSPC: (
+        "No space left on device",
+        "os error 28",
+        "PytorchStreamWriter failed writing",  # torch.save, and what it says while it gives up
+        ". unexpected pos ",
+    ),
     errno.EDQUOT: ("Disk quota exceeded", "os error 122"),
 }
 

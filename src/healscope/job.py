@@ -61,7 +61,7 @@ def job(snakemake, torch: bool = False) -> Iterator[None]:
         except BaseException as error:
             with suppress(OSError):
                 traceback.print_exc(file=file)  # Snakemake shows what is raised on the screen too
-            if not (reason := _reason(error)):
+            if not (reason := _reason(error, Path(log).parent)):
                 raise
             print(f"healscope: {reason} (log: {log})", file=sys.stderr)
             sys.exit(1)
@@ -84,13 +84,13 @@ def _opened(log: str) -> Iterator[TextIO]:
             file.close()
 
 
-def _reason(error: BaseException) -> str | None:
+def _reason(error: BaseException, folder: Path) -> str | None:
     """What the system refused, and what to do; None for what is not of the system."""
     if full := disk_full(error):
-        disk = shutil.disk_usage(".")
+        left = shutil.disk_usage(folder).free / 1e9 if folder.is_dir() else 0
         return (
-            f"{full}: free some (here {disk.free / 1e9:.1f} of {disk.total / 1e9:.0f} GB are) or "
-            "put results on another disk, then rerun: what was saved stands"
+            f"{full} ({left:.1f} GB where results are): free some or put results on another disk, "
+            "then rerun; what was saved stands"
         )
     if isinstance(error, OSError):
         return f"{error.strerror or error} {error.filename or ''}".strip() + "; rerun to continue"

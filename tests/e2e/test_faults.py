@@ -1,9 +1,19 @@
 """What goes wrong on a cluster: each ends in one readable sentence, and a rerun goes on."""
 
+import shutil
+from pathlib import Path
+
+import hub
+import pytest
+import small_disk
 from runner import Workflow
 
-SFT = "results/training/micro/seed-0/sft.parquet"
-BASE = "results/training/micro/seed-0/base.parquet"
+from healscope import artifacts, provenance
+
+SFT = artifacts.path(artifacts.TRAINING, model="micro", seed=0, run="sft")
+BASE = artifacts.path(artifacts.CHECKPOINT, model="micro", seed=0, checkpoint="base")
+PROBLEMS = artifacts.path(artifacts.PROBLEMS, task="gp3")
+WEIGHTS = str(Path(BASE).with_name("model.safetensors"))
 
 
 def said(output: str) -> str:
@@ -15,15 +25,78 @@ def said(output: str) -> str:
     return sentences.pop()
 
 
-def test_fewer_gpus_than_a_job_asks_for(tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def with_base(tmp_path_factory) -> Path:
+    workflow = Workflow(tmp_path_factory.mktemp("with-base"))
+    workflow.run(BASE, PROBLEMS)
+    return workflow.folder
+
+
+@pytest.fixture
+def workflow(with_base, tmp_path) -> Workflow:
+    """A run that has its base model; SFT comes next."""
+    shutil.copytree(with_base, tmp_path / "copy")
+    return Workflow(tmp_path / "copy")
+
+
+def test_fewer_gpus_than_a_job_asks_for(workflow, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    workflow = Workflow(tmp_path)
     workflow.config["models"]["micro"]["needs"] = {"sft": {"gpus": 1}}
-    sentence = said(workflow.fails(SFT))
-    assert "asks for 1 GPU, and torch sees 0" in sentence
-    before = workflow.inodes()
+    assert "asks for 1 GPU, and torch sees 0" in said(workflow.fails(SFT))
     workflow.config["models"]["micro"]["needs"] = {"sft": {"gpus": 0}}
-    workflow.run(SFT)
-    after = workflow.inodes()
-    base = "checkpoints/micro/seed-0/base/model.safetensors"
-    assert after[base] == before[base]  # the base was safe
+    assert workflow.plan(SFT) == {"sft": 1}  # the rest was safe, and is not made again
+
+
+def test_a_checkpoint_cut_short(workflow):
+    file = workflow.folder / WEIGHTS
+    before = provenance.sha256(file)
+    with open(file, "r+b") as opened:
+        opened.truncate(1000)
+    assert f"{WEIGHTS} differs from what was saved; delete {BASE} and" in said(workflow.fails(SFT))
+    (workflow.folder / BASE).unlink()
+    workflow.run(BASE)
+    assert provenance.sha256(file) == before
+
+
+def test_the_disk_fills_while_sft_trains(with_base, tmp_path):
+    """The whole working directory is on that disk, with Snakemake's own files."""
+    output = small_disk.on_small_disk(
+        tmp_path / "disk",
+        "4m",
+        f"""
+import shutil, sys
+from pathlib import Path
+sys.path.insert(0, {str(Path(__file__).parents[1])!r})
+from runner import Workflow
+shutil.copytree({str(with_base)!r}, ".", dirs_exist_ok=True)
+workflow = Workflow(Path("."))
+workflow.folder = Path.cwd()
+def states(name):
+    return {{p.name: p.stat().st_ino for p in Path("results/.state/micro/seed-0/sft").glob(name)}}
+left = shutil.disk_usage(".").free - 600_000
+Path("ballast").write_bytes(bytes(left))
+print(workflow.fails({SFT!r}))
+assert not list(Path("results/checkpoints/micro/seed-0").glob("sft-*/checkpoint.json"))
+staged = states("checkpoints/*[0-9]")
+assert staged, "it filled before anything was saved"
+Path("ballast").unlink()
+print("RERUN", workflow.run({SFT!r}))
+at = Path("results/checkpoints/micro/seed-0")
+for name in staged:  # those that were whole are the ones that were published
+    assert (at / name / "checkpoint.json").exists()
+""",
+    )
+    failed, _ = output.split("RERUN")
+    assert said(failed).startswith("healscope: No space left on device (0.0 GB where results")
+
+
+def test_a_model_that_is_gated_until_its_licence_is_accepted(with_base, tmp_path, monkeypatch):
+    workflow = Workflow(tmp_path / "fetched")
+    workflow.config["models"]["micro"] = {"source": "owner/model", "check_random": False}
+    with hub.serving((with_base / BASE).parent, "gated files") as server:
+        for name, value in hub.environment(server.server_port, tmp_path / "cache").items():
+            monkeypatch.setenv(name, value)
+        assert "model source 'owner/model' is gated: accept its" in said(workflow.fails(BASE))
+        server.answer = "all"
+        workflow.run(BASE)
+    assert provenance.sha256(workflow.folder / WEIGHTS) == provenance.sha256(with_base / WEIGHTS)

@@ -25,7 +25,9 @@ def cluster():
 def happenings(cluster, tmp_path_factory):
     """scenario -> a future of what came of it; all of them start at once."""
     folder = tmp_path_factory.mktemp("studies")
-    scenes = (scenarios.faults, scenarios.leaving_node, scenarios.killed_snakemake)
+    scenes = (
+        scenarios.faults, scenarios.killed_snakemake, scenarios.leaving_node, scenarios.gpus,
+    )  # fmt: skip
     with ThreadPoolExecutor() as pool:
         yield {
             scene: pool.submit(scene, Study(folder / scene.__name__, cluster, {}))
@@ -46,3 +48,8 @@ def leaving(happenings) -> scenarios.Leaving:
 @pytest.fixture(scope="session")
 def killed(happenings) -> scenarios.Killed:
     return happenings[scenarios.killed_snakemake].result()
+
+
+@pytest.fixture(scope="session")
+def given(happenings) -> Study:
+    return happenings[scenarios.gpus].result()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cluster import MEMORY_MB, PARTITIONS
-from study import BASE, Study, micro, models, processes, wait_for
+from study import BASE, ROOT, Study, micro, models, processes, wait_for
 
 STUDY_TARGETS = [
     "results/tables/claims.txt",
@@ -17,6 +17,7 @@ STUDY_TARGETS = [
 ]
 TARGETS = {name: BASE.format(model=name) for name in ("cancelled", "hungry", "frozen", "refused")}
 HUNGRY_MB = 400  # less than torch takes
+ASKED = {"probes": 1, "edits": 2, "spectra": 0}  # stage -> GPUs
 
 
 @dataclass
@@ -47,8 +48,7 @@ def faults(study: Study) -> Faults:
     status = run.wait(timeout=400)
     said, outputs = study.said, study.outputs()
     states = {name: len(study.states(f"{name}/seed-0/base")) for name in needs}
-    del TARGETS["refused"]
-    run = study.start("--", *TARGETS.values())
+    run = study.start("--", *(file for name, file in TARGETS.items() if name != "refused"))
     return Faults(
         study, status, said, outputs, states, run.wait(timeout=400), study.said,
     )  # fmt: skip
@@ -118,6 +118,16 @@ def killed_snakemake(study: Study) -> Killed:
     return Killed(
         study, refused.stdout, recovery.stdout, orphan, before, run.wait(timeout=600), study.said,
     )  # fmt: skip
+
+
+def gpus(study: Study) -> Study:
+    """Jobs that ask for GPUs by the study's `needs`."""
+    study.config = micro()
+    study.config["models"]["micro"]["needs"] = {stage: {"gpus": n} for stage, n in ASKED.items()}
+    targets = [f"given/micro-{stage}.txt" for stage in ASKED]
+    run = study.start("--snakefile", str(ROOT / "tests/slurm/gpus.smk"), "--", *targets)
+    assert run.wait(timeout=400) == 0, study.said
+    return study
 
 
 def _at_work(study: Study, model: str) -> int | None:

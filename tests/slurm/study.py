@@ -23,8 +23,10 @@ class Study:
     cluster: Cluster
     config: dict
 
-    def arguments(self, *more: str) -> list[str]:
+    def __post_init__(self):
         self.folder.mkdir(parents=True, exist_ok=True)
+
+    def arguments(self, *more: str) -> list[str]:
         file = self.folder / "study.yaml"
         file.write_text(yaml.safe_dump(self.config))
         return [
@@ -34,10 +36,11 @@ class Study:
 
     def start(self, *more: str) -> subprocess.Popen:
         """Snakemake in the background; what it prints goes to `said`."""
+        command = [sys.executable, "-m", "snakemake", *self.arguments(*more)]
         with open(self.folder / "said", "w") as said:
             return subprocess.Popen(
-                [sys.executable, "-m", "snakemake", *self.arguments(*more)], cwd=ROOT,
-                env=self.cluster.environment, stdout=said, stderr=subprocess.STDOUT,
+                command, cwd=ROOT, env=self.cluster.environment, stdout=said,
+                stderr=subprocess.STDOUT,
             )  # fmt: skip
 
     @property
@@ -55,7 +58,7 @@ class Study:
         """Its Slurm jobs; those of a rule are sorted under rule_NAME/WILDCARDS/."""
         logs = f"{self.folder.resolve()}/.snakemake/slurm_logs/{rule}"
         jobs = self.cluster.jobs().items()
-        return {number: job for number, job in jobs if job["StdOut"].startswith(logs)}
+        return {number: job for number, job in jobs if job.get("StdOut", "").startswith(logs)}
 
     def states(self, run: str) -> list[Path]:
         """What a training run has kept so far; `run` is MODEL/seed-N/NAME."""

@@ -4,20 +4,7 @@ import re
 
 import pytest
 from cluster import GPUS
-from study import ROOT, Study, micro
-
-ASKED = {"probes": 1, "edits": 2, "spectra": 0}  # stage -> GPUs
-
-
-@pytest.fixture(scope="module")
-def given(cluster, tmp_path_factory) -> Study:
-    study = Study(tmp_path_factory.mktemp("gpus"), cluster, micro())
-    needs = {stage: {"gpus": n} for stage, n in ASKED.items()}
-    study.config["models"]["micro"] |= {"needs": needs}
-    targets = [f"given/micro-{stage}.txt" for stage in ASKED]
-    run = study.start("--snakefile", str(ROOT / "tests/slurm/gpus.smk"), "--", *targets)
-    assert run.wait(timeout=300) == 0, study.said
-    return study
+from scenarios import ASKED
 
 
 @pytest.mark.parametrize(("stage", "gpus"), ASKED.items())

@@ -167,3 +167,33 @@ def test_a_damaged_checkpoint_is_named_with_what_to_do(staged, tmp_path):
     refused(lambda: file.write_bytes(whole[:-7]), "differs from what was saved")
     refused(lambda: file.write_bytes(whole[:-1] + b"#"), "differs from what was saved")
     refused(lambda: None, "is missing")
+
+
+@pytest.fixture
+def sharded(base_manifest, tmp_path) -> Path:
+    """A model of one's own, in several files, as large ones are."""
+    model, tokenizer = checkpoints.load_model(base_manifest)
+    model.save_pretrained(tmp_path / "own", max_shard_size="50KB")
+    tokenizer.save_pretrained(tmp_path / "own")
+    return tmp_path / "own"
+
+
+def test_a_source_with_a_shard_missing_or_cut_short(sharded, tmp_path):
+    from healscope.config import Model
+    from healscope.training.base import fetch
+
+    shard = sorted(sharded.glob("model-*.safetensors"))[1]
+    whole = shard.read_bytes()
+
+    def refused(why):
+        with pytest.raises(HealscopeError, match=f"{shard} {why}.*fetch or make it again"):
+            fetch(Model(source=str(sharded), check_random=False), Workspace(tmp_path / "w", "x"))
+
+    shard.write_bytes(whole[:-9])
+    refused("is damaged or cut short")
+    shard.unlink()
+    refused("is missing, which model.safetensors.index.json beside it names")
+    shard.write_bytes(whole)  # the rerun
+    work = Workspace(tmp_path / "w", "x")
+    fetch(Model(source=str(sharded), check_random=False), work)
+    assert (work.staged("base") / "model.safetensors").is_file()

@@ -44,6 +44,9 @@ def shipped(*names):
         ("micro.yaml",),
         ("config.yaml", "what-heals.yaml"),
         ("config.yaml", "rotation-aware.yaml"),
+        ("paper.yaml",),
+        ("paper.yaml", "paper-published.yaml"),
+        ("one-gpu.yaml",),
     ],
 )
 def test_shipped_configs_are_valid(names):
@@ -121,7 +124,8 @@ def test_an_overlay_shares_the_results_of_the_default_study(overlay):
         (["landmarks", "rl"], "ppo-from-7", "no branch 'ppo-from-7'"),
         (["train_on"], "gp9", "'gp9' is not in tasks"),
         (["tasks", "gp3", "held_out"], 1.0, "tasks.gp3.held_out"),
-        (["tasks", "gp3", "rendering"], "json", "reads only 'compact'"),
+        (["tasks", "other"], {"cards": 3}, "reads only that of 'gp3', 'compact'"),
+        (["checkpoints"], {"keep": "none"}, "checkpoints.keep"),
         (["tasks", "gp3", "verifier"], "lenient", "tasks.gp3.verifier"),
         (["models", "micro", "source"], "some/model", "section 'scratch' belongs to"),
         (["evaluation", "samples"], 4, "evaluation.samples: unknown key"),
@@ -336,3 +340,20 @@ def test_default_config_explains_every_key():
         and not line.rstrip().endswith(":")
     ]
     assert not bare
+
+
+def test_conversations_of_a_model_from_scratch_are_compact(data):
+    data = broken(data, ["tasks", "gp3", "rendering"], "json")
+    config.load(data)
+    pretraining = ["models", "micro", "scratch", "pretraining", "conversations"]
+    with pytest.raises(HealscopeError, match="of rendering 'compact' alone; set 0"):
+        config.load(broken(data, pretraining, 0.1))
+
+
+def test_the_first_layers_may_be_all_of_a_smaller_model(data):
+    data["models"]["deep"] = copy.deepcopy(data["models"]["micro"])
+    data["models"]["deep"]["scratch"]["architecture"]["layers"] = 4
+    config.load(broken(data, ["edits", "axes", "layers"], [1, 4]))
+    for axis, amount in (("layers", 5), ("layer", 3)):
+        with pytest.raises(HealscopeError, match=f"edits.axes.{axis}: {amount}"):
+            config.load(broken(data, ["edits", "axes", axis], [amount]))

@@ -691,8 +691,6 @@ def test_pretraining_names_what_is_wrong():
         pretraining_examples(COMPACT, 1, rng, RULES, {"fD": 1})
     with pytest.raises(ValueError, match="rule_noise"):
         pretraining_examples(COMPACT, 1, rng, RULES, FORMATS, rule_noise=2)
-    with pytest.raises(ValueError, match="rendering compact"):
-        pretraining_examples(JSON4, 1, rng, RULES, FORMATS)
 
 
 def test_tasks_import_neither_torch_nor_pandas():

@@ -49,7 +49,7 @@ def test_a_gated_model(folder, answer, token):
     with hub.serving(folder, answer) as server:
         said = fetch(hub.environment(server.server_port, HF_TOKEN=token))
     assert "model source 'owner/model' is gated: accept its licence at http://127.0.0.1" in said
-    assert f"({'it is set, and not enough' if token else 'it is not set'})" in said
+    assert f"({'one is set, and not enough' if token else 'none is set'})" in said
     assert SECRET not in said
 
 

@@ -8,6 +8,7 @@ import pytest
 from runner import ROOT, Workflow
 
 from healscope import planning
+from healscope.planning.__main__ import PAGE, STUDIES, written
 
 
 def counted(text: str) -> dict[str, int]:
@@ -53,8 +54,13 @@ def test_the_plan_of_the_paper_is_that_of_the_dry_run(tmp_path, in_checkout):
     }.items():
         assert jobs[stage] == sum(n for rule, n in rules.items() if rule.startswith(start)), stage
     assert jobs["probes"] == rules["signals"] + rules["hidden_states"]
-    page = (ROOT / "docs/paper-study.md").read_text()
-    assert text in page, "make it again: see docs/paper-study.md"
+
+
+@pytest.mark.parametrize("config", STUDIES)
+def test_the_page_has_the_plan_at_hand(tmp_path, in_checkout, config):
+    page = (ROOT / PAGE).read_text()
+    plan = planning.plan([config], directory=str(tmp_path))
+    assert written(page, config, plan) == page, "run python -m healscope.planning"
 
 
 def test_the_published_preset_can_be_planned(tmp_path):

@@ -31,3 +31,4 @@ def test_weights_go_and_nothing_reruns(copy):
     assert copy.plan(later)["sft"] == 1
     copy.run(later)
     assert (folder / gone / "model.safetensors").is_file()
+    assert set(copy.plan()) == {"drop_weights"}  # the same weights: what was made of them stands

@@ -27,6 +27,14 @@ if workflow.nodes:
     if workflow.is_main_process:
         logger.addHandler(failures)
 
+DEEPSPEED = os.path.join(workflow.basedir, "config/deepspeed")  # files that `launch` names
+try:
+    for launched in (m.launch.deepspeed for m in study.models.values()):
+        if launched:
+            healscope.config.read_deepspeed(launched, DEEPSPEED)
+except HealscopeError as error:
+    sys.exit(f"healscope: {error}")
+
 SEEDS = study.seeds
 TASK = study.train_on
 PROTOCOLS = study.evaluation.protocols
@@ -39,6 +47,8 @@ OPTIONAL = {  # figures that a study must ask for, or cannot have
     **{f: "sft" in study.edits.stages for f in ("fig4", "fig6", "fig_repair")},
     **{f: "rl" in study.edits.stages for f in ("fig5", "fig7")},
     "fig10": bool(MAIN_BRANCHES),
+    "fig_protocols": list(PROTOCOLS) != [EXHAUSTIVE]
+    or PROTOCOLS[EXHAUSTIVE] != PROTOCOLS[EXHAUSTIVE].first_attempts(),
 }
 TRAINED_ONLY = {  # tables made from training logs, or from what SFT read
     *("sft-training", "rl-training", "window", "recipes", "signals", "stopping"),
@@ -172,7 +182,7 @@ def batches(items):
 def model_settings(name):
     """The values of a model that its base is made from: one that is trained here is not checked."""
     model = study.models[name]
-    unused = {"needs", "check_random"} if model.scratch else {"needs"}
+    unused = {"needs", "launch", *({"check_random"} if model.scratch else ())}
     return model.model_dump(mode="json", exclude=unused)
 
 

@@ -22,6 +22,7 @@ rule rl:
         **study.engine_values(study.rl.engine),
         recipe=lambda w: recipe_settings(w.branch),
         examples=study.sft.model_dump(mode="json", include={"deals", "examples"}),
+        precision=lambda w: study.models[w.model].launch.precision,
         task=task_settings(without=DEALING_ONLY),
         max_new_tokens=study.evaluation.max_new_tokens,
         state=this(artifacts.STATE, run="{branch}"),

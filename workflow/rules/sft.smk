@@ -20,6 +20,7 @@ rule sft:
     params:
         sft=lambda w: sft_settings(w.arm),
         arm="{arm}",
+        precision=lambda w: study.models[w.model].launch.precision,
         task=task_settings(without=RL_ONLY + DEALING_ONLY),
         max_new_tokens=study.evaluation.max_new_tokens,
         state=this(artifacts.STATE, run="{arm}"),

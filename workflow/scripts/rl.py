@@ -1,40 +1,31 @@
+from pathlib import Path
+
 import pandas as pd
-from pydantic import TypeAdapter
 
 from healscope import engines, provenance, schemas
-from healscope.config import GeneralPointsTask, Recipe
 from healscope.job import job
-from healscope.tasks import build
-from healscope.tasks.problems import sft_examples
-from healscope.training import branch
+from healscope.training import launch
+from healscope.training.branch import publish
 from healscope.training.health import Diverged
 from healscope.training.state import Workspace
 
 with job(snakemake, torch=True):
     p, files, out = snakemake.params, snakemake.input, snakemake.output
     names, seed, failure = snakemake.wildcards, int(snakemake.wildcards.seed), ""
-    used = {"recipe", "examples", "task", "max_new_tokens", "vllm"} & set(p.keys())
-    record = provenance.record({k: p[k] for k in used}, {"seed": seed}, provenance.hashes(files))
-    pool = provenance.read_table(files.sft_pool)
-    own = branch.Branch(
-        name=names.branch,
-        start=files.start,
-        base=files.base,
-        prompts=provenance.read_table(files.prompts),
-        sft_pool=pool,
-        sft_rows=sft_examples(pool, **p.examples, seed=seed),
-        task=build("train", GeneralPointsTask.model_validate(p.task)),
-        max_new_tokens=p.max_new_tokens,
-        seed=seed,
-        work=Workspace(p.state, record["fingerprint"]),
-        label=f"{names.branch} {names.model} seed {seed}",
-        process=engines.Process.of(snakemake),
-    )
+    used = {"recipe", "examples", "task", "max_new_tokens", "precision", "vllm"} & set(p.keys())
+    config = {key: p[key] for key in used}
+    record = provenance.record(config, {"seed": seed}, provenance.hashes(files))
+    work = Workspace(p.state, record["fingerprint"])
+    run = {"kind": "rl", "name": names.branch, "model": names.model, "seed": seed}
+    run |= {"params": config, "files": {key: str(file) for key, file in files.items()}}
+    engine = engines.Process.of(snakemake)
+    run["engine"] = engine and engine.plain()
+    deepspeed = Path(snakemake.scriptdir).parents[1] / "config/deepspeed"
     try:
-        rows = branch.run(TypeAdapter(Recipe).validate_python(p.recipe), own)
+        rows = launch.run(run, snakemake.config, deepspeed, snakemake.threads, work)
     except Diverged as error:
         rows, failure = error.rows or [{"iteration": 1}], str(error)
     frame = pd.DataFrame(rows).assign(model=names.model, seed=seed, run=names.branch)
     frame["failure"] = [*[""] * (len(frame) - 1), failure]
     provenance.write_table(out.training, schemas.complete(frame, "rl-log"), record, "rl-log")
-    branch.publish(own, out.manifest, record, failure)
+    publish(work, names.branch, out.manifest, record, failure)

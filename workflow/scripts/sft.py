@@ -1,37 +1,28 @@
+from pathlib import Path
+
 import pandas as pd
 
 from healscope import artifacts, provenance, schemas
-from healscope.config import SFT, GeneralPointsTask
+from healscope.config import SFT
 from healscope.job import job
 from healscope.models import checkpoints
-from healscope.tasks import build
-from healscope.training import sft
+from healscope.training import launch
 from healscope.training.state import Workspace
 
 with job(snakemake, torch=True):
     p, files, out = snakemake.params, snakemake.input, snakemake.output
     name, seed = snakemake.wildcards.model, int(snakemake.wildcards.seed)
-    settings, arm = SFT.model_validate(p.sft), p.arm
-    record = provenance.record(
-        {"sft": p.sft, "arm": arm, "task": p.task, "max_new_tokens": p.max_new_tokens},
-        {"seed": seed},
-        provenance.hashes([files.start, files.pool, files.problems]),
-    )
+    config = {k: p[k] for k in ("sft", "arm", "task", "max_new_tokens", "precision")}
+    inputs = provenance.hashes([files.start, files.pool, files.problems])
+    record = provenance.record(config, {"seed": seed}, inputs)
     work = Workspace(p.state, record["fingerprint"])
-    rows = sft.train(
-        settings,
-        arm,
-        files.start,
-        provenance.read_table(files.pool),
-        provenance.read_table(files.problems),
-        build("train", GeneralPointsTask.model_validate(p.task)),
-        p.max_new_tokens,
-        seed,
-        work,
-        f"{arm} {name} seed {seed}",
-    )
-    frame = pd.DataFrame(rows).assign(model=name, seed=seed, run=arm)
+    run = {"kind": "sft", "name": p.arm, "model": name, "seed": seed}
+    run |= {"params": config, "files": {key: str(file) for key, file in files.items()}}
+    deepspeed = Path(snakemake.scriptdir).parents[1] / "config/deepspeed"
+    rows = launch.run(run, snakemake.config, deepspeed, snakemake.threads, work)
+    frame = pd.DataFrame(rows).assign(model=name, seed=seed, run=p.arm)
     provenance.write_table(out.training, schemas.complete(frame, "sft-log"), record, "sft-log")
-    for step, manifest in zip(settings.checkpoints, out.manifests, strict=True):
-        checkpoints.publish(work.staged(artifacts.sft(step, arm)), manifest, record)
+    grid = SFT.model_validate(p.sft).checkpoints
+    for step, manifest in zip(grid, out.manifests, strict=True):
+        checkpoints.publish(work.staged(artifacts.sft(step, p.arm)), manifest, record)
     work.close()

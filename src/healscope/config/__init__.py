@@ -10,8 +10,9 @@ from pydantic import Field, ValidationError, model_validator
 
 from healscope import artifacts
 from healscope.config import given
-from healscope.config.compute import STAGES, Need
+from healscope.config.compute import STAGES, Launch, Need
 from healscope.config.engines import OF_RESULTS, Vllm
+from healscope.config.launching import check_recipe, check_sft, read_deepspeed, unshared
 from healscope.config.measurement import (
     EXHAUSTIVE,
     LANDMARKS,
@@ -96,6 +97,7 @@ __all__ = [
     "Group",
     "HiddenStates",
     "Landmarks",
+    "Launch",
     "LoRA",
     "Model",
     "Need",
@@ -120,7 +122,9 @@ __all__ = [
     "Training",
     "Vllm",
     "load",
+    "read_deepspeed",
     "schema",
+    "unshared",
 ]
 
 
@@ -203,6 +207,13 @@ class Study(Section):
     def _check_model(self, name: str, model: Model) -> None:
         if model.sft:
             given.refuse_own_results(name, given.checkpoints(model).values())
+        else:
+            try:
+                check_sft(model.launch, self.sft)
+                for recipe in self.rl.branches:
+                    check_recipe(model.launch, recipe, self.rl.recipes[recipe])
+            except ValueError as error:
+                raise ValueError(f"models.{name}.launch: {error}") from None
         layers = model.layers()
         if layers is not None:
             depths = [m.layers() for m in self.models.values()]

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from healscope.config import given
-from healscope.config.compute import Need, Needs
+from healscope.config.compute import Launch, Need, Needs
 from healscope.config.types import CardValue, Chosen, Fraction, Natural, Positive, Rate, Section
 
 
@@ -158,6 +158,7 @@ class Model(Section):
         {}, description="the same after RL, by the SFT step that it started from; beside sft only"
     )
     needs: Needs = Field({}, description="stage -> what its jobs may use; others: one thread")
+    launch: Launch = Launch()
 
     @model_validator(mode="after")
     def _scratch_matches(self):

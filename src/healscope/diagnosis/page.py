@@ -13,11 +13,13 @@ from healscope.diagnosis.words import (
     MARGIN_POINTS,
     WIDTH,
     Model,
+    Section,
     Study,
     level,
     paragraph,
     points,
     step,
+    table,
     word,
 )
 from healscope.verdicts import NO, YES
@@ -42,10 +44,13 @@ def text(frame: pd.DataFrame, landmark_files: list[str], study: Study, record: d
 
 
 def _about(m: Model) -> list[str]:
-    parts = [_peak(m), _lost(m), _healed(m), rotation(m), repair(m)]
-    lines = [f"# Diagnosis: {m.name}", "", *paragraph(_intro(m))]
-    for number, (title, body) in enumerate((part for part in parts if part), 1):
-        lines += [f"## {number}. {title}", "", *body]
+    parts = [p for p in (_peak(m), _lost(m), _healed(m), rotation(m), repair(m)) if p]
+    lines = [f"# Diagnosis: {m.name}", ""]
+    for number, part in enumerate(parts, 1):
+        lines.append(fill(part.lead, WIDTH, initial_indent=f"{number}. ", subsequent_indent="   "))
+    lines += ["", *paragraph(_intro(m))]
+    for number, part in enumerate(parts, 1):
+        lines += [f"## {number}. {part.title}", "", *paragraph(f"**{part.lead}**"), *part.body]
     return [*lines, "## What this cannot tell", "", *_limits(m)]
 
 
@@ -65,101 +70,88 @@ def _intro(m: Model) -> str:
     )
 
 
-def _peak(m: Model) -> tuple[str, list[str]]:
+def _peak(m: Model) -> Section:
     rise, since, best = m.one("peak", "rise"), m.one("lost", "since"), m.one("peak", "maxood")
     up, down = rise["verdict"] in YES, m.lost
     at_end = set(best["after"].split(" or ")) == {since["after"]}
+    more = ""
     if up and down:
-        said = f"**OOD accuracy peaked at {m.peak}, and has fallen since.**"
+        lead = f"OOD accuracy peaked at {m.peak}, and has fallen since."
     elif down and m.peak == "step 0":
-        said = "**OOD accuracy was best before SFT, and has fallen since.** There is no peak."
+        lead = "OOD accuracy was best before SFT, and has fallen since."
     elif down:
-        said = (
-            f"**OOD accuracy was best at {m.peak}, and has fallen since.** That it had risen above "
-            f"the base's before is {word(rise)}."
-        )
+        lead = f"OOD accuracy was best at {m.peak}, and has fallen since."
+        more = f" That it had risen above the base's before is {word(rise)}."
     elif at_end:
-        said = f"**No peak: OOD accuracy is best at {m.end}, the last step looked at.**"
+        lead = f"No peak: OOD accuracy is best at {m.end}, the last step looked at."
     elif since["verdict"] in NO:
-        said = f"**No peak is established**: after {m.peak}, the best one, OOD accuracy stays."
+        lead = f"No peak is established: after {m.peak}, the best, OOD accuracy does not fall."
     else:
-        said = (
-            f"**No peak is established.** {m.peak.capitalize()} is the best one, but what came "
-            f"after it may be chance: with so many deals a fall of "
-            f"{100 * since['detectable']:.0f} points or more would probably have shown."
+        lead = f"No peak is established: {m.peak} is the best, and a fall after it may be chance."
+        more = (
+            f" With so many deals a fall of {100 * since['detectable']:.0f} points or more would "
+            "probably have shown."
         )
-    own = best["after"].replace("sft-", "step ")
+    picked = best["after"].replace("sft-", "step ")
     fair = (
-        f"Both halves of the deals pick {own} by themselves, so the choice flatters no number here."
-        if " or " not in own
+        f"Both halves of the deals pick {picked} by themselves, so the choice flatters no number."
+        if " or " not in picked
         else "What is best on some deals is less so on others: each half of the deals is reported "
-        f"at the step that the other half picks ({own})."
+        f"at the step that the other half picks ({picked})."
     )
-    table = ["| SFT step | OOD accuracy, % | ID accuracy, % |", "|---|---|---|"]
-    for row in m.all("peak", "accuracy").itertuples():
-        other = m.one("peak", "accuracy", "id", row.after)
-        step = row.after.removeprefix("sft-")
-        name = {"0": "0, the base"}.get(step, step)
-        table.append(f"| {name} | {level(row)} | {level(other)} |")
+    rows = []
+    for row in m.all("peak", "accuracy").to_dict("records"):
+        own = row["after"].removeprefix("sft-")
+        other = m.one("peak", "accuracy", "id", row["after"])
+        rows.append(["0, the base" if own == "0" else own, level(row), level(other)])
     body = [
-        *paragraph(said),
-        *table,
-        "",
+        *table(["SFT step", "OOD accuracy, %", "ID accuracy, %"], rows),
         *paragraph(
-            f"At the peak: OOD {level(best)}%, ID {level(m.one('peak', 'maxood', 'id'))}%. From "
-            f"the base to it: OOD {points(rise)} points ({word(rise)}). {fair}"
+            f"At the peak: OOD {level(best)}, ID {level(m.one('peak', 'maxood', 'id'))}. From the "
+            f"base to it: OOD {points(rise)} points ({word(rise)}).{more} {fair}"
         ),
     ]
-    return "Where OOD accuracy peaked", body
+    return Section("Where did OOD accuracy peak?", lead, body)
 
 
-def _lost(m: Model) -> tuple[str, list[str]]:
+def _lost(m: Model) -> Section:
     ood, own = m.one("lost", "since"), m.one("lost", "since", "id")
+    title = "What was lost since?"
     if set(ood["before"].split(" or ")) == {ood["after"]}:
-        return "What was lost since", paragraph(
-            f"Nothing: {m.end} is the best step. Train on, or give later checkpoints, to see more."
-        )
-    said = {
-        True: "**The loss is established**",
-        False: "**No loss is established**" if ood["verdict"] not in NO else "**Nothing is lost**",
-    }[m.lost]
-    id_said = (
-        f"no more than {MARGIN_POINTS} either way"
-        if own["verdict"] in NO
-        else "undecided"
-        if own["verdict"] not in YES
-        else "gained meanwhile"
-        if own["effect"] > 0
-        else "lost as well"
+        lead = f"Nothing was lost: {m.end} is the best step."
+        return Section(title, lead, paragraph("Later checkpoints would show more."))
+    if own["verdict"] in YES:
+        meanwhile = "gained" if own["effect"] > 0 else "lost as well"
+    else:
+        meanwhile = f"within {MARGIN_POINTS}" if own["verdict"] in NO else "undecided"
+    lead = (
+        f"{'A' if m.lost else 'No'} loss is established from {m.peak} to {m.end}: OOD accuracy "
+        f"changes by {points(ood)} points; ID accuracy by {points(own)} ({meanwhile})."
     )
-    return "What was lost since", paragraph(
-        f"{said}: from {m.peak} to {m.end}, on deals that did not pick that step, OOD accuracy "
-        f"changes by {points(ood)} points, ID accuracy by {points(own)} ({id_said})."
+    body = paragraph(
+        "Paired on the same problems, on deals that did not pick the step it is counted from."
     )
+    return Section(title, lead, body)
 
 
-def _healed(m: Model) -> tuple[str, list[str]] | None:
+def _healed(m: Model) -> Section | None:
     branches = m.all("rl", "healed")
     if branches.empty:
         return None
-    table = [
-        "| RL from | OOD, points | | ID, points | | OOD beside the peak | |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    rows, healing = [], []
     for row in branches.to_dict("records"):
         own = m.one("rl", "healed", "id", row["after"])
         beside = m.one("rl", "beside maxood", "ood", row["after"])
-        table.append(
-            f"| {step(row['before'])} | {points(row)} | {word(row)} | {points(own)} | "
-            f"{word(own)} | {points(beside)} | {word(beside)} |"
-        )
-    healing = [step(r["before"]) for r in branches.to_dict("records") if r["verdict"] in YES]
-    said = (
-        f"**RL gives back OOD accuracy** from {', '.join(healing)}."
+        healing += [step(row["before"])] if row["verdict"] in YES else []
+        cells = [(points(x), word(x)) for x in (row, own, beside)]
+        rows.append([step(row["before"]), *(cell for pair in cells for cell in pair)])
+    lead = (
+        f"RL gave back OOD accuracy from {', '.join(healing)}."
         if healing
-        else "**That RL gives back OOD accuracy is not established** from any of its starts."
+        else "That RL gave back OOD accuracy is not established from any of its starts."
     )
-    return "What RL gave back", [*paragraph(said), *table, ""]
+    head = ["RL from", "OOD, points", "", "ID, points", "", "OOD beside the peak", ""]
+    return Section("What did RL give back?", lead, table(head, rows))
 
 
 def _limits(m: Model) -> list[str]:

@@ -9,7 +9,16 @@ from healscope import artifacts
 from healscope.claims.repair import WHAT
 from healscope.config import Spectra
 from healscope.diagnosis.measure import SHARE
-from healscope.diagnosis.words import Model, paragraph, plain, points, step, word
+from healscope.diagnosis.words import (
+    Model,
+    Section,
+    paragraph,
+    plain,
+    points,
+    step,
+    table,
+    word,
+)
 from healscope.verdicts import NO, YES
 
 WHOLE = 0.05
@@ -23,59 +32,53 @@ _CONTROLS = {
 }
 
 
-def rotation(m: Model) -> tuple[str, list[str]] | None:
-    whole = m.one("rotation", "whole")
-    if whole is None:
+def rotation(m: Model) -> Section | None:
+    if m.one("rotation", "whole") is None:
         return None
     held = m.rows[(m.rows["part"] == "rotation") & m.rows["name"].str.endswith("less its control")]
-    verdicts = {row["name"].split(":")[0]: row["verdict"] for row in held.to_dict("records")}
-    table = ["| put back | OOD | beside | OOD | difference | |", "|---|---|---|---|---|---|"]
+    verdicts, rows = {}, []
     for row in held.to_dict("records"):
         kind = row["name"].split(":")[0]
+        verdicts[kind] = row["verdict"]
         own, other = (m.one("rotation", f"{kind}: {what}") for what in ("itself", "the control"))
         control = _CONTROLS[kind.split()[1]]
-        table.append(
-            f"| {row['before']} | {points(own)} | {control} | {points(other)} | "
-            f"{points(row)} | {word(row)} |"
-        )
+        rows.append([row["before"], points(own), control, points(other), points(row), word(row)])
     values = m.one("rotation", "values")
     if values is not None:
-        table.append(f"| {values['after']} | {points(values)} | | | | {word(values)} |")
-    body = [*paragraph(_is_it_rotation(m, verdicts)), *table, "", *paragraph(_reading(values))]
-    return "Is the loss rotation of singular vectors?", body
+        rows.append([values["after"], points(values), "", "", "", word(values)])
+    head = ["put back", "OOD, points", "beside it", "OOD, points", "difference", ""]
+    body = [*table(head, rows), *paragraph(_reading(values))]
+    return Section("Is the loss rotation of singular vectors?", _answer(m, verdicts), body)
 
 
-def _is_it_rotation(m: Model, verdicts: dict[str, str]) -> str:
+def _answer(m: Model, verdicts: dict[str, str]) -> str:
+    """By the edit that keeps vectors orthonormal, since the published splice overshoots."""
     if not m.lost:
-        return (
-            "**There is no established loss that rotation could explain.** The edits of "
-            f"{m.end} are listed, and explain nothing."
-        )
+        return "There is no established loss that rotation could explain."
     straight = verdicts.get("orthonormal interpolation", verdicts.get("directions interpolation"))
     turned = verdicts.get("directions rotation", verdicts.get("directions noise"))
     if straight is None or turned is None:
         return (
-            "**Not asked**: it takes directions put back beside `interpolation` and `rotation` "
-            "(edits.controls)."
+            "Whether the loss is rotation was not asked: it takes directions put back beside "
+            "interpolation and rotation (edits.controls)."
         )
     if straight in YES and turned in YES:
         return (
-            "**It looks like rotation**: putting the leading singular vectors back gives back more "
-            f"OOD accuracy than {WHAT['interpolation']}, and more than {WHAT['rotation']}."
+            "It looks like rotation: putting the leading singular vectors back gives back more OOD "
+            f"accuracy than {WHAT['interpolation']}, and more than {WHAT['rotation']}."
         )
     if straight in NO:
         more = (
-            " What helps is undoing the update, in its own place and direction: random turns of "
-            "the same size do less."
+            "; what helps is undoing the update, as random turns of the same size do less"
             if turned in YES
             else ""
         )
         return (
-            "**Not rotation, as far as these edits tell**: putting the leading singular vectors "
-            f"back gives back no more OOD accuracy than {WHAT['interpolation']}.{more}"
+            "Not rotation, as far as these edits tell: putting the leading singular vectors back "
+            f"gives back no more OOD accuracy than {WHAT['interpolation']}{more}."
         )
     return (
-        "**Undecided.** Rotation would mean that putting the leading singular vectors back gives "
+        "Whether the loss is rotation is undecided: then the leading singular vectors would give "
         f"back more than {WHAT['interpolation']} ({plain(straight)}) and more than "
         f"{WHAT['rotation']} ({plain(turned)})."
     )
@@ -83,74 +86,76 @@ def _is_it_rotation(m: Model, verdicts: dict[str, str]) -> str:
 
 def _reading(values: pd.Series | None) -> str:
     said = (
-        "Changes are in points, beside the unedited checkpoint; each control is matched to its "
-        "edit, matrix by matrix. That vectors have turned and values have not says nothing by "
-        "itself: any small update does that (docs/is-it-rotation.md)."
+        "Changes are beside the unedited checkpoint; each control is matched to its edit, matrix "
+        "by matrix. That vectors have turned and values have not says nothing by itself: any small "
+        "update does that (docs/is-it-rotation.md)."
     )
     if values is None:
         return said
-    what = {True: "changes OOD accuracy", False: "changes nothing"}.get(
-        values["verdict"] in YES if values["verdict"] in (*YES, *NO) else None,
-        "may or may not change OOD accuracy",
-    )
-    return (
-        f"{said} Putting singular values back {what}; it goes only {values['from_target']:.2f} of "
-        "the way."
-    )
+    what = "may or may not change OOD accuracy"
+    if values["verdict"] in (*YES, *NO):
+        what = "changes OOD accuracy" if values["verdict"] in YES else "changes nothing"
+    far = values["from_target"]
+    return f"{said} Putting singular values back {what}; it goes only {far:.2f} of the way."
 
 
-def repair(m: Model) -> tuple[str, list[str]] | None:
+def repair(m: Model) -> Section | None:
     back = m.one("repair", "going back")
     if back is None:
         return None
-    seed, target, parent = m.ends()
+    title, (seed, target, parent) = "Which edit gives it back most cheaply?", m.ends()
     own = m.one("repair", "cheapest")
     pick = own if own is not None else m.one("repair", "most")
-    title = "The cheapest edit that gives it back"
     if target == parent or pick is None:
-        return title, paragraph("None is needed: the best step is the one that would be edited.")
+        return Section(title, "No edit is needed: the best step is the one to be edited.", [])
     name = "cheapest" if own is not None else "most"
     cost, kept = m.one("repair", name, "id"), m.one("repair", "kept", "id")
-    share, gives = m.one("repair", "beyond the share"), pick["verdict"] in YES
-    asked = f"at least {SHARE:.0%} of what going back altogether does"
+    measured = f"OOD {points(pick)} points ({word(pick)}), ID {points(cost)} ({word(cost)})"
     if own is None:
-        said = f"**No edit gives back {asked}.** The one that gives back most is `{pick['after']}`"
-    elif gives and m.lost:
-        said = f"**`{pick['after']}`**: of the edits that give back {asked}, it costs least ID"
-    elif m.lost:
-        said = (
-            f"**None is established.** The best guess is `{pick['after']}`: of the edits that give "
-            f"back {asked}, it costs least ID"
+        lead = f"No edit gives back {SHARE:.0%}; `{pick['after']}` gives back most: {measured}."
+    elif not m.lost:
+        lead = (
+            "There is no established loss to give back; if you want to try, "
+            f"`{pick['after']}`: {measured}."
         )
+    elif pick["verdict"] in YES:
+        lead = f"The cheapest edit that gives it back is `{pick['after']}`: {measured}."
     else:
-        said = (
-            "**There is no established loss to give back.** If you want to try: of the edits that "
-            f"give back {asked}, `{pick['after']}` costs least ID"
-        )
+        lead = f"None is established; the best guess is `{pick['after']}`: {measured}."
+    chosen = (
+        "" if own is None else f"Of all edits that give back at least {SHARE:.0%} of what going "
+        "back altogether does, it costs least ID accuracy. "
+    )  # fmt: skip
     halves = (
-        f"The two halves of the deals pick {pick['before'].replace(' or ', ' and ')}."
+        f"The halves of the deals pick {pick['before'].replace(' or ', ' and ')}; the numbers are "
+        "of what either half picks on the other."
         if " or " in pick["before"]
         else "Both halves of the deals pick it by themselves."
     )
     body = paragraph(
-        f"{said}. It goes {pick['from_target']:.2f} of the distance from {step(target)} to "
-        f"{step(parent)}. {halves} On deals that did not pick it: OOD {points(pick)} points "
-        f"({word(pick)}), ID {points(cost)} ({word(cost)}); that it gives back {SHARE:.0%} is "
-        f"{word(share)}."
+        f"{chosen}{halves} That so much is given back also on those is "
+        f"{word(m.one('repair', 'beyond the share'))}. The edit goes {pick['from_target']:.2f} of "
+        f"the distance from {step(target)} to {step(parent)}."
     )
     place = m.study.given.get(m.name, {}).get(parent) or _folder(m, seed, parent)
     body += paragraph(
         f"Beside it, going back altogether, to {step(parent)} ({place}): OOD {points(back)}, ID "
-        f"{points(m.one('repair', 'going back', 'id'))}; the edit keeps {points(kept)} points "
-        f"more of ID accuracy ({word(kept)})."
+        f"{points(m.one('repair', 'going back', 'id'))}; the edit has {points(kept)} points of ID "
+        f"accuracy more ({word(kept)})."
         + (
             " The edit is that checkpoint in all but what is not edited: rather use it as it is."
             if pick["from_parent"] < WHOLE
             else ""
         )
     )
+    if " or " in m.one("peak", "maxood")["after"]:
+        body += paragraph(
+            f"All deals together pick {step(parent)}, to which edits go back; that choice flatters "
+            "what is said of weights somewhat."
+        )
     body += paragraph("To write the edited model, in the type of the checkpoint's own files:")
-    return title, [*body, "```sh", *_command(m, seed, target, parent, pick["after"]), "```", ""]
+    lines = command(m, seed, target, parent, pick["after"])
+    return Section(title, lead, [*body, "```sh", *lines, "```", ""])
 
 
 def _folder(m: Model, seed: str, checkpoint: str) -> str:
@@ -158,7 +163,8 @@ def _folder(m: Model, seed: str, checkpoint: str) -> str:
     return str(Path(manifest).parent)
 
 
-def _command(m: Model, seed: str, target: str, parent: str, edit: str) -> list[str]:
+def command(m: Model, seed: str, target: str, parent: str, edit: str) -> list[str]:
+    """Lines of the command that writes the edit of a target as a folder."""
     options = {
         "--target": _folder(m, seed, target),
         "--parent": _folder(m, seed, parent),

@@ -65,12 +65,31 @@ class Model:
         return str(seed), *(marks[n]["checkpoint"] if n in marks else n for n in names)
 
 
+@dataclass(frozen=True)
+class Section:
+    """`lead`, its answer in a sentence, also stands on top of the page."""
+
+    title: str
+    lead: str
+    body: list[str]
+
+
+def table(head: list[str], rows: list[list[str]]) -> list[str]:
+    """A markdown table, padded so that a screen shows it as one."""
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+
+    def line(cells: list[str]) -> str:
+        return "| " + " | ".join(c.ljust(w) for c, w in zip(cells, widths, strict=True)) + " |"
+
+    return [line(head), line(["-" * w for w in widths]), *map(line, rows), ""]
+
+
 def paragraph(sentence: str) -> list[str]:
     return [fill(sentence, WIDTH, break_long_words=False, break_on_hyphens=False), ""]
 
 
 def step(checkpoint: str) -> str:
-    return f"step {artifacts.stage_andstep(checkpoint)[1]}" if "-" in checkpoint else checkpoint
+    return f"step {artifacts.stage_and_step(checkpoint)[1]}" if "-" in checkpoint else checkpoint
 
 
 def word(row) -> str:
@@ -84,7 +103,6 @@ def plain(verdict: str) -> str:
 
 
 def level(row) -> str:
-    row = row._asdict() if hasattr(row, "_asdict") else row
     return f"{100 * row['effect']:.1f} [{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
 
 

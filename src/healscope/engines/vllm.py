@@ -32,14 +32,23 @@ from healscope.models.variants import Variant, Weights, check_weight
 WORKER = Path(__file__).parent / "worker" / "vllm_worker.py"
 SHARD_BYTES = 2**29  # of weights that are held until they are written
 _MEMORY = Path("/dev/shm")
+_NOT_PASSED_ON = {  # of the environment; the rest of these name a training run's own processes
+    "PYTHONPATH", "OMP_NUM_THREADS", "RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE",
+    "GROUP_RANK", "ROLE_RANK", "MASTER_ADDR", "MASTER_PORT",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Process:
-    """How the process runs; its log lies beside `log`. `facts`: what it said of itself."""
+    """How the process runs; its log lies beside `log`. `facts`: what it said of itself.
+
+    `gpu`: the only one that it sees, by its name in CUDA_VISIBLE_DEVICES; None: those that its
+    parent sees.
+    """
 
     settings: Vllm
     log: str
+    gpu: str | None = None
     facts: dict = field(default_factory=dict)
 
     @classmethod
@@ -49,6 +58,16 @@ class Process:
         if "vllm" not in snakemake.params.keys():  # noqa: SIM118 (a Namedlist)
             return None
         return cls(Vllm.model_validate(snakemake.config.get("vllm") or {}), snakemake.log[0])
+
+    def plain(self) -> dict:
+        """As JSON has it; the inverse of `Process.read`."""
+        return {"settings": self.settings.model_dump(mode="json"), "log": self.log}
+
+    @classmethod
+    def read(cls, plain: dict, rank: int = 0, gpu: str | None = None) -> "Process":
+        """That of process `rank` of a training run, each of which has an engine of its own."""
+        log = plain["log"] if rank == 0 else f"{plain['log'].removesuffix('.log')}-{rank}.log"
+        return cls(Vllm.model_validate(plain["settings"]), log, gpu)
 
 
 class VLLM:
@@ -89,8 +108,10 @@ class VLLM:
             "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # one process less to lose
             "VLLM_NO_USAGE_STATS": "1",
             "HF_HUB_OFFLINE": "1",
-            **{k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "OMP_NUM_THREADS")},
+            **{k: v for k, v in os.environ.items() if k not in _NOT_PASSED_ON},
         }
+        if self.process.gpu is not None:
+            environment["CUDA_VISIBLE_DEVICES"] = self.process.gpu
         Path(self.log).parent.mkdir(parents=True, exist_ok=True)
         with open(self.log, "wb") as log:
             self.child = subprocess.Popen(

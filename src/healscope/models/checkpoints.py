@@ -92,7 +92,8 @@ def verify(manifest: str | Path) -> dict:
         if not file.is_file() and (folder / DROPPED).is_file():
             raise HealscopeError(
                 f"the weights of {folder} were deleted when nothing needed them any more "
-                f"(checkpoints.keep: landmarks); delete {manifest} and rerun to make them again"
+                f"(checkpoints.keep: landmarks); delete {manifest} and rerun to make them again "
+                "(docs/paper-study.md says what else may then rerun)"
             )
         if not file.is_file():
             raise HealscopeError(f"{file} is missing; delete {manifest} and rerun to rebuild it")

@@ -1,6 +1,5 @@
 """Models of a hub: their files on this machine, or one sentence that says what is in the way."""
 
-import os
 from pathlib import Path
 
 from healscope.errors import HealscopeError, disk_full
@@ -72,11 +71,13 @@ def _not_fetched(source: str, at: str, error: Exception) -> str:
         )
     first = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".: ")
     return (
-        f"cannot be fetched: {at} does not answer as a hub does ({first}). If this machine has no "
+        f"cannot be fetched, {at} does not answer as a hub does ({first}): if this machine has no "
         f"network, as compute nodes often have none, {elsewhere} and set HF_HUB_OFFLINE=1; if it "
         "has, check models.*.source and HF_ENDPOINT; a rerun continues"
     )
 
 
 def _token() -> str:
-    return "it is set, and not enough" if os.environ.get("HF_TOKEN") else "it is not set"
+    from huggingface_hub import get_token
+
+    return "one is set, and not enough" if get_token() else "none is set"

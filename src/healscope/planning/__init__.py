@@ -47,10 +47,7 @@ def plan(
     Jobs are those of a dry run in the working directory, so that what stands is not counted again.
     Raises HealscopeError where Snakemake refuses the study, or a model's size is unknown.
     """
-    data: dict = {}
-    for file in configfiles or ["config/config.yaml"]:
-        data = merged(data, yaml.safe_load(Path(file).read_text()))
-    study = load(data)
+    study = load(_read(configfiles or ["config/config.yaml"]))
     command = [sys.executable, "-m", "snakemake", "--dry-run", "--quiet", "host"]
     command += ["--directory", directory] if directory else []
     command += ["--configfile", *configfiles] if configfiles else []
@@ -59,6 +56,20 @@ def plan(
         lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
         raise HealscopeError("the dry run failed:\n" + "\n".join(lines[-12:]))
     return table(study, parse(done.stdout + done.stderr), at_once)
+
+
+def _read(files: Sequence[str]) -> dict:
+    """What Snakemake makes of these config files together."""
+    data: dict = {}
+    for file in files:
+        try:
+            data = merged(data, yaml.safe_load(Path(file).read_text()))
+        except (OSError, yaml.YAMLError) as error:
+            raise HealscopeError(
+                f"'{file}' is no config ({error}); targets stand before --configfile, and the "
+                "command is typed in the checkout"
+            ) from None
+    return data
 
 
 def table(study: Study, jobs: Sequence[Job], at_once: int) -> str:

@@ -8,12 +8,15 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from healscope.config import Average, Recipe, Rewarded, Sampling
+from healscope import provenance
+from healscope.config import Average, Recipe, Rewarded, Sampling, unshared
 from healscope.engines import VLLM, Process
+from healscope.errors import HealscopeError
 from healscope.models import checkpoints
 from healscope.tasks.generalpoints import GeneralPoints
 from healscope.tasks.rewards import scorer
-from healscope.training import groups, ppo, rounds, supervised
+from healscope.training import groups, ppo, processes, rounds, supervised
+from healscope.training.compute import ONE_PROCESS, Compute
 from healscope.training.sampling import ROWS_AT_ONCE, Sampler
 from healscope.training.state import Workspace
 
@@ -28,7 +31,7 @@ class Branch:
         prompts: rows of the RL pool that problems may be drawn from.
         sft_pool: rows of the SFT pool.
         sft_rows: those that SFT was trained on, for this seed.
-        task, max_new_tokens, seed, work, label: as everywhere.
+        task, max_new_tokens, seed, work, label, compute: as everywhere.
         process: of engine vllm, where it samples; `run` starts it, as `engine`.
     """
 
@@ -43,6 +46,7 @@ class Branch:
     seed: int
     work: Workspace
     label: str
+    compute: Compute = ONE_PROCESS
     process: Process | None = None
     engine: VLLM | None = None
 
@@ -68,6 +72,8 @@ class Branch:
         )
 
 
+ENGINE = "engine.json"  # of the state folder: what sampled, as it says
+
 TRAINERS: dict[str, Callable[[Recipe, Branch], list[dict]]] = {
     "ppo": ppo.train,
     "grpo": groups.train,
@@ -83,28 +89,33 @@ TRAINERS: dict[str, Callable[[Recipe, Branch], list[dict]]] = {
 def run(recipe: Recipe, branch: Branch) -> list[dict]:
     """Carries the recipe out and stages the checkpoint `branch.name`; returns the logged rows.
 
-    Raises Diverged where training cannot go on.
+    Raises Diverged where training cannot go on, Stopped on a signal, and HealscopeError where the
+    recipe cannot be trained as `branch.compute` says.
     """
     if isinstance(recipe, Average):
         return _average(recipe, branch)
+    if reason := unshared(branch.compute.zero, recipe):
+        raise HealscopeError(f"{branch.name}: {reason}")
     train = TRAINERS[recipe.algorithm]
     if branch.process is None or not isinstance(recipe, Sampling):
         return train(recipe, branch)
     share = branch.process.settings.rl_memory_share
     with VLLM(Path(branch.start).parent, branch.process, ROWS_AT_ONCE, share) as engine:
+        if processes.first():
+            provenance.write_json(branch.work.folder / ENGINE, engine.facts)
         return train(recipe, replace(branch, engine=engine))
 
 
-def publish(branch: Branch, manifest: str, record: dict, failure: str) -> None:
+def publish(work: Workspace, name: str, manifest: str, record: dict, failure: str) -> None:
     """Publishes what a run staged, or, where it failed, why; the study goes on without it."""
-    if branch.process is not None:
-        record = {**record, "engine": branch.process.facts}
+    if (work.folder / ENGINE).is_file():
+        record = {**record, "engine": provenance.read_json(work.folder / ENGINE)}
     if failure:
-        print(f"healscope: {failure} (the study goes on without {branch.name})", file=sys.stderr)
+        print(f"healscope: {failure} (the study goes on without {name})", file=sys.stderr)
         checkpoints.publish_failure(failure, manifest, record)
     else:
-        checkpoints.publish(branch.work.staged(branch.name), manifest, record)
-    branch.work.close()
+        checkpoints.publish(work.staged(name), manifest, record)
+    work.close()
 
 
 def _average(recipe: Average, branch: Branch) -> list[dict]:

@@ -44,6 +44,10 @@ class Lock:
         while not self._closed.wait(BEAT_S):
             os.utime(self.path)
 
+    def fileno(self) -> int:
+        """A process that inherits this file descriptor holds the lock as well."""
+        return self._file.fileno()
+
     def close(self) -> None:
         """Lets go: an empty file is nobody's."""
         self._closed.set()

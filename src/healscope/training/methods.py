@@ -23,6 +23,7 @@ from healscope.models import checkpoints
 from healscope.spectra.decompose import decompose
 from healscope.spectra.matrices import leading
 from healscope.spectra.nulls import orthonormal
+from healscope.training import processes
 
 EPSILON = 1e-12  # in the denominator of the normalised penalty, as in the released code
 
@@ -154,11 +155,15 @@ class Penalised(SFTTrainer):
         self.penalty, self.strength = penalty, strength
         super().__init__(**arguments)
 
-    def compute_loss(self, model, inputs, **more):
-        loss = super().compute_loss(model, inputs, **more)
-        added = self.strength * self.penalty(inputs)
-        self._metrics["train"]["task_loss"].append(loss.item())
-        self._metrics["train"]["penalty"].append(added.item())
+    def compute_loss(self, model, inputs, num_items_in_batch=None, **more):
+        loss = super().compute_loss(model, inputs, num_items_in_batch=num_items_in_batch, **more)
+        taught = (inputs["labels"] != -100).sum()
+        share = taught * processes.size() / num_items_in_batch  # 1 where a step has one micro-batch
+        added = self.strength * self.penalty(inputs) * share
+        for name, value in (("task_loss", loss), ("penalty", added)):
+            mean = processes.total(value.detach()) / processes.size()
+            parts = self.current_gradient_accumulation_steps  # the log has their mean
+            self._metrics["train"][name].append(mean.item() * parts)
         return loss + added
 
 

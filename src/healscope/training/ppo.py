@@ -28,7 +28,8 @@ from healscope.evaluation.generate import response_logprobs
 from healscope.models import checkpoints, tokens
 from healscope.progress import Bar
 from healscope.tasks.problems import draw
-from healscope.training import health, state
+from healscope.training import health, processes, state, stop
+from healscope.training.learner import Learner
 from healscope.training.references import distances, due, references
 from healscope.training.sampling import (
     Turn,
@@ -44,17 +45,27 @@ ROWS_AT_ONCE = 128  # a micro-batch: small enough that its activations stay in a
 def train(recipe: PPO, branch) -> list[dict]:
     """Runs PPO from `branch.start` and stages the result; returns one row for each iteration.
 
-    Every iteration draws from its own named streams: a resumed run repeats nothing. Raises Diverged
-    where a number is not finite any more, or success is lost.
+    Every iteration draws from its own named streams: a resumed run repeats nothing. Of several
+    processes each samples its share of the prompts and reads its share of every minibatch; what is
+    made of all turns together, all compute alike. Raises Diverged where a number is not finite any
+    more, or success is lost, and Stopped on a signal.
     """
-    seed, work = branch.seed, branch.work
+    seed, work, compute = branch.seed, branch.work, branch.compute
     model, tokenizer = checkpoints.load_model(branch.start)
     trained = checkpoints.freeze(model, recipe.freeze)
+    compute.checkpointed(model)
     penalty = Penalty(recipe, branch)
     head, optimizer, value_optimizer = _optimizers(recipe, model, trained, seed)
-    parts = {"model": model, "value": head}
-    optimizers = {"optimizer": optimizer, "value_optimizer": value_optimizer}
-    first, rows = state.restore(work, parts, optimizers)
+    own_head = recipe.value_head == "own"
+    policy = Policy(model, None if own_head else head)
+    learner = Learner(compute, policy, optimizer, recipe.optimizer.max_grad_norm)
+    if learner.engine is None:
+        parts = {"model": model, "value": head}
+        optimizers = {"optimizer": optimizer, "value_optimizer": value_optimizer}
+    else:  # the rest is the engine's to keep
+        parts = {"value": head} if own_head else {}
+        optimizers = {"value_optimizer": value_optimizer}
+    first, rows = state.restore(work, parts, optimizers, learner.engine)
     pool = branch.prompt_pool(recipe)
     sampler = branch.sampler(
         recipe,
@@ -68,19 +79,19 @@ def train(recipe: PPO, branch) -> list[dict]:
             if health.spent(rows, recipe):
                 break
             rate = recipe.optimizer.learning_rate * scale(recipe, i)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
+            learner.rate(rate)
             began = time.perf_counter()
             problems = draw(pool, recipe.prompts, np.random.default_rng([seed, 4, i]))
-            with health.finite_sampling(rows, branch.name):
+            with health.finite_sampling(rows, branch.name), learner.whole(), compute.autocast():
                 turns = sampler.sample(model, tokenizer, problems, (seed, 5, i))
             sampled = time.perf_counter()
             judged = judge(recipe, head, tokenizer, turns, penalty)
             order = np.random.default_rng([seed, 6, i])
-            updates = Update(recipe, model, head, optimizer, tokenizer, penalty)
+            updates = Update(recipe, model, learner, tokenizer, penalty)
             statistics = updates.policy(turns, judged, order)
             if value_optimizer is not None:
                 statistics |= update_values(recipe, head, value_optimizer, judged)
+                processes.copied(head)
             row = {
                 "iteration": i + 1,
                 **summary(turns, recipe.samples_per_prompt),
@@ -93,15 +104,39 @@ def train(recipe: PPO, branch) -> list[dict]:
             }
             last = i + 1 == recipe.iterations or health.spent([*rows, row], recipe)
             if due(recipe, i, last):
-                row |= distances(penalty.models, model, tokenizer, turns, recipe.temperature)
+                with learner.whole(), compute.autocast():
+                    row |= distances(penalty.models, model, tokenizer, turns, recipe.temperature)
+            row = processes.agreed(row)
             health.log(rows, row, branch.name)
             bar.note(reward=row["reward_mean"], correct=row["correct_share"])
             bar.update()
-            if last or (i + 1) % recipe.state_every == 0:
-                state.keep(work, i + 1, parts, optimizers, rows)
-    with work.stage(branch.name) as folder:
-        checkpoints.save_weights(folder, model, tokenizer)
+            stopped = not last and stop.wanted()
+            if last or stopped or (i + 1) % recipe.state_every == 0:
+                state.keep(work, i + 1, parts, optimizers, rows, learner.engine)
+            if stopped:
+                raise stop.Stopped(f"iteration {i + 1} of {recipe.iterations}")
+    with learner.whole():
+        if processes.first():
+            with work.stage(branch.name) as folder:
+                checkpoints.save_weights(folder, model, tokenizer)
     return rows
+
+
+class Policy(nn.Module):
+    """What an update reads: the model, and with it a shared value head (or None)."""
+
+    def __init__(self, model, head: nn.Module | None):
+        super().__init__()
+        self.model, self.head = model, head
+
+    def forward(self, ids_BL, mask_BL, width: int, temperature: float) -> tuple:
+        """Log-probabilities of responses (B,T), all of them (B,T,V), and values (B,) or None."""
+        hidden_BLH, logps_BT, logps_BTV = response_logprobs(
+            self.model, ids_BL, mask_BL, width, temperature, hidden=True
+        )
+        if self.head is None:
+            return logps_BT, logps_BTV, None
+        return logps_BT, logps_BTV, self.head(hidden_BLH[:, -width - 1])[:, 0]  # last of the prompt
 
 
 def gae(
@@ -223,7 +258,8 @@ def judge(recipe: PPO, head, tokenizer, turns: list[Turn], penalty) -> Judged:
         rewards_B = rewards_B - recipe.kl_coefficient * penalty.of_responses(tokenizer, turns)
     # read while sampling: the mean of the prompt's last hidden states, or the last of them
     which = 0 if recipe.value_head == "own" else 1
-    states_BH = torch.stack([t.state_2H[which] for t in turns])
+    device = next(head.parameters()).device
+    states_BH = torch.stack([t.state_2H[which] for t in turns]).to(device)
     values_B = head(states_BH)[:, 0].cpu()
     # the released code ends the recursion at a success alone: the value of a failed hand leaks
     # into the next, unrelated one
@@ -262,8 +298,7 @@ class Update:
 
     recipe: PPO
     model: nn.Module
-    head: nn.Module
-    optimizer: torch.optim.Optimizer
+    learner: Learner
     tokenizer: object
     penalty: "Penalty"
 
@@ -278,36 +313,38 @@ class Update:
             gains_B = (gains_B - gains_B.mean()) / (gains_B.std() + 1e-6)
         if not judged.differ and recipe.value_head == "own":
             if recipe.kl != "loss" and not recipe.entropy_coefficient:
-                entropy = entropy_nats(self.model, self.tokenizer, turns, recipe)
+                with self.learner.whole(), self.learner.compute.autocast():
+                    entropy = entropy_nats(self.model, self.tokenizer, turns, recipe)
                 return {"entropy_nats": entropy, "trained_tokens": 0}
             gains_B = torch.zeros_like(gains_B)
-        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        at_once = self.learner.compute.launch.micro_batch or ROWS_AT_ONCE
         self.model.train()
         totals: dict[str, float] = {}
+        norms = 0.0
         for _ in range(recipe.epochs):
             for rows in np.array_split(order.permutation(len(turns)), recipe.minibatches):
-                self.optimizer.zero_grad(set_to_none=True)
-                for chunk in _chunks(turns, rows):
+                chunks = _chunks(turns, processes.own(rows), _parts(len(rows), at_once))
+                self.learner.start()
+                for k, chunk in enumerate(chunks):
                     share = len(chunk) / len(rows)
-                    loss, parts = self._loss(turns, chunk, gains_B, judged)
-                    (loss * share).backward()
+                    with self.learner.compute.autocast():
+                        loss, parts = self._loss(turns, chunk, gains_B, judged)
+                    self.learner.backward(loss * share, last=k + 1 == len(chunks))
                     for key, value in parts.items():
                         totals[key] = totals.get(key, 0.0) + value * share
-                norm = nn.utils.clip_grad_norm_(parameters, recipe.optimizer.max_grad_norm)
-                totals["gradient_norm"] = totals.get("gradient_norm", 0.0) + float(norm)
-                self.optimizer.step()
+                norms += self.learner.step()
         steps = recipe.epochs * recipe.minibatches
         learned = recipe.epochs * sum(len(t.response_ids) for t in turns)
-        return {key: v / steps for key, v in totals.items()} | {"trained_tokens": learned}
+        everywhere = processes.joined([totals])
+        means = {key: sum(t[key] for t in everywhere) / steps for key in totals}
+        return means | {"gradient_norm": norms / steps, "trained_tokens": learned}
 
     def _loss(self, turns, chunk, gains_B, judged) -> tuple[torch.Tensor, dict[str, float]]:
         recipe, some = self.recipe, [turns[i] for i in chunk]
         index = torch.from_numpy(chunk)
         gains_B = gains_B[index].to(self.model.device)
         ids_BL, mask_BL, width, real_BT = _encode(self.tokenizer, some, self.model.device)
-        hidden_BLH, now_BT, all_BTV = response_logprobs(
-            self.model, ids_BL, mask_BL, width, recipe.temperature, hidden=True
-        )
+        now_BT, all_BTV, values_B = self.learner(ids_BL, mask_BL, width, recipe.temperature)
         old_BT = _padded([t.logprobs for t in some], width, self.model.device)
         weights_BT = self._weights(some, real_BT)
         exact_BT, before_BT = now_BT, old_BT
@@ -339,7 +376,6 @@ class Update:
             loss = loss + recipe.kl_coefficient * kl_B.mean()
             parts["kl_penalty_nats"] = kl_B.mean().item()
         if recipe.value_head == "shared":
-            values_B = self.head(hidden_BLH[:, -width - 1])[:, 0]  # at the last prompt token
             error = value_loss(
                 values_B,
                 judged.values_B[index].to(values_B),
@@ -387,21 +423,28 @@ class Penalty:
     def of_responses(self, tokenizer, turns: list[Turn]) -> torch.Tensor:
         """log pi - log pi_ref of each whole response (B,): the KL of RLHF rewards."""
         device = self.models[self.recipe.kl_from].device
+        turns = processes.own(turns)
         found_B = torch.zeros(len(turns))
-        for chunk in _chunks(turns, np.arange(len(turns))):
+        for chunk in _chunks(turns, np.arange(len(turns)), _parts(len(turns), ROWS_AT_ONCE, 1)):
             some = [turns[i] for i in chunk]
             ids_BL, mask_BL, width, real_BT = _encode(tokenizer, some, device)
             old_BT = _padded([t.logprobs for t in some], width, device)
             gap_B = ((old_BT - self.logprobs(ids_BL, mask_BL, width)) * real_BT).sum(1)
             found_B[torch.from_numpy(chunk)] = gap_B.cpu()
-        return found_B
+        return torch.tensor(processes.joined(found_B.tolist()))
 
 
-def _chunks(turns: list[Turn], rows: np.ndarray) -> list[np.ndarray]:
+def _parts(rows: int, at_once: int, among: int | None = None) -> int:
+    """Micro-batches of each process for `rows` of all: as many in every one, and none is empty."""
+    among = among or processes.size()
+    return max(1, min(math.ceil(math.ceil(rows / among) / at_once), rows // among))
+
+
+def _chunks(turns: list[Turn], rows: np.ndarray, parts: int) -> list[np.ndarray]:
     """Row numbers in micro-batches of similar length, so that little is padding."""
     lengths = [len(turns[i].prompt_ids) + len(turns[i].response_ids) for i in rows]
     ordered = np.sort(rows)[np.argsort(np.array(lengths)[np.argsort(rows)], kind="stable")]
-    return np.array_split(ordered, max(1, math.ceil(len(rows) / ROWS_AT_ONCE)))
+    return np.array_split(ordered, parts)
 
 
 def _encode(tokenizer, turns: list[Turn], device):

@@ -5,7 +5,7 @@ Every algorithm learns from what `sample` returns. Generation is batched and sor
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -15,12 +15,13 @@ import torch
 from healscope.draws import seeded
 from healscope.engines import VLLM
 from healscope.errors import HealscopeError
-from healscope.evaluation.generate import Responses, generate, response_logprobs
+from healscope.evaluation.generate import NotFinite, Responses, generate, response_logprobs
 from healscope.models import tokens
 from healscope.tasks.feedback import feedback, follow_up
 from healscope.tasks.generalpoints import GeneralPoints, Problem, from_row
 from healscope.tasks.rewards import Score, length_neutral
 from healscope.tasks.verdict import Verdict
+from healscope.training import processes
 
 ROWS_AT_ONCE = 256  # prompts generated together
 READ_AT_ONCE = 64  # responses that the model reads again together
@@ -100,10 +101,38 @@ class Sampler:
 
         `stream` names the random numbers. An episode ends with a correct response or with its last
         attempt; between attempts the model reads what `feedback` says. With `extra_attempt` one
-        more response follows the last failure, and costs 1 whatever it says (released code).
+        more response follows the last failure, and costs 1 whatever it says (released code). Of
+        several processes each samples its share, and has the turns of all.
         With an `engine`, it answers at the model's weights; raises HealscopeError where the two
         differ by more than it may (`vllm.gap_limit`).
         """
+        sampled = self._shared if processes.size() > 1 else self._episodes
+        turns = self._neutral(sampled(model, tokenizer, problems, stream))
+        if self.engine is not None:
+            _refuse_gap(gap(turns), self.engine)
+        return turns
+
+    def _shared(self, model, tokenizer, problems: pd.DataFrame, stream) -> list[Turn]:
+        failed, turns, own = "", [], processes.own(problems)
+        try:
+            turns = self._episodes(model, tokenizer, own, (*stream, processes.rank()))
+        except NotFinite as error:  # all have to know, or they would wait for this one
+            failed = str(error)
+        if reasons := [reason for reason in processes.joined([failed]) if reason]:
+            raise NotFinite(reasons[0])
+        before = processes.rank() * len(own) * self.samples_per_prompt
+        return processes.joined(
+            [
+                replace(
+                    t,
+                    episode=before + t.episode,
+                    state_2H=None if t.state_2H is None else t.state_2H.cpu(),
+                )
+                for t in turns
+            ]
+        )
+
+    def _episodes(self, model, tokenizer, problems: pd.DataFrame, stream) -> list[Turn]:
         if self.engine is not None:
             self.engine.take(_weights(model), "the policy")
         rows = [r for r in problems.to_dict("records") for _ in range(self.samples_per_prompt)]
@@ -131,10 +160,7 @@ class Sampler:
             asked = failed
             if not asked:
                 break
-        turns = self._neutral([turn for episode in episodes for turn in episode])
-        if self.engine is not None:
-            _refuse_gap(gap(turns), self.engine)
-        return turns
+        return [turn for episode in episodes for turn in episode]
 
     def _answers(self, model, tokenizer, talks, stream, attempt):
         """(prompt ids, response ids, log-probabilities, gaps, states) of each conversation."""

@@ -5,21 +5,24 @@ Equation: L = -sum log p(y | x) over response tokens (arXiv 2509.12235, section 
 """
 
 import copy
+import math
 import shutil
 import warnings
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from accelerate.data_loader import SeedableRandomSampler
+from accelerate.data_loader import DataLoaderShard, SeedableRandomSampler
 from datasets import Dataset
 from torch.utils.data import Sampler
 from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
 from healscope import artifacts, provenance
-from healscope.config import DFT, SFT, LoRA, SFTMethod
+from healscope.config import DFT, SFT, LoRA, SFTMethod, unshared
+from healscope.errors import HealscopeError
 from healscope.evaluation.attempts import format_error_rate
 from healscope.evaluation.losses import cross_entropy
 from healscope.models import checkpoints, tokens
@@ -27,7 +30,8 @@ from healscope.models.stored import follow_umask
 from healscope.progress import Bar
 from healscope.tasks.generalpoints import GeneralPoints, from_row, prompt, renderings
 from healscope.tasks.problems import any_answers, sft_examples
-from healscope.training import methods
+from healscope.training import methods, processes, stop
+from healscope.training.compute import ONE_PROCESS, Compute, whole
 from healscope.training.state import Workspace
 
 WHOLE = "whole"  # marks a Trainer state whose files were all written
@@ -73,33 +77,46 @@ def train(
     seed: int,
     work: Workspace,
     label: str,
+    compute: Compute = ONE_PROCESS,
 ) -> list[dict]:
     """Fine-tunes the checkpoint behind manifest `start`; stages every step of the grid.
 
     `arm` is "sft", one of config.CONTROLS, or one of `settings.methods`. All go through the same
     problems in the same order; the prompts of `diverse` and the answers of `solutions` differ, and
     methods differ in how they train. Returns the logged rows, one each `log_every` steps: losses
-    in nats a token, on the canonical answers, and rates as shares.
+    in nats a token, on the canonical answers, and rates as shares. Raises Stopped on a signal, and
+    HealscopeError where the arm cannot be trained as `compute` says.
     """
     method = settings.methods.get(arm)
+    if reason := unshared(compute.zero, method):
+        raise HealscopeError(f"arm '{arm}': {reason}")
     model, tokenizer = checkpoints.load_model(start)
     checkpoints.freeze(model, settings.freeze)
-    trained, whole = _with_adapters(model, method, seed)
+    trained, merged = _with_adapters(model, method, seed)
+    compute.checkpointed(model)
     examples = sft_examples(pool, settings.deals, settings.examples, seed)
     if arm == "diverse":
         examples = paraphrase(examples, task, seed)
     measure = _Measure(settings, model, tokenizer, examples, problems, task, max_new_tokens, seed)
-    recorder = _Recorder(settings, arm, measure, work, whole, tokenizer, label)
     epochs = all_solutions(examples, settings, task, seed) if arm == "solutions" else [examples]
-    trainer = _trainer(settings, method, trained, tokenizer, epochs, seed, work.folder / "trainer")
+    folder = work.folder / "trainer"
+    trainer = _trainer(settings, method, trained, tokenizer, epochs, seed, folder, compute)
+    recorder = _Recorder(settings, arm, measure, work, merged, tokenizer, label, trainer, compute)
     trainer.add_callback(recorder)
-    latest = recorder.resume(work.folder / "trainer")
-    if latest is None or int(latest.name.split("-")[1]) < settings.steps:  # else it is all done
+    latest = recorder.resume(folder)
+    if latest is None or _step(latest) < settings.steps:  # else it is all done
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of pin_memory and schedulers, not of results
             trainer.train(resume_from_checkpoint=str(latest) if latest else None)
     recorder.bar.close()
+    if recorder.stopped_at is not None:
+        raise stop.Stopped(f"step {recorder.stopped_at} of {settings.steps}")
     return recorder.rows
+
+
+def _step(state: Path) -> int:
+    """Steps done by a Trainer's state."""
+    return int(state.name.split("-")[1])
 
 
 def _with_adapters(model, method: SFTMethod | None, seed: int) -> tuple:
@@ -112,7 +129,14 @@ def _with_adapters(model, method: SFTMethod | None, seed: int) -> tuple:
 
 
 def _trainer(
-    settings: SFT, method: SFTMethod | None, model, tokenizer, epochs, seed: int, folder: Path
+    settings: SFT,
+    method: SFTMethod | None,
+    model,
+    tokenizer,
+    epochs,
+    seed: int,
+    folder: Path,
+    compute: Compute,
 ) -> SFTTrainer:
     """Trains on `epochs`, one table of examples for each; a single one serves all epochs."""
 
@@ -132,15 +156,19 @@ def _trainer(
     )
     cpu = checkpoints.device() == "cpu"
     optimizer = settings.optimizer
+    micro = compute.launch.share(settings.batch_size, "sft.batch_size")
+    accumulation = settings.batch_size // processes.size() // micro
     args = SFTConfig(
         output_dir=str(folder),
         max_steps=settings.steps,
-        per_device_train_batch_size=settings.batch_size,
+        per_device_train_batch_size=micro,
+        gradient_accumulation_steps=accumulation,
         learning_rate=(method and method.learning_rate) or optimizer.learning_rate,
         lr_scheduler_type=settings.schedule,
         warmup_steps=optimizer.warmup_steps,
         weight_decay=optimizer.weight_decay,
         adam_beta2=optimizer.beta2,
+        adam_epsilon=optimizer.epsilon,
         max_grad_norm=optimizer.max_grad_norm,
         optim="adamw_torch",
         seed=seed,
@@ -153,7 +181,8 @@ def _trainer(
         save_total_limit=2,
         use_cpu=cpu,
         bf16=False,  # float32 masters: spectra of bf16 checkpoints show rounding, not training
-        gradient_checkpointing=False,
+        gradient_checkpointing=False,  # `compute` has seen to it
+        deepspeed=compute.settings(micro, accumulation, optimizer.max_grad_norm),
         loss_type="dft" if isinstance(method, DFT) else "nll",
         dataloader_pin_memory=not cpu,
         disable_tqdm=True,
@@ -162,8 +191,19 @@ def _trainer(
     trainer = methods.trainer(
         method, model, args=args, train_dataset=data, processing_class=tokenizer
     )
-    if len(epochs) > 1:
-        order = _OrderOfEpochs(len(epochs[0]), seed)
+    trainer.compute_loss_context_manager = compute.autocast
+    if compute.zero:  # its own files hold all that a resume needs
+        trainer.save_model = lambda folder, **_: Path(folder).mkdir(parents=True, exist_ok=True)
+    order = _OrderOfEpochs(len(epochs[0]), seed, len(epochs))
+    if processes.size() > 1:
+        batches = _OwnBatches(order, settings.batch_size, micro)
+        trainer.get_train_dataloader = lambda: DataLoaderShard(
+            trainer.train_dataset.select_columns(["input_ids", "labels"]),
+            device=trainer.accelerator.device,
+            batch_sampler=batches,
+            collate_fn=trainer.data_collator,
+        )
+    elif len(epochs) > 1:
         trainer._get_train_sampler = lambda _dataset: order
     for callback in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(callback)
@@ -171,19 +211,55 @@ def _trainer(
 
 
 class _OrderOfEpochs(Sampler):
-    """Row numbers where each epoch has n rows of its own, in the order that they have where it has
-    not: the Trainer's own order of n rows, moved on by the epoch's first row."""
+    """Row numbers, epoch by epoch, in the Trainer's own order of n rows; where each epoch has n of
+    its own (`tables` > 1), moved on by the epoch's first row."""
 
-    def __init__(self, n: int, seed: int):
-        self.n = n
+    def __init__(self, n: int, seed: int, tables: int):
+        self.n, self.tables = n, tables
         self.order = SeedableRandomSampler(range(n), data_seed=seed)
 
     def __len__(self) -> int:
         return self.n
 
     def __iter__(self):
-        first = self.n * self.order.epoch
+        first = self.n * self.order.epoch if self.tables > 1 else 0
         return (first + row for row in self.order)
+
+    def set_epoch(self, epoch: int) -> None:
+        self.order.set_epoch(epoch)
+
+
+class _OwnBatches(Sampler):
+    """The micro-batches that this process reads, as lists of row numbers.
+
+    Every batch holds the rows that it has in a run of one process, the last of an epoch too, which
+    is shorter. So runs take the same steps however many processes share them.
+    """
+
+    def __init__(self, order: _OrderOfEpochs, batch_size: int, micro: int):
+        self.order, self.batch_size, self.micro = order, batch_size, micro
+        last = len(order) % batch_size
+        if last % processes.size():
+            raise HealscopeError(
+                f"the last batch of an epoch has {last} rows ({len(order)} examples, batches of "
+                f"{batch_size}), which {processes.size()} processes cannot share evenly; change "
+                "sft.examples or sft.batch_size"
+            )
+
+    def _parts(self, rows: int) -> int:
+        """Micro-batches of each process for a batch of so many rows."""
+        return math.ceil(rows / processes.size() / self.micro)
+
+    def __len__(self) -> int:
+        whole, last = divmod(len(self.order), self.batch_size)
+        return whole * self._parts(self.batch_size) + self._parts(last)
+
+    def __iter__(self):
+        rows = list(self.order)
+        for first in range(0, len(rows), self.batch_size):
+            batch = rows[first : first + self.batch_size]
+            for part in np.array_split(processes.own(batch), self._parts(len(batch))):
+                yield part.tolist()
 
     def set_epoch(self, epoch: int) -> None:
         self.order.set_epoch(epoch)
@@ -212,18 +288,25 @@ class _Measure:
         self.model.eval()
         row = {}
         for name, frame in self.problems.items():
-            pairs = list(zip(frame["prompt"], frame["response"], strict=True))
-            row[f"{name}_loss_nats"] = cross_entropy(self.model, self.tokenizer, pairs)
+            own = processes.own(frame)
+            pairs = list(zip(own["prompt"], own["response"], strict=True))
+            n_tokens = sum(len(tokens.response_ids(self.tokenizer, r)) for _, r in pairs)
+            loss = cross_entropy(self.model, self.tokenizer, pairs) if pairs else 0.0
+            row[f"{name}_loss_nats"] = processes.mean(loss, n_tokens)
             if name != "id_train":
-                row[f"{name}_format_error_share"] = format_error_rate(
-                    self.model, self.tokenizer, self.task, frame, self.max_new_tokens
-                )
+                wrong = format_error_rate(
+                    self.model, self.tokenizer, self.task, own, self.max_new_tokens
+                ) if pairs else 0.0  # fmt: skip
+                row[f"{name}_format_error_share"] = processes.mean(wrong, len(own))
         self.model.train()
         return row
 
 
 class _Recorder(TrainerCallback):
-    """Logs rows, stages grid checkpoints, and marks Trainer states that are whole."""
+    """Logs rows, stages grid checkpoints, marks Trainer states that are whole, heeds signals.
+
+    Every process has one, and all have the same rows; the first writes files.
+    """
 
     def __init__(
         self,
@@ -231,36 +314,56 @@ class _Recorder(TrainerCallback):
         arm: str,
         measure: _Measure,
         work: Workspace,
-        whole: Callable,
+        merged: Callable,
         tokenizer,
         label: str,
+        trainer: SFTTrainer,
+        compute: Compute,
     ):
-        self.settings, self.arm, self.measure, self.work = settings, arm, measure, work
-        self.whole, self.tokenizer = whole, tokenizer
+        self.settings, self.arm, self.work = settings, arm, work
+        self.measured, self.merged, self.tokenizer = measure, merged, tokenizer
+        self.trainer, self.compute = weakref.proxy(trainer), compute  # it holds this one
         self.rows: list[dict] = []
+        self.pending: dict = {}
+        self.stopped_at: int | None = None
         self.bar = Bar(settings.steps, label)
 
     def resume(self, folder: Path) -> Path | None:
-        """The latest whole Trainer state; removes broken ones and reads the rows of that moment."""
-        states = sorted(folder.glob("checkpoint-*"), key=lambda p: int(p.name.split("-")[1]))
+        """The latest whole Trainer state; removes broken ones and reads what stood at that time."""
+        states = sorted(folder.glob("checkpoint-*"), key=_step)
+        processes.wait()  # until all have looked
         for broken in [s for s in states if not (s / WHOLE).is_file()]:
-            shutil.rmtree(broken)
+            if processes.first():
+                shutil.rmtree(broken)
             states.remove(broken)
         if not states:
             return None
-        self.rows = provenance.read_json(states[-1] / WHOLE)
-        self.bar.update(int(states[-1].name.split("-")[1]))
+        content = provenance.read_json(states[-1] / WHOLE)
+        self.rows, self.pending = content["rows"], content["pending"][processes.rank()]
+        self.bar.update(_step(states[-1]))
         return states[-1]
 
+    def measure(self) -> dict[str, float]:
+        with whole(self.trainer.deepspeed, self.trainer.model), self.compute.autocast():
+            return self.measured()
+
     def _stage(self, step: int) -> None:
-        if step in self.settings.checkpoints:
-            with self.work.stage(artifacts.sft(step, self.arm)) as folder:
-                checkpoints.save_weights(folder, self.whole(), self.tokenizer)
+        if step not in self.settings.checkpoints:
+            return
+        with whole(self.trainer.deepspeed, self.trainer.model):
+            if processes.first():
+                with self.work.stage(artifacts.sft(step, self.arm)) as folder:
+                    checkpoints.save_weights(folder, self.merged(), self.tokenizer)
 
     def on_train_begin(self, _args, state, _control, **_):
         if state.global_step == 0:
             self.rows = [{"step": 0, **self.measure()}]
             self._stage(0)
+        else:  # what the Trainer had added up of a row that was not yet logged
+            self.trainer._tr_loss += self.pending["loss"]
+            self.trainer._globalstep_last_logged = self.pending["since"]
+            for name, values in self.pending["metrics"].items():
+                self.trainer._metrics["train"][name].extend(values)
 
     def on_log(self, _args, state, _control, logs=None, **_):
         if "loss" in (logs or {}):
@@ -276,11 +379,22 @@ class _Recorder(TrainerCallback):
                 }
             )
 
-    def on_step_end(self, _args, state, _control, **_):
+    def on_step_end(self, _args, state, control, **_):
         self._stage(state.global_step)
         self.bar.update()
+        if state.global_step < self.settings.steps and stop.wanted():
+            self.stopped_at = state.global_step
+            control.should_save = control.should_training_stop = True
 
     def on_save(self, args, state, _control, **_):
-        folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-        follow_umask(*folder.glob("*.safetensors"))
-        provenance.write_json(folder / WHOLE, self.rows)
+        trainer = self.trainer
+        pending = {
+            "loss": trainer._tr_loss.item(),
+            "since": trainer._globalstep_last_logged,
+            "metrics": {k: [float(v) for v in vs] for k, vs in trainer._metrics["train"].items()},
+        }
+        everyone = processes.joined([pending])  # and so all have written their parts
+        if processes.first():
+            folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+            follow_umask(*folder.glob("*.safetensors"))
+            provenance.write_json(folder / WHOLE, {"rows": self.rows, "pending": everyone})

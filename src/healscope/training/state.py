@@ -13,7 +13,10 @@ from safetensors.torch import load_file, save_file
 
 from healscope import provenance
 from healscope.models.stored import follow_umask
+from healscope.training import processes
 from healscope.training.lock import Lock
+
+ENGINE = "engine"  # folder of a state: what DeepSpeed's processes hold of weights and moments
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,7 @@ class State:
     step: int
     tensors: dict[str, torch.Tensor]
     rows: list[dict]
+    folder: Path
 
 
 class Workspace:
@@ -43,15 +47,43 @@ class Workspace:
             self.folder.mkdir(parents=True)
             mark.write_text(fingerprint)
 
-    def save(self, step: int, tensors: dict[str, torch.Tensor], rows: list[dict]) -> None:
-        """Keeps this state and forgets the one before."""
-        before = self._states()
-        with staged(self.folder / f"state-{step:09d}") as part:
-            save_file({k: v.contiguous().cpu() for k, v in tensors.items()}, part / "tensors")
-            provenance.write_json(part / "rows.json", rows)
-        for old in before:
-            if old != self.folder / f"state-{step:09d}":
-                shutil.rmtree(old)
+    @classmethod
+    def joined(cls, folder: str | Path) -> "Workspace":
+        """The folder of a run that another process has opened, which holds the lock for us."""
+        work = cls.__new__(cls)
+        work.folder = Path(folder)
+        return work
+
+    @property
+    def lock(self) -> int:
+        """File descriptor of the lock: a process that inherits it holds the lock as well."""
+        return self._lock.fileno()
+
+    def save(
+        self, step: int, tensors: dict[str, torch.Tensor], rows: list[dict], engine=None
+    ) -> None:
+        """Keeps this state and forgets the one before.
+
+        Of several processes the first writes; of `engine`, DeepSpeed's, each writes its own part.
+        """
+        ahead = self.folder / (ENGINE + ".part")
+        if engine is not None:
+            if processes.first():
+                shutil.rmtree(ahead, ignore_errors=True)
+            processes.wait()
+            engine.save_checkpoint(str(ahead), tag=ENGINE)
+            processes.wait()
+        if processes.first():
+            before = self._states()
+            with staged(self.folder / f"state-{step:09d}") as part:
+                save_file({k: v.contiguous().cpu() for k, v in tensors.items()}, part / "tensors")
+                provenance.write_json(part / "rows.json", rows)
+                if engine is not None:
+                    ahead.rename(part / ENGINE)
+            for old in before:
+                if old != self.folder / f"state-{step:09d}":
+                    shutil.rmtree(old)
+        processes.wait()
 
     def latest(self) -> State | None:
         """The last whole state, or None at the very start."""
@@ -60,7 +92,8 @@ class Workspace:
             return None
         folder = states[-1]
         rows = provenance.read_json(folder / "rows.json")
-        return State(int(folder.name.split("-")[1]), load_file(folder / "tensors"), rows)
+        step = int(folder.name.split("-")[1])
+        return State(step, load_file(folder / "tensors"), rows, folder)
 
     def _states(self) -> list[Path]:
         return sorted(p for p in self.folder.glob("state-*") if p.suffix != ".part")
@@ -101,18 +134,23 @@ class staged:  # noqa: N801 (a context manager that reads like a word)
             shutil.rmtree(before, ignore_errors=True)
 
 
-def keep(work: Workspace, step: int, parts: dict, optimizers: dict, rows: list[dict]) -> None:
-    """Saves named modules, their optimizers (None is left out) and the rows logged so far."""
+def keep(
+    work: Workspace, step: int, parts: dict, optimizers: dict, rows: list[dict], engine=None
+) -> None:
+    """Saves named modules, their optimizers (None is left out) and the rows logged so far.
+
+    With `engine`, DeepSpeed's, also what that trains: all processes have to come here.
+    """
     tensors: dict[str, torch.Tensor] = {}
     for name, module in parts.items():
         tensors |= model_tensors(module, name)
     for name, optimizer in optimizers.items():
         if optimizer is not None:
             tensors |= optimizer_tensors(optimizer, name)
-    work.save(step, tensors, rows)
+    work.save(step, tensors, rows, engine)
 
 
-def restore(work: Workspace, parts: dict, optimizers: dict) -> tuple[int, list[dict]]:
+def restore(work: Workspace, parts: dict, optimizers: dict, engine=None) -> tuple[int, list[dict]]:
     """Inverse of `keep`, in place: (steps done, rows); (0, []) at the very start."""
     before = work.latest()
     if before is None:
@@ -122,6 +160,8 @@ def restore(work: Workspace, parts: dict, optimizers: dict) -> tuple[int, list[d
     for name, optimizer in optimizers.items():
         if optimizer is not None:
             restore_optimizer(optimizer, name, before.tensors)
+    if engine is not None:
+        engine.load_checkpoint(str(before.folder / ENGINE), tag=ENGINE)
     return before.step, before.rows
 
 

@@ -1,0 +1,24 @@
+"""`python -m healscope.planning`: writes the plans in docs/paper-study.md anew, in a checkout."""
+
+import tempfile
+from pathlib import Path
+
+from healscope.planning import plan
+
+PAGE = Path("docs/paper-study.md")
+STUDIES = ("config/paper.yaml", "config/one-gpu.yaml")
+
+
+def written(page: str, config: str, table: str) -> str:
+    """`page` with the plan of a study between the lines that mark its place."""
+    begin, end = f"<!-- plan of {config} -->\n", f"<!-- end of {config} -->\n"
+    before, rest = page.split(begin)
+    return f"{before}{begin}```\n{table}\n```\n{end}{rest.split(end)[1]}"
+
+
+if __name__ == "__main__":
+    text = PAGE.read_text()
+    for study in STUDIES:
+        with tempfile.TemporaryDirectory() as empty:
+            text = written(text, study, plan([study], directory=empty))
+    PAGE.write_text(text)

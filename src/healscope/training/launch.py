@@ -1,0 +1,169 @@
+"""Runs a training job here, or in processes of its own by `accelerate launch`.
+
+What goes to the processes and back is JSON, in the run's state folder:
+
+    launch/job.json      the job, and how to compute it
+    launch/stop          appears once this process has received a signal: its name
+    launch/result.json   the rows, or why there are no more of them
+    launch/failed-{rank}.json   an error of one process, one sentence
+
+The processes heed no signal themselves: schedulers send it to some of a job's processes or to all,
+and launchers kill theirs 30 seconds later. So only this one listens, and all stop at one step.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from threading import Thread
+
+from healscope import provenance
+from healscope.config import Launch, load, read_deepspeed
+from healscope.errors import HealscopeError
+from healscope.training import stop
+from healscope.training.health import Diverged
+from healscope.training.state import Workspace
+
+FOLDER = "launch"
+LAYOUT = "layout.json"  # of the state folder: how the processes part the states in it
+SECONDS = 0.5  # between two looks at the processes
+
+
+def run(
+    job: dict, config: dict, deepspeed_files: str | Path, threads: int, work: Workspace
+) -> list[dict]:
+    """Trains as `config` says for the job's model; returns the logged rows.
+
+    All processes together use as many CPU threads as the job has.
+
+    Raises Stopped on SIGTERM or SIGUSR1, Diverged where RL cannot go on, and HealscopeError where a
+    process failed, or where the state at hand was written by other processes.
+    """
+    launch = load(config).models[job["model"]].launch
+    if job["params"].get("recipe", {}).get("algorithm") == "average":
+        launch = Launch()  # nothing is trained
+    _keep_layout(launch, work)
+    with stop.heeded():
+        if launch.deepspeed is None:
+            from healscope.training import jobs  # here: the processes that are launched need it
+            from healscope.training.compute import Compute
+
+            return jobs.run(job, work, Compute(launch))
+        content = {
+            "job": job,
+            "launch": launch.model_dump(mode="json"),
+            "deepspeed": read_deepspeed(launch.deepspeed, deepspeed_files),
+            "threads": max(1, threads // launch.processes),
+        }
+        return _launched(content, work)
+
+
+def _keep_layout(launch: Launch, work: Workspace) -> None:
+    """Refuses to go on from states that other processes have written: they hold parts of it."""
+    layout = {"processes": launch.processes, "deepspeed": launch.deepspeed}
+    file = work.folder / LAYOUT
+    before = provenance.read_json(file) if file.is_file() else layout
+    if before != layout:
+        raise HealscopeError(
+            f"the unfinished run in {work.folder} was trained with processes: "
+            f"{before['processes']} and deepspeed: {before['deepspeed']}; set models.*.launch back "
+            "to these to finish it, or delete that folder to start again"
+        )
+    provenance.write_json(file, layout)
+
+
+def _launched(content: dict, work: Workspace) -> list[dict]:
+    folder = work.folder / FOLDER
+    shutil.rmtree(folder, ignore_errors=True)
+    provenance.write_json(folder / "job.json", content)
+    process = subprocess.Popen(
+        _command(content["launch"]["processes"], content["threads"], folder / "job.json"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        env=_environment(content["threads"]),
+        pass_fds=[work.lock],  # as long as they live, nobody else may write here
+        preexec_fn=_deaf,
+    )
+    said: list[str] = []
+    reader = Thread(target=_forward, args=(process.stdout, said), daemon=True)
+    reader.start()
+    try:
+        while process.poll() is None:
+            if stop.received() and not (folder / "stop").exists():
+                part = folder / "stop.part"
+                part.write_text(stop.received())
+                part.rename(folder / "stop")
+            try:
+                process.wait(SECONDS)
+            except subprocess.TimeoutExpired:
+                continue
+    finally:
+        _end(process)
+        reader.join(timeout=5)
+    return _result(folder, process.returncode, said)
+
+
+def _command(processes: int, threads: int, job: Path) -> list[str]:
+    return [
+        sys.executable, "-m", "accelerate.commands.launch",
+        "--use_deepspeed", "--num_machines", "1", "--num_processes", str(processes),
+        "--main_process_port", "0",  # a free one: several jobs may share a machine
+        "--mixed_precision", "no", "--dynamo_backend", "no",
+        "--num_cpu_threads_per_process", str(threads),
+        "--module", "healscope.training.worker", str(job),
+    ]  # fmt: skip
+
+
+def _environment(threads: int) -> dict[str, str]:
+    """What the processes see: no signals that they would not heed, threads, and these sources."""
+    here = str(Path(__file__).resolve().parents[2])
+    paths = [here, *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {
+        **os.environ,
+        "OMP_NUM_THREADS": str(threads),
+        "PET_SIGNALS_TO_HANDLE": "SIGINT,SIGHUP,SIGQUIT",  # torchrun: not SIGTERM
+        "PYTHONPATH": os.pathsep.join(paths),
+    }
+
+
+def _deaf() -> None:
+    for number in stop.SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _forward(stream, said: list[str]) -> None:
+    """Passes lines on to this job's stderr, which is also its log; keeps the last ones."""
+    for line in stream:
+        said[:] = [*said[-30:], line.rstrip()]
+        sys.stderr.write(line)
+
+
+def _end(process: subprocess.Popen) -> None:
+    """Ends processes that are still there: this one was interrupted."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGINT)  # the launcher ends the others
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _result(folder: Path, code: int, said: list[str]) -> list[dict]:
+    """The rows, or what was raised in the processes, raised here."""
+    for file in sorted(folder.glob("failed-*.json")):
+        failed = provenance.read_json(file)
+        raise HealscopeError(f"training process {failed['rank']} failed: {failed['error']}")
+    if code or not (folder / "result.json").is_file():
+        last = next((line for line in reversed(said) if "rror" in line), "it left no message")
+        raise HealscopeError(f"a training process ended with code {code}: {last.strip()}")
+    result = provenance.read_json(folder / "result.json")
+    if result["stopped"]:
+        raise stop.Stopped(result["stopped"], stop.received())
+    if result["diverged"]:
+        raise Diverged(result["diverged"], result["rows"])
+    return result["rows"]

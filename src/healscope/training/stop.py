@@ -1,0 +1,61 @@
+"""A scheduler's warning, heeded: SIGTERM (or SIGUSR1) ends a run at its next step, with a state.
+
+Slurm sends SIGTERM before it kills at the wall limit, at a preemption and at a requeue. The run
+ends with `Stopped`; the job fails in one sentence, and running it again continues.
+"""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from healscope.errors import HealscopeError
+from healscope.training import processes
+
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+
+_received: list[str] = []  # names of signals: a process has one set of handlers, and one list
+_file: list[Path] = []  # in a worker: where the process that launched it says that one came
+
+
+class Stopped(HealscopeError):  # noqa: N818 (what happened to a run)
+    """A run that was asked to stop, and has saved its state."""
+
+    def __init__(self, where: str, name: str | None = None):
+        super().__init__(
+            f"stopped by {name or received() or 'a signal'} at {where}, with its state saved; "
+            "rerun or requeue to continue"
+        )
+        self.where = where
+
+
+@contextmanager
+def heeded() -> Iterator[None]:
+    """Within it signals are noted; after it they do again what they did before."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread can have handlers: what runs us heeds signals itself
+        return
+    before = {s: signal.signal(s, lambda n, _: _received.append(signal.Signals(n).name))
+              for s in SIGNALS}  # fmt: skip
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        _received.clear()
+
+
+def told_by(file: Path) -> None:
+    """From now on, `file` tells of a signal: it appears."""
+    _file[:] = [file]
+
+
+def received() -> str | None:
+    """The first signal that this process has noted."""
+    return _received[0] if _received else None
+
+
+def wanted() -> bool:
+    """Whether to stop now; all processes of a run ask at the same step and get the same answer."""
+    return processes.agreed(bool(_received or (_file and _file[0].exists())))

@@ -1,0 +1,166 @@
+"""The page of given checkpoints, where the truth is known: it says no more than that."""
+
+from zlib import crc32
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from healscope import provenance, schemas
+from healscope.config import Statistics
+from healscope.diagnosis import page
+from healscope.diagnosis.measure import measure
+from healscope.evaluation import landmarks
+from healscope.tables.rows import first_attempts, with_steps
+
+SETTINGS = Statistics(resamples=300)
+POINTS = {"sft": {"target": "end", "parent": "maxood"}}
+ROLES = ["q", "k", "v", "o", "gate", "up", "down"]
+
+# (ID, OOD) accuracy: 40 points of OOD accuracy are lost from step 9 to 59
+FORGETS = {"sft-0": (0.1, 0.1), "sft-9": (0.3, 0.6), "sft-59": (0.5, 0.2)}
+HEALS = {**FORGETS, "rl-from-59": (0.5, 0.4)}
+EDITS = {
+    "values-rank-1": (0.5, 0.2),
+    "directions-rank-0.2": (0.4, 0.5),
+    "directions-rank-0.2-as-rotation": (0.5, 0.2),
+    "orthonormal-rank-0.2": (0.4, 0.5),
+    "orthonormal-rank-0.2-as-interpolation": (0.4, 0.5),
+    "swap-rank-1": (0.3, 0.6),
+    "swap-strength-0.5": (0.45, 0.54),  # 85% of the loss for 5 points
+}
+
+
+class World:
+    """Files as the workflow stores them; deals become right in a fixed order, or by `chance`."""
+
+    def __init__(self, folder, checkpoints, edits=EDITS, deals=300, chance=False):
+        self.files = {"evaluations": [], "edits": [], "landmarks": []}
+        far = {"from_target": 0.5, "from_parent": 0.6}
+        for kind, variants in (("evaluations", checkpoints), ("edits", edits)):
+            for variant, shares in variants.items():
+                rows = [
+                    attempts(
+                        variant, rule, share, deals, chance, **(far if kind == "edits" else {})
+                    )
+                    for rule, share in zip(("id", "ood"), shares, strict=True)
+                ]
+                self.files[kind].append(str(folder / f"{kind}-{variant}.parquet"))
+                pd.concat(rows).to_parquet(self.files[kind][-1])
+        steps = with_steps(first_attempts(f for f in self.files["evaluations"] if "-sft-" in f))
+        last = max(steps["step"])
+        healed = "rl-from-59" if "rl-from-59" in checkpoints else None
+        content = {"model": "m", "seed": 0,
+                   "landmarks": landmarks.choose(steps, "auto", int(last), healed)}  # fmt: skip
+        self.files["landmarks"] = [str(folder / "marks.json")]
+        provenance.write_json(self.files["landmarks"][0], content)
+        self.table = measure(self.files, POINTS, SETTINGS)
+        schemas.check(self.table, schemas.by_name("diagnosis"))
+        given = {"m": {"sft-9": "/models/nine", "sft-0": "/models/base"}}
+        study = page.Study("gp4", given, POINTS, ROLES, 0.95)
+        record = provenance.record({})
+        whole = page.text(self.table, self.files["landmarks"], study, record)
+        self.page = " ".join(whole.split())  # where lines break is of no matter here
+        self.lines = whole.splitlines()
+
+    def effect(self, part, name, rule="ood"):
+        t = self.table
+        (row,) = t[(t["part"] == part) & (t["name"] == name) & (t["rule"] == rule)].to_dict(
+            "records"
+        )
+        return row
+
+
+def attempts(variant, rule, share, deals, chance, **more):
+    deal = np.arange(deals)
+    order = np.random.default_rng(crc32(variant.encode())).permutation(deals) if chance else deal
+    return pd.DataFrame(
+        {"model": "m", "seed": 0, "variant": variant, "rule": rule,
+         "problem_id": [f"{d}:{rule}" for d in deal], "deal_id": [f"d{d}" for d in deal],
+         "values_id": deal.astype(str), "split": "held_out", "half": np.where(deal % 2, "b", "a"),
+         "n_faces": 1, "draw": deal, "retried": True, "sample": 0, "attempt": 1,
+         "correct": order < share * deals, **more}
+    )  # fmt: skip
+
+
+def test_what_is_there_is_established(tmp_path):
+    world = World(tmp_path, HEALS)
+    assert "OOD accuracy peaked at step 9, and has fallen since." in world.page
+    assert "Both halves of the deals pick step 9 by themselves" in world.page
+    assert "A loss is established from step 9 to step 59" in world.page
+    assert "intervals count deals alone: 'established' is said of these checkpoints" in world.page
+    assert world.effect("lost", "since")["effect"] == pytest.approx(-0.4)
+    assert world.effect("lost", "since", "id")["effect"] == pytest.approx(0.2)
+    assert "RL gave back OOD accuracy from step 59." in world.page
+    assert world.effect("rl", "healed")["effect"] == pytest.approx(0.2)
+    assert world.effect("rl", "beside maxood")["effect"] == pytest.approx(-0.2)
+
+
+def test_vectors_that_do_no_better_than_a_straight_step_are_no_rotation(tmp_path):
+    world = World(tmp_path, FORGETS)
+    assert "Not rotation, as far as these edits tell" in world.page
+    assert "as random turns of the same size do less" in world.page
+    assert "Putting singular values back changes nothing" in world.page
+    assert "RL give back" not in world.page
+
+
+def test_vectors_that_beat_both_controls_look_like_rotation(tmp_path):
+    edits = {**EDITS, "orthonormal-rank-0.2-as-interpolation": (0.4, 0.25)}
+    assert "It looks like rotation" in World(tmp_path, FORGETS, edits).page
+
+
+def test_a_difference_within_chance_is_undecided(tmp_path):
+    edits = {**EDITS, "orthonormal-rank-0.2-as-interpolation": (0.4, 0.42)}
+    world = World(tmp_path, FORGETS, edits, deals=100, chance=True)
+    assert "Whether the loss is rotation is undecided" in world.page
+
+
+def test_the_cheapest_edit_and_its_command(tmp_path):
+    world = World(tmp_path, FORGETS)
+    assert "The cheapest edit that gives it back is `swap-strength-0.5`: OOD +34.0" in world.page
+    assert world.effect("repair", "cheapest")["effect"] == pytest.approx(0.34)
+    assert world.effect("repair", "cheapest", "id")["effect"] == pytest.approx(-0.05)
+    assert world.effect("repair", "kept", "id")["effect"] == pytest.approx(0.15)
+    assert "going back altogether, to step 9 (/models/nine)" in world.page
+    assert "  --target results/checkpoints/m/seed-0/sft-59 \\" in world.lines
+    assert "  --edit swap-strength-0.5 \\" in world.lines
+
+
+def test_where_no_edit_gives_back_enough_that_is_said(tmp_path):
+    edits = {name: (0.5, min(ood, 0.4)) for name, (_, ood) in EDITS.items()}
+    world = World(tmp_path, FORGETS, edits)
+    assert "No edit gives back 80%; `" in world.page
+    assert world.effect("repair", "most")["effect"] == pytest.approx(0.2)
+
+
+def test_nothing_is_claimed_of_a_fall_within_chance(tmp_path):
+    checkpoints = {"sft-0": (0.1, 0.1), "sft-9": (0.3, 0.35), "sft-59": (0.5, 0.3)}
+    edits = {name: (0.5, 0.3) for name in EDITS}
+    world = World(tmp_path, checkpoints, edits, deals=60, chance=True)
+    assert "No peak is established: step 9 is the best" in world.page
+    assert "No loss is established from step 9" in world.page
+    assert "There is no established loss that rotation could explain." in world.page
+    for claim in ("has fallen since", "looks like rotation", "A loss is established"):
+        assert claim not in world.page
+
+
+def test_a_best_last_step_has_no_peak_and_needs_no_edit(tmp_path):
+    checkpoints = {"sft-0": (0.1, 0.1), "sft-9": (0.3, 0.3), "sft-59": (0.5, 0.6)}
+    edits = {name: (0.5, 0.6) for name in EDITS}
+    world = World(tmp_path, checkpoints, edits)
+    assert "No peak: OOD accuracy is best at step 59, the last step looked at." in world.page
+    assert "Nothing was lost: step 59 is the best step." in world.page
+    assert "No edit is needed" in world.page
+    assert "healscope export" not in world.page
+
+
+def test_a_base_that_was_best_is_no_peak_of_sft(tmp_path):
+    checkpoints = {"sft-0": (0.1, 0.6), "sft-9": (0.3, 0.4), "sft-59": (0.5, 0.2)}
+    world = World(tmp_path, checkpoints)
+    assert "OOD accuracy was best before SFT, and has fallen since." in world.page
+
+
+def test_without_edits_the_page_is_about_accuracy_alone(tmp_path):
+    world = World(tmp_path, FORGETS, {})
+    assert "A loss is established from step 9 to step 59" in world.page
+    assert "rotation" not in world.page
