@@ -30,8 +30,8 @@ def test_a_tied_head_moves_with_the_embeddings_and_then_the_process_hangs_and_di
         ):
             theirs = HF(checkpoints.load_model(manifest)[0]).generate(prompts, **STEP)
             assert engine.generate(prompts, **STEP).ids() == theirs.ids(), variant.name
-        assert process.facts["vllm"]
-        assert process.facts["dtype"] == "float32"
+        assert engine.facts["vllm"]
+        assert engine.facts["dtype"] == "float32"
 
         engine.settings = settings.model_copy(update={"patience_minutes": 0.02})
         os.kill(engine.child.pid, signal.SIGSTOP)
