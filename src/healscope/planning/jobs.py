@@ -157,7 +157,7 @@ class Costs:
         measured = recipe.responses * 2 * (recipe.iterations / (recipe.kl_every or 10**9))
         sampled = rows * turns if isinstance(recipe, Sampling) else 0
         return (
-            self._answers("rl", sampled, batch=recipe.responses)
+            self._answers("rl", sampled, self.study.rl.engine, recipe.responses)
             + self._train("rl", sampled, reading=True)  # log-probabilities and values before
             + self._train("rl", sampled * epochs)
             + self._train("rl", measured, reading=True)
