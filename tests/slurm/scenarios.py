@@ -5,6 +5,7 @@ They take minutes, most of which Slurm spends waiting, so that they run side by 
 
 import os
 import signal
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ STUDY_TARGETS = [
     *(f"results/figures/{figure}.pdf" for figure in ("fig1", "fig2a", "fig3a")),
 ]
 TARGETS = {name: BASE.format(model=name) for name in ("cancelled", "hungry", "frozen", "refused")}
+STEPS = 60
 HUNGRY_MB = 400  # less than torch takes
 ASKED = {"probes": 1, "edits": 2, "spectra": 0}  # stage -> GPUs
 
@@ -40,11 +42,10 @@ def faults(study: Study) -> Faults:
         "refused": {"mem_mb": MEMORY_MB + 1},
     }
     study.config = micro()
-    study.config["models"] = models(study.config, needs, steps=200)
+    study.config["models"] = models(study.config, needs, steps=STEPS)
     run = study.start("--retries", "0", "--", *TARGETS.values())
-    job = wait_for(lambda: _at_work(study, "cancelled"), run)
-    study.cluster.ask(f"scancel {job}")
-    _freeze(wait_for(lambda: _at_work(study, "frozen"), run))
+    jobs = _freeze_when_at_work(study, run, "cancelled", "frozen")
+    study.cluster.ask(f"scancel {jobs['cancelled']}")
     status = run.wait(timeout=400)
     said, outputs = study.said, study.outputs()
     states = {name: len(study.states(f"{name}/seed-0/base")) for name in needs}
@@ -67,12 +68,12 @@ def leaving_node(study: Study) -> Leaving:
     """The node of a job is drained, then goes down."""
     study.config = micro()
     study.config["models"] = models(
-        study.config, {"moved": {"threads": os.cpu_count() + 1}}, steps=200
+        study.config, {"moved": {"threads": os.cpu_count() + 1}}, steps=STEPS
     )
     run = study.start(
         "--set-resources", "base_model:slurm_partition=pair", "--", BASE.format(model="moved")
     )
-    job = wait_for(lambda: _at_work(study, "moved"), run)
+    job = _freeze_when_at_work(study, run, "moved")["moved"]
     node = study.jobs()[job]["NodeList"]
     study.cluster.ask(f"scontrol update nodename={node} state=drain reason=test")
     meanwhile = study.cluster.ask("srun --partition=pair printenv SLURMD_NODENAME").strip()
@@ -136,6 +137,21 @@ def _at_work(study: Study, model: str) -> int | None:
         return None
     jobs = study.jobs(f"rule_base_model/{model}_0/")
     return next((n for n, job in jobs.items() if job["JobState"] == "RUNNING"), None)
+
+
+def _freeze_when_at_work(study: Study, run: subprocess.Popen, *names: str) -> dict[str, int]:
+    """model -> the Slurm job of its base, stopped as soon as it has a state."""
+    frozen: dict[str, int] = {}
+
+    def look() -> bool:
+        for name in set(names) - set(frozen):
+            if job := _at_work(study, name):
+                _freeze(job)
+                frozen[name] = job
+        return len(frozen) == len(names)
+
+    wait_for(look, run)
+    return frozen
 
 
 def _ended(study: Study, rule: str) -> bool:

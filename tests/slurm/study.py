@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
@@ -22,6 +22,7 @@ class Study:
     folder: Path
     cluster: Cluster
     config: dict
+    runs: list[subprocess.Popen] = field(default_factory=list)
 
     def __post_init__(self):
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -38,10 +39,19 @@ class Study:
         """Snakemake in the background; what it prints goes to `said`."""
         command = [sys.executable, "-m", "snakemake", *self.arguments(*more)]
         with open(self.folder / "said", "w") as said:
-            return subprocess.Popen(
+            run = subprocess.Popen(
                 command, cwd=ROOT, env=self.cluster.environment, stdout=said,
                 stderr=subprocess.STDOUT,
             )  # fmt: skip
+        self.runs.append(run)
+        return run
+
+    def stop(self) -> None:
+        """Ends what is still running, after a test that failed."""
+        for run in self.runs:
+            if run.poll() is None:
+                run.kill()
+                run.wait()
 
     @property
     def said(self) -> str:
