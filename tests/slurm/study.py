@@ -87,8 +87,8 @@ class Study:
 
 
 def wait_for(condition: Callable[[], object], process: subprocess.Popen | None = None):
-    """The condition's first true value; fails after five minutes, or if the process ends first."""
-    deadline = time.monotonic() + 300
+    """The condition's first true value; fails after a long time, or if the process ends first."""
+    deadline = time.monotonic() + 900
     while not (value := condition()):
         assert process is None or process.poll() is None, "Snakemake ended too early"
         assert time.monotonic() < deadline, "waited in vain"
@@ -114,13 +114,13 @@ def models(config: dict, needs: dict[str, dict], steps: int) -> dict:
     return {name: model | {"needs": {"base": need}} for name, need in needs.items()}
 
 
-def processes(job: int) -> list[int]:
-    """Processes of a Slurm job on this machine."""
+def processes(job: int) -> list[tuple[int, str]]:
+    """(process, command line) of a Slurm job on this machine."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
             if f"SLURM_JOB_ID={job}".encode() in (process / "environ").read_bytes().split(b"\0"):
-                found.append(int(process.name))
+                found.append((int(process.name), (process / "cmdline").read_text()))
         except OSError:
             continue
     return found
