@@ -134,3 +134,10 @@ def test_a_wrong_folder_stops_before_any_job(own):
     message = own.fails()
     assert re.search(r"sft\.9 \(given/sft-10\): no folder of this name, but given holds", message)
     assert "Traceback" not in message
+
+
+def test_a_trained_study_can_have_the_page_too(copy):
+    page = "results/tables/diagnosis.md"
+    assert copy.plan(page) == {"diagnosis": 1}
+    copy.run(page)
+    assert (copy.folder / page).read_text().startswith("# Diagnosis: micro")

@@ -22,7 +22,7 @@ SHARE = 0.8
 """Of the lost OOD accuracy: an edit gives the loss back if it gives back at least so much."""
 
 FURTHEST = 1.05
-"""An edit that leaves its target by more than the parent is away is not cheap, whatever it gives."""
+"""An edit that goes further than the parent is away is not cheap, whatever it gives back."""
 
 STAGE = "sft"
 """The stage of edits that puts End back to MaxOOD."""
