@@ -1,11 +1,17 @@
 """The training jobs of the micro study, by one process and by two (gloo, DeepSpeed)."""
 
 import copy
+import json
+import os
+import signal
+import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 import yaml
 
 pytest.importorskip("deepspeed", reason="make test-train installs it")
@@ -79,3 +85,60 @@ def train(config, study, files, tmp_path_factory):
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def zero3(tmp_path_factory):
+    """ZeRO-3 that parts every weight; by default it leaves those of up to 100,000 numbers whole."""
+    file = tmp_path_factory.mktemp("deepspeed") / "zero3.json"
+    settings = {"stage": 3, "stage3_param_persistence_threshold": 0}
+    file.write_text(json.dumps({"zero_optimization": settings}))
+    return str(file)
+
+
+@pytest.fixture(scope="session")
+def branch_of_files(files, tables, study, task):
+    from healscope.training.branch import Branch
+
+    return Branch(
+        name="ppo-from-0",
+        start=files["start"],
+        base=files["base"],
+        prompts=tables[2],
+        sft_pool=tables[1],
+        sft_rows=tables[1],
+        task=task,
+        max_new_tokens=5,
+        seed=0,
+        work=None,
+        label="test",
+    )
+
+
+@pytest.fixture
+def signalled():
+    """Sends SIGTERM to this process as soon as the run in a folder has a state to go on from."""
+
+    def start(folder: Path, pattern: str) -> None:
+        def send():
+            while not list(folder.glob(pattern)):
+                time.sleep(0.02)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        threading.Thread(target=send, daemon=True).start()
+
+    return start
+
+
+@pytest.fixture
+def identical():
+    """Asserts that two runs made the same rows and weights, to the bit; seconds aside."""
+
+    def check(a: Run, b: Run) -> None:
+        rows = [r.rows.drop(columns=[c for c in r.rows if c.endswith("_seconds")]) for r in (a, b)]
+        assert rows[0].equals(rows[1])
+        assert list(a.weights) == list(b.weights)
+        for name, tensors in a.weights.items():
+            assert all(torch.equal(value, b.weights[name][key]) for key, value in tensors.items())
+
+    return check

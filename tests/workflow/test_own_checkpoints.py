@@ -22,7 +22,7 @@ class Own(Workflow):
         micro = yaml.safe_load((ROOT / "config/micro.yaml").read_text())
         self.config = {
             "study": "own",
-            "tasks": {"gp3": {**micro["tasks"]["gp3"], "targets": [12], "held_out": 0.2}},
+            "tasks": {"gp3": micro["tasks"]["gp3"]},
             "train_on": "gp3",
             "models": {
                 "mine": {
