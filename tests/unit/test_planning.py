@@ -91,6 +91,8 @@ def test_jobs_are_read_from_a_dry_run(study):
     jobs = parse(printed)
     assert jobs == [Job("rl", "micro", {"branch": "ppo-from-8"}), Job(OTHER)]
     assert parse("Nothing to be done") == []
+    taken = "total  1\n\nJob 1: Take sft-400 of mine\n"
+    assert parse(taken) == [Job("base", "mine", {"given": "sft-400"})]
     text = table(study, jobs, at_once=1)
     assert "total  2 jobs to run, 0.0 GPU-hours" in text
     with pytest.raises(HealscopeError, match="counted 2 jobs and named 1"):

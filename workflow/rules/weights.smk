@@ -8,7 +8,8 @@ ARMS = [sft_checkpoints(arm) for arm in ["sft", *study.sft.arms]]
 EDITED = [p for stage in study.edits.stages.values() for p in (stage.target, stage.parent)]
 STAYING = {artifacts.sft(study.end_step), study.rl_landmark, *EDITED}
 PASSING = [c for c in [*sum(ARMS, []), *BRANCHES] if c not in STAYING]
-GOING = PASSING if study.checkpoints.keep == "landmarks" else []
+# given checkpoints are links: there is nothing to delete
+GOING = PASSING if study.checkpoints.keep == "landmarks" and not study.taken else []
 
 
 def made_from(checkpoint):

@@ -16,6 +16,7 @@ OTHER = "tables, others"
 # What a job says of itself (`message` of its rule) -> its stage
 MESSAGES = (
     ("base", r"Base model (?P<model>\S+), seed \d+"),
+    ("base", r"Take (?P<given>\S+) of (?P<model>\S+)"),
     ("sft", r"SFT \((?P<arm>\S+)\) of (?P<model>\S+), seed \d+"),
     ("rl", r"(?P<branch>\S+-from-\d+) of (?P<model>\S+), seed \d+"),
     ("evaluation", r"Evaluate SFT \(\S+\) under (?P<protocol>\S+): (?P<model>\S+), seed \d+"),
@@ -121,7 +122,9 @@ class Costs:
             return flops / (c.GPU_SVD_SHARE.value * c.H100_PEAK_FLOAT64.value)
         return flops / c.CPU_SVD.value / self.model.need("spectra").threads
 
-    def _base(self, _about: dict) -> float:
+    def _base(self, about: dict) -> float:
+        if about.get("given"):  # linked, and looked through
+            return self._load(2)
         if self.model.scratch:
             p = self.model.scratch.pretraining
             return self._train("base", p.steps * p.batch_size) + self._save()
