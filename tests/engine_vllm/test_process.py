@@ -40,6 +40,7 @@ def test_a_tied_head_moves_with_the_embeddings_and_then_the_process_hangs_and_di
         os.kill(engine.child.pid, signal.SIGSTOP)
         with pytest.raises(HealscopeError, match=r"has said nothing .*job-engine\.log"):
             engine.generate(prompts, **STEP)
+        engine.settings = settings
         with pytest.raises(HealscopeError, match=r"died \(killed by signal 9\).*job-engine\.log"):
             engine.generate(prompts, **STEP)
 
