@@ -1,6 +1,7 @@
 """The training jobs of the micro study, by one process and by two (gloo, DeepSpeed)."""
 
 import copy
+import importlib.util
 import json
 import os
 import signal
@@ -14,11 +15,12 @@ import pytest
 import torch
 import yaml
 
-pytest.importorskip("deepspeed", reason="make test-train installs it")
-
 from healscope.models import checkpoints
 from healscope.training import launch
 from healscope.training.state import Workspace
+
+if importlib.util.find_spec("deepspeed") is None:
+    pytest.exit("DeepSpeed is not there: `make test-train` installs it", 2)
 
 ROOT = Path(__file__).parents[2]
 DEEPSPEED = ROOT / "config/deepspeed"
@@ -53,7 +55,9 @@ def files(tables, base_manifest, tmp_path_factory):
 def train(config, study, files, tmp_path_factory):
     """Runs a job: `train("sft", how, sft={…})`; `how` is what models.*.launch says."""
 
-    def run(name: str, how: dict | None = None, folder=None, recipe=None, **changes) -> Run:
+    def run(
+        name: str, how: dict | None = None, folder=None, recipe=None, start=None, **changes
+    ) -> Run:
         settings = copy.deepcopy(config)
         settings["models"]["micro"]["launch"] = how or {}
         settings["rl"]["branches"] = {"ppo": [8]}  # what else there is need not be shareable
@@ -63,7 +67,8 @@ def train(config, study, files, tmp_path_factory):
             "task": study.tasks["gp3"].model_dump(mode="json"),
             "max_new_tokens": 12,
         }
-        job = {"name": name, "model": "micro", "seed": 0, "params": params, "files": files}
+        job = {"name": name, "model": "micro", "seed": 0, "params": params}
+        job["files"] = {**files, **({"start": start} if start else {})}
         if recipe is None:
             job["kind"] = "sft"
             params["sft"] = study.sft.model_validate(
@@ -85,6 +90,17 @@ def train(config, study, files, tmp_path_factory):
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def learned(train, tmp_path_factory):
+    """Manifest of a model that knows the layout of an answer: rewards of what it says differ."""
+    folder = tmp_path_factory.mktemp("learned")
+    steps = {"steps": 150, "checkpoints": [0, 8, 150], "log_every": 150, "state_every": 150}
+    train("sft", None, folder / "state", sft=steps)
+    manifest = folder / "sft-150/checkpoint.json"
+    checkpoints.publish(folder / "state/checkpoints/sft-150", manifest, {})
+    return str(manifest)
 
 
 @pytest.fixture(scope="session")
@@ -136,7 +152,7 @@ def identical():
 
     def check(a: Run, b: Run) -> None:
         rows = [r.rows.drop(columns=[c for c in r.rows if c.endswith("_seconds")]) for r in (a, b)]
-        assert rows[0].equals(rows[1])
+        pd.testing.assert_frame_equal(*rows, check_exact=True)
         assert list(a.weights) == list(b.weights)
         for name, tensors in a.weights.items():
             assert all(torch.equal(value, b.weights[name][key]) for key, value in tensors.items())

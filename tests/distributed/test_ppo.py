@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -68,7 +69,7 @@ def process(rank: int, port: int, branch, settings: dict, file: str) -> None:
 @pytest.fixture(scope="module")
 def by_two(branch_of_files, zero3, tmp_path_factory):
     file = str(tmp_path_factory.mktemp("update") / "made.pt")
-    three = json.loads(open(zero3).read())
+    three = json.loads(Path(zero3).read_text())
     settings = {"zero2": {"zero_optimization": {"stage": 2}}, "zero3": three}
     with socket.socket() as free:
         free.bind(("", 0))

@@ -92,7 +92,7 @@ class _Iterations(TrainerCallback):
         """Whether nothing is left to do, by the rows alone."""
         return len(self.rows) >= self.recipe.iterations or health.spent(self.rows, self.recipe)
 
-    def on_train_begin(self, _args, _state, _control, model=None, **_):
+    def on_train_begin(self, _args, _state, _control, **_):
         self.engine = self.trainer.deepspeed
         if self.engine is not None:
             state.restore(self.branch.work, {}, {}, self.engine)
