@@ -124,8 +124,19 @@ def left_behind(folder: str | Path) -> dict[int, str]:
     return {int(job): state for job, state, log, *_ in rows if log.strip().startswith(logs)}
 
 
-def sign(folder: str | Path) -> None:
-    """Leaves word on which host Snakemake works in `folder`: other hosts cannot see its process."""
+def begin(folder: str | Path) -> None:
+    """Snakemake starts to work in `folder`; WorkflowError if jobs of an earlier run still do.
+
+    It leaves word on which host: other hosts cannot see its process.
+    """
+    from snakemake_interface_common.exceptions import WorkflowError  # here: only Snakemake has it
+
+    if jobs := left_behind(folder):
+        raise WorkflowError(
+            "healscope: Slurm jobs of an earlier run are still at work for this study: "
+            f"{' '.join(map(str, jobs))}. Two writers would ruin results: call `python "
+            "workflow/unlock.py` with the arguments of this command, or wait until they have ended."
+        )
     (Path(folder) / SIGNATURE).write_text(f"{socket.gethostname()} {os.getpid()}")
 
 
