@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 VLLM := .venv-vllm
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help setup figures vllm test test-slurm test-vllm locks lint report plan schema clean
+.PHONY: help setup figures vllm test test-slurm test-train test-vllm locks lint report plan schema clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -38,12 +38,16 @@ report: figures ## one self-contained HTML file with every figure and the claims
 test: setup ## every test, but for those of the next targets
 	python -m pytest -n $(CORES) --dist loadfile --no-loadscope-reorder
 
-locks: setup ## is .venv exactly what envs/core.txt says?
+locks: setup ## is .venv exactly what envs/core.txt says, and train.txt where DeepSpeed is installed?
 	python -m pip check
-	python envs/check.py envs/core.txt
+	python envs/check.py envs/core.txt $$(pip show --quiet deepspeed 2>/dev/null && echo envs/train.txt)
 
 test-slurm: setup ## start a Slurm of one machine, and run a study through it with faults
 	python tests/slurm/run.py
+
+test-train: setup ## SFT and RL by two processes with DeepSpeed, which goes into .venv too
+	pip install --quiet --disable-pip-version-check -c envs/core.txt -r envs/train.txt
+	python -m pytest tests/distributed
 
 test-vllm: setup vllm ## the tests of engine vllm, which need its environment
 	python -m pytest tests/engine_vllm

@@ -46,7 +46,7 @@ include: "workflow/rules/figures.smk"
 
 # only with --sdm conda; one environment for all rules, as the container is
 for any_rule in workflow.rules:
-    any_rule.conda_env = workflow.source_path("envs/core.yaml")
+    any_rule.conda_env = os.path.join(workflow.basedir, "envs/core.yaml")
 
 
 localrules:

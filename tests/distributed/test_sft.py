@@ -1,28 +1,12 @@
 """SFT in two processes, with ZeRO-2 and ZeRO-3, is SFT in one: its log, its weights, its resume."""
 
-import json
-import os
-import signal
-import threading
-import time
-
 import pytest
-import torch
 
 from healscope.errors import HealscopeError
 from healscope.training.stop import Stopped
 
 LOSSES = ["train_loss_nats", "id_train_loss_nats", "id_test_loss_nats", "ood_test_loss_nats"]
 CLOSE = 2e-5  # float32 sums in another order, over 12 steps; a step moves weights by up to 4e-4
-
-
-@pytest.fixture(scope="module")
-def zero3(tmp_path_factory):
-    """ZeRO-3 that parts every weight; by default it leaves those of up to 100,000 numbers whole."""
-    file = tmp_path_factory.mktemp("deepspeed") / "zero3.json"
-    settings = {"stage": 3, "stage3_param_persistence_threshold": 0}
-    file.write_text(json.dumps({"zero_optimization": settings}))
-    return str(file)
 
 
 def how(deepspeed, zero3, **more):
@@ -39,12 +23,6 @@ def same(a, b, close=CLOSE):
         assert tensors.keys() == b.weights[name].keys()
         for key, value in tensors.items():
             assert float((value - b.weights[name][key]).abs().max()) <= close, (name, key)
-
-
-def identical(a, b):
-    assert a.rows.equals(b.rows)
-    for name, tensors in a.weights.items():
-        assert all(torch.equal(value, b.weights[name][key]) for key, value in tensors.items())
 
 
 @pytest.fixture(scope="module")
@@ -73,28 +51,14 @@ def test_two_processes_train_as_one(deepspeed, alone, both, study):
     assert run.rows["learning_rate"].iloc[-1] == pytest.approx(rate * 11 / 20)  # still warming up
 
 
-def signalled(state, pattern="trainer/checkpoint-*/whole"):
-    """SIGTERM to this process as soon as the run in `state` has a state to go on from."""
-
-    def send():
-        while not list(state.glob(pattern)):
-            time.sleep(0.05)
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    thread = threading.Thread(target=send, daemon=True)
-    thread.start()
-    return thread
-
-
 @pytest.mark.parametrize("deepspeed", ["zero2", "zero3"])
 def test_a_signal_stops_with_a_state_from_which_the_same_run_goes_on(
-    deepspeed, both, train, zero3, tmp_path
+    deepspeed, both, train, zero3, tmp_path, signalled, identical
 ):
     folder = tmp_path / "state"
-    thread = signalled(folder)
+    signalled(folder, "trainer/checkpoint-*/whole")
     with pytest.raises(Stopped, match=r"by SIGTERM at step \d+ of 12, with its state saved"):
         train("sft", how(deepspeed, zero3), folder)
-    thread.join()
     torn = folder / "trainer/checkpoint-11"  # a newer state whose writing was cut off
     torn.mkdir()
     with pytest.raises(HealscopeError, match="was trained with processes: 2"):

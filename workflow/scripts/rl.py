@@ -20,7 +20,7 @@ with job(snakemake, torch=True):
     run |= {"params": config, "files": {key: str(file) for key, file in files.items()}}
     engine = engines.Process.of(snakemake)
     run["engine"] = engine and engine.plain()
-    deepspeed = Path(snakemake.scriptdir).parents[1] / "config/deepspeed"
+    deepspeed = Path(snakemake.scriptdir).resolve().parents[1] / "config/deepspeed"
     try:
         rows = launch.run(run, snakemake.config, deepspeed, snakemake.threads, work)
     except Diverged as error:

@@ -18,7 +18,7 @@ with job(snakemake, torch=True):
     work = Workspace(p.state, record["fingerprint"])
     run = {"kind": "sft", "name": p.arm, "model": name, "seed": seed}
     run |= {"params": config, "files": {key: str(file) for key, file in files.items()}}
-    deepspeed = Path(snakemake.scriptdir).parents[1] / "config/deepspeed"
+    deepspeed = Path(snakemake.scriptdir).resolve().parents[1] / "config/deepspeed"
     rows = launch.run(run, snakemake.config, deepspeed, snakemake.threads, work)
     frame = pd.DataFrame(rows).assign(model=name, seed=seed, run=p.arm)
     provenance.write_table(out.training, schemas.complete(frame, "sft-log"), record, "sft-log")

@@ -60,7 +60,7 @@ class Launch(Section):
         micro = min(self.micro_batch or own, own)
         if own % micro:
             raise ValueError(
-                f"{what} {rows}, in {self.processes} process(es) {own} each, is no multiple of "
-                f"launch.micro_batch {micro}"
+                f"{what} {rows}: the {own} rows of each of {self.processes} process(es) are no "
+                f"multiple of launch.micro_batch {micro}"
             )
         return micro

@@ -11,12 +11,12 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from healscope.config import Architecture, Model, Pretraining, Scratch
 from healscope.errors import HealscopeError
 from healscope.evaluation.losses import response_loss
-from healscope.models import checkpoints, hub, integrity, tokens
+from healscope.models import checkpoints, hub, integrity, mllama, tokens
 from healscope.models.stored import Stored
 from healscope.progress import Bar
 from healscope.tasks.generalpoints import GeneralPoints, compact_vocabulary
 from healscope.tasks.pretraining import conversation_examples, corpus, pretraining_examples
-from healscope.training import state
+from healscope.training import state, stop
 
 POSITIONS = {"compact": 256, "json": 4096}
 """rendering -> tokens that a model from scratch can read: a conversation of several attempts."""
@@ -56,7 +56,10 @@ def scratch_model(
 def pretrain(
     scratch: Scratch, task: GeneralPoints, seed: int, work: state.Workspace, label: str
 ) -> list[dict]:
-    """Trains the base model and stages it as checkpoint `base`; returns the logged rows."""
+    """Trains the base model and stages it as checkpoint `base`; returns the logged rows.
+
+    Raises Stopped on a signal.
+    """
     settings = scratch.pretraining
     tokenizer = task_tokenizer(task)
     model = scratch_model(scratch.architecture, tokenizer, seed, POSITIONS[task.rendering])
@@ -73,7 +76,7 @@ def pretrain(
         state.restore_model(model, before.tensors)
         state.restore_optimizer(optimizer, "optimizer", before.tensors)
         start, rows = before.step, before.rows
-    with Bar(settings.steps, label, done=start) as bar:
+    with stop.heeded(), Bar(settings.steps, label, done=start) as bar:
         for step in range(start, settings.steps):
             rate = settings.learning_rate * _linear(step, settings.warmup_steps, settings.steps)
             for group in optimizer.param_groups:
@@ -88,9 +91,13 @@ def pretrain(
             rows.append({"step": step + 1, "loss": loss.item(), "learning_rate": rate})
             bar.note(loss=rows[-1]["loss"])
             bar.update()
-            if (step + 1) % settings.state_every == 0 or step + 1 == settings.steps:
+            last = step + 1 == settings.steps
+            stopped = not last and stop.wanted()
+            if (step + 1) % settings.state_every == 0 or last or stopped:
                 moments = state.optimizer_tensors(optimizer, "optimizer")
                 work.save(step + 1, {**state.model_tensors(model), **moments}, rows)
+            if stopped:
+                raise stop.Stopped(f"step {step + 1} of {settings.steps}")
     with work.stage("base") as folder:
         checkpoints.save_weights(folder, model, tokenizer)
     return rows
@@ -118,6 +125,8 @@ def fetch(model: Model, work: state.Workspace) -> list[dict]:
     if model.check_random:
         std = integrity.initial_std(network.config.to_dict())
         integrity.check_trained(network.state_dict(), std, f"model source '{model.source}'")
+    if network.config.model_type == mllama.TEXT:
+        network = mllama.as_llama(network)
     with work.stage("base") as folder:
         checkpoints.save_weights(folder, network, tokenizer)
     return [{"step": 0}]

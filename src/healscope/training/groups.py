@@ -16,6 +16,7 @@ response g of the G of one prompt, with rewards r:
 from __future__ import annotations
 
 import time
+import weakref
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,7 +30,8 @@ from healscope.draws import seeded
 from healscope.models import checkpoints
 from healscope.progress import Bar
 from healscope.tasks.problems import draw
-from healscope.training import health, state
+from healscope.training import health, processes, state, stop
+from healscope.training.compute import whole
 from healscope.training.references import distances, due, references
 from healscope.training.sampling import Turn, advantage_statistics, summary
 from healscope.training.trainers import (
@@ -51,27 +53,34 @@ def train(recipe: Group, branch: Branch) -> list[dict]:
 
     An iteration is one generation of `responses` responses and `epochs` steps on all of them.
     Every iteration draws from its own named streams: a resumed run repeats nothing. Returns one row
-    for each iteration. Raises Diverged where a number is not finite any more, or success is lost.
+    for each iteration. Raises Diverged where a number is not finite any more, or success is lost,
+    and Stopped on a signal.
     """
     model, tokenizer = checkpoints.load_model(branch.start)
     trained = checkpoints.freeze(model, recipe.freeze)
+    branch.compute.checkpointed(model)
     optimizer = adamw(recipe, trained)
-    first, rows = state.restore(branch.work, {"model": model}, {"optimizer": optimizer})
-    with Bar(recipe.iterations, branch.label, done=first) as bar:
-        run = _Iterations(recipe, branch, model, tokenizer, optimizer, rows, bar)
+    with Bar(recipe.iterations, branch.label) as bar:
+        run = _Iterations(recipe, branch, model, tokenizer, optimizer, bar)
         if not run.over():
-            fit(_trainer(recipe, branch, run, first))
-    with branch.work.stage(branch.name) as folder:
-        checkpoints.save_weights(folder, model, tokenizer)
-    return rows
+            fit(_trainer(recipe, branch, run))
+        run.stage()
+    return run.rows
 
 
 class _Iterations(TrainerCallback):
     """What happens around TRL's steps: sampling before them; rows, states and the end after."""
 
-    def __init__(self, recipe: Group, branch: Branch, model, tokenizer, optimizer, rows, bar):
-        self.recipe, self.branch, self.bar, self.rows = recipe, branch, bar, rows
-        self.model, self.tokenizer, self.optimizer = model, tokenizer, optimizer
+    def __init__(self, recipe: Group, branch: Branch, model, tokenizer, optimizer, bar):
+        self.recipe, self.branch, self.bar = recipe, branch, bar
+        self.model, self.tokenizer = model, tokenizer
+        # with DeepSpeed both are its own to keep, and it is there once training begins
+        own = not branch.compute.zero
+        self.parts = {"model": model} if own else {}
+        self.optimizers = {"optimizer": optimizer} if own else {}
+        self.optimizer, self.engine = optimizer, None
+        self.first, self.rows = state.restore(branch.work, self.parts, self.optimizers)
+        bar.update(self.first)
         self.references = references(recipe, branch)
         self.pool, self.sampler = branch.prompt_pool(recipe), branch.sampler(recipe)
         self.problems = min(recipe.prompts, len(self.pool))  # of an iteration
@@ -83,18 +92,39 @@ class _Iterations(TrainerCallback):
         """Whether nothing is left to do, by the rows alone."""
         return len(self.rows) >= self.recipe.iterations or health.spent(self.rows, self.recipe)
 
+    def on_train_begin(self, _args, _state, _control, **_):
+        self.engine = self.trainer.deepspeed
+        if self.engine is not None:
+            state.restore(self.branch.work, {}, {}, self.engine)
+
+    def whole(self):
+        """Context in which every process can read all weights."""
+        return whole(self.engine, self.model)
+
+    def stage(self) -> None:
+        """Stages the checkpoint."""
+        with self.whole():
+            if processes.first():
+                with self.branch.work.stage(self.branch.name) as folder:
+                    checkpoints.save_weights(folder, self.model, self.tokenizer)
+
     def sample(self) -> list[Turn]:
-        """The turns of this iteration, all responses to one prompt in a row."""
+        """This process's turns of this iteration, all responses to one prompt in a row."""
         began, i, seed = time.perf_counter(), len(self.rows), self.branch.seed
         problems = draw(self.pool, self.recipe.prompts, np.random.default_rng([seed, 4, i]))
-        with health.finite_sampling(self.rows, self.branch.name):
+        finite = health.finite_sampling(self.rows, self.branch.name)
+        with finite, self.whole(), self.branch.compute.autocast():
             self.turns = self.sampler.sample(self.model, self.tokenizer, problems, (seed, 5, i))
         # TRL parts rows into micro-batches by the global state: a stream of the iteration's own
         torch.manual_seed(seeded(seed, 6, i).initial_seed())
         self.model.train()
         self.sampled = time.perf_counter()
         self.sampling_seconds = self.sampled - began
-        return self.turns
+        return self.own()
+
+    def own(self) -> list[Turn]:
+        """Turns that this process learns from: whole groups."""
+        return processes.own(self.turns)
 
     def on_log(self, _args, _state, control, logs=None, **_):
         if "loss" not in (logs or {}):
@@ -115,13 +145,19 @@ class _Iterations(TrainerCallback):
         self.logs = []
         last = i + 1 == recipe.iterations or health.spent([*self.rows, row], recipe)
         if due(recipe, i, last):
-            row |= distances(self.references, self.model, self.tokenizer, turns, recipe.temperature)
+            measured = self.model, self.tokenizer, turns, recipe.temperature
+            with self.whole(), self.branch.compute.autocast():
+                row |= distances(self.references, *measured)
+        row = processes.agreed(row)
         health.log(self.rows, row, self.branch.name)
         self.bar.note(reward=row["reward_mean"], correct=row["correct_share"])
         self.bar.update()
-        if last or (i + 1) % recipe.state_every == 0:
-            parts, optimizers = {"model": self.model}, {"optimizer": self.optimizer}
-            state.keep(self.branch.work, i + 1, parts, optimizers, self.rows)
+        stopped = not last and stop.wanted()
+        if last or stopped or (i + 1) % recipe.state_every == 0:
+            kept = self.parts, self.optimizers, self.rows, self.engine
+            state.keep(self.branch.work, i + 1, *kept)
+        if stopped:
+            raise stop.Stopped(f"iteration {i + 1} of {recipe.iterations}")
         control.should_training_stop = last
 
 
@@ -135,12 +171,12 @@ class _Sampled:
         return [t.prompt_ids for t in self.run.sample()], None, {}
 
     def _generate_single_turn(self, *_):
-        return [t.response_ids for t in self.run.turns]
+        return [t.response_ids for t in self.run.own()]
 
     def _generate_and_score_completions(self, inputs):
         batch = super()._generate_and_score_completions(inputs)
-        self.run.advantages_B = batch["advantages"].cpu().numpy()
-        self.run.learned_tokens = int(batch["completion_mask"].sum())
+        self.run.advantages_B = np.array(processes.joined(batch["advantages"].tolist()))
+        self.run.learned_tokens = int(processes.total(batch["completion_mask"].sum()))
         return batch
 
 
@@ -153,11 +189,15 @@ class _GRPO(_Sampled, GRPOTrainer):
         return super()._generate_single_turn(), None  # None: it computes log-probabilities itself
 
 
-def _trainer(recipe: Group, branch: Branch, run: _Iterations, first: int):
-    responses = run.problems * recipe.samples_per_prompt
-    rows = at_once(responses, ROWS_AT_ONCE)
+def _trainer(recipe: Group, branch: Branch, run: _Iterations):
+    first = run.first
+    responses = run.problems * recipe.samples_per_prompt // processes.size()
+    rows = at_once(responses, branch.compute.launch.micro_batch or ROWS_AT_ONCE)
     settings = {
         **arguments(recipe, branch),
+        "deepspeed": branch.compute.settings(
+            rows, responses // rows, recipe.optimizer.max_grad_norm
+        ),
         # one step an epoch of each generation
         "max_steps": (recipe.iterations - first) * recipe.epochs,
         "num_iterations": recipe.epochs,
@@ -185,7 +225,7 @@ def _trainer(recipe: Group, branch: Branch, run: _Iterations, first: int):
         )
 
     def reward(**_) -> list[float]:
-        return [t.reward for t in run.turns]
+        return [t.reward for t in run.own()]
 
     trainer = kind(
         model=run.model,
@@ -196,5 +236,6 @@ def _trainer(recipe: Group, branch: Branch, run: _Iterations, first: int):
         callbacks=[run],
         optimizers=scheduled(recipe, run.optimizer, lambda step: first + step // recipe.epochs),
     )
-    trainer.run = run
+    trainer.run, run.trainer = run, weakref.proxy(trainer)
+    trainer.compute_loss_context_manager = branch.compute.autocast
     return trainer

@@ -26,7 +26,7 @@ from healscope.config import DPO, RejectionSampling
 from healscope.models import checkpoints
 from healscope.progress import Bar
 from healscope.tasks.problems import draw
-from healscope.training import health, state
+from healscope.training import health, state, stop
 from healscope.training.references import distances, references
 from healscope.training.sampling import Turn, summary
 from healscope.training.trainers import (
@@ -76,6 +76,8 @@ def train(recipe: DPO | RejectionSampling, branch: Branch) -> list[dict]:
             health.log(rows, row, branch.name)
             bar.note(reward=row["reward_mean"], correct=row["correct_share"])
             state.keep(branch.work, r + 1, {"model": model}, {}, rows)
+            if r + 1 < len(rounds) and stop.wanted():
+                raise stop.Stopped(f"round {r + 1} of {len(rounds)}")
     with branch.work.stage(branch.name) as folder:
         checkpoints.save_weights(folder, model, tokenizer)
     return rows

@@ -19,7 +19,7 @@ from healscope.evaluation.generate import response_logprobs
 from healscope.models import checkpoints, tokens
 from healscope.progress import Bar
 from healscope.tasks.problems import any_answers, draw
-from healscope.training import health, state
+from healscope.training import health, state, stop
 from healscope.training.references import distances, due, references
 from healscope.training.sampling import Pair, by_length
 from healscope.training.schedule import scale
@@ -63,8 +63,11 @@ def train(recipe: Supervised, branch: Branch) -> list[dict]:
             health.log(rows, row, branch.name)
             bar.note(loss=row["policy_loss"])
             bar.update()
-            if last or (i + 1) % recipe.state_every == 0:
+            stopped = not last and stop.wanted()
+            if last or stopped or (i + 1) % recipe.state_every == 0:
                 state.keep(branch.work, i + 1, parts, optimizers, rows)
+            if stopped:
+                raise stop.Stopped(f"step {i + 1} of {recipe.iterations}")
     with branch.work.stage(branch.name) as folder:
         checkpoints.save_weights(folder, model, tokenizer)
     return rows

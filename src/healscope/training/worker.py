@@ -7,6 +7,7 @@ draws the bar and writes files; the others are silent.
 import os
 import sys
 import traceback
+import warnings
 from pathlib import Path
 
 import torch
@@ -25,6 +26,7 @@ def main(file: Path) -> None:
     rank = int(os.environ["RANK"])
     if rank:
         sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115 (until the process ends)
+    warnings.simplefilter("ignore", FutureWarning)  # torch's about DeepSpeed, at every step
     stop.told_by(folder / "stop")
     try:
         result = _train(content, file)
