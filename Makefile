@@ -38,9 +38,9 @@ report: figures ## one self-contained HTML file with every figure and the claims
 test: setup ## every test, but for those of the next targets
 	python -m pytest -n $(CORES) --dist loadfile --no-loadscope-reorder
 
-locks: setup ## is .venv exactly what envs/core.txt says?
+locks: setup ## is .venv exactly what envs/core.txt says, and train.txt where DeepSpeed is installed?
 	python -m pip check
-	python envs/check.py envs/core.txt
+	python envs/check.py envs/core.txt $$(pip show --quiet deepspeed 2>/dev/null && echo envs/train.txt)
 
 test-slurm: setup ## start a Slurm of one machine, and run a study through it with faults
 	python tests/slurm/run.py

@@ -46,7 +46,7 @@ include: "workflow/rules/figures.smk"
 
 # only with --sdm conda; one environment for all rules, as the container is
 for any_rule in workflow.rules:
-    any_rule.conda_env = workflow.source_path("envs/core.yaml")
+    any_rule.conda_env = os.path.join(workflow.basedir, "envs/core.yaml")
 
 
 localrules:
@@ -63,14 +63,7 @@ rule all:
 
 
 onstart:
-    if jobs := slurm.left_behind("."):
-        ids = " ".join(map(str, jobs))
-        raise WorkflowError(
-            f"healscope: Slurm jobs of an earlier run are still at work for this study: {ids}. "
-            "Two writers would ruin results: call `python workflow/unlock.py` with the arguments "
-            f"of this command, or wait until they have ended."
-        )
-    slurm.sign(".")
+    slurm.begin(".")
 
 
 onsuccess:

@@ -1,14 +1,16 @@
 """Ten edits evaluated by one process, against ten processes of one edit each, by both engines.
 
-    python benchmarks/engine.py [INTERPRETER OF VLLM]
+    python benchmarks/engine.py [INTERPRETER OF VLLM [TIMED]]
 
 Edits of a random model of the tiny world's shape answer all held-out problems of the default study
-with a face card, greedily, and are judged, as the workflow's jobs do it. Times are wall times from
-the start of the first process to the end of the last, imports and all; factors of the SVDs were
-computed before. One thread; vLLM in float32.
+with a face card, greedily, and are judged, as the workflow's jobs do it. Times are CPU seconds of
+all processes, imports and all, and wall seconds, which say more where nothing else runs; factors of
+the SVDs were computed before. One thread; vLLM in float32. Of the ten processes TIMED are run
+(default: all), and their mean counts ten times.
 """
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -86,9 +88,9 @@ def job(folder: Path, engine: str, python: str, shares: list[float]) -> None:
     print(json.dumps({"answers": answered}))
 
 
-def seconds(folder: Path, engine: str, python: str, chunks: list[list[float]]) -> float:
-    """Wall time of one process for each chunk of shares, one after the other."""
-    began = time.perf_counter()
+def seconds(folder: Path, engine: str, python: str, chunks: list[list[float]]) -> tuple:
+    """(CPU, wall) seconds of one process for each chunk of shares, one after the other, a chunk."""
+    began, before = time.perf_counter(), os.times()
     for shares in chunks:
         subprocess.run(
             [sys.executable, __file__, "--job", str(folder), engine, python, *map(str, shares)],
@@ -96,7 +98,10 @@ def seconds(folder: Path, engine: str, python: str, chunks: list[list[float]]) -
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-    return time.perf_counter() - began
+    after, n = os.times(), len(chunks)
+    used = after.children_user + after.children_system
+    used -= before.children_user + before.children_system
+    return used / n, (time.perf_counter() - began) / n
 
 
 def main(arguments: list[str]) -> None:
@@ -105,17 +110,22 @@ def main(arguments: list[str]) -> None:
         job(Path(folder), engine, python, [float(s) for s in shares])
         return
     python = arguments[0] if arguments else str(ROOT / ".venv-vllm/bin/python")
+    timed = int(arguments[1]) if len(arguments) > 1 else len(SHARES)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         make(folder)
-        for engine in ("hf", "vllm"):
+        print(f"ten edits by each engine; {timed} of ten single processes timed")
+        for engine in ("vllm", "hf"):
             together = seconds(folder, engine, python, [SHARES])
-            apart = seconds(folder, engine, python, [[s] for s in SHARES])
-            print(
-                f"{engine:5s} ten edits by one process {together:6.1f} s, "
-                f"by ten processes {apart:6.1f} s: {apart / together:.1f} times",
-                flush=True,
-            )
+            apart = [
+                10 * s for s in seconds(folder, engine, python, [[s] for s in SHARES[-timed:]])
+            ]
+            for what, one, ten in zip(("CPU", "wall"), together, apart, strict=True):
+                print(
+                    f"{engine:5s} {what:4s} one process {one:6.1f} s, ten {ten:6.1f} s: "
+                    f"{ten / one:.1f} times",
+                    flush=True,
+                )
 
 
 if __name__ == "__main__":

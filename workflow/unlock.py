@@ -6,6 +6,8 @@ jobs finished after its death, so that they count as done and a later change of 
 `make figures` calls it first.
 """
 
+import contextlib
+import io
 import os
 import socket
 import subprocess
@@ -66,8 +68,17 @@ def unrecorded(arguments: list[str]) -> list[str]:
     return [row[0] for row in rows if row[3] == "-" and row[4] != "missing"]
 
 
+def parse(arguments: list[str]):
+    """What Snakemake makes of its arguments, without what it says meanwhile."""
+    with contextlib.redirect_stderr(io.StringIO()) as said:
+        try:
+            return parse_args(arguments)[1]
+        except SystemExit:
+            sys.exit(said.getvalue())
+
+
 def main(arguments: list[str]) -> None:
-    _, parsed = parse_args(arguments)
+    parsed = parse(arguments)
     folder = os.path.realpath(parsed.directory or ".")
     jobs = slurm.left_behind(folder)
     if not jobs and not any(Path(folder, ".snakemake/locks").glob("*")):

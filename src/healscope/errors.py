@@ -13,6 +13,7 @@ _FULL = {
         "os error 28",
         "PytorchStreamWriter failed writing",  # torch.save, and what it says while it gives up
         ". unexpected pos ",
+        "iostream error",
     ),
     errno.EDQUOT: ("Disk quota exceeded", "os error 122"),
 }

@@ -7,6 +7,7 @@ import re
 import shutil
 import socket
 import subprocess
+import sys
 from pathlib import Path
 
 LOGS = ".snakemake/slurm_logs"  # where Snakemake's executor puts what Slurm says of a job
@@ -17,11 +18,12 @@ STAGE_OF = {  # beginning of a rule's name -> the stage whose `needs` it asks fo
     "factors": "spectra", "compare": "spectra", "signals": "probes", "hidden_states": "probes",
 }  # fmt: skip
 
-MEMORY, TIME = "mem_mb", "runtime"
+MEMORY, TIME, GPU = "mem_mb", "runtime", "gpus"
 
 # what Slurm writes -> (what happened, the resource to ask more of); the first that fits, since a
 # job killed for its memory or time is also called cancelled
 CAUSES = [
+    (r"CUDA out of memory|torch.OutOfMemoryError", "ran out of the GPU's memory", GPU),
     (r"exceeded (job |step )?memory|oom[-_ ]kill|out[ _]of[ _]memory", "ran out of memory", MEMORY),
     (r"DUE TO TIME LIMIT|'TIMEOUT'", "ran into its time limit", TIME),
     (r"DUE TO NODE FAILURE|'NODE_FAIL'|'BOOT_FAIL'", "lost its node", None),
@@ -47,14 +49,14 @@ class Failures(logging.Handler):
             self.standing.pop(record.job_id, None)
         elif event == "GROUP_ERROR":
             for job in record.job_error_info:
-                self._failed({**job, "log": [*job["log"], *record.aux_logs], "group": True})
+                self._failed({**job, "log": [*job["log"], *record.aux_logs]})
         elif event == "JOB_ERROR" and not record.indent:  # indented: told as part of its group
             self._failed(record.__dict__)
 
     def _failed(self, job: dict) -> None:
         text = explain(job)
         if text != self.standing.get(job["jobid"]):
-            print(f"healscope: {text}", flush=True)
+            print(f"healscope: {text}", file=sys.stderr, flush=True)
         self.standing[job["jobid"]] = text
 
     def summary(self) -> str:
@@ -98,6 +100,8 @@ def _advice(rule: str, outputs: list[str], resource: str | None, refused: bool) 
     else:
         asked = "default-resources of the profile"
         more = f"ask for more with --set-resources {rule}:{resource}=NUMBER"
+    if resource == GPU:
+        return "Lower the batch size in the study, or ask for GPUs with more memory. Then rerun."
     if resource:
         return f"Each retry asks for twice as much; if that is not enough, {more}, and rerun."
     if refused:
@@ -120,8 +124,19 @@ def left_behind(folder: str | Path) -> dict[int, str]:
     return {int(job): state for job, state, log, *_ in rows if log.strip().startswith(logs)}
 
 
-def sign(folder: str | Path) -> None:
-    """Leaves word on which host Snakemake works in `folder`: other hosts cannot see its process."""
+def begin(folder: str | Path) -> None:
+    """Snakemake starts to work in `folder`; WorkflowError if jobs of an earlier run still do.
+
+    It leaves word on which host: other hosts cannot see its process.
+    """
+    from snakemake_interface_common.exceptions import WorkflowError  # here: only Snakemake has it
+
+    if jobs := left_behind(folder):
+        raise WorkflowError(
+            "healscope: Slurm jobs of an earlier run are still at work for this study: "
+            f"{' '.join(map(str, jobs))}. Two writers would ruin results: call `python "
+            "workflow/unlock.py` with the arguments of this command, or wait until they have ended."
+        )
     (Path(folder) / SIGNATURE).write_text(f"{socket.gethostname()} {os.getpid()}")
 
 

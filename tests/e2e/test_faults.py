@@ -58,32 +58,31 @@ def test_a_checkpoint_cut_short(workflow):
     assert provenance.sha256(file) == before
 
 
-def test_the_disk_fills_while_sft_trains(with_base, tmp_path):
-    """The whole working directory is on that disk, with Snakemake's own files."""
+def test_the_disk_fills_while_sft_trains(workflow):
+    """All of results is on that disk; it is freed, and the same command goes on."""
+    shutil.copytree(workflow.folder / "results", workflow.folder.parent / "aside")
     output = small_disk.on_small_disk(
-        tmp_path / "disk",
+        workflow.folder / "results",
         "4m",
         f"""
 import shutil, sys
 from pathlib import Path
 sys.path.insert(0, {str(Path(__file__).parents[1])!r})
 from runner import Workflow
-shutil.copytree({str(with_base)!r}, ".", dirs_exist_ok=True)
-workflow = Workflow(Path("."))
-workflow.folder = Path.cwd()
-def states(name):
-    return {{p.name: p.stat().st_ino for p in Path("results/.state/micro/seed-0/sft").glob(name)}}
-left = shutil.disk_usage(".").free - 600_000
-Path("ballast").write_bytes(bytes(left))
+shutil.copytree({str(workflow.folder.parent / "aside")!r}, ".", dirs_exist_ok=True)
+workflow = Workflow(Path.cwd().parent)
+Path("ballast").write_bytes(bytes(shutil.disk_usage(".").free - 600_000))
 print(workflow.fails({SFT!r}))
-assert not list(Path("results/checkpoints/micro/seed-0").glob("sft-*/checkpoint.json"))
-staged = states("checkpoints/*[0-9]")
-assert staged, "it filled before anything was saved"
+made = Path("checkpoints/micro/seed-0")
+assert not list(made.glob("sft-*/checkpoint.json"))
+saved = {{p.name: (p / "model.safetensors").stat().st_ino
+          for p in Path(".state/micro/seed-0/sft/checkpoints").glob("*[0-9]")}}
+assert saved, "it filled before anything was saved"
 Path("ballast").unlink()
 print("RERUN", workflow.run({SFT!r}))
-at = Path("results/checkpoints/micro/seed-0")
-for name in staged:  # those that were whole are the ones that were published
-    assert (at / name / "checkpoint.json").exists()
+assert (made / "sft-12/checkpoint.json").exists()
+for name, inode in saved.items():  # those that were saved before are those that were published
+    assert (made / name / "model.safetensors").stat().st_ino == inode
 """,
     )
     failed, _ = output.split("RERUN")
@@ -96,7 +95,7 @@ def test_a_model_that_is_gated_until_its_licence_is_accepted(with_base, tmp_path
     with hub.serving((with_base / BASE).parent, "gated files") as server:
         for name, value in hub.environment(server.server_port, tmp_path / "cache").items():
             monkeypatch.setenv(name, value)
-        assert "model source 'owner/model' is gated: accept its" in said(workflow.fails(BASE))
+        assert "model 'owner/model' is gated: accept its" in said(workflow.fails(BASE))
         server.answer = "all"
         workflow.run(BASE)
     assert provenance.sha256(workflow.folder / WEIGHTS) == provenance.sha256(with_base / WEIGHTS)

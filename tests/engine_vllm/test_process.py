@@ -30,13 +30,17 @@ def test_a_tied_head_moves_with_the_embeddings_and_then_the_process_hangs_and_di
         ):
             theirs = HF(checkpoints.load_model(manifest)[0]).generate(prompts, **STEP)
             assert engine.generate(prompts, **STEP).ids() == theirs.ids(), variant.name
-        assert process.facts["vllm"]
-        assert process.facts["dtype"] == "float32"
+        assert engine.facts["vllm"]
+        assert engine.facts["dtype"] == "float32"
+
+        os.kill(engine.child.pid, signal.SIGTERM)  # a scheduler's warning, to all of a job
+        assert engine.generate(prompts[:2], **STEP).ids() == theirs.ids()[:2]
 
         engine.settings = settings.model_copy(update={"patience_minutes": 0.02})
         os.kill(engine.child.pid, signal.SIGSTOP)
         with pytest.raises(HealscopeError, match=r"has said nothing .*job-engine\.log"):
             engine.generate(prompts, **STEP)
+        engine.settings = settings
         with pytest.raises(HealscopeError, match=r"died \(killed by signal 9\).*job-engine\.log"):
             engine.generate(prompts, **STEP)
 

@@ -18,7 +18,11 @@ from pathlib import Path
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scancel", "scontrol")
 SEARCH = os.environ["PATH"] + ":/usr/sbin:/sbin"  # where Debian puts daemons
 NODES = ("n1", "n2", "n3")
-PARTITIONS = {"main": "n1", "pair": "n2,n3"}  # a pair of nodes, for what happens when one leaves
+PARTITIONS = {
+    "main": "n1",
+    "gpu": "n1",
+    "pair": "n2,n3",  # for what happens when one leaves
+}
 CPUS = os.cpu_count() + 6  # what each node claims, whatever the machine has
 MEMORY_MB, GPUS = 16000, 2
 
@@ -55,7 +59,7 @@ SchedulerParameters=bf_interval=1,sched_interval=2,batch_sched_delay=0
 EnforcePartLimits=ALL
 ReturnToService=2
 KillWait=2
-MinJobAge=300
+MinJobAge=3600
 GresTypes=gpu
 {nodes}
 {partitions}

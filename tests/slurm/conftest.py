@@ -28,11 +28,11 @@ def happenings(cluster, tmp_path_factory):
     scenes = (
         scenarios.faults, scenarios.killed_snakemake, scenarios.leaving_node, scenarios.gpus,
     )  # fmt: skip
+    studies = {scene: Study(folder / scene.__name__, cluster, {}) for scene in scenes}
     with ThreadPoolExecutor() as pool:
-        yield {
-            scene: pool.submit(scene, Study(folder / scene.__name__, cluster, {}))
-            for scene in scenes
-        }
+        yield {scene: pool.submit(scene, study) for scene, study in studies.items()}
+    for study in studies.values():
+        study.stop()
 
 
 @pytest.fixture(scope="session")

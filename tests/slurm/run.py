@@ -13,7 +13,8 @@ from pathlib import Path
 
 import cluster
 
-PACKAGES = ["slurmctld", "slurmd", "slurm-client", "munge"]
+LOCK = Path(__file__).parents[2] / "envs/slurm.apt"
+PACKAGES = [line for line in LOCK.read_text().split("\n") if line and not line.startswith("#")]
 INSTALL = ["apt-get", "install", "--yes", "--no-install-recommends", *PACKAGES]
 RENAMED = "HEALSCOPE_HOST_RENAMED"
 LOOPBACK = "127.0.0.1"

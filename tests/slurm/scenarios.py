@@ -6,8 +6,8 @@ They take minutes, most of which Slurm spends waiting, so that they run side by 
 import os
 import signal
 from dataclasses import dataclass
-from pathlib import Path
 
+import yaml
 from cluster import MEMORY_MB, PARTITIONS
 from study import BASE, ROOT, Study, micro, models, processes, wait_for
 
@@ -16,6 +16,8 @@ STUDY_TARGETS = [
     *(f"results/figures/{figure}.pdf" for figure in ("fig1", "fig2a", "fig3a")),
 ]
 TARGETS = {name: BASE.format(model=name) for name in ("cancelled", "hungry", "frozen", "refused")}
+STEPS = 60
+WAIT_S = 900
 HUNGRY_MB = 400  # less than torch takes
 ASKED = {"probes": 1, "edits": 2, "spectra": 0}  # stage -> GPUs
 
@@ -40,18 +42,26 @@ def faults(study: Study) -> Faults:
         "refused": {"mem_mb": MEMORY_MB + 1},
     }
     study.config = micro()
-    study.config["models"] = models(study.config, needs, steps=200)
+    study.config["models"] = models(study.config, needs, steps=STEPS)
     run = study.start("--retries", "0", "--", *TARGETS.values())
-    job = wait_for(lambda: _at_work(study, "cancelled"), run)
-    study.cluster.ask(f"scancel {job}")
-    _freeze(wait_for(lambda: _at_work(study, "frozen"), run))
-    status = run.wait(timeout=400)
+    left = {"cancelled", "frozen"}
+
+    def interfere() -> bool:
+        if "cancelled" in left and (job := _at_work(study, "cancelled")):
+            study.cluster.ask(f"scancel {job}")
+            left.remove("cancelled")
+        # on a slow machine its time may be over before its script has begun
+        if "frozen" in left and any(map(_freeze, study.jobs("rule_base_model/frozen_0/"))):
+            left.remove("frozen")
+        return not left or run.poll() is not None
+
+    wait_for(interfere)
+    status = run.wait(timeout=WAIT_S)
     said, outputs = study.said, study.outputs()
     states = {name: len(study.states(f"{name}/seed-0/base")) for name in needs}
     run = study.start("--", *(file for name, file in TARGETS.items() if name != "refused"))
-    return Faults(
-        study, status, said, outputs, states, run.wait(timeout=400), study.said,
-    )  # fmt: skip
+    status_after = run.wait(timeout=WAIT_S)
+    return Faults(study, status, said, outputs, states, status_after, study.said)
 
 
 @dataclass
@@ -67,18 +77,19 @@ def leaving_node(study: Study) -> Leaving:
     """The node of a job is drained, then goes down."""
     study.config = micro()
     study.config["models"] = models(
-        study.config, {"moved": {"threads": os.cpu_count() + 1}}, steps=200
+        study.config, {"moved": {"threads": os.cpu_count() + 1}}, steps=STEPS
     )
     run = study.start(
         "--set-resources", "base_model:slurm_partition=pair", "--", BASE.format(model="moved")
     )
     job = wait_for(lambda: _at_work(study, "moved"), run)
+    assert _freeze(job)
     node = study.jobs()[job]["NodeList"]
     study.cluster.ask(f"scontrol update nodename={node} state=drain reason=test")
     meanwhile = study.cluster.ask("srun --partition=pair printenv SLURMD_NODENAME").strip()
     drained = study.jobs()[job]
     study.cluster.ask(f"scontrol update nodename={node} state=down reason=test")
-    status = run.wait(timeout=400)
+    status = run.wait(timeout=WAIT_S)
     study.cluster.ask(f"scontrol update nodename={node} state=resume")
     assert node in PARTITIONS["pair"]
     return Leaving(study, node, drained, meanwhile, status)
@@ -102,7 +113,7 @@ def killed_snakemake(study: Study) -> Killed:
     rl = "micro/seed-0/ppo-from-8"
     wait_for(lambda: study.states(rl), run)
     (orphan,) = study.jobs("rule_rl/")
-    _freeze(orphan)
+    assert _freeze(orphan)
     run.kill()
     run.wait()
     wait_for(lambda: _ended(study, "rule_evaluate_sft_exhaustive_1/") and _ended(study, "rule_sig"))
@@ -115,18 +126,22 @@ def killed_snakemake(study: Study) -> Killed:
     assert recovery.returncode == 0, recovery.stdout
     before = study.outputs()
     run = study.start("--", *STUDY_TARGETS)
-    return Killed(
-        study, refused.stdout, recovery.stdout, orphan, before, run.wait(timeout=600), study.said,
-    )  # fmt: skip
+    status = run.wait(timeout=WAIT_S)
+    return Killed(study, refused.stdout, recovery.stdout, orphan, before, status, study.said)
 
 
 def gpus(study: Study) -> Study:
     """Jobs that ask for GPUs by the study's `needs`."""
     study.config = micro()
     study.config["models"]["micro"]["needs"] = {stage: {"gpus": n} for stage, n in ASKED.items()}
+    partitions = study.folder / "partitions.yaml"  # as the profile's comments have it
+    partitions.write_text(yaml.safe_dump({"partitions": {"main": {}, "gpu": {"max_gpu": 2}}}))
     targets = [f"given/micro-{stage}.txt" for stage in ASKED]
-    run = study.start("--snakefile", str(ROOT / "tests/slurm/gpus.smk"), "--", *targets)
-    assert run.wait(timeout=400) == 0, study.said
+    run = study.start(
+        "--snakefile", str(ROOT / "tests/slurm/gpus.smk"),
+        "--slurm-partition-config", str(partitions), "--", *targets,
+    )  # fmt: skip
+    assert run.wait(timeout=WAIT_S) == 0, study.said
     return study
 
 
@@ -143,13 +158,9 @@ def _ended(study: Study, rule: str) -> bool:
     return bool(jobs) and all(job["JobState"] == "COMPLETED" for job in jobs)
 
 
-def _freeze(job: int) -> None:
-    """Stops a job's script where it is, as a file system that hangs would."""
-    scripts = [
-        pid
-        for pid in processes(job)
-        if b".snakemake/scripts" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    ]
-    assert scripts
+def _freeze(job: int) -> bool:
+    """Stops the script of a job, as a file system that hangs would; False if it has none yet."""
+    scripts = [pid for pid, command in processes(job) if ".snakemake/scripts" in command]
     for pid in scripts:
         os.kill(pid, signal.SIGSTOP)
+    return bool(scripts)

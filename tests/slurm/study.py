@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
@@ -22,6 +22,7 @@ class Study:
     folder: Path
     cluster: Cluster
     config: dict
+    runs: list[subprocess.Popen] = field(default_factory=list)
 
     def __post_init__(self):
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -38,10 +39,19 @@ class Study:
         """Snakemake in the background; what it prints goes to `said`."""
         command = [sys.executable, "-m", "snakemake", *self.arguments(*more)]
         with open(self.folder / "said", "w") as said:
-            return subprocess.Popen(
+            run = subprocess.Popen(
                 command, cwd=ROOT, env=self.cluster.environment, stdout=said,
                 stderr=subprocess.STDOUT,
             )  # fmt: skip
+        self.runs.append(run)
+        return run
+
+    def stop(self) -> None:
+        """Ends what is still running, after a test that failed."""
+        for run in self.runs:
+            if run.poll() is None:
+                run.kill()
+                run.wait()
 
     @property
     def said(self) -> str:
@@ -77,8 +87,8 @@ class Study:
 
 
 def wait_for(condition: Callable[[], object], process: subprocess.Popen | None = None):
-    """The condition's first true value; fails after five minutes, or if the process ends first."""
-    deadline = time.monotonic() + 300
+    """The condition's first true value; fails after a long time, or if the process ends first."""
+    deadline = time.monotonic() + 900
     while not (value := condition()):
         assert process is None or process.poll() is None, "Snakemake ended too early"
         assert time.monotonic() < deadline, "waited in vain"
@@ -104,13 +114,13 @@ def models(config: dict, needs: dict[str, dict], steps: int) -> dict:
     return {name: model | {"needs": {"base": need}} for name, need in needs.items()}
 
 
-def processes(job: int) -> list[int]:
-    """Processes of a Slurm job on this machine."""
+def processes(job: int) -> list[tuple[int, str]]:
+    """(process, command line) of a Slurm job on this machine."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
             if f"SLURM_JOB_ID={job}".encode() in (process / "environ").read_bytes().split(b"\0"):
-                found.append(int(process.name))
+                found.append((int(process.name), (process / "cmdline").read_text()))
         except OSError:
             continue
     return found

@@ -16,6 +16,7 @@ def test_a_job_gets_the_gpus_it_asked_for_and_starts_once(given, stage, gpus):
     job = given.jobs()[int(re.search(r"job (\d+)", said)[1])]
     assert job["JobState"] == "COMPLETED"
     assert job["NumTasks"] == job["NumCPUs"] == "1"  # not one for each GPU
+    assert job["Partition"] == ("gpu" if gpus else "main")  # by the file of partitions
     assert job.get("TresPerJob") == (f"gres:gpu:{gpus}" if gpus else None)
 
 

@@ -187,13 +187,13 @@ def test_a_source_with_a_shard_missing_or_cut_short(sharded, tmp_path):
 
     def refused(why):
         with pytest.raises(HealscopeError, match=f"{shard} {why}.*fetch or make it again"):
-            fetch(Model(source=str(sharded), check_random=False), Workspace(tmp_path / "w", "x"))
+            fetch(Model(source=str(sharded), check_random=False), work)
 
+    work = Workspace(tmp_path / "w", "x")
     shard.write_bytes(whole[:-9])
     refused("is damaged or cut short")
     shard.unlink()
     refused("is missing, which model.safetensors.index.json beside it names")
     shard.write_bytes(whole)  # the rerun
-    work = Workspace(tmp_path / "w", "x")
     fetch(Model(source=str(sharded), check_random=False), work)
     assert (work.staged("base") / "model.safetensors").is_file()

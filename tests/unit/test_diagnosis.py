@@ -117,13 +117,22 @@ def test_a_difference_within_chance_is_undecided(tmp_path):
 
 def test_the_cheapest_edit_and_its_command(tmp_path):
     world = World(tmp_path, FORGETS)
-    assert "The cheapest edit that gives it back is `swap-strength-0.5`: OOD +34.0" in world.page
+    said = (
+        "`swap-strength-0.5` gives it back, and keeps more ID accuracy than step 9 has: OOD +34.0"
+    )
+    assert said in world.page
     assert world.effect("repair", "cheapest")["effect"] == pytest.approx(0.34)
     assert world.effect("repair", "cheapest", "id")["effect"] == pytest.approx(-0.05)
     assert world.effect("repair", "kept", "id")["effect"] == pytest.approx(0.15)
     assert "going back altogether, to step 9 (/models/nine)" in world.page
     assert "  --target results/checkpoints/m/seed-0/sft-59 \\" in world.lines
     assert "  --edit swap-strength-0.5 \\" in world.lines
+
+
+def test_an_edit_that_keeps_no_more_than_the_better_checkpoint_is_not_recommended(tmp_path):
+    edits = {"swap-rank-1": (0.3, 0.6), "swap-rank-0.2": (0.32, 0.55)}
+    world = World(tmp_path, FORGETS, edits, chance=True)
+    assert "is not established: rather use that." in world.page
 
 
 def test_where_no_edit_gives_back_enough_that_is_said(tmp_path):

@@ -207,7 +207,7 @@ def test_what_cannot_be_edited_is_refused(llama, tmp_path, about, expected):
 
 
 def test_a_hub_id_that_cannot_be_reached_says_what_to_do(tmp_path):
-    with pytest.raises(HealscopeError, match="no-such/model@v1 is no folder here.* HF_TOKEN"):
+    with pytest.raises(HealscopeError, match="'no-such/model', revision v1, is neither .* HF_HUB"):
         taken.take("m, base", "no-such/model@v1", "x", tmp_path / "base/checkpoint.json")
 
 

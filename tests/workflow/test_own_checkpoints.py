@@ -22,7 +22,7 @@ class Own(Workflow):
         micro = yaml.safe_load((ROOT / "config/micro.yaml").read_text())
         self.config = {
             "study": "own",
-            "tasks": {"gp3": {**micro["tasks"]["gp3"], "targets": [12], "held_out": 0.2}},
+            "tasks": {"gp3": micro["tasks"]["gp3"]},
             "train_on": "gp3",
             "models": {
                 "mine": {
@@ -134,3 +134,10 @@ def test_a_wrong_folder_stops_before_any_job(own):
     message = own.fails()
     assert re.search(r"sft\.9 \(given/sft-10\): no folder of this name, but given holds", message)
     assert "Traceback" not in message
+
+
+def test_a_trained_study_can_have_the_page_too(copy):
+    page = "results/tables/diagnosis.md"
+    assert copy.plan(page) == {"diagnosis": 1}
+    copy.run(page)
+    assert (copy.folder / page).read_text().startswith("# Diagnosis: micro")

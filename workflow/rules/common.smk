@@ -280,3 +280,26 @@ def stage_points():
 
 def edit_files(stage):
     return each(artifacts.EDIT, stage=stage, edit=EDITS, task=TASK)
+
+
+# What happens to weights, by `checkpoints.keep`
+ARMS = [sft_checkpoints(arm) for arm in ["sft", *study.sft.arms]]
+EDITED = [p for stage in study.edits.stages.values() for p in (stage.target, stage.parent)]
+STAYING = {artifacts.sft(study.end_step), study.rl_landmark, *EDITED}
+PASSING = [c for c in [*sum(ARMS, []), *BRANCHES] if c not in STAYING]
+# given checkpoints are links: there is nothing to delete
+GOING = PASSING if study.checkpoints.keep == "landmarks" and not study.taken else []
+
+
+def made_from(checkpoint):
+    """What reads the weights of a checkpoint without a role, and which one MaxOOD is."""
+    arm = next((names for names in ARMS if checkpoint in names), [checkpoint])
+    files = [artifacts.LANDMARKS]  # which is made from all of SFT under the main protocol
+    protocols = [EXHAUSTIVE]
+    if arm == ARMS[0]:
+        protocols = [name for name in PROTOCOLS if name != EXHAUSTIVE]
+        after = [b for b in BRANCHES if artifacts.sft(artifacts.parse_branch(b)[1]) == checkpoint]
+        files += [artifacts.SIGNALS, *manifests(after)]
+    # of all of its arm, since one job evaluates several
+    files += here(artifacts.EVALUATION, protocol=protocols, checkpoint=arm, task=TASK)
+    return files

@@ -5,7 +5,7 @@ from healscope.config import Statistics
 from healscope.diagnosis import measure, page
 from healscope.job import job
 
-with job(snakemake.log[0], snakemake.threads):
+with job(snakemake):
     p, out = snakemake.params, snakemake.output
     inputs = {kind: list(files) for kind, files in snakemake.input.items()}
     frame = measure.measure(inputs, p.stages, Statistics.model_validate(p.statistics))

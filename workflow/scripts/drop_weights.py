@@ -2,7 +2,7 @@ from healscope import provenance
 from healscope.job import job
 from healscope.models import checkpoints
 
-with job(snakemake.log[0], snakemake.threads):
+with job(snakemake):
     files = snakemake.input
     landmarks = provenance.read_json(files.landmarks)["landmarks"]
     record = provenance.record({}, inputs=provenance.hashes([files.manifest, files.landmarks]))

@@ -1,7 +1,7 @@
 from healscope.job import job
 from healscope.models import taken
 
-with job(snakemake.log[0], snakemake.threads, torch=True):
+with job(snakemake, torch=True):
     p, w = snakemake.params, snakemake.wildcards
     name = f"{w.model}, {w.checkpoint}"
     taken.take(name, p.source, p.beside, snakemake.output[0])

@@ -198,9 +198,13 @@ class Model(Section):
         return self.needs.get(stage, Need())
 
     def layers(self) -> int | None:
-        """Number of decoder layers, or None where only the hub knows it."""
+        """Number of decoder layers, or None where only the hub knows it. Of a base that is made
+        from LLaMA-3.2-Vision those of cross-attention do not count: it has none."""
         if self.scratch:
             return self.scratch.architecture.layers
         file = given.folder(self.source) / "config.json"
         about = json.loads(file.read_text()) if file.is_file() else {}
-        return (about.get("text_config") or about).get("num_hidden_layers")
+        text = about.get("text_config") or about
+        crossing = () if self.sft else text.get("cross_attention_layers") or ()
+        layers = text.get("num_hidden_layers")
+        return layers and layers - len(crossing)

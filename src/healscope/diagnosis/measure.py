@@ -21,6 +21,9 @@ from healscope.verdicts import above, moves, negative, positive
 SHARE = 0.8
 """Of the lost OOD accuracy: an edit gives the loss back if it gives back at least so much."""
 
+FURTHEST = 1.05
+"""An edit that goes further than the parent is away is not cheap, whatever it gives back."""
+
 STAGE = "sft"
 """The stage of edits that puts End back to MaxOOD."""
 
@@ -163,6 +166,7 @@ def _repair(d: Data) -> list[dict]:
         name: change
         for name, change in changes.items()
         if edit_names.parse(name).control in ("", "interpolation")
+        and not _distances(d, name)["from_target"] > FURTHEST
     }
     if not offered:
         return found

@@ -75,8 +75,13 @@ def _peak(m: Model) -> Section:
     up, down = rise["verdict"] in YES, m.lost
     at_end = set(best["after"].split(" or ")) == {since["after"]}
     more = ""
-    if up and down:
+    if up and down and m.picked == m.peak:
         lead = f"OOD accuracy peaked at {m.peak}, and has fallen since."
+    elif up and down:
+        lead = (
+            f"OOD accuracy peaked around {m.peak}, and has fallen since; which step is best, deals "
+            f"do not agree on ({m.picked})."
+        )
     elif down and m.peak == "step 0":
         lead = "OOD accuracy was best before SFT, and has fallen since."
     elif down:
@@ -92,12 +97,11 @@ def _peak(m: Model) -> Section:
             f" With so many deals a fall of {100 * since['detectable']:.0f} points or more would "
             "probably have shown."
         )
-    picked = best["after"].replace("sft-", "step ")
     fair = (
-        f"Both halves of the deals pick {picked} by themselves, so the choice flatters no number."
-        if " or " not in picked
+        f"Both halves of the deals pick {m.picked} by themselves, so the choice flatters no number."
+        if " or " not in m.picked
         else "What is best on some deals is less so on others: each half of the deals is reported "
-        f"at the step that the other half picks ({picked})."
+        f"at the step that the other half picks ({m.picked})."
     )
     rows = []
     for row in m.all("peak", "accuracy").to_dict("records"):
@@ -124,8 +128,11 @@ def _lost(m: Model) -> Section:
         meanwhile = "gained" if own["effect"] > 0 else "lost as well"
     else:
         meanwhile = f"within {MARGIN_POINTS}" if own["verdict"] in NO else "undecided"
+    found = "No loss is established"
+    if m.lost:
+        found = f"A loss is {word(ood)}".replace("is in", "is there in")
     lead = (
-        f"{'A' if m.lost else 'No'} loss is established from {m.peak} to {m.end}: OOD accuracy "
+        f"{found} from {m.picked} to {m.end}: OOD accuracy "
         f"changes by {points(ood)} points; ID accuracy by {points(own)} ({meanwhile})."
     )
     body = paragraph(

@@ -13,7 +13,6 @@ from healscope.diagnosis.words import (
     Model,
     Section,
     paragraph,
-    plain,
     points,
     step,
     table,
@@ -39,7 +38,7 @@ def rotation(m: Model) -> Section | None:
     verdicts, rows = {}, []
     for row in held.to_dict("records"):
         kind = row["name"].split(":")[0]
-        verdicts[kind] = row["verdict"]
+        verdicts[kind] = row["verdict"], word(row)
         own, other = (m.one("rotation", f"{kind}: {what}") for what in ("itself", "the control"))
         control = _CONTROLS[kind.split()[1]]
         rows.append([row["before"], points(own), control, points(other), points(row), word(row)])
@@ -51,8 +50,9 @@ def rotation(m: Model) -> Section | None:
     return Section("Is the loss rotation of singular vectors?", _answer(m, verdicts), body)
 
 
-def _answer(m: Model, verdicts: dict[str, str]) -> str:
-    """By the edit that keeps vectors orthonormal, since the published splice overshoots."""
+def _answer(m: Model, verdicts: dict[str, tuple[str, str]]) -> str:
+    """By (verdict, word) of each kind and control; by the edit that keeps vectors orthonormal where
+    there is one, since the published splice overshoots."""
     if not m.lost:
         return "There is no established loss that rotation could explain."
     straight = verdicts.get("orthonormal interpolation", verdicts.get("directions interpolation"))
@@ -62,6 +62,7 @@ def _answer(m: Model, verdicts: dict[str, str]) -> str:
             "Whether the loss is rotation was not asked: it takes directions put back beside "
             "interpolation and rotation (edits.controls)."
         )
+    (straight, turned), said = zip(straight, turned, strict=True)
     if straight in YES and turned in YES:
         return (
             "It looks like rotation: putting the leading singular vectors back gives back more OOD "
@@ -79,8 +80,8 @@ def _answer(m: Model, verdicts: dict[str, str]) -> str:
         )
     return (
         "Whether the loss is rotation is undecided: then the leading singular vectors would give "
-        f"back more than {WHAT['interpolation']} ({plain(straight)}) and more than "
-        f"{WHAT['rotation']} ({plain(turned)})."
+        f"back more than {WHAT['interpolation']} ({said[0]}) and more than "
+        f"{WHAT['rotation']} ({said[1]})."
     )
 
 
@@ -118,13 +119,21 @@ def repair(m: Model) -> Section | None:
             "There is no established loss to give back; if you want to try, "
             f"`{pick['after']}`: {measured}."
         )
+    elif pick["verdict"] in YES and kept["verdict"] in YES and kept["effect"] > 0:
+        lead = (
+            f"`{pick['after']}` gives it back, and keeps more ID accuracy than {step(parent)} has: "
+            f"{measured}."
+        )
     elif pick["verdict"] in YES:
-        lead = f"The cheapest edit that gives it back is `{pick['after']}`: {measured}."
+        lead = (
+            f"`{pick['after']}` gives it back: {measured}. That it keeps more ID accuracy than "
+            f"{step(parent)} itself has is not established: rather use that."
+        )
     else:
         lead = f"None is established; the best guess is `{pick['after']}`: {measured}."
     chosen = (
         "" if own is None else f"Of all edits that give back at least {SHARE:.0%} of what going "
-        "back altogether does, it costs least ID accuracy. "
+        "back altogether does, and go no further, it costs least ID accuracy. "
     )  # fmt: skip
     halves = (
         f"The halves of the deals pick {pick['before'].replace(' or ', ' and ')}; the numbers are "
@@ -140,8 +149,8 @@ def repair(m: Model) -> Section | None:
     place = m.study.given.get(m.name, {}).get(parent) or _folder(m, seed, parent)
     body += paragraph(
         f"Beside it, going back altogether, to {step(parent)} ({place}): OOD {points(back)}, ID "
-        f"{points(m.one('repair', 'going back', 'id'))}; the edit has {points(kept)} points of ID "
-        f"accuracy more ({word(kept)})."
+        f"{points(m.one('repair', 'going back', 'id'))}. ID accuracy of the edit less that: "
+        f"{points(kept)} ({word(kept)})."
         + (
             " The edit is that checkpoint in all but what is not edited: rather use it as it is."
             if pick["from_parent"] < WHOLE

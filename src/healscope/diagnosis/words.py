@@ -7,7 +7,7 @@ import pandas as pd
 
 from healscope import artifacts
 from healscope.diagnosis.measure import STAGE
-from healscope.verdicts import MARGIN, NO, YES
+from healscope.verdicts import HERE, MARGIN, NO, YES
 
 WIDTH = 100
 MARGIN_POINTS = f"{100 * MARGIN:g} points"
@@ -53,6 +53,12 @@ class Model:
         return "step " + " or ".join(map(str, steps))
 
     @property
+    def picked(self) -> str:
+        """The steps that halves of the deals pick, at which the peak is reported."""
+        names = self.one("peak", "maxood")["after"].split(" or ")
+        return "step " + " or ".join(name.rpartition("-")[2] for name in names)
+
+    @property
     def lost(self) -> bool:
         """Whether a loss is established, on deals that did not pick the peak."""
         return self.one("lost", "since")["verdict"] in YES
@@ -93,13 +99,12 @@ def step(checkpoint: str) -> str:
 
 
 def word(row) -> str:
-    return plain(row["verdict"])
-
-
-def plain(verdict: str) -> str:
-    if verdict in YES:
-        return "established"
-    return "not so" if verdict in NO else "undecided"
+    """Its verdict: what several seeds show, but cannot say of others, is told from the rest."""
+    if row["verdict"] in NO:
+        return "no change" if max(-row["low"], row["high"]) < MARGIN else "not so"
+    if row["verdict"] not in YES:
+        return "undecided"
+    return "in these seeds" if row["verdict"] == HERE and row["seeds"] > 1 else "established"
 
 
 def level(row) -> str:

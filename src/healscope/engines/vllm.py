@@ -15,7 +15,7 @@ import tempfile
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -49,7 +49,6 @@ class Process:
     settings: Vllm
     log: str
     gpu: str | None = None
-    facts: dict = field(default_factory=dict)
 
     @classmethod
     def of(cls, snakemake) -> "Process | None":
@@ -130,7 +129,6 @@ class VLLM:
         except BaseException:
             self.__exit__()
             raise
-        self.process.facts.update(self.facts)
         return self
 
     def __exit__(self, *_) -> None:

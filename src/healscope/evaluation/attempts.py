@@ -42,7 +42,8 @@ def attempts(
     if None in texts:
         raise HealscopeError(
             f"task {task.name}: a prompt is longer than the model's context less "
-            "evaluation.max_new_tokens; take a model with a longer context"
+            "evaluation.max_new_tokens; take a model with a longer context (or, where it is set, a "
+            "larger vllm.max_model_len)"
         )
     rows = [
         _row(task, problem, row, text, sample=0, attempt=1)

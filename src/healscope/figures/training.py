@@ -23,6 +23,7 @@ from healscope.figures.style import (
     panels,
     percent_axis,
     round_steps,
+    several_seeds,
     step_axis,
     styled,
     title,
@@ -67,7 +68,8 @@ def _bars(ax: Axes, frame: pd.DataFrame, style: FigureStyle) -> None:
         pale = [0.4 + 0.6 * part for part in look(style, name)["color"]]
         ax.bar(place, height, 0.65, color=pale, edgecolor=INK, hatch=_HATCHES[name])
         ax.errorbar(place, height, errors(bar, "accuracy"), color=INK, capsize=4)
-        dots = seeds.loc[seeds["landmark"] == name, "accuracy"]
+        own = seeds["landmark"] == name
+        dots = seeds.loc[own & several_seeds(frame), "accuracy"]
         spread = place + np.linspace(-0.2, 0.2, len(dots) + 2)[1:-1]
         ax.plot(spread, dots, "o", color="white", markeredgecolor=INK, markersize=4)
         top = max(float(bar["high"].iloc[0]), dots.max() if len(dots) else 0)
@@ -284,7 +286,8 @@ def _mark_peak(ax: Axes, sft: pd.DataFrame) -> None:
     best = whole.loc[whole["accuracy"].idxmax()]
     ax.axvline(best["step"], color=INK, linewidth=0.8, linestyle=DOTTED, zorder=0)
     # no accuracy: the best of many steps flatters itself, figure 1 has the corrected one
-    ax.set_title(f"best SFT step on average: {best['step']}", loc="right")
+    average = " on average" if several_seeds(sft) else ""
+    ax.set_title(f"best SFT step{average}: {best['step']}", loc="right")
 
 
 @styled
@@ -322,6 +325,7 @@ def _changes(
             markerfacecolor=face, markersize=6, linestyle="", **form,
         )  # fmt: skip
     places = [starts.index(start) + offset * 1.6 for start in seeds["start"]]
-    ax.plot(places, seeds["change"], ".", color=form["color"], markersize=4, alpha=0.7)
+    if several_seeds(frame):
+        ax.plot(places, seeds["change"], ".", color=form["color"], markersize=4, alpha=0.7)
     ends = [starts.index(start) + offset for start in whole["start"]]
     ax.plot(ends, whole["change"], zorder=1, **line)

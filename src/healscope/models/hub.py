@@ -1,16 +1,17 @@
 """Models of a hub: their files on this machine, or one sentence that says what is in the way."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from healscope.errors import HealscopeError, disk_full
 
-FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
-NOT_THESE = ["*/*", "consolidated*"]  # the same weights in other formats
+FILES = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")
+NOT_THESE = ("*/*", "consolidated*")  # the same weights in other formats
 
 
-def folder(source: str, revision: str | None = None) -> Path:
+def folder(source: str, revision: str | None = None, files: Sequence[str] = FILES) -> Path:
     """The folder of a model: `source` itself where it is one, else the cached files of the hub's
-    repository of that id, fetched where they are missing.
+    repository of that id, those that patterns in `files` name, fetched where they are missing.
 
     After a download that broke off only files that did not come whole are fetched again; once all
     are here no hub is needed. Raises HealscopeError
@@ -20,7 +21,7 @@ def folder(source: str, revision: str | None = None) -> Path:
         return Path(source)
     from huggingface_hub import HfApi, constants, errors, snapshot_download  # here: it takes time
 
-    named = f"model source '{source}'" + (f", revision {revision}," if revision else "")
+    named = f"model '{source}'" + (f", revision {revision}," if revision else "")
     at, unreachable = constants.ENDPOINT, None
     known = errors.HFValidationError, errors.RevisionNotFoundError, errors.RepositoryNotFoundError
     try:
@@ -34,8 +35,8 @@ def folder(source: str, revision: str | None = None) -> Path:
             snapshot_download(
                 source,
                 revision=revision,
-                allow_patterns=FILES,
-                ignore_patterns=NOT_THESE,
+                allow_patterns=list(files),
+                ignore_patterns=list(NOT_THESE),
                 local_files_only=unreachable is not None,
             )
         )
@@ -47,10 +48,10 @@ def folder(source: str, revision: str | None = None) -> Path:
             f"token of that account ({_token()}), and rerun"
         )
     except errors.RevisionNotFoundError:
-        reason = f"is not at {at}: set models.*.revision to a branch, tag or commit of that model"
+        reason = f"is not at {at}: correct the revision to a branch, tag or commit of that model"
     except errors.RepositoryNotFoundError:
         reason = (
-            f"is neither a folder here nor a model at {at}: correct models.*.source; for a private "
+            f"is neither a folder here nor a model at {at}: correct the path or id; for a private "
             f"model set HF_TOKEN ({_token()})"
         )
     except Exception as error:
@@ -73,7 +74,7 @@ def _not_fetched(source: str, at: str, error: Exception) -> str:
     return (
         f"cannot be fetched, {at} does not answer as a hub does ({first}): if this machine has no "
         f"network, as compute nodes often have none, {elsewhere} and set HF_HUB_OFFLINE=1; if it "
-        "has, check models.*.source and HF_ENDPOINT; a rerun continues"
+        "has, check the id and HF_ENDPOINT; a rerun continues"
     )
 
 

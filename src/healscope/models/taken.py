@@ -13,6 +13,7 @@ from pathlib import Path
 from healscope import provenance
 from healscope.config import given
 from healscope.errors import HealscopeError
+from healscope.models import hub
 from healscope.models.checkpoints import MANIFEST
 from healscope.models.stored import Stored
 
@@ -34,24 +35,7 @@ def local(source: str, patterns: list[str] | None = None) -> Path:
     """The folder of a checkpoint; a hub id is fetched into the hub's cache, or found there."""
     if not given.is_hub_id(source):
         return given.folder(source)
-    from huggingface_hub import snapshot_download  # here: a folder needs none of it
-
-    repository, revision = given.hub_id(source)
-    try:
-        found = snapshot_download(
-            repository,
-            revision=revision,
-            allow_patterns=patterns or [f"*{ending}" for ending in given.KEPT],
-            ignore_patterns=["*/*", "consolidated*"],
-        )
-    except (OSError, ValueError, RuntimeError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise HealscopeError(
-            f"{source} is no folder here and cannot be fetched from the hub: {first} (check the "
-            "name; a gated or private model needs HF_TOKEN; without a network, fetch it first "
-            "where there is one and set HF_HOME to that cache)"
-        ) from None
-    return Path(found)
+    return hub.folder(*given.hub_id(source), patterns or [f"*{ending}" for ending in given.KEPT])
 
 
 def take(name: str, source: str, beside: str, manifest: str | Path) -> None:

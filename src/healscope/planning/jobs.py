@@ -11,11 +11,12 @@ from healscope.errors import HealscopeError
 from healscope.planning import constants as c
 from healscope.planning.sizes import Size, tokens
 
-OTHER = "tables, figures"
+OTHER = "tables, others"
 
 # What a job says of itself (`message` of its rule) -> its stage
 MESSAGES = (
     ("base", r"Base model (?P<model>\S+), seed \d+"),
+    ("base", r"Take (?P<given>\S+) of (?P<model>\S+)"),
     ("sft", r"SFT \((?P<arm>\S+)\) of (?P<model>\S+), seed \d+"),
     ("rl", r"(?P<branch>\S+-from-\d+) of (?P<model>\S+), seed \d+"),
     ("evaluation", r"Evaluate SFT \(\S+\) under (?P<protocol>\S+): (?P<model>\S+), seed \d+"),
@@ -121,7 +122,9 @@ class Costs:
             return flops / (c.GPU_SVD_SHARE.value * c.H100_PEAK_FLOAT64.value)
         return flops / c.CPU_SVD.value / self.model.need("spectra").threads
 
-    def _base(self, _about: dict) -> float:
+    def _base(self, about: dict) -> float:
+        if about.get("given"):  # linked, and looked through
+            return self._load(2)
         if self.model.scratch:
             p = self.model.scratch.pretraining
             return self._train("base", p.steps * p.batch_size) + self._save()
@@ -157,7 +160,7 @@ class Costs:
         measured = recipe.responses * 2 * (recipe.iterations / (recipe.kl_every or 10**9))
         sampled = rows * turns if isinstance(recipe, Sampling) else 0
         return (
-            self._answers("rl", sampled, batch=recipe.responses)
+            self._answers("rl", sampled, self.study.rl.engine, recipe.responses)
             + self._train("rl", sampled, reading=True)  # log-probabilities and values before
             + self._train("rl", sampled * epochs)
             + self._train("rl", measured, reading=True)
@@ -196,7 +199,7 @@ class Costs:
             return self._load(4) + self._train("probes", rows, reading=True)
         steps = len(self.study.sft.checkpoints)
         rows = steps * 8 * self.study.signals.problems
-        return self._load(2 * steps + 2) + self._train("probes", rows, True) + self._svd(steps)
+        return self._load(2 * steps + 1) + self._train("probes", rows, True) + self._svd(steps)
 
 
 def answers_of(protocol: Protocol, problems: tuple[int, int], orders: int) -> float:

@@ -8,11 +8,13 @@ from healscope.config import Model, Study
 from healscope.config.world import GeneralPointsTask
 from healscope.errors import HealscopeError
 from healscope.planning import constants as c
+from healscope.tasks import build
+from healscope.tasks.generalpoints import compact_vocabulary
 
 
 @dataclass(frozen=True)
 class Size:
-    """A Llama-like decoder: `crossing` of its layers attend to images and are not decomposed."""
+    """A Llama-like decoder."""
 
     hidden: int
     layers: int
@@ -20,7 +22,6 @@ class Size:
     ffn: int
     vocabulary: int
     tied: bool = False
-    crossing: int = 0
 
     @property
     def parameters(self) -> int:
@@ -41,7 +42,7 @@ class Size:
         for role in roles:
             outside = role in ("embeddings", "head")
             shape = (self.vocabulary, h) if outside else shapes[role]
-            found += [shape] * (1 if outside else self.layers - self.crossing)
+            found += [shape] * (1 if outside else self.layers)
         return found
 
     def factor_bytes(self, roles: list[str]) -> float:
@@ -57,7 +58,7 @@ KNOWN = {  # from each model's config.json on the hub
     "llama-3.1-8b": Size(4096, 32, 1024, 14336, 128256),
     "llama-3.2-1b": Size(2048, 16, 512, 8192, 128256, tied=True),
     "llama-3.2-3b": Size(3072, 28, 1024, 8192, 128256, tied=True),
-    "llama-3.2-11b-vision": Size(4096, 40, 1024, 14336, 128256, crossing=8),
+    "llama-3.2-11b-vision": Size(4096, 32, 1024, 14336, 128256),  # without cross-attention
     "qwen2.5-0.5b": Size(896, 24, 128, 4864, 151936, tied=True),
     "qwen2.5-1.5b": Size(1536, 28, 256, 8960, 151936, tied=True),
     "qwen2.5-3b": Size(2048, 36, 256, 11008, 151936, tied=True),
@@ -87,7 +88,9 @@ def size_of(name: str, model: Model, study: Study) -> Size:
 
 
 def _vocabulary(study: Study) -> int:
-    return 80 if _task(study).rendering == "compact" else 473  # as its tokenizers come out
+    if _task(study).rendering == "compact":
+        return 4 + len(compact_vocabulary(build(study.train_on, _task(study))))  # and special ones
+    return 473  # as the tokenizer of four-card prompts comes out
 
 
 def _task(study: Study) -> GeneralPointsTask:
@@ -100,12 +103,11 @@ def _read(config: dict) -> Size:
     per_head = text.get("head_dim") or hidden // heads
     return Size(
         hidden,
-        text["num_hidden_layers"],
+        text["num_hidden_layers"] - len(text.get("cross_attention_layers") or ()),
         (text.get("num_key_value_heads") or heads) * per_head,
         text["intermediate_size"],
         text["vocab_size"],
         bool(config.get("tie_word_embeddings") or text.get("tie_word_embeddings")),
-        len(text.get("cross_attention_layers") or ()),
     )
 
 

@@ -63,7 +63,8 @@ def _numbers(states: pd.DataFrame) -> list[dict]:
     for a, b in combinations(at, 2):
         for kind, measure in (("distance", distance), ("cka", linear_cka)):
             value = measure(at[a], at[b])
-            found.append({"kind": kind, "landmark": a, "other": b, "value": value})
+            pair = {"kind": kind, "landmark": a, "other": b}
+            found.append({**pair, "value": value, "chance": float("nan")})
     if {"maxood", "end", "rl"} <= set(at):
         back, chance = way_back(*(at[name].mean(0) for name in ("maxood", "end", "rl")))
         here = {"kind": "way_back", "landmark": "end", "other": "rl"}

@@ -47,7 +47,6 @@ def measure(
     of the base's factors.
     """
     model, tokenizer = checkpoints.load_model(base)
-    reference, _ = checkpoints.load_model(base)
     held_out = problems[(problems["split"] == "held_out") & (problems["n_faces"] > 0)]
     rng = np.random.default_rng([seed, 4])
     train, test, ood = (
@@ -58,10 +57,12 @@ def measure(
 
     def continued(prompts: list[str]) -> Pairs:
         """Prompts with the base model's own greedy answers: where it would have gone."""
-        answers = greedy_answers(reference, tokenizer, prompts, answering)
+        answers = greedy_answers(model, tokenizer, prompts, answering)
         return [(p, a) for p, a in zip(prompts, answers, strict=True) if a]
 
     own = {"id": continued([p for p, _ in test]), "neutral": continued(neutral)}
+    # what the base says is kept, in main memory, rather than the base beside the model
+    said = {kind: _distributions(model, tokenizer, pairs) for kind, pairs in own.items()}
     # every checkpoint is verified where its model is loaded: its folder is enough here
     start = load(Path(base).parent, roles, cache)
     rows = []
@@ -75,7 +76,7 @@ def measure(
                 "id_test_loss_nats": cross_entropy(model, tokenizer, test),
                 "id_entropy_nats": _entropy(model, tokenizer, test),
                 **{
-                    f"{kind}_kl_from_base_nats": _kl(reference, model, tokenizer, pairs)
+                    f"{kind}_kl_from_base_nats": _kl(said[kind], model, tokenizer, pairs)
                     for kind, pairs in own.items()
                 },
                 "weight_drift": _drift(start, now),
@@ -111,12 +112,23 @@ def _entropy(model, tokenizer, pairs: Pairs) -> float:
 
 
 @torch.no_grad()
-def _kl(base, model, tokenizer, pairs: Pairs) -> float:
-    """Mean KL(base || model) of next-token distributions along the base's answers, nats a token."""
+def _distributions(model, tokenizer, pairs: Pairs) -> list[torch.Tensor]:
+    """The full log-distributions along the responses, batch by batch, on the CPU."""
+    batches = _batches(tokenizer, pairs, model.device)
+    return [response_logprobs(model, ids, mask, width)[1].cpu() for ids, mask, width, _ in batches]
+
+
+@torch.no_grad()
+def _kl(base: list[torch.Tensor], model, tokenizer, pairs: Pairs) -> float:
+    """Mean KL(base || model) of next-token distributions along the base's answers, nats a token.
+
+    `base`: its `_distributions`.
+    """
     total, count = 0.0, 0
-    for ids, mask, width, real_BT in _batches(tokenizer, pairs, model.device):
-        _, before_BTV = response_logprobs(base, ids, mask, width)
+    batches = _batches(tokenizer, pairs, model.device)
+    for before_BTV, (ids, mask, width, real_BT) in zip(base, batches, strict=True):
         _, after_BTV = response_logprobs(model, ids, mask, width)
+        before_BTV = before_BTV.to(after_BTV.device)
         kl_BT = (before_BTV.exp() * (before_BTV - after_BTV)).sum(-1)
         total += float((kl_BT * real_BT).sum())
         count += int(real_BT.sum())

@@ -41,7 +41,8 @@ def errors(evaluations: list[str], signals: list[str], settings: Statistics) -> 
         reached = rows[before(rows)]
         parts.append(reached.assign(kind="success", name=name, value=asked(reached).astype(float)))
     shares = pd.concat([summarise(part, BY, settings, "value") for part in parts])
-    table = pd.concat([shares, _losses(signals)], ignore_index=True)
+    losses = [_losses(signals)] if signals else []  # given checkpoints have none
+    table = pd.concat([shares, *losses], ignore_index=True)
     return table.rename(columns={"mean": "value"})
 
 

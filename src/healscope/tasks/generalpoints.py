@@ -7,13 +7,13 @@ targets and any two rules. One task, two renderings: "json", for pretrained lang
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import permutations, product
 from types import MappingProxyType
 from typing import Any, Literal
 
+from healscope.tasks import json_texts
 from healscope.tasks.expressions import render, to_tree
 
 RANKS = ("A", "2", "3", "4", "5", "6", "7", "8", "9", "10", "J", "Q", "K")
@@ -53,7 +53,8 @@ LAYOUTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 """Format token of the compact rendering -> the lines that the response must have."""
 EVALUATION_FORMAT = "fD"
-_PLAIN_LAYOUTS = ("fA", "fB", "fC")  # of the JSON rendering
+PLAIN_LAYOUTS = ("fA", "fB", "fC")
+"""Format tokens whose answers are no JSON in the JSON rendering: pretraining alone has them."""
 
 Side = Literal["id", "ood"]
 
@@ -218,7 +219,12 @@ def prompt(
     if task.rendering == "compact":
         rule_values, target, cards = problem.rule_values, problem.target, problem.cards
         return compact_prompt(rule_values, target, cards, format_token, rendering)
-    return _json_prompt(problem, format_token, *_JSON_WORDINGS[rendering])
+    lines, exact = LAYOUTS[format_token], format_token == EVALUATION_FORMAT
+    plain = format_token in PLAIN_LAYOUTS
+    request = json_texts.request(len(problem.cards), problem.target, lines, plain, exact)
+    return json_texts.prompt(
+        problem.rule_values, problem.target, problem.cards, request, json_texts.WORDINGS[rendering]
+    )
 
 
 def renderings(task: GeneralPoints) -> int:
@@ -227,7 +233,7 @@ def renderings(task: GeneralPoints) -> int:
     Compact ones arrange the same words differently; those of a few deals agree (8-8-8>8 says the
     same with the target before or after the cards).
     """
-    return len(_ARRANGEMENTS if task.rendering == "compact" else _JSON_WORDINGS)
+    return len(_ARRANGEMENTS if task.rendering == "compact" else json_texts.WORDINGS)
 
 
 def response(
@@ -239,23 +245,17 @@ def response(
     """The answer that states this formula (bracketed tokens, as `solver.formulas` gives them).
 
     JSON writes it with the fewest brackets and no spaces, compact as it is. In the JSON rendering
-    the layouts that only pretraining has, fA to fC, are plain lines, which no verifier reads.
+    PLAIN_LAYOUTS are lines that no verifier reads.
     """
     if task.rendering == "compact":
         lines = LAYOUTS[format_token]
         return compact_response(lines, problem.cards, problem.values, formula, problem.target)
     written = "".join(render(to_tree(formula), "minimal"))
-    if format_token in _PLAIN_LAYOUTS:
-        parts = {"cards": ", ".join(problem.cards), "number": ", ".join(map(str, problem.values))}
-        parts["formula"] = f"{written}={problem.target}"
-        return "\n".join(f"{name}: {parts[name]}" for name in LAYOUTS[format_token])
-    return (
-        "{\n"
-        f'  "cards": {json.dumps(problem.cards)},\n'
-        f'  "number": {json.dumps(problem.values)},\n'
-        f'  "formula": "{written}={problem.target}"\n'
-        "}"
-    )
+    formula_line = f"{written}={problem.target}"
+    if format_token in PLAIN_LAYOUTS:
+        lines = LAYOUTS[format_token]
+        return json_texts.plain_response(lines, problem.cards, problem.values, formula_line)
+    return json_texts.response(problem.cards, problem.values, formula_line)
 
 
 # The order of the three parts of a compact prompt, and that of J, Q and K in its rule.
@@ -306,62 +306,3 @@ def compact_vocabulary(task: GeneralPoints) -> list[str]:
         *LAYOUTS,
         *("again", "wrong", "unused", "invalid"),
     ]
-
-
-# Wordings of the game, of what cards count as, and of the goal; the first of each is the standard.
-_GAMES = (
-    "You are a skilled player of the {target} points card game. You are dealt {n} cards.",
-    "We play a card game whose aim is to make {target} points. There are {n} cards on the table.",
-    "Here is a puzzle with {n} playing cards, which together have to give {target}.",
-)
-_COUNTS = (
-    "The card 'A' counts as 1, and {faces}. Every card has to be used exactly once.",
-    "Use every card exactly once. An 'A' is worth 1, a 'J' {j}, a 'Q' {q} and a 'K' {k}.",
-    "Take 1 for an 'A', {k} for a 'K', {q} for a 'Q' and {j} for a 'J'. No card may be left out or "
-    "used twice.",
-)
-_GOALS = (
-    "Find a formula that evaluates to {target}, built from the numbers of the cards and the "
-    "operators '+', '-', '*', '/', with brackets where needed, followed by '='.",
-    "With the operators '+', '-', '*', '/' and brackets, turn the numbers of the cards into a "
-    "formula whose value is {target}, and put '=' after it.",
-    "Which formula of the numbers of the cards equals {target}? Its operators may be '+', '-', "
-    "'*', '/', it may hold brackets, and '=' follows it.",
-)
-_JSON_WORDINGS = tuple(product(_GAMES, _COUNTS, _GOALS))
-
-
-def _json_prompt(problem: Problem, format_token: str, game: str, counts: str, goal: str) -> str:
-    j, q, k = problem.rule_values
-    if j == q == k:
-        faces = f"each of 'J', 'Q' and 'K' counts as {j}"
-    else:
-        faces = f"'J' counts as {j}, 'Q' as {q} and 'K' as {k}"
-    target, n = problem.target, len(problem.cards)
-    return (
-        "[Task Description]\n"
-        f"{game.format(target=target, n=n)}\n"
-        f"{counts.format(faces=faces, j=j, q=q, k=k)}\n"
-        f"{goal.format(target=target)}\n\n"
-        "[Input]\n"
-        f"Cards: {json.dumps(problem.cards)}\n\n"
-        "[Output]\n"
-        f"{_json_request(format_token, n, target)}"
-    )
-
-
-def _json_request(format_token: str, n: int, target: int) -> str:
-    """What the prompt says of the answer's layout; fG has that of evaluation in other words."""
-    if format_token in _PLAIN_LAYOUTS:
-        names = " and ".join(f"'{name}:'" for name in LAYOUTS[format_token])
-        return f"Answer with a line for each of {names} and nothing else."
-    if format_token != EVALUATION_FORMAT:
-        return "Answer with the keys 'cards', 'number' and 'formula' of a JSON object."
-    return (
-        "Answer with valid JSON of this form and nothing else:\n"
-        "{\n"
-        f'  "cards": [the {n} cards, in the order given],\n'
-        f'  "number": [the {n} numbers they count as, in the same order],\n'
-        f'  "formula": "a formula that equals {target}, ending in ={target}"\n'
-        "}"
-    )

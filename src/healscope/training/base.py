@@ -11,7 +11,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from healscope.config import Architecture, Model, Pretraining, Scratch
 from healscope.errors import HealscopeError
 from healscope.evaluation.losses import response_loss
-from healscope.models import checkpoints, hub, integrity, tokens
+from healscope.models import checkpoints, hub, integrity, mllama, tokens
 from healscope.models.stored import Stored
 from healscope.progress import Bar
 from healscope.tasks.generalpoints import GeneralPoints, compact_vocabulary
@@ -125,6 +125,8 @@ def fetch(model: Model, work: state.Workspace) -> list[dict]:
     if model.check_random:
         std = integrity.initial_std(network.config.to_dict())
         integrity.check_trained(network.state_dict(), std, f"model source '{model.source}'")
+    if network.config.model_type == mllama.TEXT:
+        network = mllama.as_llama(network)
     with work.stage("base") as folder:
         checkpoints.save_weights(folder, network, tokenizer)
     return [{"step": 0}]

@@ -11,6 +11,7 @@ import socket
 import sys
 import threading
 import time
+import weakref
 from pathlib import Path
 
 from healscope.errors import HealscopeError
@@ -38,11 +39,8 @@ class Lock:
         self._file.write(f"{socket.gethostname()} {os.getpid()} {_slurm_job()}")
         self._file.flush()
         self._closed = threading.Event()
-        threading.Thread(target=self._beat, daemon=True).start()
-
-    def _beat(self) -> None:
-        while not self._closed.wait(BEAT_S):
-            os.utime(self.path)
+        weakref.finalize(self, self._closed.set)  # a lock that is forgotten is let go of
+        threading.Thread(target=_beat, args=(self.path, self._closed), daemon=True).start()
 
     def fileno(self) -> int:
         """A process that inherits this file descriptor holds the lock as well."""
@@ -53,6 +51,11 @@ class Lock:
         self._closed.set()
         self._file.truncate(0)
         self._file.close()
+
+
+def _beat(file: Path, closed: threading.Event) -> None:
+    while not closed.wait(BEAT_S):
+        os.utime(file)
 
 
 def _slurm_job() -> str:

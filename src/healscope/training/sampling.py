@@ -4,7 +4,7 @@ Every algorithm learns from what `sample` returns. Generation is batched and sor
 """
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeVar
 
@@ -14,17 +14,15 @@ import torch
 
 from healscope.draws import seeded
 from healscope.engines import VLLM
-from healscope.errors import HealscopeError
 from healscope.evaluation.generate import NotFinite, Responses, generate, response_logprobs
 from healscope.models import tokens
 from healscope.tasks.feedback import feedback, follow_up
 from healscope.tasks.generalpoints import GeneralPoints, Problem, from_row
 from healscope.tasks.rewards import Score, length_neutral
 from healscope.tasks.verdict import Verdict
-from healscope.training import processes
+from healscope.training import drawn_elsewhere, processes
 
 ROWS_AT_ONCE = 256  # prompts generated together
-READ_AT_ONCE = 64  # responses that the model reads again together
 KL_ROWS = 64  # responses on which KL from a reference is measured
 _BINS = 20  # of the advantage histogram
 
@@ -109,7 +107,7 @@ class Sampler:
         sampled = self._shared if processes.size() > 1 else self._episodes
         turns = self._neutral(sampled(model, tokenizer, problems, stream))
         if self.engine is not None:
-            _refuse_gap(gap(turns), self.engine)
+            drawn_elsewhere.refuse(drawn_elsewhere.gap(turns), self.engine)
         return turns
 
     def _shared(self, model, tokenizer, problems: pd.DataFrame, stream) -> list[Turn]:
@@ -134,7 +132,7 @@ class Sampler:
 
     def _episodes(self, model, tokenizer, problems: pd.DataFrame, stream) -> list[Turn]:
         if self.engine is not None:
-            self.engine.take(_weights(model), "the policy")
+            self.engine.take(drawn_elsewhere.weights(model), "the policy")
         rows = [r for r in problems.to_dict("records") for _ in range(self.samples_per_prompt)]
         posed = [from_row(row) for row in rows]
         talks = [[row["prompt"]] for row in rows]
@@ -187,8 +185,9 @@ class Sampler:
             )
             drawn = found
             if self.engine is not None:
-                repeated = [ids for ids in asked for _ in range(n)]
-                found = read_again(model, tokenizer, repeated, drawn, self.temperature)
+                found = drawn_elsewhere.read_again(
+                    model, tokenizer, [a for a in asked for _ in range(n)], drawn, self.temperature
+                )
             logprobs, masks, read = found.logprobs_BT.cpu(), found.mask_BT.cpu(), found.prompt_B2H
             gaps = (drawn.logprobs_BT.cpu() - logprobs).abs()
             for j, response in enumerate(found.ids()):
@@ -215,61 +214,6 @@ class Sampler:
         return [
             Turn(**{**vars(t), "reward": float(r)}) for t, r in zip(turns, rewards, strict=True)
         ]
-
-
-def _weights(model) -> Iterator[tuple[str, torch.Tensor]]:
-    """(name, tensor) of all weights, tied ones once."""
-    seen = set()
-    for name, tensor in model.state_dict().items():
-        if tensor.data_ptr() not in seen:
-            seen.add(tensor.data_ptr())
-            yield name, tensor
-
-
-@torch.no_grad()
-def read_again(
-    model, tokenizer, prompts: list[list[int]], drawn: Responses, temperature: float
-) -> Responses:
-    """What another engine drew, as the model itself sees it: log-probabilities under the
-    distribution at this temperature, and the states of the prompts (`Responses`)."""
-    ids = drawn.ids()
-    logprobs_BT = torch.zeros(drawn.logprobs_BT.shape)
-    states: list = [None] * len(ids)
-    order = sorted(range(len(ids)), key=lambda i: len(prompts[i]) + len(ids[i]))
-    for first in range(0, len(order), READ_AT_ONCE):
-        rows = order[first : first + READ_AT_ONCE]
-        ids_BL, mask_BL, width, real_BT = tokens.encode_ids(
-            [prompts[i] for i in rows], [ids[i] for i in rows], tokenizer.pad_token_id, model.device
-        )
-        body_BLH, found_BT, _ = response_logprobs(
-            model, ids_BL, mask_BL, width, temperature, hidden=True
-        )
-        logprobs_BT[torch.tensor(rows), :width] = (found_BT * real_BT).cpu()
-        body_BPH, mask_BP = body_BLH[:, :-width].float(), mask_BL[:, :-width]
-        mean_BH = (body_BPH * mask_BP[..., None]).sum(1) / mask_BP.sum(1, keepdim=True)
-        for i, state_2H in zip(rows, torch.stack([mean_BH, body_BPH[:, -1]], 1), strict=True):
-            states[i] = state_2H
-    return Responses(drawn.tokens_BT, logprobs_BT, drawn.mask_BT, torch.stack(states))
-
-
-def gap(turns: list[Turn]) -> dict[str, float]:
-    """How far the log-probabilities of the engine that drew the tokens are from the model's own,
-    in nats a token; nothing, where the model drew them itself."""
-    gaps = [g for t in turns for g in t.gaps or ()]
-    if not gaps:
-        return {}
-    return {"engine_gap_nats": float(np.mean(gaps)), "engine_gap_max_nats": float(max(gaps))}
-
-
-def _refuse_gap(found: dict[str, float], engine: VLLM) -> None:
-    limit, dtype = engine.settings.gap_limit, engine.settings.dtype
-    if not found["engine_gap_nats"] <= limit:
-        raise HealscopeError(
-            f"engine vllm ({dtype}) differs from the model that is trained by "
-            f"{found['engine_gap_nats']:.2g} nats a token ({found['engine_gap_max_nats']:.2g} at "
-            f"most), more than vllm.gap_limit: {limit:g}; set vllm.dtype: float32, sample with "
-            "rl.engine: hf, or raise the limit"
-        )
 
 
 def tokens_before_formula(tokenizer, turn: Turn) -> int:
@@ -302,7 +246,7 @@ def summary(turns: list[Turn], samples_per_prompt: int) -> dict[str, float]:
         "turns_per_episode": len(turns) / len(first),
         "response_tokens_mean": float(np.mean([len(t.response_ids) for t in turns])),
         "generated_tokens": sum(len(t.response_ids) for t in turns),
-        **gap(turns),
+        **drawn_elsewhere.gap(turns),
     }
     if rewards.std() > 0 and correct.std() > 0:
         row["reward_success_correlation"] = float(np.corrcoef(rewards, correct)[0, 1])

@@ -201,6 +201,8 @@ def _commands() -> queue.Queue:
 
 def main() -> None:
     _die_with(int(sys.argv[1]))
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)  # they are for the job, which may still need answers
     channel = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
     os.dup2(2, 1)  # whatever libraries print goes to the log
     commands = _commands()

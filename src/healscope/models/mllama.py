@@ -1,0 +1,42 @@
+"""LLaMA-3.2-Vision as a language model: without an image it is a plain Llama.
+
+Its layers of cross-attention are skipped where there is no image, so that the layers between them,
+embeddings and head compute the same on their own. As a Llama every trainer and engine knows it, and
+1.7 billion parameters that nothing uses are neither stored nor trained.
+"""
+
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+TEXT = "mllama_text_model"
+
+_SAME = ("hidden_size", "num_attention_heads", "num_key_value_heads", "intermediate_size",
+         "vocab_size", "rms_norm_eps", "rope_parameters", "max_position_embeddings", "hidden_act",
+         "initializer_range", "tie_word_embeddings", "pad_token_id", "bos_token_id",
+         "eos_token_id")  # fmt: skip
+
+
+def as_llama(model) -> LlamaForCausalLM:
+    """The same function of text as the language part of an Mllama, layers counted without those of
+    cross-attention. Rows of the embeddings beyond the vocabulary, which stand for images, go."""
+    config = model.config
+    crossing = set(config.cross_attention_layers)
+    kept = [i for i in range(config.num_hidden_layers) if i not in crossing]
+    about = {key: getattr(config, key) for key in _SAME}
+    weights = {}
+    for name, tensor in model.state_dict().items():
+        parts = name.split(".")
+        if parts[1] == "layers":
+            if int(parts[2]) in crossing:
+                continue
+            parts[2] = str(kept.index(int(parts[2])))
+        elif parts[1] == "embed_tokens":
+            tensor = tensor[: config.vocab_size].clone()
+        weights[".".join(parts)] = tensor
+    with torch.device("meta"):  # no memory and no time for weights that are replaced
+        llama = LlamaForCausalLM(LlamaConfig(num_hidden_layers=len(kept), **about))
+    llama.load_state_dict(weights, assign=True)
+    llama.model.rotary_emb = type(llama.model.rotary_emb)(
+        llama.config
+    )  # its buffers are not stored
+    return llama.eval()

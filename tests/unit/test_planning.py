@@ -1,0 +1,109 @@
+"""The cost model knows how large things are; what it says of time is an estimate."""
+
+import copy
+
+import pytest
+import torch
+import yaml
+
+from healscope import config
+from healscope.errors import HealscopeError
+from healscope.planning import table
+from healscope.planning.disk import disk, peak, staying
+from healscope.planning.jobs import OTHER, Costs, Job, answers_of, count_problems, parse
+from healscope.planning.sizes import KNOWN, size_of
+from healscope.spectra.matrices import matrices
+from healscope.training.base import scratch_model, task_tokenizer
+
+ROLES = ["q", "k", "v", "o", "gate", "up", "down"]
+
+
+def test_a_model_from_scratch_is_as_large_as_it_is(study, task):
+    model = study.models["micro"]
+    real = scratch_model(model.scratch.architecture, task_tokenizer(task), 0)
+    size = size_of("micro", model, study)
+    assert size.parameters == pytest.approx(real.num_parameters(), rel=0.01)  # norms aside
+    shapes = {name: tuple(p.shape) for name, p in real.named_parameters()}
+    listed = [shapes[m.name] for m in matrices(shapes, ROLES)]
+    assert sorted(size.matrices(ROLES)) == sorted(listed)
+
+
+def test_llama_vision_is_as_large_as_transformers_makes_it():
+    from transformers import MllamaForCausalLM
+    from transformers.models.mllama.configuration_mllama import MllamaTextConfig
+
+    with torch.device("meta"):
+        real = MllamaForCausalLM(MllamaTextConfig())  # its defaults are the model of 11 billion
+    crossing = [f".layers.{i}." for i in real.config.cross_attention_layers]
+    kept = {n: p for n, p in real.named_parameters() if not any(c in n for c in crossing)}
+    size = KNOWN["llama-3.2-11b-vision"]
+    assert size.parameters == pytest.approx(sum(p.numel() for p in kept.values()), rel=0.001)
+    shapes = {name: tuple(p.shape) for name, p in kept.items()}
+    listed = [shapes[m.name] for m in matrices(shapes, ROLES)]
+    assert sorted(size.matrices(ROLES)) == sorted(listed)
+
+
+def test_an_unknown_model_says_what_to_give(study):
+    model = config.Model(source="some/model-9b")
+    with pytest.raises(HealscopeError, match="models.mine: .*'some/model-9b'.*give its folder"):
+        size_of("mine", model, study)
+
+
+def test_problems_are_counted_as_they_are_listed(study, tables):
+    problems, faced = tables[0], tables[0]["n_faces"] > 0
+    held_out = problems["split"] == "held_out"
+    assert count_problems(study) == (len(problems), int((held_out & faced).sum()))
+
+
+def test_answers_are_counted_as_protocols_ask_for_them():
+    every = config.Protocol(samples=8, attempts=2, feedback=["none", "full"])
+    assert answers_of(every, (100, 40), orders=4) == 100 + 10 * (8 + 2)
+    drawn = config.Protocol(problems="drawn", hands=30, attempts=5, feedback=["full"])
+    assert answers_of(drawn, (100, 40), orders=4) == 60 + 60 * 4
+
+
+def test_more_work_costs_more(study):
+    model = study.models["micro"]
+    costs = Costs(study, model, size_of("micro", model, study), (100, 40))
+    one = costs.seconds(Job("rl", "micro", {"branch": "ppo-from-8"}))
+    talk = costs.seconds(Job("rl", "micro", {"branch": "talk-from-8"}))
+    average = costs.seconds(Job("rl", "micro", {"branch": "average-from-8"}))
+    assert average < one < talk  # nothing trained; one attempt; up to three
+
+
+def test_landmarks_alone_take_less_disk(study):
+    size = size_of("micro", study.models["micro"], study)
+    lean = study.model_copy(update={"checkpoints": config.Checkpoints(keep="landmarks")})
+    whole, least = (disk(s, size, (100, 40)) for s in (study, lean))
+    assert staying(study) == {"sft-8", "ppo-from-8"}
+    assert whole.kept["sft"] == 4 * size.weight_bytes
+    assert least.kept["sft"] == 2 * size.weight_bytes  # End, and MaxOOD
+    assert (whole.kept["rl"], least.kept["rl"]) == (15 * size.weight_bytes, size.weight_bytes)
+    assert least.full - sum(least.kept.values()) == 2 * size.weight_bytes
+    assert peak([whole], 2) > peak([least], 2) > peak([least], 1)
+
+
+def test_jobs_are_read_from_a_dry_run(study):
+    printed = (
+        "Job stats:\njob  count\n---  ---\nrl  1\nall  1\ntotal  3\n\n"
+        "Job 2: ppo-from-8 of micro, seed 0\nReason: x\n    Job 3: Table curves\nReason: y\n"
+    )
+    jobs = parse(printed)
+    assert jobs == [Job("rl", "micro", {"branch": "ppo-from-8"}), Job(OTHER)]
+    assert parse("Nothing to be done") == []
+    taken = "total  1\n\nJob 1: Take sft-400 of mine\n"
+    assert parse(taken) == [Job("base", "mine", {"given": "sft-400"})]
+    text = table(study, jobs, at_once=1)
+    assert "total  2 jobs to run, 0.0 GPU-hours" in text
+    with pytest.raises(HealscopeError, match="counted 2 jobs and named 1"):
+        parse(printed.replace("Job 3:", "Job:"))
+
+
+def test_a_schedule_on_gpus_counts_them(study):
+    data = copy.deepcopy(study.model_dump(mode="json"))
+    data["models"]["micro"]["needs"] = {"sft": {"gpus": 4, "threads": 8}}
+    with_gpus = config.load(yaml.safe_load(yaml.safe_dump(data)))
+    text = table(with_gpus, [Job("sft", "micro", {"arm": "sft"})], at_once=1)
+    row = next(line.split() for line in text.splitlines() if line.startswith("sft"))
+    assert row[2:4] == ["1", "4"]
+    assert "on up to 4 GPUs a job" in text
