@@ -36,7 +36,7 @@ def study_with():
         (
             {"processes": 2, "deepspeed": "zero2", "micro_batch": 3},
             {},
-            "the 8 rows .* batch 3",
+            "the 8 rows .*micro_batch 3",
         ),
         ({"processes": 2, "deepspeed": "zero2"}, {"sft": {"examples": 39}}, "leave 7 rows"),
         ({"processes": 2, "deepspeed": "zero2"}, {"sft": {"arms": ["protected"]}}, "projects"),
