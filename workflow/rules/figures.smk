@@ -25,7 +25,7 @@ for entry in [f for f in FIGURES.values() if f.table in TABLES]:
         log:
             artifacts.path(artifacts.LOG, job=f"figure-{entry.name}"),
         group:
-            "figures"
+            one_job("figures")
         resources:
             **SMALL,
         params:

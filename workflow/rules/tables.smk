@@ -118,7 +118,7 @@ rule table:
     wildcard_constraints:
         table="|".join(name for name in TABLES if name not in WITH_TEXT),
     group:
-        "tables"
+        one_job("tables")
     resources:
         **SMALL,
     params:

@@ -9,7 +9,7 @@ rule task_tables:
     log:
         log_of("task_tables", "task"),
     group:
-        "tasks"
+        one_job("tasks")
     resources:
         **SMALL,
     params:
@@ -28,7 +28,7 @@ rule posed:
     log:
         log_of("posed", "task", "protocol"),
     group:
-        "tasks"
+        one_job("tasks")
     resources:
         **SMALL,
     params:
