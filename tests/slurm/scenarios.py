@@ -15,8 +15,10 @@ STUDY_TARGETS = [
     "results/tables/claims.txt",
     *(f"results/figures/{figure}.pdf" for figure in ("fig1", "fig2a", "fig3a")),
 ]
-TARGETS = {name: BASE.format(model=name) for name in ("cancelled", "hungry", "frozen", "refused")}
-STEPS = 60
+TARGETS = {
+    name: BASE.format(model=name) for name in ("cancelled", "warned", "hungry", "frozen", "refused")
+}
+STEPS = 150
 WAIT_S = 900
 HUNGRY_MB = 400  # less than torch takes
 ASKED = {"probes": 1, "edits": 2, "spectra": 0}  # stage -> GPUs
@@ -34,9 +36,11 @@ class Faults:
 
 
 def faults(study: Study) -> Faults:
-    """One job is cancelled, one needs more memory and one more time than it has, one is refused."""
+    """One job is cancelled, one warned, one needs more memory and one more time than it has, one is
+    refused."""
     needs = {
         "cancelled": {"mem_mb": 4000},
+        "warned": {"mem_mb": 4000},
         "hungry": {"mem_mb": HUNGRY_MB},
         "frozen": {"mem_mb": 4000, "runtime": 1},
         "refused": {"mem_mb": MEMORY_MB + 1},
@@ -44,9 +48,12 @@ def faults(study: Study) -> Faults:
     study.config = micro()
     study.config["models"] = models(study.config, needs, steps=STEPS)
     run = study.start("--retries", "0", "--", *TARGETS.values())
-    left = {"cancelled", "frozen"}
+    left = {"cancelled", "warned", "frozen"}
 
     def interfere() -> bool:
+        if "warned" in left and (job := _at_work(study, "warned")):
+            study.cluster.ask(f"scancel --signal=TERM {job}")  # as before a time limit
+            left.remove("warned")
         if "cancelled" in left and (job := _at_work(study, "cancelled")):
             study.cluster.ask(f"scancel {job}")
             left.remove("cancelled")

@@ -36,6 +36,15 @@ def test_a_cancelled_job_is_called_that(faults):
     assert "rule base_model was cancelled" in paragraph(faults.said, "cancelled")
 
 
+def test_a_warned_job_says_where_it_stopped_with_its_state_saved(faults):
+    said = " ".join(paragraph(faults.said, "warned").split())
+    step = re.search(
+        r"failed \(stopped by SIGTERM at step (\d+) of \d+, with its state saved", said
+    )
+    assert int(step[1]) > 0
+    assert faults.states["warned"] == 1
+
+
 def test_what_slurm_refuses_is_told_in_its_words(faults):
     said = paragraph(faults.said, "refused")
     assert "rule base_model was refused by Slurm" in said

@@ -9,7 +9,7 @@ from snakemake.logging import logger
 
 import healscope.config
 from healscope import artifacts, provenance, slurm
-from healscope.config import CONTROLS, EXHAUSTIVE, given
+from healscope.config import CONTROLS, EXHAUSTIVE, Sampling, given
 from healscope.errors import HealscopeError
 from healscope.figures.catalogue import FIGURES
 
@@ -93,6 +93,13 @@ def sft_settings(arm):
 def recipe_settings(branch):
     """The values of the recipe of a branch."""
     return study.rl.recipes[artifacts.parse_branch(branch)[0]].model_dump(mode="json")
+
+
+def sampling_engine(branch):
+    """What engine vllm adds to the values that a branch depends on, where it samples."""
+    recipe = study.rl.recipes[artifacts.parse_branch(branch)[0]]
+    values = study.engine_values(study.rl.engine) if isinstance(recipe, Sampling) else {}
+    return values.get("vllm")
 
 
 # Values of a task that some rules do not use: a new reward draws no new problems and reruns no SFT.

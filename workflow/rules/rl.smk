@@ -19,7 +19,7 @@ rule rl:
     resources:
         **resources_of("rl"),
     params:
-        **study.engine_values(study.rl.engine),
+        vllm=lambda w: sampling_engine(w.branch),
         recipe=lambda w: recipe_settings(w.branch),
         examples=study.sft.model_dump(mode="json", include={"deals", "examples"}),
         precision=lambda w: study.models[w.model].launch.precision,

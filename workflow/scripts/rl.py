@@ -12,8 +12,8 @@ from healscope.training.state import Workspace
 with job(snakemake, torch=True):
     p, files, out = snakemake.params, snakemake.input, snakemake.output
     names, seed, failure = snakemake.wildcards, int(snakemake.wildcards.seed), ""
-    used = {"recipe", "examples", "task", "max_new_tokens", "precision", "vllm"} & set(p.keys())
-    config = {key: p[key] for key in used}
+    used = ("recipe", "examples", "task", "max_new_tokens", "precision", "vllm")
+    config = {key: p[key] for key in used if p[key]}
     record = provenance.record(config, {"seed": seed}, provenance.hashes(files))
     work = Workspace(p.state, record["fingerprint"])
     run = {"kind": "rl", "name": names.branch, "model": names.model, "seed": seed}

@@ -54,7 +54,7 @@ class Process:
     def of(cls, snakemake) -> "Process | None":
         """That of a workflow's job, where its rule names vllm among what results depend on; all
         else is as the config has it now."""
-        if "vllm" not in snakemake.params.keys():  # noqa: SIM118 (a Namedlist)
+        if not snakemake.params.get("vllm"):
             return None
         return cls(Vllm.model_validate(snakemake.config.get("vllm") or {}), snakemake.log[0])
 
