@@ -112,6 +112,8 @@ def repair(m: Model) -> Section | None:
     name = "cheapest" if own is not None else "most"
     cost, kept = m.one("repair", name, "id"), m.one("repair", "kept", "id")
     measured = f"OOD {points(pick)} points ({word(pick)}), ID {points(cost)} ({word(cost)})"
+    if " or " in pick["before"]:
+        measured += ", as each half of the deals picks for the other"
     if own is None:
         lead = f"No edit gives back {SHARE:.0%}; `{pick['after']}` gives back most: {measured}."
     elif not m.lost:
