@@ -9,7 +9,7 @@ from healscope.models import checkpoints
 from healscope.tasks.generalpoints import from_row, prompt, renderings
 from healscope.tasks.problems import sft_examples
 from healscope.tasks.verdict import verify
-from healscope.training import sft
+from healscope.training import recording, sft
 from healscope.training.state import Workspace
 
 
@@ -134,14 +134,14 @@ def test_an_interrupted_run_resumes_exactly(
     class StopError(Exception):
         pass
 
-    real = sft._Recorder.on_step_end
+    real = recording.Recorder.on_step_end
 
     def stops(self, args, state, control, **kwargs):
         if state.global_step == 7:
             raise StopError
         return real(self, args, state, control, **kwargs)
 
-    monkeypatch.setattr(sft._Recorder, "on_step_end", stops)
+    monkeypatch.setattr(recording.Recorder, "on_step_end", stops)
     with pytest.raises(StopError):
         run(study.sft, base_manifest, tables, task, folder, arm)
     monkeypatch.undo()

@@ -6,10 +6,7 @@ Equation: L = -sum log p(y | x) over response tokens (arXiv 2509.12235, section 
 
 import copy
 import math
-import shutil
 import warnings
-import weakref
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,24 +14,18 @@ import pandas as pd
 from accelerate.data_loader import DataLoaderShard, SeedableRandomSampler
 from datasets import Dataset
 from torch.utils.data import Sampler
-from transformers import PrinterCallback, ProgressCallback, TrainerCallback
+from transformers import PrinterCallback, ProgressCallback
 from trl import SFTConfig, SFTTrainer
 
-from healscope import artifacts, provenance
 from healscope.config import DFT, SFT, LoRA, SFTMethod, unshared
 from healscope.errors import HealscopeError
-from healscope.evaluation.attempts import format_error_rate
-from healscope.evaluation.losses import cross_entropy
 from healscope.models import checkpoints, tokens
-from healscope.models.stored import follow_umask
-from healscope.progress import Bar
 from healscope.tasks.generalpoints import GeneralPoints, from_row, prompt, renderings
 from healscope.tasks.problems import any_answers, sft_examples
 from healscope.training import methods, processes, stop
-from healscope.training.compute import ONE_PROCESS, Compute, whole
+from healscope.training.compute import ONE_PROCESS, Compute
+from healscope.training.recording import Measure, Recorder, step_of
 from healscope.training.state import Workspace
-
-WHOLE = "whole"  # marks a Trainer state whose files were all written
 
 
 def paraphrase(examples: pd.DataFrame, task: GeneralPoints, seed: int) -> pd.DataFrame:
@@ -97,14 +88,14 @@ def train(
     examples = sft_examples(pool, settings.deals, settings.examples, seed)
     if arm == "diverse":
         examples = paraphrase(examples, task, seed)
-    measure = _Measure(settings, model, tokenizer, examples, problems, task, max_new_tokens, seed)
+    measure = Measure(settings, model, tokenizer, examples, problems, task, max_new_tokens, seed)
     epochs = all_solutions(examples, settings, task, seed) if arm == "solutions" else [examples]
     folder = work.folder / "trainer"
     trainer = _trainer(settings, method, trained, tokenizer, epochs, seed, folder, compute)
-    recorder = _Recorder(settings, arm, measure, work, merged, tokenizer, label, trainer, compute)
+    recorder = Recorder(settings, arm, measure, work, merged, tokenizer, label, trainer, compute)
     trainer.add_callback(recorder)
     latest = recorder.resume(folder)
-    if latest is None or _step(latest) < settings.steps:  # else it is all done
+    if latest is None or step_of(latest) < settings.steps:  # else it is all done
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of pin_memory and schedulers, not of results
             trainer.train(resume_from_checkpoint=str(latest) if latest else None)
@@ -112,11 +103,6 @@ def train(
     if recorder.stopped_at is not None:
         raise stop.Stopped(f"step {recorder.stopped_at} of {settings.steps}")
     return recorder.rows
-
-
-def _step(state: Path) -> int:
-    """Steps done by a Trainer's state."""
-    return int(state.name.split("-")[1])
 
 
 def _with_adapters(model, method: SFTMethod | None, seed: int) -> tuple:
@@ -263,138 +249,3 @@ class _OwnBatches(Sampler):
 
     def set_epoch(self, epoch: int) -> None:
         self.order.set_epoch(epoch)
-
-
-class _Measure:
-    """What is watched during SFT, on fixed problems: losses and format errors, ID and OOD."""
-
-    def __init__(self, settings, model, tokenizer, examples, problems, task, max_new_tokens, seed):
-        self.model, self.tokenizer, self.task = model, tokenizer, task
-        self.max_new_tokens = max_new_tokens
-        rng = np.random.default_rng([seed, 3])
-
-        def some(frame: pd.DataFrame) -> pd.DataFrame:
-            n = min(settings.log_problems, len(frame))
-            return frame.iloc[np.sort(rng.choice(len(frame), n, replace=False))]
-
-        held_out = problems[(problems["split"] == "held_out") & (problems["n_faces"] > 0)]
-        self.problems = {
-            "id_train": some(examples),
-            "id_test": some(held_out[held_out["rule"] == "id"]),
-            "ood_test": some(held_out[held_out["rule"] == "ood"]),
-        }
-
-    def __call__(self) -> dict[str, float]:
-        self.model.eval()
-        row = {}
-        for name, frame in self.problems.items():
-            own = processes.own(frame)
-            pairs = list(zip(own["prompt"], own["response"], strict=True))
-            n_tokens = sum(len(tokens.response_ids(self.tokenizer, r)) for _, r in pairs)
-            loss = cross_entropy(self.model, self.tokenizer, pairs) if pairs else 0.0
-            row[f"{name}_loss_nats"] = processes.mean(loss, n_tokens)
-            if name != "id_train":
-                wrong = format_error_rate(
-                    self.model, self.tokenizer, self.task, own, self.max_new_tokens
-                ) if pairs else 0.0  # fmt: skip
-                row[f"{name}_format_error_share"] = processes.mean(wrong, len(own))
-        self.model.train()
-        return row
-
-
-class _Recorder(TrainerCallback):
-    """Logs rows, stages grid checkpoints, marks Trainer states that are whole, heeds signals.
-
-    Every process has one, and all have the same rows; the first writes files.
-    """
-
-    def __init__(
-        self,
-        settings: SFT,
-        arm: str,
-        measure: _Measure,
-        work: Workspace,
-        merged: Callable,
-        tokenizer,
-        label: str,
-        trainer: SFTTrainer,
-        compute: Compute,
-    ):
-        self.settings, self.arm, self.work = settings, arm, work
-        self.measured, self.merged, self.tokenizer = measure, merged, tokenizer
-        self.trainer, self.compute = weakref.proxy(trainer), compute  # it holds this one
-        self.rows: list[dict] = []
-        self.pending: dict = {}
-        self.stopped_at: int | None = None
-        self.bar = Bar(settings.steps, label)
-
-    def resume(self, folder: Path) -> Path | None:
-        """The latest whole Trainer state; removes broken ones and reads what stood at that time."""
-        states = sorted(folder.glob("checkpoint-*"), key=_step)
-        processes.wait()  # until all have looked
-        for broken in [s for s in states if not (s / WHOLE).is_file()]:
-            if processes.first():
-                shutil.rmtree(broken)
-            states.remove(broken)
-        if not states:
-            return None
-        content = provenance.read_json(states[-1] / WHOLE)
-        self.rows, self.pending = content["rows"], content["pending"][processes.rank()]
-        self.bar.update(_step(states[-1]))
-        return states[-1]
-
-    def measure(self) -> dict[str, float]:
-        with whole(self.trainer.deepspeed, self.trainer.model), self.compute.autocast():
-            return self.measured()
-
-    def _stage(self, step: int) -> None:
-        if step not in self.settings.checkpoints:
-            return
-        with whole(self.trainer.deepspeed, self.trainer.model):
-            if processes.first():
-                with self.work.stage(artifacts.sft(step, self.arm)) as folder:
-                    checkpoints.save_weights(folder, self.merged(), self.tokenizer)
-
-    def on_train_begin(self, _args, state, _control, **_):
-        if state.global_step == 0:
-            self.rows = [{"step": 0, **self.measure()}]
-            self._stage(0)
-        else:  # what the Trainer had added up of a row that was not yet logged
-            self.trainer._tr_loss += self.pending["loss"]
-            self.trainer._globalstep_last_logged = self.pending["since"]
-            for name, values in self.pending["metrics"].items():
-                self.trainer._metrics["train"][name].extend(values)
-
-    def on_log(self, _args, state, _control, logs=None, **_):
-        if "loss" in (logs or {}):
-            added = {"penalty": logs["penalty"]} if "penalty" in logs else {}
-            self.rows.append(
-                {
-                    "step": state.global_step,
-                    "train_loss_nats": logs.get("task_loss", logs["loss"]),  # since the row before
-                    **added,
-                    "learning_rate": logs["learning_rate"],
-                    "gradient_norm": logs.get("grad_norm"),
-                    **self.measure(),
-                }
-            )
-
-    def on_step_end(self, _args, state, control, **_):
-        self._stage(state.global_step)
-        self.bar.update()
-        if state.global_step < self.settings.steps and stop.wanted():
-            self.stopped_at = state.global_step
-            control.should_save = control.should_training_stop = True
-
-    def on_save(self, args, state, _control, **_):
-        trainer = self.trainer
-        pending = {
-            "loss": trainer._tr_loss.item(),
-            "since": trainer._globalstep_last_logged,
-            "metrics": {k: [float(v) for v in vs] for k, vs in trainer._metrics["train"].items()},
-        }
-        everyone = processes.joined([pending])  # and so all have written their parts
-        if processes.first():
-            folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-            follow_umask(*folder.glob("*.safetensors"))
-            provenance.write_json(folder / WHOLE, {"rows": self.rows, "pending": everyone})
