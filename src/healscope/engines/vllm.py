@@ -109,6 +109,8 @@ class VLLM:
             "HF_HUB_OFFLINE": "1",
             **{k: v for k, v in os.environ.items() if k not in _NOT_PASSED_ON},
         }
+        self.leftovers = tempfile.TemporaryDirectory(prefix="healscope-vllm-")  # of vLLM itself
+        environment["TMPDIR"] = self.leftovers.name
         if self.process.gpu is not None:
             environment["CUDA_VISIBLE_DEVICES"] = self.process.gpu
         Path(self.log).parent.mkdir(parents=True, exist_ok=True)
@@ -133,6 +135,7 @@ class VLLM:
 
     def __exit__(self, *_) -> None:
         with ExitStack() as last:
+            last.callback(self.leftovers.cleanup)
             last.callback(self.child.wait)
             last.callback(self.child.kill)
             with suppress(OSError):  # it is dead already
