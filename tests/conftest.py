@@ -15,6 +15,7 @@ from healscope import config
 ROOT = Path(__file__).parents[1]
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items):
     """The workflow's tests first: what takes longest must not be the last that a process takes.
 
