@@ -36,7 +36,7 @@ report: figures ## one self-contained HTML file with every figure and the claims
 	@echo "healscope: the report is results/report.html"
 
 test: setup ## every test, but for those of the next targets
-	python -m pytest -n $(CORES) --dist loadgroup --no-loadscope-reorder
+	python -m pytest -n $(CORES) --dist loadfile --no-loadscope-reorder
 
 locks: setup ## is .venv exactly what envs/core.txt says, and train.txt where DeepSpeed is installed?
 	python -m pip check

@@ -15,16 +15,9 @@ from healscope import config
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items):
-    """The workflow's tests first: what takes longest must not be the last that a process takes.
-
-    One process has a file, or all that looks at the finished study, which is run once for them.
-    """
+    """The workflow's tests first: what takes longest must not be the last that a process takes."""
     items.sort(key=lambda item: "workflow" not in item.path.parts)
-    for item in items:
-        shared = "finished" if "finished" in item.fixturenames else item.path.name
-        item.add_marker(pytest.mark.xdist_group(shared))
 
 
 @pytest.fixture(scope="session")
