@@ -2,14 +2,15 @@
 
 import copy
 import json
+from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ROOT
 
 from healscope import config
 from healscope.errors import HealscopeError
 
+ROOT = Path(__file__).parents[2]
 DEEPSPEED = ROOT / "config/deepspeed"
 
 
