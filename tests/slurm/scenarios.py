@@ -116,6 +116,7 @@ class Killed:
 def killed_snakemake(study: Study) -> Killed:
     """A study whose Snakemake is killed, once, while one job trains and another finishes."""
     study.config = micro()
+    study.config["rl"]["defaults"]["iterations"] = 60  # more than it gets through while it is ended
     run = study.start("--", *STUDY_TARGETS)
     rl = "micro/seed-0/ppo-from-8"
     wait_for(lambda: study.states(rl), run)

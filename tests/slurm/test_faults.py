@@ -36,13 +36,19 @@ def test_a_cancelled_job_is_called_that(faults):
     assert "rule base_model was cancelled" in paragraph(faults.said, "cancelled")
 
 
-def test_a_warned_job_says_where_it_stopped_with_its_state_saved(faults):
-    said = " ".join(paragraph(faults.said, "warned").split())
-    step = re.search(
-        r"failed \(stopped by SIGTERM at step (\d+) of \d+, with its state saved", said
+def test_a_warned_job_stops_with_its_state_saved(faults):
+    assert "rule base_model was told to stop, and saved its state" in paragraph(
+        faults.said, "warned"
     )
+    log = " ".join(said.read_text() for said in _slurm_logs(faults, "warned"))
+    step = re.search(r"stopped by SIGTERM at step (\d+) of \d+, with its state saved", log)
     assert int(step[1]) > 0
     assert faults.states["warned"] == 1
+
+
+def _slurm_logs(faults, model):
+    """Of the failed jobs: those of the others are gone."""
+    return faults.study.folder.glob(f".snakemake/slurm_logs/rule_base_model/{model}_0/*.log")
 
 
 def test_what_slurm_refuses_is_told_in_its_words(faults):

@@ -19,7 +19,7 @@ def test_the_rerun_completes_the_study(killed):
     assert killed.status == 0, killed.said
     for target in STUDY_TARGETS:
         assert (killed.study.folder / target).stat().st_size
-    assert "healscope: the claims above are in results/tables/claims.txt" in killed.said
+    assert "healscope: what stands above is in results/tables/claims.txt" in killed.said
 
 
 def test_nothing_that_was_done_is_written_again(killed):
