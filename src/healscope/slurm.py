@@ -29,6 +29,7 @@ CAUSES = [
     (r"DUE TO NODE FAILURE|'NODE_FAIL'|'BOOT_FAIL'", "lost its node", None),
     (r"DUE TO PREEMPTION|'PREEMPTED'", "was preempted", None),
     (r"sbatch failed", "was refused by Slurm", None),
+    (r"JOB \d+ ON \S+ CANCELLED|'CANCELLED'", "was cancelled", None),
     (r"healscope: stopped by SIG", "was told to stop, and saved its state", None),
     (r"CANCELLED", "was cancelled", None),
 ]
