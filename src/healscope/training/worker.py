@@ -16,7 +16,7 @@ from healscope import provenance
 from healscope.config import Launch
 from healscope.errors import HealscopeError
 from healscope.job import prepare_torch
-from healscope.training import stop
+from healscope.training import processes, stop
 from healscope.training.health import Diverged
 from healscope.training.state import Workspace
 
@@ -40,6 +40,9 @@ def main(file: Path) -> None:
         raise
     if rank == 0:
         provenance.write_json(folder / "result.json", result)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # threads of the process group can abort an interpreter that takes itself apart
 
 
 def _train(content: dict, file: Path) -> dict:
@@ -58,7 +61,7 @@ def _train(content: dict, file: Path) -> dict:
         result["stopped"] = stopped.where
     except Diverged as diverged:
         result["rows"], result["diverged"] = diverged.rows, str(diverged)
-    torch.distributed.destroy_process_group()
+    processes.wait()  # none may go while another talks to it
     return result
 
 
