@@ -92,12 +92,12 @@ def test_an_update_of_two_processes_is_that_of_one(stage, name, by_two, branch_o
 
 
 def test_a_signal_stops_ppo_and_the_same_run_goes_on(train, zero3, tmp_path, signalled, identical):
-    settings = {"algorithm": "ppo", "iterations": 4, "responses": 16, "state_every": 1}
+    settings = {"algorithm": "ppo", "iterations": 16, "responses": 16, "state_every": 1}
     recipe = PPO.model_validate(settings).model_dump(mode="json")
     how = {"processes": 2, "deepspeed": zero3}
     whole = train("ppo-from-0", how, None, recipe)
     signalled(tmp_path / "state", "state-*")
-    with pytest.raises(Stopped, match=r"by SIGTERM at iteration [1-3] of 4"):
+    with pytest.raises(Stopped, match=r"by SIGTERM at iteration \d+ of 16"):
         train("ppo-from-0", how, tmp_path / "state", recipe)
     resumed = train("ppo-from-0", how, tmp_path / "state", recipe)
     identical(resumed, whole)

@@ -28,7 +28,7 @@ from healscope.training.state import Workspace
 
 FOLDER = "launch"
 LAYOUT = "layout.json"  # of the state folder: how the processes part the states in it
-SECONDS = 0.5  # between two looks at the processes
+SECONDS = 0.1  # between two looks at the processes
 
 
 def run(
