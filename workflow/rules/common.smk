@@ -13,10 +13,15 @@ from healscope.config import CONTROLS, EXHAUSTIVE, Sampling, given
 from healscope.errors import HealscopeError
 from healscope.figures.catalogue import FIGURES
 
+DEEPSPEED = os.path.join(workflow.basedir, "config/deepspeed")  # files that `launch` names
+
 try:
     for file in workflow.overwrite_configfiles:
         given.refuse_repeats(file)
     study = healscope.config.load(config)
+    for launched in (m.launch.deepspeed for m in study.models.values()):
+        if launched:
+            healscope.config.read_deepspeed(launched, DEEPSPEED)
 except HealscopeError as error:
     sys.exit(f"healscope: {error}")
 
@@ -26,14 +31,6 @@ if workflow.nodes:
     workflow.global_resources["_cores"] = None
     if workflow.is_main_process:
         logger.addHandler(failures)
-
-DEEPSPEED = os.path.join(workflow.basedir, "config/deepspeed")  # files that `launch` names
-try:
-    for launched in (m.launch.deepspeed for m in study.models.values()):
-        if launched:
-            healscope.config.read_deepspeed(launched, DEEPSPEED)
-except HealscopeError as error:
-    sys.exit(f"healscope: {error}")
 
 SEEDS = study.seeds
 TASK = study.train_on

@@ -9,8 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-import torch
-
 from healscope.engines.hf import HF
 from healscope.engines.vllm import VLLM, Process
 from healscope.evaluation.generate import Responses
@@ -36,19 +34,8 @@ class Engine(Protocol):
     def each(self, variants: Iterable[Variant]) -> Iterator[Variant]:
         """Takes the weights of each variant in turn, and yields the variant."""
 
-    def generate(
-        self,
-        prompts: list[list[int]],
-        *,
-        eos: int,
-        pad: int,
-        max_new_tokens: int,
-        temperature: float = 0.0,
-        top_p: float = 1.0,
-        samples: int = 1,
-        generator: torch.Generator | None = None,
-    ) -> Responses:
-        """As `healscope.evaluation.generate.generate`."""
+    def generate(self, prompts: list[list[int]], **settings) -> Responses:
+        """As `healscope.evaluation.generate.generate`, with its settings."""
 
 
 @contextmanager

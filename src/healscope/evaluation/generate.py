@@ -42,6 +42,13 @@ def position_ids(mask: torch.Tensor) -> torch.Tensor:
     return (mask.long().cumsum(-1) - 1).clamp(min=0)
 
 
+def states_of(hidden_BPH: torch.Tensor, mask_BP: torch.Tensor) -> torch.Tensor:
+    """Mean and last of the hidden states (B,2,H) of prompts that are padded left, in float32."""
+    hidden_BPH = hidden_BPH.float()
+    mean_BH = (hidden_BPH * mask_BP[..., None]).sum(1) / mask_BP.sum(1, keepdim=True)
+    return torch.stack([mean_BH, hidden_BPH[:, -1]], 1)
+
+
 @torch.no_grad()
 def generate(
     model,
@@ -77,9 +84,7 @@ def generate(
     )
     read_B2H = None
     if prompt_states:
-        last_BPH = output.hidden_states[-1].float()
-        mean_BH = (last_BPH * mask_BP[..., None]).sum(1) / mask_BP.sum(1, keepdim=True)
-        read_B2H = torch.stack([mean_BH, last_BPH[:, -1]], 1).repeat_interleave(samples, 0)
+        read_B2H = states_of(output.hidden_states[-1], mask_BP).repeat_interleave(samples, 0)
     if samples > 1:
         cache.batch_repeat_interleave(samples)
     logits_BV = output.logits[:, -1].repeat_interleave(samples, 0)

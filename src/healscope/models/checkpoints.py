@@ -89,13 +89,13 @@ def verify(manifest: str | Path) -> dict:
     folder = Path(manifest).parent
     for name, expected in content["files"].items():
         file = folder / name
-        if not file.is_file() and (folder / DROPPED).is_file():
-            raise HealscopeError(
-                f"the weights of {folder} were deleted when nothing needed them any more "
-                f"(checkpoints.keep: landmarks); delete {manifest} and rerun to make them again "
-                "(docs/paper-study.md says what else may then rerun)"
-            )
         if not file.is_file():
+            if (folder / DROPPED).is_file():
+                raise HealscopeError(
+                    f"the weights of {folder} were deleted when nothing needed them any more "
+                    f"(checkpoints.keep: landmarks); delete {manifest} and rerun to make them "
+                    "again (docs/paper-study.md says what else may then rerun)"
+                )
             raise HealscopeError(f"{file} is missing; delete {manifest} and rerun to rebuild it")
         if (
             file.stat().st_size != expected["bytes"]

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from healscope.config import given
 from healscope.errors import HealscopeError, disk_full
 
-FILES = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")
+FILES = tuple(f"*{ending}" for ending in given.KEPT)
 NOT_THESE = ("*/*", "consolidated*")  # the same weights in other formats
 
 
@@ -14,8 +15,8 @@ def folder(source: str, revision: str | None = None, files: Sequence[str] = FILE
     repository of that id, those that patterns in `files` name, fetched where they are missing.
 
     After a download that broke off only files that did not come whole are fetched again; once all
-    are here no hub is needed. Raises HealscopeError
-    where the files cannot be had, after at most HF_HUB_ETAG_TIMEOUT seconds of no answer.
+    are here no hub is needed. Raises HealscopeError where the files cannot be had, after at most
+    HF_HUB_ETAG_TIMEOUT seconds of no answer.
     """
     if Path(source).is_dir():
         return Path(source)

@@ -8,6 +8,7 @@ tokenizer, those of the base.
 import os
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from healscope import provenance
@@ -31,11 +32,11 @@ _OF_NO_CONSEQUENCE = {
 """Keys of a config.json that change no logit, or that the weights' shapes tell better."""
 
 
-def local(source: str, patterns: list[str] | None = None) -> Path:
+def local(source: str, files: Sequence[str] = hub.FILES) -> Path:
     """The folder of a checkpoint; a hub id is fetched into the hub's cache, or found there."""
     if not given.is_hub_id(source):
         return given.folder(source)
-    return hub.folder(*given.hub_id(source), patterns or [f"*{ending}" for ending in given.KEPT])
+    return hub.folder(*given.hub_id(source), files)
 
 
 def take(name: str, source: str, beside: str, manifest: str | Path) -> None:
@@ -54,7 +55,7 @@ def take(name: str, source: str, beside: str, manifest: str | Path) -> None:
         _same_model(name, weights, Stored(base))
         asked_by = base
     else:
-        last = local(beside, list(TOKENIZER))
+        last = local(beside, TOKENIZER)
         asked_by = last if (last / TOKENIZER[0]).is_file() else place
     _same_tokens(name, place, asked_by, weights)
     own = [p for p in place.iterdir() if p.name.endswith(given.KEPT) and p.is_file()]

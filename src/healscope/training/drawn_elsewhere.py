@@ -14,7 +14,7 @@ import torch
 
 from healscope.engines import VLLM
 from healscope.errors import HealscopeError
-from healscope.evaluation.generate import Responses, response_logprobs
+from healscope.evaluation.generate import Responses, response_logprobs, states_of
 from healscope.models import tokens
 
 if TYPE_CHECKING:
@@ -51,9 +51,8 @@ def read_again(
             model, ids_BL, mask_BL, width, temperature, hidden=True
         )
         logprobs_BT[torch.tensor(rows), :width] = (found_BT * real_BT).cpu()
-        body_BPH, mask_BP = body_BLH[:, :-width].float(), mask_BL[:, :-width]
-        mean_BH = (body_BPH * mask_BP[..., None]).sum(1) / mask_BP.sum(1, keepdim=True)
-        for i, state_2H in zip(rows, torch.stack([mean_BH, body_BPH[:, -1]], 1), strict=True):
+        states_B2H = states_of(body_BLH[:, :-width], mask_BL[:, :-width])
+        for i, state_2H in zip(rows, states_B2H, strict=True):
             states[i] = state_2H
     return Responses(drawn.tokens_BT, logprobs_BT, drawn.mask_BT, torch.stack(states))
 

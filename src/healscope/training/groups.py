@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import time
 import weakref
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -152,12 +153,10 @@ class _Iterations(TrainerCallback):
         health.log(self.rows, row, self.branch.name)
         self.bar.note(reward=row["reward_mean"], correct=row["correct_share"])
         self.bar.update()
-        stopped = not last and stop.wanted()
-        if last or stopped or (i + 1) % recipe.state_every == 0:
-            kept = self.parts, self.optimizers, self.rows, self.engine
-            state.keep(self.branch.work, i + 1, *kept)
-        if stopped:
-            raise stop.Stopped(f"iteration {i + 1} of {recipe.iterations}")
+        kept = self.parts, self.optimizers, self.rows, self.engine
+        keep = partial(state.keep, self.branch.work, i + 1, *kept)
+        where = f"iteration {i + 1} of {recipe.iterations}"
+        stop.at_step(keep, i + 1, recipe.state_every, last, where)
         control.should_training_stop = last
 
 

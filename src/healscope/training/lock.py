@@ -89,9 +89,8 @@ def _beats(file: Path, patience_s: float) -> bool:
 
 
 def _age_mark(file: Path) -> int:
-    with open(
-        file
-    ) as opened:  # opening asks the file server; a bare stat may be answered from memory
+    # opening asks the file server; a bare stat may be answered from memory
+    with open(file) as opened:
         return os.fstat(opened.fileno()).st_mtime_ns
 
 

@@ -18,6 +18,7 @@ Shape suffixes: B turns, L padded prompt and response, T response tokens, V voca
 import math
 import time
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -110,11 +111,9 @@ def train(recipe: PPO, branch) -> list[dict]:
             health.log(rows, row, branch.name)
             bar.note(reward=row["reward_mean"], correct=row["correct_share"])
             bar.update()
-            stopped = not last and stop.wanted()
-            if last or stopped or (i + 1) % recipe.state_every == 0:
-                state.keep(work, i + 1, parts, optimizers, rows, learner.engine)
-            if stopped:
-                raise stop.Stopped(f"iteration {i + 1} of {recipe.iterations}")
+            keep = partial(state.keep, work, i + 1, parts, optimizers, rows, learner.engine)
+            where = f"iteration {i + 1} of {recipe.iterations}"
+            stop.at_step(keep, i + 1, recipe.state_every, last, where)
     with learner.whole():
         if processes.first():
             with work.stage(branch.name) as folder:

@@ -6,7 +6,7 @@ ends with `Stopped`; the job fails in one sentence, and running it again continu
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -59,3 +59,15 @@ def received() -> str | None:
 def wanted() -> bool:
     """Whether to stop now; all processes of a run ask at the same step and get the same answer."""
     return processes.agreed(bool(_received or (_file and _file[0].exists())))
+
+
+def at_step(keep: Callable[[], None], done: int, every: int, last: bool, where: str) -> None:
+    """After `done` steps: keeps a state where one is due, at the last step and on a signal.
+
+    On a signal before the last step it then raises Stopped, which says `where`.
+    """
+    stopped = not last and wanted()
+    if last or stopped or done % every == 0:
+        keep()
+    if stopped:
+        raise Stopped(where)

@@ -7,6 +7,7 @@ the vocabulary at every prefix of y. Shape suffixes: B rows, T response tokens, 
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -63,11 +64,9 @@ def train(recipe: Supervised, branch: Branch) -> list[dict]:
             health.log(rows, row, branch.name)
             bar.note(loss=row["policy_loss"])
             bar.update()
-            stopped = not last and stop.wanted()
-            if last or stopped or (i + 1) % recipe.state_every == 0:
-                state.keep(branch.work, i + 1, parts, optimizers, rows)
-            if stopped:
-                raise stop.Stopped(f"step {i + 1} of {recipe.iterations}")
+            keep = partial(state.keep, branch.work, i + 1, parts, optimizers, rows)
+            where = f"step {i + 1} of {recipe.iterations}"
+            stop.at_step(keep, i + 1, recipe.state_every, last, where)
     with branch.work.stage(branch.name) as folder:
         checkpoints.save_weights(folder, model, tokenizer)
     return rows
