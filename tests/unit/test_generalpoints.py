@@ -398,7 +398,7 @@ def test_id_and_ood_are_paired(table3):
     for _, pair in table3.groupby("pair_id"):
         one, other = rows(pair)
         assert (one["rule"], other["rule"]) == ("id", "ood")
-        for column in ("cards", "target", "deal_id", "values_id", "split", "half", "n_faces"):
+        for column in ("cards", "target", "deal_id", "instance_id", "split", "half", "n_faces"):
             assert one[column] == other[column]
         assert one["prompt"] != other["prompt"]
     assert (table3.n_solutions >= 1).all()
@@ -428,11 +428,11 @@ def test_faceless_deals_are_held_out_and_the_same_under_both_rules(table3, table
     assert len(shuffled) > len(faceless) / 2
 
 
-def test_values_id_names_the_id_values_of_every_row(table3, sft3):
+def test_instance_id_names_the_id_values_of_every_row(table3, sft3):
     for table in (table3, sft3):
         for row in rows(table)[:400]:
             values = sorted(FACE_10.values(row["cards"]))
-            assert row["values_id"] == f"{'-'.join(map(str, values))}>{row['target']}"
+            assert row["instance_id"] == f"{'-'.join(map(str, values))}>{row['target']}"
 
 
 def test_halves_part_each_split_evenly(table3, sft3):
@@ -509,7 +509,7 @@ def test_sft_and_rl_pools(sft3):
     assert set(sft3.split) == {"train"}
     assert 0 in set(sft3.n_faces)
     whole = sft_table(COMPACT, 0.0, 0)
-    assert whole.values_id.nunique() == 444
+    assert whole.instance_id.nunique() == 444
     assert len(whole) == sum(
         solvable(FACE_10.values(cards), target)
         for cards in product(RANKS, repeat=3)

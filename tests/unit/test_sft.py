@@ -21,7 +21,7 @@ def test_examples_come_from_few_deals_and_repeat_by_seed(study, tables):
     pool = tables[1]
     drawn = drawn_examples(pool, study.sft, 0)
     assert len(drawn) == study.sft.examples
-    assert drawn["values_id"].nunique() <= study.sft.deals
+    assert drawn["instance_id"].nunique() <= study.sft.deals
     assert not drawn["problem_id"].duplicated().any()
     assert drawn.equals(drawn_examples(pool, study.sft, 0))
     assert not drawn.equals(drawn_examples(pool, study.sft, 1))

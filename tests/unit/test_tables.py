@@ -28,7 +28,7 @@ def attempts_file(folder, variant, seed, shares, stage=None):
     found = [
         {
             "model": "m", "seed": seed, "variant": variant, "problem_id": f"{d}:{rule}:{split}",
-            "deal_id": f"{split}{d}", "values_id": f"{split}{d}", "split": split, "rule": rule,
+            "deal_id": f"{split}{d}", "instance_id": f"{split}{d}", "split": split, "rule": rule,
             "half": "ab"[d % 2], "n_faces": 1, "draw": d, "retried": True, "sample": 0,
             "attempt": 1, "correct": d < share * 10,
         }
@@ -74,7 +74,7 @@ def pool(tmp_path):
     """An SFT pool of all training deals of the world but one, and how many are drawn."""
     file = tmp_path / "pool.parquet"
     names = [f"train{d}" for d in range(9)]
-    pd.DataFrame({"values_id": names, "n_faces": 0}).to_parquet(file)
+    pd.DataFrame({"instance_id": names, "n_faces": 0}).to_parquet(file)
     return [str(file)], {"deals": 9, "examples": 9}
 
 
@@ -130,7 +130,7 @@ def protocol_file(folder):
     def add(d, sample, attempt, feedback, correct):
         found.append(
             {**common, "parsed": feedback != "none", "problem_id": str(d),
-             "deal_id": str(d), "values_id": str(d), "draw": d,
+             "deal_id": str(d), "instance_id": str(d), "draw": d,
              "sample": sample, "attempt": attempt, "feedback": feedback, "correct": correct}
         )  # fmt: skip
 
@@ -164,7 +164,7 @@ def test_first_attempts_samples_and_feedback_are_never_merged(tmp_path):
 def test_exposure_tells_what_was_trained_on(tmp_path):
     file = protocol_file(tmp_path)
     pool = tmp_path / "pool.parquet"
-    pd.DataFrame({"values_id": ["0", "1", "other"], "n_faces": 0}).to_parquet(pool)
+    pd.DataFrame({"instance_id": ["0", "1", "other"], "n_faces": 0}).to_parquet(pool)
     sft = {"deals": 3, "examples": 3}
     row = protocols.exposure([file], [str(pool)], sft, []).iloc[0]
     assert row["problems"] == row["distinct_deals"] == 4
@@ -187,7 +187,7 @@ def design_file(folder, rule_effect, composition_effect):
                 share = 0.5 + rule_effect * (rule == "ood") + composition_effect * (faces > 0)
                 found.append(
                     {"model": "m", "seed": seed, "variant": "sft-5", "problem_id": f"{i}:{rule}",
-                     "deal_id": f"A-{'K' * (faces > 0) or 2}{i}>9", "values_id": str(i),
+                     "deal_id": f"A-{'K' * (faces > 0) or 2}{i}>9", "instance_id": str(i),
                      "split": "held_out", "half": "a", "rule": rule, "n_faces": faces, "draw": i,
                      "retried": False, "sample": 0, "attempt": 1,
                      "correct": (i // 3 % 100) < 100 * share}

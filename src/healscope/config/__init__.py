@@ -44,6 +44,13 @@ from healscope.config.rl import (
     Supervised,
     Training,
 )
+from healscope.config.tasks import (
+    AnyTask,
+    FaceRule,
+    GeneralPointsTask,
+    Rewards,
+    task_settings,
+)
 from healscope.config.training import (
     CONTROLS,
     DFT,
@@ -60,11 +67,8 @@ from healscope.config.training import (
 from healscope.config.types import Name, Natural, Section
 from healscope.config.world import (
     Architecture,
-    FaceRule,
-    GeneralPointsTask,
     Model,
     Pretraining,
-    Rewards,
     Scratch,
 )
 from healscope.edit_names import OF_LAYERS, beyond
@@ -85,6 +89,7 @@ __all__ = [
     "SFT",
     "SPECTRAL_CONTROLS",
     "STAGES",
+    "AnyTask",
     "Architecture",
     "Average",
     "BlockDrift",
@@ -124,6 +129,7 @@ __all__ = [
     "load",
     "read_deepspeed",
     "schema",
+    "task_settings",
     "unshared",
 ]
 
@@ -133,7 +139,7 @@ class Study(Section):
 
     study: Name
     seeds: list[Natural] = Field(min_length=1)
-    tasks: dict[Name, GeneralPointsTask] = Field(min_length=1)
+    tasks: dict[Name, AnyTask] = Field(min_length=1)
     train_on: Name = Field(description="the task of SFT and RL; all tasks are evaluated")
     models: dict[Name, Model] = Field(min_length=1)
     sft: SFT = SFT()
@@ -317,6 +323,8 @@ def _explain(errors: list[dict]) -> list[str]:
             str(p) for p in error["loc"] if not re.match(r"literal\[|constrained-|str$", str(p))
         ]
         message = error["msg"].removeprefix("Value error, ")
+        if path[:1] == ["tasks"] and len(path) > 2:
+            path = [*path[:2], *path[3:]]  # less the family, by which its model was found
         if path[:2] in (["rl", "recipes"], ["sft", "methods"]) and len(path) > 2:
             path = [*path[:3], *path[4:]]  # less the algorithm, by which its model was found
             if (message, *path[3:]) in inherited:

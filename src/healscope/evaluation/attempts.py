@@ -19,7 +19,7 @@ from healscope.tasks.generalpoints import GeneralPoints, Problem, from_row
 from healscope.tasks.verdict import verify
 
 CARRIED = [
-    "problem_id", "pair_id", "deal_id", "values_id", "split", "half", "rule", "n_faces", "draw",
+    "problem_id", "pair_id", "deal_id", "instance_id", "split", "half", "rule", "n_faces", "draw",
     "retried",
 ]  # fmt: skip
 JUDGED = ["outcome", "reward", "parsed", "follows_rule", "uses_numbers", "reaches_target"]

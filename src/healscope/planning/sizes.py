@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from healscope.config import Model, Study
-from healscope.config.world import GeneralPointsTask
+from healscope.config.tasks import GeneralPointsTask
 from healscope.errors import HealscopeError
 from healscope.planning import constants as c
 from healscope.tasks import build

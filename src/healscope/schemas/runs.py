@@ -45,7 +45,7 @@ _PROBLEM = {
         text("problem_id", "the pair and the rule"),
         PAIR_ID,
         text("deal_id", "the cards in ascending rank, as A-5-K, and the target"),
-        text("values_id", "the ID values in ascending order, as 1-5-10, and the target"),
+        text("instance_id", "the ID values in ascending order, as 1-5-10, and the target"),
         SPLIT,
         choice("half", get_args(Half), "half of the deals: one picks checkpoints, one judges"),
         RULE,
@@ -140,7 +140,7 @@ _JUDGED = (
 )
 _ATTEMPT = (
     *_problem(
-        ("problem_id", "pair_id", "deal_id", "values_id", "split", "half", "rule", "n_faces")
+        ("problem_id", "pair_id", "deal_id", "instance_id", "split", "half", "rule", "n_faces")
     ),
     *POSED_COLUMNS,
     count("sample", "0: the first answer; 1, 2, …: samples beside it"),

@@ -89,9 +89,9 @@ def exposure(evaluations: list[str], pools: list[str], sft: dict, drawn: list[st
     pool = pd.concat([provenance.read_table(f) for f in pools], ignore_index=True)
     out = []
     for (model, protocol, seed, rule), group in rows.groupby(["model", "protocol", "seed", "rule"]):
-        trained = set(sft_examples(pool, **sft, seed=seed)["values_id"])
+        trained = set(sft_examples(pool, **sft, seed=seed)["instance_id"])
         first = group[(group["sample"] == 0) & (group["attempt"] == 1)]
-        seen = first["values_id"].isin(trained)
+        seen = first["instance_id"].isin(trained)
         full = group[group["feedback"] == "full"].sort_values("attempt")
         told = (
             full.groupby(["problem_id", "draw"])["told_rule"].cummax().astype(bool)

@@ -13,7 +13,7 @@ from healscope.config import Statistics
 from healscope.tasks.problems import sft_examples
 
 COLUMNS = [
-    "model", "seed", "variant", "problem_id", "deal_id", "values_id", "split", "half", "rule",
+    "model", "seed", "variant", "problem_id", "deal_id", "instance_id", "split", "half", "rule",
     "n_faces", "draw", "retried", "sample", "attempt", "correct",
 ]  # fmt: skip
 
@@ -46,8 +46,8 @@ def trained_on(rows: pd.DataFrame, pools: list[str], sft: dict) -> pd.DataFrame:
     if not pools:
         return rows[rows["split"] == "held_out"].reset_index(drop=True)
     pool = pd.concat([provenance.read_table(f) for f in pools], ignore_index=True)
-    seen = {s: set(sft_examples(pool, **sft, seed=s)["values_id"]) for s in rows["seed"].unique()}
-    known = [v in seen[s] for s, v in zip(rows["seed"], rows["values_id"], strict=True)]
+    seen = {s: set(sft_examples(pool, **sft, seed=s)["instance_id"]) for s in rows["seed"].unique()}
+    known = [v in seen[s] for s, v in zip(rows["seed"], rows["instance_id"], strict=True)]
     held_out = rows["split"] == "held_out"
     return rows[held_out | pd.Series(known, rows.index)].reset_index(drop=True)
 

@@ -34,7 +34,7 @@ PROBLEM_COLUMNS = (
     "problem_id",
     "pair_id",
     "deal_id",
-    "values_id",
+    "instance_id",
     "split",
     "half",
     "rule",
@@ -116,7 +116,7 @@ def problem_table(task: GeneralPoints, held_out: float, seed: int, orders: int) 
     `orders` distinct random orders. Then the solvable held-out deals without a face card, in one
     random order: there the two rules differ in the prompt alone.
 
-    Columns are PROBLEM_COLUMNS: `rule_values`, `cards` and `values` are lists, `values_id`, as
+    Columns are PROBLEM_COLUMNS: `rule_values`, `cards` and `values` are lists, `instance_id`, as
     "3-5-10>24", names the multiset of ID values and the target whatever the row's rule, `half` is
     that of `halve_deals`, `n_solutions` counts `solver.distinct_solutions` under the row's rule,
     and `response` states the first of `solver.formulas`. Raises ValueError if orders < 1.
@@ -147,8 +147,8 @@ def sft_table(task: GeneralPoints, held_out: float, seed: int) -> pd.DataFrame:
     """The pool of SFT examples: ID problems on every ID-solvable training deal.
 
     With or without faces, in every distinct order (at most MAX_SFT_ORDERS random ones for four or
-    more cards). Columns are SFT_COLUMNS, as in `problem_table`; `values_id` is the unit from which
-    an SFT run samples.
+    more cards). Columns are SFT_COLUMNS, as in `problem_table`; `instance_id` is the unit from
+    which an SFT run samples.
     """
     return problem_frame(_pool(task, held_out, seed), SFT_COLUMNS)
 
@@ -161,10 +161,10 @@ def rl_table(task: GeneralPoints, held_out: float, seed: int) -> pd.DataFrame:
 def draw(pool: pd.DataFrame, n: int, rng: np.random.Generator) -> pd.DataFrame:
     """n rows of a pool without repeats (all rows, where it holds fewer).
 
-    Every `values_id` weighs the same, however many face cards and orders show it; a
+    Every `instance_id` weighs the same, however many face cards and orders show it; a
     uniform draw of rows would deal mostly face cards.
     """
-    weights = 1.0 / pool.groupby("values_id")["values_id"].transform("count").to_numpy()
+    weights = 1.0 / pool.groupby("instance_id")["instance_id"].transform("count").to_numpy()
     n = min(n, len(pool))
     picked = rng.choice(len(pool), n, replace=False, p=weights / weights.sum())
     return pool.iloc[picked].reset_index(drop=True)
@@ -178,9 +178,9 @@ def sft_examples(pool: pd.DataFrame, deals: int, examples: int, seed: int) -> pd
     import numpy as np
 
     rng = np.random.default_rng([seed, 2])
-    keys = np.sort(pool["values_id"].unique())
+    keys = np.sort(pool["instance_id"].unique())
     chosen = rng.choice(keys, min(deals, len(keys)), replace=False)
-    return draw(pool[pool["values_id"].isin(chosen)], examples, rng)
+    return draw(pool[pool["instance_id"].isin(chosen)], examples, rng)
 
 
 def any_answers(
@@ -223,7 +223,7 @@ def problem_row(task: GeneralPoints, problem: Problem, split: Split, half: Half)
         "problem_id": problem.problem_id,
         "pair_id": problem.pair_id,
         "deal_id": problem.deal_id,
-        "values_id": f"{'-'.join(map(str, id_values))}>{problem.target}",
+        "instance_id": f"{'-'.join(map(str, id_values))}>{problem.target}",
         "split": split,
         "half": half,
         "rule": problem.rule,

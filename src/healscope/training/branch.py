@@ -53,8 +53,8 @@ class Branch:
     def prompt_pool(self, recipe: Sampling) -> pd.DataFrame:
         """Problems that the recipe samples: on all training deals, or on those that SFT saw."""
         if recipe.problems == "sft":
-            seen = set(self.sft_rows["values_id"])
-            return self.prompts[self.prompts["values_id"].isin(seen)].reset_index(drop=True)
+            seen = set(self.sft_rows["instance_id"])
+            return self.prompts[self.prompts["instance_id"].isin(seen)].reset_index(drop=True)
         return self.prompts
 
     def sampler(self, recipe: Sampling, **more) -> Sampler:

@@ -1,0 +1,270 @@
+"""What a task is: problems under an ID and an OOD rule, how they are put, how answers are judged.
+
+A task of one's own subclasses `Task` and says three things: `problems`, `render` and `verify`
+(docs/own-task.md). The rest of this class is what the library asks of a task besides, with an
+answer that serves most of them: the hold-out, tables, feedback, and what a model that is trained
+from scratch reads. Nothing here needs torch.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Side = Literal["id", "ood"]
+SIDES: tuple[Side, ...] = ("id", "ood")
+Split = Literal["train", "held_out"]
+Half = Literal["a", "b"]
+Level = Literal["none", "outcome", "full"]
+Rendering = Literal["json", "compact"]
+
+FORMATS = ("fA", "fB", "fC", "fD", "fG")
+"""Words that end a compact prompt and say how to answer; a base model from scratch learns them."""
+EVALUATION_FORMAT = "fD"
+"""That of SFT, RL and evaluation. "fG" asks for the same layout in pretraining; "fA" to "fC" ask
+for shorter ones, so that what SFT aligns first is a format."""
+
+MAX_RESPONSE = 16_384
+"""Characters; a longer response is no answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing to answer under one rule.
+
+    Attributes:
+        instance_id: what the hold-out keeps together and statistics resample: a route, a matrix.
+        rule: "id" or "ood".
+        data: all that `render` and `verify` need, as plain JSON values.
+        answer: the reference response.
+        part: number of the problem within its instance, where there are several.
+    """
+
+    instance_id: str
+    rule: Side
+    data: Mapping[str, Any]
+    answer: str
+    part: int = 0
+
+    @property
+    def pair_id(self) -> str:
+        """The same for the two rules, where the task poses an instance under both."""
+        return f"{self.instance_id}/{self.part}"
+
+    @property
+    def problem_id(self) -> str:
+        return f"{self.pair_id}:{self.rule}"
+
+
+class Verdict(NamedTuple):
+    """What the verifier says of one response.
+
+    Attributes:
+        outcome: one of the task's `outcomes`; "correct" is one of them.
+        reward: the task's reward for the outcome.
+        parsed: the answer format was there.
+        follows_rule: what can be seen of the answer obeys the rule that the prompt states (of the
+            card game: its number line). None where a task cannot tell.
+        uses_numbers: of the card game: the formula uses its own number line's numbers, each once.
+        reaches_target: of the card game: the formula is complete and equals the target.
+    """
+
+    outcome: str
+    reward: float
+    parsed: bool
+    follows_rule: bool | None = None
+    uses_numbers: bool | None = None
+    reaches_target: bool | None = None
+
+
+class Feedback(NamedTuple):
+    """One message to the model.
+
+    Attributes:
+        message: English sentences, or words of the compact vocabulary.
+        leaks: the message gives away what only the unseen rule tells.
+    """
+
+    message: str
+    leaks: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task(ABC):
+    """A task of a study; a subclass is a dataclass too, whose fields are options of the config.
+
+    Attributes:
+        name: the config's name for it.
+        rendering: "json", text for pretrained language models, or "compact", space-separated words
+            for a model trained from scratch.
+        held_out: share of the instances that SFT and RL never see.
+        seed: draws the hold-out, and whatever `problems` draws.
+        rewards: outcome -> reward, of `outcomes`; those that are left out have the class's own.
+        mixture: shares of the rules in the pretraining of a model from scratch.
+    """
+
+    name: str
+    rendering: Rendering = "json"
+    held_out: float = 0.4
+    seed: int = 0
+    rewards: Mapping[str, float] = field(default_factory=dict, hash=False)
+    mixture: Mapping[str, float] = field(default_factory=dict, hash=False)
+
+    outcomes: ClassVar[Mapping[str, float]] = MappingProxyType(
+        {"correct": 1.0, "wrong": -0.5, "no_answer": -1.0}
+    )
+    """The closed list of outcomes, with the reward of each."""
+    episodes: ClassVar[bool] = False
+    """The parts of an instance are steps of an episode, which succeeds if every one is right."""
+    trainable: ClassVar[bool] = True
+    """Whether there are reference answers to train on."""
+    rule_kinds: ClassVar[Mapping[str, float]] = MappingProxyType({"id": 0.3, "ood": 0.7})
+    """Rules that pretraining can show, with the share of each where the config gives none."""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError on an option that cannot be."""
+        where = f"task {self.name!r}"
+        if not 0 < self.held_out <= 1:
+            raise ValueError(f"{where}: held_out must be a share above 0, not {self.held_out!r}")
+        if self.rendering not in ("json", "compact"):
+            raise ValueError(f"{where}: rendering must be json or compact, not {self.rendering!r}")
+        for key, given, known in (
+            ("rewards", self.rewards, self.outcomes),
+            ("mixture", self.mixture, self.rule_kinds),
+        ):
+            if unknown := sorted(set(given) - set(known)):
+                raise ValueError(
+                    f"{where}: {key} has no {', '.join(unknown)}; there are {', '.join(known)}"
+                )
+        if self.mixture and sum(self.mixture.values()) <= 0:
+            raise ValueError(f"{where}: at least one share of mixture must be positive")
+
+    # What every task says.
+
+    @abstractmethod
+    def problems(self, rule: Side) -> Iterable[Problem]:
+        """Every problem of one rule, the same ones in the same order each time.
+
+        Those of "id" are trained on (less the hold-out) and evaluated, those of "ood" evaluated.
+        """
+
+    @abstractmethod
+    def render(self, problem: Problem) -> str:
+        """The text of the user's turn; of rendering compact, words, less the format token."""
+
+    @abstractmethod
+    def verify(self, problem: Problem, text: str) -> Verdict:
+        """Judges a response. Never raises on any `text`, and runs nothing that it says."""
+
+    # What the library asks besides.
+
+    def splits(self) -> dict[str, Split]:
+        """Instance of the ID rule -> its side of the hold-out; what is not named is held out."""
+        instances = sorted({p.instance_id for p in self.problems("id")})
+        order = self.stream(1).permutation(len(instances))
+        hidden = {instances[i] for i in order[: round(self.held_out * len(instances))].tolist()}
+        return {i: "held_out" if i in hidden else "train" for i in instances}
+
+    def prompt(self, problem: Problem, format_token: str = EVALUATION_FORMAT) -> str:
+        """The text of the user's turn, whole."""
+        rendered = self.render(problem)
+        return f"{rendered} {format_token}" if self.rendering == "compact" else rendered
+
+    def layout(self, problem: Problem, answer: str, format_token: str) -> str:  # noqa: ARG002
+        """An answer as a format token of pretraining asks for it: "fG" whole, others shorter."""
+        words = answer.split(" ")
+        kept = {"fA": 1, "fB": 2, "fC": 3}.get(format_token, len(words))
+        return " ".join(words[-kept:])
+
+    def answers(self, problem: Problem) -> Sequence[str]:
+        """Correct responses, the reference answer first."""
+        return (problem.answer,)
+
+    def paraphrases(self, problem: Problem) -> Sequence[str]:
+        """Prompts that say the same, the standard one first."""
+        return (self.prompt(problem),)
+
+    def hint(self, problem: Problem, text: str) -> Feedback:  # noqa: ARG002
+        """What feedback of level "full" adds about a wrong answer; nothing by default."""
+        return Feedback("")
+
+    def progress(self, problem: Problem, text: str) -> float:
+        """Partial credit for a response that is not correct, from 0 to 1.
+
+        The share of the reference answer's words that it begins with.
+        """
+        wanted, written = problem.answer.split(), text[:MAX_RESPONSE].split()
+        same = 0
+        while same < min(len(wanted), len(written)) and wanted[same] == written[same]:
+            same += 1
+        return same / (len(wanted) + 1)
+
+    def canonical(self, problem: Problem, text: str) -> bool:
+        """Whether a correct response is the reference answer, but for white space."""
+        return text.split() == problem.answer.split()
+
+    def feedback(self, problem: Problem, verdict: Verdict, text: str, level: Level) -> Feedback:
+        """The message after a response with this verdict.
+
+        "none" asks to answer again and tells nothing; "outcome" says that the answer is wrong;
+        "full" adds the task's hint. Raises ValueError on a correct answer unless the level is
+        "none".
+        """
+        compact = self.rendering == "compact"
+        if level == "none":
+            return Feedback("again" if compact else "Answer once more, in the same format.")
+        if verdict.outcome == "correct":
+            raise ValueError("a correct answer gets no feedback at levels outcome and full")
+        said = self.hint(problem, text) if level == "full" else Feedback("")
+        wrong, again = "Your answer is wrong.", "Answer once more, in the same format."
+        if compact:
+            wrong, again = "wrong", "again"
+        words = [wrong, *([said.message] if said.message else []), again]
+        return Feedback(" ".join(words), said.leaks)
+
+    def follow_up(self, problem: Problem, message: str) -> str:
+        """The next user turn: the message; a compact one states the problem once more."""
+        if self.rendering == "compact":
+            return f"{message} {self.prompt(problem)}"
+        return message
+
+    def words(self) -> Sequence[str]:
+        """Every word of the compact rendering in a fixed order: those of all problems."""
+        found: dict[str, None] = {}
+        for rule in SIDES:
+            for problem in self.problems(rule):
+                for text in (self.render(problem), problem.answer):
+                    found |= dict.fromkeys(text.split())
+        return [*sorted(found), *(f for f in FORMATS if f not in found), "again", "wrong"]
+
+    def draw(self, kind: str, rng: np.random.Generator) -> Problem:
+        """A problem of pretraining under one of `rule_kinds`: any of the task's own."""
+        pool = self._pools[kind]
+        return pool[int(rng.integers(len(pool)))]
+
+    @cached_property
+    def _pools(self) -> dict[str, list[Problem]]:
+        return {rule: list(self.problems(rule)) for rule in SIDES}
+
+    # What subclasses build on.
+
+    def verdict(
+        self, outcome: str, parsed: bool | None = None, follows_rule: bool | None = None
+    ) -> Verdict:
+        """The verdict of an outcome, with its reward; parsed unless it is "no_answer"."""
+        reward = self.rewards.get(outcome, self.outcomes[outcome])
+        said = outcome != "no_answer" if parsed is None else parsed
+        return Verdict(outcome, float(reward), said, follows_rule)
+
+    def stream(self, *purpose: int) -> np.random.Generator:
+        """Random numbers of one purpose; numbers from 100 on are free for subclasses."""
+        import numpy as np
+
+        return np.random.default_rng([self.seed, *purpose])
