@@ -6,6 +6,10 @@ from healscope.tasks.generalpoints import GeneralPoints, Rule
 
 def build(name: str, settings: GeneralPointsTask) -> GeneralPoints:
     """The task of one config section."""
+    if settings.family == "navigation":
+        from healscope.tasks import navigation
+
+        return navigation.build(name, settings)
     return GeneralPoints(
         name=name,
         n_cards=settings.cards,
