@@ -378,7 +378,7 @@ def test_compact_texts_keep_to_the_vocabulary():
         problem = task.draw(("id", "ood")[n % 2], rng)
         assert problem.rule == ("id", "ood")[n % 2]
         assert task.verify(problem, problem.answer).outcome == "correct"
-        texts = [task.prompt(problem), problem.answer, task.under(problem, "ood").answer]
+        texts = [task.prompt(problem), problem.answer, task.noisy(problem, rng)]
         assert set(" ".join(texts).split()) <= set(vocabulary)
 
 

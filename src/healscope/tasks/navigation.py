@@ -91,7 +91,17 @@ class Navigation(Task):
             "no_answer": -1.0,
         }
     )
+    wrong: ClassVar[str] = "wrong_action"
     episodes: ClassVar[bool] = True
+
+    @classmethod
+    def of(cls, name: str, settings: NavigationTask) -> Navigation:
+        """The task of a config section."""
+        options = settings.model_dump(exclude={"family", "routes_sha256"})
+        rewards = options.pop("rewards")
+        paid = rewards.pop("contradiction")
+        own = {"legs": tuple(settings.legs), "contradiction_reward": paid, "rewards": rewards}
+        return cls(**options | own, name=name)
 
     def __post_init__(self) -> None:
         """Raises ValueError on an option that cannot be."""
@@ -198,10 +208,10 @@ class Navigation(Task):
         part = int(rng.integers(len(waypoints)))
         return self._problem("drawn", self._legs(route), waypoints, kind, part)
 
-    def under(self, problem: Problem, rule: Side) -> Problem:
-        """The same waypoint under a rule."""
-        data = problem.data
-        return self._problem(problem.instance_id, data["legs"], data["rail"], rule, problem.part)
+    def noisy(self, problem: Problem, rng: np.random.Generator) -> str:  # noqa: ARG002
+        """The answer of one who ignores the stated rule and follows the OOD rule."""
+        legs, waypoints = problem.data["legs"], problem.data["rail"]
+        return self._problem(problem.instance_id, legs, waypoints, "ood", problem.part).answer
 
     # Routes.
 
@@ -340,18 +350,6 @@ class Navigation(Task):
             there = word in texts.landmark_seen(legs, place, leg)
         said = ("crossing" if self.rendering == "compact" else word) in seen
         return None if said == there else there
-
-
-def build(name: str, settings: NavigationTask) -> Navigation:
-    """The task of a config section."""
-    options = settings.model_dump(exclude={"family", "routes_sha256", "rewards"})
-    rewards = settings.rewards.model_dump()
-    return Navigation(
-        **options | {"legs": tuple(settings.legs)},
-        name=name,
-        contradiction_reward=rewards.pop("contradiction"),
-        rewards=rewards,
-    )
 
 
 def _squeezed(action: str) -> str:
