@@ -152,6 +152,14 @@ def test_routes_follow_streets_of_the_town(seed):
             assert 12 < abs((after.degrees - before.degrees + 180) % 360 - 180) <= 180
 
 
+@pytest.mark.parametrize("options", [{"landmarks": 0.0}, {"landmarks": 1.0, "legs": (20, 20)}])
+def test_every_destination_has_a_name(options):
+    for problem in navigation(**options).problems("id"):
+        *before, last = problem.data["legs"]
+        assert last[2] is not None
+        assert all((landmark is not None) == options["landmarks"] for *_, landmark in before)
+
+
 def test_every_heading_turn_and_side_occurs():
     legs = [leg for p in navigation(generated=150).problems("id") for leg in p.data["legs"]]
     assert {face for _, face, _ in legs} == set(COMPASS)

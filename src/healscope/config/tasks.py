@@ -99,7 +99,9 @@ class NavigationTask(Section):
     legs: Annotated[list[Positive], Field(min_length=2, max_length=2)] = Field(
         [3, 9], description="fewest and most legs of a drawn route"
     )
-    landmarks: Fraction = Field(0.5, description="share of intersections that have a landmark")
+    landmarks: Fraction = Field(
+        0.5, description="share of drawn intersections whose landmark is mentioned"
+    )
     straight_line_length: Natural = Field(5, description="points on a leg, the last one its end")
     drop_rate: Fraction = Field(0.5, description="chance that such a point is left out")
     clearance: Annotated[float, Field(ge=0)] = Field(

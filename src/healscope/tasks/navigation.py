@@ -53,7 +53,7 @@ class Navigation(Task):
         routes: the published route_infos.json, or None to draw routes.
         generated: how many are drawn.
         legs: fewest and most legs of a drawn route.
-        landmarks: share of a drawn town's intersections that have one.
+        landmarks: share of a drawn town's intersections whose landmark directions mention.
         straight_line_length: points on each leg, the last one its end.
         drop_rate: chance that such a point is left out; drawn once, from the seed.
         clearance: metres; points not further than this from both ends of the leg are left out.
@@ -193,10 +193,9 @@ class Navigation(Task):
         names = [kind.lower() for kind in KINDS]
         turns = [w.replace(" ", "-") for w in (*on_foot.COMPASS, *on_foot.RELATIVE)]
         sides = [w.replace(" ", "-") for w in on_foot.SIDES]
-        numbers = [str(n + 1) for n in range(self.legs[1])]
         rest = ("absolute", "relative", "walk", "street", "crossing", "destination", "obs", "instr")
         acts = ("on", "action", "turn", "forward", "stop", "no", "again", "wrong")
-        found = dict.fromkeys((*numbers, *turns, *sides, *names, *rest, *acts))
+        found = dict.fromkeys((*turns, *sides, *names, *rest, *acts))
         return [*found, *FORMATS]
 
     def draw(self, kind: str, rng: np.random.Generator) -> Problem:

@@ -166,8 +166,8 @@ def compact_prompt(
     """The same in words: rule, directions leg by leg, then what was seen and done."""
     rule = "absolute" if absolute else "relative"
     words = []
-    for number, (turn, face, landmark) in enumerate(legs, start=1):
-        words += [str(number), turn.replace(" ", "-"), face, *compact_landmark(landmark)]
+    for turn, face, landmark in legs:
+        words += [turn.replace(" ", "-"), face, *compact_landmark(landmark)]
     words.append("walk")
     for number, (place, leg) in enumerate(rail):
         words += compact_observation(legs, place, leg)
@@ -191,7 +191,7 @@ def compact_observation(legs: Sequence[Leg], place: str, leg: int) -> list[str]:
 
 
 def compact_instruction(legs: Sequence[Leg], index: int) -> list[str]:
-    """A sentence in words: the number of the leg, and its turn or "on"."""
+    """A sentence in words: its turn and heading, or "on"."""
     number, going = divmod(index, 2)
     turn, face, _ = legs[number]
-    return [str(number + 1), *(["on"] if going else [turn.replace(" ", "-"), face])]
+    return ["on"] if going else [turn.replace(" ", "-"), face]

@@ -39,12 +39,14 @@ class Town:
     Attributes:
         places: (x, y) of each intersection, metres east and north.
         streets: the intersections that each one is joined with.
-        landmarks: (name, direction in degrees) of what stands there, or None.
+        landmarks: (name, direction in degrees) of what stands at each.
+        known: whether directions mention it, where it is not the destination.
     """
 
     places: tuple[tuple[float, float], ...]
     streets: tuple[tuple[int, ...], ...]
-    landmarks: tuple[tuple[str, float] | None, ...]
+    landmarks: tuple[tuple[str, float], ...]
+    known: tuple[bool, ...]
 
     def heading(self, start: int, end: int) -> int:
         """Of the street between two intersections, in whole degrees."""
@@ -52,9 +54,9 @@ class Town:
         return round(math.degrees(math.atan2(c - a, d - b))) % 360
 
     def draw_route(self, route_id: str, legs: int, rng: np.random.Generator) -> Route:
-        """A walk that turns at every intersection, meets none twice, and ends at a landmark.
+        """A walk that turns at every intersection and meets none twice.
 
-        Names of its landmarks differ. Raises ValueError where the town has none of so many legs.
+        Raises ValueError where the town has none of so many legs.
         """
         for _ in range(1000):
             walk = self._walk(legs, rng)
@@ -65,9 +67,8 @@ class Town:
     def _walk(self, legs: int, rng: np.random.Generator) -> tuple[Leg, ...]:
         """Legs from a random start, or nothing where they cannot go on."""
         at, heading = int(rng.integers(len(self.places))), None
-        seen, names, found = {at}, set(), []
-        draws = rng.random(legs).tolist()
-        for number, draw in enumerate(draws, start=1):
+        seen, found = {at}, []
+        for number, draw in enumerate(rng.random(legs).tolist(), start=1):
             ways = []
             for end in self.streets[at]:
                 towards = self.heading(at, end)
@@ -77,13 +78,9 @@ class Town:
             if not ways:
                 return ()
             end, heading = ways[int(draw * len(ways))]
-            landmark = self.landmarks[end]
-            kind = landmark and landmark[0].split()[-1]
-            if kind in names or (number == legs and landmark is None):
-                return ()
-            if landmark is not None:
-                names.add(kind)
-                landmark = (landmark[0], side(heading, landmark[1]))
+            name, direction = self.landmarks[end]
+            told = self.known[end] or number == legs
+            landmark = (name, side(heading, direction)) if told else None
             metres = math.dist(self.places[at], self.places[end])
             found.append(Leg(heading, compass(heading), metres, landmark))
             at = end
@@ -92,7 +89,7 @@ class Town:
 
 
 def draw_town(rng: np.random.Generator, landmarks: float) -> Town:
-    """A town; `landmarks` is the share of intersections that have one."""
+    """A town; `landmarks` is the share of intersections whose landmark directions mention."""
     columns, rows = _WIDTH, _HEIGHT
     bends = rng.uniform(-_BEND, _BEND, (columns * rows, 2)).tolist()
     places = tuple(
@@ -114,14 +111,15 @@ def draw_town(rng: np.random.Generator, landmarks: float) -> Town:
             if there:
                 joined[a].append(b)
                 joined[b].append(a)
-    stands = (rng.random(len(places)) < landmarks).tolist()
+    known = (rng.random(len(places)) < landmarks).tolist()
     names = [f"{owner} {kind}" for owner in OWNERS for kind in KINDS]
     order = rng.permutation(len(names)).tolist()
     towards = rng.uniform(0, 360, len(places)).tolist()
     return Town(
         places,
         tuple(tuple(sorted(ends)) for ends in joined),
-        tuple((names[order[n]], towards[n]) if there else None for n, there in enumerate(stands)),
+        tuple((names[order[n]], towards[n]) for n in range(len(places))),
+        tuple(known),
     )
 
 
