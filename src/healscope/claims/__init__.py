@@ -14,10 +14,10 @@ from healscope.tables.rows import (
     attempts,
     branch_logs,
     first_attempts,
-    rules_differ,
     trained_on,
     with_steps,
 )
+from healscope.tasks.tables import rules_differ
 
 PARTS = (
     paper.phenomena,

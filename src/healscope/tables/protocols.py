@@ -4,7 +4,8 @@ import pandas as pd
 
 from healscope import stats
 from healscope.config import Statistics
-from healscope.tables.rows import attempts, rules_differ, seen, with_steps
+from healscope.tables.rows import attempts, seen, with_steps
+from healscope.tasks.tables import rules_differ
 
 BY = ["model", "protocol", "stage", "step", "variant", "rule"]
 LEVELS = ("none", "outcome", "full")

@@ -8,7 +8,8 @@ import pandas as pd
 from healscope import published, stats
 from healscope.artifacts import LANDMARK_NAMES
 from healscope.config import EXHAUSTIVE, Statistics
-from healscope.tables.rows import any_attempt, at_landmarks, attempts, rules_differ
+from healscope.tables.rows import any_attempt, at_landmarks, attempts
+from healscope.tasks.tables import rules_differ
 
 LEVELS = tuple(LANDMARK_NAMES)
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from healscope import artifacts, provenance, stats
 from healscope.config import Statistics
-from healscope.tasks.problems import sft_examples
+from healscope.tasks.tables import rules_differ, sft_examples
 
 COLUMNS = [
     "model", "seed", "variant", "problem_id", "deal_id", "instance_id", "split", "half", "rule",
@@ -52,9 +52,6 @@ def episodes(rows: pd.DataFrame) -> pd.DataFrame:
     parts = rows[~single]
     place = [c for c in ("model", "seed", "protocol", "variant", "stage") if c in parts]
     place += ["rule", "episode_id"]
-    # where problems are drawn with replacement, an episode can come up twice
-    times = parts.groupby([*place, "problem_id"])["draw"].rank("dense")
-    parts, place = parts.assign(times=times), [*place, "times"]
     found = [_joined(parts[parts["attempt"] == 1], [*place, "sample"])]
     first = parts[(parts["sample"] == 0) & (parts["attempt"] == 1)]
     later = parts[parts["attempt"] > 1]
@@ -79,16 +76,11 @@ def _joined(rows: pd.DataFrame, place: list[str]) -> pd.DataFrame:
     return rows.groupby(place, as_index=False, sort=False, dropna=False).agg(how)
 
 
-def rules_differ(rows: pd.DataFrame) -> pd.Series:
-    """Whether the rules differ on a problem: of the card game, where it has a face card; of other
-    tasks, which have none to count, always."""
-    return rows["n_faces"].isna() | (rows["n_faces"] > 0)
-
-
 def first_attempts(
     files: Iterable[str], extra: Iterable[str] = (), faceless: bool = False
 ) -> pd.DataFrame:
-    """First attempts at problems where the two rules differ (`rules_differ`); or at all."""
+    """First attempts at problems where the two rules differ, of the card game those with a face
+    card; or at all problems."""
     rows = steps(files, extra)
     first = (rows["sample"] == 0) & (rows["attempt"] == 1)
     return episodes(rows[first & (faceless | rules_differ(rows))].reset_index(drop=True))

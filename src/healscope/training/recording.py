@@ -12,11 +12,13 @@ from trl import SFTTrainer
 
 from healscope import artifacts, provenance
 from healscope.config import SFT
+from healscope.errors import HealscopeError
 from healscope.evaluation.attempts import format_error_rate
 from healscope.evaluation.losses import cross_entropy
 from healscope.models import checkpoints, tokens
 from healscope.models.stored import follow_umask
 from healscope.progress import Bar
+from healscope.tasks.tables import rules_differ
 from healscope.training import processes, stop
 from healscope.training.compute import Compute, whole
 from healscope.training.state import Workspace
@@ -41,12 +43,17 @@ class Measure:
             n = min(settings.log_problems, len(frame))
             return frame.iloc[np.sort(rng.choice(len(frame), n, replace=False))]
 
-        held_out = problems[(problems["split"] == "held_out") & (problems["n_faces"] > 0)]
+        held_out = problems[(problems["split"] == "held_out") & rules_differ(problems)]
         self.problems = {
             "id_train": some(examples),
             "id_test": some(held_out[held_out["rule"] == "id"]),
             "ood_test": some(held_out[held_out["rule"] == "ood"]),
         }
+        if missing := [name for name, frame in self.problems.items() if frame.empty]:
+            raise HealscopeError(
+                f"task {task.name} has no problem to measure {', '.join(missing)} by; SFT needs "
+                "training problems, and held-out ones under both rules"
+            )
 
     def __call__(self) -> dict[str, float]:
         self.model.eval()
