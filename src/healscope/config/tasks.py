@@ -1,6 +1,6 @@
 """Tasks: one section for each family, chosen by its key `family`."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Discriminator, Field, Tag, TypeAdapter, model_validator
 
@@ -29,6 +29,9 @@ class Rewards(Section):
 
 class GeneralPointsTask(Section):
     """The card game (arXiv 2509.12235, section 3.1 and appendix C.1)."""
+
+    judging_only: ClassVar = ("rewards", "verifier", "grade_number_line")
+    dealing_only: ClassVar = ("held_out", "orders", "seed")
 
     family: Literal["generalpoints"] = "generalpoints"
     cards: Annotated[int, Field(ge=2, le=4)] = Field(4, description="cards in a deal")
