@@ -1,11 +1,16 @@
 """Tasks with an ID and an OOD rule, and their exact verifiers. Nothing here needs torch."""
 
 from healscope.config import GeneralPointsTask
+from healscope.config.tasks import OwnTask
+from healscope.tasks import own
 from healscope.tasks.generalpoints import GeneralPoints, Rule
+from healscope.tasks.protocol import Task
 
 
-def build(name: str, settings: GeneralPointsTask) -> GeneralPoints:
+def build(name: str, settings: GeneralPointsTask | OwnTask) -> GeneralPoints | Task:
     """The task of one config section."""
+    if isinstance(settings, OwnTask):
+        return own.build(name, settings.model_dump())
     return GeneralPoints(
         name=name,
         n_cards=settings.cards,
