@@ -140,6 +140,7 @@ WRONG_FILES = {
     GOOD.replace("def render", "def tell"): "Adding in my_tasks/adding.py has no render; a task",
     GOOD.replace("@dataclass(frozen=True, kw_only=True)", ""): "has fields but is no dataclass; pu",
     GOOD.replace("(frozen=True, kw_only=True)", ""): "TypeError in line 9: cannot inherit non-fro",
+    GOOD.replace("modulus", "words"): "has a field 'words', which is what every task calls someth",
     GOOD.replace("modulus: int", "modulus: Whole"): "types of the fields.*'Whole' is not defined",
 }
 

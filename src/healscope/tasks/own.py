@@ -218,6 +218,11 @@ def _whole(cls: type[Task], said: str) -> type[Task]:
             f"family: {cls.__name__} in {said} has fields but is no dataclass; put "
             "@dataclass(frozen=True, kw_only=True) over it"
         )
+    if taken := [f.name for f in fields(cls) if f.name not in COMMON and hasattr(Task, f.name)]:
+        raise HealscopeError(
+            f"family: {cls.__name__} in {said} has a field '{taken[0]}', which is what every task "
+            "calls something else; give the field another name"
+        )
     return cls
 
 
