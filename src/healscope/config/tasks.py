@@ -85,6 +85,11 @@ class OwnTask(Section):
         _said_of_a_value(own_tasks().build, "of the config", self.model_dump())
         return self
 
+    @property
+    def trainable(self) -> bool:
+        """Whether there are reference answers to train on."""
+        return own_tasks().find(self.family).cls.trainable
+
 
 def own_tasks():
     """`healscope.tasks.own`, late: that package reads this one."""

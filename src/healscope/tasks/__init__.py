@@ -1,24 +1,19 @@
 """Tasks with an ID and an OOD rule, and their exact verifiers. Nothing here needs torch."""
 
-from healscope.config import GeneralPointsTask
-from healscope.config.tasks import OwnTask
+from healscope.config.tasks import AnyTask, OwnTask, task_settings
 from healscope.tasks import own
-from healscope.tasks.generalpoints import GeneralPoints, Rule
+from healscope.tasks.card_game import CardGame
 from healscope.tasks.protocol import Task
 
 
-def build(name: str, settings: GeneralPointsTask | OwnTask) -> GeneralPoints | Task:
-    """The task of one config section."""
+def build(name: str, settings: AnyTask | dict) -> Task:
+    """The task of one config section, or of its plain values.
+
+    Raises HealscopeError on values that no section has, and ValueError on options that cannot be.
+    """
+    if isinstance(settings, dict):
+        settings = task_settings(settings)
     if isinstance(settings, OwnTask):
         return own.build(name, settings.model_dump())
-    return GeneralPoints(
-        name=name,
-        n_cards=settings.cards,
-        targets=tuple(settings.targets),
-        id_rule=Rule("id", settings.id_rule.model_dump()),
-        ood_rule=Rule("ood", settings.ood_rule.model_dump()),
-        rendering=settings.rendering,
-        verifier=settings.verifier,
-        grade_number_line=settings.grade_number_line,
-        rewards=settings.rewards.model_dump(),
-    )
+    families = {"generalpoints": CardGame.of}
+    return families[settings.family](name, settings)
