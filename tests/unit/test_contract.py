@@ -347,6 +347,11 @@ BROKEN = [
         "    return Problem(p.instance_id, p.rule, {**p.data, 'n': 'xyz'}, p.answer)",
         "'x' is not in words(); add it there",
     ),
+    (
+        "pretraining",
+        "def neutral_prompts(self, n, seed): return ['what is the capital of Portugal']",
+        "'Portugal' is not in words(); add it there",
+    ),
 ]
 
 

@@ -311,6 +311,11 @@ def pretraining(subject: Subject) -> Iterator[str]:
             elif task.rendering == "compact":
                 for text in (*turns, response):
                     _note_missing(missing, subject.words, text, short(text))
+    for text in task.neutral_prompts(SOME, seed=0):
+        if not (isinstance(text, str) and text.strip()):
+            yield f"{short(text)} is one of neutral_prompts() and no text"
+        elif task.rendering == "compact":
+            _note_missing(missing, subject.words, text, short(text))
     for word, text in missing.items():
         yield f"{text}: {word!r} is not in words(); add it there"
 
