@@ -203,7 +203,12 @@ BROKEN = [
     (
         "verdicts",
         "def verify(self, problem, text): return Verdict('wrong', 3.0, True)",
-        "reward 3.0, not that of wrong",
+        "reward 3.0 of wrong, which is not in its rewards",
+    ),
+    (
+        "verdicts",
+        "def verify(self, problem, text): return Verdict('correct', -1.0, True)",
+        "reward -1.0 of correct, which is not in its rewards",
     ),
     (
         "verdicts",

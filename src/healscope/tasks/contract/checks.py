@@ -139,8 +139,9 @@ def rules(subject: Subject) -> Iterator[str]:
 
 
 def verdicts(subject: Subject) -> Iterator[str]:
-    """Every verdict has an outcome of the task's list, and the reward of that outcome."""
+    """Every verdict has an outcome of the task's list, and a reward of it: "correct" its own."""
     task = subject.task
+    rewards = {**task.outcomes, **task.rewards}
     seen: set[str] = set()
     for problem in subject.some:
         others = [subject.answer(p) for p in subject.some[:SOME:4]]
@@ -155,10 +156,10 @@ def verdicts(subject: Subject) -> Iterator[str]:
             elif verdict.outcome not in task.outcomes:
                 known = ", ".join(task.outcomes)
                 said = f"outcome {verdict.outcome!r}, which is not in its outcomes ({known})"
-            elif verdict.reward != task.rewards.get(
-                verdict.outcome, task.outcomes[verdict.outcome]
+            elif verdict.reward not in rewards.values() or (
+                verdict.outcome == "correct" and verdict.reward != rewards["correct"]
             ):
-                said = f"reward {verdict.reward}, not that of {verdict.outcome}"
+                said = f"reward {verdict.reward} of {verdict.outcome}, which is not in its rewards"
             elif not isinstance(verdict.parsed, bool):
                 said = f"parsed {verdict.parsed!r}, which must be True or False"
             else:
