@@ -1,6 +1,6 @@
 """Tasks: one section for each family, chosen by its key `family`."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Discriminator, Field, Tag, TypeAdapter, model_validator
 
@@ -30,6 +30,7 @@ class Rewards(Section):
 class GeneralPointsTask(Section):
     """The card game (arXiv 2509.12235, section 3.1 and appendix C.1)."""
 
+    problems_of: ClassVar[tuple[str, ...]] = ("neighbours",)  # protocols that no other task has
     family: Literal["generalpoints"] = "generalpoints"
     cards: Annotated[int, Field(ge=2, le=4)] = Field(4, description="cards in a deal")
     targets: Chosen[CardValue] = [24]
