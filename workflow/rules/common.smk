@@ -35,6 +35,8 @@ if workflow.nodes:
 SEEDS = study.seeds
 TASK = study.train_on
 PROTOCOLS = study.evaluation.protocols
+# protocols that ask for neighbours of the card game: these have a table of their own
+NEAR = [name for name, p in PROTOCOLS.items() if p.problems == "neighbours"]
 PUBLISHED_FILES = sorted(glob.glob(os.path.join(workflow.basedir, "config/published/*.csv")))
 BRANCHES, MAIN_BRANCHES = study.branches, study.main_branches
 HEALED = study.rl_landmark is not None  # there is RL from End
@@ -44,7 +46,8 @@ OPTIONAL = {  # figures that a study must ask for, or cannot have
     **{f: "sft" in study.edits.stages for f in ("fig4", "fig6", "fig_repair")},
     **{f: "rl" in study.edits.stages for f in ("fig5", "fig7")},
     "fig10": bool(MAIN_BRANCHES),
-    "fig_protocols": list(PROTOCOLS) != [EXHAUSTIVE]
+    "fig_neighbours": bool(NEAR),
+    "fig_protocols": bool(set(PROTOCOLS) - {EXHAUSTIVE, *NEAR})
     or PROTOCOLS[EXHAUSTIVE] != PROTOCOLS[EXHAUSTIVE].first_attempts(),
 }
 TRAINED_ONLY = {  # tables made from training logs, or from what SFT read
@@ -105,7 +108,7 @@ JUDGING_ONLY = ["rewards", "verifier", "grade_number_line"]
 DEALING_ONLY = ["held_out", "orders", "seed"]
 
 # Values of a protocol that decide which problems it poses.
-POSING = {"problems", "hands", "seed", "retried_orders"}
+POSING = {"problems", "hands", "per_kind", "seed", "retried_orders"}
 
 
 def sft_checkpoints(arm="sft"):
@@ -131,7 +134,7 @@ def evaluations(checkpoints):
 def under_other_protocols():
     """The same under the other protocols: SFT, and RL where its landmark is."""
     checkpoints = [*sft_checkpoints(), *RL_LANDMARK]
-    others = [name for name in PROTOCOLS if name != EXHAUSTIVE]
+    others = [name for name in PROTOCOLS if name not in (EXHAUSTIVE, *NEAR)]
     return each(artifacts.EVALUATION, protocol=others, checkpoint=checkpoints, task=TASK)
 
 

@@ -31,9 +31,21 @@ TABLES = {
     },
     "recipes": {"evaluations": ALL_EVALUATIONS, "logs": TRAINING_FILES},
     "protocols": {"evaluations": [*EVALUATIONS, *under_other_protocols()]},
+    "neighbours": {
+        "evaluations": each(
+            artifacts.EVALUATION,
+            protocol=NEAR,
+            checkpoint=[*sft_checkpoints(), *RL_LANDMARK],
+            task=TASK,
+        ),
+        "landmarks": LANDMARK_FILES,
+    },
     "exposure": {
         "evaluations": each(
-            artifacts.EVALUATION, protocol=PROTOCOLS, checkpoint=sft_checkpoints()[-1], task=TASK
+            artifacts.EVALUATION,
+            protocol=[p for p in PROTOCOLS if p not in NEAR],
+            checkpoint=sft_checkpoints()[-1],
+            task=TASK,
         ),
         "pool": SFT_POOL,
     },
@@ -94,6 +106,8 @@ TABLES["diagnosis"] = {
 }
 if not MAIN_BRANCHES:
     TABLES.pop("rl-window")
+if not NEAR:
+    TABLES.pop("neighbours")
 if study.taken:
     TABLES = {name: inputs for name, inputs in TABLES.items() if name not in TRAINED_ONLY}
 

@@ -39,7 +39,7 @@ from healscope.tables import protocols
 from healscope.tables import published as published_table
 from healscope.tables.neighbours import POINTS
 from healscope.tasks import neighbours as near
-from healscope.tasks.problems import Split
+from healscope.tasks.protocol import Split
 
 _KINDS = ", ".join(edit_names.KINDS)
 

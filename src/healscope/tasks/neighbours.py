@@ -23,7 +23,6 @@ from healscope.tasks.generalpoints import (
     GeneralPoints,
     Problem,
     Rule,
-    Side,
     compact_vocabulary,
     make_problem,
     prompt,
@@ -32,14 +31,13 @@ from healscope.tasks.generalpoints import (
 from healscope.tasks.problems import (
     PROBLEM_COLUMNS,
     Deal,
-    Half,
-    Split,
     count_faces,
     halve_deals,
     problem_frame,
     problem_row,
     split_deals,
 )
+from healscope.tasks.protocol import Half, Side, Split
 from healscope.tasks.solver import solvable
 
 if TYPE_CHECKING:
@@ -65,6 +63,8 @@ COLUMNS = (*PROBLEM_COLUMNS, "draw", "retried", "neighbour", "distance")
 _TARGET_DISTANCES = (1, 2, 4, 8, 16)
 _MOST_DISTANCES = 5  # of a kind that has more
 _MOST_FACE = 13  # the largest value of a face card in pretraining, too
+MOST_LISTS = 4 + len(_TARGET_DISTANCES) + 3 * _MOST_DISTANCES + 1
+"""Of one kind and distance: the anchor, two of cards, one exchanged, targets, and what is spread."""
 _NEIGHBOUR_STREAM = 8  # the other streams are in `problems`, `hands` and `neutral`
 
 HoldOut = tuple[float, int]
@@ -97,7 +97,7 @@ def neighbours(
     for kind, graded in distances(game).items():
         for distance in graded:
             found = list(islice(_MAKERS[kind](game, split, distance, seed), per_kind))
-            lists.append(_rows(found, split, neighbour=kind, distance=float(distance)))
+            lists.append(_rows(found, split, neighbour=kind, distance=distance))
     rows = list(_in_turns(lists))
     table = problem_frame(rows, (*PROBLEM_COLUMNS, "neighbour", "distance"))
     return table.assign(draw=range(len(table)), retried=False)[list(COLUMNS)]
