@@ -44,6 +44,7 @@ def shipped(*names):
         ("micro.yaml",),
         ("config.yaml", "what-heals.yaml"),
         ("config.yaml", "rotation-aware.yaml"),
+        ("config.yaml", "neighbours.yaml"),
         ("paper.yaml",),
         ("paper.yaml", "paper-published.yaml"),
         ("one-gpu.yaml",),

@@ -8,6 +8,8 @@ from itertools import combinations, product
 
 import pytest
 
+from healscope import schemas
+from healscope.tasks import build
 from healscope.tasks import neighbours as near
 from healscope.tasks.generalpoints import (
     FACE_11_13,
@@ -101,6 +103,7 @@ def test_all_kinds_are_there_at_all_their_distances(game, table):
     assert found["training rule"] == (0,)
     assert found["cards"] == (-1, 1)
     assert found["target"] == ((1, 2, 4) if game is COMPACT else (1, 2, 4, 8, 16))
+    assert sum(map(len, found.values())) <= near.MOST_LISTS
     assert near.left_out(game, table) == []
     sizes = table.groupby(["neighbour", "distance"]).size()
     assert sizes.max() == N
@@ -230,6 +233,16 @@ def test_swaps_are_counted_by_hand():
     assert found["24 A J K J 10 Q 10 K 10 fD"] == 2
     assert found["A J K 24 J 10 Q 10 K 10 fD"] == 3
     assert found["A J K 24 K 10 Q 10 J 10 fD"] == 6
+
+
+def test_the_task_poses_them_as_its_schema_says(study):
+    task = build("gp3", study.tasks["gp3"])
+    protocol = study.evaluation.protocols["near"]
+    posed = task.posed(None, protocol)  # of all deals, not of the problem table
+    schemas.check(posed, schemas.by_name("posed"))
+    split = task.held_out, task.seed
+    assert posed.equals(near.neighbours(task.game, *split, protocol.per_kind, protocol.seed))
+    assert task.read(posed.iloc[-1]).values == tuple(posed["values"].iloc[-1])
 
 
 def test_equal_seeds_give_equal_tables_and_others_do_not(tables):

@@ -37,6 +37,7 @@ TASK = study.train_on
 PROTOCOLS = study.evaluation.protocols
 # protocols that ask for neighbours of the card game: these have a table of their own
 NEAR = [name for name, p in PROTOCOLS.items() if p.problems == "neighbours"]
+OTHERS = [name for name in PROTOCOLS if name not in (EXHAUSTIVE, *NEAR)]
 PUBLISHED_FILES = sorted(glob.glob(os.path.join(workflow.basedir, "config/published/*.csv")))
 BRANCHES, MAIN_BRANCHES = study.branches, study.main_branches
 HEALED = study.rl_landmark is not None  # there is RL from End
@@ -47,7 +48,7 @@ OPTIONAL = {  # figures that a study must ask for, or cannot have
     **{f: "rl" in study.edits.stages for f in ("fig5", "fig7")},
     "fig10": bool(MAIN_BRANCHES),
     "fig_neighbours": bool(NEAR),
-    "fig_protocols": bool(set(PROTOCOLS) - {EXHAUSTIVE, *NEAR})
+    "fig_protocols": bool(OTHERS)
     or PROTOCOLS[EXHAUSTIVE] != PROTOCOLS[EXHAUSTIVE].first_attempts(),
 }
 TRAINED_ONLY = {  # tables made from training logs, or from what SFT read
@@ -126,16 +127,19 @@ def here(pattern, **wildcards):
     return expand(pattern, model="{model}", seed="{seed}", **wildcards)
 
 
-def evaluations(checkpoints):
+def under(protocols, checkpoints):
     """Evaluations of checkpoints on the training task, for every model and seed."""
-    return each(artifacts.EVALUATION, protocol=EXHAUSTIVE, checkpoint=checkpoints, task=TASK)
+    return each(artifacts.EVALUATION, protocol=protocols, checkpoint=checkpoints, task=TASK)
+
+
+def evaluations(checkpoints):
+    """The same under the main protocol."""
+    return under(EXHAUSTIVE, checkpoints)
 
 
 def under_other_protocols():
-    """The same under the other protocols: SFT, and RL where its landmark is."""
-    checkpoints = [*sft_checkpoints(), *RL_LANDMARK]
-    others = [name for name in PROTOCOLS if name not in (EXHAUSTIVE, *NEAR)]
-    return each(artifacts.EVALUATION, protocol=others, checkpoint=checkpoints, task=TASK)
+    """The same under the others, of SFT, and of RL where its landmark is."""
+    return under(OTHERS, [*sft_checkpoints(), *RL_LANDMARK])
 
 
 def this(pattern, **wildcards):

@@ -32,21 +32,11 @@ TABLES = {
     "recipes": {"evaluations": ALL_EVALUATIONS, "logs": TRAINING_FILES},
     "protocols": {"evaluations": [*EVALUATIONS, *under_other_protocols()]},
     "neighbours": {
-        "evaluations": each(
-            artifacts.EVALUATION,
-            protocol=NEAR,
-            checkpoint=[*sft_checkpoints(), *RL_LANDMARK],
-            task=TASK,
-        ),
+        "evaluations": under(NEAR, [*sft_checkpoints(), *RL_LANDMARK]),
         "landmarks": LANDMARK_FILES,
     },
     "exposure": {
-        "evaluations": each(
-            artifacts.EVALUATION,
-            protocol=[p for p in PROTOCOLS if p not in NEAR],
-            checkpoint=sft_checkpoints()[-1],
-            task=TASK,
-        ),
+        "evaluations": under([EXHAUSTIVE, *OTHERS], sft_checkpoints()[-1]),
         "pool": SFT_POOL,
     },
     "factorial": {"evaluations": EVALUATIONS},

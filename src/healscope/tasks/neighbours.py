@@ -64,7 +64,7 @@ _TARGET_DISTANCES = (1, 2, 4, 8, 16)
 _MOST_DISTANCES = 5  # of a kind that has more
 _MOST_FACE = 13  # the largest value of a face card in pretraining, too
 MOST_LISTS = 4 + len(_TARGET_DISTANCES) + 3 * _MOST_DISTANCES + 1
-"""Of one kind and distance: the anchor, two of cards, one exchanged, targets, and what is spread."""
+"""Kinds with their distances, at most: 1 + 2 + 1 that are fixed, targets, rules and renderings."""
 _NEIGHBOUR_STREAM = 8  # the other streams are in `problems`, `hands` and `neutral`
 
 HoldOut = tuple[float, int]
