@@ -8,8 +8,8 @@ import pytest
 
 FIGURES = [
     "1", "2a", "2b", "3a", "3b", "4", "5", "6", "7", "8", "10", "11", "12", "13", "14", "15",
-    "_delta", "_errors", "_factorial", "_neighbours", "_protocols", "_recipes", "_repair", "_signals", "_stopping",
-    "_window",
+    "_delta", "_errors", "_factorial", "_neighbours", "_protocols", "_recipes", "_repair",
+    "_signals", "_stopping", "_window",
 ]  # fmt: skip
 BRANCHES = 15  # of the micro study
 FACTORS = ("factors_sft", "factors_rl")

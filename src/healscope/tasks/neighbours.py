@@ -137,18 +137,21 @@ def distances(game: GeneralPoints) -> dict[str, tuple[int, ...]]:
 
 
 def left_out(game: GeneralPoints, table: pd.DataFrame) -> list[str]:
-    """A sentence for each kind, or distance of a kind, of which `neighbours` found no problem."""
+    """A sentence for each distance of a kind at which `neighbours` found no problem, and why."""
+    possible = distances(game)
+    wanted = {**possible, "cards": (-1, 1), "target": _TARGET_DISTANCES}
+    why = {
+        "cards": "a hand has two cards or more",
+        "target": "no target so far from all trained ones can be written",
+    }
     there = set(zip(table["neighbour"], table["distance"], strict=True))
-    said = []
-    for kind, graded in distances(game).items():
-        where = f"task {game.name!r} has no neighbours of kind {kind!r}"
-        if not graded:
-            why = "no other target nearby is a word of its own" if kind == "target" else "none is"
-            said.append(f"{where}: {why}")
-        for distance in graded:
-            if (kind, distance) not in there:
-                said.append(f"{where} at distance {distance}: no such hand has a solution")
-    return said
+    return [
+        f"task {game.name!r} has no neighbours of kind {kind!r} at distance {distance}: "
+        + ("no such hand is held out and solvable" if distance in possible[kind] else why[kind])
+        for kind, graded in wanted.items()
+        for distance in graded
+        if (kind, distance) not in there
+    ]
 
 
 def rendering_distance(game: GeneralPoints, rendering: int) -> int:
