@@ -31,6 +31,7 @@ class Rewards(Section):
 class GeneralPointsTask(Section):
     """The card game (arXiv 2509.12235, section 3.1 and appendix C.1)."""
 
+    problems_of: ClassVar[tuple[str, ...]] = ("neighbours",)  # protocols that no other task has
     judging_only: ClassVar = ("rewards", "verifier", "grade_number_line")
     dealing_only: ClassVar = ("held_out", "orders", "seed")
 
