@@ -1,13 +1,12 @@
 """Tasks: one section for each family, chosen by its key `family`."""
 
-import hashlib
-import json
-from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import Discriminator, Field, Tag, TypeAdapter, model_validator
+from pydantic import Discriminator, Field, Tag, TypeAdapter, ValidationError, model_validator
 
-from healscope.config.types import CardValue, Chosen, Fraction, Natural, Positive, Section
+from healscope.config.navigation import NavigationTask
+from healscope.config.types import CardValue, Chosen, Natural, Positive, Section
+from healscope.errors import HealscopeError
 
 
 class FaceRule(Section):
@@ -32,6 +31,10 @@ class Rewards(Section):
 
 class GeneralPointsTask(Section):
     """The card game (arXiv 2509.12235, section 3.1 and appendix C.1)."""
+
+    problems_of: ClassVar[tuple[str, ...]] = ("neighbours",)  # protocols that no other task has
+    judging_only: ClassVar = ("rewards", "verifier", "grade_number_line")
+    dealing_only: ClassVar = ("held_out", "orders", "seed")
 
     family: Literal["generalpoints"] = "generalpoints"
     cards: Annotated[int, Field(ge=2, le=4)] = Field(4, description="cards in a deal")
@@ -61,124 +64,80 @@ class GeneralPointsTask(Section):
         return self
 
 
-class NavigationRewards(Section):
-    """Reward of each verdict. The defaults are the table of the released code (reference)."""
+class OwnTask(Section):
+    """A task of one's own (docs/own-task.md); what is left out is as the class says."""
 
-    correct: float = 1
-    wrong_action: float = -1
-    other_rule: float = -1
-    illegal: float = -1
-    no_answer: float = -1
-    contradiction: float = Field(
-        -1.5, description="instead, of a wrong action beside an observation that is wrong too"
-    )
-
-
-class NavigationMixture(Section):
-    """Shares of the two rules in the pretraining of a model from scratch."""
-
-    id: Fraction = 0.3
-    ood: Fraction = 0.7
-
-
-class NavigationTask(Section):
-    """Text navigation (arXiv 2509.12235, appendix C.2): absolute or relative turns."""
-
-    family: Literal["navigation"] = "navigation"
-    id_rule: Literal["absolute", "relative"] = Field(
-        "absolute", description="turns in training; the other ones are OOD"
-    )
+    family: str = Field(description="a Python file, or an entry point of group healscope.tasks")
+    options: dict[str, Any] = Field({}, description="values for the fields of the task's class")
     rendering: Literal["json", "compact"] = "json"
-    routes: str | None = Field(
-        None, description="the published route_infos.json; null: routes are drawn"
+    rewards: dict[str, float] = Field({}, description="outcome -> reward, of the task's outcomes")
+    held_out: Annotated[float, Field(gt=0, le=1)] = 0.4
+    seed: Natural = 0
+    mixture: dict[str, Annotated[float, Field(ge=0)]] = Field(
+        {}, description="shares of the rules in the pretraining of a model from scratch"
     )
-    routes_sha256: str | None = Field(
-        None, description="of that file, filled in; where it is given, the file must have it"
-    )
-    generated: Positive = Field(1000, description="routes drawn, where there is no file")
-    legs: Annotated[list[Positive], Field(min_length=2, max_length=2)] = Field(
-        [3, 9], description="fewest and most legs of a drawn route"
-    )
-    landmarks: Fraction = Field(
-        0.5, description="share of drawn intersections whose landmark is mentioned"
-    )
-    straight_line_length: Natural = Field(5, description="points on a leg, the last one its end")
-    drop_rate: Fraction = Field(0.5, description="chance that such a point is left out")
-    clearance: Annotated[float, Field(ge=0)] = Field(
-        8.0, description="metres; points nearer to an end of the leg are left out"
-    )
-    heading: Literal["corrected", "published"] = Field(
-        "corrected", description="published: from 350 to 10 degrees is a turn to the left"
-    )
-    verifier: Literal["tolerant", "reference"] = Field(
-        "tolerant", description="reference: an action counts only if it is spelt exactly"
-    )
-    contradiction: Literal["corrected", "published"] = Field(
-        "corrected", description="published: naming a real intersection contradicts"
-    )
-    hints: Literal["published", "action"] = Field(
-        "published", description="feedback `full`; action: it names the right action too"
-    )
-    rewards: NavigationRewards = NavigationRewards()
-    held_out: Annotated[float, Field(gt=0, lt=1)] = Field(
-        0.4, description="share of routes kept from SFT and RL"
-    )
-    seed: Natural = Field(0, description="draws town, routes, points and the hold-out")
-    mixture: NavigationMixture = NavigationMixture()
+    code: str = Field("", description="hash of the code; filled in, or given to insist on it")
 
     @model_validator(mode="before")
     @classmethod
-    def _routes_of_this_content(cls, given):
-        """What results depend on is the content of the file: its hash becomes a value."""
-        if not isinstance(given, dict) or not isinstance(given.get("routes"), str):
-            return given
-        file, pinned = given["routes"], given.get("routes_sha256")
-        try:
-            content = Path(file).expanduser().read_bytes()
-            listed = json.loads(content)
-        except (OSError, ValueError, RecursionError):
-            raise ValueError(
-                f"routes: {file} cannot be read as JSON; give the published route_infos.json "
-                "itself (a pickle or an archive is not opened)"
-            ) from None
-        if not (isinstance(listed, list) and listed and isinstance(listed[0], list) and listed[0]):
-            raise ValueError(
-                f"routes: {file} holds no routes; element 0 of route_infos.json is their list"
-            )
-        found = hashlib.sha256(content).hexdigest()
-        if pinned not in (None, found):
-            raise ValueError(f"routes_sha256: {file} has another content, {found}; was it changed?")
-        return {**given, "routes_sha256": found}
+    def _completed(cls, data):
+        if not isinstance(data, dict) or not isinstance(data.get("family"), str):
+            return data
+        return _said_of_a_value(own_tasks().completed, data)
 
     @model_validator(mode="after")
-    def _possible(self):
-        if self.legs[0] > self.legs[1] or self.legs[1] > 20:
-            raise ValueError(f"legs: {self.legs} must be fewest and most, at most 20")
-        if self.routes is None and self.routes_sha256 is not None:
-            raise ValueError("routes_sha256 is that of routes, which is not given")
-        if self.routes is not None and self.rendering == "compact":
-            raise ValueError(
-                "routes: names in a file are no words of rendering 'compact'; set rendering: json"
-            )
-        if not sum(self.mixture.model_dump().values()):
-            raise ValueError("mixture: at least one share must be positive")
+    def _can_be_built(self):
+        _said_of_a_value(own_tasks().build, "of the config", self.model_dump())
         return self
+
+    @property
+    def trainable(self) -> bool:
+        """Whether there are reference answers to train on."""
+        return own_tasks().find(self.family).cls.trainable
+
+
+def own_tasks():
+    """`healscope.tasks.own`, late: that package reads this one."""
+    from healscope.tasks import own
+
+    return own
+
+
+def _said_of_a_value(function, *arguments):
+    """What `function` returns; its HealscopeError as the ValueError of a section."""
+    try:
+        return function(*arguments)
+    except HealscopeError as error:
+        raise ValueError(str(error)) from None
 
 
 def _family(value) -> str:
     """By which of the alternatives below a section is read."""
-    if isinstance(value, dict):
-        return value.get("family", "generalpoints")
-    return value.family
+    family = value.get("family", "generalpoints") if isinstance(value, dict) else value.family
+    return family if family in families() else "own"
 
 
 AnyTask = Annotated[
     Annotated[GeneralPointsTask, Tag("generalpoints")]
-    | Annotated[NavigationTask, Tag("navigation")],
+    | Annotated[NavigationTask, Tag("navigation")]
+    | Annotated[OwnTask, Tag("own")],
     Discriminator(_family),
 ]
 
 
+def families() -> dict[str, type[Section]]:
+    """Name of every family that is built in -> its section."""
+    tagged = (get_args(section) for section in get_args(get_args(AnyTask)[0]))
+    return {tag.tag: section for section, tag in tagged if section is not OwnTask}
+
+
 def task_settings(section: dict) -> AnyTask:
-    """The settings in the plain values of a task section; raises pydantic's ValidationError."""
-    return TypeAdapter(AnyTask).validate_python(section)
+    """The settings in the plain values of a task section; raises HealscopeError."""
+    try:
+        return TypeAdapter(AnyTask).validate_python(section)
+    except ValidationError as error:
+        said = []
+        for wrong in error.errors():
+            key, message = ".".join(map(str, wrong["loc"][1:])), wrong["msg"]
+            said.append(f"{key}: " * bool(key) + message.removeprefix("Value error, "))
+        raise HealscopeError("; ".join(said)) from None

@@ -32,7 +32,7 @@ from healscope.tasks.streets import KINDS, Town, draw_town
 if TYPE_CHECKING:
     import numpy as np
 
-    from healscope.config.tasks import NavigationTask
+    from healscope.config.navigation import NavigationTask
 
 ActionSpace = Literal["absolute", "relative"]
 
