@@ -4,6 +4,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import Discriminator, Field, Tag, TypeAdapter, ValidationError, model_validator
 
+from healscope.config.navigation import NavigationTask
 from healscope.config.types import CardValue, Chosen, Natural, Positive, Section
 from healscope.errors import HealscopeError
 
@@ -117,7 +118,9 @@ def _family(value) -> str:
 
 
 AnyTask = Annotated[
-    Annotated[GeneralPointsTask, Tag("generalpoints")] | Annotated[OwnTask, Tag("own")],
+    Annotated[GeneralPointsTask, Tag("generalpoints")]
+    | Annotated[NavigationTask, Tag("navigation")]
+    | Annotated[OwnTask, Tag("own")],
     Discriminator(_family),
 ]
 
