@@ -91,6 +91,25 @@ def conversation_ids(tokenizer, turns: list[str]) -> list[int]:
     return ids
 
 
+def option_ids(
+    tokenizer, prompt: str, delimiter: str, text: str, templated: bool = True
+) -> tuple[list[int], list[int]]:
+    """Ids of a prompt, and of a text after it whose probability is asked for.
+
+    As lm-evaluation-harness does it: without a chat template the two are one text, of which the
+    prompt has the tokens that it has alone, less its last spaces; with one, no delimiter is needed.
+    """
+    if templated and tokenizer.chat_template and prompt:
+        return conversation_ids(tokenizer, [prompt]), tokenizer.encode(
+            text, add_special_tokens=False
+        )
+    given = prompt.rstrip()
+    start = [tokenizer.bos_token_id] if tokenizer.bos_token_id is not None else []
+    before = tokenizer.encode(given, add_special_tokens=False)
+    whole = tokenizer.encode(prompt + delimiter + text, add_special_tokens=False)
+    return start + before or [tokenizer.eos_token_id], whole[len(before) :]
+
+
 def response_ids(tokenizer, response: str) -> list[int]:
     """Ids of one response, ended by the end-of-sequence token."""
     return tokenizer.encode(response, add_special_tokens=False) + [tokenizer.eos_token_id]
