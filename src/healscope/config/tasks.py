@@ -1,10 +1,11 @@
 """Tasks: one section for each family, chosen by its key `family`."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Discriminator, Field, Tag, TypeAdapter, model_validator
 
 from healscope.config.types import CardValue, Chosen, Natural, Positive, Section
+from healscope.errors import HealscopeError
 
 
 class FaceRule(Section):
@@ -58,6 +59,74 @@ class GeneralPointsTask(Section):
         return self
 
 
+class LmEvalTask(Section):
+    """Benchmarks of lm-evaluation-harness (docs/benchmarks-as-tasks.md); nothing is trained."""
+
+    rendering: ClassVar[str] = "json"
+    held_out: ClassVar[float] = 1.0
+
+    family: Literal["lm_eval"]
+    id: Chosen[str] = Field(description="tasks, groups or tags of the harness: the ID problems")
+    ood: Chosen[str] = Field(description="the same of the OOD problems")
+    include: str | None = Field(None, description="folder with the YAML files of local tasks")
+    limit: Positive | None = Field(
+        None, description="documents of each task at most, the first ones; null: all"
+    )
+    fewshot: Natural | None = Field(
+        None, description="examples in each prompt; null: as each task says"
+    )
+    metric: str | dict[str, str] | None = Field(
+        None,
+        description="what counts as right, in all tasks or by task; null: each task's first "
+        "metric that is 0 or 1",
+    )
+    filter: str | dict[str, str] | None = Field(
+        None, description="which of a task's filters reads an answer, alike; null: the first"
+    )
+    chat_template: bool = Field(
+        True, description="prompts are put by the tokenizer's chat template, where it has one"
+    )
+    seed: Natural = Field(1234, description="draws examples, as the harness's own default does")
+    code: str = Field(
+        "", description="version and hash of what is asked; filled in, or given to insist on it"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _completed(cls, data):
+        return _said_of_a_value(lm_eval_files().completed, data) if _names_tasks(data) else data
+
+    @model_validator(mode="after")
+    def _as_it_was(self):
+        if both := set(self.id) & set(self.ood):
+            raise ValueError(f"ood: '{min(both)}' is in id too; the rules need tasks of their own")
+        _said_of_a_value(lm_eval_files().check, self.model_dump())
+        return self
+
+
+def _names_tasks(data) -> bool:
+    """Whether a section is far enough in order for its files to be looked for."""
+    if not isinstance(data, dict) or not isinstance(data.get("include"), str | None):
+        return False
+    named = [data.get("id"), data.get("ood")]
+    return all(isinstance(n, list) and all(isinstance(x, str) for x in n) for n in named)
+
+
+def lm_eval_files():
+    """`healscope.tasks.lm_eval_files`, late: that package reads this one."""
+    from healscope.tasks import lm_eval_files
+
+    return lm_eval_files
+
+
+def _said_of_a_value(function, *arguments):
+    """What `function` returns; its HealscopeError as the ValueError that a section's reader names."""
+    try:
+        return function(*arguments)
+    except HealscopeError as error:
+        raise ValueError(str(error)) from None
+
+
 def _family(value) -> str:
     """By which of the alternatives below a section is read."""
     if isinstance(value, dict):
@@ -66,7 +135,7 @@ def _family(value) -> str:
 
 
 AnyTask = Annotated[
-    Annotated[GeneralPointsTask, Tag("generalpoints")],
+    Annotated[GeneralPointsTask, Tag("generalpoints")] | Annotated[LmEvalTask, Tag("lm_eval")],
     Discriminator(_family),
 ]
 
