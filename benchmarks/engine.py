@@ -37,12 +37,11 @@ def make(folder: Path) -> None:
     from healscope.models import checkpoints, tokens
     from healscope.spectra import factors
     from healscope.tasks import build
-    from healscope.tasks.generalpoints import compact_vocabulary
     from healscope.training.base import scratch_model
 
     shape = study().models["tiny"].scratch.architecture.model_copy(update={"init_std": 0.2})
     task = build("gp3", study().tasks["gp3"])
-    tokenizer = tokens.word_tokenizer(compact_vocabulary(task))
+    tokenizer = tokens.word_tokenizer(task.words())
     model = scratch_model(shape, tokenizer, seed=0)
     for place in ("target", "parent"):
         checkpoints.save_weights(folder / "staged", model, tokenizer)
@@ -64,14 +63,13 @@ def job(folder: Path, engine: str, python: str, shares: list[float]) -> None:
     from healscope.models.stored import Stored
     from healscope.spectra import factors
     from healscope.spectra.sweep import Pair, Sweep
-    from healscope.tasks import build, hands
-    from healscope.tasks.problems import problem_table
+    from healscope.tasks import build
+    from healscope.tasks.tables import all_problems, rules_differ
 
     torch.set_num_threads(1)
-    spec, settings = study().tasks["gp3"], study().evaluation
-    task = build("gp3", spec)
-    posed = hands.all_problems(problem_table(task, spec.held_out, spec.seed, spec.orders))
-    posed = posed[(posed["split"] == "held_out") & (posed["n_faces"] > 0)]
+    task, settings = build("gp3", study().tasks["gp3"]), study().evaluation
+    posed = all_problems(task.problem_table())
+    posed = posed[(posed["split"] == "held_out") & rules_differ(posed)]
     folders = folder / "target", folder / "parent"
     cached = (factors.load(f, ROLES, folder / "cache") for f in folders)
     variants = Sweep(Pair(*map(Stored, folders), *cached)).variants(

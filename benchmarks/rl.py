@@ -25,8 +25,7 @@ from healscope import artifacts, config, provenance
 from healscope.job import prepare_torch
 from healscope.models import checkpoints
 from healscope.tasks import build
-from healscope.tasks.generalpoints import from_row
-from healscope.tasks.problems import draw, sft_examples
+from healscope.tasks.tables import draw, sft_examples
 from healscope.training import groups, ppo, trainers
 from healscope.training.branch import Branch
 from healscope.training.sampling import Sampler, Turn
@@ -45,7 +44,7 @@ class OneByOne(Sampler):
         model.eval()
         turns = []
         for row in problems.to_dict("records"):
-            problem = from_row(row)
+            problem = self.task.read(row)
             ids = tokenizer(tokenizer.bos_token + " " + row["prompt"], return_tensors="pt",
                             add_special_tokens=False)  # fmt: skip
             with torch.no_grad():
@@ -97,7 +96,7 @@ def stock(recipe, branch) -> float:
         draw(branch.prompts, recipe.prompts, np.random.default_rng([0, 4, i]))
         for i in range(recipe.iterations)
     )
-    posed = [from_row(row) for row in rows.to_dict("records")]
+    posed = [branch.task.read(row) for row in rows.to_dict("records")]
     score, clock = branch.sampler(recipe).score, Clock()
 
     def reward(completions, number, **_):

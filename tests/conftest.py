@@ -33,17 +33,9 @@ def task(study):
 
 
 @pytest.fixture(scope="session")
-def tables(study, task):
+def tables(task):
     """(problems, sft pool, rl pool)"""
-    from healscope.tasks import problems
-
-    spec = study.tasks["gp3"]
-    split = spec.held_out, spec.seed
-    return (
-        problems.problem_table(task, *split, spec.orders),
-        problems.sft_table(task, *split),
-        problems.rl_table(task, *split),
-    )
+    return task.problem_table(), task.sft_table(), task.rl_table()
 
 
 @pytest.fixture(scope="session")
@@ -52,12 +44,11 @@ def base_manifest(study, task, tmp_path_factory):
     import torch
 
     from healscope.models import checkpoints, tokens
-    from healscope.tasks.generalpoints import compact_vocabulary
     from healscope.training.base import scratch_model
 
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("base")
-    tokenizer = tokens.word_tokenizer(compact_vocabulary(task))
+    tokenizer = tokens.word_tokenizer(task.words())
     model = scratch_model(study.models["micro"].scratch.architecture, tokenizer, seed=0)
     checkpoints.save_weights(folder / "staged", model, tokenizer)
     manifest = folder / "base" / "checkpoint.json"
@@ -80,7 +71,7 @@ def branch_at(study, base_manifest, tables, task, tmp_path):
     """
     from dataclasses import dataclass, replace
 
-    from healscope.tasks.problems import sft_examples
+    from healscope.tasks.tables import sft_examples
     from healscope.training.branch import Branch
     from healscope.training.state import Workspace
 

@@ -31,7 +31,6 @@ def make(task, tmp_path_factory):
     from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
     from healscope.models import checkpoints, tokens
-    from healscope.tasks.generalpoints import compact_vocabulary
 
     torch.set_num_threads(1)
     kinds = {
@@ -40,7 +39,7 @@ def make(task, tmp_path_factory):
     }
 
     def made(kind: str, seed: int) -> str:
-        tokenizer = tokens.word_tokenizer(compact_vocabulary(task))
+        tokenizer = tokens.word_tokenizer(task.words())
         model, config, more = kinds[kind]
         torch.manual_seed(seed)
         new = model(

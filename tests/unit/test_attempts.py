@@ -7,14 +7,14 @@ from healscope.engines import HF
 from healscope.errors import HealscopeError
 from healscope.evaluation.attempts import Asker, attempts
 from healscope.models import tokens
-from healscope.tasks import hands
+from healscope.tasks import tables as lists
 
 FIRST = {"sample": 0, "attempt": 1}
 
 
 @pytest.fixture
 def posed(tables):
-    return hands.all_problems(tables[0])
+    return lists.all_problems(tables[0])
 
 
 def where(rows, **values):

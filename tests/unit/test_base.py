@@ -12,7 +12,6 @@ from healscope.config import Model, Pretraining
 from healscope.errors import HealscopeError
 from healscope.models import checkpoints, tokens
 from healscope.provenance import fingerprint
-from healscope.tasks.generalpoints import compact_vocabulary
 from healscope.training import base
 from healscope.training.state import Workspace
 
@@ -27,7 +26,7 @@ def test_pretraining_lowers_the_loss(study, task, tmp_path):
 
 @pytest.fixture(scope="module")
 def tokenizer(task):
-    return tokens.word_tokenizer(compact_vocabulary(task))
+    return tokens.word_tokenizer(task.words())
 
 
 def test_without_conversations_steps_are_what_they_were_before_there_were_any(task, tokenizer):

@@ -14,7 +14,7 @@ from healscope.models import checkpoints
 from healscope.models.stored import Stored
 from healscope.spectra.factors import load
 from healscope.spectra.sweep import Pair, Sweep
-from healscope.tasks import hands
+from healscope.tasks.tables import all_problems
 
 ROLES = ["q", "down"]
 NAMES = ["swap-rank-1", "swap-layers-2", "directions-rank-0.5", "directions-rank-0.5-as-noise"]
@@ -30,7 +30,7 @@ def running(base_manifest, tables, task, tmp_path):
     folders = Path(base_manifest).parent, tmp_path / "parent"
     pair = Pair(*map(Stored, folders), *(load(folder, ROLES) for folder in folders))
     model, tokenizer = checkpoints.load_model(base_manifest)
-    posed = hands.all_problems(tables[0]).head(6)
+    posed = all_problems(tables[0]).head(6)
     targets = [
         Target(n, "gp3", str(tmp_path / n / "gp3.parquet"), provenance.record({"edit": n}), {
             "model": "m", "seed": 0, "stage": "sft", "protocol": "exhaustive", "variant": n,

@@ -11,8 +11,8 @@ from transformers.utils import logging
 from healscope.config import Group, Optimizer
 from healscope.evaluation.generate import response_logprobs
 from healscope.models import checkpoints, tokens
-from healscope.tasks.problems import draw
 from healscope.tasks.rewards import Scored
+from healscope.tasks.tables import draw
 from healscope.tasks.verdict import Verdict
 from healscope.training import groups
 from healscope.training.health import Diverged

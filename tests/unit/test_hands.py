@@ -12,9 +12,10 @@ from healscope.tasks.generalpoints import (
     make_problem,
     prompt,
 )
-from healscope.tasks.hands import all_problems, drawn_hands
+from healscope.tasks.hands import drawn_hands
 from healscope.tasks.problems import PROBLEM_COLUMNS, halve_deals, problem_table, split_deals
 from healscope.tasks.solver import solvable
+from healscope.tasks.tables import all_problems
 from healscope.tasks.verdict import verify
 
 COMPACT = GeneralPoints("gp3", 3, (8, 12, 16, 18, 20, 24), rendering="compact")

@@ -11,7 +11,6 @@ from healscope.evaluation.losses import response_loss
 from healscope.models import checkpoints, integrity, tokens
 from healscope.models.stored import Stored
 from healscope.spectra.matrices import matrices
-from healscope.tasks.generalpoints import compact_vocabulary
 from healscope.training import base
 from healscope.training.state import Workspace
 
@@ -31,7 +30,7 @@ def miniature(task, tmp_path_factory):
     """(the whole model, the folder that a hub would give)."""
     from transformers import MllamaConfig, MllamaForConditionalGeneration
 
-    tokenizer = tokens.word_tokenizer(compact_vocabulary(task))
+    tokenizer = tokens.word_tokenizer(task.words())
     names = ("pad_token_id", "bos_token_id", "eos_token_id")
     ids = {name: getattr(tokenizer, name) for name in names}
     text = {**TEXT, **ids, "vocab_size": len(tokenizer)}

@@ -20,9 +20,8 @@ def folder_of(manifest):
 
 
 def test_tokens_survive_saving_and_loading(task, tables, base_manifest):
-    from healscope.tasks.generalpoints import compact_vocabulary
 
-    fresh = tokens.word_tokenizer(compact_vocabulary(task))
+    fresh = tokens.word_tokenizer(task.words())
     loaded = tokens.load_tokenizer(str(Path(base_manifest).parent))
     for row in tables[0].head(20).itertuples():
         ids = tokens.response_ids(fresh, row.response)

@@ -8,7 +8,7 @@ from healscope.tasks.generalpoints import (
     Rule,
     compact_vocabulary,
 )
-from healscope.tasks.neutral import INSTRUCTIONS, neutral_prompts
+from healscope.tasks.neutral import INSTRUCTIONS, card_prompts
 from healscope.tasks.solver import solvable
 
 COMPACT = GeneralPoints("gp3", 3, (8, 12, 24), rendering="compact")
@@ -16,7 +16,7 @@ JSON4 = GeneralPoints("gp4", 4, (24,))
 
 
 def test_compact_prompts_state_other_rules():
-    prompts = neutral_prompts(COMPACT, 300, 0)
+    prompts = card_prompts(COMPACT, 300, 0)
     assert len(set(prompts)) == 300
     vocabulary = set(compact_vocabulary(COMPACT))
     formats = set()
@@ -38,13 +38,13 @@ def test_instructions():
     for text in INSTRUCTIONS:
         assert not {"card", "cards", "formula"} & set(text.lower().split())
         assert not any(letter.isdigit() for letter in text)
-    assert sorted(neutral_prompts(JSON4, 1000, 0)) == sorted(INSTRUCTIONS)
+    assert sorted(card_prompts(JSON4, 1000, 0)) == sorted(INSTRUCTIONS)
 
 
 @pytest.mark.parametrize("task", [COMPACT, JSON4], ids=lambda task: task.name)
 def test_prompts_are_determined_by_the_seed(task):
-    assert neutral_prompts(task, 10, 0) == neutral_prompts(task, 40, 0)[:10]
-    assert neutral_prompts(task, 10, 0) != neutral_prompts(task, 10, 1)
-    assert neutral_prompts(task, 0, 0) == []
+    assert card_prompts(task, 10, 0) == card_prompts(task, 40, 0)[:10]
+    assert card_prompts(task, 10, 0) != card_prompts(task, 10, 1)
+    assert card_prompts(task, 0, 0) == []
     with pytest.raises(ValueError, match="n must be"):
-        neutral_prompts(task, -1, 0)
+        card_prompts(task, -1, 0)

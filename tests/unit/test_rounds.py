@@ -13,8 +13,8 @@ from healscope.config import DPO, Optimizer, RejectionSampling
 from healscope.evaluation.generate import response_logprobs
 from healscope.models import checkpoints, tokens
 from healscope.tasks.generalpoints import GeneralPoints, make_problem
-from healscope.tasks.problems import draw
 from healscope.tasks.rewards import Scored
+from healscope.tasks.tables import draw
 from healscope.tasks.verdict import Verdict
 from healscope.training import rounds
 from healscope.training.health import Diverged

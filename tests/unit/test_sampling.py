@@ -9,8 +9,8 @@ import torch
 from healscope.config import PPO
 from healscope.evaluation.generate import response_logprobs
 from healscope.models import checkpoints, tokens
-from healscope.tasks.problems import draw
 from healscope.tasks.rewards import Scored
+from healscope.tasks.tables import draw
 from healscope.tasks.verdict import Verdict
 from healscope.training import sampling
 from healscope.training.sampling import (

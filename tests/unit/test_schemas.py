@@ -16,6 +16,7 @@ from healscope.schemas import Column, Schema
 from healscope.schemas.columns import ARROW
 from healscope.schemas.page import page
 from healscope.tasks.problems import PROBLEM_COLUMNS
+from healscope.tasks.tables import COLUMNS
 
 ROOT = Path(__file__).parents[2]
 
@@ -216,7 +217,9 @@ def test_schemas_are_sound():
                 assert column.unit in ("nats per token", "nats"), (name, column.name)
             if column.name.startswith("accuracy") or column.name.endswith("_share"):
                 assert column.high == 1, (name, column.name)
-    assert [c.name for c in schemas.SCHEMAS["problems"].columns] == list(PROBLEM_COLUMNS)
+    problems = schemas.SCHEMAS["problems"]
+    assert [c.name for c in problems.of(PROBLEM_COLUMNS).columns] == list(PROBLEM_COLUMNS)
+    assert [c.name for c in problems.of(COLUMNS).columns] == list(COLUMNS)
 
 
 def test_the_page_is_made_from_the_schemas():

@@ -31,8 +31,13 @@ def study():
 
 
 @pytest.fixture(scope="module")
-def game(study):
+def task(study):
     return build("gp4", study.tasks["gp4"])
+
+
+@pytest.fixture(scope="module")
+def game(task):
+    return task.game
 
 
 @pytest.fixture(scope="module")
@@ -41,8 +46,8 @@ def pool(game):
 
 
 @pytest.fixture(scope="module")
-def tokenizer(game):
-    return base.task_tokenizer(game)
+def tokenizer(task):
+    return base.task_tokenizer(task)
 
 
 def test_the_prompt_of_evaluation_is_never_answered_in_its_layout(game, pool):
@@ -88,14 +93,14 @@ def test_words_are_the_same_each_time_and_lose_nothing(game, pool, tokenizer):
     assert formula == ['"', "(", "10", "-", "4", ")", "*", "8", "/", "2", "=", "24", '"']
 
 
-def test_the_model_for_one_gpu_takes_its_first_steps(study, game, pool, tokenizer, tmp_path):
+def test_the_model_for_one_gpu_takes_its_first_steps(study, task, pool, tokenizer, tmp_path):
     """The real architecture, at 3 steps of 4 examples."""
     scratch = study.models["small"].scratch
     few = {"steps": 3, "batch_size": 4, "warmup_steps": 1, "state_every": 3}
     pretraining = scratch.pretraining.model_copy(update=few)
     work = Workspace(tmp_path / "state", "x")
     rows = base.pretrain(
-        scratch.model_copy(update={"pretraining": pretraining}), game, 0, work, "base"
+        scratch.model_copy(update={"pretraining": pretraining}), task, 0, work, "base"
     )
     assert len(rows) == 3
     manifest = tmp_path / "base" / "checkpoint.json"

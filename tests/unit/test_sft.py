@@ -6,9 +6,7 @@ import torch
 
 from healscope import config
 from healscope.models import checkpoints
-from healscope.tasks.generalpoints import from_row, prompt, renderings
-from healscope.tasks.problems import sft_examples
-from healscope.tasks.verdict import verify
+from healscope.tasks.tables import sft_examples
 from healscope.training import recording, sft
 from healscope.training.state import Workspace
 
@@ -49,8 +47,7 @@ def test_paraphrases_change_the_prompts_alone(study, task, tables):
     assert (other["prompt"] != drawn["prompt"]).mean() > 0.8
     assert other.equals(sft.paraphrase(drawn, task, seed=0))
     for text, row in zip(other["prompt"], drawn.to_dict("records"), strict=True):
-        every = [prompt(task, from_row(row), rendering=r) for r in range(renderings(task))]
-        assert text in every
+        assert text in list(task.paraphrases(task.read(row)))
 
 
 def run(settings, base_manifest, tables, task, folder, arm="sft"):
@@ -113,11 +110,11 @@ def test_solutions_are_all_answers_to_the_same_problems_in_the_same_order(
     control = run(study.sft, base_manifest, tables, task, tmp_path / "solutions", "solutions")[1]
     assert [[p for p, _ in batch] for batch in read] == [[p for p, _ in batch] for batch in main]
     examples = drawn_examples(tables[1], study.sft, 0)
-    posed = {f"<bos> {row['prompt']}": from_row(row) for row in examples.to_dict("records")}
+    posed = {f"<bos> {row['prompt']}": task.read(row) for row in examples.to_dict("records")}
     answers = {}
     for asked, answer in (pair for batch in read for pair in batch):
         answer = answer.removesuffix(" <eos>")
-        assert verify(task, posed[asked], answer).outcome == "correct"
+        assert task.verify(posed[asked], answer).outcome == "correct"
         answers.setdefault(asked, []).append(answer)
     assert {len(several) for several in answers.values()} == {4}  # 12 steps, three an epoch
     assert sum(len(set(several)) > 1 for several in answers.values()) > 0.5 * len(answers)

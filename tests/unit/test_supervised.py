@@ -9,9 +9,9 @@ import torch
 from healscope.config import Average, Optimizer, Supervised
 from healscope.evaluation.losses import cross_entropy
 from healscope.models import checkpoints, tokens
-from healscope.tasks.generalpoints import compact_vocabulary, from_row
-from healscope.tasks.problems import draw, sft_examples
+from healscope.tasks.generalpoints import from_row
 from healscope.tasks.solver import formulas
+from healscope.tasks.tables import draw, sft_examples
 from healscope.tasks.verdict import read_answer, verify
 from healscope.training import branch, supervised
 from healscope.training.base import scratch_model
@@ -54,7 +54,7 @@ def start(study, base_manifest, tables, task, tmp_path):
 def other_manifest(study, task, tmp_path_factory):
     """A checkpoint that differs from the base in all its weights."""
     folder = tmp_path_factory.mktemp("other")
-    tokenizer = tokens.word_tokenizer(compact_vocabulary(task))
+    tokenizer = tokens.word_tokenizer(task.words())
     model = scratch_model(study.models["micro"].scratch.architecture, tokenizer, seed=1)
     checkpoints.save_weights(folder / "staged", model, tokenizer)
     manifest = str(folder / "published" / "checkpoint.json")
@@ -134,8 +134,8 @@ def test_any_answer_is_correct_and_not_always_the_same(start):
     for i in range(40):
         for row in supervised.step_rows(recipe, on, i).to_dict("records"):
             problem = from_row(row)
-            assert verify(on.task, problem, row["response"]).outcome == "correct"
-            written = read_answer(on.task, problem, row["response"]).words
+            assert verify(on.task.game, problem, row["response"]).outcome == "correct"
+            written = read_answer(on.task.game, problem, row["response"]).words
             answers.setdefault(problem.problem_id, set()).add(" ".join(written))
             solutions[problem.problem_id] = len(formulas(problem.values, problem.target))
     for name, several in answers.items():

@@ -52,10 +52,9 @@ def own(tmp_path_factory, task):
     import transformers
 
     from healscope.models import tokens
-    from healscope.tasks.generalpoints import compact_vocabulary
 
     workflow = Own(tmp_path_factory.mktemp("own"))
-    tokenizer = tokens.word_tokenizer(compact_vocabulary(task))
+    tokenizer = tokens.word_tokenizer(task.words())
     sizes = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "head_dim": 8,
              "num_attention_heads": 2, "num_key_value_heads": 1}  # fmt: skip
     with torch.random.fork_rng():

@@ -1,7 +1,7 @@
 import pandas as pd
 
 from healscope import provenance, schemas
-from healscope.config import GeneralPointsTask, Model
+from healscope.config import Model
 from healscope.job import job
 from healscope.models import checkpoints
 from healscope.tasks import build
@@ -16,7 +16,7 @@ with job(snakemake, torch=True):
     record = provenance.record({"model": p.model, "task": p.task}, {"seed": seed}, hashes)
     work = Workspace(p.state, record["fingerprint"])
     if model.scratch:
-        task = build("pretraining", GeneralPointsTask.model_validate(p.task))
+        task = build("pretraining", p.task)
         rows = base.pretrain(model.scratch, task, seed, work, f"base {name} seed {seed}")
     else:
         rows = base.fetch(model, work)

@@ -8,6 +8,7 @@ from healscope.models import checkpoints
 from healscope.models.stored import Stored
 from healscope.spectra import factors
 from healscope.spectra.sweep import Pair, Sweep
+from healscope.tasks.tables import rules_differ
 
 with job(snakemake, torch=True):
     p, files, w = snakemake.params, snakemake.input, snakemake.wildcards
@@ -33,5 +34,5 @@ with job(snakemake, torch=True):
         {"model": w.model, "seed": int(w.seed), "stage": p.stage},
         f"edits {p.stage} {w.model} seed {w.seed}",
         Process.of(snakemake),
-        keep=lambda t: (t["split"] == "held_out") & (t["n_faces"] > 0),  # all that is shown
+        keep=lambda t: (t["split"] == "held_out") & rules_differ(t),  # all that is shown
     )

@@ -1,17 +1,13 @@
 from healscope import provenance
-from healscope.config import GeneralPointsTask
 from healscope.job import job
-from healscope.tasks import build, problems
+from healscope.tasks import build
 
 with job(snakemake):
-    settings = GeneralPointsTask.model_validate(snakemake.params.task)
-    task = build(snakemake.wildcards.task, settings)
-    record = provenance.record(snakemake.params.task, {"task": settings.seed})
-    split = settings.held_out, settings.seed
-    out = snakemake.output
+    task, out = build(snakemake.wildcards.task, snakemake.params.task), snakemake.output
+    record = provenance.record(snakemake.params.task, {"task": task.seed})
     for file, frame, schema in (
-        (out.problems, problems.problem_table(task, *split, settings.orders), "problems"),
-        (out.sft, problems.sft_table(task, *split), "sft-pool"),
-        (out.rl, problems.rl_table(task, *split), "rl-pool"),
+        (out.problems, task.problem_table(), "problems"),
+        (out.sft, task.sft_table(), "sft-pool"),
+        (out.rl, task.rl_table(), "rl-pool"),
     ):
         provenance.write_table(file, frame, record, schema)

@@ -14,14 +14,12 @@ from healscope.draws import seeded
 from healscope.engines import HF, Engine
 from healscope.errors import HealscopeError
 from healscope.models import tokens
-from healscope.tasks.feedback import feedback, follow_up
-from healscope.tasks.generalpoints import GeneralPoints, Problem, from_row
-from healscope.tasks.verdict import verify
+from healscope.tasks.protocol import Problem, Task
 
 CARRIED = [
-    "problem_id", "pair_id", "deal_id", "instance_id", "split", "half", "rule", "n_faces", "draw",
-    "retried",
+    "problem_id", "pair_id", "deal_id", "instance_id", "split", "half", "rule", "draw", "retried",
 ]  # fmt: skip
+OF_SOME = ["episode_id", "n_faces", "neighbour", "distance"]  # carried where the problems have it
 JUDGED = ["outcome", "reward", "parsed", "follows_rule", "uses_numbers", "reaches_target"]
 
 
@@ -29,15 +27,13 @@ Ask = Callable[[list[list[str]], str, float], list[str | None]]
 """(conversations, purpose, temperature) -> an answer to each, None where one is too long."""
 
 
-def attempts(
-    ask: Ask, task: GeneralPoints, problems: pd.DataFrame, protocol: Protocol
-) -> pd.DataFrame:
-    """All attempts at a protocol's problems (`healscope.tasks.hands`), answered by `ask`.
+def attempts(ask: Ask, task: Task, problems: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
+    """All attempts at a protocol's problems (`Task.posed`), answered by `ask`.
 
     A conversation is a list of turns: the user's, the model's, the user's, …
     """
     chosen = problems.to_dict("records")
-    posed = [from_row(row) for row in chosen]
+    posed = [task.read(row) for row in chosen]
     texts = ask([[row["prompt"]] for row in chosen], "first", protocol.temperature)
     if None in texts:
         raise HealscopeError(
@@ -65,7 +61,7 @@ def attempts(
 
 def _retries(
     ask: Ask,
-    task: GeneralPoints,
+    task: Task,
     posed: list[Problem],
     chosen: list[dict],
     first: dict[int, dict],
@@ -83,8 +79,8 @@ def _retries(
         said = {}
         for i in failed:
             text = last[i]["text"]
-            said[i] = feedback(task, posed[i], verify(task, posed[i], text), text, level)
-            turns[i] = [*turns[i], text, follow_up(task, posed[i], said[i].message)]
+            said[i] = task.feedback(posed[i], task.verify(posed[i], text), text, level)
+            turns[i] = [*turns[i], text, task.follow_up(posed[i], said[i].message)]
         texts = ask([turns[i] for i in failed], f"{level} {attempt}", protocol.temperature)
         last = {
             i: _row(
@@ -99,7 +95,7 @@ def _retries(
 
 
 def _row(
-    task: GeneralPoints,
+    task: Task,
     problem: Problem,
     row: dict,
     text: str,
@@ -109,9 +105,15 @@ def _row(
     feedback: str = "",
     told_rule: bool = False,
 ) -> dict:
-    verdict = verify(task, problem, text)
+    verdict = task.verify(problem, text)
+    if verdict.outcome not in task.outcomes:
+        raise HealscopeError(
+            f"task {task.name}: verify says '{verdict.outcome}' of {row['problem_id']}, which is "
+            f"none of its outcomes ({', '.join(task.outcomes)})"
+        )
     return {
         **{c: row[c] for c in CARRIED},
+        **{c: row.get(c) for c in OF_SOME},
         "sample": sample,
         "attempt": attempt,
         "feedback": feedback,
@@ -171,11 +173,11 @@ def greedy_answers(model, tokenizer, prompts: list[str], settings: Evaluation) -
 
 
 def format_error_rate(
-    model, tokenizer, task: GeneralPoints, problems: pd.DataFrame, max_new_tokens: int
+    model, tokenizer, task: Task, problems: pd.DataFrame, max_new_tokens: int
 ) -> float:
     """Share of greedy answers that do not parse (arXiv 2509.12235, Fig 2b)."""
     settings = Evaluation(max_new_tokens=max_new_tokens)
     texts = greedy_answers(model, tokenizer, list(problems["prompt"]), settings)
-    posed = (from_row(row) for row in problems.to_dict("records"))
-    parsed = [verify(task, p, text or "").parsed for p, text in zip(posed, texts, strict=True)]
+    posed = (task.read(row) for row in problems.to_dict("records"))
+    parsed = [task.verify(p, text or "").parsed for p, text in zip(posed, texts, strict=True)]
     return 1 - sum(parsed) / len(parsed)

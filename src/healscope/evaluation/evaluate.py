@@ -14,7 +14,7 @@ from healscope.engines import Engine
 from healscope.evaluation.attempts import Asker, attempts
 from healscope.models.variants import Variant
 from healscope.progress import track
-from healscope.tasks.generalpoints import GeneralPoints
+from healscope.tasks.protocol import Task
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def evaluate(
     engine: Engine,
     tokenizer,
     variants: Iterable[Variant],
-    tasks: dict[str, tuple[GeneralPoints, pd.DataFrame]],
+    tasks: dict[str, tuple[Task, pd.DataFrame]],
     targets: list[Target],
     protocol: Protocol,
     settings: Evaluation,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from healscope import provenance, schemas
-from healscope.config import Evaluation, GeneralPointsTask, Protocol
+from healscope.config import Evaluation, Protocol
 from healscope.engines import Process, evaluating
 from healscope.evaluation.evaluate import Target, evaluate
 from healscope.models.variants import Variant
@@ -110,4 +110,4 @@ def _read(name: str, section: dict, file: str, keep: Callable | None) -> tuple:
     table = provenance.read_table(file)
     if keep:
         table = table[keep(table)].reset_index(drop=True)
-    return build(name, GeneralPointsTask.model_validate(section)), table
+    return build(name, section), table

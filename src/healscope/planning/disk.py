@@ -8,6 +8,7 @@ from healscope.config import LANDMARKS, Study
 from healscope.planning import constants as c
 from healscope.planning.jobs import answers_of
 from healscope.planning.sizes import Size
+from healscope.tasks import build
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ def disk(study: Study, size: Size, problems: tuple[int, int]) -> Disk:
         rl = len(stays & set(study.branches))
         sft = min(sft, len(stays) - rl + 1)  # and MaxOOD
     edited = {p for s in study.edits.stages.values() for p in (s.target, s.parent)}
-    orders = study.tasks[study.train_on].orders
+    orders = build(study.train_on, study.tasks[study.train_on]).parts
     answers = sum(
         (every_sft + branches) * answers_of(p, problems, orders)
         for p in study.evaluation.protocols.values()

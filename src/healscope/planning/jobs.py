@@ -3,6 +3,7 @@
 import math
 import re
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from healscope import artifacts
 from healscope.config import Model, Protocol, Study
@@ -10,6 +11,7 @@ from healscope.config.rl import DPO, PPO, Average, Recipe, Sampling, Supervised
 from healscope.errors import HealscopeError
 from healscope.planning import constants as c
 from healscope.planning.sizes import Size, tokens
+from healscope.tasks import Task, build
 
 OTHER = "tables, others"
 
@@ -100,7 +102,11 @@ class Costs:
         return flops / c.CPU_GENERATE.value / self.model.need(stage).threads
 
     def _tokens(self) -> tuple[float, float]:
-        return tokens(self.study, self.model)
+        return tokens(self._task, self.model)
+
+    @cached_property
+    def _task(self) -> Task:
+        return build(self.study.train_on, self.study.tasks[self.study.train_on])
 
     def _load(self, times: float = 1) -> float:
         """Weights are hashed, then read."""
@@ -173,8 +179,7 @@ class Costs:
             if about.get("branch")
             else min(self.study.evaluation.variants_per_job, len(self.study.sft.checkpoints))
         )
-        orders = self.study.tasks[self.study.train_on].orders
-        answers = answers_of(protocol, self.problems, orders) * len(self.study.tasks)
+        answers = answers_of(protocol, self.problems, self._task.parts) * len(self.study.tasks)
         return variants * (self._answers("evaluation", answers) + self._load()) + self._load()
 
     def _edits(self, _about: dict) -> float:
@@ -203,7 +208,7 @@ class Costs:
 
 
 def answers_of(protocol: Protocol, problems: tuple[int, int], orders: int) -> float:
-    """Answers of one checkpoint under a protocol, at most."""
+    """Answers of one checkpoint under a protocol, at most; `orders`: problems of an instance."""
     every, retried = problems[0], problems[1] * min(protocol.retried_orders, orders) / orders
     if protocol.problems == "drawn":
         every = retried = 2 * protocol.hands
@@ -212,25 +217,5 @@ def answers_of(protocol: Protocol, problems: tuple[int, int], orders: int) -> fl
 
 
 def count_problems(study: Study) -> tuple[int, int]:
-    """Problems of the training task under `exhaustive`: all, and held out with face cards.
-
-    As `tasks.problems.problem_table` lists them, without writing them out.
-    """
-    from healscope.tasks import build
-    from healscope.tasks.problems import count_faces, split_deals
-    from healscope.tasks.solver import solvable
-
-    spec = study.tasks[study.train_on]
-    task = build(study.train_on, spec)
-    every = faced = 0
-    for deal, split in split_deals(task, spec.held_out, spec.seed).items():
-        if not all(solvable(task.rule(s).values(deal.cards), deal.target) for s in ("id", "ood")):
-            continue
-        held_out = split == "held_out"
-        if not count_faces(deal.cards):
-            every += 2 * held_out
-            continue
-        repeats = math.prod(math.factorial(deal.cards.count(card)) for card in set(deal.cards))
-        rows = 2 * min(spec.orders, math.factorial(len(deal.cards)) // repeats)
-        every, faced = every + rows, faced + rows * held_out
-    return every, faced
+    """Problems of the training task under `exhaustive`: all, and those that may be retried."""
+    return build(study.train_on, study.tasks[study.train_on]).count()

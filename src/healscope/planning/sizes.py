@@ -5,11 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from healscope.config import Model, Study
-from healscope.config.tasks import GeneralPointsTask
 from healscope.errors import HealscopeError
 from healscope.planning import constants as c
-from healscope.tasks import build
-from healscope.tasks.generalpoints import compact_vocabulary
+from healscope.tasks import Task, build
 
 
 @dataclass(frozen=True)
@@ -88,13 +86,10 @@ def size_of(name: str, model: Model, study: Study) -> Size:
 
 
 def _vocabulary(study: Study) -> int:
-    if _task(study).rendering == "compact":
-        return 4 + len(compact_vocabulary(build(study.train_on, _task(study))))  # and special ones
+    task = build(study.train_on, study.tasks[study.train_on])
+    if task.rendering == "compact":
+        return 4 + len(task.words())  # and special ones
     return 473  # as the tokenizer of four-card prompts comes out
-
-
-def _task(study: Study) -> GeneralPointsTask:
-    return study.tasks[study.train_on]
 
 
 def _read(config: dict) -> Size:
@@ -111,12 +106,11 @@ def _read(config: dict) -> Size:
     )
 
 
-def tokens(study: Study, model: Model) -> tuple[float, float]:
-    """(tokens of a prompt, of an answer) of the training task."""
-    task = _task(study)
-    if task.rendering == "compact":  # every word is a token
-        return 9.0 + task.cards, 5.0 + 6 * task.cards
+def tokens(task: Task, model: Model) -> tuple[float, float]:
+    """(tokens of a prompt, of an answer) of a task."""
+    prompt, answer = task.lengths()
+    if task.rendering == "compact":  # every word is a token, and so is how a text begins or ends
+        return 1 + prompt, 1 + answer
     if model.scratch:  # every character of an answer is about a token
-        return PROMPT_CHARACTERS / 2.7, ANSWER_CHARACTERS / 1.2
-    prompt = TEMPLATE_TOKENS + PROMPT_CHARACTERS / c.TOKEN.value
-    return prompt, ANSWER_CHARACTERS / c.TOKEN.value
+        return prompt / 2.7, answer / 1.2
+    return TEMPLATE_TOKENS + prompt / c.TOKEN.value, answer / c.TOKEN.value

@@ -5,6 +5,7 @@ import torch
 
 from healscope.models import checkpoints, tokens
 from healscope.probes.geometry import POSITIONS
+from healscope.tasks.tables import rules_differ
 
 BATCH = 64
 
@@ -12,12 +13,18 @@ BATCH = 64
 def states_at(landmarks: dict[str, str], problems: pd.DataFrame, limit: int) -> pd.DataFrame:
     """Last-layer states on the same paired problems at every landmark (name -> manifest).
 
-    The first `limit` held-out pairs with a face card, each under both rules. Columns: landmark,
-    pair_id, rule, position (one of POSITIONS), state (float32 list).
+    The first `limit` held-out pairs where the rules differ, each under both rules; of a task
+    without such pairs, as many problems of each rule. Columns: landmark, pair_id, rule, position
+    (one of POSITIONS), state (float32 list).
     """
-    held_out = problems[(problems["split"] == "held_out") & (problems["n_faces"] > 0)]
-    pairs = held_out["pair_id"].drop_duplicates().head(limit)
-    chosen = held_out[held_out["pair_id"].isin(pairs)].sort_values(["rule", "pair_id"])
+    held_out = problems[(problems["split"] == "held_out") & rules_differ(problems)]
+    both = held_out[held_out.groupby("pair_id")["rule"].transform("nunique") == 2]
+    if len(both):
+        pairs = both["pair_id"].drop_duplicates().head(limit)
+        chosen = both[both["pair_id"].isin(pairs)]
+    else:
+        chosen = held_out.groupby("rule").head(limit)
+    chosen = chosen.sort_values(["rule", "pair_id"])
     frames = []
     for landmark, manifest in landmarks.items():
         model, tokenizer = checkpoints.load_model(manifest)

@@ -22,6 +22,7 @@ from healscope.progress import track
 from healscope.spectra.angles import principal_angles
 from healscope.spectra.factors import Decomposed, load
 from healscope.spectra.matrices import leading
+from healscope.tasks.tables import rules_differ
 
 Pairs = list[tuple[str, str]]
 BATCH = 64
@@ -39,21 +40,23 @@ def measure(
     max_new_tokens: int,
     seed: int,
     label: str,
+    answer_steps: tuple[str, ...] = ("number", "formula"),
 ) -> pd.DataFrame:
     """One row for each SFT checkpoint; columns as in `healscope.schemas`.
 
     `base` and `steps` (step -> manifest) name checkpoints; `examples` are the SFT rows of this
     seed, `problems` the task's problems, `neutral` prompts outside the task; `cache` is the folder
-    of the base's factors.
+    of the base's factors; `answer_steps` those of the task.
     """
     model, tokenizer = checkpoints.load_model(base)
-    held_out = problems[(problems["split"] == "held_out") & (problems["n_faces"] > 0)]
+    held_out = problems[(problems["split"] == "held_out") & rules_differ(problems)]
     rng = np.random.default_rng([seed, 4])
     train, test, ood = (
         _pairs(frame, settings.problems, rng)
         for frame in (examples, *(held_out[held_out["rule"] == rule] for rule in ("id", "ood")))
     )
     answering = Evaluation(max_new_tokens=max_new_tokens)
+    stepwise = {"number", "formula"} <= set(answer_steps)
 
     def continued(prompts: list[str]) -> Pairs:
         """Prompts with the base model's own greedy answers: where it would have gone."""
@@ -81,8 +84,11 @@ def measure(
                 },
                 "weight_drift": _drift(start, now),
                 "rotation_degrees": _rotation(start, now, settings.rotation_fraction),
-                **{f"id_{k}": v for k, v in step_losses(model, tokenizer, test).items()},
-                **{f"ood_{k}": v for k, v in step_losses(model, tokenizer, ood).items()},
+                **{
+                    f"{rule}_{k}": v
+                    for rule, pairs in (("id", test), ("ood", ood))
+                    for k, v in step_losses(model, tokenizer, pairs if stepwise else []).items()
+                },
             }
         )
     return pd.DataFrame(rows)
@@ -161,7 +167,7 @@ def step_losses(model, tokenizer, pairs: Pairs) -> dict[str, float]:
     """Cross-entropy, in nats a token, of the number step and of the formula step of an answer.
 
     The steps are the stretches of the reference response from the word "number" to the word
-    "formula", and from there to its end (arXiv 2509.12235, appendix D.1).
+    "formula", and from there to its end (arXiv 2509.12235, appendix D.1). NaN without any.
     """
     sums = {"number_step": [0.0, 0], "formula_step": [0.0, 0]}
     for i in range(0, len(pairs), BATCH):

@@ -25,6 +25,7 @@ def check(frame: pd.DataFrame, schema: Schema) -> pa.Table:
     a missing, unexpected or repeated column, a cast that would lose something, a missing value, a
     value outside vocabulary or range, or a key that two rows share.
     """
+    schema = schema.of(frame.columns)
     _same_columns(frame, schema)
     arrays = [_checked(frame[c.name], c, schema) for c in schema.columns]
     if schema.key:

@@ -1,6 +1,7 @@
 """What a table and a column are, and short ways to write the common ones."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
@@ -53,13 +54,27 @@ class Column:
 @dataclass(frozen=True)
 class Schema:
     """One kind of table: where its files lie (a pattern of `artifacts`), what a row is (`about`),
-    its columns in order, and those (`key`) that no two rows share."""
+    its columns in order, and those (`key`) that no two rows share.
+
+    `kinds`: sets of columns of which a table has one, whole, and none of the others; columns that
+    are in no set are in every table. Tasks differ in what they say of a problem.
+    """
 
     name: str
     path: str
     about: str
     columns: tuple[Column, ...]
     key: tuple[str, ...] = ()
+    kinds: tuple[frozenset[str], ...] = ()
+
+    def of(self, names: Iterable[str]) -> "Schema":
+        """The schema of a table with these columns: with the kind that most of them are of."""
+        if not self.kinds:
+            return self
+        names = set(names)
+        kind = min(self.kinds, key=lambda kind: (-len(kind & names), len(kind)))
+        left_out = frozenset().union(*self.kinds) - kind
+        return replace(self, columns=tuple(c for c in self.columns if c.name not in left_out))
 
     def arrow(self) -> pa.Schema:
         """The schema of a file: unit and meaning of each column are in its field's metadata."""
@@ -89,12 +104,12 @@ def choice(name: str, allowed, about: str) -> Column:
     return Column(name, "string", about, allowed=tuple(allowed))
 
 
-def flag(name: str, about: str) -> Column:
-    return Column(name, "bool", about)
+def flag(name: str, about: str, nullable: bool = False) -> Column:
+    return Column(name, "bool", about, nullable=nullable)
 
 
-def count(name: str, about: str, unit: str = "", low: int = 0) -> Column:
-    return Column(name, "int", about, unit, low=low)
+def count(name: str, about: str, unit: str = "", low: int = 0, nullable: bool = False) -> Column:
+    return Column(name, "int", about, unit, low=low, nullable=nullable)
 
 
 def share(name: str, about: str, nullable: bool = False) -> Column:

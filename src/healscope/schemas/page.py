@@ -9,7 +9,8 @@ INTRO = """# Tables
 
 Every Parquet file of a study, column by column. This page is made from `src/healscope/schemas/` by
 `make schema`. A file is checked against its schema before it is written: columns, types, missing
-values, vocabularies, ranges and keys.
+values, vocabularies, ranges and keys. Tasks differ in what they say of a problem: such tables have
+one of several sets of columns, whole, beside those that all have.
 
 Shares lie between 0 and 1 and never count percent. An interval (`low`, `high`) is the one of
 [statistics.md](statistics.md). In names of files, `{...}` stands for what varies. Units and
@@ -29,9 +30,13 @@ def page(schemas: list[Schema]) -> str:
     lines = [INTRO]
     for (about, columns, key), group in groupby(schemas, lambda s: (s.about, s.columns, s.key)):
         alike = list(group)
+        kinds = [[c.name for c in columns if c.name in kind] for kind in alike[0].kinds]
         lines += [f"## {', '.join(s.name for s in alike)}", "", about, ""]
         lines += [f"- file: `{s.path}`" for s in alike]
         lines += [f"- key: {', '.join(f'`{name}`' for name in key)}", ""]
+        if kinds:
+            sets = "; or ".join(", ".join(f"`{name}`" for name in names) for names in kinds)
+            lines[-1:] = [f"- one of these sets of columns: {sets}", ""]
         lines += ["| column | type | unit | meaning |", "|---|---|---|---|"]
         lines += [_line(c) for c in columns] + [""]
     return "\n".join(lines).rstrip() + "\n"

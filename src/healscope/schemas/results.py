@@ -37,7 +37,7 @@ from healscope.schemas.shared import (
 )
 from healscope.tables import protocols
 from healscope.tables import published as published_table
-from healscope.tasks.problems import Split
+from healscope.tasks.protocol import Split
 
 _KINDS = ", ".join(edit_names.KINDS)
 

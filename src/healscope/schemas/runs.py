@@ -32,9 +32,10 @@ from healscope.schemas.shared import (
     SPLIT,
     fraction,
 )
-from healscope.tasks.feedback import Level
-from healscope.tasks.generalpoints import OUTCOMES, RANKS, Side
-from healscope.tasks.problems import PROBLEM_COLUMNS, RL_COLUMNS, SFT_COLUMNS, Half
+from healscope.tasks import tables
+from healscope.tasks.generalpoints import RANKS
+from healscope.tasks.problems import PROBLEM_COLUMNS, RL_COLUMNS
+from healscope.tasks.protocol import Half, Level, Side
 
 QUANTITIES = ("sigma", "sigma_change", "angle", "chordal", "energy", "drift", "effective_rank",
               "stable_rank", "unchanged")  # fmt: skip  # of `spectra.compare`
@@ -44,10 +45,19 @@ _PROBLEM = {
     for column in (
         text("problem_id", "the pair and the rule"),
         PAIR_ID,
-        text("deal_id", "the cards in ascending rank, as A-5-K, and the target"),
-        text("instance_id", "the ID values in ascending order, as 1-5-10, and the target"),
+        text(
+            "deal_id",
+            "what statistics resample: the instance; of the card game the deal, its cards in "
+            "ascending rank, as A-5-K, and the target",
+        ),
+        text(
+            "instance_id",
+            "unit of the hold-out: what is asked about, whatever the rule; of the card game the "
+            "ID values in ascending order, as 1-5-10, and the target",
+        ),
+        text("episode_id", "instance and rule, if its problems are steps of one episode", True),
         SPLIT,
-        choice("half", get_args(Half), "half of the deals: one picks checkpoints, one judges"),
+        choice("half", get_args(Half), "half of the instances: one picks checkpoints, one judges"),
         RULE,
         Column("rule_values", "ints", "what J, Q and K count as", low=1, high=999),
         Column("cards", "strings", "the cards, in the order of the prompt", allowed=RANKS),
@@ -55,18 +65,31 @@ _PROBLEM = {
         Column("values", "ints", "what each card counts as under the rule", low=1, high=999),
         count("n_faces", "how many of the cards are J, Q or K", "cards"),
         count("n_solutions", "distinct solutions under the rule", "solutions", low=1),
+        text("data", "what the problem is made of, as JSON"),
         text("prompt", "what the model is asked"),
         text("response", "the reference answer"),
     )
 }
 
 
-def _problem(names) -> tuple[Column, ...]:
-    return tuple(_PROBLEM[name] for name in names)
+def _problem(*names) -> tuple[Column, ...]:
+    """The columns of these names, in the order above."""
+    wanted = {name for some in names for name in some}
+    return tuple(column for name, column in _PROBLEM.items() if name in wanted)
 
+
+_CARDS = frozenset(PROBLEM_COLUMNS) - set(tables.COLUMNS)
+_PLAIN = frozenset(tables.COLUMNS) - set(PROBLEM_COLUMNS)
+_NEIGHBOUR = (
+    text("neighbour", "of a problem near the card game, which change it is", nullable=True),
+    count("distance", "how far from the card game that change is, in its steps", nullable=True),
+)
+_NEAR = _CARDS | {column.name for column in _NEIGHBOUR}
+"""Columns that a problem table has: of the card game, of any other task, of neighbours of the card
+game."""
 
 POSED_COLUMNS = (
-    count("draw", "number of the problem; of the hand, within its rule, where hands are drawn"),
+    count("draw", "number of the problem; within its rule, where problems are drawn"),
     flag("retried", "whether it also gets extra samples, and attempts after feedback"),
 )
 
@@ -74,30 +97,34 @@ TASKS = (
     Schema(
         "problems",
         artifacts.PROBLEMS,
-        "One problem of the evaluation: a deal in one order, under one rule.",
-        _problem(PROBLEM_COLUMNS),
+        "One problem of the evaluation under one rule; of the card game a deal in one order.",
+        _problem(PROBLEM_COLUMNS, tables.COLUMNS),
         ("problem_id",),
+        (_CARDS, _PLAIN),
     ),
     Schema(
         "sft-pool",
         artifacts.SFT_POOL,
-        "One example that SFT may draw: an ID problem on a training deal, with its answer.",
-        _problem(SFT_COLUMNS),
+        "One example that SFT may draw: an ID problem of a training instance, with its answer.",
+        _problem(PROBLEM_COLUMNS, tables.COLUMNS),
         ("problem_id",),
+        (_CARDS, _PLAIN),
     ),
     Schema(
         "rl-pool",
         artifacts.RL_POOL,
-        "One prompt that RL may draw: the examples of SFT without their answers.",
-        _problem(RL_COLUMNS),
+        "One prompt that RL may draw: the examples of SFT, those of the card game without answers.",
+        _problem(RL_COLUMNS, tables.COLUMNS),
         ("problem_id",),
+        (_CARDS, _PLAIN | {"response"}),
     ),
     Schema(
         "posed",
         artifacts.POSED,
         "One problem that a protocol poses; a drawn hand can come up twice.",
-        _problem(PROBLEM_COLUMNS) + POSED_COLUMNS,
+        _problem(PROBLEM_COLUMNS, tables.COLUMNS) + _NEIGHBOUR + POSED_COLUMNS,
         ("rule", "draw"),
+        (_CARDS, _PLAIN, _NEAR),
     ),
 )
 
@@ -130,23 +157,41 @@ TRAINING = (
 )
 
 _JUDGED = (
-    choice("outcome", OUTCOMES, "the verifier's verdict"),
+    text("outcome", "the verifier's verdict, one of the task's outcomes"),
     real("reward", "the task's reward for the outcome", "reward"),
     flag("parsed", "the answer format was there"),
-    flag("follows_rule", "the number line is the cards' values under the rule"),
-    flag("uses_numbers", "the formula uses its own number line's numbers, each once"),
-    flag("reaches_target", "the formula is complete and equals the target"),
+    flag(
+        "follows_rule",
+        "what can be seen of the answer obeys the rule that the prompt states; of the card game: "
+        "the number line is the cards' values under it; missing where a task cannot tell",
+        nullable=True,
+    ),
+    flag(
+        "uses_numbers",
+        "of the card game: the formula uses its own number line's numbers, each once",
+        nullable=True,
+    ),
+    flag(
+        "reaches_target",
+        "of the card game: the formula is complete and equals the target",
+        nullable=True,
+    ),
     flag("correct", "the outcome is correct"),
 )
 _ATTEMPT = (
-    *_problem(
-        ("problem_id", "pair_id", "deal_id", "instance_id", "split", "half", "rule", "n_faces")
-    ),
+    *_problem(("problem_id", "pair_id", "deal_id", "instance_id", "episode_id")),
+    *_problem(("split", "half", "rule")),
+    count("n_faces", "of the card game: how many of the cards are J, Q or K", "cards", 0, True),
+    *_NEIGHBOUR,
     *POSED_COLUMNS,
     count("sample", "0: the first answer; 1, 2, …: samples beside it"),
     count("attempt", "1: the first; 2, 3, …: after feedback, in one conversation", low=1),
     choice("feedback", ("", *get_args(Level)), "what was said in between; empty at attempt 1"),
-    flag("told_rule", "the message named a value of a face card that the answer had not used"),
+    flag(
+        "told_rule",
+        "the message gave away what only the rule tells; of the card game: it named a value of a "
+        "face card that the answer had not used",
+    ),
     text("text", "what the model wrote"),
     *_JUDGED,
     MODEL,
@@ -212,7 +257,7 @@ HIDDEN_STATES = (
     RULE,
     choice("landmark", LANDMARKS, "which checkpoint"),
     choice("other", ("", *LANDMARKS), "the second one; empty for kind state"),
-    text("pair_id", "the cards in their order and the target, for kind state; else empty"),
+    text("pair_id", "the problem, for kind state; else empty"),
     real("pc1", "first component", "state units", nullable=True),
     real("pc2", "second component", "state units", nullable=True),
     share("share1", "variance that the first explains", nullable=True),

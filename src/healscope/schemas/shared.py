@@ -5,15 +5,18 @@ from typing import get_args
 from healscope import edit_names
 from healscope.config import MATRIX_ROLES, SPECTRAL_CONTROLS
 from healscope.schemas.columns import Column, change, choice, count, nats, share, text
-from healscope.tasks.generalpoints import Side
-from healscope.tasks.problems import Split
+from healscope.tasks.protocol import Side, Split
 
 MODEL = text("model", "name of the model in the config")
 RULE = choice(
     "rule", get_args(Side), "rule that the prompt states: that of training (id) or the other (ood)"
 )
-SPLIT = choice("split", get_args(Split), "side of the hold-out on which the deal's ID values are")
-PAIR_ID = text("pair_id", "the cards in their order and the target; one for both rules")
+SPLIT = choice("split", get_args(Split), "side of the hold-out on which the instance is")
+PAIR_ID = text(
+    "pair_id",
+    "one for both rules: the instance and the number of the problem in it; of the card game the "
+    "cards in their order and the target",
+)
 
 RUN_SEED = count("seed", "seed of the run: it repeats everything")
 SEED = text("seed", "one seed, or all: the mean over seeds")
@@ -39,13 +42,16 @@ CONTROL = choice(
 )
 
 N = count("n", "rows that the mean is over: one for each problem and seed", "rows")
-DEALS = count("deals", "deals behind it", "deals")
-ACCURACY = share("accuracy", "greedy first attempts, deals with a face card")
+DEALS = count("deals", "deals behind it; of other tasks, instances", "deals")
+ACCURACY = share(
+    "accuracy",
+    "greedy first attempts where the rules differ: of the card game, deals with a face card",
+)
 
 SFT_LOG = (
     count("step", "SFT step after which it was measured", "steps"),
     nats("id_train_loss_nats", "loss on training examples"),
-    nats("id_test_loss_nats", "loss on held-out ID problems with a face card"),
+    nats("id_test_loss_nats", "loss on held-out ID problems where the rules differ"),
     share("id_test_format_error_share", "greedy answers to these that do not parse"),
     nats("ood_test_loss_nats", "loss on the same kind of problems under the OOD rule"),
     share("ood_test_format_error_share", "greedy answers to these that do not parse"),

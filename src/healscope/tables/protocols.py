@@ -5,7 +5,7 @@ import pandas as pd
 from healscope import provenance, stats
 from healscope.config import Statistics
 from healscope.tables.rows import attempts, with_steps
-from healscope.tasks.problems import sft_examples
+from healscope.tasks.tables import sft_examples
 
 BY = ["model", "protocol", "stage", "step", "variant", "rule"]
 LEVELS = ("none", "outcome", "full")

@@ -10,7 +10,7 @@ import pandas as pd
 
 from healscope import artifacts, provenance, stats
 from healscope.config import Statistics
-from healscope.tasks.problems import sft_examples
+from healscope.tasks.tables import sft_examples
 
 COLUMNS = [
     "model", "seed", "variant", "problem_id", "deal_id", "instance_id", "split", "half", "rule",

@@ -1,19 +1,17 @@
 """Tasks with an ID and an OOD rule, and their exact verifiers. Nothing here needs torch."""
 
-from healscope.config import GeneralPointsTask
-from healscope.tasks.generalpoints import GeneralPoints, Rule
+from healscope.config.tasks import AnyTask, task_settings
+from healscope.tasks.card_game import CardGame
+from healscope.tasks.protocol import Task
 
 
-def build(name: str, settings: GeneralPointsTask) -> GeneralPoints:
-    """The task of one config section."""
-    return GeneralPoints(
-        name=name,
-        n_cards=settings.cards,
-        targets=tuple(settings.targets),
-        id_rule=Rule("id", settings.id_rule.model_dump()),
-        ood_rule=Rule("ood", settings.ood_rule.model_dump()),
-        rendering=settings.rendering,
-        verifier=settings.verifier,
-        grade_number_line=settings.grade_number_line,
-        rewards=settings.rewards.model_dump(),
-    )
+def build(name: str, settings: AnyTask | dict) -> Task:
+    """The task of one config section, or of its plain values.
+
+    Raises pydantic's ValidationError on values that no section has, and ValueError on options that
+    cannot be.
+    """
+    if isinstance(settings, dict):
+        settings = task_settings(settings)
+    families = {"generalpoints": CardGame.of}
+    return families[settings.family](name, settings)

@@ -12,30 +12,14 @@ from typing import Literal, NamedTuple, get_args
 
 from healscope.tasks.expressions import Expression
 from healscope.tasks.generalpoints import (
-    EVALUATION_FORMAT,
     FACES,
     GeneralPoints,
     Problem,
     compact_vocabulary,
     prompt,
 )
-from healscope.tasks.verdict import Verdict, read_answer
-
-Level = Literal["none", "outcome", "full"]
-
-
-class Feedback(NamedTuple):
-    """One message to the model.
-
-    Attributes:
-        message: English sentences, or words of the compact vocabulary.
-        leaks: the message states what one of the dealt face cards counts as, a number that stands
-            neither in the response's number line nor in its formula. It does not matter whether
-            a plain card of the deal counts as the same.
-    """
-
-    message: str
-    leaks: bool
+from healscope.tasks.protocol import EVALUATION_FORMAT, Feedback, Level, Verdict
+from healscope.tasks.verdict import read_answer
 
 
 class _Fault(NamedTuple):
@@ -67,7 +51,9 @@ def feedback(
     answer is wrong. "full" has the content of the message of the GeneralPoints environment (arXiv
     2501.17161): there is no legal formula; or which numbers do not belong in it and which are
     missing; or what it evaluates to. Compact messages leave out numbers without a word of their
-    own. No `text` makes it raise.
+    own. A message leaks if it states what one of the dealt face cards counts as, a number that
+    stands neither in the response's number line nor in its formula; it does not matter whether a
+    plain card of the deal counts as the same. No `text` makes it raise.
 
     Raises ValueError on an unknown level, and on a correct answer unless the level is "none".
     """

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from healscope.tasks import json_texts
 from healscope.tasks.expressions import render, to_tree
+from healscope.tasks.protocol import EVALUATION_FORMAT, Side
 
 RANKS = ("A", "2", "3", "4", "5", "6", "7", "8", "9", "10", "J", "Q", "K")
 FACES = ("J", "Q", "K")
@@ -52,11 +53,8 @@ LAYOUTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     }
 )
 """Format token of the compact rendering -> the lines that the response must have."""
-EVALUATION_FORMAT = "fD"
 PLAIN_LAYOUTS = ("fA", "fB", "fC")
 """Format tokens whose answers are no JSON in the JSON rendering: pretraining alone has them."""
-
-Side = Literal["id", "ood"]
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The problem lists of the evaluation protocols: every problem once, or hands drawn at random.
+"""Hands of the card game drawn at random, as the published evaluation draws them.
 
 The deal space is finite, so all of it can be evaluated. The published sampling draws hands with
 replacement instead, where hands that training has seen come up as well.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from healscope.tasks.generalpoints import FACES, RANKS, GeneralPoints, Side, make_problem
+from healscope.tasks.generalpoints import FACES, RANKS, GeneralPoints, make_problem
 from healscope.tasks.problems import (
     PROBLEM_COLUMNS,
     Deal,
@@ -19,33 +19,14 @@ from healscope.tasks.problems import (
     problem_row,
     split_deals,
 )
+from healscope.tasks.protocol import SIDES, Side
 from healscope.tasks.solver import solvable
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-SIDES: tuple[Side, ...] = ("id", "ood")
-
 _HAND_STREAM = 6  # the streams of the tables are numbered in `problems`
-
-
-def all_problems(problems: pd.DataFrame, retried_orders: int = 1) -> pd.DataFrame:
-    """The problem table with two more columns.
-
-    `draw` is the row's number. `retried` is True for problems that also get extra samples and
-    attempts after feedback: the first `retried_orders` orders of each held-out deal that holds a
-    face card, under both rules. Raises ValueError if retried_orders < 0.
-    """
-    if retried_orders < 0:
-        raise ValueError(f"retried_orders must be at least 0, not {retried_orders}")
-    pairs = problems.drop_duplicates("pair_id")
-    nth_order = dict(zip(pairs["pair_id"], pairs.groupby("deal_id").cumcount(), strict=True))
-    early = problems["pair_id"].map(nth_order) < retried_orders
-    return problems.assign(
-        draw=range(len(problems)),
-        retried=early & (problems["split"] == "held_out") & (problems["n_faces"] > 0),
-    )
 
 
 def drawn_hands(
@@ -58,7 +39,7 @@ def drawn_hands(
     order. The cards are redrawn until the side's rule solves them. A hand depends on `seed`, its
     side and its number alone, and the first hands of a longer list are those of a shorter one.
 
-    Columns are those of `all_problems`. `draw` counts from 0 within each side, and a problem_id
+    Columns are those of `tables.all_problems`. `draw` counts from 0 within each side; a problem_id
     repeats where a hand comes up twice. `split` is the side of the hold-out (`held_out` and
     `split_seed`, as in `split_deals`) on which the hand's ID values are: "train" is the overlap
     with what SFT may see. All are `retried`. Raises ValueError if hands < 0, or if a target has

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from healscope.tasks.generalpoints import FACES, RANKS, GeneralPoints, Rule, compact_prompt
 from healscope.tasks.pretraining import TRAINING_FORMATS
 from healscope.tasks.solver import solvable
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from healscope.tasks.protocol import Task
 
 INSTRUCTIONS = (
     "What is the capital of Portugal?",
@@ -51,20 +58,52 @@ INSTRUCTIONS = (
 """Everyday requests; none is about cards or about reaching a number."""
 
 
-def neutral_prompts(task: GeneralPoints, n: int, seed: int) -> list[str]:
+_TRIES = 50  # draws for each prompt that is wanted: a small task may not have as many
+
+
+def prompts(task: Task, n: int, seed: int) -> list[str]:
+    """n different prompts of any task, or fewer where it has fewer; a longer list begins alike.
+
+    json: INSTRUCTIONS in random order. compact, which has no other words: problems under rules that
+    are neither the ID nor the OOD rule, where pretraining shows such, else under the OOD rule; all
+    under the format tokens of pretraining. Raises ValueError if n < 0.
+    """
+    rng = _stream(n, seed)
+    if task.rendering == "json":
+        return _instructions(n, rng)
+    kinds = [kind for kind in task.rule_kinds if kind not in ("id", "ood")] or ["ood"]
+    found: dict[str, None] = {}
+    for _ in range(_TRIES * n):
+        if len(found) == n:
+            break
+        problem = task.draw(kinds[int(rng.integers(len(kinds)))], rng)
+        token = TRAINING_FORMATS[int(rng.integers(len(TRAINING_FORMATS)))]
+        found[task.prompt(problem, token)] = None
+    return list(found)
+
+
+def _stream(n: int, seed: int) -> np.random.Generator:
+    import numpy as np
+
+    if n < 0:
+        raise ValueError(f"n must be at least 0, not {n}")
+    return np.random.default_rng([seed, 7])  # a stream of its own among those of the tasks
+
+
+def _instructions(n: int, rng: np.random.Generator) -> list[str]:
+    return [INSTRUCTIONS[index] for index in rng.permutation(len(INSTRUCTIONS))[:n]]
+
+
+def card_prompts(task: GeneralPoints, n: int, seed: int) -> list[str]:
     """n different prompts; the first ones of a longer list are those of a shorter one.
 
     compact: problems under rules of three random values 1..13, which are neither of the task's
     rules and solve them, under the format tokens of pretraining. json: INSTRUCTIONS in random
     order, all of them where n is larger. Raises ValueError if n < 0.
     """
-    import numpy as np
-
-    if n < 0:
-        raise ValueError(f"n must be at least 0, not {n}")
-    rng = np.random.default_rng([seed, 7])  # a stream of its own among those of the tasks
+    rng = _stream(n, seed)
     if task.rendering == "json":
-        return [INSTRUCTIONS[index] for index in rng.permutation(len(INSTRUCTIONS))[:n]]
+        return _instructions(n, rng)
     trained = (task.id_rule.face_values, task.ood_rule.face_values)
     found: dict[str, None] = {}
     while len(found) < n:

@@ -13,9 +13,8 @@ from itertools import combinations_with_replacement
 from typing import TYPE_CHECKING, NamedTuple, get_args
 
 from healscope.tasks.expressions import Tree, render
-from healscope.tasks.feedback import Level, feedback, follow_up
+from healscope.tasks.feedback import feedback, follow_up
 from healscope.tasks.generalpoints import (
-    EVALUATION_FORMAT,
     FACES,
     LAYOUTS,
     GeneralPoints,
@@ -24,6 +23,7 @@ from healscope.tasks.generalpoints import (
     prompt,
     response,
 )
+from healscope.tasks.protocol import EVALUATION_FORMAT, Level
 from healscope.tasks.solver import Formula, formulas, solvable
 from healscope.tasks.verdict import verify
 
@@ -139,6 +139,12 @@ def conversation_examples(
         turns = [example.prompt(task), wrong, follow_up(task, problem, said, example.token)]
         examples.append((turns, example.answer(task, example.values, example.formula)))
     return examples
+
+
+def draw_problem(task: GeneralPoints, kind: str, rng: np.random.Generator) -> Problem:
+    """A problem under a rule of one of RULE_KINDS, as `pretraining_examples` draws it: nameless."""
+    plain = {kind: 1.0}, {"fG": 1.0}, 0.0, 0.0, 0.0, None, 0.6
+    return _draw_examples(task, 1, rng, *plain)[0].problem
 
 
 class _Drawn(NamedTuple):

@@ -9,26 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import combinations_with_replacement, permutations
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from math import factorial, prod
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from healscope.tasks.generalpoints import (
     FACES,
     RANKS,
     GeneralPoints,
     Problem,
-    from_row,
     make_problem,
     prompt,
     response,
 )
+from healscope.tasks.protocol import SIDES, Half, Split
 from healscope.tasks.solver import distinct_solutions, formulas, solvable
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
-
-Split = Literal["train", "held_out"]
-Half = Literal["a", "b"]
 
 PROBLEM_COLUMNS = (
     "problem_id",
@@ -127,7 +125,7 @@ def problem_table(task: GeneralPoints, held_out: float, seed: int, orders: int) 
     rng, faceless_rng = _stream(seed, _ORDER_STREAM), _stream(seed, _FACELESS_STREAM)
     with_faces, faceless = [], []
     for deal, split in split_deals(task, held_out, seed).items():
-        if not all(solvable(task.rule(s).values(deal.cards), deal.target) for s in ("id", "ood")):
+        if not all(solvable(task.rule(s).values(deal.cards), deal.target) for s in SIDES):
             continue
         if count_faces(deal.cards):
             rows, dealt = with_faces, _random_orders(deal.cards, orders, rng)
@@ -137,10 +135,26 @@ def problem_table(task: GeneralPoints, held_out: float, seed: int, orders: int) 
             if split == "train":
                 continue
         for cards in dealt:
-            for side in ("id", "ood"):
+            for side in SIDES:
                 problem = make_problem(task, cards, side, deal.target)
                 rows.append(problem_row(task, problem, split, halves[deal]))
     return problem_frame(with_faces + faceless)
+
+
+def count_problems(task: GeneralPoints, held_out: float, seed: int, orders: int) -> tuple[int, int]:
+    """(rows of `problem_table`, those that are held out and hold a face card), not written out."""
+    every = faced = 0
+    for deal, split in split_deals(task, held_out, seed).items():
+        if not all(solvable(task.rule(s).values(deal.cards), deal.target) for s in SIDES):
+            continue
+        hidden = split == "held_out"
+        if not count_faces(deal.cards):
+            every += 2 * hidden
+            continue
+        repeats = prod(factorial(deal.cards.count(card)) for card in set(deal.cards))
+        rows = 2 * min(orders, factorial(len(deal.cards)) // repeats)
+        every, faced = every + rows, faced + rows * hidden
+    return every, faced
 
 
 def sft_table(task: GeneralPoints, held_out: float, seed: int) -> pd.DataFrame:
@@ -156,43 +170,6 @@ def sft_table(task: GeneralPoints, held_out: float, seed: int) -> pd.DataFrame:
 def rl_table(task: GeneralPoints, held_out: float, seed: int) -> pd.DataFrame:
     """The same pool without responses: the prompts of RL. Columns are RL_COLUMNS."""
     return problem_frame(_pool(task, held_out, seed), RL_COLUMNS)
-
-
-def draw(pool: pd.DataFrame, n: int, rng: np.random.Generator) -> pd.DataFrame:
-    """n rows of a pool without repeats (all rows, where it holds fewer).
-
-    Every `instance_id` weighs the same, however many face cards and orders show it; a
-    uniform draw of rows would deal mostly face cards.
-    """
-    weights = 1.0 / pool.groupby("instance_id")["instance_id"].transform("count").to_numpy()
-    n = min(n, len(pool))
-    picked = rng.choice(len(pool), n, replace=False, p=weights / weights.sum())
-    return pool.iloc[picked].reset_index(drop=True)
-
-
-def sft_examples(pool: pd.DataFrame, deals: int, examples: int, seed: int) -> pd.DataFrame:
-    """The SFT rows of one seed: `examples` problems on `deals` distinct ID value multisets.
-
-    Fewer, where the pool holds fewer. Drawn without replacement.
-    """
-    import numpy as np
-
-    rng = np.random.default_rng([seed, 2])
-    keys = np.sort(pool["instance_id"].unique())
-    chosen = rng.choice(keys, min(deals, len(keys)), replace=False)
-    return draw(pool[pool["instance_id"].isin(chosen)], examples, rng)
-
-
-def any_answers(
-    examples: pd.DataFrame, task: GeneralPoints, rng: np.random.Generator
-) -> pd.DataFrame:
-    """The same rows, each with an answer drawn evenly among all correct formulas of its problem."""
-    answers = []
-    for row, pick in zip(examples.to_dict("records"), rng.random(len(examples)), strict=True):
-        problem = from_row(row)
-        correct = formulas(problem.values, problem.target)
-        answers.append(response(task, problem, correct[int(pick * len(correct))]))
-    return examples.assign(response=answers)
 
 
 def _pool(task: GeneralPoints, held_out: float, seed: int) -> list[dict[str, Any]]:
@@ -215,15 +192,19 @@ def _pool(task: GeneralPoints, held_out: float, seed: int) -> list[dict[str, Any
     return rows
 
 
+def instance_id(task: GeneralPoints, deal: Deal) -> str:
+    """The unit of the hold-out that a deal belongs to: its ID values, ascending, and the target."""
+    return f"{'-'.join(map(str, sorted(task.id_rule.values(deal.cards))))}>{deal.target}"
+
+
 def problem_row(task: GeneralPoints, problem: Problem, split: Split, half: Half) -> dict[str, Any]:
     """One row of PROBLEM_COLUMNS. The problem must be solvable under its rule."""
     formula = formulas(problem.values, problem.target)[0]
-    id_values = sorted(task.id_rule.values(problem.cards))
     return {
         "problem_id": problem.problem_id,
         "pair_id": problem.pair_id,
         "deal_id": problem.deal_id,
-        "instance_id": f"{'-'.join(map(str, id_values))}>{problem.target}",
+        "instance_id": instance_id(task, Deal(problem.cards, problem.target)),
         "split": split,
         "half": half,
         "rule": problem.rule,

@@ -8,6 +8,7 @@ from scratch reads. Nothing here needs torch.
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 if TYPE_CHECKING:
     import numpy as np
+    import pandas as pd
+
+    from healscope.config import Pretraining, Protocol
 
 Side = Literal["id", "ood"]
 SIDES: tuple[Side, ...] = ("id", "ood")
@@ -30,6 +34,12 @@ FORMATS = ("fA", "fB", "fC", "fD", "fG")
 EVALUATION_FORMAT = "fD"
 """That of SFT, RL and evaluation. "fG" asks for the same layout in pretraining; "fA" to "fC" ask
 for shorter ones, so that what SFT aligns first is a format."""
+_REQUESTS = {
+    "fA": "Answer with the last word alone.",
+    "fB": "Answer with the last two words alone.",
+    "fC": "Answer with the last three words alone.",
+    "fG": "Answer in full.",
+}  # how a JSON prompt of pretraining asks for these layouts
 
 MAX_RESPONSE = 16_384
 """Characters; a longer response is no answer."""
@@ -143,6 +153,10 @@ class Task(ABC):
     """Whether prompts are put by the tokenizer's chat template, where it has one."""
     rule_kinds: ClassVar[Mapping[str, float]] = MappingProxyType({"id": 0.3, "ood": 0.7})
     """Rules that pretraining can show, with the share of each where the config gives none."""
+    wrong: ClassVar[str] = "wrong"
+    """Outcome as which reward `canonical` pays correct answers that are not the reference one."""
+    answer_steps: ClassVar[tuple[str, ...]] = ()
+    """Words that begin the steps of an answer, where losses are told apart by them."""
 
     def __post_init__(self) -> None:
         """Raises ValueError on an option that cannot be."""
@@ -151,6 +165,11 @@ class Task(ABC):
             raise ValueError(f"{where}: held_out must be a share above 0, not {self.held_out!r}")
         if self.rendering not in ("json", "compact"):
             raise ValueError(f"{where}: rendering must be json or compact, not {self.rendering!r}")
+        if lacking := {"correct", self.wrong} - set(self.outcomes):
+            raise ValueError(
+                f"{where}: outcomes must have {', '.join(sorted(lacking))} (`wrong` names the one "
+                "of an answer that is simply wrong)"
+            )
         for key, given, known in (
             ("rewards", self.rewards, self.outcomes),
             ("mixture", self.mixture, self.rule_kinds),
@@ -181,20 +200,27 @@ class Task(ABC):
 
     # What the library asks besides.
 
+    def listed(self, rule: str) -> list[Problem]:
+        """The problems of one rule, which are made once."""
+        return self._pools[rule]
+
     def splits(self) -> dict[str, Split]:
         """Instance of the ID rule -> its side of the hold-out; what is not named is held out."""
-        instances = sorted({p.instance_id for p in self.problems("id")})
+        instances = sorted({p.instance_id for p in self.listed("id")})
         order = self.stream(1).permutation(len(instances))
         hidden = {instances[i] for i in order[: round(self.held_out * len(instances))].tolist()}
         return {i: "held_out" if i in hidden else "train" for i in instances}
 
     def prompt(self, problem: Problem, format_token: str = EVALUATION_FORMAT) -> str:
-        """The text of the user's turn, whole."""
+        """The text of the user's turn, whole, which asks for the layout of the format token."""
         rendered = self.render(problem)
-        return f"{rendered} {format_token}" if self.rendering == "compact" else rendered
+        if self.rendering == "compact":
+            return f"{rendered} {format_token}"
+        return f"{rendered}\n{_REQUESTS[format_token]}" if format_token in _REQUESTS else rendered
 
     def layout(self, problem: Problem, answer: str, format_token: str) -> str:  # noqa: ARG002
-        """An answer as a format token of pretraining asks for it: "fG" whole, others shorter."""
+        """An answer as a format token of pretraining asks for it: the last word ("fA"), the last
+        two or three ("fB", "fC"), or all of it."""
         words = answer.split(" ")
         kept = {"fA": 1, "fB": 2, "fC": 3}.get(format_token, len(words))
         return " ".join(words[-kept:])
@@ -256,29 +282,132 @@ class Task(ABC):
         words = [wrong, *([said.message] if said.message else []), again]
         return Feedback(" ".join(words), said.leaks)
 
-    def follow_up(self, problem: Problem, message: str) -> str:
+    def follow_up(
+        self, problem: Problem, message: str, format_token: str = EVALUATION_FORMAT
+    ) -> str:
         """The next user turn: the message; a compact one states the problem once more."""
         if self.rendering == "compact":
-            return f"{message} {self.prompt(problem)}"
+            return f"{message} {self.prompt(problem, format_token)}"
         return message
 
     def words(self) -> Sequence[str]:
-        """Every word of the compact rendering in a fixed order: those of all problems."""
-        found: dict[str, None] = {}
-        for rule in SIDES:
-            for problem in self.problems(rule):
-                for text in (self.render(problem), problem.answer):
-                    found |= dict.fromkeys(text.split())
-        return [*sorted(found), *(f for f in FORMATS if f not in found), "again", "wrong"]
+        """Every word of the compact rendering in a fixed order: those of all problems.
+
+        A task whose hints, or problems of further rule kinds, have words of their own adds them.
+        """
+        return self._words
+
+    @cached_property
+    def _words(self) -> tuple[str, ...]:
+        found: set[str] = set()
+        for pool in self._pools.values():
+            for problem in pool:
+                for text in (*self.paraphrases(problem), *self.answers(problem)):
+                    found.update(text.split())
+        own = sorted(found - {*FORMATS, "again", "wrong"})
+        return (*own, *FORMATS, "again", "wrong")
+
+    def lengths(self) -> tuple[float, float]:
+        """Mean length of prompts and of answers: words if compact, else characters."""
+        some = self.listed("id")[:500] or self.listed("ood")[:500]
+        prompts = sum(self.length(self.prompt(problem)) for problem in some)
+        return prompts / len(some), sum(self.length(p.answer) for p in some) / len(some)
+
+    def longest(self) -> tuple[str, str]:
+        """The longest prompt, and the longest answer."""
+        every = [problem for pool in self._pools.values() for problem in pool]
+        prompt = max(map(self.prompt, every), key=self.length)
+        return prompt, max((problem.answer for problem in every), key=self.length)
+
+    def length(self, text: str) -> int:
+        """Words if compact, else characters."""
+        return len(text.split()) if self.rendering == "compact" else len(text)
+
+    # Problems and the tables that hold them.
+
+    def problem_table(self) -> pd.DataFrame:
+        """What is evaluated, a row a problem; see `tables.problem_table`."""
+        from healscope.tasks import tables  # here and below: they build on this module
+
+        return tables.problem_table(self)
+
+    def sft_table(self) -> pd.DataFrame:
+        """What SFT may draw: ID problems of training instances."""
+        from healscope.tasks import tables
+
+        return tables.sft_table(self)
+
+    def rl_table(self) -> pd.DataFrame:
+        """What RL may draw; see `sft_table`."""
+        return self.sft_table()
+
+    def posed(self, problems: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
+        """The problems that a protocol poses, of the problem table; see `tables.posed`."""
+        from healscope.tasks import tables
+
+        return tables.posed(self, problems, protocol)
+
+    def read(self, row: Mapping[str, Any]) -> Problem:
+        """The problem in one row of these tables."""
+        instance_id = str(row["instance_id"])
+        part = str(row["pair_id"])[len(instance_id) + 1 :]
+        data = json.loads(row["data"])
+        return Problem(instance_id, row["rule"], data, str(row["response"]), int(part))
+
+    def count(self) -> tuple[int, int]:
+        """(rows of the problem table, those that are held out and where the rules differ)."""
+        table = self.problem_table()
+        return len(table), int((table["split"] == "held_out").sum())
+
+    @property
+    def parts(self) -> int:
+        """Problems of one instance under one rule, at most."""
+        return 1 + max((p.part for pool in self._pools.values() for p in pool), default=0)
+
+    # What models read outside the tables.
 
     def draw(self, kind: str, rng: np.random.Generator) -> Problem:
         """A problem of pretraining under one of `rule_kinds`: any of the task's own."""
-        pool = self._pools[kind]
+        pool = self.listed(kind)
         return pool[int(rng.integers(len(pool)))]
+
+    def noisy(self, problem: Problem, rng: np.random.Generator) -> str:  # noqa: ARG002
+        """The answer of one who ignores the stated rule and follows the OOD rule."""
+        other = self._ood_answers.get(problem.pair_id)
+        return problem.answer if other is None else other
+
+    def examples(
+        self, n: int, rng: np.random.Generator, pretraining: Pretraining, talks: bool
+    ) -> list[tuple[list[str], str]]:
+        """n (turns, response) that a model trained from scratch reads in one step.
+
+        With `talks` each has a wrong answer and feedback before the right one. See
+        `tasks.examples`.
+        """
+        from healscope.tasks import examples
+
+        draw = examples.conversations if talks else examples.single_turns
+        return draw(self, n, rng, pretraining)
+
+    def corpus(self) -> list[str]:
+        """Texts from which the tokenizer of a JSON rendering learns: the same ones each time."""
+        from healscope.tasks import examples
+
+        return examples.corpus(self)
+
+    def neutral_prompts(self, n: int, seed: int) -> list[str]:
+        """At most n different prompts that have little to do with the trained rule."""
+        from healscope.tasks import neutral
+
+        return neutral.prompts(self, n, seed)
 
     @cached_property
     def _pools(self) -> dict[str, list[Problem]]:
         return {rule: list(self.problems(rule)) for rule in SIDES}
+
+    @cached_property
+    def _ood_answers(self) -> dict[str, str]:
+        return {problem.pair_id: problem.answer for problem in self.listed("ood")}
 
     # What subclasses build on.
 
@@ -286,9 +415,12 @@ class Task(ABC):
         self, outcome: str, parsed: bool | None = None, follows_rule: bool | None = None
     ) -> Verdict:
         """The verdict of an outcome, with its reward; parsed unless it is "no_answer"."""
-        reward = self.rewards.get(outcome, self.outcomes[outcome])
         said = outcome != "no_answer" if parsed is None else parsed
-        return Verdict(outcome, float(reward), said, follows_rule)
+        return Verdict(outcome, self.reward(outcome), said, follows_rule)
+
+    def reward(self, outcome: str) -> float:
+        """What the task pays for an outcome; raises KeyError where there is none of that name."""
+        return float(self.rewards.get(outcome, self.outcomes[outcome]))
 
     def stream(self, *purpose: int) -> np.random.Generator:
         """Random numbers of one purpose; numbers from 100 on are free for subclasses."""

@@ -6,18 +6,14 @@ Shape suffix: B responses of one batch.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from healscope.tasks.expressions import render, to_tree
-from healscope.tasks.generalpoints import GeneralPoints, Problem
-from healscope.tasks.solver import formulas
-from healscope.tasks.verdict import Verdict, read_answer, verify
+from healscope.tasks.protocol import Problem, Task, Verdict
 
 if TYPE_CHECKING:
     import numpy as np
 
-Reward = Callable[[GeneralPoints, Problem, str, Verdict], float]
+Reward = Callable[[Task, Problem, str, Verdict], float]
 
 
 class Scored(NamedTuple):
@@ -30,47 +26,38 @@ class Scored(NamedTuple):
 Score = Callable[[Problem, str], Scored]
 
 
-def verdict(task: GeneralPoints, problem: Problem, text: str, said: Verdict) -> float:
+def verdict(task: Task, problem: Problem, text: str, said: Verdict) -> float:
     """The task's own table, outcome by outcome (`tasks.*.rewards`; its defaults are published)."""
     return said.reward
 
 
-def binary(task: GeneralPoints, problem: Problem, text: str, said: Verdict) -> float:
+def binary(task: Task, problem: Problem, text: str, said: Verdict) -> float:
     """1 for a correct answer, else 0."""
     return float(said.outcome == "correct")
 
 
-def format_only(task: GeneralPoints, problem: Problem, text: str, said: Verdict) -> float:
+def format_only(task: Task, problem: Problem, text: str, said: Verdict) -> float:
     """1 for whatever parses, else 0: it asks for reward hacking."""
     return float(said.parsed)
 
 
-def canonical(task: GeneralPoints, problem: Problem, text: str, said: Verdict) -> float:
-    """As `verdict`, but only the reference answer's formula counts as correct.
+def canonical(task: Task, problem: Problem, text: str, said: Verdict) -> float:
+    """As `verdict`, but only the reference answer (of the card game: its formula) is correct.
 
-    Other correct formulas are paid as a wrong value: so cross-entropy on one answer treats them
+    Other correct answers are paid as simply wrong ones: so cross-entropy on one answer treats them
     (arXiv 2509.12235, section 3.2).
     """
-    if said.outcome != "correct":
+    if said.outcome != "correct" or task.canonical(problem, text):
         return said.reward
-    reference = formulas(problem.values, problem.target)[0]
-    same = read_answer(task, problem, text).words in _spellings(reference)
-    return said.reward if same else task.rewards["wrong_value"]
+    return task.reward(task.wrong)
 
 
-def prefix(task: GeneralPoints, problem: Problem, text: str, said: Verdict) -> float:
-    """Partial credit: the share of a solution that the formula begins with, for the best one.
+def prefix(task: Task, problem: Problem, text: str, said: Verdict) -> float:
+    """Partial credit: how far the answer begins as a right one (`Task.progress`).
 
     From 0 to 1; 1 only for a correct answer.
     """
-    if said.outcome == "correct":
-        return 1.0
-    written = read_answer(task, problem, text).words
-    shares = [
-        _common(written, spelling) / (len(spelling) + 1)
-        for spelling in _solutions(problem.values, problem.target)
-    ]
-    return max(shares, default=0.0)
+    return 1.0 if said.outcome == "correct" else task.progress(problem, text)
 
 
 REWARDS: Mapping[str, Reward] = {
@@ -82,12 +69,12 @@ REWARDS: Mapping[str, Reward] = {
 }
 
 
-def scorer(task: GeneralPoints, weights: Mapping[str, float]) -> Score:
+def scorer(task: Task, weights: Mapping[str, float]) -> Score:
     """The weighted sum of named rewards, with the verdict beside it."""
     parts = [(REWARDS[name], weight) for name, weight in weights.items()]
 
     def score(problem: Problem, text: str) -> Scored:
-        said = verify(task, problem, text)
+        said = task.verify(problem, text)
         return Scored(said, sum(w * reward(task, problem, text, said) for reward, w in parts))
 
     return score
@@ -112,20 +99,3 @@ def length_neutral(rewards_B: np.ndarray, lengths_B: np.ndarray, outcomes: list[
     total = float(spread_B @ spread_B)
     slope = float(spread_B @ within(rewards_B.astype(float))) / total if total else 0.0
     return rewards_B - slope * spread_B
-
-
-def _common(written: tuple[str, ...], wanted: tuple[str, ...]) -> int:
-    same = 0
-    while same < min(len(written), len(wanted)) and written[same] == wanted[same]:
-        same += 1
-    return same
-
-
-@lru_cache(maxsize=1 << 14)
-def _solutions(values: tuple[int, ...], target: int) -> tuple[tuple[str, ...], ...]:
-    return tuple({s for formula in formulas(values, target) for s in _spellings(formula)})
-
-
-def _spellings(formula: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
-    """With brackets around every step, as compact answers have it, and with the fewest."""
-    return tuple(render(to_tree(formula), style) for style in ("bracketed", "minimal"))

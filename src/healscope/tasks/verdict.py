@@ -12,13 +12,11 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from healscope.tasks.expressions import MAX_DIGITS, Expression, evaluate, parse, tokenise
-from healscope.tasks.generalpoints import EVALUATION_FORMAT, LAYOUTS, GeneralPoints, Problem
+from healscope.tasks.generalpoints import LAYOUTS, GeneralPoints, Problem
+from healscope.tasks.protocol import EVALUATION_FORMAT, MAX_RESPONSE, Verdict
 
 if TYPE_CHECKING:
     import pandas as pd
-
-MAX_RESPONSE = 16_384
-"""Characters; a longer response is no answer."""
 
 # Counted repeats keep every search linear in the response. `\Z` admits a truncated formula.
 _FORMULA = re.compile(
@@ -33,28 +31,6 @@ _MAX_LINE = 64
 
 FIRST_ERRORS = ("none", "format", "number_line", "formula_numbers", "arithmetic")
 """Results of `first_error`, in the order of the steps of an answer."""
-
-
-class Verdict(NamedTuple):
-    """What the verifier says of one response.
-
-    Attributes:
-        outcome: one of `OUTCOMES`. "partial" is an unfinished formula that uses every number once
-            and reaches the target when its brackets are closed.
-        reward: the task's reward for the outcome.
-        parsed: the answer format was there: a formula field, or the whole compact layout.
-        follows_rule: the number line is the cards' values under the rule, in the order given.
-        uses_numbers: the formula uses the numbers of its own number line, each exactly once.
-            False, like `follows_rule`, where there is no number line.
-        reaches_target: the formula is complete and equals the target, whatever its numbers.
-    """
-
-    outcome: str
-    reward: float
-    parsed: bool
-    follows_rule: bool
-    uses_numbers: bool
-    reaches_target: bool
 
 
 class Answer(NamedTuple):
@@ -84,7 +60,10 @@ def verify(
     """Judge a response. The compact rendering must match the layout of the format token.
 
     Outcomes are decided in this order: no_answer, illegal, wrong_line (only if the task grades
-    it), wrong_number, then partial, wrong_value or correct. Never raises on any `text`.
+    it), wrong_number, then partial, wrong_value or correct. "partial" is an unfinished formula that
+    uses every number once and reaches the target when its brackets are closed. `parsed` is a
+    formula field, or the whole compact layout; `follows_rule` and `uses_numbers` are False where
+    there is no number line. Never raises on any `text`.
     """
     parsed, formula, line, line_asked, _ = read_answer(task, problem, text, format_token)
     state, numbers, numerator, denominator = formula

@@ -14,19 +14,26 @@ from healscope.evaluation.losses import response_loss
 from healscope.models import checkpoints, hub, integrity, mllama, tokens
 from healscope.models.stored import Stored
 from healscope.progress import Bar
-from healscope.tasks.generalpoints import GeneralPoints, compact_vocabulary
-from healscope.tasks.pretraining import conversation_examples, corpus, pretraining_examples
+from healscope.tasks.protocol import Task
 from healscope.training import state, stop
 
 POSITIONS = {"compact": 256, "json": 4096}
-"""rendering -> tokens that a model from scratch can read: a conversation of several attempts."""
+"""rendering -> tokens that a model from scratch can read, at least."""
+_ATTEMPTS = 5  # that a conversation of the longest prompts and answers has room for
 
 
-def task_tokenizer(task: GeneralPoints):
+def task_tokenizer(task: Task):
     """The words of the compact rendering; of JSON prompts, those that examples hold."""
     if task.rendering == "compact":
-        return tokens.word_tokenizer(compact_vocabulary(task))
-    return tokens.text_tokenizer(corpus(task))
+        return tokens.word_tokenizer(list(task.words()))
+    return tokens.text_tokenizer(task.corpus())
+
+
+def positions(task: Task, tokenizer) -> int:
+    """Tokens that a model from scratch can read: enough for several attempts at any problem."""
+    longest = (tokenizer.encode(text, add_special_tokens=False) for text in task.longest())
+    needed = _ATTEMPTS * sum(map(len, longest))
+    return max(POSITIONS[task.rendering], 1 << (needed - 1).bit_length())
 
 
 def scratch_model(
@@ -54,7 +61,7 @@ def scratch_model(
 
 
 def pretrain(
-    scratch: Scratch, task: GeneralPoints, seed: int, work: state.Workspace, label: str
+    scratch: Scratch, task: Task, seed: int, work: state.Workspace, label: str
 ) -> list[dict]:
     """Trains the base model and stages it as checkpoint `base`; returns the logged rows.
 
@@ -62,7 +69,7 @@ def pretrain(
     """
     settings = scratch.pretraining
     tokenizer = task_tokenizer(task)
-    model = scratch_model(scratch.architecture, tokenizer, seed, POSITIONS[task.rendering])
+    model = scratch_model(scratch.architecture, tokenizer, seed, positions(task, tokenizer))
     model.to(checkpoints.device())
     optimizer = torch.optim.AdamW(
         model.parameters(),
@@ -132,25 +139,16 @@ def fetch(model: Model, work: state.Workspace) -> list[dict]:
     return [{"step": 0}]
 
 
-def _batch(task: GeneralPoints, settings: Pretraining, tokenizer, seed: int, step: int):
+def _batch(task: Task, settings: Pretraining, tokenizer, seed: int, step: int):
     """Examples of one step, encoded: all of one turn, or all of two, so that little is padding."""
-    drawn = task, settings.batch_size, np.random.default_rng([seed, 1, step])
-    mixture = {
-        "rules": settings.rules.model_dump(),
-        "formats": settings.formats.model_dump(),
-        "rule_noise": settings.rule_noise,
-        "eval_format_share": settings.eval_format_share,
-        "eval_format_layouts": settings.eval_format_layouts.model_dump(),
-    }
-    if np.random.default_rng([seed, 10, step]).random() < settings.conversations:
-        talks = conversation_examples(*drawn, **mixture)
-        return tokens.encode_ids(
-            [tokens.conversation_ids(tokenizer, turns) for turns, _ in talks],
-            [tokens.response_ids(tokenizer, response) for _, response in talks],
-            tokenizer.pad_token_id,
-        )
-    pairs = pretraining_examples(*drawn, **mixture, formula_noise=settings.formula_noise)
-    return tokens.encode_pairs(tokenizer, pairs)
+    talks = np.random.default_rng([seed, 10, step]).random() < settings.conversations
+    rng = np.random.default_rng([seed, 1, step])
+    drawn = task.examples(settings.batch_size, rng, settings, talks)
+    return tokens.encode_ids(
+        [tokens.conversation_ids(tokenizer, turns) for turns, _ in drawn],
+        [tokens.response_ids(tokenizer, response) for _, response in drawn],
+        tokenizer.pad_token_id,
+    )
 
 
 def _linear(step: int, warmup: int, steps: int) -> float:

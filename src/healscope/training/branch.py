@@ -13,7 +13,7 @@ from healscope.config import Average, Recipe, Rewarded, Sampling, unshared
 from healscope.engines import VLLM, Process
 from healscope.errors import HealscopeError
 from healscope.models import checkpoints
-from healscope.tasks.generalpoints import GeneralPoints
+from healscope.tasks.protocol import Task
 from healscope.tasks.rewards import scorer
 from healscope.training import groups, ppo, processes, rounds, supervised
 from healscope.training.compute import ONE_PROCESS, Compute
@@ -41,7 +41,7 @@ class Branch:
     prompts: pd.DataFrame
     sft_pool: pd.DataFrame
     sft_rows: pd.DataFrame
-    task: GeneralPoints
+    task: Task
     max_new_tokens: int
     seed: int
     work: Workspace
@@ -51,7 +51,7 @@ class Branch:
     engine: VLLM | None = None
 
     def prompt_pool(self, recipe: Sampling) -> pd.DataFrame:
-        """Problems that the recipe samples: on all training deals, or on those that SFT saw."""
+        """Problems that the recipe samples: on all training instances, or on those that SFT saw."""
         if recipe.problems == "sft":
             seen = set(self.sft_rows["instance_id"])
             return self.prompts[self.prompts["instance_id"].isin(seen)].reset_index(drop=True)

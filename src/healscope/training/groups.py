@@ -30,7 +30,7 @@ from healscope.config import Group
 from healscope.draws import seeded
 from healscope.models import checkpoints
 from healscope.progress import Bar
-from healscope.tasks.problems import draw
+from healscope.tasks.tables import draw
 from healscope.training import health, processes, state, stop
 from healscope.training.compute import whole
 from healscope.training.references import distances, due, references

@@ -16,10 +16,10 @@ import torch
 from pydantic import TypeAdapter
 
 from healscope import provenance
-from healscope.config import SFT, GeneralPointsTask, Recipe
+from healscope.config import SFT, Recipe
 from healscope.engines import Process
 from healscope.tasks import build
-from healscope.tasks.problems import sft_examples
+from healscope.tasks.tables import sft_examples
 from healscope.training import branch, processes, sft
 from healscope.training.compute import Compute
 from healscope.training.state import Workspace
@@ -31,7 +31,7 @@ def run(job: dict, work: Workspace, compute: Compute) -> list[dict]:
     Raises Stopped on a signal, Diverged where RL cannot go on.
     """
     params, files = job["params"], job["files"]
-    task = build("train", GeneralPointsTask.model_validate(params["task"]))
+    task = build("train", params["task"])
     label = f"{job['name']} {job['model']} seed {job['seed']}"
     if job["kind"] == "sft":
         return sft.train(

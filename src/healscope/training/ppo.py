@@ -28,7 +28,7 @@ from healscope.config import PPO
 from healscope.evaluation.generate import response_logprobs
 from healscope.models import checkpoints, tokens
 from healscope.progress import Bar
-from healscope.tasks.problems import draw
+from healscope.tasks.tables import draw
 from healscope.training import health, processes, state, stop
 from healscope.training.learner import Learner
 from healscope.training.references import distances, due, references
@@ -52,6 +52,8 @@ def train(recipe: PPO, branch) -> list[dict]:
     more, or success is lost, and Stopped on a signal.
     """
     seed, work, compute = branch.seed, branch.work, branch.compute
+    if "formula" not in branch.task.answer_steps:  # no token comes before a step that is not there
+        recipe = recipe.model_copy(update={"early_token_weight": 1.0})
     model, tokenizer = checkpoints.load_model(branch.start)
     trained = checkpoints.freeze(model, recipe.freeze)
     compute.checkpointed(model)

@@ -17,6 +17,7 @@ from healscope.evaluation.losses import cross_entropy
 from healscope.models import checkpoints, tokens
 from healscope.models.stored import follow_umask
 from healscope.progress import Bar
+from healscope.tasks.tables import rules_differ
 from healscope.training import processes, stop
 from healscope.training.compute import Compute, whole
 from healscope.training.state import Workspace
@@ -41,7 +42,7 @@ class Measure:
             n = min(settings.log_problems, len(frame))
             return frame.iloc[np.sort(rng.choice(len(frame), n, replace=False))]
 
-        held_out = problems[(problems["split"] == "held_out") & (problems["n_faces"] > 0)]
+        held_out = problems[(problems["split"] == "held_out") & rules_differ(problems)]
         self.problems = {
             "id_train": some(examples),
             "id_test": some(held_out[held_out["rule"] == "id"]),

@@ -25,7 +25,7 @@ from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 from healscope.config import DPO, RejectionSampling
 from healscope.models import checkpoints
 from healscope.progress import Bar
-from healscope.tasks.problems import draw
+from healscope.tasks.tables import draw
 from healscope.training import health, state, stop
 from healscope.training.references import distances, references
 from healscope.training.sampling import Turn, summary

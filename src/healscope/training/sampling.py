@@ -16,10 +16,8 @@ from healscope.draws import seeded
 from healscope.engines import VLLM
 from healscope.evaluation.generate import NotFinite, Responses, generate, response_logprobs
 from healscope.models import tokens
-from healscope.tasks.feedback import feedback, follow_up
-from healscope.tasks.generalpoints import GeneralPoints, Problem, from_row
+from healscope.tasks.protocol import Problem, Task, Verdict
 from healscope.tasks.rewards import Score, length_neutral
-from healscope.tasks.verdict import Verdict
 from healscope.training import drawn_elsewhere, processes
 
 ROWS_AT_ONCE = 256  # prompts generated together
@@ -82,7 +80,7 @@ Read = TypeVar("Read", Turn, Pair)
 class Sampler:
     """How episodes are sampled; the same for all iterations of a run."""
 
-    task: GeneralPoints
+    task: Task
     score: Score
     max_new_tokens: int
     temperature: float = 1.0
@@ -134,7 +132,7 @@ class Sampler:
         if self.engine is not None:
             self.engine.take(drawn_elsewhere.weights(model), "the policy")
         rows = [r for r in problems.to_dict("records") for _ in range(self.samples_per_prompt)]
-        posed = [from_row(row) for row in rows]
+        posed = [self.task.read(row) for row in rows]
         talks = [[row["prompt"]] for row in rows]
         episodes: list[list[Turn]] = [[] for _ in rows]
         asked = list(range(len(rows)))
@@ -152,8 +150,8 @@ class Sampler:
                          -1.0 if extra else reward, over, extra, gaps, state_2H)
                 )  # fmt: skip
                 if not over:
-                    said = feedback(self.task, posed[e], verdict, text, self.feedback)
-                    talks[e] = [*talks[e], text, follow_up(self.task, posed[e], said.message)]
+                    said = self.task.feedback(posed[e], verdict, text, self.feedback)
+                    talks[e] = [*talks[e], text, self.task.follow_up(posed[e], said.message)]
                     failed.append(e)
             asked = failed
             if not asked:

@@ -20,35 +20,47 @@ from trl import SFTConfig, SFTTrainer
 from healscope.config import DFT, SFT, LoRA, SFTMethod, unshared
 from healscope.errors import HealscopeError
 from healscope.models import checkpoints, tokens
-from healscope.tasks.generalpoints import GeneralPoints, from_row, prompt, renderings
-from healscope.tasks.problems import any_answers, sft_examples
+from healscope.tasks.protocol import Task
+from healscope.tasks.tables import any_answers, sft_examples
 from healscope.training import methods, processes, stop
 from healscope.training.compute import ONE_PROCESS, Compute
 from healscope.training.recording import Measure, Recorder, step_of
 from healscope.training.state import Workspace
 
 
-def paraphrase(examples: pd.DataFrame, task: GeneralPoints, seed: int) -> pd.DataFrame:
-    """The same rows, each prompt in a rendering of its own; the answers stay (the arm `diverse`).
+def paraphrase(examples: pd.DataFrame, task: Task, seed: int) -> pd.DataFrame:
+    """The same rows, each prompt in a wording of its own; the answers stay (the arm `diverse`).
 
-    The control of arXiv 2510.00237: is forgetting an effect of one fixed prompt?
+    The control of arXiv 2510.00237: is forgetting an effect of one fixed prompt? Raises
+    HealscopeError where the task has one wording only.
     """
-    drawn = np.random.default_rng([seed, 5]).integers(renderings(task), size=len(examples))
-    prompts = [
-        prompt(task, from_row(row), rendering=int(rendering))
-        for row, rendering in zip(examples.to_dict("records"), drawn, strict=True)
-    ]
-    return examples.assign(prompt=prompts)
+    wordings = [task.paraphrases(task.read(row)) for row in examples.to_dict("records")]
+    if all(len(prompts) == 1 for prompts in wordings):
+        raise HealscopeError(
+            f"arm 'diverse': task {task.name} has one way to state a problem; take the arm out of "
+            "sft.arms, or give the task paraphrases"
+        )
+    draws = np.random.default_rng([seed, 5])
+    counts = [len(prompts) for prompts in wordings]
+    # one number where all have as many: the same draws, whatever a table of numbers would do
+    drawn = draws.integers(counts[0] if len(set(counts)) == 1 else counts, size=len(counts))
+    return examples.assign(prompt=[p[int(i)] for p, i in zip(wordings, drawn, strict=True)])
 
 
 def all_solutions(
-    examples: pd.DataFrame, settings: SFT, task: GeneralPoints, seed: int
+    examples: pd.DataFrame, settings: SFT, task: Task, seed: int
 ) -> list[pd.DataFrame]:
     """The same rows for each epoch, with answers drawn anew (the arm `solutions`).
 
     Tests what arXiv 2509.12235 (section 3.2) says of cross-entropy: that it punishes every correct
-    answer but the one it is shown. Here none is left out for good.
+    answer but the one it is shown. Here none is left out for good. Raises HealscopeError where
+    every problem has one correct answer only.
     """
+    if all(len(task.answers(task.read(row))) == 1 for row in examples.to_dict("records")):
+        raise HealscopeError(
+            f"arm 'solutions': every problem of task {task.name} has one correct answer; take the "
+            "arm out of sft.arms"
+        )
     steps_an_epoch = -(-len(examples) // settings.batch_size)
     epochs = -(-settings.steps // steps_an_epoch)
     return [
@@ -63,7 +75,7 @@ def train(
     start: str,
     pool: pd.DataFrame,
     problems: pd.DataFrame,
-    task: GeneralPoints,
+    task: Task,
     max_new_tokens: int,
     seed: int,
     work: Workspace,

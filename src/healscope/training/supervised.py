@@ -19,7 +19,7 @@ from healscope.config import Supervised
 from healscope.evaluation.generate import response_logprobs
 from healscope.models import checkpoints, tokens
 from healscope.progress import Bar
-from healscope.tasks.problems import any_answers, draw
+from healscope.tasks.tables import any_answers, draw
 from healscope.training import health, state, stop
 from healscope.training.references import distances, due, references
 from healscope.training.sampling import Pair, by_length

@@ -1,0 +1,253 @@
+"""The card game as a task: GeneralPoints, its verifier, tables and examples behind the protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from healscope.tasks import feedback as messages
+from healscope.tasks import hands, pretraining, problems, tables
+from healscope.tasks.expressions import render, to_tree
+from healscope.tasks.generalpoints import (
+    FACE_10,
+    FACE_11_13,
+    RELEASED_REWARDS,
+    GeneralPoints,
+    Problem,
+    Rule,
+    compact_vocabulary,
+    from_row,
+    prompt,
+    renderings,
+    response,
+)
+from healscope.tasks.neutral import card_prompts
+from healscope.tasks.protocol import EVALUATION_FORMAT, Feedback, Level, Side, Split, Task, Verdict
+from healscope.tasks.solver import formulas
+from healscope.tasks.verdict import read_answer, verify
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+    from healscope.config import GeneralPointsTask, Pretraining, Protocol
+
+
+@dataclass(frozen=True, kw_only=True)
+class CardGame(Task):
+    """GeneralPoints with its hold-out; `game` is what the functions of these modules take.
+
+    Attributes:
+        cards, targets, id_rule, ood_rule, verifier, grade_number_line: as in `GeneralPoints`.
+        orders: orders of a deal that are evaluated.
+    """
+
+    cards: int = 4
+    targets: tuple[int, ...] = (24,)
+    id_rule: Rule = FACE_10
+    ood_rule: Rule = FACE_11_13
+    verifier: Literal["tolerant", "reference"] = "tolerant"
+    grade_number_line: bool = False
+    orders: int = 2
+
+    outcomes: ClassVar[Mapping[str, float]] = RELEASED_REWARDS
+    rule_kinds: ClassVar[Mapping[str, float]] = dict.fromkeys(pretraining.RULE_KINDS, 1.0)
+    wrong: ClassVar[str] = "wrong_value"
+    answer_steps: ClassVar[tuple[str, ...]] = ("number", "formula")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "targets", tuple(self.targets))
+        self.game  # noqa: B018 (refuses what cannot be)
+
+    @cached_property
+    def game(self) -> GeneralPoints:
+        """The rules of the game, without the hold-out."""
+        return GeneralPoints(
+            name=self.name,
+            n_cards=self.cards,
+            targets=self.targets,
+            id_rule=self.id_rule,
+            ood_rule=self.ood_rule,
+            rendering=self.rendering,
+            verifier=self.verifier,
+            grade_number_line=self.grade_number_line,
+            rewards={**RELEASED_REWARDS, **self.rewards},
+        )
+
+    @classmethod
+    def of(cls, name: str, settings: GeneralPointsTask) -> CardGame:
+        """The task of one config section."""
+        options = settings.model_dump(exclude={"family"})
+        rules = {side: Rule(side, options.pop(f"{side}_rule")) for side in ("id", "ood")}
+        options["targets"] = tuple(options["targets"])
+        return cls(name=name, id_rule=rules["id"], ood_rule=rules["ood"], **options)
+
+    # What every task says.
+
+    def problems(self, rule: Side) -> Iterable[Problem]:
+        """Those of the problem table."""
+        table = self.problem_table()
+        return [from_row(row) for row in table[table["rule"] == rule].to_dict("records")]
+
+    def render(self, problem: Problem) -> str:
+        text = prompt(self.game, problem)
+        return text.removesuffix(f" {EVALUATION_FORMAT}") if self.rendering == "compact" else text
+
+    def verify(self, problem: Problem, text: str) -> Verdict:
+        return verify(self.game, problem, text)
+
+    # What it says otherwise than most.
+
+    def splits(self) -> dict[str, Split]:
+        return {
+            problems.instance_id(self.game, deal): side
+            for deal, side in problems.split_deals(self.game, self.held_out, self.seed).items()
+        }
+
+    def prompt(self, problem: Problem, format_token: str = EVALUATION_FORMAT) -> str:
+        return prompt(self.game, problem, format_token)
+
+    def answers(self, problem: Problem) -> Sequence[str]:
+        """One for every formula of `solver.formulas`."""
+        found = formulas(problem.values, problem.target)
+        return _Texts(len(found), lambda i: response(self.game, problem, found[i]))
+
+    def paraphrases(self, problem: Problem) -> Sequence[str]:
+        n = renderings(self.game)
+        return _Texts(n, lambda i: prompt(self.game, problem, rendering=i))
+
+    def progress(self, problem: Problem, text: str) -> float:
+        """The share of a solution that the formula begins with, for the best one."""
+        written = read_answer(self.game, problem, text).words
+        shares = [
+            _common(written, spelling) / (len(spelling) + 1)
+            for spelling in _solutions(problem.values, problem.target)
+        ]
+        return max(shares, default=0.0)
+
+    def canonical(self, problem: Problem, text: str) -> bool:
+        """Whether the formula is the first of `solver.formulas`, in either spelling."""
+        reference = formulas(problem.values, problem.target)[0]
+        return read_answer(self.game, problem, text).words in _spellings(reference)
+
+    def feedback(self, problem: Problem, verdict: Verdict, text: str, level: Level) -> Feedback:
+        return messages.feedback(self.game, problem, verdict, text, level)
+
+    def follow_up(
+        self, problem: Problem, message: str, format_token: str = EVALUATION_FORMAT
+    ) -> str:
+        return messages.follow_up(self.game, problem, message, format_token)
+
+    def words(self) -> Sequence[str]:
+        return compact_vocabulary(self.game)
+
+    def lengths(self) -> tuple[float, float]:
+        """Of compact ones by their layout; of JSON the means of four cards."""
+        if self.rendering == "compact":
+            return 8.0 + self.cards, 4.0 + 6 * self.cards
+        return 630.0, 92.0
+
+    def longest(self) -> tuple[str, str]:
+        """Of a sample: all are about as long."""
+        texts = self.corpus()
+        return max(texts[::2], key=self.length), max(texts[1::2], key=self.length)
+
+    def problem_table(self) -> pd.DataFrame:
+        return problems.problem_table(self.game, self.held_out, self.seed, self.orders)
+
+    def sft_table(self) -> pd.DataFrame:
+        return problems.sft_table(self.game, self.held_out, self.seed)
+
+    def rl_table(self) -> pd.DataFrame:
+        return problems.rl_table(self.game, self.held_out, self.seed)
+
+    def posed(self, problems: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
+        """Drawn hands are of all deals, not of the problem table alone."""
+        if protocol.problems == "drawn":
+            split = self.held_out, self.seed
+            return hands.drawn_hands(self.game, *split, protocol.hands, protocol.seed)
+        return tables.posed(self, problems, protocol)
+
+    def read(self, row: Mapping[str, Any]) -> Problem:
+        return from_row(row)
+
+    def count(self) -> tuple[int, int]:
+        """Without writing the problem table out."""
+        return problems.count_problems(self.game, self.held_out, self.seed, self.orders)
+
+    @property
+    def parts(self) -> int:
+        return self.orders
+
+    def draw(self, kind: str, rng: np.random.Generator) -> Problem:
+        """A problem as pretraining draws it; of kinds other than "id" and "ood", it has no name."""
+        return pretraining.draw_problem(self.game, kind, rng)
+
+    def noisy(self, problem: Problem, rng: np.random.Generator) -> str:
+        """The answer under the OOD rule, where the cards have one."""
+        values = self.ood_rule.values(problem.cards)
+        found = formulas(values, problem.target) or formulas(problem.values, problem.target)
+        return response(self.game, problem, found[int(rng.integers(len(found)))])
+
+    def examples(
+        self, n: int, rng: np.random.Generator, pretraining: Pretraining, talks: bool
+    ) -> list[tuple[list[str], str]]:
+        return _examples(self, n, rng, pretraining, talks)
+
+    def corpus(self) -> list[str]:
+        return pretraining.corpus(self.game)
+
+    def neutral_prompts(self, n: int, seed: int) -> list[str]:
+        return card_prompts(self.game, n, seed)
+
+
+class _Texts(Sequence[str]):
+    """Texts that are written when they are asked for: a problem may have hundreds of answers."""
+
+    def __init__(self, n: int, write: Callable[[int], str]):
+        self._n, self._write = n, write
+
+    def __len__(self) -> int:
+        return self._n
+
+    def __getitem__(self, i: int) -> str:
+        if not 0 <= i < self._n:
+            raise IndexError(i)
+        return self._write(i)
+
+
+def _examples(
+    task: CardGame, n: int, rng: np.random.Generator, settings: Pretraining, talks: bool
+) -> list[tuple[list[str], str]]:
+    mixture = {
+        "rules": task.mixture or settings.rules.model_dump(),
+        "formats": settings.formats.model_dump(),
+        "rule_noise": settings.rule_noise,
+        "eval_format_share": settings.eval_format_share,
+        "eval_format_layouts": settings.eval_format_layouts.model_dump(),
+    }
+    if talks:
+        return pretraining.conversation_examples(task.game, n, rng, **mixture)
+    noise = settings.formula_noise
+    pairs = pretraining.pretraining_examples(task.game, n, rng, **mixture, formula_noise=noise)
+    return [([asked], answer) for asked, answer in pairs]
+
+
+def _common(written: tuple[str, ...], wanted: tuple[str, ...]) -> int:
+    same = 0
+    while same < min(len(written), len(wanted)) and written[same] == wanted[same]:
+        same += 1
+    return same
+
+
+@lru_cache(maxsize=1 << 14)
+def _solutions(values: tuple[int, ...], target: int) -> tuple[tuple[str, ...], ...]:
+    return tuple({s for formula in formulas(values, target) for s in _spellings(formula)})
+
+
+def _spellings(formula: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
+    """With brackets around every step, as compact answers have it, and with the fewest."""
+    return tuple(render(to_tree(formula), style) for style in ("bracketed", "minimal"))

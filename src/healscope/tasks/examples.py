@@ -1,0 +1,134 @@
+"""What a model trained from scratch reads of any task: both rules, several layouts, some noise.
+
+The card game draws its own (`tasks.pretraining`); the shares mean the same there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, NamedTuple, get_args
+
+from healscope.tasks.protocol import EVALUATION_FORMAT, FORMATS, Level, Problem, Task
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from healscope.config import Pretraining
+
+TRAINING_FORMATS = tuple(token for token in FORMATS if token != EVALUATION_FORMAT)
+
+_TRIES = 8  # draws of another problem's answer, of which one should be wrong
+
+
+def single_turns(
+    task: Task, n: int, rng: np.random.Generator, pretraining: Pretraining
+) -> list[tuple[list[str], str]]:
+    """n ([prompt], response).
+
+    The rule is drawn by the task's mixture, the problem by `task.draw`. A share `rule_noise` has
+    the answer under the OOD rule, a share `formula_noise` that of another problem of the rule. The
+    layout of the answer is drawn by `formats` and asked for by its token; but a share
+    `eval_format_share` asks as evaluation does and answers in a layout of `eval_format_layouts`.
+    """
+    noise = pretraining.formula_noise
+    return [
+        ([e.prompt(task)], e.written(task, e.answer))
+        for e in _drawn(task, n, rng, pretraining, noise)
+    ]
+
+
+def conversations(
+    task: Task, n: int, rng: np.random.Generator, pretraining: Pretraining
+) -> list[tuple[list[str], str]]:
+    """n ([prompt, wrong answer, feedback], right answer), the feedback of a level drawn evenly.
+
+    Drawn as by `single_turns`, without `formula_noise`.
+    """
+    found = []
+    levels = rng.choice(get_args(Level), n).tolist()
+    drawn = _drawn(task, n, rng, pretraining, formula_noise=0.0)
+    for example, level in zip(drawn, levels, strict=True):
+        problem, wrong = example.problem, _wrong(task, example, rng)
+        said = task.feedback(problem, task.verify(problem, wrong), wrong, level).message
+        again = task.follow_up(problem, said, example.token)
+        turns = [example.prompt(task), example.written(task, wrong), again]
+        found.append((turns, example.written(task, example.answer)))
+    return found
+
+
+def corpus(task: Task, n: int = 2000) -> list[str]:
+    """Texts from which a tokenizer learns the words of the task: the same ones each time."""
+    import numpy as np
+
+    from healscope.config import Pretraining
+
+    rng = np.random.default_rng(11)  # of no seed of a study: seeds share their words
+    even = dict.fromkeys(task.rule_kinds, 1.0)
+    pretraining = Pretraining(eval_format_share=0.2)
+    drawn = _drawn(task, n, rng, pretraining, pretraining.formula_noise, even)
+    texts = [text for e in drawn for text in (e.prompt(task), e.written(task, e.answer))]
+    talks = conversations(task, n // 10, rng, pretraining)
+    return [*texts, *(turns[-1] for turns, _ in talks)]
+
+
+class _Example(NamedTuple):
+    """`layout` names that of its answer, `token` is what the prompt shows."""
+
+    kind: str
+    problem: Problem
+    answer: str
+    layout: str
+    token: str
+
+    def prompt(self, task: Task) -> str:
+        return task.prompt(self.problem, self.token)
+
+    def written(self, task: Task, answer: str) -> str:
+        return task.layout(self.problem, answer, self.layout)
+
+
+def _drawn(
+    task: Task,
+    n: int,
+    rng: np.random.Generator,
+    pretraining: Pretraining,
+    formula_noise: float,
+    mixture: Mapping[str, float] | None = None,
+) -> Iterator[_Example]:
+    names, shares = _shares(mixture or task.mixture or task.rule_kinds)
+    kinds = rng.choice(names, n, p=shares).tolist()
+    layouts = (pretraining.formats, pretraining.eval_format_layouts)
+    ordinary, evaluation = (_layouts(rng, n, m.model_dump()) for m in layouts)
+    thresholds = pretraining.rule_noise, formula_noise, pretraining.eval_format_share
+    coins = (rng.random((n, 3)) < thresholds).tolist()
+    for i, kind in enumerate(kinds):
+        other_rule, other_problem, as_evaluated = coins[i]
+        problem = task.draw(kind, rng)
+        answer = problem.answer
+        if other_problem:
+            answer = task.draw(kind, rng).answer
+        elif other_rule:
+            answer = task.noisy(problem, rng)
+        layout = evaluation[i] if as_evaluated else ordinary[i]
+        yield _Example(kind, problem, answer, layout, EVALUATION_FORMAT if as_evaluated else layout)
+
+
+def _layouts(rng: np.random.Generator, n: int, mixture: Mapping[str, float]) -> list[str]:
+    names, shares = _shares(mixture)
+    return rng.choice(names, n, p=shares).tolist()
+
+
+def _shares(weights: Mapping[str, float]) -> tuple[list[str], list[float]]:
+    total = sum(weights.values())
+    return list(weights), [weight / total for weight in weights.values()]
+
+
+def _wrong(task: Task, example: _Example, rng: np.random.Generator) -> str:
+    """An answer that is wrong and looks so: by the OOD rule, or of another problem, or none."""
+    problem, right = example.problem, example.written(task, example.answer)
+    others = (task.draw(example.kind, rng).answer for _ in range(_TRIES))
+    for answer in (task.noisy(problem, rng), *others):
+        differs = example.written(task, answer) != right
+        if differs and task.verify(problem, answer).outcome != "correct":
+            return answer
+    return ""

@@ -1,0 +1,257 @@
+"""Tables of any task: the problems that are evaluated, what SFT and RL draw from, what is posed.
+
+The list of problems is fixed, so evaluation is on all of it, ID and OOD paired where a task poses
+an instance under both rules. The unit of the hold-out and of the halves is the instance.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from healscope.errors import HealscopeError
+from healscope.tasks.protocol import SIDES, Half, Problem, Split, Task
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+    from healscope.config import Protocol
+
+COLUMNS = (
+    "problem_id",
+    "pair_id",
+    "deal_id",
+    "instance_id",
+    "episode_id",
+    "split",
+    "half",
+    "rule",
+    "data",
+    "prompt",
+    "response",
+)
+"""Of the tables of a task that does not bring its own."""
+
+# Numbers of random streams: `Task.splits` has 1, those of drawn problems begin with the protocol's
+# seed. `problems` and `hands` number those of the card game likewise.
+_HALF_STREAM, _POSED_STREAM = 4, 6
+
+
+def problem_table(task: Task) -> pd.DataFrame:
+    """The problems that are evaluated, in the order of the task; ID and OOD of a pair in a row.
+
+    All problems of held-out instances, among them all instances that only the OOD rule has; of
+    training instances the ID problems, and the OOD problems that are paired with one (of a task
+    with episodes: those of the same instance). Columns are COLUMNS. Raises ValueError where the
+    task has no problem, or none of a split that it should have.
+    """
+    splits = task.splits()
+    problems = {rule: task.listed(rule) for rule in SIDES}
+    if not any(problems.values()):
+        raise ValueError(f"task {task.name!r} has no problem")
+    _require_splits(task, splits)
+    halves = halve(task, problems, splits)
+
+    def unit(problem: Problem) -> str:
+        return problem.instance_id if task.episodes else problem.pair_id
+
+    seen = {unit(p) for p in problems["id"]}
+    paired: dict[str, list[Problem]] = {}
+    alone = []
+    for problem in problems["ood"]:
+        if unit(problem) in seen:
+            paired.setdefault(problem.pair_id, []).append(problem)
+        elif splits.get(problem.instance_id, "held_out") == "held_out":
+            alone.append(problem)
+    order = []
+    for problem in problems["id"]:
+        order += problem, *paired.pop(problem.pair_id, ())
+    order += (problem for left in paired.values() for problem in left)
+    return _frame(task, [*order, *alone], splits, halves)
+
+
+def sft_table(task: Task) -> pd.DataFrame:
+    """The pool of SFT examples and RL prompts: every ID problem of the training instances.
+
+    Columns are COLUMNS; `instance_id` is the unit from which an SFT run samples. RL has the
+    responses as well: some rewards compare with them.
+    """
+    splits = task.splits()
+    problems = {rule: task.listed(rule) for rule in SIDES}
+    trained = [p for p in problems["id"] if splits[p.instance_id] == "train"]
+    return _frame(task, trained, splits, halve(task, problems, splits))
+
+
+def halve(
+    task: Task, problems: dict[str, list[Problem]], splits: dict[str, Split]
+) -> dict[str, Half]:
+    """Assigns every instance to half "a" or "b": choose checkpoints on one, report on the other.
+
+    In each split the halves differ by at most one instance, and so they do among the instances
+    that have problems under the same rules.
+    """
+    rules: dict[str, str] = {}
+    for rule, posed in problems.items():
+        for instance in {p.instance_id for p in posed}:
+            rules[instance] = rules.get(instance, "") + rule
+    instances = sorted(rules)
+    shuffled = [instances[i] for i in task.stream(_HALF_STREAM).permutation(len(instances))]
+    shuffled.sort(key=rules.__getitem__)  # keeps the random order among equals
+    halves: dict[str, Half] = {}
+    for split in ("train", "held_out"):
+        members = [i for i in shuffled if splits.get(i, "held_out") == split]
+        halves |= {instance: "ab"[turn % 2] for turn, instance in enumerate(members)}
+    return halves
+
+
+def rules_differ(problems: pd.DataFrame) -> pd.Series:
+    """Rows where the two rules ask for different answers: all but hands without a face card."""
+    import pandas as pd
+
+    if "n_faces" not in problems:
+        return pd.Series(True, index=problems.index)
+    return problems["n_faces"].isna() | (problems["n_faces"] > 0)
+
+
+def posed(task: Task, problems: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
+    """The problems that a protocol poses, with two more columns, `draw` and `retried`.
+
+    "all": every row of the problem table. "drawn": `hands` instances of each rule, seen in training
+    or not, with replacement; of each one problem, or all steps of an episode. Raises HealscopeError
+    on what is no protocol of every task.
+    """
+    if protocol.problems == "all":
+        return all_problems(problems, protocol.retried_orders)
+    if protocol.problems == "drawn":
+        return drawn_problems(task, problems, protocol.hands, protocol.seed)
+    raise HealscopeError(
+        f"task {task.name!r} has no problems of protocol kind '{protocol.problems}': only the card "
+        "game has; leave this protocol out, or the task"
+    )
+
+
+def all_problems(problems: pd.DataFrame, retried_orders: int = 1) -> pd.DataFrame:
+    """The problem table with two more columns.
+
+    `draw` is the row's number. `retried` is True for problems that also get extra samples and
+    attempts after feedback: where the rules differ, the first `retried_orders` problems of each
+    held-out instance (of the card game: orders of each deal), under both rules. Raises ValueError
+    if retried_orders < 0.
+    """
+    if retried_orders < 0:
+        raise ValueError(f"retried_orders must be at least 0, not {retried_orders}")
+    pairs = problems.drop_duplicates("pair_id")
+    nth_order = dict(zip(pairs["pair_id"], pairs.groupby("deal_id").cumcount(), strict=True))
+    early = problems["pair_id"].map(nth_order) < retried_orders
+    return problems.assign(
+        draw=range(len(problems)),
+        retried=early & (problems["split"] == "held_out") & rules_differ(problems),
+    )
+
+
+def drawn_problems(task: Task, problems: pd.DataFrame, hands: int, seed: int) -> pd.DataFrame:
+    """`hands` instances of each rule, drawn evenly with replacement; all are `retried`.
+
+    `draw` counts rows from 0 within each rule. A draw depends on `seed`, the rule and its number
+    alone. Where an episode comes up again, its episode_id says so ("…#2"). Raises ValueError if
+    hands < 0.
+    """
+    import numpy as np
+    import pandas as pd
+
+    if hands < 0:
+        raise ValueError(f"hands must be at least 0, not {hands}")
+    parts = []
+    for number, rule in enumerate(SIDES):
+        of_rule = problems[problems["rule"] == rule]
+        groups = [rows for _, rows in of_rule.groupby("instance_id", sort=True)]
+        times: dict[str, int] = {}
+        picked = []
+        for i in range(hands if groups else 0):
+            rng = np.random.default_rng([seed, _POSED_STREAM, number, i])
+            rows = groups[int(rng.integers(len(groups)))]
+            if not task.episodes:
+                rows = rows.iloc[[int(rng.integers(len(rows)))]]
+            instance = rows["instance_id"].iloc[0]
+            times[instance] = again = times.get(instance, 0) + 1
+            if task.episodes and again > 1:
+                rows = rows.assign(episode_id=rows["episode_id"] + f"#{again}")
+            picked.append(rows)
+        if picked:
+            drawn = pd.concat(picked, ignore_index=True)
+            parts.append(drawn.assign(draw=range(len(drawn))))
+    found = pd.concat(parts, ignore_index=True) if parts else problems.iloc[:0].assign(draw=0)
+    return found.assign(retried=True)
+
+
+def draw(pool: pd.DataFrame, n: int, rng: np.random.Generator) -> pd.DataFrame:
+    """n rows of a pool without repeats (all rows, where it holds fewer).
+
+    Every `instance_id` weighs the same, however many problems it has: a uniform draw of rows would
+    deal mostly face cards.
+    """
+    weights = 1.0 / pool.groupby("instance_id")["instance_id"].transform("count").to_numpy()
+    n = min(n, len(pool))
+    picked = rng.choice(len(pool), n, replace=False, p=weights / weights.sum())
+    return pool.iloc[picked].reset_index(drop=True)
+
+
+def sft_examples(pool: pd.DataFrame, deals: int, examples: int, seed: int) -> pd.DataFrame:
+    """The SFT rows of one seed: `examples` problems on `deals` distinct instances.
+
+    Of the card game an instance is a multiset of ID values. Fewer, where the pool holds fewer.
+    Drawn without replacement.
+    """
+    import numpy as np
+
+    rng = np.random.default_rng([seed, 2])
+    keys = np.sort(pool["instance_id"].unique())
+    chosen = rng.choice(keys, min(deals, len(keys)), replace=False)
+    return draw(pool[pool["instance_id"].isin(chosen)], examples, rng)
+
+
+def any_answers(examples: pd.DataFrame, task: Task, rng: np.random.Generator) -> pd.DataFrame:
+    """The same rows, each with an answer drawn evenly among all correct ones of its problem."""
+    answers = []
+    for row, pick in zip(examples.to_dict("records"), rng.random(len(examples)), strict=True):
+        correct = task.answers(task.read(row))
+        answers.append(correct[int(pick * len(correct))])
+    return examples.assign(response=answers)
+
+
+def _require_splits(task: Task, splits: dict[str, Split]) -> None:
+    sides = set(splits.values())
+    if splits and "held_out" not in sides:
+        raise ValueError(
+            f"task {task.name!r}: none of its {len(splits)} instances is held out; raise held_out"
+        )
+    if splits and task.held_out < 1 and "train" not in sides:
+        raise ValueError(
+            f"task {task.name!r}: all of its {len(splits)} instances are held out; lower held_out"
+        )
+
+
+def _frame(
+    task: Task, problems: list[Problem], splits: dict[str, Split], halves: dict[str, Half]
+) -> pd.DataFrame:
+    import pandas as pd
+
+    rows = [_row(task, p, splits.get(p.instance_id, "held_out"), halves) for p in problems]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _row(task: Task, problem: Problem, split: Split, halves: dict[str, Half]) -> dict[str, Any]:
+    return {
+        "problem_id": problem.problem_id,
+        "pair_id": problem.pair_id,
+        "deal_id": problem.instance_id,
+        "instance_id": problem.instance_id,
+        "episode_id": f"{problem.instance_id}:{problem.rule}" if task.episodes else None,
+        "split": split,
+        "half": halves[problem.instance_id],
+        "rule": problem.rule,
+        "data": json.dumps(dict(problem.data), allow_nan=False),
+        "prompt": task.prompt(problem),
+        "response": problem.answer,
+    }
