@@ -18,7 +18,7 @@ def alone(model, prompt: list[int], text: list[int]) -> tuple[float, bool]:
 
 @torch.no_grad()
 def test_scores_are_those_of_one_pass_for_each(model_and_tokenizer):
-    """Of any lengths in any order; texts that share all but a token, the empty, and the likeliest."""
+    """Of any lengths in any order; texts that differ in a token, an empty one, the likeliest."""
     model, tokenizer = model_and_tokenizer
     generator = torch.Generator().manual_seed(0)
 
@@ -63,12 +63,12 @@ def test_options_are_asked_as_one_text_with_the_prompt():
 
 def test_a_chat_template_needs_no_delimiter():
     tokenizer = tokens.text_tokenizer(texts() * 20)
-    tokenizer.chat_template = "{% for m in messages %}{{ m.content }}<eos>{% endfor %}"
-    before, after = tokens.option_ids(tokenizer, "Answer:", " ", "four")
-    assert before == tokens.prompt_ids(tokenizer, "Answer:")
-    assert after == tokenizer.encode("four")
-    plain = tokens.option_ids(tokenizer, "Answer:", " ", "four", templated=False)
-    assert tokenizer.decode(plain[1]) == " four"
+    tokenizer.chat_template = "{% for m in messages %}{{ m.content }}<eos>{% endfor %}? "
+    before, after = tokens.option_ids(tokenizer, "Answer:", "~", "four")
+    assert before + tokenizer.encode(" ") == tokens.prompt_ids(tokenizer, "Answer:")
+    assert after == tokenizer.encode(" four")  # the template's last space
+    plain = tokens.option_ids(tokenizer, "Answer:", "~", "four", templated=False)
+    assert tokenizer.decode(plain[1]) == "~four"
 
 
 def test_without_a_first_token_the_last_one_stands_before_an_empty_prompt():

@@ -94,13 +94,19 @@ class LmEvalTask(Section):
     @model_validator(mode="before")
     @classmethod
     def _completed(cls, data):
-        return _said_of_a_value(lm_eval_files().completed, data) if _names_tasks(data) else data
+        if not _names_tasks(data):
+            return data
+        from healscope.tasks import lm_eval_files  # late: that package reads this one
+
+        try:
+            return lm_eval_files.completed(data)
+        except HealscopeError as error:
+            raise ValueError(str(error)) from None
 
     @model_validator(mode="after")
-    def _as_it_was(self):
+    def _two_sides(self):
         if both := set(self.id) & set(self.ood):
             raise ValueError(f"ood: '{min(both)}' is in id too; the rules need tasks of their own")
-        _said_of_a_value(lm_eval_files().check, self.model_dump())
         return self
 
 
@@ -110,21 +116,6 @@ def _names_tasks(data) -> bool:
         return False
     named = [data.get("id"), data.get("ood")]
     return all(isinstance(n, list) and all(isinstance(x, str) for x in n) for n in named)
-
-
-def lm_eval_files():
-    """`healscope.tasks.lm_eval_files`, late: that package reads this one."""
-    from healscope.tasks import lm_eval_files
-
-    return lm_eval_files
-
-
-def _said_of_a_value(function, *arguments):
-    """What `function` returns; its HealscopeError as the ValueError that a section's reader names."""
-    try:
-        return function(*arguments)
-    except HealscopeError as error:
-        raise ValueError(str(error)) from None
 
 
 def _family(value) -> str:

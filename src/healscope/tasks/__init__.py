@@ -2,6 +2,7 @@
 
 from healscope.config.tasks import AnyTask, task_settings
 from healscope.tasks.card_game import CardGame
+from healscope.tasks.lm_eval_task import LmEval
 from healscope.tasks.protocol import Task
 
 
@@ -13,5 +14,5 @@ def build(name: str, settings: AnyTask | dict) -> Task:
     """
     if isinstance(settings, dict):
         settings = task_settings(settings)
-    families = {"generalpoints": CardGame.of}
+    families = {"generalpoints": CardGame.of, "lm_eval": LmEval.of}
     return families[settings.family](name, settings)

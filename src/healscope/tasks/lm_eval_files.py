@@ -23,19 +23,18 @@ READERS = ("json", "csv", "text", "parquet", "arrow", "xml")
 
 
 def completed(section: Mapping[str, Any]) -> dict[str, Any]:
-    """A section of the config with its `code`; raises HealscopeError, as where there is no harness."""
-    return {**section, "code": section.get("code") or code(section)}
+    """A section of the config with its `code`.
 
-
-def check(section: Mapping[str, Any]) -> None:
-    """Raises HealscopeError where the section names another `code` than is here."""
+    Raises HealscopeError where it names another one, and where there is no harness.
+    """
     here = code(section)
-    if section["code"] != here:
+    if section.get("code") not in (None, "", here):
         raise HealscopeError(
             "code: the benchmarks are not what they were when the run began, or not what the "
             f"config names (they are {here}, not {section['code']}); start the run again, or "
             "correct code"
         )
+    return {**section, "code": here}
 
 
 def code(section: Mapping[str, Any]) -> str:

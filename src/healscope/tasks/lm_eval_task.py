@@ -6,14 +6,21 @@ this library's engines, under its protocols.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from healscope.errors import HealscopeError
 from healscope.tasks import lm_eval_harness as harness
 from healscope.tasks.protocol import MAX_RESPONSE, Option, Problem, Side, Task, Verdict
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from healscope.config import Protocol
+    from healscope.config.tasks import LmEvalTask
 
 NOT_CERTAIN = "(not the likeliest)"
 """The answer where a continuation would have to be the likeliest, and is not."""
@@ -48,6 +55,11 @@ class LmEval(Task):
     seed: int = 1234
 
     trainable: ClassVar[bool] = False
+
+    @classmethod
+    def of(cls, name: str, settings: LmEvalTask) -> LmEval:
+        """The task of a section of the config."""
+        return cls(name=name, **settings.model_dump(exclude={"family", "code"}))
 
     def problems(self, rule: Side) -> Iterable[Problem]:
         for name, benchmark in self._benchmarks[rule].items():
@@ -95,6 +107,12 @@ class LmEval(Task):
             sizes = [len(c if by == "characters" else c.encode()) for c in choices]
             sums = [total / size for total, size in zip(sums, sizes, strict=True)]
         return choices[sums.index(max(sums))]
+
+    def posed(self, problems: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
+        """What is chosen is chosen once: no samples, no retries."""
+        table = super().posed(problems, protocol)
+        written = table["data"].map(lambda data: "requests" not in json.loads(data))
+        return table.assign(retried=table["retried"] & written.astype(bool))
 
     @cached_property
     def _benchmarks(self) -> dict[str, dict[str, harness.Benchmark]]:

@@ -163,7 +163,7 @@ def _generated(engine, prompts, ask: dict, seeds, logprobs: int, progress) -> li
 
 
 def _scores(engine, asked, progress) -> list:
-    """Log-probabilities of given texts: those of prompts, after each of which a token is written."""
+    """Log-probabilities of given texts: of prompts, after each of which one token is written."""
     from vllm import SamplingParams
 
     settings = SamplingParams(max_tokens=1, temperature=0.0, prompt_logprobs=0, detokenize=False)
