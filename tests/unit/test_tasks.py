@@ -384,13 +384,15 @@ def trained(request, study, tmp_path_factory):
     from healscope.training.state import Workspace
 
     task = Parity(name="parity", rendering=request.param, bits=3)
-    pretraining = {"steps": 6, "batch_size": 8, "warmup_steps": 1, "conversations": 0.5}
+    pretraining = {"steps": 40, "batch_size": 16, "warmup_steps": 4, "learning_rate": 0.01}
+    pretraining |= {"conversations": 0.3, "eval_format_share": 0.5}  # answers in full, at times
+    pretraining["eval_format_layouts"] = {"fA": 0.2, "fB": 0.0, "fC": 0.0, "fG": 0.8}
     architecture = study.models["micro"].scratch.architecture
     scratch = Scratch(architecture=architecture, pretraining=pretraining)
     folder = tmp_path_factory.mktemp("parity")
     work = Workspace(folder / "state", "x")
     rows = base.pretrain(scratch, task, 0, work, "base")
-    assert len(rows) == 6
+    assert rows[-1]["loss"] < 0.7 * rows[0]["loss"]
     manifest = folder / "base" / "checkpoint.json"
     checkpoints.publish(work.staged("base"), manifest, {})
     return task, (task.problem_table(), task.sft_table(), task.rl_table()), str(manifest)
@@ -442,6 +444,31 @@ def test_any_task_is_fine_tuned_sampled_and_evaluated(trained, tmp_path):
     assert set(back["outcome"]) <= set(task.outcomes)
 
 
+@pytest.mark.parametrize(("algorithm", "settings"), [
+    ("ppo", {"attempts": 2, "early_token_weight": 0.5, "reward": {"verdict": 1.0, "prefix": 0.5}}),
+    ("grpo", {"samples_per_prompt": 2, "reward": {"canonical": 1.0}}),
+    ("sft", {"examples": "fresh", "answers": "any"}),
+])  # fmt: skip
+def test_any_task_is_trained_by_rl(trained, tmp_path, algorithm, settings):
+    from pydantic import TypeAdapter
+
+    from healscope.config import Recipe
+    from healscope.training import branch
+    from healscope.training.state import Workspace
+
+    task, (_, pool, prompts), manifest = trained
+    values = {"algorithm": algorithm, "iterations": 2, "responses": 32, **settings}
+    work = Workspace(tmp_path / "w", "x")
+    own = branch.Branch(
+        name="rl-from-0", start=manifest, base=manifest, prompts=prompts, sft_pool=pool,
+        sft_rows=pool, task=task, max_new_tokens=8, seed=0, work=work, label="rl",
+    )  # fmt: skip
+    rows = branch.run(TypeAdapter(Recipe).validate_python(values), own)
+    assert len(rows) == 2
+    assert all(np.isfinite(row["gradient_norm"]) for row in rows)
+    assert (work.staged("rl-from-0") / "model.safetensors").is_file()
+
+
 def test_prompts_of_several_lengths_are_answered_as_alone(trained):
     """Padding changes nothing: greedy answers in batches are those of each prompt by itself."""
     from healscope.evaluation.attempts import greedy_answers
@@ -457,11 +484,41 @@ def test_prompts_of_several_lengths_are_answered_as_alone(trained):
     assert together == alone
 
 
+def test_probes_read_any_task(trained, tmp_path):
+    from healscope.config import Signals
+    from healscope.models import checkpoints
+    from healscope.probes import signals
+    from healscope.probes.hidden_states import states_at
+
+    task, (problems, pool, _), manifest = trained
+    checkpoints.verify(manifest)
+    rows = signals.measure(
+        manifest, {0: manifest}, pool, problems, task.neutral_prompts(3, 0), Signals(problems=4),
+        ["q"], str(tmp_path), 8, 0, "signals", task.answer_steps,
+    )  # fmt: skip
+    schemas.check(rows.assign(model="m", seed=0), schemas.by_name("signals-probe"))
+    assert rows.filter(like="step_loss").isna().all(axis=None)
+    assert rows["id_test_loss_nats"].gt(0).all()
+    states = states_at({"base": manifest}, problems, limit=2)
+    assert states.groupby("rule")["pair_id"].nunique().to_dict() == {"id": 2, "ood": 2}
+    assert states["pair_id"].nunique() == 2
+    unpaired = problems.assign(pair_id=problems["problem_id"])
+    states = states_at({"base": manifest}, unpaired, limit=2)
+    assert states.groupby("rule")["pair_id"].nunique().to_dict() == {"id": 2, "ood": 2}
+
+
 def test_arms_that_a_task_cannot_have_are_refused(trained, tmp_path):
     with pytest.raises(HealscopeError, match="arm 'diverse': task parity has one way to state"):
         sft(*trained, tmp_path, "diverse")
     with pytest.raises(HealscopeError, match="arm 'solutions': every problem of task parity has"):
         sft(*trained, tmp_path, "solutions")
+
+
+def test_sft_needs_held_out_problems_of_both_rules(trained, tmp_path):
+    task, (problems, *pools), manifest = trained
+    id_alone = problems[problems["rule"] == "id"]
+    with pytest.raises(HealscopeError, match="task parity has no problem to measure ood_test by"):
+        sft(task, (id_alone, *pools), manifest, tmp_path)
 
 
 def test_outcomes_that_a_task_does_not_have_are_refused(trained):

@@ -12,6 +12,7 @@ from trl import SFTTrainer
 
 from healscope import artifacts, provenance
 from healscope.config import SFT
+from healscope.errors import HealscopeError
 from healscope.evaluation.attempts import format_error_rate
 from healscope.evaluation.losses import cross_entropy
 from healscope.models import checkpoints, tokens
@@ -48,6 +49,11 @@ class Measure:
             "id_test": some(held_out[held_out["rule"] == "id"]),
             "ood_test": some(held_out[held_out["rule"] == "ood"]),
         }
+        if missing := [name for name, frame in self.problems.items() if frame.empty]:
+            raise HealscopeError(
+                f"task {task.name} has no problem to measure {', '.join(missing)} by; SFT needs "
+                "training problems, and held-out ones under both rules"
+            )
 
     def __call__(self) -> dict[str, float]:
         self.model.eval()
