@@ -87,8 +87,8 @@ class LmEvalTask(Section):
         True, description="prompts are put by the tokenizer's chat template, where it has one"
     )
     seed: Natural = Field(1234, description="draws examples, as the harness's own default does")
-    code: str = Field(
-        "", description="version and hash of what is asked; filled in, or given to insist on it"
+    code: str | None = Field(
+        None, description="version and hash of what is asked; filled in, or given to insist on it"
     )
 
     @model_validator(mode="before")

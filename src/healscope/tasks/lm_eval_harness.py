@@ -373,7 +373,7 @@ def _metrics(section: Mapping[str, Any], kind: str) -> tuple[dict[str, bool], di
         elif name in _COUNTED[kind]:
             fit[name] = True
         else:
-            refused[name] = "is not 0 or 1"
+            refused[name] = "is none that can be counted here"
     return fit, refused
 
 
