@@ -55,7 +55,7 @@ def record(config: dict, seeds: dict | None = None, inputs: dict[str, str] | Non
     up to date.
     """
     what = {
-        "config": config,
+        "config": _unplaced(config),
         "seeds": seeds or {},
         "inputs": inputs or {},
         "results_version": RESULTS_VERSION,
@@ -68,6 +68,19 @@ def record(config: dict, seeds: dict | None = None, inputs: dict[str, str] | Non
         "packages": {p: _version(p) for p in packages},
         "threads": int(os.environ.get("OMP_NUM_THREADS", 0)) or None,
     }
+
+
+def _unplaced(values: object) -> object:
+    """`values`, with tasks of one's own by the name of their file, wherever that lies: what the
+    file holds is in `code`, and no path of this machine is of use on another."""
+    if isinstance(values, (list, tuple)):
+        return [_unplaced(value) for value in values]
+    if not isinstance(values, dict):
+        return values
+    found = {key: _unplaced(value) for key, value in values.items()}
+    if "code" in found and str(found.get("family", "")).endswith(".py"):
+        found["family"] = Path(found["family"]).name
+    return found
 
 
 @cache
@@ -122,16 +135,24 @@ def write_table(file: str | Path, frame, provenance: dict, schema: str) -> None:
     part.replace(file)
 
 
-def read_table(file: str | Path, columns: list[str] | None = None):
-    """Reads a Parquet table as a pandas frame; a broken file is named with what to do."""
+def read_table(file: str | Path, columns: list[str] | None = None, optional: tuple[str, ...] = ()):
+    """Reads a Parquet table as a pandas frame; a broken file is named with what to do.
+
+    Of `columns` those that are `optional` may be missing: then all their values are.
+    """
     import pandas as pd
+    import pyarrow.parquet as pq
 
     try:
-        return pd.read_parquet(file, columns=columns)
+        if not optional:
+            return pd.read_parquet(file, columns=columns)
+        there = pq.read_schema(file).names
+        frame = pd.read_parquet(file, columns=[c for c in columns if c in there])
     except (OSError, ValueError) as error:
         raise HealscopeError(
             f"{file} is not a readable Parquet file ({error}); delete it and rerun"
         ) from None
+    return frame.assign(**{c: None for c in optional if c not in there})[columns]
 
 
 def read_provenance(file: str | Path) -> dict | None:

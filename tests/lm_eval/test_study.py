@@ -177,5 +177,6 @@ def test_nothing_is_trained_on_benchmarks(study, tmp_path):
     other.config["tasks"]["bench"] = {**bench, "include": str(study.folder / "tasks")}
     other.config["train_on"] = "bench"
     message = other.fails()
-    assert "train_on" in message
-    assert "'bench' is a task that nothing is trained on" in message
+    assert "train_on: 'bench' has no reference answers to train on; it can only be" in message
+    other.config["train_on"] = "gp3"
+    assert "results/tasks/bench" not in str(other.plan())  # a model from scratch cannot read it

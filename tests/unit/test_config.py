@@ -124,7 +124,7 @@ def test_an_overlay_shares_the_results_of_the_default_study(overlay):
         (["landmarks", "rl"], "ppo-from-7", "no branch 'ppo-from-7'"),
         (["train_on"], "gp9", "'gp9' is not in tasks"),
         (["tasks", "gp3", "held_out"], 1.0, "tasks.gp3.held_out"),
-        (["tasks", "other"], {"cards": 3}, "reads only that of 'gp3', 'compact'"),
+        (["tasks", "other"], {"cards": 3}, "model 'micro' reads only rendering 'compact', as"),
         (["checkpoints"], {"keep": "none"}, "checkpoints.keep"),
         (["tasks", "gp3", "verifier"], "lenient", "tasks.gp3.verifier"),
         (["models", "micro", "source"], "some/model", "section 'scratch' belongs to"),

@@ -694,9 +694,7 @@ def test_fig_repair_shows_every_edit_the_front_and_rl():
     assert len(front.get_xdata()) == frame["front"].sum()
     assert {t.get_text() for t in ax.texts} <= set(frame.loc[frame["front"], "name"])
     note = " ".join(figure.legends[0].get_title().get_text().split())
-    assert (
-        "Cheapest for 50% of the loss, on deals that did not pick it: directions-rank-0.2" in note
-    )
+    assert "of the loss, on instances that did not pick it: directions-rank-0.2" in note
 
 
 def test_errors_of_all_answers_fill_the_panel():

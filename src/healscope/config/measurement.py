@@ -24,6 +24,10 @@ SPECTRAL_CONTROLS = ("again", "bf16", "noise", "spectrum")  # as in `spectra.nul
 PALETTES = ("colorblind", "deep", "muted", "viridis", "Greys")
 
 
+COMMON_PROBLEMS = ("all", "drawn")
+"""Problems of protocols that every task can pose; others name theirs as `problems_of`."""
+
+
 class Protocol(Section):
     """Which problems are posed, how answers are decoded, and what happens after a wrong one."""
 

@@ -1,8 +1,8 @@
 """Tasks: one section for each family, chosen by its key `family`."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import Discriminator, Field, Tag, TypeAdapter, model_validator
+from pydantic import Discriminator, Field, Tag, TypeAdapter, ValidationError, model_validator
 
 from healscope.config.types import CardValue, Chosen, Natural, Positive, Section
 from healscope.errors import HealscopeError
@@ -30,6 +30,9 @@ class Rewards(Section):
 
 class GeneralPointsTask(Section):
     """The card game (arXiv 2509.12235, section 3.1 and appendix C.1)."""
+
+    judging_only: ClassVar = ("rewards", "verifier", "grade_number_line")
+    dealing_only: ClassVar = ("held_out", "orders", "seed")
 
     family: Literal["generalpoints"] = "generalpoints"
     cards: Annotated[int, Field(ge=2, le=4)] = Field(4, description="cards in a deal")
@@ -62,8 +65,9 @@ class GeneralPointsTask(Section):
 class LmEvalTask(Section):
     """Benchmarks of lm-evaluation-harness (docs/benchmarks-as-tasks.md); nothing is trained."""
 
-    rendering: ClassVar[str] = "json"
-    held_out: ClassVar[float] = 1.0
+    rendering: ClassVar = "json"
+    held_out: ClassVar = 1.0
+    trainable: ClassVar = False
 
     family: Literal["lm_eval"]
     id: Chosen[str] = Field(description="tasks, groups or tags of the harness: the ID problems")
@@ -98,10 +102,7 @@ class LmEvalTask(Section):
             return data
         from healscope.tasks import lm_eval_files  # late: that package reads this one
 
-        try:
-            return lm_eval_files.completed(data)
-        except HealscopeError as error:
-            raise ValueError(str(error)) from None
+        return _said_of_a_value(lm_eval_files.completed, data)
 
     @model_validator(mode="after")
     def _two_sides(self):
@@ -118,19 +119,80 @@ def _names_tasks(data) -> bool:
     return all(isinstance(n, list) and all(isinstance(x, str) for x in n) for n in named)
 
 
+class OwnTask(Section):
+    """A task of one's own (docs/own-task.md); what is left out is as the class says."""
+
+    family: str = Field(description="a Python file, or an entry point of group healscope.tasks")
+    options: dict[str, Any] = Field({}, description="values for the fields of the task's class")
+    rendering: Literal["json", "compact"] = "json"
+    rewards: dict[str, float] = Field({}, description="outcome -> reward, of the task's outcomes")
+    held_out: Annotated[float, Field(gt=0, le=1)] = 0.4
+    seed: Natural = 0
+    mixture: dict[str, Annotated[float, Field(ge=0)]] = Field(
+        {}, description="shares of the rules in the pretraining of a model from scratch"
+    )
+    code: str = Field("", description="hash of the code; filled in, or given to insist on it")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _completed(cls, data):
+        if not isinstance(data, dict) or not isinstance(data.get("family"), str):
+            return data
+        return _said_of_a_value(own_tasks().completed, data)
+
+    @model_validator(mode="after")
+    def _can_be_built(self):
+        _said_of_a_value(own_tasks().build, "of the config", self.model_dump())
+        return self
+
+    @property
+    def trainable(self) -> bool:
+        """Whether there are reference answers to train on."""
+        return own_tasks().find(self.family).cls.trainable
+
+
+def own_tasks():
+    """`healscope.tasks.own`, late: that package reads this one."""
+    from healscope.tasks import own
+
+    return own
+
+
+def _said_of_a_value(function, *arguments):
+    """What `function` returns; its HealscopeError as the ValueError of a section."""
+    try:
+        return function(*arguments)
+    except HealscopeError as error:
+        raise ValueError(str(error)) from None
+
+
 def _family(value) -> str:
     """By which of the alternatives below a section is read."""
-    if isinstance(value, dict):
-        return value.get("family", "generalpoints")
-    return value.family
+    family = value.get("family", "generalpoints") if isinstance(value, dict) else value.family
+    return family if family in families() else "own"
 
 
 AnyTask = Annotated[
-    Annotated[GeneralPointsTask, Tag("generalpoints")] | Annotated[LmEvalTask, Tag("lm_eval")],
+    Annotated[GeneralPointsTask, Tag("generalpoints")]
+    | Annotated[LmEvalTask, Tag("lm_eval")]
+    | Annotated[OwnTask, Tag("own")],
     Discriminator(_family),
 ]
 
 
+def families() -> dict[str, type[Section]]:
+    """Name of every family that is built in -> its section."""
+    tagged = (get_args(section) for section in get_args(get_args(AnyTask)[0]))
+    return {tag.tag: section for section, tag in tagged if section is not OwnTask}
+
+
 def task_settings(section: dict) -> AnyTask:
-    """The settings in the plain values of a task section; raises pydantic's ValidationError."""
-    return TypeAdapter(AnyTask).validate_python(section)
+    """The settings in the plain values of a task section; raises HealscopeError."""
+    try:
+        return TypeAdapter(AnyTask).validate_python(section)
+    except ValidationError as error:
+        said = []
+        for wrong in error.errors():
+            key, message = ".".join(map(str, wrong["loc"][1:])), wrong["msg"]
+            said.append(f"{key}: " * bool(key) + message.removeprefix("Value error, "))
+        raise HealscopeError("; ".join(said)) from None

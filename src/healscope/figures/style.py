@@ -192,12 +192,12 @@ def title(ax: Axes, *parts: object) -> None:
 def intervals(frame: pd.DataFrame, drawn: str, single: str = "thin lines") -> str:
     """What a legend says of intervals, `drawn` as bands or bars, and of the marks of single seeds.
 
-    One run has nothing beside it: its interval counts deals alone.
+    One run has nothing beside it: its interval counts instances alone.
     """
     if several_seeds(frame):
         seeds = f"; {single}: single seeds" if single else ""
         return f"{drawn}: interval over all seeds{seeds}"
-    return f"{drawn}: interval over deals, of one run"
+    return f"{drawn}: interval over instances, of one run"
 
 
 def several_seeds(frame: pd.DataFrame) -> bool:

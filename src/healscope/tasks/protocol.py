@@ -427,3 +427,17 @@ class Task(ABC):
         import numpy as np
 
         return np.random.default_rng([self.seed, *purpose])
+
+
+def json_object(text: str) -> dict[str, Any] | None:
+    """The JSON object in a response, from its first "{" to its last "}"; None where there is none.
+
+    For `verify` of the JSON rendering: never raises, and a response that is too long has none.
+    """
+    if len(text) > MAX_RESPONSE:
+        return None
+    try:
+        found = json.loads(text[text.index("{") : text.rindex("}") + 1])
+    except (ValueError, RecursionError):  # no JSON, numbers that are too long, too deeply nested
+        return None
+    return found if isinstance(found, dict) else None
