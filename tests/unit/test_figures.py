@@ -731,6 +731,16 @@ def test_neighbours_are_drawn_from_the_training_rule_outwards():
         assert ends == pytest.approx(rows[["low", "high"]].to_numpy())
 
 
+def test_neighbours_of_several_models_are_told_apart():
+    frame = near_tables.neighbours()
+    two = pd.concat([frame, frame.assign(model="wide")], ignore_index=True)
+    firsts = [ax.get_title(loc="left") for ax in FIGURES["fig_neighbours"].draw(two, STYLE).axes]
+    assert firsts[::6] == ["tiny \N{MIDDLE DOT} cards", "wide \N{MIDDLE DOT} cards"]
+    asked = pd.concat([frame, frame.assign(protocol="nearer")], ignore_index=True)
+    (*_, last) = FIGURES["fig_neighbours"].draw(asked, STYLE).axes[6:7]
+    assert last.get_title(loc="left").split(" \N{MIDDLE DOT} ") == ["tiny", "nearer", "cards"]
+
+
 def test_a_kind_without_neighbours_is_named_and_base_can_be_missing():
     frame = near_tables.neighbours()
     frame = frame[(frame["neighbour"] != "target") & (frame["landmark"] != "base")]

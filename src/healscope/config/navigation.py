@@ -1,4 +1,8 @@
+<<<<<<< HEAD
 """Text navigation, where `family` is navigation."""
+=======
+"""The section of a navigation task."""
+>>>>>>> lab
 
 import hashlib
 import json

@@ -3,6 +3,7 @@
 from healscope.config.tasks import AnyTask, OwnTask, task_settings
 from healscope.tasks import own
 from healscope.tasks.card_game import CardGame
+from healscope.tasks.lm_eval_task import LmEval
 from healscope.tasks.navigation import Navigation
 from healscope.tasks.protocol import Task
 
@@ -16,5 +17,9 @@ def build(name: str, settings: AnyTask | dict) -> Task:
         settings = task_settings(settings)
     if isinstance(settings, OwnTask):
         return own.build(name, settings.model_dump())
-    families = {"generalpoints": CardGame.of, "navigation": Navigation.of}
+    families = {
+        "generalpoints": CardGame.of,
+        "navigation": Navigation.of,
+        "lm_eval": LmEval.of,
+    }
     return families[settings.family](name, settings)
