@@ -1,11 +1,16 @@
 """`healscope export`: any edit of a checkpoint as a Hugging Face folder, without Snakemake.
-`healscope plan`: what a study costs (`healscope.planning`)."""
+`healscope plan`: what a study costs (`healscope.planning`).
+`healscope check-task`: what a task does not keep of what every task has to
+(`healscope.tasks.contract`)."""
 
 import argparse
 import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from healscope import edit_names
 from healscope.config import Spectra
@@ -13,7 +18,7 @@ from healscope.errors import HealscopeError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit status: 0, or 1 with one sentence on stderr."""
+    """Exit status: 0, or 1 with one sentence on stderr or a check in the report that failed."""
     parser = argparse.ArgumentParser(prog="healscope", description="What healscope does on its own")
     commands = parser.add_subparsers(required=True)
     one = commands.add_parser("export", help="write an edited checkpoint as a Hugging Face folder")
@@ -38,13 +43,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--at-once", type=int, default=8, help="jobs of SFT or RL at a time, for the peak of disk"
     )
     two.set_defaults(run=_plan)
+    three = commands.add_parser("check-task", help="whether a task is one that can be studied")
+    three.add_argument("family", help="a family's name, or the Python file of a task of one's own")
+    three.add_argument(
+        "--option", action="append", default=[], metavar="KEY=VALUE", help="as in a config"
+    )
+    three.add_argument("--rendering", choices=["compact", "json"], help="if not the task's own")
+    three.set_defaults(run=_check_task)
     given = parser.parse_args(arguments)
     try:
-        given.run(given)
+        return given.run(given) or 0
     except HealscopeError as error:
         print(f"healscope: {error}", file=sys.stderr)
         return 1
-    return 0
 
 
 def _export(given: argparse.Namespace) -> None:
@@ -56,6 +67,29 @@ def _plan(given: argparse.Namespace) -> None:
     from healscope.planning import plan
 
     print(plan(given.configfile, given.targets, given.directory, given.at_once))
+
+
+def _check_task(given: argparse.Namespace) -> int:
+    from healscope.tasks import contract
+
+    options = dict(_option(text) for text in given.option)
+    checked = contract.opened(contract.section(given.family, options, given.rendering))
+    failed = False
+    for line in contract.report(checked):
+        print(line, flush=True)
+        failed |= line.startswith("FAIL")
+    return int(failed)
+
+
+def _option(text: str) -> tuple[str, Any]:
+    """`key=value`, the value as YAML: what it would be in a config."""
+    key, separator, value = text.partition("=")
+    if not separator:
+        raise HealscopeError(f"--option {text}: give it as key=value")
+    try:
+        return key, yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise HealscopeError(f"--option {text}: the value is no YAML ({error})") from None
 
 
 def export(

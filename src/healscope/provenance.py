@@ -55,7 +55,7 @@ def record(config: dict, seeds: dict | None = None, inputs: dict[str, str] | Non
     up to date.
     """
     what = {
-        "config": config,
+        "config": _unplaced(config),
         "seeds": seeds or {},
         "inputs": inputs or {},
         "results_version": RESULTS_VERSION,
@@ -68,6 +68,19 @@ def record(config: dict, seeds: dict | None = None, inputs: dict[str, str] | Non
         "packages": {p: _version(p) for p in packages},
         "threads": int(os.environ.get("OMP_NUM_THREADS", 0)) or None,
     }
+
+
+def _unplaced(values: object) -> object:
+    """`values`, with tasks of one's own by the name of their file, wherever that lies: what the
+    file holds is in `code`, and no path of this machine is of use on another."""
+    if isinstance(values, (list, tuple)):
+        return [_unplaced(value) for value in values]
+    if not isinstance(values, dict):
+        return values
+    found = {key: _unplaced(value) for key, value in values.items()}
+    if "code" in found and str(found.get("family", "")).endswith(".py"):
+        found["family"] = Path(found["family"]).name
+    return found
 
 
 @cache

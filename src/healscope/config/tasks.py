@@ -1,10 +1,12 @@
 """Tasks: one section for each family, chosen by its key `family`."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import Discriminator, Field, Tag, TypeAdapter, model_validator
+from pydantic import Discriminator, Field, Tag, TypeAdapter, ValidationError, model_validator
 
+from healscope.config.navigation import NavigationTask
 from healscope.config.types import CardValue, Chosen, Natural, Positive, Section
+from healscope.errors import HealscopeError
 
 
 class FaceRule(Section):
@@ -30,6 +32,7 @@ class Rewards(Section):
 class GeneralPointsTask(Section):
     """The card game (arXiv 2509.12235, section 3.1 and appendix C.1)."""
 
+    problems_of: ClassVar[tuple[str, ...]] = ("neighbours",)  # protocols that no other task has
     judging_only: ClassVar = ("rewards", "verifier", "grade_number_line")
     dealing_only: ClassVar = ("held_out", "orders", "seed")
 
@@ -61,19 +64,138 @@ class GeneralPointsTask(Section):
         return self
 
 
+class LmEvalTask(Section):
+    """Benchmarks of lm-evaluation-harness (docs/benchmarks-as-tasks.md); nothing is trained."""
+
+    rendering: ClassVar = "json"
+    held_out: ClassVar = 1.0
+    trainable: ClassVar = False
+
+    family: Literal["lm_eval"]
+    id: Chosen[str] = Field(description="tasks, groups or tags of the harness: the ID problems")
+    ood: Chosen[str] = Field(description="the same of the OOD problems")
+    include: str | None = Field(None, description="folder with the YAML files of local tasks")
+    limit: Positive | None = Field(
+        None, description="documents of each task at most, the first ones; null: all"
+    )
+    fewshot: Natural | None = Field(
+        None, description="examples in each prompt; null: as each task says"
+    )
+    metric: str | dict[str, str] | None = Field(
+        None,
+        description="what counts as right, in all tasks or by task; null: each task's first "
+        "metric that is 0 or 1",
+    )
+    filter: str | dict[str, str] | None = Field(
+        None, description="which of a task's filters reads an answer, alike; null: the first"
+    )
+    chat_template: bool = Field(
+        True, description="prompts are put by the tokenizer's chat template, where it has one"
+    )
+    seed: Natural = Field(1234, description="draws examples, as the harness's own default does")
+    code: str | None = Field(
+        None, description="version and hash of what is asked; filled in, or given to insist on it"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _completed(cls, data):
+        if not _names_tasks(data):
+            return data
+        from healscope.tasks import lm_eval_files  # late: that package reads this one
+
+        return _said_of_a_value(lm_eval_files.completed, data)
+
+    @model_validator(mode="after")
+    def _two_sides(self):
+        if both := set(self.id) & set(self.ood):
+            raise ValueError(f"ood: '{min(both)}' is in id too; the rules need tasks of their own")
+        return self
+
+
+def _names_tasks(data) -> bool:
+    """Whether a section is far enough in order for its files to be looked for."""
+    if not isinstance(data, dict) or not isinstance(data.get("include"), str | None):
+        return False
+    named = [data.get("id"), data.get("ood")]
+    return all(isinstance(n, list) and all(isinstance(x, str) for x in n) for n in named)
+
+
+class OwnTask(Section):
+    """A task of one's own (docs/own-task.md); what is left out is as the class says."""
+
+    family: str = Field(description="a Python file, or an entry point of group healscope.tasks")
+    options: dict[str, Any] = Field({}, description="values for the fields of the task's class")
+    rendering: Literal["json", "compact"] = "json"
+    rewards: dict[str, float] = Field({}, description="outcome -> reward, of the task's outcomes")
+    held_out: Annotated[float, Field(gt=0, le=1)] = 0.4
+    seed: Natural = 0
+    mixture: dict[str, Annotated[float, Field(ge=0)]] = Field(
+        {}, description="shares of the rules in the pretraining of a model from scratch"
+    )
+    code: str = Field("", description="hash of the code; filled in, or given to insist on it")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _completed(cls, data):
+        if not isinstance(data, dict) or not isinstance(data.get("family"), str):
+            return data
+        return _said_of_a_value(own_tasks().completed, data)
+
+    @model_validator(mode="after")
+    def _can_be_built(self):
+        _said_of_a_value(own_tasks().build, "of the config", self.model_dump())
+        return self
+
+    @property
+    def trainable(self) -> bool:
+        """Whether there are reference answers to train on."""
+        return own_tasks().find(self.family).cls.trainable
+
+
+def own_tasks():
+    """`healscope.tasks.own`, late: that package reads this one."""
+    from healscope.tasks import own
+
+    return own
+
+
+def _said_of_a_value(function, *arguments):
+    """What `function` returns; its HealscopeError as the ValueError of a section."""
+    try:
+        return function(*arguments)
+    except HealscopeError as error:
+        raise ValueError(str(error)) from None
+
+
 def _family(value) -> str:
     """By which of the alternatives below a section is read."""
-    if isinstance(value, dict):
-        return value.get("family", "generalpoints")
-    return value.family
+    family = value.get("family", "generalpoints") if isinstance(value, dict) else value.family
+    return family if family in families() else "own"
 
 
 AnyTask = Annotated[
-    Annotated[GeneralPointsTask, Tag("generalpoints")],
+    Annotated[GeneralPointsTask, Tag("generalpoints")]
+    | Annotated[NavigationTask, Tag("navigation")]
+    | Annotated[LmEvalTask, Tag("lm_eval")]
+    | Annotated[OwnTask, Tag("own")],
     Discriminator(_family),
 ]
 
 
+def families() -> dict[str, type[Section]]:
+    """Name of every family that is built in -> its section."""
+    tagged = (get_args(section) for section in get_args(get_args(AnyTask)[0]))
+    return {tag.tag: section for section, tag in tagged if section is not OwnTask}
+
+
 def task_settings(section: dict) -> AnyTask:
-    """The settings in the plain values of a task section; raises pydantic's ValidationError."""
-    return TypeAdapter(AnyTask).validate_python(section)
+    """The settings in the plain values of a task section; raises HealscopeError."""
+    try:
+        return TypeAdapter(AnyTask).validate_python(section)
+    except ValidationError as error:
+        said = []
+        for wrong in error.errors():
+            key, message = ".".join(map(str, wrong["loc"][1:])), wrong["msg"]
+            said.append(f"{key}: " * bool(key) + message.removeprefix("Value error, "))
+        raise HealscopeError("; ".join(said)) from None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from healscope.config import Model, Protocol, Study
 from healscope.planning import constants as c
-from healscope.tasks import Task
+from healscope.tasks import Task, neighbours
 
 
 @dataclass(frozen=True)
@@ -49,5 +49,7 @@ def answers_of(protocol: Protocol, problems: tuple[int, int], parts: int) -> flo
     every, retried = problems[0], problems[1] * min(protocol.retried_orders, parts) / parts
     if protocol.problems == "drawn":
         every = retried = 2 * protocol.hands
+    if protocol.problems == "neighbours":
+        every, retried = neighbours.MOST_LISTS * protocol.per_kind, 0
     more = len(protocol.feedback) * (protocol.attempts - 1) * c.WRONG.value
     return every + retried * (protocol.samples + more)

@@ -1,0 +1,100 @@
+"""What every task has to keep (docs/own-task.md): `healscope check-task` prints what does not hold.
+
+The tests run the same checks for every family that is built in, in every rendering.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from healscope.config.tasks import families, task_settings
+from healscope.errors import HealscopeError
+from healscope.tasks import build
+from healscope.tasks.contract.checks import CHECKS
+from healscope.tasks.contract.subject import Subject, TooSlow, raised
+from healscope.tasks.own import COMMON
+
+SHOWN = 3
+"""Things that a report says of one check before it counts the rest."""
+
+
+class Found(NamedTuple):
+    """One check: what holds where nothing is wrong, and what is wrong."""
+
+    name: str
+    holds: str
+    wrong: list[str]
+
+
+def section(family: str, options: Mapping[str, Any], rendering: str | None) -> dict[str, Any]:
+    """The section of a config that asks for a family with these options."""
+    own = family not in families()
+    beside = {key: value for key, value in options.items() if key in COMMON or not own}
+    given = {"options": {k: v for k, v in options.items() if k not in beside}} if own else {}
+    return {"family": family, **beside, **given, **({"rendering": rendering} if rendering else {})}
+
+
+def opened(values: Mapping[str, Any], patience: float = 20.0) -> Subject:
+    """The task of one section of the config, under its checks. Raises HealscopeError."""
+    settings = task_settings(dict(values))
+    return Subject(settings.model_dump(mode="json"), build("checked", settings), patience)
+
+
+def findings(
+    checked: Subject, checks: Iterable[Callable[[Subject], Iterable[str]]] = CHECKS
+) -> Iterator[Found]:
+    """What each check says; one that meets an exception of the task says that."""
+    for check in checks:
+        wrong: list[str] = []
+        try:
+            wrong.extend(check(checked))
+        except TooSlow:
+            wrong.append(f"a call is still at work after {checked.patience:g} s of CPU time")
+        except HealscopeError as error:
+            wrong.append(str(error))
+        except Exception as error:  # of the task: it is what is checked
+            wrong.append(f"the task raised {raised(error)}")
+        yield Found(check.__name__.replace("_", " "), (check.__doc__ or "").strip(), wrong)
+
+
+def report(checked: Subject) -> Iterator[str]:
+    """Lines of the report as they come; the last one says how many checks do not hold."""
+    yield f"{checked.section['family']}, {checked.task.rendering}: {sizes(checked)}"
+    done = []
+    for found in findings(checked):
+        done.append(found)
+        yield from lines(found)
+    failed = sum(bool(found.wrong) for found in done)
+    yield f"{len(done)} checks, " + (f"{failed} of them failed" if failed else "all of them hold")
+
+
+def lines(found: Found) -> Iterator[str]:
+    """One check as the report shows it."""
+    if not found.wrong:
+        yield f"ok    {found.name}: {found.holds}"
+        return
+    yield f"FAIL  {found.name}"
+    yield from (f"        {sentence}" for sentence in found.wrong[:SHOWN])
+    if (more := len(found.wrong) - SHOWN) > 0:
+        yield f"        and {more} more"
+
+
+def sizes(checked: Subject) -> str:
+    """How many problems there are, and how long prompts and answers are, in words."""
+    task = checked.task
+    n = {rule: len(there) for rule, there in checked.problems.items()}
+    prompts = [len(task.prompt(problem).split()) for problem in checked.all] or [0]
+    answers = [len(checked.answer(problem).split()) for problem in checked.all] or [0]
+    said = (
+        f"{n['id']} ID and {n['ood']} OOD problems, prompts of {_range(prompts)} words, answers of "
+        f"{_range(answers)}"
+    )
+    if task.rendering == "compact":  # where a word is a token; one more ends the answer
+        said += f" (evaluation.max_new_tokens: {max(answers) + 1} or more)"
+    return said
+
+
+def _range(lengths: list[int]) -> str:
+    low, high = min(lengths), max(lengths)
+    return f"{low}" if low == high else f"{low} to {high}"

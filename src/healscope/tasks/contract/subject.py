@@ -1,0 +1,123 @@
+"""A task under its checks: its problems, and calls that come to an end."""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from typing import Any
+
+from healscope.errors import HealscopeError
+from healscope.tasks.contract import hostile
+from healscope.tasks.protocol import SIDES, Problem, Task, Verdict
+
+SOME = 40
+"""Problems that stand for all where each is asked many things, spread evenly over the two rules."""
+FEW = 4
+"""Problems that get every hostile text."""
+MOST = 1_000_000
+"""Problems of one rule; a task lists them all."""
+_SHORT = 80
+
+
+class TooSlow(BaseException):
+    """Not an Exception: a verifier that catches those must not go on."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A task under its checks.
+
+    Attributes:
+        section: the values of its section in the config, from which other processes build it.
+        patience: CPU seconds that one call of the task may take: so many that no honest one needs
+            them, since nothing here measures time.
+    """
+
+    section: Mapping[str, Any]
+    task: Task
+    patience: float = 20.0
+
+    @cached_property
+    def problems(self) -> dict[str, list[Problem]]:
+        """Rule -> its problems. Raises HealscopeError where they do not end."""
+        found = {rule: list(islice(self.task.problems(rule), MOST + 1)) for rule in SIDES}
+        if endless := [rule for rule, there in found.items() if len(there) > MOST]:
+            raise HealscopeError(f'problems("{endless[0]}") yields more than {MOST} problems')
+        return found
+
+    @cached_property
+    def all(self) -> list[Problem]:
+        return [problem for rule in SIDES for problem in self.problems[rule]]
+
+    @cached_property
+    def some(self) -> list[Problem]:
+        return [p for rule in SIDES for p in spread(self.problems[rule], SOME // 2)]
+
+    @cached_property
+    def few(self) -> list[Problem]:
+        return spread(self.some, FEW)
+
+    @cached_property
+    def hostile(self) -> list[str]:
+        return list(hostile.texts(seed=0))
+
+    @cached_property
+    def words(self) -> set[str]:
+        return set(self.task.words())
+
+    def answer(self, problem: Problem) -> str:
+        """The reference answer."""
+        return self.task.answers(problem)[0]
+
+    def verify(self, problem: Problem, text: str) -> Verdict:
+        """The task's verdict; raises TooSlow."""
+        with at_most(self.patience):
+            return self.task.verify(problem, text)
+
+
+@contextmanager
+def at_most(seconds: float) -> Iterator[None]:
+    """Raises TooSlow inside after so many seconds of this process's CPU time.
+
+    Only in a main thread, where signals arrive.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def late(number, frame):  # noqa: ARG001
+        raise TooSlow
+
+    before = signal.signal(signal.SIGVTALRM, late)
+    signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
+
+
+def spread(items: list, n: int) -> list:
+    """At most n of them, from all of the list."""
+    return items[:: max(1, math.ceil(len(items) / n))]
+
+
+def short(value: object) -> str:
+    """A value as a report shows it."""
+    text = value if isinstance(value, str) else repr(value)
+    shown = repr(text[:_SHORT]) if isinstance(value, str) else text[:_SHORT]
+    return shown.encode("utf-8", "replace").decode() + (" …" if len(text) > _SHORT else "")
+
+
+def raised(error: BaseException) -> str:
+    """An exception as a report shows it."""
+    if isinstance(error, TooSlow):
+        return "nothing, but did not come to an end"
+    text = " ".join(str(error).split())[:_SHORT]
+    return type(error).__name__ + (f" ({text})" if text else "")

@@ -1,0 +1,280 @@
+"""Tasks of one's own: one Python file, or a class that an installed package offers as entry point.
+
+Code is known by its hash, so that what was made with other code never passes for up to date: a
+section of the config carries `code`, and a job that finds other code than the plan did refuses it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import inspect
+import sys
+import typing
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import MISSING, fields
+from importlib import metadata
+from importlib.abc import SourceLoader
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+from pydantic import PydanticUserError, TypeAdapter, ValidationError
+
+from healscope.errors import HealscopeError
+from healscope.tasks.protocol import Task
+
+GROUP = "healscope.tasks"
+"""Entry points of packages: name of a family -> `module:Class`."""
+
+COMMON = tuple(f.name for f in fields(Task))
+"""Fields of every task, which are keys of a task's section themselves; all others are options."""
+
+
+class Own(NamedTuple):
+    """A task's class; `code` changes with what it does, `said` is what messages call it."""
+
+    cls: type[Task]
+    code: str
+    said: str
+
+
+def find(family: str) -> Own:
+    """The class behind key `family`: of a file (`my_tasks/sorting.py`), or of an entry point.
+
+    A relative path starts where Snakemake runs. Raises HealscopeError where there is none, or
+    where it is no task.
+    """
+    return _of_file(family) if family.endswith(".py") else _of_package(family)
+
+
+def completed(section: Mapping[str, Any]) -> dict[str, Any]:
+    """A section of the config with what the class says where the section says nothing: `code`,
+    and the class's own rendering, hold-out and seed."""
+    own = find(section["family"])
+    given = {key: value for key, value in section.items() if value not in (None, "")}
+    of_class = {f.name: f.default for f in fields(own.cls)}
+    usual = {key: of_class[key] for key in ("rendering", "held_out", "seed")}
+    return {**usual, "code": own.code, **given}
+
+
+def build(name: str, section: Mapping[str, Any]) -> Task:
+    """The task of one section of the config, as plain values.
+
+    Raises HealscopeError on options that the class does not take, and on code that is not what the
+    section names.
+    """
+    own = find(section["family"])
+    if section.get("code", own.code) != own.code:
+        raise HealscopeError(
+            f"code: {own.said} is not what it was when the run began, or not what the config "
+            f"names (it is {own.code}, not {section['code']}); start the run again, or correct code"
+        )
+    options = _options(own, section.get("options") or {})
+    common = {key: section[key] for key in COMMON if key in section}
+    try:
+        return own.cls(**{**common, "name": name}, **options)
+    except Exception as error:  # whatever the class has to say about its options
+        said = str(error) if isinstance(error, ValueError) else _in_words(error)
+        raise HealscopeError(
+            f"{own.said} refuses its options or another key: "
+            f"{said.removeprefix(f'task {name!r}: ')}; correct that"
+        ) from None
+
+
+def _of_file(family: str) -> Own:
+    place = Path(family).expanduser()
+    try:
+        source = place.read_bytes()
+    except OSError as error:
+        raise HealscopeError(
+            f"family: the file {family} cannot be read from {Path.cwd()} "
+            f"({error.strerror or error}); correct the path, or give an absolute one"
+        ) from None
+    digest = hashlib.sha256(source).hexdigest()
+    module = _module(f"healscope_own_task_{digest[:16]}", place.resolve(), source, family)
+    return Own(_only_task(module, family), f"sha256:{digest}", family)
+
+
+class _Read(SourceLoader):
+    """Runs the very bytes that were hashed, and leaves no compiled file beside them."""
+
+    def __init__(self, place: Path, source: bytes):
+        self.place, self.source = place, source
+
+    def get_filename(self, fullname: str) -> str:  # noqa: ARG002
+        return str(self.place)
+
+    def get_data(self, path: str) -> bytes:
+        if path != str(self.place):
+            raise OSError  # a compiled one, which may be of other bytes
+        return self.source
+
+
+def _module(name: str, place: Path, source: bytes, said: str) -> ModuleType:
+    """The module of a file, under a name that nothing else has; of the same bytes the same."""
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_loader(name, _Read(place, source))
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look for themselves there
+    try:
+        with _same_path():
+            spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        del sys.modules[name]
+        raise HealscopeError(
+            f"family: {said} cannot be imported, {_in_words(error, place)}; {_remedy(error, place)}"
+        ) from None
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _remedy(error: BaseException, place: Path) -> str:
+    missing = getattr(error, "name", None) if isinstance(error, ImportError) else None
+    if missing and (place.parent / f"{missing.partition('.')[0]}.py").is_file():
+        return (
+            "a task is one file, so that a change of it is noticed: move what it needs into it, or "
+            f"make a package with an entry point of group {GROUP}"
+        )
+    return f"install {missing} or correct the file" if missing else "correct the file"
+
+
+@contextmanager
+def _same_path() -> Iterator[None]:
+    """What a file does to Python's search path ends with it."""
+    before = list(sys.path)
+    try:
+        yield
+    finally:
+        sys.path[:] = before
+
+
+def _of_package(family: str) -> Own:
+    found = list(metadata.entry_points(group=GROUP, name=family))
+    if not found:
+        from healscope.config.tasks import families  # here: the config reads this module too
+
+        installed = sorted({e.name for e in metadata.entry_points(group=GROUP)})
+        raise HealscopeError(
+            f"family: there is no '{family}'; built in are {', '.join(families())}, installed "
+            f"packages offer {', '.join(installed) or 'none'}, and a file of one's own ends with "
+            ".py"
+        )
+    places = sorted({f"{e.dist.name} ({e.value})" for e in found})
+    if len(places) > 1:
+        raise HealscopeError(
+            f"family: '{family}' is offered by {' and '.join(places)}; uninstall all but one"
+        )
+    (entry, *_), said = found, f"'{family}' of package {places[0]}"
+    try:
+        with _same_path():
+            cls = entry.load()
+    except (Exception, SystemExit) as error:
+        raise HealscopeError(
+            f"family: {said} cannot be imported, {_in_words(error)}; correct or reinstall the "
+            "package"
+        ) from None
+    if not (isinstance(cls, type) and issubclass(cls, Task)):
+        raise HealscopeError(
+            f"family: {said} is no subclass of healscope.tasks.protocol.Task; correct the entry "
+            f"point in the package (group {GROUP}, {family} = module:Class)"
+        )
+    file = Path(inspect.getfile(cls))
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    code = f"{entry.dist.name} {entry.dist.version} sha256:{digest}"
+    return Own(_whole(cls, said), code, said)
+
+
+def _only_task(module: ModuleType, said: str) -> type[Task]:
+    """The one task of a file; of a class and its subclass the subclass."""
+    there = [
+        cls
+        for cls in vars(module).values()
+        if isinstance(cls, type) and issubclass(cls, Task) and cls.__module__ == module.__name__
+    ]
+    ends = [c for c in there if not any(c is not d and issubclass(d, c) for d in there)]
+    if len(set(ends)) != 1:
+        names = ", ".join(dict.fromkeys(c.__name__ for c in ends)) or "none"
+        raise HealscopeError(
+            f"family: {said} must hold one subclass of healscope.tasks.protocol.Task, and holds "
+            f"{names}; " + ("leave one, others go into files of their own" if ends else "add it")
+        )
+    return _whole(ends[0], said)
+
+
+def _whole(cls: type[Task], said: str) -> type[Task]:
+    """`cls`, if it can be made."""
+    if lacking := sorted(cls.__abstractmethods__):
+        raise HealscopeError(
+            f"family: {cls.__name__} in {said} has no {', '.join(lacking)}; a task says problems, "
+            "render and verify: add what is missing"
+        )
+    if "__dataclass_params__" not in vars(cls) and vars(cls).get("__annotations__"):
+        raise HealscopeError(
+            f"family: {cls.__name__} in {said} has fields but is no dataclass; put "
+            "@dataclass(frozen=True, kw_only=True) over it"
+        )
+    if taken := [f.name for f in fields(cls) if f.name not in COMMON and hasattr(Task, f.name)]:
+        raise HealscopeError(
+            f"family: {cls.__name__} in {said} has a field '{taken[0]}', which is what every task "
+            "calls something else; give the field another name"
+        )
+    return cls
+
+
+def _options(own: Own, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of the class, of the types that its fields have: a list is a tuple there."""
+    known = {f.name: f for f in fields(own.cls) if f.init and f.name not in COMMON}
+    there = ", ".join(known) or "none"
+    for key in given:
+        if key in COMMON:
+            raise HealscopeError(
+                f"options.{key}: this is a key of every task; put it beside options, not in it"
+            )
+        if key not in known:
+            raise HealscopeError(
+                f"options.{key}: {own.said} has no such option, it has {there}; correct the name, "
+                "or add the field to the class"
+            )
+    for key, field in known.items():
+        if key not in given and field.default is field.default_factory is MISSING:
+            raise HealscopeError(
+                f"options.{key}: {own.said} needs this option; give it, or a default in the class"
+            )
+    try:
+        hints = typing.get_type_hints(own.cls)
+    except Exception as error:  # a name in an annotation that is not there
+        raise HealscopeError(
+            f"family: the types of the fields in {own.said} cannot be read, {_in_words(error)}; "
+            "correct the file"
+        ) from None
+    return {key: _typed(own, key, hints[key], value) for key, value in given.items()}
+
+
+def _typed(own: Own, key: str, hint: Any, value: Any) -> Any:
+    try:
+        return TypeAdapter(hint).validate_python(value)
+    except ValidationError as error:
+        said = error.errors()[0]["msg"]
+        raise HealscopeError(
+            f"options.{key}: {own.said} cannot take {value!r} ({said}); correct the value"
+        ) from None
+    except PydanticUserError:  # a type of the task's own: it judges the value itself
+        return value
+
+
+def _in_words(error: BaseException, place: Path | None = None) -> str:
+    """An exception on one line, with the line of the file where it came up."""
+    text = " ".join(str(error).split())
+    line = error.lineno if isinstance(error, SyntaxError) else None
+    trace = None if line else error.__traceback__
+    while trace:
+        if trace.tb_frame.f_code.co_filename == str(place):
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    where = f" in line {line}" if line else ""
+    return f"{type(error).__name__}{where}{': ' + text if text else ''}"
