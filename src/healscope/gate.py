@@ -69,6 +69,6 @@ def sentences(table: pd.DataFrame, stages: tuple[str, ...] = ("sft", "rl")) -> l
             f"{row['model']}: OOD {row['phenomenon']} {row['answer']} "
             f"({first} to {second} {100 * row['effect']:+.1f} points "
             f"[{100 * row['low']:+.1f}, {100 * row['high']:+.1f}], {row['seeds']} "
-            f"seed{'s' if row['seeds'] > 1 else ''}, {row['deals']} deals)"
+            f"seed{'s' if row['seeds'] > 1 else ''}, {row['deals']} instances)"
         )
     return lines

@@ -135,16 +135,24 @@ def write_table(file: str | Path, frame, provenance: dict, schema: str) -> None:
     part.replace(file)
 
 
-def read_table(file: str | Path, columns: list[str] | None = None):
-    """Reads a Parquet table as a pandas frame; a broken file is named with what to do."""
+def read_table(file: str | Path, columns: list[str] | None = None, optional: tuple[str, ...] = ()):
+    """Reads a Parquet table as a pandas frame; a broken file is named with what to do.
+
+    Of `columns` those that are `optional` may be missing: then all their values are.
+    """
     import pandas as pd
+    import pyarrow.parquet as pq
 
     try:
-        return pd.read_parquet(file, columns=columns)
+        if not optional:
+            return pd.read_parquet(file, columns=columns)
+        there = pq.read_schema(file).names
+        frame = pd.read_parquet(file, columns=[c for c in columns if c in there])
     except (OSError, ValueError) as error:
         raise HealscopeError(
             f"{file} is not a readable Parquet file ({error}); delete it and rerun"
         ) from None
+    return frame.assign(**{c: None for c in optional if c not in there})[columns]
 
 
 def read_provenance(file: str | Path) -> dict | None:

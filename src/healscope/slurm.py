@@ -8,7 +8,9 @@ import shutil
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 LOGS = ".snakemake/slurm_logs"  # where Snakemake's executor puts what Slurm says of a job
 SIGNATURE = ".snakemake/started-by"
@@ -39,10 +41,12 @@ class Failures(logging.Handler):
     """Listens to Snakemake's log and explains each job of a cluster that fails.
 
     Snakemake itself shows neither the reason nor, at the profile's verbosity, the failure.
+    `models`: track -> the model whose `needs` its jobs ask for.
     """
 
-    def __init__(self):
+    def __init__(self, models: Mapping[str, str]):
         super().__init__(logging.INFO)
+        self.models = models
         self.standing: dict[int, str] = {}  # jobs that have failed and not succeeded since
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -56,7 +60,7 @@ class Failures(logging.Handler):
             self._failed(record.__dict__)
 
     def _failed(self, job: dict) -> None:
-        text = explain(job)
+        text = explain(job, self.models)
         if text != self.standing.get(job["jobid"]):
             print(f"healscope: {text}", file=sys.stderr, flush=True)
         self.standing[job["jobid"]] = text
@@ -66,10 +70,11 @@ class Failures(logging.Handler):
         return "\n".join(f"healscope: {text}" for text in self.standing.values())
 
 
-def explain(job: dict) -> str:
+def explain(job: dict, models: Mapping[str, str] = MappingProxyType({})) -> str:
     """What happened to a job, where its logs are and what to change.
 
-    `job` is what Snakemake logs of it: `rule_name`, `rule_msg`, `output`, `log`.
+    `job` is what Snakemake logs of it: `rule_name`, `rule_msg`, `output`, `log`. `models`: track ->
+    its model, where they are not called the same.
     """
     rule, said = job["rule_name"], job["rule_msg"] or ""
     own = [log for log in job["log"] if LOGS not in log]
@@ -89,15 +94,16 @@ def explain(job: dict) -> str:
     if refused:
         lines.append(f"  Slurm said: {' '.join(refused[1].split())}")
     lines.append(f"  log: {', '.join(own)}; Slurm's log: {', '.join(slurm) or 'none'}")
-    lines.append(f"  {_advice(rule, job['output'], resource, bool(refused))}")
+    track = re.search(r"/([^/]+)/seed-\d", " ".join(job["output"]))
+    model = models.get(track[1], track[1]) if track else None
+    lines.append(f"  {_advice(rule, model, resource, bool(refused))}")
     return "\n".join(lines)
 
 
-def _advice(rule: str, outputs: list[str], resource: str | None, refused: bool) -> str:
+def _advice(rule: str, model: str | None, resource: str | None, refused: bool) -> str:
     stage = next((s for start, s in STAGE_OF.items() if re.match(rf"{start}(_|$)", rule)), None)
-    model = re.search(r"/([^/]+)/seed-\d", " ".join(outputs))
     if stage and model:
-        asked = f"models.{model[1]}.needs.{stage}"
+        asked = f"models.{model}.needs.{stage}"
         more = f"raise {asked}.{resource} in the study"
     else:
         asked = "default-resources of the profile"

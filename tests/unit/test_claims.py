@@ -217,7 +217,7 @@ def test_the_gate_says_whether_there_is_anything_to_explain(
     lines = gate.sentences(table, ("rl",))
     assert len(lines) == 1
     assert f"OOD recovery {recovery} (End to RL" in lines[0]
-    assert "3 seeds, 200 deals" in lines[0]
+    assert "3 seeds, 200 instances" in lines[0]
 
 
 def test_claims_that_nothing_reaches_say_so(tmp_path):

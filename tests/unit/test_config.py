@@ -44,6 +44,7 @@ def shipped(*names):
         ("micro.yaml",),
         ("config.yaml", "what-heals.yaml"),
         ("config.yaml", "rotation-aware.yaml"),
+        ("config.yaml", "neighbours.yaml"),
         ("paper.yaml",),
         ("paper.yaml", "paper-published.yaml"),
         ("one-gpu.yaml",),
@@ -124,7 +125,7 @@ def test_an_overlay_shares_the_results_of_the_default_study(overlay):
         (["landmarks", "rl"], "ppo-from-7", "no branch 'ppo-from-7'"),
         (["train_on"], "gp9", "'gp9' is not in tasks"),
         (["tasks", "gp3", "held_out"], 1.0, "tasks.gp3.held_out"),
-        (["tasks", "other"], {"cards": 3}, "reads only that of 'gp3', 'compact'"),
+        (["tasks", "other"], {"cards": 3}, "model 'micro' reads only rendering 'compact', as"),
         (["checkpoints"], {"keep": "none"}, "checkpoints.keep"),
         (["tasks", "gp3", "verifier"], "lenient", "tasks.gp3.verifier"),
         (["models", "micro", "source"], "some/model", "section 'scratch' belongs to"),
@@ -134,6 +135,21 @@ def test_an_overlay_shares_the_results_of_the_default_study(overlay):
         (["evaluation", "protocols", "paper"], {"attempts": 3}, "need each other"),
         (["evaluation", "protocols", "paper"], {"feedback": ["full"]}, "need each other"),
         (["evaluation", "protocols", "paper"], {"problems": "some"}, "protocols.paper.problems"),
+        (["evaluation", "protocols", "near"], {"per_kind": 0}, "protocols.near.per_kind"),
+        (["evaluation", "protocols", "near"], {"per_kind": "few"}, "protocols.near.per_kind"),
+        (["evaluation", "protocols", "near"], {"kinds": ["rule"]}, "near.kinds: unknown key"),
+        (["evaluation", "protocols", "near", "samples"], 2, "near: neighbours are asked once"),
+        (
+            ["evaluation", "protocols", "near"],
+            {"problems": "neighbours", "attempts": 2, "feedback": ["none"]},
+            "near: neighbours are asked once: leave out samples, attempts and feedback",
+        ),
+        (["evaluation", "protocols", "exhaustive", "problems"], "neighbours", "asked once"),
+        (
+            ["evaluation", "max_new_tokens"],
+            23,
+            "evaluation.max_new_tokens: 23, but an answer with 4 cards, which protocol 'near'",
+        ),
         (["seeds"], [1, 1], "the same seed twice"),
         (["tasks", "gp3", "verifier"], "reference", "grades the formula alone"),
         (["tasks", "gp3", "targets"], [24, 24], "tasks.gp3.targets: [24, 24] holds the same value"),
@@ -177,6 +193,12 @@ def test_a_task_the_model_has_no_words_for_is_named(data):
     data["tasks"]["other"] = {**data["tasks"]["gp3"], "targets": [97]}
     with pytest.raises(HealscopeError, match=r"model 'micro' has no word for \[97\]"):
         config.load(data)
+
+
+def test_json_answers_to_neighbours_are_not_counted_in_words(data):
+    """How many tokens they have is known only with the tokenizer."""
+    data = broken(data, ["evaluation", "max_new_tokens"], 20)
+    config.load(broken(data, ["tasks", "gp3", "rendering"], "json"))
 
 
 def test_missing_section_is_named(data):

@@ -57,7 +57,7 @@ class World:
         self.table = measure(self.files, POINTS, SETTINGS)
         schemas.check(self.table, schemas.by_name("diagnosis"))
         given = {"m": {"sft-9": "/models/nine", "sft-0": "/models/base"}}
-        study = page.Study("gp4", given, POINTS, ROLES, 0.95)
+        study = page.Study({"m": "gp4"}, given, POINTS, ROLES, 0.95)
         record = provenance.record({})
         whole = page.text(self.table, self.files["landmarks"], study, record)
         self.page = " ".join(whole.split())  # where lines break is of no matter here
@@ -86,9 +86,9 @@ def attempts(variant, rule, share, deals, chance, **more):
 def test_what_is_there_is_established(tmp_path):
     world = World(tmp_path, HEALS)
     assert "OOD accuracy peaked at step 9, and has fallen since." in world.page
-    assert "Both halves of the deals pick step 9 by themselves" in world.page
+    assert "Both halves of the instances pick step 9 by themselves" in world.page
     assert "A loss is established from step 9 to step 59" in world.page
-    assert "intervals count deals alone: 'established' is said of these checkpoints" in world.page
+    assert "intervals count instances alone: 'established' is said of these" in world.page
     assert world.effect("lost", "since")["effect"] == pytest.approx(-0.4)
     assert world.effect("lost", "since", "id")["effect"] == pytest.approx(0.2)
     assert "RL gave back OOD accuracy from step 59." in world.page

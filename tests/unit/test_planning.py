@@ -60,6 +60,8 @@ def test_answers_are_counted_as_protocols_ask_for_them():
     assert answers_of(every, (100, 40), orders=4) == 100 + 10 * (8 + 2)
     drawn = config.Protocol(problems="drawn", hands=30, attempts=5, feedback=["full"])
     assert answers_of(drawn, (100, 40), orders=4) == 60 + 60 * 4
+    near = config.Protocol(problems="neighbours", per_kind=10)
+    assert answers_of(near, (100, 40), orders=4) == 10 * 25  # kinds and distances, at most
 
 
 def test_more_work_costs_more(study):

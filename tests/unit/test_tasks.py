@@ -508,16 +508,18 @@ def test_probes_read_any_task(trained, tmp_path):
 
 
 def test_arms_that_a_task_cannot_have_are_refused(trained, tmp_path):
-    with pytest.raises(HealscopeError, match="arm 'diverse': task parity has one way to state"):
+    with pytest.raises(HealscopeError, match="arm 'diverse': the training task has one way to"):
         sft(*trained, tmp_path, "diverse")
-    with pytest.raises(HealscopeError, match="arm 'solutions': every problem of task parity has"):
+    with pytest.raises(HealscopeError, match="arm 'solutions': every problem of the training task"):
         sft(*trained, tmp_path, "solutions")
 
 
 def test_sft_needs_held_out_problems_of_both_rules(trained, tmp_path):
     task, (problems, *pools), manifest = trained
     id_alone = problems[problems["rule"] == "id"]
-    with pytest.raises(HealscopeError, match="task parity has no problem to measure ood_test by"):
+    with pytest.raises(
+        HealscopeError, match="the training task has no problem to measure ood_test by"
+    ):
         sft(task, (id_alone, *pools), manifest, tmp_path)
 
 

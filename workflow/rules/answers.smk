@@ -24,7 +24,7 @@ rule diagnosis:
     params:
         **section("statistics"),
         stages=stage_points(),
-        task=TASK,
+        task={t: study.task_of(t) for t in FOLLOWED} if SEVERAL_TASKS else study.trained_on[0],
         matrices=study.spectra.matrices,
         given={name: GIVEN[name] for name in study.models} if study.taken else {},
         lost_inputs=lambda w: lost_inputs("diagnosis"),

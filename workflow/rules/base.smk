@@ -14,7 +14,7 @@ rule base_model:
         **resources_of("base"),
     params:
         model=lambda w: model_settings(w.model),
-        task=task_settings(without=RL_ONLY + DEALING_ONLY),
+        task=own_task("rl_only", "dealing_only"),
         state=this(artifacts.STATE, run="base"),
     message:
         "Base model {wildcards.model}, seed {wildcards.seed}"

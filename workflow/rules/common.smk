@@ -3,6 +3,7 @@
 import functools
 import glob
 import os
+import re
 import sys
 
 from snakemake.logging import logger
@@ -25,7 +26,8 @@ try:
 except HealscopeError as error:
     sys.exit(f"healscope: {error}")
 
-failures = slurm.Failures()
+TRACKS, FOLLOWED = study.tracks, study.followed
+failures = slurm.Failures({name: track.model for name, track in TRACKS.items()})
 if workflow.nodes:
     # on a cluster, the cores of this host are no limit to what a job may ask for
     workflow.global_resources["_cores"] = None
@@ -33,8 +35,13 @@ if workflow.nodes:
         logger.addHandler(failures)
 
 SEEDS = study.seeds
-TASK = study.train_on
+SEVERAL_TASKS = len(study.trained_on) > 1
+# tracks of the card game, of which alone some tables tell
+CARDS = [t for t in FOLLOWED if study.tasks[TRACKS[t].task].family == "generalpoints"]
 PROTOCOLS = study.evaluation.protocols
+# protocols that ask for neighbours of the card game: these have a table of their own
+NEAR = [name for name, p in PROTOCOLS.items() if p.problems == "neighbours"]
+OTHERS = [name for name in PROTOCOLS if name not in (EXHAUSTIVE, *NEAR)]
 PUBLISHED_FILES = sorted(glob.glob(os.path.join(workflow.basedir, "config/published/*.csv")))
 BRANCHES, MAIN_BRANCHES = study.branches, study.main_branches
 HEALED = study.rl_landmark is not None  # there is RL from End
@@ -44,24 +51,30 @@ OPTIONAL = {  # figures that a study must ask for, or cannot have
     **{f: "sft" in study.edits.stages for f in ("fig4", "fig6", "fig_repair")},
     **{f: "rl" in study.edits.stages for f in ("fig5", "fig7")},
     "fig10": bool(MAIN_BRANCHES),
-    "fig_protocols": list(PROTOCOLS) != [EXHAUSTIVE]
+    # all tracks, also those that are not followed: then they are trained for these figures
+    **{f: SEVERAL_TASKS and set(TRACKS) == set(FOLLOWED) for f in ("fig9", "fig_tasks")},
+    "fig_neighbours": bool(NEAR),
+    "fig_protocols": bool(OTHERS)
     or PROTOCOLS[EXHAUSTIVE] != PROTOCOLS[EXHAUSTIVE].first_attempts(),
 }
 TRAINED_ONLY = {  # tables made from training logs, or from what SFT read
     *("sft-training", "rl-training", "window", "recipes", "signals", "stopping"),
     *("exposure", "published", "claims", "arms"),
 }
-SHOWN = [
-    name
-    for name, figure in FIGURES.items()
-    if OPTIONAL.get(name, True) and not (study.taken and figure.table in TRAINED_ONLY)
-]
+CARDS_ONLY = {"exposure", "errors", "factorial", "published"}  # tables on parts of its answers
+ABSENT = {*(TRAINED_ONLY if study.taken else ()), *(() if CARDS else CARDS_ONLY)}
+SHOWN = [n for n, f in FIGURES.items() if OPTIONAL.get(n, True) and f.table not in ABSENT]
 RECIPES = [given.RECIPE] if study.taken else list(study.rl.recipes)
 
 
+def one_of(names):
+    """Regular expression of these names."""
+    return "|".join(map(re.escape, names))
+
+
 wildcard_constraints:
-    model="|".join(study.models),
-    task="|".join(study.tasks),
+    model=one_of(TRACKS),
+    task=one_of(study.tasks),
     seed=r"\d+",
     arm="|".join(["sft", *CONTROLS, *study.sft.methods]),
     protocol="|".join(PROTOCOLS),
@@ -74,9 +87,16 @@ def section(*names):
     return {name: getattr(study, name).model_dump(mode="json") for name in names}
 
 
-def task_settings(name=TASK, without=()):
-    """The values of a task section, but for those that a rule does not use."""
-    return study.tasks[name].model_dump(mode="json", exclude=set(without))
+def task_settings(name, without=()):
+    """The values of a task section, but for kinds of those that a rule does not use."""
+    task = study.tasks[name]
+    unused = {key for kind in without for key in getattr(task, kind, UNUSED[kind])}
+    return task.model_dump(mode="json", exclude=unused)
+
+
+def own_task(*without):
+    """The same, of the task that a track is trained on."""
+    return lambda w: task_settings(study.task_of(w.model), without)
 
 
 def sft_settings(arm):
@@ -99,13 +119,16 @@ def sampling_engine(branch):
     return values.get("vllm")
 
 
-# Values of a task that some rules do not use: a new reward draws no new problems and reruns no SFT.
-RL_ONLY = ["rewards"]
-JUDGING_ONLY = ["rewards", "verifier", "grade_number_line"]
-DEALING_ONLY = ["held_out", "orders", "seed"]
+# Kinds of values that some rules do not use: a new reward draws no new problems and reruns no SFT.
+# A section may name its own.
+UNUSED = {
+    "rl_only": ["rewards"],
+    "judging_only": ["rewards", "mixture"],
+    "dealing_only": ["held_out"],
+}
 
 # Values of a protocol that decide which problems it poses.
-POSING = {"problems", "hands", "seed", "retried_orders"}
+POSING = {"problems", "hands", "per_kind", "seed", "retried_orders"}
 
 
 def sft_checkpoints(arm="sft"):
@@ -113,30 +136,54 @@ def sft_checkpoints(arm="sft"):
     return [artifacts.sft(step, arm) for step in study.sft.checkpoints]
 
 
-def each(pattern, **wildcards):
-    """`pattern` for every model and seed of the study, and every combination of `wildcards`."""
-    return expand(pattern, model=study.models, seed=SEEDS, **wildcards)
+def each(pattern, of=FOLLOWED, **wildcards):
+    """`pattern` for each of some tracks, every seed and every combination of `wildcards`.
+
+    {task} is the track's own, unless it is given. A function gives values for each track.
+    """
+    found = []
+    for track in of:
+        named = {"task": study.task_of(track), **wildcards}
+        named = {key: v(track) if callable(v) else v for key, v in named.items()}
+        found += expand(pattern, model=track, seed=SEEDS, **named)
+    return found
 
 
 def here(pattern, **wildcards):
-    """`pattern` with model and seed left open, for every combination of `wildcards`."""
+    """`pattern` with model and seed left open, for every combination of `wildcards`.
+
+    {task} is the track's own, unless it is given: then files are known once the track is.
+    """
+    if "{task}" in pattern and "task" not in wildcards:
+        return lambda w: here(pattern, task=study.task_of(w.model), **wildcards)
     return expand(pattern, model="{model}", seed="{seed}", **wildcards)
 
 
-def evaluations(checkpoints):
-    """Evaluations of checkpoints on the training task, for every model and seed."""
-    return each(artifacts.EVALUATION, protocol=EXHAUSTIVE, checkpoint=checkpoints, task=TASK)
+def evaluations(checkpoints, of=FOLLOWED):
+    """Evaluations of checkpoints on the training task, for tracks and all seeds."""
+    return each(artifacts.EVALUATION, of, protocol=EXHAUSTIVE, checkpoint=checkpoints)
 
 
-def under_other_protocols():
-    """The same under the other protocols: SFT, and RL where its landmark is."""
-    checkpoints = [*sft_checkpoints(), *RL_LANDMARK]
-    others = [name for name in PROTOCOLS if name != EXHAUSTIVE]
-    return each(artifacts.EVALUATION, protocol=others, checkpoint=checkpoints, task=TASK)
+def protocols_of(track):
+    """Names of the protocols under which a track is evaluated on its own task."""
+    return [name for name in PROTOCOLS if study.poses(study.task_of(track), name)]
+
+
+def other_protocols(track):
+    """The same but for the main one, and those of neighbours."""
+    return [name for name in protocols_of(track) if name in OTHERS]
+
+
+def under_other_protocols(of=FOLLOWED):
+    """Evaluations under these: SFT, and RL where its landmark is."""
+    asked = [*sft_checkpoints(), *RL_LANDMARK]
+    return each(artifacts.EVALUATION, of, protocol=other_protocols, checkpoint=asked)
 
 
 def this(pattern, **wildcards):
     """As `here`, for one file."""
+    if "{task}" in pattern and "task" not in wildcards:
+        return lambda w: this(pattern, task=study.task_of(w.model), **wildcards)
     return artifacts.path(pattern, model="{model}", seed="{seed}", **wildcards)
 
 
@@ -174,7 +221,7 @@ def files_in(folder):
     return [os.path.join(folder, f) for f in sorted(files) if f.endswith((".json", ".safetensors"))]
 
 
-MODEL_FILES = {name: files_in(model.source) for name, model in study.models.items()}
+MODEL_FILES = {track: files_in(study.model_of(track).source) for track in TRACKS}
 
 
 def batches(items):
@@ -183,26 +230,39 @@ def batches(items):
     return [items[i : i + size] for i in range(0, len(items), size)]
 
 
-def model_settings(name):
+def model_settings(track):
     """The values of a model that its base is made from: one that is trained here is not checked."""
-    model = study.models[name]
+    model = study.model_of(track)
     unused = {"needs", "launch", *({"check_random"} if model.scratch else ())}
     return model.model_dump(mode="json", exclude=unused)
 
 
-def posed(protocol):
+def evaluated_alike(protocol):
+    """(ending of rules' names, tasks, tracks) of tracks that are asked the same under a protocol.
+
+    A rule names its outputs alike for all that it makes, so each of these has rules of its own.
+    """
+    alike = {}
+    for track in TRACKS:
+        tasks = tuple(t for t in study.evaluated(track) if study.poses(t, protocol))
+        alike.setdefault(tasks, []).append(track)
+    endings = ["", *("_" + tracks[0].replace(".", "_") for tracks in [*alike.values()][1:])]
+    return [(end, *found) for end, found in zip(endings, alike.items()) if found[0]]
+
+
+def posed(protocol, tasks):
     """Files of a protocol's problems, task by task."""
-    return expand(artifacts.POSED, protocol=protocol, task=study.tasks)
+    return expand(artifacts.POSED, protocol=protocol, task=tasks)
 
 
-def evaluation_outputs(protocol, checkpoints):
+def evaluation_outputs(protocol, checkpoints, tasks):
     """Files of checkpoints and tasks, in the order in which a job fills them."""
-    wanted = here(artifacts.EVALUATION, protocol=protocol, checkpoint=checkpoints, task=study.tasks)
+    wanted = here(artifacts.EVALUATION, protocol=protocol, checkpoint=checkpoints, task=tasks)
     return [update(f) for f in wanted]
 
 
-def evaluation_params(protocol, first_attempts=False):
-    """All config values that evaluations under a protocol depend on."""
+def evaluation_params(protocol, tasks, first_attempts=False):
+    """All config values that evaluations on tasks under a protocol depend on."""
     chosen = PROTOCOLS[protocol]
     if first_attempts:
         chosen = chosen.first_attempts()
@@ -211,7 +271,7 @@ def evaluation_params(protocol, first_attempts=False):
             mode="json", exclude={"variants_per_job", "protocols"}
         ),
         "protocols": {protocol: chosen.model_dump(mode="json")},
-        "tasks": {name: task_settings(name) for name in study.tasks},
+        "tasks": {name: task_settings(name) for name in tasks},
         **study.engine_values(study.evaluation.engine),
     }
 
@@ -236,19 +296,19 @@ def lost_inputs(table):
 
 def threads_of(stage):
     """CPU threads of a job of this stage."""
-    return lambda w: study.models[w.model].need(stage).threads
+    return lambda w: study.model_of(w.model).need(stage).threads
 
 
 def resources_of(stage):
     """What a scheduler is asked for; a job that ran out of memory or time gets twice as much."""
 
     def growing(what):
-        return lambda w, attempt: getattr(study.models[w.model].need(stage), what) * 2 ** (
+        return lambda w, attempt: getattr(study.model_of(w.model).need(stage), what) * 2 ** (
             attempt - 1
         )
 
     return {
-        "gpu": lambda w: study.models[w.model].need(stage).gpus,
+        "gpu": lambda w: study.model_of(w.model).need(stage).gpus,
         "mem_mb": growing("mem_mb"),
         "runtime": growing("runtime"),
     }
@@ -291,7 +351,7 @@ def stage_points():
 
 
 def edit_files(stage):
-    return each(artifacts.EDIT, stage=stage, edit=EDITS, task=TASK)
+    return each(artifacts.EDIT, stage=stage, edit=EDITS)
 
 
 # What happens to weights, by `checkpoints.keep`
@@ -303,15 +363,16 @@ PASSING = [c for c in [*sum(ARMS, []), *BRANCHES] if c not in STAYING]
 GOING = PASSING if study.checkpoints.keep == "landmarks" and not study.taken else []
 
 
-def made_from(checkpoint):
+def made_from(track, checkpoint):
     """What reads the weights of a checkpoint without a role, and which one MaxOOD is."""
     arm = next((names for names in ARMS if checkpoint in names), [checkpoint])
     files = [artifacts.LANDMARKS]  # which is made from all of SFT under the main protocol
     protocols = [EXHAUSTIVE]
     if arm == ARMS[0]:
-        protocols = [name for name in PROTOCOLS if name != EXHAUSTIVE]
+        protocols = [name for name in protocols_of(track) if name != EXHAUSTIVE]
         after = [b for b in BRANCHES if artifacts.sft(artifacts.parse_branch(b)[1]) == checkpoint]
         files += [artifacts.SIGNALS, *manifests(after)]
     # of all of its arm, since one job evaluates several
-    files += here(artifacts.EVALUATION, protocol=protocols, checkpoint=arm, task=TASK)
+    task = study.task_of(track)
+    files += here(artifacts.EVALUATION, protocol=protocols, checkpoint=arm, task=task)
     return files

@@ -1,32 +1,34 @@
 """Edits made in memory and evaluated, those of one stage in one process, a file each."""
 
 for stage, points in STAGES.items():
-    listed = [(f"edit_{stage}_{n}", chunk) for n, chunk in enumerate(batches(EDITS), 1)]
-    for name, names in [*listed, (f"edit_{stage}", ["{edit}"])]:  # the last: any edit, by its name
+    for ending, tasks, tracks in evaluated_alike(EXHAUSTIVE):
+        listed = [(f"edit_{stage}_{n}", chunk) for n, chunk in enumerate(batches(EDITS), 1)]
+        for name, names in [*listed, (f"edit_{stage}", ["{edit}"])]:  # the last: any, by its name
 
-        rule:
-            name:
-                name
-            input:
-                landmarks=artifacts.LANDMARKS,
-                manifests=manifests(behind(points.target, points.parent)),
-                target=this(artifacts.FACTORS, point=points.target),
-                parent=this(artifacts.FACTORS, point=points.parent),
-                problems=posed(EXHAUSTIVE),
-            output:
-                [update(f) for f in here(artifacts.EDIT, stage=stage, edit=names, task=study.tasks)],
-            log:
-                log_of(name, "model", "seed", *(["edit"] if names == ["{edit}"] else [])),
-            wildcard_constraints:
-                edit=f"(?!({'|'.join(EDITS)})/)[^/]+",
-            threads: threads_of("edits")
-            resources:
-                **resources_of("edits"),
-            params:
-                **evaluation_params(EXHAUSTIVE, first_attempts=True),
-                stage=stage,
-                points=points.model_dump(mode="json"),
-            message:
-                f"Edits of stage {stage}: " "{wildcards.model}, seed {wildcards.seed}"
-            script:
-                "../scripts/evaluate_edits.py"
+            rule:
+                name:
+                    f"{name}{ending}"
+                input:
+                    landmarks=artifacts.LANDMARKS,
+                    manifests=manifests(behind(points.target, points.parent)),
+                    target=this(artifacts.FACTORS, point=points.target),
+                    parent=this(artifacts.FACTORS, point=points.parent),
+                    problems=posed(EXHAUSTIVE, tasks),
+                output:
+                    [update(f) for f in here(artifacts.EDIT, stage=stage, edit=names, task=tasks)],
+                log:
+                    log_of(name, "model", "seed", *(["edit"] if names == ["{edit}"] else [])),
+                wildcard_constraints:
+                    edit=f"(?!({'|'.join(EDITS)})/)[^/]+",
+                    model=one_of(tracks),
+                threads: threads_of("edits")
+                resources:
+                    **resources_of("edits"),
+                params:
+                    **evaluation_params(EXHAUSTIVE, tasks, first_attempts=True),
+                    stage=stage,
+                    points=points.model_dump(mode="json"),
+                message:
+                    f"Edits of stage {stage}: " "{wildcards.model}, seed {wildcards.seed}"
+                script:
+                    "../scripts/evaluate_edits.py"

@@ -6,55 +6,61 @@ inputs, so that one deleted file costs one evaluation, and a new protocol only i
 
 # SFT checkpoints protocol by protocol, since landmarks hang on the main one alone
 for protocol in PROTOCOLS:
-    for number, chunk in enumerate(batches(sft_checkpoints("{arm}")), 1):
+    for ending, tasks, tracks in evaluated_alike(protocol):
+        for number, chunk in enumerate(batches(sft_checkpoints("{arm}")), 1):
+
+            rule:
+                name:
+                    f"evaluate_sft_{protocol}_{number}{ending}"
+                input:
+                    manifests=manifests(sft_checkpoints("{arm}")),
+                    problems=posed(protocol, tasks),
+                output:
+                    evaluation_outputs(protocol, chunk, tasks),
+                log:
+                    log_of(f"evaluate_sft_{protocol}_{number}", "arm", "model", "seed"),
+                wildcard_constraints:
+                    model=one_of(tracks),
+                threads: threads_of("evaluation")
+                resources:
+                    **resources_of("evaluation"),
+                params:
+                    **evaluation_params(protocol, tasks),
+                message:
+                    "Evaluate SFT ({wildcards.arm})"
+                    f" under {protocol}: "
+                    "{wildcards.model}, seed {wildcards.seed}"
+                script:
+                    "../scripts/evaluate_checkpoints.py"
+
+
+for protocol in PROTOCOLS:
+    for ending, tasks, tracks in evaluated_alike(protocol):
 
         rule:
             name:
-                f"evaluate_sft_{protocol}_{number}"
+                f"evaluate_rl_{protocol}{ending}"
             input:
-                manifests=manifests(sft_checkpoints("{arm}")),
-                problems=posed(protocol),
+                manifests=[manifest("{branch}")],
+                problems=posed(protocol, tasks),
             output:
-                evaluation_outputs(protocol, chunk),
+                evaluation_outputs(protocol, "{branch}", tasks),
             log:
-                log_of(f"evaluate_sft_{protocol}_{number}", "arm", "model", "seed"),
+                log_of(f"evaluate_rl_{protocol}", "model", "seed", "branch"),
+            wildcard_constraints:
+                model=one_of(tracks),
+            priority: 1 if GOING else 0  # what RL made goes before more is made
             threads: threads_of("evaluation")
             resources:
                 **resources_of("evaluation"),
             params:
-                **evaluation_params(protocol),
+                **evaluation_params(protocol, tasks),
             message:
-                "Evaluate SFT ({wildcards.arm})"
+                "Evaluate {wildcards.branch}"
                 f" under {protocol}: "
                 "{wildcards.model}, seed {wildcards.seed}"
             script:
                 "../scripts/evaluate_checkpoints.py"
-
-
-for protocol in PROTOCOLS:
-
-    rule:
-        name:
-            f"evaluate_rl_{protocol}"
-        input:
-            manifests=[manifest("{branch}")],
-            problems=posed(protocol),
-        output:
-            evaluation_outputs(protocol, "{branch}"),
-        log:
-            log_of(f"evaluate_rl_{protocol}", "model", "seed", "branch"),
-        priority: 1 if GOING else 0  # what RL made goes before more is made
-        threads: threads_of("evaluation")
-        resources:
-            **resources_of("evaluation"),
-        params:
-            **evaluation_params(protocol),
-        message:
-            "Evaluate {wildcards.branch}"
-            f" under {protocol}: "
-            "{wildcards.model}, seed {wildcards.seed}"
-        script:
-            "../scripts/evaluate_checkpoints.py"
 
 
 rule landmarks:
@@ -63,7 +69,6 @@ rule landmarks:
             artifacts.EVALUATION,
             protocol=EXHAUSTIVE,
             checkpoint=sft_checkpoints(),
-            task=TASK,
         ),
     output:
         artifacts.LANDMARKS,

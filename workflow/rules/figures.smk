@@ -4,6 +4,9 @@ Figures that explain a phenomenon also read the gate's answer, whether there is 
 """
 
 GATE = artifacts.path(artifacts.TABLE, table="gate")
+# what a figure has to know of tracks, where they are more than models that play cards
+PLAIN = not SEVERAL_TASKS and CARDS == FOLLOWED
+SHOWN_TRACKS = {} if PLAIN else {"tracks": track_facts(study, FOLLOWED)}
 
 for entry in [f for f in FIGURES.values() if f.table in TABLES]:
 
@@ -30,6 +33,7 @@ for entry in [f for f in FIGURES.values() if f.table in TABLES]:
             **SMALL,
         params:
             **section("figures"),
+            **({} if entry.table in OF_ALL_TRACKS else SHOWN_TRACKS),
             figure=entry.name,
         message:
             f"Figure {entry.name}: {entry.title}"

@@ -5,7 +5,7 @@ rule hidden_states:
     input:
         landmarks=artifacts.LANDMARKS,
         manifests=manifests(behind(*LANDMARK_CHECKPOINTS)),
-        problems=artifacts.path(artifacts.PROBLEMS, task=TASK),
+        problems=this(artifacts.PROBLEMS),
     output:
         artifacts.HIDDEN_STATES,
     log:
@@ -27,8 +27,8 @@ if not study.taken:  # it asks about what SFT has read
         input:
             base=manifest("base"),
             manifests=manifests(sft_checkpoints()),
-            pool=artifacts.path(artifacts.SFT_POOL, task=TASK),
-            problems=artifacts.path(artifacts.PROBLEMS, task=TASK),
+            pool=this(artifacts.SFT_POOL),
+            problems=this(artifacts.PROBLEMS),
         output:
             artifacts.SIGNALS,
         log:
@@ -40,7 +40,7 @@ if not study.taken:  # it asks about what SFT has read
             **section("signals"),
             steps=study.sft.checkpoints,
             examples=study.sft.model_dump(mode="json", include={"deals", "examples"}),
-            task=task_settings(without=RL_ONLY),
+            task=own_task("rl_only"),
             matrices=study.spectra.matrices,
             max_new_tokens=study.evaluation.max_new_tokens,
         message:

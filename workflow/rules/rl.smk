@@ -8,8 +8,8 @@ rule rl:
     input:
         start=lambda w: manifest(artifacts.sft(artifacts.parse_branch(w.branch)[1])),
         base=manifest("base"),
-        prompts=artifacts.path(artifacts.RL_POOL, task=TASK),
-        sft_pool=artifacts.path(artifacts.SFT_POOL, task=TASK),
+        prompts=this(artifacts.RL_POOL),
+        sft_pool=this(artifacts.SFT_POOL),
     output:
         manifest=manifest("{branch}"),
         training=this(artifacts.TRAINING, run="{branch}"),
@@ -22,8 +22,8 @@ rule rl:
         vllm=lambda w: sampling_engine(w.branch),
         recipe=lambda w: recipe_settings(w.branch),
         examples=study.sft.model_dump(mode="json", include={"deals", "examples"}),
-        precision=lambda w: study.models[w.model].launch.precision,
-        task=task_settings(without=DEALING_ONLY),
+        precision=lambda w: study.model_of(w.model).launch.precision,
+        task=own_task("dealing_only"),
         max_new_tokens=study.evaluation.max_new_tokens,
         state=this(artifacts.STATE, run="{branch}"),
     message:

@@ -7,8 +7,8 @@ Any arm can be asked for by name, also one that the study does not list.
 rule sft:
     input:
         start=manifest("base"),
-        pool=artifacts.path(artifacts.SFT_POOL, task=TASK),
-        problems=artifacts.path(artifacts.PROBLEMS, task=TASK),
+        pool=this(artifacts.SFT_POOL),
+        problems=this(artifacts.PROBLEMS),
     output:
         training=this(artifacts.TRAINING, run="{arm}"),
         manifests=manifests(sft_checkpoints("{arm}")),
@@ -20,8 +20,8 @@ rule sft:
     params:
         sft=lambda w: sft_settings(w.arm),
         arm="{arm}",
-        precision=lambda w: study.models[w.model].launch.precision,
-        task=task_settings(without=RL_ONLY + DEALING_ONLY),
+        precision=lambda w: study.model_of(w.model).launch.precision,
+        task=own_task("rl_only", "dealing_only"),
         max_new_tokens=study.evaluation.max_new_tokens,
         state=this(artifacts.STATE, run="{arm}"),
     message:

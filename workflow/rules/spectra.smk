@@ -28,7 +28,7 @@ for part, points in {k: v for k, v in FACTOR_JOBS.items() if v}.items():
         params:
             matrices=study.spectra.matrices,
             points=points,
-            check_random=lambda w: study.models[w.model].check_random,
+            check_random=lambda w: study.model_of(w.model).check_random,
         message:
             f"SVDs, {part}: " "{wildcards.model}, seed {wildcards.seed}"
         script:
@@ -69,11 +69,11 @@ rule mask_overlap:
         matrices=study.spectra.matrices,
         pairs=PAIRS,
         models={
-            model: {
-                str(seed): artifacts.path(artifacts.LANDMARKS, model=model, seed=seed)
+            track: {
+                str(seed): artifacts.path(artifacts.LANDMARKS, model=track, seed=seed)
                 for seed in SEEDS
             }
-            for model in study.models
+            for track in FOLLOWED
         },
     message:
         "Entries that several seeds change"

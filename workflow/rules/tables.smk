@@ -1,16 +1,28 @@
-"""Tidy tables, each from all models and seeds; every figure is drawn from one of them."""
+"""Tidy tables, each from all tracks and seeds; every figure is drawn from one of them."""
 
-from healscope.config.facts import recipe_facts
+from healscope.config.facts import recipe_facts, track_facts
 
 SFT_EVALUATIONS = evaluations(sft_checkpoints())
-EVALUATIONS = evaluations([*sft_checkpoints(), *MAIN_BRANCHES])
+EVALUATED = [*sft_checkpoints(), *MAIN_BRANCHES]
+EVALUATIONS = evaluations(EVALUATED)
 ALL_EVALUATIONS = evaluations([*sft_checkpoints(), *BRANCHES])
 TRAINING_FILES = each(artifacts.TRAINING, run=BRANCHES)
-LANDMARK_EVALUATIONS = evaluations([*sft_checkpoints(), *RL_LANDMARK])
+AT_LANDMARKS = [*sft_checkpoints(), *RL_LANDMARK]
+LANDMARK_EVALUATIONS = evaluations(AT_LANDMARKS)
 LANDMARK_FILES = each(artifacts.LANDMARKS)
-# what SFT read, and losses on it, are known of SFT that was done here
-SIGNAL_FILES = [] if study.taken else each(artifacts.SIGNALS)
-SFT_POOL = [] if study.taken else [artifacts.path(artifacts.SFT_POOL, task=TASK)]
+
+
+def signal_files(of=FOLLOWED):
+    """What SFT read, and losses on it, are known of SFT that was done here."""
+    return [] if study.taken else each(artifacts.SIGNALS, of)
+
+
+def sft_pools(of=FOLLOWED):
+    """What SFT drew its examples from, a file for each task."""
+    return [] if study.taken else list(dict.fromkeys(each(artifacts.SFT_POOL, of)))
+
+
+SIGNAL_FILES, SFT_POOLS = signal_files(), sft_pools()
 COMPARISON_FILES = each(artifacts.COMPARISON)
 
 STUDY = {
@@ -22,7 +34,7 @@ STUDY = {
 TABLES = {
     "gate": {"evaluations": LANDMARK_EVALUATIONS, "landmarks": LANDMARK_FILES},
     "landmarks": {"evaluations": LANDMARK_EVALUATIONS, "landmarks": LANDMARK_FILES},
-    "curves": {"evaluations": EVALUATIONS, "pool": SFT_POOL},
+    "curves": {"evaluations": EVALUATIONS, "pool": SFT_POOLS},
     "rl-window": {"evaluations": EVALUATIONS},
     "rl-training": {"logs": TRAINING_FILES},
     "window": {
@@ -31,28 +43,33 @@ TABLES = {
     },
     "recipes": {"evaluations": ALL_EVALUATIONS, "logs": TRAINING_FILES},
     "protocols": {"evaluations": [*EVALUATIONS, *under_other_protocols()]},
-    "exposure": {
-        "evaluations": each(
-            artifacts.EVALUATION, protocol=PROTOCOLS, checkpoint=sft_checkpoints()[-1], task=TASK
-        ),
-        "pool": SFT_POOL,
+    "neighbours": {
+        "evaluations": each(artifacts.EVALUATION, CARDS, protocol=NEAR, checkpoint=AT_LANDMARKS),
+        "landmarks": each(artifacts.LANDMARKS, CARDS),
     },
-    "factorial": {"evaluations": EVALUATIONS},
-    "errors": {"evaluations": EVALUATIONS, "signals": SIGNAL_FILES},
+    "exposure": {
+        "evaluations": [
+            *evaluations(sft_checkpoints()[-1], CARDS),
+            *each(artifacts.EVALUATION, CARDS, protocol=OTHERS, checkpoint=sft_checkpoints()[-1]),
+        ],
+        "pool": sft_pools(CARDS),
+    },
+    "factorial": {"evaluations": evaluations(EVALUATED, CARDS)},
+    "errors": {"evaluations": evaluations(EVALUATED, CARDS), "signals": signal_files(CARDS)},
     "signals": {
         "evaluations": SFT_EVALUATIONS,
         "signals": SIGNAL_FILES,
-        "pool": SFT_POOL,
+        "pool": SFT_POOLS,
     },
     "stopping": {
         "evaluations": SFT_EVALUATIONS,
         "signals": SIGNAL_FILES,
-        "pool": SFT_POOL,
+        "pool": SFT_POOLS,
         "landmarks": LANDMARK_FILES,
     },
     "published": {
-        "evaluations": [*LANDMARK_EVALUATIONS, *under_other_protocols()],
-        "landmarks": LANDMARK_FILES,
+        "evaluations": [*evaluations(AT_LANDMARKS, CARDS), *under_other_protocols(CARDS)],
+        "landmarks": each(artifacts.LANDMARKS, CARDS),
     },
     "arms": {
         "evaluations": evaluations(
@@ -68,10 +85,15 @@ TABLES = {
         "evaluations": [*ALL_EVALUATIONS, *under_other_protocols()],
         "logs": TRAINING_FILES,
         "signals": SIGNAL_FILES,
-        "pool": SFT_POOL,
+        "pool": SFT_POOLS,
         "edits": [f for stage in STAGES for f in edit_files(stage)],
         "landmarks": LANDMARK_FILES,
     },
+    "task-landmarks": {
+        "evaluations": evaluations(AT_LANDMARKS, TRACKS),
+        "landmarks": each(artifacts.LANDMARKS, TRACKS),
+    },
+    "task-curves": {"evaluations": evaluations(EVALUATED, TRACKS)},
     **{
         f"reversion-{stage}": {
             "edits": edit_files(stage),
@@ -94,42 +116,57 @@ TABLES["diagnosis"] = {
 }
 if not MAIN_BRANCHES:
     TABLES.pop("rl-window")
-if study.taken:
-    TABLES = {name: inputs for name, inputs in TABLES.items() if name not in TRAINED_ONLY}
+if not NEAR:
+    TABLES.pop("neighbours")
+TABLES = {name: inputs for name, inputs in TABLES.items() if name not in ABSENT}
 
 WITH_TEXT = ["claims", "diagnosis"]  # tables that come with a text to read, see answers.smk
 
 # tables that answer a question by themselves
-ANSWERS = ["exposure", "protocols", "published"]
+ANSWERS = [name for name in ("exposure", "protocols", "published") if name in TABLES]
 if len(SEEDS) > 1:
     ANSWERS.append("mask-overlap")
-if study.taken:
-    ANSWERS = ["protocols"]
+
+# tables that hold all tracks side by side, also those that are not followed
+OF_ALL_TRACKS = ["task-landmarks", "task-curves"]
+
+
+TABLE_PARAMS = {
+    **section("statistics"),
+    **STUDY,
+    # only tables made from training logs know of recipes: a new one makes no other table again
+    "recipes": lambda w: recipe_facts(study.rl) if "logs" in TABLES[w.table] else {},
+    "landmark": lambda w: study.rl_landmark if "logs" in TABLES[w.table] else "",
+    "stages": lambda w: stage_points() if "edits" in TABLES[w.table] else {},
+    "lost_inputs": lambda w: lost_inputs(w.table),
+}
 
 
 rule table:
     input:
         unpack(lambda w: TABLES[w.table]),
-        published=lambda w: PUBLISHED_FILES if w.table == "published" else [],
+        published=lambda w: PUBLISHED_FILES if w.table in ("published", "task-landmarks") else [],
     output:
         artifacts.TABLE,
     log:
         log_of("table", "table"),
     wildcard_constraints:
-        table="|".join(name for name in TABLES if name not in WITH_TEXT),
+        table=one_of(t for t in TABLES if t not in [*WITH_TEXT, *OF_ALL_TRACKS]),
     group:
         one_job("tables")
     resources:
         **SMALL,
     params:
-        **section("statistics"),
-        **STUDY,
-        # only tables made from training logs know of recipes: a new one makes no other table again
-        recipes=lambda w: recipe_facts(study.rl) if "logs" in TABLES[w.table] else {},
-        landmark=lambda w: study.rl_landmark if "logs" in TABLES[w.table] else "",
-        stages=lambda w: stage_points() if "edits" in TABLES[w.table] else {},
-        lost_inputs=lambda w: lost_inputs(w.table),
+        **TABLE_PARAMS,
     message:
         "Table {wildcards.table}"
     script:
         "../scripts/table.py"
+
+
+use rule table as table_of_tasks with:
+    wildcard_constraints:
+        table=one_of(OF_ALL_TRACKS),
+    params:
+        **TABLE_PARAMS,
+        tracks=track_facts(study, TRACKS),

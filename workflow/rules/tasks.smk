@@ -13,7 +13,7 @@ rule task_tables:
     resources:
         **SMALL,
     params:
-        task=lambda w: task_settings(w.task, without=JUDGING_ONLY),
+        task=lambda w: task_settings(w.task, without=["judging_only"]),
     message:
         "Problems of task {wildcards.task}"
     script:
@@ -32,7 +32,7 @@ rule posed:
     resources:
         **SMALL,
     params:
-        task=lambda w: task_settings(w.task, without=JUDGING_ONLY),
+        task=lambda w: task_settings(w.task, without=["judging_only"]),
         protocol=lambda w: PROTOCOLS[w.protocol].model_dump(mode="json", include=POSING),
     message:
         "Problems of protocol {wildcards.protocol}, task {wildcards.task}"

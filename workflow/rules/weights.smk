@@ -13,7 +13,7 @@ rule drop_weights:
     input:
         manifest=manifest("{checkpoint}"),
         landmarks=artifacts.LANDMARKS,
-        made=lambda w: made_from(w.checkpoint),
+        made=lambda w: made_from(w.model, w.checkpoint),
     output:
         this(artifacts.DROPPED, checkpoint="{checkpoint}"),
     log:

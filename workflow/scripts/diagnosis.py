@@ -12,5 +12,6 @@ with job(snakemake):
     config = {name: getattr(p, name) for name in ("statistics", "stages", "matrices", "given")}
     record = provenance.record(config, inputs=provenance.hashes(snakemake.input))
     provenance.write_table(out.table, frame, {**record, "lost_inputs": p.lost_inputs}, "diagnosis")
-    study = page.Study(p.task, p.given, p.stages, p.matrices, p.statistics["confidence"])
+    tasks = p.task if isinstance(p.task, dict) else dict.fromkeys(frame["model"], p.task)
+    study = page.Study(tasks, p.given, p.stages, p.matrices, p.statistics["confidence"])
     Path(out.page).write_text(page.text(frame, inputs["landmarks"], study, record))

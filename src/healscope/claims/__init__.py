@@ -17,6 +17,7 @@ from healscope.tables.rows import (
     trained_on,
     with_steps,
 )
+from healscope.tasks.tables import rules_differ
 
 PARTS = (
     paper.phenomena,
@@ -54,10 +55,10 @@ def measure(inputs: dict[str, list[str]], settings: Settings) -> pd.DataFrame:
     marks = [provenance.read_json(f) for f in inputs["landmarks"]]
     found = []
     for model, own in rows.groupby("model"):
-        faces, held_out = own["n_faces"] > 0, own["split"] == "held_out"
+        differ, held_out = rules_differ(own), own["split"] == "held_out"
         data = Data(
-            rows=own[faces & held_out],
-            train_rows=trained_on(own[faces & ~held_out], inputs["pool"], settings.sft),
+            rows=own[differ & held_out],
+            train_rows=trained_on(own[differ & ~held_out], inputs["pool"], settings.sft),
             faceless=own[held_out],
             drawn=[part[part["model"] == model] for part in drawn],
             edits=edits[edits["model"] == model],
@@ -77,11 +78,12 @@ def text(claims: pd.DataFrame, answers: pd.DataFrame, record: dict) -> str:
     """The gate's answers and the claims as plain text, and what they were made from."""
     intro = (
         "Claims of arXiv 2509.12235, as measured in this study. Changes are in accuracy points "
-        "(100 = all problems), on held-out deals unless said otherwise. Intervals count both the "
-        "deals and the seeds, so with two seeds they are wide; 'held in these seeds' says that "
-        "every seed shows it by itself, yet they cannot speak for others. What is picked for "
-        "being best is judged on the half of the deals that did not pick it, but for reversions, "
-        "which start from one checkpoint. docs/statistics.md tells what the verdicts are worth."
+        "(100 = all problems), on held-out problems unless said otherwise. Intervals count both "
+        "instances (deals of cards, routes, matrices) and seeds, so with two seeds they are wide; "
+        "'held in these seeds' says that every seed shows it by itself, yet they cannot speak for "
+        "others. What is picked for being best is judged on the half of the instances that did not "
+        "pick it, but for reversions, which start from one checkpoint. docs/statistics.md tells "
+        "what the verdicts are worth."
     )
     lines = [fill(intro, 100), "", "Is there anything to explain?"]
     lines += [f"  {sentence}" for sentence in gate.sentences(answers)]
@@ -94,7 +96,7 @@ def text(claims: pd.DataFrame, answers: pd.DataFrame, record: dict) -> str:
         )
         detectable = (
             f"detectable: {100 * row['detectable']:.1f} points, with {POWER:.0%} power "
-            f"({row['seeds']} seed{'s' if row['seeds'] > 1 else ''}, {row['deals']} deals)"
+            f"({row['seeds']} seed{'s' if row['seeds'] > 1 else ''}, {row['deals']} instances)"
         )
         if pd.isna(row["effect"]):
             measured, detectable = "nothing to measure", ""

@@ -30,6 +30,11 @@ class Data:
     settings: Statistics
 
     @property
+    def cards(self) -> bool:
+        """Whether the task is the card game: its problems say how many face cards they have."""
+        return bool(self.rows["n_faces"].notna().any())
+
+    @property
     def steps(self) -> list[int]:
         """The SFT grid."""
         return sorted(int(s) for s in self.rows.loc[self.rows["stage"] == "sft", "step"].unique())

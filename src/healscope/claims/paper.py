@@ -43,11 +43,11 @@ def forgetting(d: Data) -> list[dict]:
     ]
     for rows, which in ((d.train_rows, "train"), (d.rows, "held-out")):
         rise = d.change(d.at("id", peaks, rows), d.at("id", last, rows))
-        deals = "deals it was trained on" if which == "train" else "held-out deals"
+        problems = "problems it was trained on" if which == "train" else "held-out problems"
         found.append(
             row(
                 f"id-rises-meanwhile-{which}",
-                f"ID accuracy on {deals} rises while OOD falls (section 3.2)",
+                f"ID accuracy on {problems} rises while OOD falls (section 3.2)",
                 rise,
                 positive(rise),
                 "change of ID accuracy from the OOD peak to the end",
@@ -77,7 +77,9 @@ def phenomena(d: Data) -> list[dict]:
 
 
 def composition(d: Data) -> list[dict]:
-    """The control that the published test lacks: same hands, other rule."""
+    """The control that the published test lacks: same hands, other rule (of the card game)."""
+    if not d.cards:
+        return []
     last = d.faceless[d.faceless["variant"] == artifacts.sft(d.steps[-1])]
     names = {"weight": "ood/face", "minus": "id/face"}
     rule = stats.bootstrap(design(last), "correct", d.settings, **names)
@@ -97,7 +99,10 @@ def composition(d: Data) -> list[dict]:
 
 
 def steps(d: Data) -> list[dict]:
-    """Appendix D.1: the number step forgets the rule while the formula step improves."""
+    """Appendix D.1: the number step forgets the rule while the formula step improves (of the card
+    game, whose answers have these steps)."""
+    if not d.cards:
+        return []
     last, peaks = d.everywhere(artifacts.sft(d.steps[-1])), d.landmark("maxood")
     parts = {"number": [], "formula": []}
     for choice in (peaks, last):
@@ -201,7 +206,7 @@ def _either(starts: dict[str, int]) -> str:
 def drawn_hands(d: Data) -> list[dict]:
     """What protocols that draw hands, as the published one does, say of the fall."""
     found = []
-    for rows in d.drawn:
+    for rows in (part for part in d.drawn if len(part)):
         protocol, tries = rows["protocol"].iloc[0], int(rows["attempt"].max())
         solved = any_attempt(rows)
         before = d.at("ood", d.landmark("maxood"), solved)
@@ -219,7 +224,7 @@ def drawn_hands(d: Data) -> list[dict]:
                 f"OOD success falls from the peak, as protocol '{protocol}' counts it (section 3)",
                 fall,
                 negative(fall),
-                f"{before['draw'].nunique()} drawn hands, right in any of {tries} attempts "
+                f"{before['draw'].nunique()} drawn problems, right in any of {tries} attempts "
                 f"({later.mean():.1%} of those after feedback are right); taken alone, {apart} of "
                 f"{len(d.landmarks)} seeds would call the change significant (McNemar, p < 0.05)",
             )
@@ -262,7 +267,7 @@ def _reverted(
         f"every singular {'value' if none else 'vector'} of every matrix put back; the checkpoint "
         f"they come from differs by {signed(gap)}"
         + ("" if explained else ", no clear difference to explain")
-        + ("; these deals picked it, which flatters it" if picked else ""),
+        + ("; these instances picked it, which flatters it" if picked else ""),
     )
 
 

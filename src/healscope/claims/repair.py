@@ -258,7 +258,8 @@ def against_rl(d: Data) -> list[dict]:
             "costs in ID accuracy",
             e,
             positive(e),
-            f"RL less the edit, {' or '.join(dict.fromkeys(picked.values()))}, picked on the other "
-            f"half of the deals; the edit changes {said[0]}, {said[1]}; RL {said[2]}, {said[3]}",
+            f"RL less the edit, {' or '.join(dict.fromkeys(picked.values()))}, picked on the "
+            f"other half of the instances; the edit changes {said[0]}, {said[1]}; RL {said[2]}, "
+            f"{said[3]}",
         )
     ]

@@ -9,11 +9,12 @@ import re
 from pydantic import Field, ValidationError, model_validator
 
 from healscope import artifacts
-from healscope.config import given
+from healscope.config import given, neighbours, tracks
 from healscope.config.compute import STAGES, Launch, Need
 from healscope.config.engines import OF_RESULTS, Vllm
 from healscope.config.launching import check_recipe, check_sft, read_deepspeed, unshared
 from healscope.config.measurement import (
+    COMMON_PROBLEMS,
     EXHAUSTIVE,
     LANDMARKS,
     MATRIX_ROLES,
@@ -51,6 +52,7 @@ from healscope.config.tasks import (
     Rewards,
     task_settings,
 )
+from healscope.config.tracks import Track
 from healscope.config.training import (
     CONTROLS,
     DFT,
@@ -64,7 +66,7 @@ from healscope.config.training import (
     Rotation,
     SFTMethod,
 )
-from healscope.config.types import Name, Natural, Section
+from healscope.config.types import Chosen, Name, Natural, Section
 from healscope.config.world import (
     Architecture,
     Model,
@@ -124,6 +126,7 @@ __all__ = [
     "Statistics",
     "Study",
     "Supervised",
+    "Track",
     "Training",
     "Vllm",
     "load",
@@ -135,12 +138,14 @@ __all__ = [
 
 
 class Study(Section):
-    """models × seeds × what to do and measure, on one training task."""
+    """models × training tasks × seeds × what to do and measure."""
 
     study: Name
     seeds: list[Natural] = Field(min_length=1)
     tasks: dict[Name, AnyTask] = Field(min_length=1)
-    train_on: Name = Field(description="the task of SFT and RL; all tasks are evaluated")
+    train_on: Name | Chosen[Name] = Field(
+        description="the task of SFT and RL, or several: each has models of its own"
+    )
     models: dict[Name, Model] = Field(min_length=1)
     sft: SFT = SFT()
     rl: RL | None = Field(None, description="required, but for checkpoints that are given")
@@ -163,10 +168,7 @@ class Study(Section):
     @model_validator(mode="after")
     def _consistent(self):
         grid = self.sft.checkpoints
-        if self.train_on not in self.tasks:
-            raise ValueError(
-                f"train_on: '{self.train_on}' is not in tasks: {', '.join(self.tasks)}"
-            )
+        tracks.check(self)
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError("seeds: the same seed twice")
         if not self.taken and self.rl is None:
@@ -193,6 +195,7 @@ class Study(Section):
                 self._check_point(stage, name)
         for name, model in self.models.items():
             self._check_model(name, model)
+        neighbours.check(self)
         return self
 
     def _check_point(self, stage: str, name: str) -> None:
@@ -232,30 +235,43 @@ class Study(Section):
                             f"edits.{key}.{axis}: {most}, but model '{name}' has {layers} layers"
                         )
         if model.scratch:
-            read = self.tasks[self.train_on].rendering
-            if read == "json" and model.scratch.pretraining.conversations:
-                raise ValueError(
-                    f"models.{name}.scratch.pretraining.conversations: these are of rendering "
-                    "'compact' alone; set 0"
-                )
-            for task, spec in self.tasks.items():
-                if spec.rendering != read:
-                    raise ValueError(
-                        f"tasks.{task}.rendering: model '{name}' is trained from scratch and "
-                        f"reads only that of '{self.train_on}', '{read}'"
-                    )
-                if read == "json":  # which can spell any number
-                    continue
-                known = _numbers(self.tasks[self.train_on])
-                if unknown := sorted(_numbers(spec) - known):
-                    raise ValueError(
-                        f"tasks.{task}: model '{name}' has no word for {unknown}, which "
-                        f"'{self.train_on}' does not use"
-                    )
+            tracks.check_scratch(self, name)
 
     def engine_values(self, engine: str) -> dict:
         """What an engine adds to the values that results depend on: nothing, for `hf`."""
         return {"vllm": self.vllm.model_dump(include=OF_RESULTS)} if engine == "vllm" else {}
+
+    @property
+    def trained_on(self) -> list[str]:
+        """The tasks of `train_on`."""
+        return [self.train_on] if isinstance(self.train_on, str) else self.train_on
+
+    @property
+    def tracks(self) -> dict[str, Track]:
+        """name -> every model on every task that it can be trained on."""
+        return tracks.tracks(self)
+
+    @property
+    def followed(self) -> list[str]:
+        """Names of the tracks whose tasks are in `train_on`: what the study makes unasked."""
+        return [name for name, track in self.tracks.items() if track.task in self.trained_on]
+
+    def model_of(self, track: str) -> Model:
+        """The model of a track, by the track's name."""
+        return self.models[self.tracks[track].model]
+
+    def task_of(self, track: str) -> str:
+        """Name of the task that a track is trained on."""
+        return self.tracks[track].task
+
+    def evaluated(self, track: str) -> list[str]:
+        """Names of the tasks that a track is evaluated on."""
+        return tracks.evaluated(self, self.tracks[track])
+
+    def poses(self, task: str, protocol: str) -> bool:
+        """Whether a task has the problems that a protocol asks for."""
+        kind = self.evaluation.protocols[protocol].problems
+        return kind in COMMON_PROBLEMS or kind in getattr(self.tasks[task], "problems_of", ())
 
     @property
     def taken(self) -> bool:
@@ -295,12 +311,6 @@ class Study(Section):
             name = artifacts.branch(given.RECIPE, self.end_step)
             return name if name in self.branches else None
         return artifacts.branch(self.rl.main, self.end_step)
-
-
-def _numbers(task: GeneralPointsTask) -> set[int]:
-    """Numbers that a compact task writes."""
-    faces = {*task.id_rule.model_dump().values(), *task.ood_rule.model_dump().values()}
-    return {*range(1, 14), *faces, *task.targets}
 
 
 def load(data: dict) -> Study:

@@ -1,6 +1,24 @@
-"""What tables and claims are told of recipes: plain values, and no more than they use."""
+"""What tables and figures are told of recipes and tracks: plain values, no more than they use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from healscope.config.rl import RL, Average, Recipe, Rewarded, Sampling, Supervised
+
+if TYPE_CHECKING:
+    from healscope.config import Study
+
+
+def track_facts(study: Study, names: Iterable[str]) -> dict[str, dict[str, str]]:
+    """name -> model, task and family of the task, of tracks."""
+    found = {}
+    for name in names:
+        track = study.tracks[name]
+        family = study.tasks[track.task].family
+        found[name] = {"model": track.model, "task": track.task, "family": family}
+    return found
 
 
 def recipe_facts(rl: RL) -> dict[str, dict]:

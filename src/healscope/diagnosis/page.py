@@ -57,15 +57,15 @@ def _about(m: Model) -> list[str]:
 def _intro(m: Model) -> str:
     row = m.one("peak", "maxood")
     seeds = (
-        "Intervals count deals and seeds."
+        "Intervals count instances and seeds."
         if row["seeds"] > 1
-        else "There is one run, so intervals count deals alone: 'established' is said of these "
+        else "There is one run, so intervals count instances alone: 'established' is said of these "
         "checkpoints, not of what another run would do."
     )
     return (
-        f"Accuracy is that of greedy first attempts at task {m.study.task}, on {row['deals']} "
-        f"held-out deals with a face card, the same under both rules: ID, the rule of training, "
-        f"and OOD, the other one. Brackets are intervals of {100 * m.study.confidence:g}%. {seeds} "
+        f"Accuracy is that of greedy first attempts at task {m.task}, on {row['deals']} "
+        f"held-out instances where the rules differ: ID, the rule of training, and OOD, the other "
+        f"one. Brackets are intervals of {100 * m.study.confidence:g}%. {seeds} "
         f"A change within {MARGIN_POINTS} counts as none."
     )
 
@@ -79,8 +79,8 @@ def _peak(m: Model) -> Section:
         lead = f"OOD accuracy peaked at {m.peak}, and has fallen since."
     elif up and down:
         lead = (
-            f"OOD accuracy peaked around {m.peak}, and has fallen since; which step is best, deals "
-            f"do not agree on ({m.picked})."
+            f"OOD accuracy peaked around {m.peak}, and has fallen since; which step is best, "
+            f"instances do not agree on ({m.picked})."
         )
     elif down and m.peak == "step 0":
         lead = "OOD accuracy was best before SFT, and has fallen since."
@@ -94,13 +94,14 @@ def _peak(m: Model) -> Section:
     else:
         lead = f"No peak is established: {m.peak} is the best, and a fall after it may be chance."
         more = (
-            f" With so many deals a fall of {100 * since['detectable']:.0f} points or more would "
-            "probably have shown."
+            f" With so many instances a fall of {100 * since['detectable']:.0f} points or more "
+            "would probably have shown."
         )
     fair = (
-        f"Both halves of the deals pick {m.picked} by themselves, so the choice flatters no number."
+        f"Both halves of the instances pick {m.picked} by themselves, so the choice flatters no "
+        "number."
         if " or " not in m.picked
-        else "What is best on some deals is less so on others: each half of the deals is reported "
+        else "What is best on some is less so on others: each half of the instances is reported "
         f"at the step that the other half picks ({m.picked})."
     )
     rows = []
@@ -136,7 +137,7 @@ def _lost(m: Model) -> Section:
         f"changes by {points(ood)} points; ID accuracy by {points(own)} ({meanwhile})."
     )
     body = paragraph(
-        "Paired on the same problems, on deals that did not pick the step it is counted from."
+        "Paired on the same problems, on instances that did not pick the step it is counted from."
     )
     return Section(title, lead, body)
 
@@ -163,13 +164,13 @@ def _healed(m: Model) -> Section | None:
 
 def _limits(m: Model) -> list[str]:
     said = [
-        f"Only deals of {m.study.task} were asked: other skills may have been lost or kept.",
+        f"Only problems of {m.task} were asked: other skills may have been lost or kept.",
         f"Edits touch {', '.join(m.study.matrices)}; embeddings, head and norms stay as they are.",
     ]
     if m.study.given:
         said.append(
-            "What your SFT read is not known here. If these deals were part of it, ID accuracy is "
-            "in part memory; OOD accuracy is not, unless it read that rule too."
+            "What your SFT read is not known here. If these problems were part of it, ID accuracy "
+            "is in part memory; OOD accuracy is not, unless it read that rule too."
         )
         said.append("Checkpoints between the steps that were given may be better than any of them.")
     return [*(fill(s, WIDTH, initial_indent="- ", subsequent_indent="  ") for s in said), ""]

@@ -113,7 +113,7 @@ def repair(m: Model) -> Section | None:
     cost, kept = m.one("repair", name, "id"), m.one("repair", "kept", "id")
     measured = f"OOD {points(pick)} points ({word(pick)}), ID {points(cost)} ({word(cost)})"
     if " or " in pick["before"]:
-        measured += ", as each half of the deals picks for the other"
+        measured += ", as each half of the instances picks for the other"
     if own is None:
         lead = f"No edit gives back {SHARE:.0%}; `{pick['after']}` gives back most: {measured}."
     elif not m.lost:
@@ -138,10 +138,10 @@ def repair(m: Model) -> Section | None:
         "back altogether does, and go no further, it costs least ID accuracy. "
     )  # fmt: skip
     halves = (
-        f"The halves of the deals pick {pick['before'].replace(' or ', ' and ')}; the numbers are "
-        "of what either half picks on the other."
+        f"The halves of the instances pick {pick['before'].replace(' or ', ' and ')}; the numbers "
+        "are of what either half picks on the other."
         if " or " in pick["before"]
-        else "Both halves of the deals pick it by themselves."
+        else "Both halves of the instances pick it by themselves."
     )
     body = paragraph(
         f"{chosen}{halves} That so much is given back also on those is "
@@ -161,8 +161,8 @@ def repair(m: Model) -> Section | None:
     )
     if " or " in m.one("peak", "maxood")["after"]:
         body += paragraph(
-            f"All deals together pick {step(parent)}, to which edits go back; that choice flatters "
-            "what is said of weights somewhat."
+            f"All instances together pick {step(parent)}, to which edits go back; that choice "
+            "flatters what is said of weights somewhat."
         )
     body += paragraph("To write the edited model, in the type of the checkpoint's own files:")
     lines = command(m, seed, target, parent, pick["after"])

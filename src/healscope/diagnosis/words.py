@@ -15,10 +15,10 @@ MARGIN_POINTS = f"{100 * MARGIN:g} points"
 
 @dataclass(frozen=True)
 class Study:
-    """What the page needs to know beside the numbers. `given`: model -> checkpoint -> its source,
-    of checkpoints that are not of our making."""
+    """What the page needs to know beside the numbers. `tasks`: model -> the task of its training;
+    `given`: model -> checkpoint -> its source, of checkpoints that are not of our making."""
 
-    task: str
+    tasks: dict[str, str]
     given: dict[str, dict[str, str]]
     stages: dict[str, dict[str, str]]
     matrices: list[str]
@@ -41,6 +41,10 @@ class Model:
     def all(self, part: str, name: str, rule: str = "ood") -> pd.DataFrame:
         r = self.rows
         return r[(r["part"] == part) & (r["name"] == name) & (r["rule"] == rule)]
+
+    @property
+    def task(self) -> str:
+        return self.study.tasks[self.name]
 
     @property
     def end(self) -> str:

@@ -238,7 +238,7 @@ def repair(frame: pd.DataFrame, style: FigureStyle) -> Figure:
         percent_axis(ax, "change of OOD accuracy (points)")
         said += _statements(own, f"{model}: " if len(models) > 1 else "")
     several = frame["ood_by_seed"].map(len).max() > 1
-    over = "all seeds" if several else "deals, of one run"
+    over = "all seeds" if several else "instances, of one run"
     legend(figure, 3, f"error bars: interval over {over}. " + " ".join(said))
     return figure
 
@@ -300,7 +300,7 @@ def _reach(frame: pd.DataFrame, rule: str) -> np.ndarray:
 
 
 def _statements(frame: pd.DataFrame, model: str) -> list[str]:
-    """What the cheapest edits give and cost, on deals that did not pick them."""
+    """What the cheapest edits give and cost, on instances that did not pick them."""
     found = []
     for row in frame[frame["kind"] == "pick"].itertuples():
         gain, price = (
@@ -308,7 +308,7 @@ def _statements(frame: pd.DataFrame, model: str) -> list[str]:
             for value in (row.ood_change, row.id_change)
         )
         found.append(
-            f"{model}{row.name[0].upper()}{row.name[1:]} of the loss, on deals that did not pick "
-            f"it: {row.picked}, OOD {gain}, ID {price} points."
+            f"{model}{row.name[0].upper()}{row.name[1:]} of the loss, on instances that did not "
+            f"pick it: {row.picked}, OOD {gain}, ID {price} points."
         )
     return found

@@ -28,11 +28,11 @@ _LOSS = "nats per token"
 _SHARE = "%"
 # signal -> name, unit; losses, then the model's own outputs, then its weights
 _SIGNALS = {
-    "id_train_loss_nats": ("ID loss,\ntraining deals", _LOSS),
-    "id_test_loss_nats": ("ID loss,\nheld-out deals", _LOSS),
+    "id_train_loss_nats": ("ID loss,\ntraining problems", _LOSS),
+    "id_test_loss_nats": ("ID loss,\nheld-out problems", _LOSS),
     "id_entropy_nats": ("entropy,\nID answers", _LOSS),
-    "id_train_accuracy": ("ID accuracy,\ntraining deals", _SHARE),
-    "id_test_accuracy": ("ID accuracy,\nheld-out deals", _SHARE),
+    "id_train_accuracy": ("ID accuracy,\ntraining problems", _SHARE),
+    "id_test_accuracy": ("ID accuracy,\nheld-out problems", _SHARE),
     "id_kl_from_base_nats": ("KL from base,\nID prompts", _LOSS),
     "neutral_kl_from_base_nats": ("KL from base,\nother prompts", _LOSS),
     "weight_drift": ("drift of\nthe weights", "share of norm"),

@@ -58,7 +58,7 @@ _LOOKS = {
 }
 _STEP_LABEL = "SFT step (square-root scale)"
 _DARK_TO_LIGHT = {"viridis": "viridis", "Greys": "Greys_r"}
-_TONES = {5: 1, 6: 5, 9: 3}  # the lightest tones make no lines on white
+_TONES = {5: 1, 6: 5, 7: 5, 9: 3}  # the lightest tones make no lines on white
 
 
 def look(style: FigureStyle, key: str) -> dict:
@@ -192,12 +192,12 @@ def title(ax: Axes, *parts: object) -> None:
 def intervals(frame: pd.DataFrame, drawn: str, single: str = "thin lines") -> str:
     """What a legend says of intervals, `drawn` as bands or bars, and of the marks of single seeds.
 
-    One run has nothing beside it: its interval counts deals alone.
+    One run has nothing beside it: its interval counts instances alone.
     """
     if several_seeds(frame):
         seeds = f"; {single}: single seeds" if single else ""
         return f"{drawn}: interval over all seeds{seeds}"
-    return f"{drawn}: interval over deals, of one run"
+    return f"{drawn}: interval over instances, of one run"
 
 
 def several_seeds(frame: pd.DataFrame) -> bool:

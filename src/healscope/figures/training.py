@@ -30,7 +30,11 @@ from healscope.figures.style import (
 )  # fmt: skip
 from healscope.published import counts
 
-_ID_TRAIN, _ID_TEST, _OOD_TEST = "ID, training deals", "ID, held-out deals", "OOD, held-out deals"
+_ID_TRAIN, _ID_TEST, _OOD_TEST = (
+    "ID, training problems",
+    "ID, held-out problems",
+    "OOD, held-out problems",
+)
 _PUBLISHED_NOTE = "published: any of five tries with feedback, on 234 drawn hands"
 _HATCHES = {"maxood": "", "end": "////", "rl": "...."}
 
@@ -76,7 +80,7 @@ def _bars(ax: Axes, frame: pd.DataFrame, style: FigureStyle) -> None:
         for picked in whole.loc[whole["landmark"] == f"{name}_uncorrected", "accuracy"]:
             ax.hlines(
                 picked, place - 0.3, place + 0.3, color=INK, linestyle=DOTTED, linewidth=2,
-                label=f"{LANDMARKS[name]} on the deals that picked it",
+                label=f"{LANDMARKS[name]} on the instances that picked it",
             )  # fmt: skip
             top = max(top, picked)
         ax.annotate(
@@ -89,7 +93,7 @@ def _bars(ax: Axes, frame: pd.DataFrame, style: FigureStyle) -> None:
 
 
 def _landmark_label(seeds: pd.DataFrame, name: str) -> str:
-    """The landmark and the SFT steps behind it; seeds, and halves of the deals, may differ."""
+    """The landmark and the SFT steps behind it; seeds, and halves of the instances, may differ."""
     checkpoints = seeds.loc[seeds["landmark"] == name, "checkpoint"]
     names = [one for checkpoint in checkpoints for one in checkpoint.split(", ")]
     steps = sorted({int(one.rsplit("-", 1)[-1]) for one in names})
@@ -222,10 +226,10 @@ def accuracy_ood(
 
 @styled
 def accuracy_id(frame: pd.DataFrame, style: FigureStyle) -> Figure:
-    """Fig 3b: ID accuracy along SFT, and after RL from each start, also on the training deals."""
+    """Fig 3b: ID accuracy along SFT and after RL from each start, also on training problems."""
     figure, parts = _curve_panels(frame, style, "id")
     for ax, part in parts:
-        _curves(ax, part[part["split"] == "held_out"], style, ", held-out deals")
+        _curves(ax, part[part["split"] == "held_out"], style, ", held-out problems")
         _train_curves(ax, part[part["split"] == "train"], style)
         from_zero(ax)
     legend(figure, 2, _curves_note(frame))
@@ -273,7 +277,7 @@ def _curves(ax: Axes, frame: pd.DataFrame, style: FigureStyle, suffix: str) -> N
 
 def _train_curves(ax: Axes, frame: pd.DataFrame, style: FigureStyle) -> None:
     whole, _ = by_seed(frame)
-    for stage, label in (("sft", "SFT, training deals"), ("rl", "after RL, training deals")):
+    for stage, label in (("sft", "SFT, training problems"), ("rl", "after RL, training problems")):
         part = whole[whole["stage"] == stage]
         form = look(style, stage) | {"linestyle": DOTTED, "alpha": 0.6, "markerfacecolor": "white"}
         if part.empty:

@@ -11,7 +11,7 @@ from healscope.config.rl import DPO, PPO, Average, Recipe, Sampling, Supervised
 from healscope.errors import HealscopeError
 from healscope.planning import constants as c
 from healscope.planning.sizes import Size, tokens
-from healscope.tasks import Task, build
+from healscope.tasks import Task, build, neighbours
 
 OTHER = "tables, others"
 
@@ -212,6 +212,8 @@ def answers_of(protocol: Protocol, problems: tuple[int, int], orders: int) -> fl
     every, retried = problems[0], problems[1] * min(protocol.retried_orders, orders) / orders
     if protocol.problems == "drawn":
         every = retried = 2 * protocol.hands
+    if protocol.problems == "neighbours":
+        every, retried = neighbours.MOST_LISTS * protocol.per_kind, 0
     more = len(protocol.feedback) * (protocol.attempts - 1) * c.WRONG.value
     return every + retried * (protocol.samples + more)
 

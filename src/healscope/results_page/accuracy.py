@@ -29,7 +29,10 @@ def claims(claims: pd.DataFrame) -> str:
 
 def landmarks(table: pd.DataFrame) -> str:
     whole = table[table["seed"] == "all"].set_index(["landmark", "rule"])
-    names = {**artifacts.LANDMARK_NAMES, "maxood_uncorrected": "MaxOOD on the deals that picked it"}
+    names = {
+        **artifacts.LANDMARK_NAMES,
+        "maxood_uncorrected": "MaxOOD on the instances that picked it",
+    }
     rows = [
         (label, *(estimate(whole.loc[(name, rule)], "accuracy") for rule in ("id", "ood")))
         for name, label in names.items()
@@ -78,7 +81,7 @@ def exposure(table: pd.DataFrame) -> str:
         for r in means.to_dict("records")
     ]  # fmt: skip
     note = "Last SFT checkpoint, mean of the seeds, in percent of first attempts or messages.\n\n"
-    return note + grid(["protocol", "rule", "problems", "deals", *shares.values()], rows)
+    return note + grid(["protocol", "rule", "problems", "instances", *shares.values()], rows)
 
 
 def factorial(table: pd.DataFrame) -> str:
@@ -160,9 +163,9 @@ def recipes(table: pd.DataFrame) -> str:
         for r in whole.to_dict("records")
     ]
     note = (
-        "Held-out deals, mean of the seeds. Tokens in thousands; seconds of sampling and training, "
-        "one thread of a shared machine; KL from the start in nats a token; hacking: the reward "
-        "rose and success did not.\n\n"
+        "Held-out problems, mean of the seeds. Tokens in thousands; seconds of sampling and "
+        "training, one thread of a shared machine; KL from the start in nats a token; hacking: the "
+        "reward rose and success did not.\n\n"
     )
     header = [
         "recipe",

@@ -12,6 +12,7 @@ from healscope.tables import (
     errors,
     factorial,
     hidden,
+    neighbours,
     protocols,
     published,
     recipes,
@@ -56,6 +57,9 @@ _MAKERS: dict[str, Callable[[Inputs, Settings], pd.DataFrame]] = {
     "errors": lambda i, s: errors.errors(i["evaluations"], i["signals"], s.statistics),
     "factorial": lambda i, s: factorial.factorial_design(i["evaluations"], s.statistics),
     "protocols": lambda i, s: protocols.protocols(i["evaluations"], s.drawn, s.statistics),
+    "neighbours": lambda i, s: neighbours.neighbours(
+        i["evaluations"], i["landmarks"], s.statistics
+    ),
     "exposure": lambda i, s: protocols.exposure(i["evaluations"], i["pool"], s.sft, s.drawn),
     "signals": lambda i, s: stopping.signals(i["evaluations"], i["signals"], i["pool"], s.sft),
     "stopping": lambda i, s: stopping.stopping(

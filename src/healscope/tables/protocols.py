@@ -2,10 +2,10 @@
 
 import pandas as pd
 
-from healscope import provenance, stats
+from healscope import stats
 from healscope.config import Statistics
-from healscope.tables.rows import attempts, with_steps
-from healscope.tasks.tables import sft_examples
+from healscope.tables.rows import attempts, seen, with_steps
+from healscope.tasks.tables import rules_differ
 
 BY = ["model", "protocol", "stage", "step", "variant", "rule"]
 LEVELS = ("none", "outcome", "full")
@@ -24,7 +24,7 @@ def protocols(evaluations: list[str], drawn: list[str], settings: Statistics) ->
     that draws them (named in `drawn`), as the published one does.
     """
     rows = with_steps(attempts(evaluations, ["protocol", "feedback", "parsed"]))
-    rows = rows[(rows["n_faces"] > 0) | rows["retried"]]
+    rows = rows[rules_differ(rows) | rows["retried"]]
     told = rows.groupby("protocol")["feedback"].unique()
     whole = rows[rows["protocol"].isin(drawn)].assign(split="any")
     out = []
@@ -83,15 +83,13 @@ def exposure(evaluations: list[str], pools: list[str], sft: dict, drawn: list[st
     protocols that ask all deals, the held-out ones, which are reported.
     """
     rows = with_steps(attempts(evaluations, ["protocol", "feedback", "told_rule"]))
-    rows = rows[(rows["stage"] == "sft") & ((rows["n_faces"] > 0) | rows["retried"])]
+    rows = rows[(rows["stage"] == "sft") & (rules_differ(rows) | rows["retried"])]
     reported = rows["protocol"].isin(drawn) | (rows["split"] == "held_out")
     rows = rows[(rows["step"] == rows["step"].max()) & reported]
-    pool = pd.concat([provenance.read_table(f) for f in pools], ignore_index=True)
+    rows = rows.assign(seen=seen(rows, pools, sft))
     out = []
     for (model, protocol, seed, rule), group in rows.groupby(["model", "protocol", "seed", "rule"]):
-        trained = set(sft_examples(pool, **sft, seed=seed)["instance_id"])
         first = group[(group["sample"] == 0) & (group["attempt"] == 1)]
-        seen = first["instance_id"].isin(trained)
         full = group[group["feedback"] == "full"].sort_values("attempt")
         told = (
             full.groupby(["problem_id", "draw"])["told_rule"].cummax().astype(bool)
@@ -105,9 +103,9 @@ def exposure(evaluations: list[str], pools: list[str], sft: dict, drawn: list[st
                 "problems": len(first),
                 "distinct_deals": first["deal_id"].nunique(),
                 "training_side_share": float((first["split"] == "train").mean()),
-                "trained_on_share": float(seen.mean()),
-                "accuracy_trained_on": _mean(first[seen]["correct"]),
-                "accuracy_not_trained_on": _mean(first[~seen]["correct"]),
+                "trained_on_share": float(first["seen"].mean()),
+                "accuracy_trained_on": _mean(first[first["seen"]]["correct"]),
+                "accuracy_not_trained_on": _mean(first[~first["seen"]]["correct"]),
                 "messages": len(full),
                 "told_rule_share": _mean(full["told_rule"]),
                 "accuracy_after_told": _mean(full[told]["correct"]),

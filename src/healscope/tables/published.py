@@ -9,6 +9,7 @@ from healscope import published, stats
 from healscope.artifacts import LANDMARK_NAMES
 from healscope.config import EXHAUSTIVE, Statistics
 from healscope.tables.rows import any_attempt, at_landmarks, attempts
+from healscope.tasks.tables import rules_differ
 
 LEVELS = tuple(LANDMARK_NAMES)
 
@@ -37,7 +38,7 @@ def comparison(
     rows = attempts(evaluations, ["protocol", "feedback"])
     counted = [any_attempt(rows[rows["protocol"] == name]) for name in drawn]
     first = (rows["protocol"] == EXHAUSTIVE) & (rows["sample"] == 0) & (rows["attempt"] == 1)
-    counted.append(rows[first & (rows["n_faces"] > 0) & (rows["split"] == "held_out")])
+    counted.append(rows[first & rules_differ(rows) & (rows["split"] == "held_out")])
     rows = at_landmarks(pd.concat(counted, ignore_index=True), landmark_files, list(LEVELS))
     out = []
     for (model, protocol, rule), own in rows.groupby(["model", "protocol", "rule"]):

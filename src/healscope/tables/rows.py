@@ -5,51 +5,112 @@ of `healscope.stats`.
 """
 
 from collections.abc import Iterable
+from pathlib import Path
 
 import pandas as pd
 
 from healscope import artifacts, provenance, stats
 from healscope.config import Statistics
-from healscope.tasks.tables import sft_examples
+from healscope.tasks.tables import rules_differ, sft_examples
 
 COLUMNS = [
     "model", "seed", "variant", "problem_id", "deal_id", "instance_id", "split", "half", "rule",
     "n_faces", "draw", "retried", "sample", "attempt", "correct",
 ]  # fmt: skip
+SINCE = ("episode_id", "task")
+"""Columns that evaluations of earlier versions, or of tasks without episodes, need not have."""
+
+_OF_EPISODES = {"correct": "all", "parsed": "all", "told_rule": "any", "retried": "any",
+                "draw": "min"}  # fmt: skip
 
 WINDOW = 10
 """Iterations over which the state of a run is averaged, as `training.health` does."""
 
 
+def steps(files: Iterable[str], extra: Iterable[str] = ()) -> pd.DataFrame:
+    """Rows of many evaluation files, only the columns that tables need; steps of episodes apart."""
+    columns = list(dict.fromkeys([*COLUMNS, *SINCE, *extra]))
+    parts = [provenance.read_table(f, columns, SINCE) for f in files]
+    return pd.concat(parts, ignore_index=True)
+
+
 def attempts(files: Iterable[str], extra: Iterable[str] = ()) -> pd.DataFrame:
-    """Rows of many evaluation files, only the columns that tables need."""
-    columns = [*COLUMNS, *extra]
-    return pd.concat([provenance.read_table(f, columns) for f in files], ignore_index=True)
+    """The same with one row for each episode. `extra` has to hold "feedback"."""
+    return episodes(steps(files, extra))
+
+
+def episodes(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows in which the steps of an episode (they have an episode_id) are one: right if all are.
+
+    A step that was right at one attempt is not asked again, so a later attempt at an episode is
+    right once every step has been, up to that attempt and under that feedback. Rows of tasks
+    without episodes stay as they are; column episode_id goes.
+    """
+    single = rows["episode_id"].isna()
+    if single.all():
+        return rows.drop(columns="episode_id")
+    parts = rows[~single]
+    place = [c for c in ("model", "seed", "protocol", "variant", "stage") if c in parts]
+    place += ["rule", "episode_id"]
+    found = [_joined(parts[parts["attempt"] == 1], [*place, "sample"])]
+    first = parts[(parts["sample"] == 0) & (parts["attempt"] == 1)]
+    later = parts[parts["attempt"] > 1]
+    step = [*place, "problem_id"]
+    told = sorted({*zip(later["feedback"], later["attempt"], strict=True)}) if len(later) else []
+    for level, attempt in told:
+        own = later[later["feedback"] == level]
+        so_far = pd.concat([first, own[own["attempt"] <= attempt]])
+        right = pd.MultiIndex.from_frame(so_far.loc[so_far["correct"], step])
+        done = first.assign(done=pd.MultiIndex.from_frame(first[step]).isin(right))
+        done = done.groupby(place)["done"].all()
+        asked = _joined(own[own["attempt"] == attempt], place).join(done, on=place)
+        found.append(asked.assign(correct=asked["done"]))
+    whole = pd.concat(found, ignore_index=True)
+    whole = whole.assign(problem_id=whole["episode_id"])[list(rows)]
+    return pd.concat([rows[single], whole], ignore_index=True).drop(columns="episode_id")
+
+
+def _joined(rows: pd.DataFrame, place: list[str]) -> pd.DataFrame:
+    """One row for each of `place`."""
+    how = {c: _OF_EPISODES.get(c, "first") for c in rows.columns if c not in place}
+    return rows.groupby(place, as_index=False, sort=False, dropna=False).agg(how)
 
 
 def first_attempts(
     files: Iterable[str], extra: Iterable[str] = (), faceless: bool = False
 ) -> pd.DataFrame:
-    """First attempts at deals with a face card, where the two rules differ; or at all deals."""
-    rows = attempts(files, extra)
+    """First attempts at problems where the two rules differ, of the card game those with a face
+    card; or at all problems."""
+    rows = steps(files, extra)
     first = (rows["sample"] == 0) & (rows["attempt"] == 1)
-    return rows[first & (faceless | (rows["n_faces"] > 0))].reset_index(drop=True)
+    return episodes(rows[first & (faceless | rules_differ(rows))].reset_index(drop=True))
+
+
+def seen(rows: pd.DataFrame, pools: list[str], sft: dict) -> pd.Series:
+    """Whether the SFT run of each row read examples of its instance.
+
+    `pools` are the files that SFT drew its examples from, one for each task; `sft` says of how many
+    instances how many examples (keys deals and examples).
+    """
+    tables = {Path(f).parent.name: provenance.read_table(f) for f in pools}
+    tasks = rows["task"] if len(tables) > 1 else pd.Series(next(iter(tables)), rows.index)
+    known = pd.Series(False, rows.index)
+    for (task, seed), own in rows.groupby([tasks, rows["seed"]]):
+        examples = sft_examples(tables[task], **sft, seed=int(seed))
+        known[own.index] = own["instance_id"].isin(set(examples["instance_id"]))
+    return known
 
 
 def trained_on(rows: pd.DataFrame, pools: list[str], sft: dict) -> pd.DataFrame:
     """`rows` without those of the training side that their seed's SFT never saw.
 
-    SFT draws its examples from part of the deals on that side; `sft` says of how many (keys deals
-    and examples). RL draws its prompts from the whole side. Without pools, of SFT that was done
-    elsewhere, nothing is known to be seen.
+    SFT draws its examples from part of the instances on that side (see `seen`), RL its prompts from
+    the whole side. Without pools, of SFT that was done elsewhere, nothing is known to be seen.
     """
-    if not pools:
-        return rows[rows["split"] == "held_out"].reset_index(drop=True)
-    pool = pd.concat([provenance.read_table(f) for f in pools], ignore_index=True)
-    seen = {s: set(sft_examples(pool, **sft, seed=s)["instance_id"]) for s in rows["seed"].unique()}
-    known = [v in seen[s] for s, v in zip(rows["seed"], rows["instance_id"], strict=True)]
     held_out = rows["split"] == "held_out"
-    return rows[held_out | pd.Series(known, rows.index)].reset_index(drop=True)
+    if pools:
+        held_out |= seen(rows, pools, sft)
+    return rows[held_out].reset_index(drop=True)
 
 
 def with_steps(rows: pd.DataFrame) -> pd.DataFrame:

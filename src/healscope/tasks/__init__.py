@@ -3,6 +3,11 @@
 from healscope.config.tasks import AnyTask, OwnTask, task_settings
 from healscope.tasks import own
 from healscope.tasks.card_game import CardGame
+<<<<<<< HEAD
+from healscope.tasks.navigation import Navigation
+=======
+from healscope.tasks.lm_eval_task import LmEval
+>>>>>>> lab-lmeval
 from healscope.tasks.protocol import Task
 
 
@@ -15,5 +20,9 @@ def build(name: str, settings: AnyTask | dict) -> Task:
         settings = task_settings(settings)
     if isinstance(settings, OwnTask):
         return own.build(name, settings.model_dump())
-    families = {"generalpoints": CardGame.of}
+<<<<<<< HEAD
+    families = {"generalpoints": CardGame.of, "navigation": Navigation.of}
+=======
+    families = {"generalpoints": CardGame.of, "lm_eval": LmEval.of}
+>>>>>>> lab-lmeval
     return families[settings.family](name, settings)

@@ -51,7 +51,7 @@ class Measure:
         }
         if missing := [name for name, frame in self.problems.items() if frame.empty]:
             raise HealscopeError(
-                f"task {task.name} has no problem to measure {', '.join(missing)} by; SFT needs "
+                f"the training task has no problem to measure {', '.join(missing)} by; SFT needs "
                 "training problems, and held-out ones under both rules"
             )
 

@@ -37,7 +37,7 @@ def paraphrase(examples: pd.DataFrame, task: Task, seed: int) -> pd.DataFrame:
     wordings = [task.paraphrases(task.read(row)) for row in examples.to_dict("records")]
     if all(len(prompts) == 1 for prompts in wordings):
         raise HealscopeError(
-            f"arm 'diverse': task {task.name} has one way to state a problem; take the arm out of "
+            "arm 'diverse': the training task has one way to state a problem; take the arm out of "
             "sft.arms, or give the task paraphrases"
         )
     draws = np.random.default_rng([seed, 5])
@@ -58,7 +58,7 @@ def all_solutions(
     """
     if all(len(task.answers(task.read(row))) == 1 for row in examples.to_dict("records")):
         raise HealscopeError(
-            f"arm 'solutions': every problem of task {task.name} has one correct answer; take the "
+            "arm 'solutions': every problem of the training task has one correct answer; take the "
             "arm out of sft.arms"
         )
     steps_an_epoch = -(-len(examples) // settings.batch_size)
