@@ -176,11 +176,8 @@ def _family(value) -> str:
 
 AnyTask = Annotated[
     Annotated[GeneralPointsTask, Tag("generalpoints")]
-<<<<<<< HEAD
     | Annotated[NavigationTask, Tag("navigation")]
-=======
     | Annotated[LmEvalTask, Tag("lm_eval")]
->>>>>>> lab-lmeval
     | Annotated[OwnTask, Tag("own")],
     Discriminator(_family),
 ]

@@ -3,11 +3,8 @@
 from healscope.config.tasks import AnyTask, OwnTask, task_settings
 from healscope.tasks import own
 from healscope.tasks.card_game import CardGame
-<<<<<<< HEAD
-from healscope.tasks.navigation import Navigation
-=======
 from healscope.tasks.lm_eval_task import LmEval
->>>>>>> lab-lmeval
+from healscope.tasks.navigation import Navigation
 from healscope.tasks.protocol import Task
 
 
@@ -20,9 +17,9 @@ def build(name: str, settings: AnyTask | dict) -> Task:
         settings = task_settings(settings)
     if isinstance(settings, OwnTask):
         return own.build(name, settings.model_dump())
-<<<<<<< HEAD
-    families = {"generalpoints": CardGame.of, "navigation": Navigation.of}
-=======
-    families = {"generalpoints": CardGame.of, "lm_eval": LmEval.of}
->>>>>>> lab-lmeval
+    families = {
+        "generalpoints": CardGame.of,
+        "navigation": Navigation.of,
+        "lm_eval": LmEval.of,
+    }
     return families[settings.family](name, settings)
