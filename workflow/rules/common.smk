@@ -124,7 +124,7 @@ def sampling_engine(branch):
 UNUSED = {
     "rl_only": ["rewards"],
     "judging_only": ["rewards", "mixture"],
-    "dealing_only": ["held_out"],
+    "dealing_only": [],
 }
 
 # Values of a protocol that decide which problems it poses.
