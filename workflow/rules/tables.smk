@@ -25,6 +25,8 @@ def sft_pools(of=FOLLOWED):
 SIGNAL_FILES, SFT_POOLS = signal_files(), sft_pools()
 COMPARISON_FILES = each(artifacts.COMPARISON)
 
+LAST_SFT = sft_checkpoints()[-1]  # snakefmt takes a line that begins with `checkpoint` for a rule
+
 STUDY = {
     "sft": study.sft.model_dump(mode="json", include={"deals", "examples"}),
     "drawn": [name for name, p in PROTOCOLS.items() if p.problems == "drawn"],
@@ -49,10 +51,7 @@ TABLES = {
     },
     "exposure": {
         "evaluations": each(
-            artifacts.EVALUATION,
-            CARDS,
-            protocol=[EXHAUSTIVE, *OTHERS],
-            checkpoint=sft_checkpoints()[-1],
+            artifacts.EVALUATION, CARDS, protocol=[EXHAUSTIVE, *OTHERS], checkpoint=LAST_SFT
         ),
         "pool": sft_pools(CARDS),
     },
