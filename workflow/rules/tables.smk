@@ -25,8 +25,6 @@ def sft_pools(of=FOLLOWED):
 SIGNAL_FILES, SFT_POOLS = signal_files(), sft_pools()
 COMPARISON_FILES = each(artifacts.COMPARISON)
 
-LAST_SFT = sft_checkpoints()[-1]  # snakefmt takes a line that begins with `checkpoint` for a rule
-
 STUDY = {
     "sft": study.sft.model_dump(mode="json", include={"deals", "examples"}),
     "drawn": [name for name, p in PROTOCOLS.items() if p.problems == "drawn"],
@@ -50,9 +48,10 @@ TABLES = {
         "landmarks": each(artifacts.LANDMARKS, CARDS),
     },
     "exposure": {
-        "evaluations": each(
-            artifacts.EVALUATION, CARDS, protocol=[EXHAUSTIVE, *OTHERS], checkpoint=LAST_SFT
-        ),
+        "evaluations": [
+            *evaluations(sft_checkpoints()[-1], CARDS),
+            *each(artifacts.EVALUATION, CARDS, protocol=OTHERS, checkpoint=sft_checkpoints()[-1]),
+        ],
         "pool": sft_pools(CARDS),
     },
     "factorial": {"evaluations": evaluations(EVALUATED, CARDS)},
