@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import rl_tables
+import task_tables
 
 from healscope.config import FigureStyle
 from healscope.errors import HealscopeError
@@ -418,6 +419,8 @@ TABLES = {
     "rl-training": rl_tables.rl_training,
     "window": rl_tables.window,
     "recipes": rl_tables.recipes,
+    "task-landmarks": task_tables.task_landmarks,
+    "task-curves": task_tables.task_curves,
 }
 PUBLISHED = [str(Path(__file__).parents[2] / "config" / "published" / "fig1.csv")]
 LLAMA = FigureStyle(published="llama-3.2-11b")
