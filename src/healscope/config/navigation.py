@@ -26,8 +26,8 @@ class NavigationRewards(Section):
 class NavigationMixture(Section):
     """Shares of the two rules in the pretraining of a model from scratch."""
 
-    id: Fraction = 0.3
-    ood: Fraction = 0.7
+    id: Fraction = 0.5
+    ood: Fraction = 0.5
 
 
 class NavigationTask(Section):
