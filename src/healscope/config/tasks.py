@@ -4,6 +4,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import Discriminator, Field, Tag, TypeAdapter, ValidationError, model_validator
 
+from healscope.config.matrices import DeterminantTask, RankTask
 from healscope.config.types import CardValue, Chosen, Natural, Positive, Section
 from healscope.errors import HealscopeError
 
@@ -117,7 +118,10 @@ def _family(value) -> str:
 
 
 AnyTask = Annotated[
-    Annotated[GeneralPointsTask, Tag("generalpoints")] | Annotated[OwnTask, Tag("own")],
+    Annotated[GeneralPointsTask, Tag("generalpoints")]
+    | Annotated[RankTask, Tag("rank")]
+    | Annotated[DeterminantTask, Tag("determinant")]
+    | Annotated[OwnTask, Tag("own")],
     Discriminator(_family),
 ]
 

@@ -3,7 +3,9 @@
 from healscope.config.tasks import AnyTask, OwnTask, task_settings
 from healscope.tasks import own
 from healscope.tasks.card_game import CardGame
+from healscope.tasks.determinant import Determinant
 from healscope.tasks.protocol import Task
+from healscope.tasks.rank import Rank
 
 
 def build(name: str, settings: AnyTask | dict) -> Task:
@@ -15,5 +17,9 @@ def build(name: str, settings: AnyTask | dict) -> Task:
         settings = task_settings(settings)
     if isinstance(settings, OwnTask):
         return own.build(name, settings.model_dump())
-    families = {"generalpoints": CardGame.of}
+    families = {
+        "generalpoints": CardGame.of,
+        "rank": Rank.of,
+        "determinant": Determinant.of,
+    }
     return families[settings.family](name, settings)
