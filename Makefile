@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 VLLM := .venv-vllm
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help setup figures vllm test test-slurm test-train test-vllm locks lint report plan schema clean
+.PHONY: help setup figures vllm lm-eval test test-slurm test-train test-vllm test-lm-eval locks lint report plan schema clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -24,6 +24,12 @@ $(VLLM)/.ready: envs/vllm.txt envs/install.sh
 	PYTHON=$(PYTHON) sh envs/install.sh vllm $(VLLM)
 	@touch $@
 
+lm-eval: $(VENV)/.lm-eval ## lm-evaluation-harness into .venv: its benchmarks as tasks (docs/benchmarks-as-tasks.md)
+
+$(VENV)/.lm-eval: $(READY) envs/lm-eval.txt
+	pip install --quiet --disable-pip-version-check -c envs/core.txt -r envs/lm-eval.txt
+	@touch $@
+
 figures: setup ## run the study of config/config.yaml: all figures and claims
 	@python workflow/unlock.py
 	snakemake --cores $(CORES)
@@ -38,9 +44,10 @@ report: figures ## one self-contained HTML file with every figure and the claims
 test: setup ## every test, but for those of the next targets
 	python -m pytest -n $(CORES) --dist loadfile --no-loadscope-reorder
 
-locks: setup ## is .venv exactly what envs/core.txt says, and train.txt where DeepSpeed is installed?
+locks: setup ## is .venv exactly what envs/core.txt says, and train.txt and lm-eval.txt where these are installed?
 	python -m pip check
-	python envs/check.py envs/core.txt $$(pip show --quiet deepspeed 2>/dev/null && echo envs/train.txt)
+	python envs/check.py envs/core.txt $$(pip show --quiet deepspeed 2>/dev/null && echo envs/train.txt) \
+		$$(pip show --quiet lm_eval 2>/dev/null && echo envs/lm-eval.txt)
 
 test-slurm: setup ## start a Slurm of one machine, and run a study through it with faults
 	python tests/slurm/run.py
@@ -51,6 +58,9 @@ test-train: setup ## SFT and RL by two processes with DeepSpeed, which goes into
 
 test-vllm: setup vllm ## the tests of engine vllm, which need its environment
 	python -m pytest tests/engine_vllm
+
+test-lm-eval: setup lm-eval ## the tests of benchmarks as tasks, which need lm-evaluation-harness
+	python -m pytest tests/lm_eval
 
 lint: setup ## style of Python and Snakemake files
 	ruff check .

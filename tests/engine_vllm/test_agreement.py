@@ -50,6 +50,20 @@ def test_greedy_answers_and_log_probabilities_are_those_of_hf(engine, base_manif
     assert any(len(row) == 12 and row[-1] != 2 for row in answers)
 
 
+def test_given_texts_are_as_probable_as_to_hf(engine, base_manifest, prompts):
+    """Greedy answers, other texts of several lengths, and one that is empty."""
+    own = hf(base_manifest)
+    greedy = [ids[:6] for ids in own.generate(prompts, **STEP).ids()]
+    others = [ids[:n] for n, ids in zip(range(len(greedy)), reversed(greedy), strict=True)]
+    pairs = [*zip(prompts, greedy, strict=True), *zip(prompts, others, strict=True)]
+    mine, theirs = (e.scores(pairs, pad=0, batch_size=32) for e in (engine, own))
+    for (total, likeliest), (expected, expected_likeliest) in zip(mine, theirs, strict=True):
+        assert abs(total - expected) < APART
+        assert likeliest == expected_likeliest
+    assert all(likeliest for _, likeliest in mine[: len(prompts)])
+    assert not all(likeliest for _, likeliest in mine)
+
+
 def test_weights_in_place(engine, base_manifest, other_manifest, prompts):
     """A checkpoint, an edit, another edit, and back: each like transformers at those weights."""
     own, other = (Stored(Path(m).parent) for m in (base_manifest, other_manifest))

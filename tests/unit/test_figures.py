@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import rl_tables
+import task_tables
 
 from healscope.config import FigureStyle
 from healscope.errors import HealscopeError
@@ -418,6 +419,8 @@ TABLES = {
     "rl-training": rl_tables.rl_training,
     "window": rl_tables.window,
     "recipes": rl_tables.recipes,
+    "task-landmarks": task_tables.task_landmarks,
+    "task-curves": task_tables.task_curves,
 }
 PUBLISHED = [str(Path(__file__).parents[2] / "config" / "published" / "fig1.csv")]
 LLAMA = FigureStyle(published="llama-3.2-11b")
@@ -729,6 +732,16 @@ def test_neighbours_are_drawn_from_the_training_rule_outwards():
         assert list(bars[label].lines[0].get_ydata()) == pytest.approx(list(rows["accuracy"]))
         ends = np.array([segment[:, 1] for segment in bars[label].lines[2][0].get_segments()])
         assert ends == pytest.approx(rows[["low", "high"]].to_numpy())
+
+
+def test_neighbours_of_several_models_are_told_apart():
+    frame = near_tables.neighbours()
+    two = pd.concat([frame, frame.assign(model="wide")], ignore_index=True)
+    firsts = [ax.get_title(loc="left") for ax in FIGURES["fig_neighbours"].draw(two, STYLE).axes]
+    assert firsts[::6] == ["tiny \N{MIDDLE DOT} cards", "wide \N{MIDDLE DOT} cards"]
+    asked = pd.concat([frame, frame.assign(protocol="nearer")], ignore_index=True)
+    (*_, last) = FIGURES["fig_neighbours"].draw(asked, STYLE).axes[6:7]
+    assert last.get_title(loc="left").split(" \N{MIDDLE DOT} ") == ["tiny", "nearer", "cards"]
 
 
 def test_a_kind_without_neighbours_is_named_and_base_can_be_missing():

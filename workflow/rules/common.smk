@@ -61,7 +61,8 @@ TRAINED_ONLY = {  # tables made from training logs, or from what SFT read
     *("sft-training", "rl-training", "window", "recipes", "signals", "stopping"),
     *("exposure", "published", "claims", "arms"),
 }
-CARDS_ONLY = {"exposure", "errors", "factorial", "published"}  # tables on parts of its answers
+# tables on parts of its answers, and on its neighbours
+CARDS_ONLY = {"exposure", "errors", "factorial", "published", "neighbours"}
 ABSENT = {*(TRAINED_ONLY if study.taken else ()), *(() if CARDS else CARDS_ONLY)}
 SHOWN = [n for n, f in FIGURES.items() if OPTIONAL.get(n, True) and f.table not in ABSENT]
 RECIPES = [given.RECIPE] if study.taken else list(study.rl.recipes)
@@ -124,7 +125,7 @@ def sampling_engine(branch):
 UNUSED = {
     "rl_only": ["rewards"],
     "judging_only": ["rewards", "mixture"],
-    "dealing_only": ["held_out"],
+    "dealing_only": [],
 }
 
 # Values of a protocol that decide which problems it poses.

@@ -48,12 +48,10 @@ TABLES = {
         "landmarks": each(artifacts.LANDMARKS, CARDS),
     },
     "exposure": {
-        "evaluations": each(
-            artifacts.EVALUATION,
-            CARDS,
-            protocol=[EXHAUSTIVE, *OTHERS],
-            checkpoint=sft_checkpoints()[-1],
-        ),
+        "evaluations": [
+            *evaluations(sft_checkpoints()[-1], CARDS),
+            *each(artifacts.EVALUATION, CARDS, protocol=OTHERS, checkpoint=sft_checkpoints()[-1]),
+        ],
         "pool": sft_pools(CARDS),
     },
     "factorial": {"evaluations": evaluations(EVALUATED, CARDS)},

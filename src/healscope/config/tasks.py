@@ -5,6 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 from pydantic import Discriminator, Field, Tag, TypeAdapter, ValidationError, model_validator
 
 from healscope.config.matrices import DeterminantTask, RankTask
+from healscope.config.navigation import NavigationTask
 from healscope.config.types import CardValue, Chosen, Natural, Positive, Section
 from healscope.errors import HealscopeError
 
@@ -64,6 +65,63 @@ class GeneralPointsTask(Section):
         return self
 
 
+class LmEvalTask(Section):
+    """Benchmarks of lm-evaluation-harness (docs/benchmarks-as-tasks.md); nothing is trained."""
+
+    rendering: ClassVar = "json"
+    held_out: ClassVar = 1.0
+    trainable: ClassVar = False
+
+    family: Literal["lm_eval"]
+    id: Chosen[str] = Field(description="tasks, groups or tags of the harness: the ID problems")
+    ood: Chosen[str] = Field(description="the same of the OOD problems")
+    include: str | None = Field(None, description="folder with the YAML files of local tasks")
+    limit: Positive | None = Field(
+        None, description="documents of each task at most, the first ones; null: all"
+    )
+    fewshot: Natural | None = Field(
+        None, description="examples in each prompt; null: as each task says"
+    )
+    metric: str | dict[str, str] | None = Field(
+        None,
+        description="what counts as right, in all tasks or by task; null: each task's first "
+        "metric that is 0 or 1",
+    )
+    filter: str | dict[str, str] | None = Field(
+        None, description="which of a task's filters reads an answer, alike; null: the first"
+    )
+    chat_template: bool = Field(
+        True, description="prompts are put by the tokenizer's chat template, where it has one"
+    )
+    seed: Natural = Field(1234, description="draws examples, as the harness's own default does")
+    code: str | None = Field(
+        None, description="version and hash of what is asked; filled in, or given to insist on it"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _completed(cls, data):
+        if not _names_tasks(data):
+            return data
+        from healscope.tasks import lm_eval_files  # late: that package reads this one
+
+        return _said_of_a_value(lm_eval_files.completed, data)
+
+    @model_validator(mode="after")
+    def _two_sides(self):
+        if both := set(self.id) & set(self.ood):
+            raise ValueError(f"ood: '{min(both)}' is in id too; the rules need tasks of their own")
+        return self
+
+
+def _names_tasks(data) -> bool:
+    """Whether a section is far enough in order for its files to be looked for."""
+    if not isinstance(data, dict) or not isinstance(data.get("include"), str | None):
+        return False
+    named = [data.get("id"), data.get("ood")]
+    return all(isinstance(n, list) and all(isinstance(x, str) for x in n) for n in named)
+
+
 class OwnTask(Section):
     """A task of one's own (docs/own-task.md); what is left out is as the class says."""
 
@@ -121,6 +179,8 @@ AnyTask = Annotated[
     Annotated[GeneralPointsTask, Tag("generalpoints")]
     | Annotated[RankTask, Tag("rank")]
     | Annotated[DeterminantTask, Tag("determinant")]
+    | Annotated[NavigationTask, Tag("navigation")]
+    | Annotated[LmEvalTask, Tag("lm_eval")]
     | Annotated[OwnTask, Tag("own")],
     Discriminator(_family),
 ]

@@ -95,9 +95,10 @@ def check(study: Study) -> None:
     for name in study.trained_on:
         if name not in study.tasks:
             raise ValueError(f"train_on: '{name}' is not in tasks: {', '.join(study.tasks)}")
-        if not trainable(study.tasks[name]):
+        if not study.taken and not trainable(study.tasks[name]):
             raise ValueError(
-                f"train_on: '{name}' has no reference answers to train on; it can only be evaluated"
+                f"train_on: '{name}' has no reference answers to train on; it can only be "
+                "evaluated: name another task, or give checkpoints (models.*.sft)"
             )
     if study.taken and len(study.trained_on) > 1:
         raise ValueError(

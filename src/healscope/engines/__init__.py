@@ -12,6 +12,7 @@ from typing import Protocol
 from healscope.engines.hf import HF
 from healscope.engines.vllm import VLLM, Process
 from healscope.evaluation.generate import Responses
+from healscope.evaluation.options import Pair
 from healscope.models import checkpoints
 from healscope.models.stored import Stored
 from healscope.models.tokens import load_tokenizer
@@ -36,6 +37,9 @@ class Engine(Protocol):
 
     def generate(self, prompts: list[list[int]], **settings) -> Responses:
         """As `healscope.evaluation.generate.generate`, with its settings."""
+
+    def scores(self, pairs: list[Pair], **settings) -> list[tuple[float, bool]]:
+        """As `healscope.evaluation.options.scores`, with its settings."""
 
 
 @contextmanager

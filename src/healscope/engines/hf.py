@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import torch
 
 from healscope.evaluation.generate import Responses, generate
+from healscope.evaluation.options import Pair, scores
 from healscope.models.variants import Variant, load_each
 
 
@@ -26,3 +27,6 @@ class HF:
 
     def generate(self, prompts: list[list[int]], **settings) -> Responses:
         return generate(self.model, prompts, **settings)
+
+    def scores(self, pairs: list[Pair], **settings) -> list[tuple[float, bool]]:
+        return scores(self.model, pairs, **settings)

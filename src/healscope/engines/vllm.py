@@ -25,6 +25,7 @@ from healscope import artifacts
 from healscope.config import Vllm
 from healscope.errors import HealscopeError
 from healscope.evaluation.generate import NotFinite, Responses
+from healscope.evaluation.options import Pair
 from healscope.models import checkpoints, integrity
 from healscope.models.stored import Stored
 from healscope.models.variants import Variant, Weights, check_weight
@@ -215,6 +216,17 @@ class VLLM:
             padded(found["logprobs"], 0.0),
             padded([[True] * len(row) for row in found["tokens"]], False),
         )
+
+    def scores(self, pairs: list[Pair], **_) -> list[tuple[float, bool]]:
+        """As `healscope.evaluation.options.scores`; all at once."""
+        asked = {
+            i: [[*prompt, *text], len(prompt)] for i, (prompt, text) in enumerate(pairs) if text
+        }
+        found = self._ask({"score": list(asked.values())})["scores"] if asked else []
+        if not all(math.isfinite(total) for total, _ in found):
+            raise NotFinite("the model's probabilities are not finite")
+        known = dict(zip(asked, found, strict=True))
+        return [tuple(known.get(i, (0.0, True))) for i in range(len(pairs))]
 
     def _check_answers(self, folder: Path) -> None:
         """Whether the engine says what the checkpoint said when it was saved."""

@@ -5,7 +5,8 @@ attempt 1; samples for pass@k have sample 1, 2, …; attempts 2, 3, … follow o
 conversation, and their column `feedback` names what the model was told in between.
 """
 
-from collections.abc import Callable
+from collections.abc import Sequence
+from typing import Protocol as Interface
 
 import pandas as pd
 
@@ -14,7 +15,7 @@ from healscope.draws import seeded
 from healscope.engines import HF, Engine
 from healscope.errors import HealscopeError
 from healscope.models import tokens
-from healscope.tasks.protocol import Problem, Task
+from healscope.tasks.protocol import Option, Problem, Task
 
 CARRIED = [
     "problem_id", "pair_id", "deal_id", "instance_id", "split", "half", "rule", "draw", "retried",
@@ -23,8 +24,16 @@ OF_SOME = ["episode_id", "n_faces", "neighbour", "distance"]  # carried where th
 JUDGED = ["outcome", "reward", "parsed", "follows_rule", "uses_numbers", "reaches_target"]
 
 
-Ask = Callable[[list[list[str]], str, float], list[str | None]]
-"""(conversations, purpose, temperature) -> an answer to each, None where one is too long."""
+class Ask(Interface):
+    """What answers. `scores` is needed by tasks with options alone."""
+
+    def __call__(
+        self, conversations: list[list[str]], purpose: str, temperature: float
+    ) -> list[str | None]:
+        """An answer to each, None where one is too long."""
+
+    def scores(self, options: list[Sequence[Option]]) -> list[list[tuple[float, bool]] | None]:
+        """How probable the options of each problem are, as `Task.chosen` takes it."""
 
 
 def attempts(ask: Ask, task: Task, problems: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
@@ -34,7 +43,7 @@ def attempts(ask: Ask, task: Task, problems: pd.DataFrame, protocol: Protocol) -
     """
     chosen = problems.to_dict("records")
     posed = [task.read(row) for row in chosen]
-    texts = ask([[row["prompt"]] for row in chosen], "first", protocol.temperature)
+    texts = _first_answers(ask, task, posed, chosen, protocol.temperature)
     if None in texts:
         raise HealscopeError(
             f"task {task.name}: a prompt is longer than the model's context less "
@@ -68,6 +77,21 @@ def require_room(tokenizer, task: Task, problems: pd.DataFrame, settings: Evalua
             f"task {task.name}: evaluation.max_new_tokens is {settings.max_new_tokens}, but a "
             f"correct answer has {max(lengths)} tokens ({longest!r}); raise it"
         )
+
+
+def _first_answers(
+    ask: Ask, task: Task, posed: list[Problem], chosen: list[dict], temperature: float
+) -> list[str | None]:
+    """Answers that are written, and those that are chosen, which have no temperature."""
+    options = [task.options(problem) for problem in posed]
+    written = [i for i, given in enumerate(options) if not given]
+    texts = ask([[chosen[i]["prompt"]] for i in written], "first", temperature)
+    answers = dict(zip(written, texts, strict=True))
+    rest = [i for i, given in enumerate(options) if given]
+    scores = ask.scores([options[i] for i in rest]) if rest else []
+    for i, known in zip(rest, scores, strict=True):
+        answers[i] = None if known is None else task.chosen(posed[i], known)
+    return [answers[i] for i in range(len(posed))]
 
 
 def _retries(
@@ -138,20 +162,30 @@ def _row(
 class Asker:
     """Answers of what an engine holds to conversations, in batches of similar length.
 
-    `stream` names the random numbers, used only where something is sampled.
+    `stream` names the random numbers, used only where something is sampled; `templated`: a chat
+    template is used where there is one.
     """
 
     def __init__(
-        self, engine: Engine, tokenizer, settings: Evaluation, protocol: Protocol, stream: str
+        self,
+        engine: Engine,
+        tokenizer,
+        settings: Evaluation,
+        protocol: Protocol,
+        stream: str,
+        templated: bool = True,
     ):
-        self.engine, self.tokenizer = engine, tokenizer
+        self.engine, self.tokenizer, self.templated = engine, tokenizer, templated
         self.settings, self.protocol, self.stream = settings, protocol, stream
 
     def __call__(
         self, conversations: list[list[str]], purpose: str, temperature: float
     ) -> list[str | None]:
         """One answer to each; None where a conversation has outgrown the model's context."""
-        ids = [tokens.conversation_ids(self.tokenizer, turns) for turns in conversations]
+        ids = [
+            tokens.conversation_ids(self.tokenizer, turns, self.templated)
+            for turns in conversations
+        ]
         room = self.engine.context - self.settings.max_new_tokens
         fits = sorted(
             (i for i in range(len(ids)) if len(ids[i]) <= room), key=lambda i: len(ids[i])
@@ -175,6 +209,26 @@ class Asker:
             for i, found in zip(batch, responses.ids(), strict=True):
                 answers[i] = tokens.response_text(self.tokenizer, found)
         return answers
+
+    def scores(self, options: list[Sequence[Option]]) -> list[list[tuple[float, bool]] | None]:
+        """Of every problem's options; None where one of them exceeds the model's context."""
+        pairs = [
+            [tokens.option_ids(self.tokenizer, *option, self.templated) for option in given]
+            for given in options
+        ]
+        room = self.engine.context - 1
+        fits = [all(len(a) + len(b) <= room for a, b in given) for given in pairs]
+        found = iter(
+            self.engine.scores(
+                [pair for given, fit in zip(pairs, fits, strict=True) if fit for pair in given],
+                pad=self.tokenizer.pad_token_id,
+                batch_size=self.settings.batch_size,
+            )
+        )
+        return [
+            [next(found) for _ in given] if fit else None
+            for given, fit in zip(pairs, fits, strict=True)
+        ]
 
 
 def greedy_answers(model, tokenizer, prompts: list[str], settings: Evaluation) -> list[str | None]:

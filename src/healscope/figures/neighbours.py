@@ -46,18 +46,18 @@ def neighbours(frame: pd.DataFrame, style: FigureStyle) -> Figure:
     rows = -(-len(kinds) // _COLUMNS)
     figure, axes = panels(style, rows * len(blocks), _COLUMNS, 1.7, sharey=True)
     for block, (names, part) in zip(np.split(axes, len(blocks)), blocks, strict=True):
+        told = names if frame["protocol"].nunique() > 1 else names[:1]
+        whose = told if len(blocks) > 1 else ()
         for ax in block.flat[len(kinds) :]:
             ax.set_visible(False)
         for ax, kind in zip(block.flat, kinds, strict=False):
             own = part[part["neighbour"].isin([ANCHOR, kind])]
             _panel(ax, own, style, several_seeds(frame))
             named, axis = _PANELS[kind]
-            title(ax, named)
+            title(ax, *(whose if ax is block[0, 0] else ()), named)
             ax.set_xlabel(axis)
         for ax in block[:, 0]:
             percent_axis(ax, "accuracy (%)")
-        if len(blocks) > 1:
-            title(block[0, 0], *names[: 1 + (frame["protocol"].nunique() > 1)])
     from_zero(axes[0, 0])
     missing = [kind for kind in KINDS if kind not in {*frame["neighbour"]}]
     note = intervals(frame, "bars", "dots") + "; distance 0 (dotted): the training rule"

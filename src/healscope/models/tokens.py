@@ -69,12 +69,13 @@ def prompt_ids(tokenizer, prompt: str) -> list[int]:
     return conversation_ids(tokenizer, [prompt])
 
 
-def conversation_ids(tokenizer, turns: list[str]) -> list[int]:
+def conversation_ids(tokenizer, turns: list[str], templated: bool = True) -> list[int]:
     """Ids of a conversation, to be continued; `turns` are the user's, the model's, the user's, …
 
-    Without a chat template: <bos>, then the turns, each of the model's ended by <eos>.
+    Without a chat template, or unless `templated`: <bos>, then the turns, each of the model's ended
+    by <eos>.
     """
-    if tokenizer.chat_template:
+    if templated and tokenizer.chat_template:
         roles = ("user", "assistant")
         messages = [{"role": roles[i % 2], "content": turn} for i, turn in enumerate(turns)]
         return list(
@@ -89,6 +90,24 @@ def conversation_ids(tokenizer, turns: list[str]) -> list[int]:
         else:
             ids += tokenizer.encode(turn, add_special_tokens=False)
     return ids
+
+
+def option_ids(
+    tokenizer, prompt: str, delimiter: str, text: str, templated: bool = True
+) -> tuple[list[int], list[int]]:
+    """Ids of a prompt, and of a text after it whose probability is asked for.
+
+    As lm-evaluation-harness does it: the two are one text, of which the prompt has the tokens that
+    it has alone, less white space at its end. With a chat template no delimiter is needed.
+    """
+    start = [tokenizer.bos_token_id] if tokenizer.bos_token_id is not None else []
+    if templated and tokenizer.chat_template and prompt:
+        turn = [{"role": "user", "content": prompt}]
+        prompt = tokenizer.apply_chat_template(turn, add_generation_prompt=True, tokenize=False)
+        delimiter, start = "", []
+    before = tokenizer.encode(prompt.rstrip(), add_special_tokens=False)
+    whole = tokenizer.encode(prompt + delimiter + text, add_special_tokens=False)
+    return start + before or [tokenizer.eos_token_id], whole[len(before) :]
 
 
 def response_ids(tokenizer, response: str) -> list[int]:

@@ -18,6 +18,7 @@ from healscope.tables import (
     recipes,
     reversions,
     stopping,
+    tasks,
     weights,
     window,
 )
@@ -42,6 +43,7 @@ class Settings:
     recipes: dict[str, dict] = field(default_factory=dict)  # as `config.facts` has them
     landmark: str = ""  # the branch behind the landmark `rl`
     stages: dict[str, dict[str, str]] = field(default_factory=dict)  # of edits: target and parent
+    tracks: tasks.Tracks = field(default_factory=dict)  # of tables that hold all of them
 
 
 # table -> how it is made from its input files, by kind
@@ -71,6 +73,10 @@ _MAKERS: dict[str, Callable[[Inputs, Settings], pd.DataFrame]] = {
     "repair": lambda i, s: reversions.repair(
         i["edits"], i["evaluations"], i["landmarks"], s.stages["sft"], s.statistics
     ),
+    "task-landmarks": lambda i, s: tasks.landmarks(
+        i["evaluations"], i["landmarks"], i["published"], s.tracks, s.statistics
+    ),
+    "task-curves": lambda i, s: tasks.curves(i["evaluations"], s.tracks, s.statistics),
     "gate": lambda i, s: gate.measure(i["evaluations"], i["landmarks"], s.statistics),
     "singular-values": lambda i, _: weights.singular_values(i["comparisons"]),
     "principal-angles": lambda i, _: weights.principal_angles(i["comparisons"]),

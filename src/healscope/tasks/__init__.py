@@ -4,6 +4,8 @@ from healscope.config.tasks import AnyTask, OwnTask, task_settings
 from healscope.tasks import own
 from healscope.tasks.card_game import CardGame
 from healscope.tasks.determinant import Determinant
+from healscope.tasks.lm_eval_task import LmEval
+from healscope.tasks.navigation import Navigation
 from healscope.tasks.protocol import Task
 from healscope.tasks.rank import Rank
 
@@ -21,5 +23,7 @@ def build(name: str, settings: AnyTask | dict) -> Task:
         "generalpoints": CardGame.of,
         "rank": Rank.of,
         "determinant": Determinant.of,
+        "navigation": Navigation.of,
+        "lm_eval": LmEval.of,
     }
     return families[settings.family](name, settings)

@@ -94,6 +94,20 @@ class Verdict(NamedTuple):
     reaches_target: bool | None = None
 
 
+class Option(NamedTuple):
+    """One of several texts among which a model chooses by their probability.
+
+    Attributes:
+        prompt: what it follows.
+        delimiter: what stands between the two, unless a chat template does.
+        text: the option.
+    """
+
+    prompt: str
+    delimiter: str
+    text: str
+
+
 class Feedback(NamedTuple):
     """One message to the model.
 
@@ -135,6 +149,8 @@ class Task(ABC):
     """The parts of an instance are steps of an episode, which succeeds if every one is right."""
     trainable: ClassVar[bool] = True
     """Whether there are reference answers to train on."""
+    chat_template: ClassVar[bool] = True
+    """Whether prompts are put by the tokenizer's chat template, where it has one."""
     rule_kinds: ClassVar[Mapping[str, float]] = MappingProxyType({"id": 0.3, "ood": 0.7})
     """Rules that pretraining can show, with the share of each where the config gives none."""
     wrong: ClassVar[str] = "wrong"
@@ -212,6 +228,17 @@ class Task(ABC):
     def answers(self, problem: Problem) -> Sequence[str]:
         """Correct responses, the reference answer first."""
         return (problem.answer,)
+
+    def options(self, problem: Problem) -> Sequence[Option]:  # noqa: ARG002
+        """Where the model chooses an answer instead of writing it: what there is to choose."""
+        return ()
+
+    def chosen(self, problem: Problem, scores: Sequence[tuple[float, bool]]) -> str:  # noqa: ARG002
+        """The answer of a model that gives `options` these summed log-probabilities, in nats.
+
+        The second value says whether every token of the option is the likeliest one.
+        """
+        raise NotImplementedError(f"task {self.name} has no options")
 
     def paraphrases(self, problem: Problem) -> Sequence[str]:
         """Prompts that say the same, the standard one first."""

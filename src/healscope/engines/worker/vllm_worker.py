@@ -8,6 +8,7 @@ and nothing that a model writes is run. One question, one answer, but for {"aliv
     {"load": [files, files]}                   -> {}    a tensor's first file in this order counts
     {"generate": {prompts, seeds, ...}}        -> {tokens, logprobs}  lists, row by row
     {"next": ids}                              -> {logprobs}  of every next token
+    {"score": [[ids, start], ...]}             -> {scores}  [sum from start on, all likeliest]
     anything that fails                        -> {"error": sentence}
 
 It ends when its input does, or with the process that started it, however that ends.
@@ -127,6 +128,8 @@ def answer(engine, message: dict, tell) -> dict:
         ask = {"max_new_tokens": 1, "temperature": 0.0, "top_p": 1.0, "eos": -1}
         (row,) = _generated(engine, [message["next"]], ask, None, -1, False)
         return {"logprobs": [row.logprobs[0][i].logprob for i in range(len(row.logprobs[0]))]}
+    if "score" in message:
+        return {"scores": _scores(engine, message["score"], _alive(tell))}
     ask = message["generate"]
     rows = _generated(engine, ask["prompts"], ask, ask["seeds"], 0, _alive(tell))
     return {
@@ -157,6 +160,20 @@ def _generated(engine, prompts, ask: dict, seeds, logprobs: int, progress) -> li
     ]
     asked = [{"prompt_token_ids": ids} for ids in prompts]
     return [o.outputs[0] for o in engine.generate(asked, settings, use_tqdm=progress)]
+
+
+def _scores(engine, asked, progress) -> list:
+    """Log-probabilities of given texts: of prompts, after each of which one token is written."""
+    from vllm import SamplingParams
+
+    settings = SamplingParams(max_tokens=1, temperature=0.0, prompt_logprobs=0, detokenize=False)
+    prompts = [{"prompt_token_ids": ids} for ids, _ in asked]
+    rows = engine.generate(prompts, settings, use_tqdm=progress)
+    found = []
+    for (ids, start), row in zip(asked, rows, strict=True):
+        known = [row.prompt_logprobs[i][ids[i]] for i in range(start, len(ids))]
+        found.append([sum(k.logprob for k in known), all(k.rank == 1 for k in known)])
+    return found
 
 
 def _alive(tell):
