@@ -3,13 +3,16 @@
 import json
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from scipy.stats import chisquare
 
 from healscope.config import Pretraining, task_settings
 from healscope.config.matrices import Size
+from healscope.config.tasks import families
 from healscope.errors import HealscopeError
 from healscope.tasks import build
 from healscope.tasks.contract import hostile
@@ -19,6 +22,8 @@ from healscope.tasks.matrix_task import read_integer
 from healscope.tasks.protocol import FORMATS, SIDES, Problem
 from healscope.tasks.rank import Rank
 from healscope.tasks.rewards import scorer
+
+ROOT = Path(__file__).parents[2]
 
 
 def size(rows, columns, most):
@@ -287,6 +292,20 @@ def test_options_come_from_the_config():
     assert len({made, build("rank", section)}) == 1
 
 
+def test_every_key_is_explained_in_the_study_of_several_worlds():
+    text = (ROOT / "config/worlds.yaml").read_text()
+    shown = yaml.safe_load(text)["tasks"]
+    for family, names in (("rank", ["rank"]), ("determinant", ["rank", "det"])):
+        keys = set().union(*(shown[name] for name in names))
+        assert set(families()[family].model_fields) <= keys
+    for name in ("rank", "det"):
+        task = build(name, shown[name])
+        assert task.largest_number < 100
+        assert len(task.problem_table()) == 800
+    commented = {line.split(":")[0].strip() for line in text.splitlines() if "# " in line}
+    assert {*shown["rank"], *shown["rank"]["rewards"], "symmetric"} <= commented
+
+
 # Answers in JSON.
 
 FOUR = Problem("x", "id", {"matrix": [[1] * 5] * 4, "value": 4}, '{"answer": 4}')
@@ -440,6 +459,19 @@ def test_compact_answers_show_their_working():
         matrix = tuple(tuple(row) for row in problem.data["matrix"])
         assert task._problem("id", matrix).answer == problem.answer
         assert task.verify(problem, problem.answer).follows_rule
+
+
+def test_examples_of_the_page_are_right():
+    lines = (ROOT / "docs/matrix-tasks.md").read_text().splitlines()
+    shown = [line.split(maxsplit=1)[1] for line in lines if line.startswith(("prompt ", "answer "))]
+    assert len(shown) == 4
+    for prompt, answer in zip(shown[::2], shown[1::2], strict=True):
+        noun, rows, columns, *numbers, _ = prompt.split()
+        cut = range(0, len(numbers), int(columns))
+        matrix = tuple(tuple(map(int, numbers[i : i + int(columns)])) for i in cut)
+        assert len(matrix) == int(rows)
+        problem = COMPACT[noun]._problem("id", matrix)
+        assert (COMPACT[noun].prompt(problem), problem.answer) == (prompt, answer)
 
 
 @pytest.mark.parametrize(
