@@ -153,6 +153,11 @@ class OwnTask(Section):
         """Whether there are reference answers to train on."""
         return own_tasks().find(self.family).cls.trainable
 
+    @property
+    def episodes(self) -> bool:
+        """Whether problems are steps of episodes."""
+        return own_tasks().find(self.family).cls.episodes
+
 
 def own_tasks():
     """`healscope.tasks.own`, late: that package reads this one."""
