@@ -58,7 +58,7 @@ rule all:
     input:
         expand(artifacts.FIGURE, figure=SHOWN, format=["pdf", "png"]),
         expand(artifacts.TABLE, table=ANSWERS),
-        PAGE,
+        PAGES,
         each(artifacts.DROPPED, checkpoint=GOING),
 
 
@@ -67,9 +67,9 @@ onstart:
 
 
 onsuccess:
-    if os.path.exists(PAGE):
-        print(open(PAGE).read())
-        print("healscope: what stands above is in", PAGE, end="; ")
+    if pages := [page for page in PAGES if os.path.exists(page)]:
+        print(*(open(page).read() for page in pages), sep="\n")
+        print("healscope: what stands above is in", " and ".join(pages), end="; ")
     print("figures are in results/figures/")
 
 

@@ -28,6 +28,7 @@ HIDDEN_STATES = "results/probes/hidden-states/{model}/seed-{seed}.parquet"
 TABLE = "results/tables/{table}.parquet"
 CLAIMS_TEXT = "results/tables/claims.txt"
 DIAGNOSIS = "results/tables/diagnosis.md"
+TASKS_TEXT = "results/tables/tasks.md"
 FIGURE = "results/figures/{figure}.{format}"
 LOG = "results/logs/{job}.log"
 

@@ -5,7 +5,7 @@ import pytest
 from healscope.config import Evaluation, Protocol
 from healscope.engines import HF
 from healscope.errors import HealscopeError
-from healscope.evaluation.attempts import Asker, attempts
+from healscope.evaluation.attempts import Asker, attempts, require_room
 from healscope.models import tokens
 from healscope.tasks import tables as lists
 
@@ -88,6 +88,25 @@ def test_feedback_that_names_a_rule_value_is_marked(task, posed):
     rows = attempts(lambda turns, *_: [wrong] * len(turns), task, ood, protocol)
     assert not where(rows, feedback="none")["told_rule"].any()
     assert not where(rows, **FIRST)["told_rule"].any()
+
+
+def test_neighbours_are_asked_once_and_carry_what_differs(task, study):
+    protocol = study.evaluation.protocols["near"]
+    posed = task.posed(None, protocol)
+    rows = attempts(answers(posed, 1), task, posed, protocol)
+    assert rows["correct"].all()
+    assert set(rows["attempt"]) == {1}
+    for column in ("neighbour", "distance", "problem_id", "half"):
+        assert list(rows[column]) == list(posed[column])
+
+
+def test_an_answer_that_would_be_cut_short_is_refused(task, study, model_and_tokenizer):
+    _, tokenizer = model_and_tokenizer
+    posed = task.posed(None, study.evaluation.protocols["near"])
+    require_room(tokenizer, task, posed, Evaluation(max_new_tokens=24))
+    with pytest.raises(HealscopeError, match=r"max_new_tokens is 23, but a correct answer has 24"):
+        require_room(tokenizer, task, posed, Evaluation(max_new_tokens=23))
+    require_room(tokenizer, task, posed.iloc[:0], Evaluation(max_new_tokens=1))
 
 
 def test_a_prompt_beyond_the_context_is_refused_and_a_conversation_ends(

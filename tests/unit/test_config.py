@@ -44,9 +44,11 @@ def shipped(*names):
         ("micro.yaml",),
         ("config.yaml", "what-heals.yaml"),
         ("config.yaml", "rotation-aware.yaml"),
+        ("config.yaml", "neighbours.yaml"),
         ("paper.yaml",),
         ("paper.yaml", "paper-published.yaml"),
         ("one-gpu.yaml",),
+        ("worlds.yaml",),
     ],
 )
 def test_shipped_configs_are_valid(names):
@@ -134,6 +136,21 @@ def test_an_overlay_shares_the_results_of_the_default_study(overlay):
         (["evaluation", "protocols", "paper"], {"attempts": 3}, "need each other"),
         (["evaluation", "protocols", "paper"], {"feedback": ["full"]}, "need each other"),
         (["evaluation", "protocols", "paper"], {"problems": "some"}, "protocols.paper.problems"),
+        (["evaluation", "protocols", "near"], {"per_kind": 0}, "protocols.near.per_kind"),
+        (["evaluation", "protocols", "near"], {"per_kind": "few"}, "protocols.near.per_kind"),
+        (["evaluation", "protocols", "near"], {"kinds": ["rule"]}, "near.kinds: unknown key"),
+        (["evaluation", "protocols", "near", "samples"], 2, "near: neighbours are asked once"),
+        (
+            ["evaluation", "protocols", "near"],
+            {"problems": "neighbours", "attempts": 2, "feedback": ["none"]},
+            "near: neighbours are asked once: leave out samples, attempts and feedback",
+        ),
+        (["evaluation", "protocols", "exhaustive", "problems"], "neighbours", "asked once"),
+        (
+            ["evaluation", "max_new_tokens"],
+            23,
+            "evaluation.max_new_tokens: 23, but an answer with 4 cards, which protocol 'near'",
+        ),
         (["seeds"], [1, 1], "the same seed twice"),
         (["tasks", "gp3", "verifier"], "reference", "grades the formula alone"),
         (["tasks", "gp3", "targets"], [24, 24], "tasks.gp3.targets: [24, 24] holds the same value"),
@@ -177,6 +194,19 @@ def test_a_task_the_model_has_no_words_for_is_named(data):
     data["tasks"]["other"] = {**data["tasks"]["gp3"], "targets": [97]}
     with pytest.raises(HealscopeError, match=r"model 'micro' has no word for \[97\]"):
         config.load(data)
+
+
+def test_neighbours_need_a_card_game_that_is_trained_on(data):
+    data["tasks"]["parity"] = {"family": str(ROOT / "tests/parity.py"), "rendering": "compact"}
+    config.load(broken(data, ["train_on"], ["parity", "gp3"]))
+    with pytest.raises(HealscopeError, match=r"protocols\.near: neighbours are of a card game"):
+        config.load(broken(data, ["train_on"], "parity"))
+
+
+def test_json_answers_to_neighbours_are_not_counted_in_words(data):
+    """How many tokens they have is known only with the tokenizer."""
+    data = broken(data, ["evaluation", "max_new_tokens"], 20)
+    config.load(broken(data, ["tasks", "gp3", "rendering"], "json"))
 
 
 def test_missing_section_is_named(data):

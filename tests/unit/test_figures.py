@@ -6,10 +6,12 @@ import sys
 from itertools import combinations, product
 from pathlib import Path
 
+import near_tables
 import numpy as np
 import pandas as pd
 import pytest
 import rl_tables
+import task_tables
 
 from healscope.config import FigureStyle
 from healscope.errors import HealscopeError
@@ -413,9 +415,12 @@ TABLES = {
     "signals": signals,
     "stopping": stopping,
     "arms": arms,
+    "neighbours": near_tables.neighbours,
     "rl-training": rl_tables.rl_training,
     "window": rl_tables.window,
     "recipes": rl_tables.recipes,
+    "task-landmarks": task_tables.task_landmarks,
+    "task-curves": task_tables.task_curves,
 }
 PUBLISHED = [str(Path(__file__).parents[2] / "config" / "published" / "fig1.csv")]
 LLAMA = FigureStyle(published="llama-3.2-11b")
@@ -710,6 +715,44 @@ def test_protocols_that_were_not_run_are_left_out():
     lines = len(FIGURES["fig_protocols"].draw(frame, STYLE).axes[0].lines)
     frame = frame[frame["protocol"] == "exhaustive"].assign(after_none=np.nan)
     assert len(FIGURES["fig_protocols"].draw(frame, STYLE).axes[0].lines) == lines - 2
+
+
+def test_neighbours_are_drawn_from_the_training_rule_outwards():
+    frame = near_tables.neighbours()
+    figure = FIGURES["fig_neighbours"].draw(frame.sample(frac=1, random_state=0), STYLE)
+    shown = {ax.get_title(loc="left"): ax for ax in figure.axes}
+    assert len(shown) == 6
+    for name, distances in {"cards": "\N{MINUS SIGN}1 0 1", "target": "0 1 2 4"}.items():
+        assert " ".join(t.get_text() for t in shown[name].get_xticklabels()) == distances
+    bars = {bar.get_label(): bar for bar in shown["rule, J = Q = K"].containers}
+    assert list(bars) == ["Base", "MaxOOD", "End", "RL"]
+    own = frame[frame["neighbour"].isin(["training rule", "equal rule"]) & (frame["since"] == "")]
+    for label, landmark in (("MaxOOD", "maxood"), ("End", "end")):
+        rows = own[(own["landmark"] == landmark) & (own["seed"] == "all")].sort_values("distance")
+        assert list(bars[label].lines[0].get_ydata()) == pytest.approx(list(rows["accuracy"]))
+        ends = np.array([segment[:, 1] for segment in bars[label].lines[2][0].get_segments()])
+        assert ends == pytest.approx(rows[["low", "high"]].to_numpy())
+
+
+def test_neighbours_of_several_models_are_told_apart():
+    frame = near_tables.neighbours()
+    two = pd.concat([frame, frame.assign(model="wide")], ignore_index=True)
+    firsts = [ax.get_title(loc="left") for ax in FIGURES["fig_neighbours"].draw(two, STYLE).axes]
+    assert firsts[::6] == ["tiny \N{MIDDLE DOT} cards", "wide \N{MIDDLE DOT} cards"]
+    asked = pd.concat([frame, frame.assign(protocol="nearer")], ignore_index=True)
+    (*_, last) = FIGURES["fig_neighbours"].draw(asked, STYLE).axes[6:7]
+    assert last.get_title(loc="left").split(" \N{MIDDLE DOT} ") == ["tiny", "nearer", "cards"]
+
+
+def test_a_kind_without_neighbours_is_named_and_base_can_be_missing():
+    frame = near_tables.neighbours()
+    frame = frame[(frame["neighbour"] != "target") & (frame["landmark"] != "base")]
+    figure = FIGURES["fig_neighbours"].draw(frame, STYLE)
+    assert [ax.get_title(loc="left") for ax in figure.axes if ax.get_visible()][:2] == [
+        "cards", "card exchanged"
+    ]  # fmt: skip
+    assert "none of kind target" in " ".join(figure.legends[0].get_title().get_text().split())
+    assert [t.get_text() for t in figure.legends[0].get_texts()] == ["MaxOOD", "End", "RL"]
 
 
 def test_stopping_rules_are_ranked_and_what_they_need_is_seen():

@@ -9,8 +9,9 @@ import yaml
 from healscope import config
 from healscope.errors import HealscopeError
 from healscope.planning import table
+from healscope.planning.asked import Asked, answers_of
 from healscope.planning.disk import disk, peak, staying
-from healscope.planning.jobs import OTHER, Costs, Job, answers_of, count_problems, parse
+from healscope.planning.jobs import OTHER, Costs, Job, parse
 from healscope.planning.sizes import KNOWN, size_of
 from healscope.spectra.matrices import matrices
 from healscope.training.base import scratch_model, task_tokenizer
@@ -21,7 +22,7 @@ ROLES = ["q", "k", "v", "o", "gate", "up", "down"]
 def test_a_model_from_scratch_is_as_large_as_it_is(study, task):
     model = study.models["micro"]
     real = scratch_model(model.scratch.architecture, task_tokenizer(task), 0)
-    size = size_of("micro", model, study)
+    size = size_of("micro", model, task)
     assert size.parameters == pytest.approx(real.num_parameters(), rel=0.01)  # norms aside
     shapes = {name: tuple(p.shape) for name, p in real.named_parameters()}
     listed = [shapes[m.name] for m in matrices(shapes, ROLES)]
@@ -43,38 +44,47 @@ def test_llama_vision_is_as_large_as_transformers_makes_it():
     assert sorted(size.matrices(ROLES)) == sorted(listed)
 
 
-def test_an_unknown_model_says_what_to_give(study):
+def test_an_unknown_model_says_what_to_give(task):
     model = config.Model(source="some/model-9b")
     with pytest.raises(HealscopeError, match="models.mine: .*'some/model-9b'.*give its folder"):
-        size_of("mine", model, study)
+        size_of("mine", model, task)
 
 
-def test_problems_are_counted_as_they_are_listed(study, tables):
+def test_problems_are_counted_as_they_are_listed(task, tables):
     problems, faced = tables[0], tables[0]["n_faces"] > 0
     held_out = problems["split"] == "held_out"
-    assert count_problems(study) == (len(problems), int((held_out & faced).sum()))
+    assert task.count() == (len(problems), int((held_out & faced).sum()))
 
 
 def test_answers_are_counted_as_protocols_ask_for_them():
     every = config.Protocol(samples=8, attempts=2, feedback=["none", "full"])
-    assert answers_of(every, (100, 40), orders=4) == 100 + 10 * (8 + 2)
+    assert answers_of(every, (100, 40), parts=4) == 100 + 10 * (8 + 2)
     drawn = config.Protocol(problems="drawn", hands=30, attempts=5, feedback=["full"])
-    assert answers_of(drawn, (100, 40), orders=4) == 60 + 60 * 4
+    assert answers_of(drawn, (100, 40), parts=4) == 60 + 60 * 4
+    near = config.Protocol(problems="neighbours", per_kind=10)
+    assert answers_of(near, (100, 40), parts=4) == 10 * 25  # kinds and distances, at most
 
 
-def test_more_work_costs_more(study):
-    model = study.models["micro"]
-    costs = Costs(study, model, size_of("micro", model, study), (100, 40))
+@pytest.fixture
+def size(study, task):
+    return size_of("micro", study.models["micro"], task)
+
+
+def asked(study, task):
+    return Asked(study, "micro", {"gp3": task}, {"gp3": (100, 40)})
+
+
+def test_more_work_costs_more(study, task, size):
+    costs = Costs(asked(study, task), size)
     one = costs.seconds(Job("rl", "micro", {"branch": "ppo-from-8"}))
     talk = costs.seconds(Job("rl", "micro", {"branch": "talk-from-8"}))
     average = costs.seconds(Job("rl", "micro", {"branch": "average-from-8"}))
     assert average < one < talk  # nothing trained; one attempt; up to three
 
 
-def test_landmarks_alone_take_less_disk(study):
-    size = size_of("micro", study.models["micro"], study)
+def test_landmarks_alone_take_less_disk(study, task, size):
     lean = study.model_copy(update={"checkpoints": config.Checkpoints(keep="landmarks")})
-    whole, least = (disk(s, size, (100, 40)) for s in (study, lean))
+    whole, least = (disk(asked(s, task), size) for s in (study, lean))
     assert staying(study) == {"sft-8", "ppo-from-8"}
     assert whole.kept["sft"] == 4 * size.weight_bytes
     assert least.kept["sft"] == 2 * size.weight_bytes  # End, and MaxOOD

@@ -8,8 +8,8 @@ import pytest
 
 FIGURES = [
     "1", "2a", "2b", "3a", "3b", "4", "5", "6", "7", "8", "10", "11", "12", "13", "14", "15",
-    "_delta", "_errors", "_factorial", "_protocols", "_recipes", "_repair", "_signals", "_stopping",
-    "_window",
+    "_delta", "_errors", "_factorial", "_neighbours", "_protocols", "_recipes", "_repair",
+    "_signals", "_stopping", "_window",
 ]  # fmt: skip
 BRANCHES = 15  # of the micro study
 FACTORS = ("factors_sft", "factors_rl")
@@ -261,6 +261,26 @@ def test_a_new_protocol_is_evaluated_without_retraining(copy):
         "tasks/gp3/protocols/quick.parquet",
         *(f"evals/quick/micro/seed-0/sft-{step}/gp3.parquet" for step in (0, 4, 8, 12)),
     }
+
+
+def test_neighbours_have_a_table_and_a_figure_of_their_own(copy):
+    """No other table reads them; without a protocol that asks for them there is no figure."""
+    folder = copy.folder / "results/tables"
+    for other in ("protocols", "exposure"):
+        assert set(pd.read_parquet(folder / f"{other}.parquet")["protocol"]) == {
+            "exhaustive", "paper"
+        }  # fmt: skip
+    table = pd.read_parquet(folder / "neighbours.parquet")
+    assert set(table["landmark"]) == {"base", "maxood", "end", "rl"}
+    near = copy.config["evaluation"]["protocols"]["near"]
+    near["per_kind"] = 3
+    own = {"evaluate_sft_near_1": 1, "evaluate_rl_near": 1, "table": 1, "fig_neighbours": 1}
+    assert copy.plan() == {"posed": 1, **own}
+    del copy.config["evaluation"]["protocols"]["near"]
+    assert copy.plan() == {}
+    near["samples"] = 2
+    copy.config["evaluation"]["protocols"]["near"] = near
+    assert "protocols.near: neighbours are asked once" in copy.fails()
 
 
 def test_an_arm_of_sft_is_one_line_and_a_run_of_its_own(copy):

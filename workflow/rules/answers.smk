@@ -3,7 +3,8 @@
 A trained study can be asked for the diagnosis too, by the name of its file.
 """
 
-PAGE = artifacts.DIAGNOSIS if study.taken else artifacts.CLAIMS_TEXT
+PAGES = [artifacts.DIAGNOSIS if study.taken else artifacts.CLAIMS_TEXT]
+PAGES += [artifacts.TASKS_TEXT] if SEVERAL_TASKS else []
 ANSWERS.append("diagnosis" if study.taken else "claims")
 
 
@@ -62,3 +63,29 @@ if not study.taken:
             "Claims, measured"
         script:
             "../scripts/claims.py"
+
+
+if SEVERAL_TASKS:
+
+    rule task_claims:
+        input:
+            claims=artifacts.path(artifacts.TABLE, table="claims"),
+            window=artifacts.path(artifacts.TABLE, table="rl-window"),
+        output:
+            table=artifacts.path(artifacts.TABLE, table="task-claims"),
+            page=report(
+                artifacts.TASKS_TEXT,
+                category="Claims",
+                caption="../report/task_claims.rst",
+            ),
+        log:
+            artifacts.path(artifacts.LOG, job="task_claims"),
+        resources:
+            **SMALL,
+        params:
+            **section("statistics"),
+            tracks=track_facts(study, FOLLOWED),
+        message:
+            "Claims, task by task"
+        script:
+            "../scripts/task_claims.py"

@@ -39,6 +39,9 @@ SEVERAL_TASKS = len(study.trained_on) > 1
 # tracks of the card game, of which alone some tables tell
 CARDS = [t for t in FOLLOWED if study.tasks[TRACKS[t].task].family == "generalpoints"]
 PROTOCOLS = study.evaluation.protocols
+# protocols that ask for neighbours of the card game: these have a table of their own
+NEAR = [name for name, p in PROTOCOLS.items() if p.problems == "neighbours"]
+OTHERS = [name for name in PROTOCOLS if name not in (EXHAUSTIVE, *NEAR)]
 PUBLISHED_FILES = sorted(glob.glob(os.path.join(workflow.basedir, "config/published/*.csv")))
 BRANCHES, MAIN_BRANCHES = study.branches, study.main_branches
 HEALED = study.rl_landmark is not None  # there is RL from End
@@ -50,14 +53,16 @@ OPTIONAL = {  # figures that a study must ask for, or cannot have
     "fig10": bool(MAIN_BRANCHES),
     # all tracks, also those that are not followed: then they are trained for these figures
     **{f: SEVERAL_TASKS and set(TRACKS) == set(FOLLOWED) for f in ("fig9", "fig_tasks")},
-    "fig_protocols": list(PROTOCOLS) != [EXHAUSTIVE]
+    "fig_neighbours": bool(NEAR),
+    "fig_protocols": bool(OTHERS)
     or PROTOCOLS[EXHAUSTIVE] != PROTOCOLS[EXHAUSTIVE].first_attempts(),
 }
 TRAINED_ONLY = {  # tables made from training logs, or from what SFT read
     *("sft-training", "rl-training", "window", "recipes", "signals", "stopping"),
     *("exposure", "published", "claims", "arms"),
 }
-CARDS_ONLY = {"exposure", "errors", "factorial", "published"}  # tables on parts of its answers
+# tables on parts of its answers, and on its neighbours
+CARDS_ONLY = {"exposure", "errors", "factorial", "published", "neighbours"}
 ABSENT = {*(TRAINED_ONLY if study.taken else ()), *(() if CARDS else CARDS_ONLY)}
 SHOWN = [n for n, f in FIGURES.items() if OPTIONAL.get(n, True) and f.table not in ABSENT]
 RECIPES = [given.RECIPE] if study.taken else list(study.rl.recipes)
@@ -120,11 +125,11 @@ def sampling_engine(branch):
 UNUSED = {
     "rl_only": ["rewards"],
     "judging_only": ["rewards", "mixture"],
-    "dealing_only": ["held_out"],
+    "dealing_only": [],
 }
 
 # Values of a protocol that decide which problems it poses.
-POSING = {"problems", "hands", "seed", "retried_orders"}
+POSING = {"problems", "hands", "per_kind", "seed", "retried_orders"}
 
 
 def sft_checkpoints(arm="sft"):
@@ -166,8 +171,8 @@ def protocols_of(track):
 
 
 def other_protocols(track):
-    """The same but for the main one."""
-    return [name for name in protocols_of(track) if name != EXHAUSTIVE]
+    """The same but for the main one, and those of neighbours."""
+    return [name for name in protocols_of(track) if name in OTHERS]
 
 
 def under_other_protocols(of=FOLLOWED):
@@ -365,7 +370,7 @@ def made_from(track, checkpoint):
     files = [artifacts.LANDMARKS]  # which is made from all of SFT under the main protocol
     protocols = [EXHAUSTIVE]
     if arm == ARMS[0]:
-        protocols = other_protocols(track)
+        protocols = [name for name in protocols_of(track) if name != EXHAUSTIVE]
         after = [b for b in BRANCHES if artifacts.sft(artifacts.parse_branch(b)[1]) == checkpoint]
         files += [artifacts.SIGNALS, *manifests(after)]
     # of all of its arm, since one job evaluates several

@@ -43,10 +43,15 @@ TABLES = {
     },
     "recipes": {"evaluations": ALL_EVALUATIONS, "logs": TRAINING_FILES},
     "protocols": {"evaluations": [*EVALUATIONS, *under_other_protocols()]},
+    "neighbours": {
+        "evaluations": each(artifacts.EVALUATION, CARDS, protocol=NEAR, checkpoint=AT_LANDMARKS),
+        "landmarks": each(artifacts.LANDMARKS, CARDS),
+    },
     "exposure": {
-        "evaluations": each(
-            artifacts.EVALUATION, CARDS, protocol=protocols_of, checkpoint=sft_checkpoints()[-1]
-        ),
+        "evaluations": [
+            *evaluations(sft_checkpoints()[-1], CARDS),
+            *each(artifacts.EVALUATION, CARDS, protocol=OTHERS, checkpoint=sft_checkpoints()[-1]),
+        ],
         "pool": sft_pools(CARDS),
     },
     "factorial": {"evaluations": evaluations(EVALUATED, CARDS)},
@@ -111,6 +116,8 @@ TABLES["diagnosis"] = {
 }
 if not MAIN_BRANCHES:
     TABLES.pop("rl-window")
+if not NEAR:
+    TABLES.pop("neighbours")
 TABLES = {name: inputs for name, inputs in TABLES.items() if name not in ABSENT}
 
 WITH_TEXT = ["claims", "diagnosis"]  # tables that come with a text to read, see answers.smk

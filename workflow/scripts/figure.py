@@ -9,4 +9,5 @@ with job(snakemake):
     frame = provenance.read_table(files.table)
     answers = provenance.read_table(files.gate[0]) if files.gate else None
     record = provenance.record(params.figures, inputs=provenance.hashes(files))
-    render(params.figure, frame, style, *snakemake.output, record, answers, list(files.published))
+    more = {"published": list(files.published), "tracks": params.get("tracks", {})}
+    render(params.figure, frame, style, *snakemake.output, record, answers, **more)

@@ -6,7 +6,7 @@ with job(snakemake):
     p, name = snakemake.params, snakemake.wildcards.table
     inputs = {kind: list(files) for kind, files in snakemake.input.items()}
     study = {"sft": p.sft, "drawn": p.drawn, "recipes": p.recipes, "landmark": p.landmark}
-    study["stages"] = p.stages
+    study |= {"stages": p.stages, **({"tracks": p.tracks} if p.get("tracks") else {})}
     settings = tables.Settings(Statistics.model_validate(p.statistics), **study)
     frame = tables.build(name, inputs, settings)
     config = {"statistics": p.statistics, **study}

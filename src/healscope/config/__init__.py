@@ -9,7 +9,7 @@ import re
 from pydantic import Field, ValidationError, model_validator
 
 from healscope import artifacts
-from healscope.config import given, tracks
+from healscope.config import given, neighbours, tracks
 from healscope.config.compute import STAGES, Launch, Need
 from healscope.config.engines import OF_RESULTS, Vllm
 from healscope.config.launching import check_recipe, check_sft, read_deepspeed, unshared
@@ -195,6 +195,7 @@ class Study(Section):
                 self._check_point(stage, name)
         for name, model in self.models.items():
             self._check_model(name, model)
+        neighbours.check(self)
         return self
 
     def _check_point(self, stage: str, name: str) -> None:

@@ -31,11 +31,16 @@ COMMON_PROBLEMS = ("all", "drawn")
 class Protocol(Section):
     """Which problems are posed, how answers are decoded, and what happens after a wrong one."""
 
-    problems: Literal["all", "drawn"] = Field(
-        "all", description="all: every deal both rules solve, paired; drawn: hands as published"
+    problems: Literal["all", "drawn", "neighbours"] = Field(
+        "all",
+        description="all: every deal both rules solve, paired; drawn: hands as published; "
+        "neighbours: of the card game, problems that differ from training in one thing",
     )
     hands: Positive = Field(234, description="hands of each rule, with `problems: drawn`")
-    seed: Natural = Field(0, description="draws the hands, and the samples")
+    per_kind: Positive = Field(
+        150, description="problems of each kind and distance, with `problems: neighbours`"
+    )
+    seed: Natural = Field(0, description="draws the hands or neighbours, and the samples")
     temperature: Annotated[float, Field(ge=0)] = Field(
         0.0, description="of the first attempt and of attempts after feedback; 0 is greedy"
     )
@@ -54,6 +59,15 @@ class Protocol(Section):
     def _retries_say_something(self):
         if (self.attempts > 1) != bool(self.feedback):
             raise ValueError("attempts > 1 and at least one level of feedback need each other")
+        return self
+
+    @model_validator(mode="after")
+    def _neighbours_are_asked_once(self):
+        if self.problems == "neighbours" and (self.samples or self.attempts > 1):
+            raise ValueError(
+                "neighbours are asked once: leave out samples, attempts and feedback, or ask for "
+                "other problems"
+            )
         return self
 
     def first_attempts(self) -> "Protocol":

@@ -4,6 +4,8 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import Discriminator, Field, Tag, TypeAdapter, ValidationError, model_validator
 
+from healscope.config.matrices import DeterminantTask, RankTask
+from healscope.config.navigation import NavigationTask
 from healscope.config.types import CardValue, Chosen, Natural, Positive, Section
 from healscope.errors import HealscopeError
 
@@ -31,6 +33,7 @@ class Rewards(Section):
 class GeneralPointsTask(Section):
     """The card game (arXiv 2509.12235, section 3.1 and appendix C.1)."""
 
+    problems_of: ClassVar[tuple[str, ...]] = ("neighbours",)  # protocols that no other task has
     judging_only: ClassVar = ("rewards", "verifier", "grade_number_line")
     dealing_only: ClassVar = ("held_out", "orders", "seed")
 
@@ -174,6 +177,9 @@ def _family(value) -> str:
 
 AnyTask = Annotated[
     Annotated[GeneralPointsTask, Tag("generalpoints")]
+    | Annotated[RankTask, Tag("rank")]
+    | Annotated[DeterminantTask, Tag("determinant")]
+    | Annotated[NavigationTask, Tag("navigation")]
     | Annotated[LmEvalTask, Tag("lm_eval")]
     | Annotated[OwnTask, Tag("own")],
     Discriminator(_family),

@@ -19,9 +19,9 @@ from healscope.diagnosis.words import (
     paragraph,
     points,
     step,
-    table,
     word,
 )
+from healscope.results_page.markdown import padded
 from healscope.verdicts import NO, YES
 
 __all__ = ["Study", "text"]
@@ -110,7 +110,7 @@ def _peak(m: Model) -> Section:
         other = m.one("peak", "accuracy", "id", row["after"])
         rows.append(["0, the base" if own == "0" else own, level(row), level(other)])
     body = [
-        *table(["SFT step", "OOD accuracy, %", "ID accuracy, %"], rows),
+        *padded(["SFT step", "OOD accuracy, %", "ID accuracy, %"], rows),
         *paragraph(
             f"At the peak: OOD {level(best)}, ID {level(m.one('peak', 'maxood', 'id'))}. From the "
             f"base to it: OOD {points(rise)} points ({word(rise)}).{more} {fair}"
@@ -159,7 +159,7 @@ def _healed(m: Model) -> Section | None:
         else "That RL gave back OOD accuracy is not established from any of its starts."
     )
     head = ["RL from", "OOD, points", "", "ID, points", "", "OOD beside the peak", ""]
-    return Section("What did RL give back?", lead, table(head, rows))
+    return Section("What did RL give back?", lead, padded(head, rows))
 
 
 def _limits(m: Model) -> list[str]:

@@ -15,9 +15,9 @@ from healscope.diagnosis.words import (
     paragraph,
     points,
     step,
-    table,
     word,
 )
+from healscope.results_page.markdown import padded
 from healscope.verdicts import NO, YES
 
 WHOLE = 0.05
@@ -46,7 +46,7 @@ def rotation(m: Model) -> Section | None:
     if values is not None:
         rows.append([values["after"], points(values), "", "", "", word(values)])
     head = ["put back", "OOD, points", "beside it", "OOD, points", "difference", ""]
-    body = [*table(head, rows), *paragraph(_reading(values))]
+    body = [*padded(head, rows), *paragraph(_reading(values))]
     return Section("Is the loss rotation of singular vectors?", _answer(m, verdicts), body)
 
 

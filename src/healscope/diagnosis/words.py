@@ -84,16 +84,6 @@ class Section:
     body: list[str]
 
 
-def table(head: list[str], rows: list[list[str]]) -> list[str]:
-    """A markdown table, padded so that a screen shows it as one."""
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-
-    def line(cells: list[str]) -> str:
-        return "| " + " | ".join(c.ljust(w) for c, w in zip(cells, widths, strict=True)) + " |"
-
-    return [line(head), line(["-" * w for w in widths]), *map(line, rows), ""]
-
-
 def paragraph(sentence: str) -> list[str]:
     return [fill(sentence, WIDTH, break_long_words=False, break_on_hyphens=False), ""]
 

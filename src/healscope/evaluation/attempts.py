@@ -68,6 +68,17 @@ def attempts(ask: Ask, task: Task, problems: pd.DataFrame, protocol: Protocol) -
     return pd.DataFrame(rows)
 
 
+def require_room(tokenizer, task: Task, problems: pd.DataFrame, settings: Evaluation) -> None:
+    """Raises HealscopeError where a reference answer has more tokens than a model may write."""
+    lengths = [len(tokens.response_ids(tokenizer, r)) - 1 for r in problems["response"]]
+    if max(lengths, default=0) > settings.max_new_tokens:
+        longest = problems["response"].iloc[lengths.index(max(lengths))]
+        raise HealscopeError(
+            f"task {task.name}: evaluation.max_new_tokens is {settings.max_new_tokens}, but a "
+            f"correct answer has {max(lengths)} tokens ({longest!r}); raise it"
+        )
+
+
 def _first_answers(
     ask: Ask, task: Task, posed: list[Problem], chosen: list[dict], temperature: float
 ) -> list[str | None]:

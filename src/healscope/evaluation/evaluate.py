@@ -11,7 +11,7 @@ import pandas as pd
 from healscope import provenance
 from healscope.config import Evaluation, Protocol
 from healscope.engines import Engine
-from healscope.evaluation.attempts import Asker, attempts
+from healscope.evaluation.attempts import Asker, attempts, require_room
 from healscope.models.variants import Variant
 from healscope.progress import track
 from healscope.tasks.protocol import Task
@@ -55,6 +55,9 @@ def evaluate(
     missing = [t for t in targets if not t.stands()]
     names = {t.variant for t in missing}
     wanted = [v for v in variants if names & {v.name, *v.also} and not v.failed]
+    if protocol.problems == "neighbours":  # of another length than the answers of training
+        for task, problems in tasks.values():
+            require_room(tokenizer, task, problems, settings)
     for variant in track(engine.each(wanted), label, len(wanted)):
         own = [t for t in missing if t.variant in (variant.name, *variant.also)]
         for name in dict.fromkeys(t.task for t in own):

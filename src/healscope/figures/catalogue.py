@@ -5,10 +5,11 @@ The workflow reads this at the start of every job, so nothing that draws is impo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from healscope.errors import HealscopeError
@@ -95,6 +96,9 @@ _ALL = (
            "Singular directions put back, RL", _EDITS, gate=("rl",)),
     Figure("fig8", "sft-training", "training.losses",
            "ID and OOD loss during SFT", ("step", *_LOSS, "ood_test_loss_nats")),
+    Figure("fig9", "task-landmarks", "tasks.landmarks",
+           "Accuracy at MaxOOD, End and RL, task by task",
+           ("task", "kind", "landmark", "checkpoint", "n", "deals", *_ACCURACY)),
     Figure("fig10", "rl-window", "training.window",
            "What RL changes, by its start", ("start", "rule", "change", *_INTERVAL)),
     Figure("fig11", "rl-training", "rl.single_stage",
@@ -118,6 +122,9 @@ _ALL = (
     Figure("fig_delta", "weight-updates", "spectra.updates",
            "Where in the spectrum updates live",
            (*_MATRIX, "quantity", "part", "value", "chance"), gate=("sft", "rl")),
+    Figure("fig_tasks", "task-curves", "tasks.curves",
+           "Accuracy during SFT and after RL, task by task",
+           ("task", "stage", "step", "deals", *_ACCURACY)),
     Figure("fig_errors", "errors", "errors.errors",
            "Errors by step of the answer (appendix D.1)",
            ("stage", "step", "rule", "kind", "name", "value", *_INTERVAL)),
@@ -127,6 +134,9 @@ _ALL = (
     Figure("fig_protocols", "protocols", "design.protocols",
            "Accuracy by how attempts are counted", ("protocol", "split", "stage", "step", "rule",
            "k", "attempts", *_WAYS, *(f"{way}_{end}" for way in _WAYS for end in _INTERVAL))),
+    Figure("fig_neighbours", "neighbours", "neighbours.neighbours",
+           "Accuracy by distance from the training rule",
+           ("protocol", "neighbour", "distance", "landmark", "since", "accuracy", *_INTERVAL)),
     Figure("fig_signals", "signals", "stopping.signals",
            "What can be watched along SFT", ("step", *_SIGNALS, "ood_test_accuracy")),
     Figure("fig_stopping", "stopping", "stopping.stopping",
@@ -161,26 +171,38 @@ def render(
     record: dict | None = None,
     answers: pd.DataFrame | None = None,
     published: Sequence[str] = (),
+    tracks: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
 ) -> None:
     """Draws a figure and saves it twice; equal input gives equal bytes.
 
     `record`, its provenance, goes into the files' metadata: Keywords of the PDF, the text
     `healscope` of the PNG. `answers`, the table of `healscope.gate`, is what stands under a figure
     that explains a phenomenon; `published` are the files of published values, drawn where the
-    figure can take them and the style names a model.
+    figure can take them and the style names a model. `tracks` are facts of what column `model`
+    names, where these are more than models that play the card game: then a reader is told the task,
+    and published values of that game are not drawn over another.
 
     Raises HealscopeError where the frame is empty or lacks a column or the rows over all seeds.
     """
     entry = FIGURES[figure_name]
     entry.check(frame)
     styling = import_module("healscope.figures.style")
+    labels = {name: f"{t['model']} \N{MIDDLE DOT} {t['task']}" for name, t in tracks.items()}
+    others = [n for n, t in tracks.items() if t["family"] != "generalpoints"]
     over = {}
     if entry.overlay and published and style.published:
-        over["published"] = _published(entry, style.published, published[0])
-    figure = entry.draw(frame, style, **over)
+        values = _published(entry, style.published, published[0])
+        models = [name for name in frame["model"].unique() if name not in others]
+        parts = [values.assign(over=labels.get(name, name)) for name in models]
+        over |= {"published": import_module("pandas").concat(parts)} if parts else {}
+    figure = entry.draw(_labelled(frame, labels), style, **over)
     if entry.gate and answers is not None:
-        styling.footer(figure, style, _gate_lines(answers, entry.gate))
+        styling.footer(figure, style, _gate_lines(_labelled(answers, labels), entry.gate))
     styling.save(figure, style, pdf_path, png_path, record or {})
+
+
+def _labelled(frame: pd.DataFrame, labels: Mapping[str, str]) -> pd.DataFrame:
+    return frame.assign(model=frame["model"].replace(labels)) if labels else frame
 
 
 def _published(entry: Figure, model: str, file: str) -> pd.DataFrame:

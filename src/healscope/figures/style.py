@@ -58,7 +58,7 @@ _LOOKS = {
 }
 _STEP_LABEL = "SFT step (square-root scale)"
 _DARK_TO_LIGHT = {"viridis": "viridis", "Greys": "Greys_r"}
-_TONES = {5: 1, 6: 5, 9: 3}  # the lightest tones make no lines on white
+_TONES = {5: 1, 6: 5, 7: 5, 9: 3}  # the lightest tones make no lines on white
 
 
 def look(style: FigureStyle, key: str) -> dict:

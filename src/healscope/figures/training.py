@@ -50,7 +50,8 @@ def landmarks(
         for ax, rule in zip(row, RULES, strict=True):
             part = frame[(frame["model"] == model) & (frame["rule"] == rule)]
             if published is not None:
-                _published_landmarks(ax, published[published["split"] == rule])
+                over = published[published["over"] == model]
+                _published_landmarks(ax, over[over["split"] == rule])
             _bars(ax, part, style)
             title(ax, model, RULES[rule])
         row[0].set_ylim(bottom=0)  # of both panels, once the higher of them is drawn
@@ -88,11 +89,11 @@ def _bars(ax: Axes, frame: pd.DataFrame, style: FigureStyle) -> None:
             f"{100 * height:.1f}", (place, top), (0, 5), textcoords="offset points",
             ha="center", fontsize="small",
         )  # fmt: skip
-    ax.set_xticks(range(len(names)), [_landmark_label(seeds, name) for name in names])
+    ax.set_xticks(range(len(names)), [landmark_label(seeds, name) for name in names])
     ax.margins(y=0.14)
 
 
-def _landmark_label(seeds: pd.DataFrame, name: str) -> str:
+def landmark_label(seeds: pd.DataFrame, name: str) -> str:
     """The landmark and the SFT steps behind it; seeds, and halves of the instances, may differ."""
     checkpoints = seeds.loc[seeds["landmark"] == name, "checkpoint"]
     names = [one for checkpoint in checkpoints for one in checkpoint.split(", ")]
@@ -185,10 +186,10 @@ def _along_sft(
             band = {"color": form["color"], "alpha": 0.18, "linewidth": 0}
             ax.fill_between(lines.index, lines["min"], lines["max"], **band)
         last = int(frame["step"].max())
-        if published is not None and len(published):
+        if published is not None and len(over := published[published["over"] == model]):
             for metric, (marker, what) in known.items():
-                _published_line(ax, published[published["metric"] == metric], marker, what)
-            last = max(last, int(published["x"].max()))
+                _published_line(ax, over[over["metric"] == metric], marker, what)
+            last = max(last, int(over["x"].max()))
         step_axis(ax, round_steps(last))
         from_zero(ax)
         ax.set_ylabel(label)
@@ -214,8 +215,9 @@ def accuracy_ood(
     for ax, part in parts:
         _curves(ax, part[part["split"] == "held_out"], style, "")
         if published is not None:
+            over = published[published["over"].isin(part["model"])]
             for stage, marker, what in (("sft", "o", ", SFT"), ("sft+rl", "D", ", after RL")):
-                rows = published[published["stage"] == stage]
+                rows = over[over["stage"] == stage]
                 if len(rows):
                     _published_line(ax, rows, marker, what)
         _mark_peak(ax, part[(part["split"] == "held_out") & (part["stage"] == "sft")])
@@ -245,10 +247,10 @@ def _curve_panels(
 ) -> tuple[Figure, list[tuple[Axes, pd.DataFrame]]]:
     frame = frame[frame["stage"].isin(STAGES)]  # a control run of SFT has a figure of its own
     models = list(frame["model"].unique())
-    elsewhere = [] if published is None else published["x"].astype(int)
     figure, axes = panels(style, len(models), 1, 3.0)
     for ax, model in zip(axes[:, 0], models, strict=True):
-        step_axis(ax, {*frame.loc[frame["model"] == model, "step"], *elsewhere})
+        over = [] if published is None else published.loc[published["over"] == model, "x"]
+        step_axis(ax, {*frame.loc[frame["model"] == model, "step"], *map(int, over)})
         percent_axis(ax, f"{rule.upper()} accuracy (%)")
         title(ax, model, RULES[rule])
     frame = frame[frame["rule"] == rule].sort_values("step")

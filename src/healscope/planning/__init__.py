@@ -14,9 +14,11 @@ from healscope.config.compute import STAGES
 from healscope.config.types import merged
 from healscope.errors import HealscopeError
 from healscope.planning import constants as c
+from healscope.planning.asked import Asked
 from healscope.planning.disk import Disk, disk, peak
-from healscope.planning.jobs import OTHER, Costs, Job, count_problems, parse
+from healscope.planning.jobs import OTHER, Costs, Job, parse
 from healscope.planning.sizes import size_of
+from healscope.tasks import build
 
 HEADER = ("stage", "model", "jobs", "GPUs", "hours each", "GPU-hours", "core-hours")
 WIDTHS = (15, 16, 6, 5, 11, 10, 11, 9)
@@ -24,7 +26,7 @@ WIDTHS = (15, 16, 6, 5, 11, 10, 11, 9)
 
 @dataclass(frozen=True)
 class Row:
-    """One stage of one model: GPUs and hours of a job (the mean), and sums; bytes at the end."""
+    """One stage of one track: GPUs and hours of a job (the mean), and sums; bytes at the end."""
 
     stage: str
     model: str
@@ -74,12 +76,15 @@ def _read(files: Sequence[str]) -> dict:
 
 def table(study: Study, jobs: Sequence[Job], at_once: int) -> str:
     """The plan as text, at most 100 columns wide."""
-    problems = count_problems(study)
-    sizes = {name: size_of(name, model, study) for name, model in study.models.items()}
-    disks = {name: disk(study, size, problems) for name, size in sizes.items()}
-    rows, chains = [], {}
-    for name, model in study.models.items():
-        costs = Costs(study, model, sizes[name], problems)
+    tracks = dict.fromkeys([*study.followed, *(job.model for job in jobs if job.model)])
+    names = {task for track in tracks for task in study.evaluated(track)}
+    tasks = {name: build(name, study.tasks[name]) for name in names}
+    problems = {name: task.count() for name, task in tasks.items()}
+    disks, rows, chains = {}, [], {}
+    for name in tracks:
+        asked = Asked(study, name, tasks, problems)
+        size = size_of(study.tracks[name].model, asked.model, asked.task)
+        costs, disks[name] = Costs(asked, size), disk(asked, size)
         seconds = defaultdict(list)
         for job in jobs:
             if job.model == name:
@@ -90,15 +95,15 @@ def table(study: Study, jobs: Sequence[Job], at_once: int) -> str:
     others, hours = sum(job.stage == OTHER for job in jobs), c.START_PLAIN.value / 3600
     rows.append(Row(OTHER, "", others, 0, hours, 0.0, others * hours, 0.0))
     most = peak(disks.values(), at_once)
-    unit, size = ("GB", 1e9) if most > 1e10 else ("MB", 1e6)
+    unit, scale = ("GB", 1e9) if most > 1e10 else ("MB", 1e6)
     header = _line(*HEADER, f"disk {unit}")
-    lines = [header, "-" * len(header), *(_written(row, size) for row in rows), ""]
-    lines += _totals(study, rows, f"{most / size:,.0f} {unit}", size, chains)
+    lines = [header, "-" * len(header), *(_written(row, scale) for row in rows), ""]
+    lines += _totals(study, rows, f"{most / scale:,.0f} {unit}", scale, chains)
     return "\n".join([*lines, "", *_assumptions(study, at_once)])
 
 
 def _row(study: Study, name: str, stage: str, seconds: list[float], of_disk: Disk) -> Row:
-    need, hours = study.models[name].need(stage), sum(seconds) / 3600
+    need, hours = study.model_of(name).need(stage), sum(seconds) / 3600
     each = hours / max(len(seconds), 1)
     sums = hours * need.gpus, hours * need.threads
     return Row(stage, name, len(seconds), need.gpus, each, *sums, of_disk.kept.get(stage, 0.0))

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from healscope import artifacts
 from healscope.config import LANDMARKS, Study
 from healscope.planning import constants as c
-from healscope.planning.jobs import answers_of
+from healscope.planning.asked import Asked
 from healscope.planning.sizes import Size
-from healscope.tasks import build
 
 
 @dataclass(frozen=True)
 class Disk:
-    """Bytes of one model, all seeds: `kept` at the end by stage; `full`, before any SFT checkpoint
+    """Bytes of one track, all seeds: `kept` at the end by stage; `full`, before any SFT checkpoint
     is deleted; and what one job of SFT or RL has in writing."""
 
     kept: dict[str, float]
@@ -21,9 +20,10 @@ class Disk:
     writing: float
 
 
-def disk(study: Study, size: Size, problems: tuple[int, int]) -> Disk:
+def disk(asked: Asked, size: Size) -> Disk:
     """What jobs leave. A training state holds weights and both moments, twice while a new one is
     written; beside it lies what RL made and nothing has evaluated yet."""
+    study = asked.study
     arms, seeds = 1 + len(study.sft.arms), len(study.seeds)
     one, roles = 0 if study.taken else size.weight_bytes, study.spectra.matrices  # or links
     every_sft, branches = len(study.sft.checkpoints) * arms, len(study.branches)
@@ -33,12 +33,8 @@ def disk(study: Study, size: Size, problems: tuple[int, int]) -> Disk:
         rl = len(stays & set(study.branches))
         sft = min(sft, len(stays) - rl + 1)  # and MaxOOD
     edited = {p for s in study.edits.stages.values() for p in (s.target, s.parent)}
-    orders = build(study.train_on, study.tasks[study.train_on]).parts
-    answers = sum(
-        (every_sft + branches) * answers_of(p, problems, orders)
-        for p in study.evaluation.protocols.values()
-    )
-    edits = len(study.edits.names()) * len(study.edits.stages) * problems[1]
+    answers = sum(map(asked.answers, study.evaluation.protocols)) * (every_sft + branches)
+    edits = len(study.edits.names()) * len(study.edits.stages) * asked.retried
     kept = {
         "base": seeds * one,
         "sft": seeds * sft * one,

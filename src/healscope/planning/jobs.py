@@ -3,15 +3,14 @@
 import math
 import re
 from dataclasses import dataclass, field
-from functools import cached_property
 
 from healscope import artifacts
-from healscope.config import Model, Protocol, Study
+from healscope.config import Model, Study
 from healscope.config.rl import DPO, PPO, Average, Recipe, Sampling, Supervised
 from healscope.errors import HealscopeError
 from healscope.planning import constants as c
+from healscope.planning.asked import Asked
 from healscope.planning.sizes import Size, tokens
-from healscope.tasks import Task, build
 
 OTHER = "tables, others"
 
@@ -66,12 +65,18 @@ def _job(message: str) -> Job:
 
 @dataclass(frozen=True)
 class Costs:
-    """Seconds of the jobs of one model; `problems`: those of `count_problems`."""
+    """Seconds of the jobs of one track."""
 
-    study: Study
-    model: Model
+    asked: Asked
     size: Size
-    problems: tuple[int, int]
+
+    @property
+    def study(self) -> Study:
+        return self.asked.study
+
+    @property
+    def model(self) -> Model:
+        return self.asked.model
 
     def seconds(self, job: Job) -> float:
         work = getattr(self, f"_{job.stage}")
@@ -102,11 +107,7 @@ class Costs:
         return flops / c.CPU_GENERATE.value / self.model.need(stage).threads
 
     def _tokens(self) -> tuple[float, float]:
-        return tokens(self._task, self.model)
-
-    @cached_property
-    def _task(self) -> Task:
-        return build(self.study.train_on, self.study.tasks[self.study.train_on])
+        return tokens(self.asked.task, self.model)
 
     def _load(self, times: float = 1) -> float:
         """Weights are hashed, then read."""
@@ -173,21 +174,20 @@ class Costs:
         )
 
     def _evaluation(self, about: dict) -> float:
-        protocol = self.study.evaluation.protocols[about["protocol"]]
         variants = (
             1
             if about.get("branch")
             else min(self.study.evaluation.variants_per_job, len(self.study.sft.checkpoints))
         )
-        answers = answers_of(protocol, self.problems, self._task.parts) * len(self.study.tasks)
-        return variants * (self._answers("evaluation", answers) + self._load()) + self._load()
+        answers = self._answers("evaluation", self.asked.answers(about["protocol"]))
+        return variants * (answers + self._load()) + self._load()
 
     def _edits(self, _about: dict) -> float:
         """Every edit reads the factors of both checkpoints of its stage."""
         edits = self.study.edits.names()
         jobs = -(-len(edits) // self.study.evaluation.variants_per_job)
         reading = 2 * self.size.factor_bytes(self.study.spectra.matrices) / c.DISK.value
-        each = self._answers("edits", self.problems[1] * len(self.study.tasks)) + reading
+        each = self._answers("edits", self.asked.retried) + reading
         return self._load(2) + len(edits) / jobs * each
 
     def _spectra(self, about: dict) -> float:
@@ -205,17 +205,3 @@ class Costs:
         steps = len(self.study.sft.checkpoints)
         rows = steps * 8 * self.study.signals.problems
         return self._load(2 * steps + 1) + self._train("probes", rows, True) + self._svd(steps)
-
-
-def answers_of(protocol: Protocol, problems: tuple[int, int], orders: int) -> float:
-    """Answers of one checkpoint under a protocol, at most; `orders`: problems of an instance."""
-    every, retried = problems[0], problems[1] * min(protocol.retried_orders, orders) / orders
-    if protocol.problems == "drawn":
-        every = retried = 2 * protocol.hands
-    more = len(protocol.feedback) * (protocol.attempts - 1) * c.WRONG.value
-    return every + retried * (protocol.samples + more)
-
-
-def count_problems(study: Study) -> tuple[int, int]:
-    """Problems of the training task under `exhaustive`: all, and those that may be retried."""
-    return build(study.train_on, study.tasks[study.train_on]).count()

@@ -4,10 +4,10 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from healscope.config import Model, Study
+from healscope.config import Model
 from healscope.errors import HealscopeError
 from healscope.planning import constants as c
-from healscope.tasks import Task, build
+from healscope.tasks import Task
 
 
 @dataclass(frozen=True)
@@ -68,11 +68,14 @@ TEMPLATE_TOKENS = 30  # of a chat: headers, system line
 PUBLISHED_TOKENS = TEMPLATE_TOKENS + (PROMPT_CHARACTERS + ANSWER_CHARACTERS) / c.TOKEN.value
 
 
-def size_of(name: str, model: Model, study: Study) -> Size:
-    """Raises HealscopeError where neither the config nor a folder here says it."""
+def size_of(name: str, model: Model, task: Task) -> Size:
+    """Of a model that is trained on a task.
+
+    Raises HealscopeError where neither the config nor a folder here says it.
+    """
     if model.scratch:
         a = model.scratch.architecture
-        return Size(a.hidden_size, a.layers, a.hidden_size, a.ffn_size, _vocabulary(study))
+        return Size(a.hidden_size, a.layers, a.hidden_size, a.ffn_size, _vocabulary(task))
     file = Path(model.source) / "config.json"
     if file.is_file():
         return _read(json.loads(file.read_text()))
@@ -85,8 +88,7 @@ def size_of(name: str, model: Model, study: Study) -> Size:
     return KNOWN[key]
 
 
-def _vocabulary(study: Study) -> int:
-    task = build(study.train_on, study.tasks[study.train_on])
+def _vocabulary(task: Task) -> int:
     if task.rendering == "compact":
         return 4 + len(task.words())  # and special ones
     return 473  # as the tokenizer of four-card prompts comes out

@@ -38,3 +38,13 @@ def bullets(lines: Iterable[str]) -> str:
 def grid(header: list[str], rows: Iterable[tuple]) -> str:
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+
+
+def padded(head: list[str], rows: list[list[str]]) -> list[str]:
+    """Lines of a table that a screen shows as one too, and an empty one."""
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+
+    def line(cells: list[str]) -> str:
+        return "| " + " | ".join(c.ljust(w) for c, w in zip(cells, widths, strict=True)) + " |"
+
+    return [line(head), line(["-" * w for w in widths]), *map(line, rows), ""]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from healscope.errors import HealscopeError
-from healscope.schemas import branches, explanations, results, runs
+from healscope.schemas import branches, explanations, results, runs, tasks
 from healscope.schemas.check import check
 from healscope.schemas.columns import Column, Schema
 
@@ -26,6 +26,7 @@ SCHEMAS: dict[str, Schema] = {
         *runs.PROBES,
         *results.RESULTS,
         *branches.BRANCHES,
+        *tasks.COMPARED,
         *explanations.EXPLANATIONS,
     )
 }

@@ -37,6 +37,8 @@ from healscope.schemas.shared import (
 )
 from healscope.tables import protocols
 from healscope.tables import published as published_table
+from healscope.tables.neighbours import POINTS
+from healscope.tasks import neighbours as near
 from healscope.tasks.protocol import Split
 
 _KINDS = ", ".join(edit_names.KINDS)
@@ -308,6 +310,31 @@ _PROTOCOLS = (
     ),
 )  # fmt: skip
 
+_NEIGHBOURS = (
+    table(
+        "neighbours",
+        "Held-out accuracy at one landmark on problems that differ from training in one thing, by "
+        "so much; or its change since an earlier landmark, paired by problem.",
+        (
+            MODEL,
+            PROTOCOL,
+            choice("neighbour", near.KINDS, "kind of neighbour: what differs from training"),
+            Column(
+                "distance",
+                "int",
+                "; ".join(f"{kind}: {about}" for kind, about in near.KINDS.items()),
+            ),
+            choice("landmark", POINTS, "maxood as the other half of the instances picks it"),
+            choice("since", ("", *POINTS), "the earlier landmark; empty: the accuracy itself"),
+            SEED,
+            N,
+            change("accuracy", "greedy first attempts; below 0 only as a change"),
+            *interval(change),
+        ),
+        "model", "protocol", "neighbour", "distance", "landmark", "since", "seed",
+    ),
+)  # fmt: skip
+
 _DIAGNOSIS = (
     table(
         "diagnosis",
@@ -327,4 +354,4 @@ _DIAGNOSIS = (
     ),
 )  # fmt: skip
 
-RESULTS = (*_DIAGNOSIS, *_VERDICTS, *_ACCURACY, *_PROTOCOLS)
+RESULTS = (*_DIAGNOSIS, *_VERDICTS, *_ACCURACY, *_PROTOCOLS, *_NEIGHBOURS)

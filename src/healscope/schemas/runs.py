@@ -32,6 +32,7 @@ from healscope.schemas.shared import (
     SPLIT,
     fraction,
 )
+from healscope.tasks import neighbours as near
 from healscope.tasks import tables
 from healscope.tasks.generalpoints import RANKS
 from healscope.tasks.problems import PROBLEM_COLUMNS, RL_COLUMNS
@@ -43,7 +44,10 @@ QUANTITIES = ("sigma", "sigma_change", "angle", "chordal", "energy", "drift", "e
 _PROBLEM = {
     column.name: column
     for column in (
-        text("problem_id", "the pair and the rule"),
+        text(
+            "problem_id",
+            "the pair and the rule, by its values where they are others; the rendering",
+        ),
         PAIR_ID,
         text(
             "deal_id",
@@ -81,8 +85,14 @@ def _problem(*names) -> tuple[Column, ...]:
 _CARDS = frozenset(PROBLEM_COLUMNS) - set(tables.COLUMNS)
 _PLAIN = frozenset(tables.COLUMNS) - set(PROBLEM_COLUMNS)
 _NEIGHBOUR = (
-    text("neighbour", "of a problem near the card game, which change it is", nullable=True),
-    count("distance", "how far from the card game that change is, in its steps", nullable=True),
+    Column(
+        "neighbour",
+        "string",
+        "of a neighbour of the trained card game, what differs from training",
+        allowed=tuple(near.KINDS),
+        nullable=True,
+    ),
+    Column("distance", "int", "by how much, as table `neighbours` says", nullable=True),
 )
 _NEAR = _CARDS | {column.name for column in _NEIGHBOUR}
 """Columns that a problem table has: of the card game, of any other task, of neighbours of the card

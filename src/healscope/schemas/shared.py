@@ -9,7 +9,7 @@ from healscope.tasks.protocol import Side, Split
 
 MODEL = text("model", "name of the model in the config")
 RULE = choice(
-    "rule", get_args(Side), "rule that the prompt states: that of training (id) or the other (ood)"
+    "rule", get_args(Side), "rule that the prompt states: that of training (id) or another (ood)"
 )
 SPLIT = choice("split", get_args(Split), "side of the hold-out on which the instance is")
 PAIR_ID = text(

@@ -12,11 +12,13 @@ from healscope.tables import (
     errors,
     factorial,
     hidden,
+    neighbours,
     protocols,
     published,
     recipes,
     reversions,
     stopping,
+    tasks,
     weights,
     window,
 )
@@ -41,6 +43,7 @@ class Settings:
     recipes: dict[str, dict] = field(default_factory=dict)  # as `config.facts` has them
     landmark: str = ""  # the branch behind the landmark `rl`
     stages: dict[str, dict[str, str]] = field(default_factory=dict)  # of edits: target and parent
+    tracks: tasks.Tracks = field(default_factory=dict)  # of tables that hold all of them
 
 
 # table -> how it is made from its input files, by kind
@@ -56,6 +59,9 @@ _MAKERS: dict[str, Callable[[Inputs, Settings], pd.DataFrame]] = {
     "errors": lambda i, s: errors.errors(i["evaluations"], i["signals"], s.statistics),
     "factorial": lambda i, s: factorial.factorial_design(i["evaluations"], s.statistics),
     "protocols": lambda i, s: protocols.protocols(i["evaluations"], s.drawn, s.statistics),
+    "neighbours": lambda i, s: neighbours.neighbours(
+        i["evaluations"], i["landmarks"], s.statistics
+    ),
     "exposure": lambda i, s: protocols.exposure(i["evaluations"], i["pool"], s.sft, s.drawn),
     "signals": lambda i, s: stopping.signals(i["evaluations"], i["signals"], i["pool"], s.sft),
     "stopping": lambda i, s: stopping.stopping(
@@ -67,6 +73,10 @@ _MAKERS: dict[str, Callable[[Inputs, Settings], pd.DataFrame]] = {
     "repair": lambda i, s: reversions.repair(
         i["edits"], i["evaluations"], i["landmarks"], s.stages["sft"], s.statistics
     ),
+    "task-landmarks": lambda i, s: tasks.landmarks(
+        i["evaluations"], i["landmarks"], i["published"], s.tracks, s.statistics
+    ),
+    "task-curves": lambda i, s: tasks.curves(i["evaluations"], s.tracks, s.statistics),
     "gate": lambda i, s: gate.measure(i["evaluations"], i["landmarks"], s.statistics),
     "singular-values": lambda i, _: weights.singular_values(i["comparisons"]),
     "principal-angles": lambda i, _: weights.principal_angles(i["comparisons"]),

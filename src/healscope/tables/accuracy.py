@@ -64,9 +64,20 @@ def landmarks(
     Landmark "maxood" is corrected for having been picked; "maxood_uncorrected" is what the deals
     that picked it say.
     """
-    rows = first_attempts(evaluations)
     names = ["maxood", "maxood_uncorrected", "end", "rl"]
-    rows = at_landmarks(rows[rows["split"] == "held_out"], landmark_files, names)
+    return at_landmark(landmark_rows(evaluations, landmark_files, names), settings)
+
+
+def landmark_rows(
+    evaluations: list[str], landmark_files: list[str], names: list[str]
+) -> pd.DataFrame:
+    """Held-out first attempts at the landmarks of these names."""
+    rows = first_attempts(evaluations)
+    return at_landmarks(rows[rows["split"] == "held_out"], landmark_files, names)
+
+
+def at_landmark(rows: pd.DataFrame, settings: Statistics) -> pd.DataFrame:
+    """Means of such rows, with the checkpoints behind them."""
     table = summarise(rows, ["model", "landmark", "rule"], settings)
     found = rows.assign(seed=rows["seed"].astype(str)).groupby(["model", "seed", "landmark"])
     checkpoints = found["variant"].agg(lambda v: ", ".join(sorted(set(v), key=_step)))

@@ -8,7 +8,7 @@ from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from healscope.tasks import feedback as messages
-from healscope.tasks import hands, pretraining, problems, tables
+from healscope.tasks import hands, neighbours, pretraining, problems, tables
 from healscope.tasks.expressions import render, to_tree
 from healscope.tasks.generalpoints import (
     FACE_10,
@@ -165,10 +165,12 @@ class CardGame(Task):
         return problems.rl_table(self.game, self.held_out, self.seed)
 
     def posed(self, problems: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
-        """Drawn hands are of all deals, not of the problem table alone."""
+        """Drawn hands and neighbours are of all deals, not of the problem table alone."""
+        split = self.held_out, self.seed
         if protocol.problems == "drawn":
-            split = self.held_out, self.seed
             return hands.drawn_hands(self.game, *split, protocol.hands, protocol.seed)
+        if protocol.problems == "neighbours":
+            return neighbours.posed(self.game, *split, protocol.per_kind, protocol.seed)
         return tables.posed(self, problems, protocol)
 
     def read(self, row: Mapping[str, Any]) -> Problem:

@@ -231,7 +231,7 @@ def renderings(task: GeneralPoints) -> int:
     Compact ones arrange the same words differently; those of a few deals agree (8-8-8>8 says the
     same with the target before or after the cards).
     """
-    return len(_ARRANGEMENTS if task.rendering == "compact" else json_texts.WORDINGS)
+    return len(ARRANGEMENTS if task.rendering == "compact" else json_texts.WORDINGS)
 
 
 def response(
@@ -257,7 +257,7 @@ def response(
 
 
 # The order of the three parts of a compact prompt, and that of J, Q and K in its rule.
-_ARRANGEMENTS = tuple(product(permutations(("rule", "target", "cards")), permutations(range(3))))
+ARRANGEMENTS = tuple(product(permutations(("rule", "target", "cards")), permutations(range(3))))
 
 
 def compact_prompt(
@@ -268,7 +268,7 @@ def compact_prompt(
     rendering: int = 0,
 ) -> str:
     """`J v Q v K v T c c c FMT`, or with rule, target and cards in another order."""
-    order, faces = _ARRANGEMENTS[rendering]
+    order, faces = ARRANGEMENTS[rendering]
     parts = {
         "rule": " ".join(f"{FACES[face]} {rule_values[face]}" for face in faces),
         "target": str(target),

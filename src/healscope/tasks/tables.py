@@ -136,14 +136,16 @@ def all_problems(problems: pd.DataFrame, retried_orders: int = 1) -> pd.DataFram
 
     `draw` is the row's number. `retried` is True for problems that also get extra samples and
     attempts after feedback: where the rules differ, the first `retried_orders` problems of each
-    held-out instance (of the card game: orders of each deal), under both rules. Raises ValueError
-    if retried_orders < 0.
+    held-out instance (of the card game: orders of each deal), under both rules. An episode is asked
+    again as a whole, unless retried_orders is 0. Raises ValueError if retried_orders < 0.
     """
     if retried_orders < 0:
         raise ValueError(f"retried_orders must be at least 0, not {retried_orders}")
     pairs = problems.drop_duplicates("pair_id")
     nth_order = dict(zip(pairs["pair_id"], pairs.groupby("deal_id").cumcount(), strict=True))
     early = problems["pair_id"].map(nth_order) < retried_orders
+    if "episode_id" in problems:
+        early |= problems["episode_id"].notna() & (retried_orders > 0)
     return problems.assign(
         draw=range(len(problems)),
         retried=early & (problems["split"] == "held_out") & rules_differ(problems),

@@ -1,0 +1,139 @@
+"""The main claims, task by task: nothing is measured here, all is taken from other tables."""
+
+from textwrap import fill
+
+import pandas as pd
+
+from healscope import artifacts
+from healscope.config import Statistics
+from healscope.results_page.markdown import estimate, padded, points
+from healscope.stats import Estimate
+from healscope.tables.tasks import Tracks
+from healscope.verdicts import FAILED, HELD, HERE, NOT_HERE, OPEN, at_most
+
+_CLAIMS = {
+    "forgetting": ("gate-forgetting", "OOD falls from MaxOOD to End"),
+    "id": ("id-rises-meanwhile-held-out", "ID rises meanwhile, to the end"),
+    "healing": ("gate-recovery", "RL from End heals"),
+    "window": ("rl-heals-inside-a-window", "RL heals from a window of starts"),
+    "peak": ("rl-does-not-exceed-the-peak", "RL does not exceed the SFT peak"),
+    **{
+        f"{kind}-{stage}": (
+            f"{kind}-reversion-{stage}-ood",
+            f"{kind} put back {what}, {stage.upper()}",
+        )
+        for stage in artifacts.STAGES
+        for kind, what in (("values", "change nothing"), ("directions", "change OOD"))
+    },
+}  # question -> the claim that answers it, and what it says in short
+_STARTS = {
+    "early": "RL from the first start does not",
+    "late": "RL from the last start does not",
+}
+_SHORT = {name: short for name, (_, short) in _CLAIMS.items()} | _STARTS
+_FIRST = ("forgetting", "id", "healing", "early", "late")
+QUESTIONS = {name: _SHORT[name] for name in dict.fromkeys([*_FIRST, *_SHORT])}
+"""Short name of a question -> what is judged, in a few words."""
+
+_WORDS = {HELD: "yes", HERE: "yes*", FAILED: "no", NOT_HERE: "no*", OPEN: "?"}
+_MEASURED = ["effect", "low", "high", "by_seed", "seeds", "deals", "detectable"]
+
+
+def measure(
+    claims: pd.DataFrame, window: pd.DataFrame, tracks: Tracks, settings: Statistics
+) -> pd.DataFrame:
+    """One row for each track and question: rows of table `claims` and, for the first and the last
+    start, of `rl-window`, judged as claim rl-heals-inside-a-window judges them."""
+    found = []
+    for track, facts in tracks.items():
+        own = claims[claims["model"] == track].set_index("claim")
+        for question in QUESTIONS:
+            row = None
+            if question in _STARTS:
+                row = _start(question, window[window["model"] == track], own, settings)
+            elif (claim := _CLAIMS[question][0]) in own.index:
+                row = {**own.loc[claim].to_dict(), "source": f"claims: {claim}"}
+            if row:
+                kept = {name: row[name] for name in ("statement", "verdict", "source", *_MEASURED)}
+                found.append({**facts, "question": question, **kept})
+    return pd.DataFrame(found)
+
+
+def _start(
+    question: str, window: pd.DataFrame, claims: pd.DataFrame, settings: Statistics
+) -> dict | None:
+    """What RL changes from the first or the last start of the main recipe."""
+    window = window[window["rule"] == "ood"]
+    if window["start"].nunique() < 2:
+        return None
+    start = window["start"].min() if question == "early" else window["start"].max()
+    rows = window[window["start"] == start].set_index("seed")
+    whole, seeds = rows.loc["all"], rows.drop(index="all")
+    limits = zip(seeds["low"], seeds["high"], strict=True)
+    e = Estimate(
+        value=whole["change"],
+        low=whole["low"],
+        high=whole["high"],
+        by_seed=seeds["change"].to_dict(),
+        limits=dict(zip(seeds.index, limits, strict=True)),
+        deals=int(claims["deals"].max()),
+        confidence=settings.confidence,
+    )
+    return {
+        "statement": f"RL from step {start}, its {'first' if question == 'early' else 'last'} "
+        "start, does not raise OOD accuracy",
+        "verdict": at_most(e),
+        "source": f"rl-window: start {start}",
+        "effect": e.value,
+        "low": e.low,
+        "high": e.high,
+        "by_seed": list(e.by_seed.values()),
+        "seeds": len(e.by_seed),
+        "deals": e.deals,
+        "detectable": e.detectable,
+    }
+
+
+def page(table: pd.DataFrame, record: dict) -> str:
+    """Markdown that also reads well on a screen: all tasks at a glance, then question by question.
+
+    `record` is the provenance of the table.
+    """
+    intro = (
+        "The main claims, on each task that models were trained on: whether each held, and the "
+        "change that decides, in accuracy points on held-out problems. *: every seed shows it by "
+        "itself, yet they cannot speak for others; ?: undecided. Intervals are below. Nothing was "
+        "measured anew: all is taken from the tables that the last column names."
+    )
+    lines = ["# Claims, task by task", "", fill(intro, 100), ""]
+    for model, own in table.groupby("model", sort=False):
+        tasks = list(dict.fromkeys(own["task"]))
+        at = own.set_index(["question", "task"])
+        head = [model, *tasks]
+        asked = [q for q in QUESTIONS if q in set(own["question"])]
+        lines += padded(head, [[QUESTIONS[q], *(_cell(at, q, t) for t in tasks)] for q in asked])
+        for question in asked:
+            lines += [f"## {model}: {QUESTIONS[question]}", ""]
+            rows = own[own["question"] == question]
+            cells = [
+                [r["task"], r["verdict"], estimate(r, "effect", "+.1f"), str(r["seeds"]),
+                 str(r["deals"]), r["source"]]
+                for r in rows.to_dict("records")
+            ]  # fmt: skip
+            head = ["task", "verdict", "points", "seeds", "instances", "from"]
+            lines += padded(head, cells)
+    code = record["code"]
+    lines.append(
+        f"Made by healscope {code['healscope']}, commit {code['commit']}, from inputs with "
+        f"fingerprint {record['fingerprint'][:16]}.\n"
+    )
+    return "\n".join(lines)
+
+
+def _cell(at: pd.DataFrame, question: str, task: str) -> str:
+    if (question, task) not in at.index:
+        return "not asked"
+    row = at.loc[(question, task)]
+    if pd.isna(row["effect"]):
+        return "?"
+    return f"{_WORDS[row['verdict']]} {points(row['effect'])}"

@@ -1,0 +1,55 @@
+"""What a track is asked, as a plan counts it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from healscope.config import Model, Protocol, Study
+from healscope.planning import constants as c
+from healscope.tasks import Task, neighbours
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A track, by its name. `tasks` and `problems` hold, by name, at least the tasks that it is
+    evaluated on, and how many problems each has under `exhaustive`: all, and those that may be
+    retried."""
+
+    study: Study
+    track: str
+    tasks: dict[str, Task]
+    problems: dict[str, tuple[int, int]]
+
+    @property
+    def model(self) -> Model:
+        return self.study.model_of(self.track)
+
+    @property
+    def task(self) -> Task:
+        """The one that it is trained on."""
+        return self.tasks[self.study.task_of(self.track)]
+
+    @property
+    def retried(self) -> int:
+        """Problems that may be retried, of all tasks."""
+        return sum(self.problems[name][1] for name in self.study.evaluated(self.track))
+
+    def answers(self, protocol: str) -> float:
+        """Answers of one checkpoint to all tasks under a protocol, at most."""
+        asked = self.study.evaluation.protocols[protocol]
+        return sum(
+            answers_of(asked, self.problems[name], self.tasks[name].parts)
+            for name in self.study.evaluated(self.track)
+            if self.study.poses(name, protocol)
+        )
+
+
+def answers_of(protocol: Protocol, problems: tuple[int, int], parts: int) -> float:
+    """Answers of one checkpoint to a task, at most; `parts`: problems of an instance."""
+    every, retried = problems[0], problems[1] * min(protocol.retried_orders, parts) / parts
+    if protocol.problems == "drawn":
+        every = retried = 2 * protocol.hands
+    if protocol.problems == "neighbours":
+        every, retried = neighbours.MOST_LISTS * protocol.per_kind, 0
+    more = len(protocol.feedback) * (protocol.attempts - 1) * c.WRONG.value
+    return every + retried * (protocol.samples + more)

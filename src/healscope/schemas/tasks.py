@@ -1,0 +1,75 @@
+"""Training tasks side by side, under results/tables."""
+
+from healscope import artifacts, verdicts
+from healscope.claims import tasks
+from healscope.schemas.columns import choice, table, text
+from healscope.schemas.shared import (
+    ACCURACY,
+    DEALS,
+    MODEL,
+    RULE,
+    SEED,
+    STAGE,
+    STEP,
+    N,
+    effect,
+    interval,
+)
+
+_TASK = (
+    MODEL,
+    text("task", "name of the task that it was trained on, and is asked"),
+    text("family", "family of the task"),
+)
+COMPARED = (
+    table(
+        "task-landmarks",
+        "Accuracy at one landmark under one rule, of one model on one training task; or what was "
+        "published of a model on a task of that family.",
+        (
+            *_TASK,
+            choice("kind", ("measured", "published"), "which of them"),
+            choice("landmark", artifacts.LANDMARK_NAMES, "maxood as the other half picks it"),
+            RULE,
+            SEED,
+            N,
+            DEALS,
+            ACCURACY,
+            *interval(),
+            text("checkpoint", "behind the landmark; missing for all seeds", nullable=True),
+            text("source", "of a published value; else empty"),
+        ),
+        "model", "task", "kind", "landmark", "rule", "seed", "source",
+    ),
+    table(
+        "task-curves",
+        "Held-out accuracy of one checkpoint under one rule, of one model on one training task.",
+        (
+            *_TASK,
+            STAGE,
+            STEP,
+            text("checkpoint", "its name"),
+            RULE,
+            SEED,
+            N,
+            DEALS,
+            ACCURACY,
+            *interval(),
+        ),
+        "model", "task", "checkpoint", "rule", "seed",
+    ),
+    table(
+        "task-claims",
+        "One question to one model on one training task, as the gate, the claims or the window of "
+        "RL starts answer it.",
+        (
+            *_TASK,
+            choice("question", tasks.QUESTIONS, "short name of what is asked"),
+            text("statement", "what is judged, in a sentence"),
+            choice("verdict", verdicts.VERDICTS, "by `verdicts`"),
+            text("source", "table and row that it is taken from"),
+            *effect("change of held-out accuracy; missing where nothing was left to ask", True),
+        ),
+        "model", "task", "question",
+    ),
+)  # fmt: skip

@@ -1,0 +1,371 @@
+"""Navigation by written directions: absolute actions (face north) or relative ones (turn left).
+
+The text task of arXiv 2509.12235, appendix C.2, made from arXiv 2501.17161's environment: a route
+is an instance, each waypoint of it a problem, and the walker is moved by the true action whatever
+was answered. Routes are drawn on a town of one's own, or read from the published file.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from healscope.tasks import navigation_texts as texts
+from healscope.tasks import routes as on_foot
+from healscope.tasks.protocol import (
+    EVALUATION_FORMAT,
+    FORMATS,
+    MAX_RESPONSE,
+    Feedback,
+    Problem,
+    Side,
+    Task,
+    Verdict,
+)
+from healscope.tasks.streets import KINDS, Town, draw_town
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from healscope.config.navigation import NavigationTask
+
+ActionSpace = Literal["absolute", "relative"]
+
+_FIELD = '"{}": "(.*?)"'  # the released search, one space and all
+_LOOSE_FIELD = r"""["']{}["']\s{{0,32}}:\s{{0,32}}(?:"([^"]{{0,512}})"|'([^']{{0,512}})')"""
+_PAIRS = tuple(
+    (re.compile(_FIELD.format(name)), re.compile(_LOOSE_FIELD.format(name)))
+    for name in ("current observation", "action")
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Navigation(Task):
+    """One instance of the task; of the base class's rewards, those of the released code.
+
+    Attributes:
+        id_rule: action space of training, "absolute" or "relative"; the other one is the OOD rule.
+        routes: the published route_infos.json, or None to draw routes.
+        generated: how many are drawn.
+        legs: fewest and most legs of a drawn route.
+        landmarks: share of a drawn town's intersections whose landmark directions mention.
+        straight_line_length: points on each leg, the last one its end.
+        drop_rate: chance that such a point is left out; drawn once, from the seed.
+        clearance: metres; points not further than this from both ends of the leg are left out.
+        heading: "corrected", or "published": how turns are named (`routes.turn`).
+        verifier: "tolerant" of case, spaces and "_" in actions and of broken JSON; or "reference",
+            the exact string.
+        contradiction: which wrong answers get `contradiction_reward`: those whose observation says
+            "intersection" where there is none, or the reverse. "published" compares with the
+            landmark alone, so that naming a real intersection is punished.
+        contradiction_reward: reward of a wrong action beside such an observation.
+        hints: what feedback of level "full" says: "published" whether there is an intersection,
+            "action" also the right action.
+    """
+
+    id_rule: ActionSpace = "absolute"
+    routes: str | None = None
+    generated: int = 1000
+    legs: tuple[int, int] = (3, 9)
+    landmarks: float = 0.5
+    straight_line_length: int = 5
+    drop_rate: float = 0.5
+    clearance: float = 8.0
+    heading: on_foot.Heading = "corrected"
+    verifier: Literal["tolerant", "reference"] = "tolerant"
+    contradiction: Literal["published", "corrected"] = "corrected"
+    contradiction_reward: float = -1.5
+    hints: Literal["published", "action"] = "published"
+
+    outcomes: ClassVar[Mapping[str, float]] = MappingProxyType(
+        {
+            "correct": 1.0,
+            "wrong_action": -1.0,
+            "other_rule": -1.0,
+            "illegal": -1.0,
+            "no_answer": -1.0,
+        }
+    )
+    wrong: ClassVar[str] = "wrong_action"
+    episodes: ClassVar[bool] = True
+
+    @classmethod
+    def of(cls, name: str, settings: NavigationTask) -> Navigation:
+        """The task of a config section."""
+        options = settings.model_dump(exclude={"family", "routes_sha256"})
+        rewards = options.pop("rewards")
+        paid = rewards.pop("contradiction")
+        own = {"legs": tuple(settings.legs), "contradiction_reward": paid, "rewards": rewards}
+        return cls(**options | own, name=name)
+
+    def __post_init__(self) -> None:
+        """Raises ValueError on an option that cannot be."""
+        super().__post_init__()
+        where = f"task {self.name!r}"
+        fewest, most = self.legs
+        if not 1 <= fewest <= most <= 20:
+            raise ValueError(f"{where}: legs must be fewest and most, from 1 to 20: {self.legs}")
+        if self.routes is not None and self.rendering == "compact":
+            raise ValueError(
+                f"{where}: names in a route file are no words of the compact vocabulary; set "
+                "rendering: json, or routes: null"
+            )
+
+    # The task.
+
+    def problems(self, rule: Side) -> Iterator[Problem]:
+        """Every waypoint of every route, in order."""
+        for route, waypoints in self._walks:
+            legs = self._legs(route)
+            for part in range(len(waypoints)):
+                yield self._problem(route.route_id, legs, waypoints, rule, part)
+
+    def render(self, problem: Problem) -> str:
+        return self._prompt(problem, 0, EVALUATION_FORMAT)
+
+    def prompt(self, problem: Problem, format_token: str = EVALUATION_FORMAT) -> str:
+        """The text of the user's turn, which asks for the layout of the format token."""
+        said = self._prompt(problem, 0, format_token)
+        return f"{said} {format_token}" if self.rendering == "compact" else said
+
+    def verify(self, problem: Problem, text: str) -> Verdict:
+        """Judges the action alone; the observation only decides the reward of a wrong one."""
+        if len(text) > MAX_RESPONSE:
+            return self.verdict("no_answer", follows_rule=False)
+        action, seen = self._read(text)
+        if action is None:
+            outcome = "no_answer"
+        elif action in self._actions[problem.rule]:
+            outcome = "correct" if action == self._right(problem) else "wrong_action"
+        else:
+            other: Side = "ood" if problem.rule == "id" else "id"
+            outcome = "other_rule" if action in self._actions[other] else "illegal"
+        verdict = self.verdict(outcome, follows_rule=action in self._actions[problem.rule])
+        if outcome != "correct" and self._contradicts(problem, seen) is not None:
+            return verdict._replace(reward=float(self.contradiction_reward))
+        return verdict
+
+    def layout(self, problem: Problem, answer: str, format_token: str) -> str:  # noqa: ARG002
+        """The action alone (fA), with the instruction (fB), with the observation (fC), all."""
+        if self.rendering == "json":
+            return texts.plain_answer(answer, format_token)
+        words = answer.split(" ")
+        said, acts = words.index("instr"), words.index("action")
+        parts = {"obs": words[:said], "instr": words[said:acts], "action": words[acts:]}
+        return " ".join(w for part in texts.LAYOUTS[format_token] for w in parts[part])
+
+    def paraphrases(self, problem: Problem) -> Sequence[str]:
+        """Prompts that say the same, the standard one first."""
+        ways = 2 if self.rendering == "compact" else len(texts.WORDINGS)
+        said = [self._prompt(problem, way, EVALUATION_FORMAT) for way in range(ways)]
+        end = f" {EVALUATION_FORMAT}" if self.rendering == "compact" else ""
+        return [text + end for text in said]
+
+    def hint(self, problem: Problem, text: str) -> Feedback:
+        """Whether there is an intersection, where the answer contradicts it; else the action is it.
+
+        With `hints` "action" also the right action, which leaks where only the unseen rule
+        has it.
+        """
+        compact = self.rendering == "compact"
+        contradicted = self._contradicts(problem, self._read(text)[1])
+        if contradicted is None:
+            said = "action" if compact else "The action is not the right one here."
+        elif contradicted:
+            said = "crossing" if compact else "You are at an intersection."
+        else:
+            said = "no crossing" if compact else "You are not at an intersection."
+        if self.hints == "published":
+            return Feedback(said)
+        right = self._right(problem)
+        told = f"Right is {right}."
+        if compact:
+            told = texts.compact_action(right)
+        return Feedback(f"{said} {told}", problem.rule == "ood" and right not in self._shared)
+
+    def words(self) -> Sequence[str]:
+        """Every word of the compact rendering, whatever routes are drawn."""
+        names = [kind.lower() for kind in KINDS]
+        turns = [w.replace(" ", "-") for w in (*on_foot.COMPASS, *on_foot.RELATIVE)]
+        sides = [w.replace(" ", "-") for w in on_foot.SIDES]
+        rest = ("absolute", "relative", "walk", "street", "crossing", "destination", "obs", "instr")
+        acts = ("on", "action", "turn", "forward", "stop", "no", "again", "wrong")
+        found = dict.fromkeys((*turns, *sides, *names, *rest, *acts))
+        return [*found, *FORMATS]
+
+    def draw(self, kind: str, rng: np.random.Generator) -> Problem:
+        """A problem of pretraining: a waypoint of a new route, of a route file one of its own."""
+        if self._town is None:
+            return super().draw(kind, rng)
+        route = self._draw_route("drawn", rng)
+        waypoints = self._rail(route, rng)
+        part = int(rng.integers(len(waypoints)))
+        return self._problem("drawn", self._legs(route), waypoints, kind, part)
+
+    def noisy(self, problem: Problem, rng: np.random.Generator) -> str:  # noqa: ARG002
+        """The answer of one who ignores the stated rule and follows the OOD rule."""
+        legs, waypoints = problem.data["legs"], problem.data["rail"]
+        return self._problem(problem.instance_id, legs, waypoints, "ood", problem.part).answer
+
+    # Routes.
+
+    @cached_property
+    def _town(self) -> Town | None:
+        return draw_town(self.stream(100), self.landmarks) if self.routes is None else None
+
+    @cached_property
+    def _walks(self) -> list[tuple[on_foot.Route, list[list[Any]]]]:
+        """The routes with their waypoints. Raises HealscopeError on a bad route file."""
+        if self.routes is not None:
+            found = on_foot.read_routes(self.routes, self.stream(101))
+        else:
+            rng = self.stream(101)
+            found = [self._draw_route(f"r{n:04d}", rng) for n in range(self.generated)]
+        return [(route, self._rail(route, self.stream(102, n))) for n, route in enumerate(found)]
+
+    def _draw_route(self, route_id: str, rng: np.random.Generator) -> on_foot.Route:
+        fewest, most = self.legs
+        return self._town.draw_route(route_id, int(rng.integers(fewest, most + 1)), rng)
+
+    def _rail(self, route: on_foot.Route, rng: np.random.Generator) -> list[list[Any]]:
+        """The waypoints, as problems hold them: [place, leg]."""
+        points = self.straight_line_length, self.drop_rate, self.clearance
+        return [list(waypoint) for waypoint in on_foot.rail(route, *points, rng)]
+
+    def _legs(self, route: on_foot.Route) -> list[list[Any]]:
+        """What problems say of the legs: [turn, compass word, [name, side] or None]."""
+        turns = route.turns(self.heading)
+        return [
+            [turn, leg.face, list(leg.landmark) if leg.landmark else None]
+            for turn, leg in zip(turns, route.legs, strict=True)
+        ]
+
+    # Problems.
+
+    def _problem(
+        self, route_id: str, legs: list, waypoints: list, rule: Side, part: int
+    ) -> Problem:
+        place, leg = waypoints[part]
+        data = {"legs": legs, "rail": waypoints[: part + 1]}
+        index = 2 * leg + (place in ("street", "destination"))
+        action = self._action(legs, place, leg, rule)
+        if self.rendering == "compact":
+            seen = texts.compact_observation(legs, place, leg)
+            said = texts.compact_instruction(legs, index)
+            words = ("obs", *seen, "instr", *said, "action", texts.compact_action(action))
+            answer = " ".join(words)
+        else:
+            seen = texts.observation(legs, place, leg)
+            answer = texts.answer(seen, texts.instruction(legs, index), action)
+        return Problem(route_id, rule, data, answer, part)
+
+    def _action(self, legs: Sequence, place: str, leg: int, rule: Side) -> str:
+        """The true action at a waypoint."""
+        if place == "street":
+            return texts.FORWARD
+        if place == "destination":
+            return texts.STOP
+        turn, face, _ = legs[leg]
+        return texts.turn_action(face if self._space(rule) == "absolute" else turn)
+
+    def _right(self, problem: Problem) -> str:
+        place, leg = problem.data["rail"][-1]
+        return self._action(problem.data["legs"], place, leg, problem.rule)
+
+    def _prompt(self, problem: Problem, way: int, format_token: str) -> str:
+        legs, rail = problem.data["legs"], problem.data["rail"]
+        done = [self._action(legs, place, leg, problem.rule) for place, leg in rail[:-1]]
+        absolute = self._space(problem.rule) == "absolute"
+        if self.rendering == "compact":
+            return texts.compact_prompt(legs, rail, done, absolute, rule_first=way == 0)
+        return texts.prompt(legs, rail, done, absolute, texts.WORDINGS[way], format_token)
+
+    # Answers.
+
+    def _space(self, rule: Side) -> ActionSpace:
+        other = {"absolute": "relative", "relative": "absolute"}
+        return self.id_rule if rule == "id" else other[self.id_rule]
+
+    @cached_property
+    def _actions(self) -> dict[Side, frozenset[str]]:
+        words = {"absolute": on_foot.COMPASS, "relative": on_foot.RELATIVE}
+        both = (texts.FORWARD, texts.STOP)
+        return {
+            rule: frozenset([*both, *map(texts.turn_action, words[self._space(rule)])])
+            for rule in ("id", "ood")
+        }
+
+    @property
+    def _shared(self) -> frozenset[str]:
+        """Actions of both rules."""
+        return self._actions["id"] & self._actions["ood"]
+
+    @cached_property
+    def _spellings(self) -> dict[str, str]:
+        """Spelling -> action: of compact answers, and of JSON ones without case, spaces and "_"."""
+        every = self._actions["id"] | self._actions["ood"]
+        spelt = texts.compact_action if self.rendering == "compact" else _squeezed
+        return {spelt(action): action for action in sorted(every)}
+
+    def _read(self, text: str) -> tuple[str | None, str]:
+        """(action, observation) of a response; None and "" where they are not there.
+
+        What is no action of either rule stays as it is written.
+        """
+        if self.rendering == "compact":
+            return self._read_compact(text.split())
+        tolerant = self.verifier == "tolerant"
+        seen, action = _fields(text, tolerant)
+        if action is not None and tolerant:
+            action = self._spellings.get(_squeezed(action), action)
+        return action, seen or ""
+
+    def _read_compact(self, words: list[str]) -> tuple[str | None, str]:
+        """Word for word `obs … instr … action …`; anything else is no answer."""
+        try:
+            said = words.index("instr")
+            acts = words.index("action", said)
+        except ValueError:
+            return None, ""
+        if words[0] != "obs" or min(said - 1, acts - said - 1, len(words) - acts - 1) < 1:
+            return None, ""
+        action = " ".join(words[acts + 1 :])
+        return self._spellings.get(action, action), " ".join(words[1:said])
+
+    def _contradicts(self, problem: Problem, seen: str) -> bool | None:
+        """None unless what was seen contradicts; else whether there is an intersection."""
+        place, leg = problem.data["rail"][-1]
+        legs, word = problem.data["legs"], "intersection"
+        if not seen:
+            return None
+        if self.contradiction == "corrected":
+            there = place == word
+        else:
+            there = word in texts.landmark_seen(legs, place, leg)
+        said = ("crossing" if self.rendering == "compact" else word) in seen
+        return None if said == there else there
+
+
+def _squeezed(action: str) -> str:
+    """Without case, white space and "_"."""
+    return re.sub(r"[\s_]+", "", action).casefold()
+
+
+def _fields(text: str, tolerant: bool) -> list[str | None]:
+    """The fields "current observation" and "action" of a response, where they are strings."""
+    try:
+        said = json.loads(text)
+    except (ValueError, RecursionError):
+        said = None
+    found: list[str | None] = []
+    for name, (exact, loose) in zip(("current observation", "action"), _PAIRS, strict=True):
+        value = said.get(name) if isinstance(said, dict) else None
+        if value is None and (match := (loose if tolerant else exact).search(text)):
+            value = next(group for group in match.groups() if group is not None)
+        found.append(value if isinstance(value, str) else None)
+    return found
