@@ -48,6 +48,7 @@ def shipped(*names):
         ("paper.yaml",),
         ("paper.yaml", "paper-published.yaml"),
         ("one-gpu.yaml",),
+        ("worlds.yaml",),
     ],
 )
 def test_shipped_configs_are_valid(names):

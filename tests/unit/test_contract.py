@@ -15,6 +15,12 @@ from healscope.tasks.contract.checks import CHECKS
 
 OPTIONS: dict[str, dict] = {
     "generalpoints": {"cards": 3, "targets": [12, 24], "orders": 1},
+    "rank": {  # of numbers that have words
+        "id": {"rows": 2, "columns": 4, "low": -1, "high": 1},
+        "ood": {"rows": 4, "columns": 2, "low": -1, "high": 1},
+        **{"ranks": [0, 1, 2], "matrices": 200},
+    },
+    "determinant": {"matrices": 200},
     "navigation": {"generated": 40},
 }
 """family -> options with which it is checked, where its own are not what a test wants."""

@@ -67,6 +67,7 @@ def landmarks(frame: pd.DataFrame, style: FigureStyle) -> Figure:
         places = _BESIDE if len(beside) else _PLACES
         for rule, place in places.items():
             _bars(ax, part[part["rule"] == rule], place, rule, style)
+        for rule, place in places.items():
             for number, (model, marker) in enumerate(marks.items()):
                 own = beside[(beside["model"] == model) & (beside["rule"] == rule)]
                 shift = place + 0.05 + _WIDTH / 2 + 0.09 * number

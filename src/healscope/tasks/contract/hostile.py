@@ -78,7 +78,8 @@ def _change(parts: list[str], separator: str, others: Sequence[str], rng: Random
     elif change == 2:
         parts[at], parts[other] = parts[other], parts[at]
     else:
-        parts[at] = parts[at] * rng.choice((2, 20, 5_000))
+        most = 1 + MAX_RESPONSE // max(1, len(parts[at]))  # or 5,000 times 5,000 times 5,000
+        parts[at] *= min(rng.choice((2, 20, 5_000)), most)
 
 
 def _other_values(answer: str) -> Iterator[str]:
