@@ -568,3 +568,12 @@ def test_the_content_of_a_route_file_is_a_value_of_the_config(tmp_path):
 def test_impossible_settings_are_refused(options, reason):
     with pytest.raises(HealscopeError, match=reason):
         task_settings({"family": "navigation", **options})
+
+
+def test_no_two_routes_have_the_same_directions():
+    """They would be one instance on both sides of the hold-out."""
+    few = Navigation(name="nav", rendering="compact", generated=400, legs=(1, 2))
+    prompts = [few.prompt(p) for p in few.problems("id") if p.part == 0]
+    assert len(set(prompts)) == len(prompts) == 400
+    with pytest.raises(ValueError, match="different routes"):
+        list(Navigation(name="nav", generated=20000, legs=(1, 1)).problems("id"))

@@ -224,9 +224,27 @@ class Navigation(Task):
         if self.routes is not None:
             found = on_foot.read_routes(self.routes, self.stream(101))
         else:
-            rng = self.stream(101)
-            found = [self._draw_route(f"r{n:04d}", rng) for n in range(self.generated)]
+            found = self._different_routes(self.stream(101))
         return [(route, self._rail(route, self.stream(102, n))) for n, route in enumerate(found)]
+
+    def _different_routes(self, rng: np.random.Generator) -> list[on_foot.Route]:
+        """As many as are wanted, no two with the same directions: these would be one instance."""
+        found: dict[str, on_foot.Route] = {}
+        for _ in range(100 * self.generated):
+            route = self._draw_route(f"r{len(found):04d}", rng)
+            found.setdefault(self._directions(route), route)
+            if len(found) == self.generated:
+                return list(found.values())
+        raise ValueError(
+            f"task {self.name!r}: no {self.generated} different routes were found; lower "
+            "generated, or raise legs"
+        )
+
+    def _directions(self, route: on_foot.Route) -> str:
+        """What prompts say of a route: names of one kind are one word in compact ones."""
+        start = [list(on_foot.rail(route, 0, 0.0, 0.0, self.stream(102))[0])]
+        problem = self._problem(route.route_id, self._legs(route), start, "id", 0)
+        return self._prompt(problem, 0, EVALUATION_FORMAT)
 
     def _draw_route(self, route_id: str, rng: np.random.Generator) -> on_foot.Route:
         fewest, most = self.legs
