@@ -78,10 +78,12 @@ def test_a_model_from_scratch_reads_tasks_with_its_words(data):
         ({"train_on": ["gp3", "mmlu"]}, "'mmlu' has no reference answers to train on"),
     ],
 )
-def test_what_cannot_be_trained_on_is_named(data, change, said):
-    data["tasks"]["mmlu"] = {"family": "lm_eval", "id": "arc_easy", "ood": "arc_challenge"}
+def test_what_cannot_be_trained_on_is_named(data, monkeypatch, change, said):
+    data["tasks"]["mmlu"] = {**data["tasks"]["gp3"], "held_out": 0.9}
+    monkeypatch.setattr(config.tracks, "trainable", lambda task: task.held_out != 0.9)
     with pytest.raises(HealscopeError, match=said):
         config.load({**data, **change})
+    assert list(config.load(data).tracks) == ["micro"]
 
 
 def test_two_tracks_of_one_name_are_refused(data):
