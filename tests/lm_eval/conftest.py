@@ -109,7 +109,7 @@ def capitals(n: int) -> list[dict]:
     towns = ["Rome", "Ulaanbaatar", "Bern", "Reykjavík", "Washington", "Łódź", "São Tomé", "Oslo"]
     return [
         {
-            "country": f"land {i % 5} of {i % 3}",
+            "country": f"land {i // 8} of {i % 8}",
             "choices": [towns[(i * k + k) % len(towns)] for k in (1, 3, 5)],
             "right": i % 3,
         }

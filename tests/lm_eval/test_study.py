@@ -15,7 +15,7 @@ from healscope.models import tokens
 
 
 class Study(Workflow):
-    """Sums are ID and capitals OOD; a model that knows both learns the first, and forgets."""
+    """Sums are ID and capitals OOD; a model that knows capitals learns sums, and forgets."""
 
     def __init__(self, folder: Path):
         super().__init__(folder)
@@ -34,7 +34,7 @@ class Study(Workflow):
                 "mine": {
                     "source": "given/base",
                     "check_random": False,
-                    "sft": {20: "given/sft-20", 40: "given/sft-40", 60: "given/sft-60"},
+                    "sft": {20: "given/sft-20", 60: "given/sft-60"},
                 }
             },
             "evaluation": {
@@ -45,10 +45,11 @@ class Study(Workflow):
                 },
             },
             "edits": {
-                "axes": {"rank": [0.5, 1.0], "strength": [0.5]},
+                "axes": {"rank": [1.0], "strength": [0.5]},
                 "controls": {"directions": ["interpolation", "rotation"]},
-                "controlled": {"rank": [0.5]},
+                "controlled": {"rank": [1.0]},
             },
+            "spectra": {"controls": ["noise"]},
             "hidden_states": {"problems": 6},
             "statistics": {"resamples": 100},
         }
@@ -85,11 +86,14 @@ def study(tmp_path_factory):
                 max_position_embeddings=256, pad_token_id=0, bos_token_id=1, eos_token_id=2,
             )
         )  # fmt: skip
-        for name in ("base", "sft-20", "sft-40", "sft-60"):
-            place = folder / "given" / name
-            model.save_pretrained(place)
-            tokenizer.save_pretrained(place)
-            train(model, tokenizer, both if name == "base" else asked["id"], 40)
+        for name, pairs, steps in (
+            ("base", asked["ood"], 150),
+            ("sft-20", asked["id"], 20),
+            ("sft-60", asked["id"], 40),
+        ):
+            train(model, tokenizer, pairs, steps)
+            model.save_pretrained(folder / "given" / name)
+            tokenizer.save_pretrained(folder / "given" / name)
     workflow = Study(folder)
     workflow.output = workflow.run()
     return workflow
@@ -102,7 +106,8 @@ def rows(study, checkpoint: str):
 
 def test_it_ends_with_the_page_and_has_nothing_more_to_do(study):
     page = (study.folder / "results/tables/diagnosis.md").read_text()
-    assert page.startswith("# Diagnosis: bench")
+    assert page.startswith("# Diagnosis: mine")
+    assert "greedy first attempts at task bench, on 40 held-out instances" in page
     assert page.strip() in study.output
     assert study.plan() == {}
 
@@ -110,10 +115,11 @@ def test_it_ends_with_the_page_and_has_nothing_more_to_do(study):
 def test_landmarks_and_curves_are_of_both_rules(study):
     marks = provenance.read_json(study.folder / "results/landmarks/mine/seed-0.json")["landmarks"]
     by_step = marks["maxood"]["ood_accuracy_by_step"]
-    assert set(by_step) == {"0", "20", "40", "60"}
-    assert len(set(by_step.values())) > 1
+    assert set(by_step) == {"0", "20", "60"}
+    assert by_step["0"] > by_step["60"] + 0.2
+    assert marks["maxood"]["checkpoint"] == "sft-0"
     assert marks["end"]["checkpoint"] == "sft-60"
-    curves = provenance.read_table(study.folder / "results/tables/sft-curves.parquet")
+    curves = provenance.read_table(study.folder / "results/tables/curves.parquet")
     assert set(curves["rule"]) == {"id", "ood"}
     drawn = {file.stem for file in (study.folder / "results/figures").glob("*.png")}
     assert {"fig1", "fig3a", "fig3b", "fig4", "fig13", "fig15"} <= drawn
@@ -134,8 +140,9 @@ def test_what_is_written_is_sampled_and_retried_and_what_is_chosen_is_not(study)
         assert len(first) == 40
         assert (written["sample"] == 1).sum() == 40
         assert (written["attempt"] == 2).sum() == (~first["correct"]).sum()
-    learned = rows(study, "sft-60").query("rule == 'id' and sample == 0 and attempt == 1")
-    assert learned["correct"].mean() > rows(study, "sft-0")["correct"].mean()
+    firsts = "rule == 'id' and sample == 0 and attempt == 1"
+    before, after = (rows(study, c).query(firsts)["correct"] for c in ("sft-0", "sft-60"))
+    assert after.sum() > before.sum()
 
 
 def test_a_change_of_a_local_task_is_noticed(study):

@@ -196,6 +196,13 @@ def test_a_task_the_model_has_no_words_for_is_named(data):
         config.load(data)
 
 
+def test_neighbours_need_a_card_game_that_is_trained_on(data):
+    data["tasks"]["parity"] = {"family": str(ROOT / "tests/parity.py"), "rendering": "compact"}
+    config.load(broken(data, ["train_on"], ["parity", "gp3"]))
+    with pytest.raises(HealscopeError, match=r"protocols\.near: neighbours are of a card game"):
+        config.load(broken(data, ["train_on"], "parity"))
+
+
 def test_json_answers_to_neighbours_are_not_counted_in_words(data):
     """How many tokens they have is known only with the tokenizer."""
     data = broken(data, ["evaluation", "max_new_tokens"], 20)

@@ -38,6 +38,9 @@ SEEDS = study.seeds
 SEVERAL_TASKS = len(study.trained_on) > 1
 # tracks of the card game, of which alone some tables tell
 CARDS = [t for t in FOLLOWED if study.tasks[TRACKS[t].task].family == "generalpoints"]
+# tracks whose problems are steps of episodes; none of them need be followed
+EPISODIC = [t for t in TRACKS if getattr(study.tasks[TRACKS[t].task], "episodes", False)]
+EPISODIC = [t for t in EPISODIC if t in FOLLOWED] or EPISODIC
 PROTOCOLS = study.evaluation.protocols
 # protocols that ask for neighbours of the card game: these have a table of their own
 NEAR = [name for name, p in PROTOCOLS.items() if p.problems == "neighbours"]
@@ -54,6 +57,7 @@ OPTIONAL = {  # figures that a study must ask for, or cannot have
     # all tracks, also those that are not followed: then they are trained for these figures
     **{f: SEVERAL_TASKS and set(TRACKS) == set(FOLLOWED) for f in ("fig9", "fig_tasks")},
     "fig_neighbours": bool(NEAR),
+    "fig_episodes": bool(set(EPISODIC) & set(FOLLOWED)),
     "fig_protocols": bool(OTHERS)
     or PROTOCOLS[EXHAUSTIVE] != PROTOCOLS[EXHAUSTIVE].first_attempts(),
 }
@@ -61,7 +65,8 @@ TRAINED_ONLY = {  # tables made from training logs, or from what SFT read
     *("sft-training", "rl-training", "window", "recipes", "signals", "stopping"),
     *("exposure", "published", "claims", "arms"),
 }
-CARDS_ONLY = {"exposure", "errors", "factorial", "published"}  # tables on parts of its answers
+# tables on parts of its answers, and on its neighbours
+CARDS_ONLY = {"exposure", "errors", "factorial", "published", "neighbours"}
 ABSENT = {*(TRAINED_ONLY if study.taken else ()), *(() if CARDS else CARDS_ONLY)}
 SHOWN = [n for n, f in FIGURES.items() if OPTIONAL.get(n, True) and f.table not in ABSENT]
 RECIPES = [given.RECIPE] if study.taken else list(study.rl.recipes)

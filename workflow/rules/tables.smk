@@ -43,6 +43,9 @@ TABLES = {
     },
     "recipes": {"evaluations": ALL_EVALUATIONS, "logs": TRAINING_FILES},
     "protocols": {"evaluations": [*EVALUATIONS, *under_other_protocols()]},
+    "episodes": {
+        "evaluations": [*evaluations(EVALUATED, EPISODIC), *under_other_protocols(EPISODIC)]
+    },
     "neighbours": {
         "evaluations": each(artifacts.EVALUATION, CARDS, protocol=NEAR, checkpoint=AT_LANDMARKS),
         "landmarks": each(artifacts.LANDMARKS, CARDS),
@@ -118,6 +121,8 @@ if not MAIN_BRANCHES:
     TABLES.pop("rl-window")
 if not NEAR:
     TABLES.pop("neighbours")
+if not EPISODIC:
+    TABLES.pop("episodes")
 TABLES = {name: inputs for name, inputs in TABLES.items() if name not in ABSENT}
 
 WITH_TEXT = ["claims", "diagnosis"]  # tables that come with a text to read, see answers.smk

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -32,6 +32,9 @@ class NavigationMixture(Section):
 
 class NavigationTask(Section):
     """Text navigation (arXiv 2509.12235, appendix C.2): absolute or relative turns."""
+
+    episodes: ClassVar = True  # as of the task
+    judging_only: ClassVar = ("rewards", "mixture", "verifier", "contradiction", "hints")
 
     family: Literal["navigation"] = "navigation"
     id_rule: Literal["absolute", "relative"] = Field(

@@ -11,16 +11,16 @@ if TYPE_CHECKING:
 
 
 def check(study: Study) -> None:
-    """Raises ValueError where no task has neighbours, or a compact answer would be cut short."""
+    """Raises ValueError where no training task has any, or a compact answer would be cut short."""
     protocols = study.evaluation.protocols.items()
     asked = [name for name, protocol in protocols if protocol.problems == "neighbours"]
     if not asked:
         return
     cards = [task for task in study.tasks.values() if isinstance(task, GeneralPointsTask)]
-    if not cards:
+    if not any(isinstance(study.tasks[name], GeneralPointsTask) for name in study.trained_on):
         raise ValueError(
-            f"evaluation.protocols.{asked[0]}: neighbours are of the card game, and no task is of "
-            "family generalpoints; leave this protocol out"
+            f"evaluation.protocols.{asked[0]}: neighbours are of a card game that is trained on, "
+            "and train_on names no task of family generalpoints; leave this protocol out"
         )
     most = 1 + max((task.cards for task in cards if task.rendering == "compact"), default=0)
     given, words = study.evaluation.max_new_tokens, 6 * most

@@ -4,6 +4,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import Discriminator, Field, Tag, TypeAdapter, ValidationError, model_validator
 
+from healscope.config.matrices import DeterminantTask, RankTask
 from healscope.config.navigation import NavigationTask
 from healscope.config.types import CardValue, Chosen, Natural, Positive, Section
 from healscope.errors import HealscopeError
@@ -152,6 +153,11 @@ class OwnTask(Section):
         """Whether there are reference answers to train on."""
         return own_tasks().find(self.family).cls.trainable
 
+    @property
+    def episodes(self) -> bool:
+        """Whether problems are steps of episodes."""
+        return own_tasks().find(self.family).cls.episodes
+
 
 def own_tasks():
     """`healscope.tasks.own`, late: that package reads this one."""
@@ -176,6 +182,8 @@ def _family(value) -> str:
 
 AnyTask = Annotated[
     Annotated[GeneralPointsTask, Tag("generalpoints")]
+    | Annotated[RankTask, Tag("rank")]
+    | Annotated[DeterminantTask, Tag("determinant")]
     | Annotated[NavigationTask, Tag("navigation")]
     | Annotated[LmEvalTask, Tag("lm_eval")]
     | Annotated[OwnTask, Tag("own")],

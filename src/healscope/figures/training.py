@@ -54,6 +54,7 @@ def landmarks(
                 _published_landmarks(ax, over[over["split"] == rule])
             _bars(ax, part, style)
             title(ax, model, RULES[rule])
+        row[0].set_ylim(bottom=0)  # of both panels, once the higher of them is drawn
         percent_axis(row[0], "accuracy (%)")
     note = intervals(frame, "error bars", "dots")
     legend(figure, 2, _with_published(note, published, " (error bars: the draw of hands alone)"))
@@ -90,7 +91,6 @@ def _bars(ax: Axes, frame: pd.DataFrame, style: FigureStyle) -> None:
         )  # fmt: skip
     ax.set_xticks(range(len(names)), [landmark_label(seeds, name) for name in names])
     ax.margins(y=0.14)
-    ax.set_ylim(bottom=0)
 
 
 def landmark_label(seeds: pd.DataFrame, name: str) -> str:

@@ -35,7 +35,7 @@ from healscope.schemas.shared import (
     effect,
     interval,
 )
-from healscope.tables import protocols
+from healscope.tables import episodes, protocols
 from healscope.tables import published as published_table
 from healscope.tables.neighbours import POINTS
 from healscope.tasks import neighbours as near
@@ -335,6 +335,38 @@ _NEIGHBOURS = (
     ),
 )  # fmt: skip
 
+_EPISODES = (
+    table(
+        "episodes",
+        "Success in a task of several steps: of one checkpoint under one protocol, rule and split.",
+        (
+            MODEL,
+            PROTOCOL,
+            STAGE,
+            STEP,
+            CHECKPOINT,
+            RULE,
+            choice("split", ("any", *get_args(Split)), "side of the hold-out; any: all drawn"),
+            choice(
+                "way",
+                episodes.WAYS,
+                "first: first tries; after_…: all tries of a conversation, with that feedback",
+            ),
+            choice(
+                "measure",
+                episodes.MEASURES,
+                "episode: all of its steps are right; step: a step is; step_reached: as the "
+                "released code counts, tries that are right until every try at a step failed",
+            ),
+            SEED,
+            count("n", "episodes, steps or tries that the share is of", "rows"),
+            share("share", "how many of these are right"),
+            *interval(share),
+        ),
+        "model", "protocol", "variant", "rule", "split", "way", "measure", "seed",
+    ),
+)  # fmt: skip
+
 _DIAGNOSIS = (
     table(
         "diagnosis",
@@ -354,4 +386,4 @@ _DIAGNOSIS = (
     ),
 )  # fmt: skip
 
-RESULTS = (*_DIAGNOSIS, *_VERDICTS, *_ACCURACY, *_PROTOCOLS, *_NEIGHBOURS)
+RESULTS = (*_DIAGNOSIS, *_VERDICTS, *_ACCURACY, *_PROTOCOLS, *_EPISODES, *_NEIGHBOURS)

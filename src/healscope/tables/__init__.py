@@ -9,6 +9,7 @@ from healscope import gate, provenance
 from healscope.config import Statistics
 from healscope.tables import (
     accuracy,
+    episodes,
     errors,
     factorial,
     hidden,
@@ -59,6 +60,7 @@ _MAKERS: dict[str, Callable[[Inputs, Settings], pd.DataFrame]] = {
     "errors": lambda i, s: errors.errors(i["evaluations"], i["signals"], s.statistics),
     "factorial": lambda i, s: factorial.factorial_design(i["evaluations"], s.statistics),
     "protocols": lambda i, s: protocols.protocols(i["evaluations"], s.drawn, s.statistics),
+    "episodes": lambda i, s: episodes.episodes(i["evaluations"], s.drawn, s.statistics),
     "neighbours": lambda i, s: neighbours.neighbours(
         i["evaluations"], i["landmarks"], s.statistics
     ),

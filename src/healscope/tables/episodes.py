@@ -4,7 +4,7 @@ import pandas as pd
 
 from healscope.config import Statistics
 from healscope.tables.protocols import LEVELS
-from healscope.tables.rows import attempts, summarise, with_steps
+from healscope.tables.rows import steps, summarise, with_steps
 
 WAYS = ("first", *(f"after_{level}" for level in LEVELS))
 """What counts: first tries, or tries within a conversation with this feedback in between."""
@@ -24,7 +24,7 @@ def episodes(evaluations: list[str], drawn: list[str], settings: Statistics) -> 
     the episodes of which every failed step was tried again. Split "any" takes all episodes of a
     protocol that draws them (named in `drawn`).
     """
-    rows = with_steps(attempts(evaluations, ["protocol", "feedback", "episode_id", "pair_id"]))
+    rows = with_steps(steps(evaluations, ["protocol", "feedback", "episode_id", "pair_id"]))
     rows = rows[rows["episode_id"].notna() & (rows["sample"] == 0)]
     rows = rows.assign(part=rows["pair_id"].str.rpartition("/")[2].astype(int))
     told = rows.groupby("protocol")["feedback"].unique()
@@ -48,15 +48,15 @@ def episodes(evaluations: list[str], drawn: list[str], settings: Statistics) -> 
 def _measured(rows: pd.DataFrame) -> list[pd.DataFrame]:
     """The rows that each of MEASURES is the mean of, in column `correct`."""
     step = [*_EPISODE, "split", "part"]
-    steps = rows.groupby(step, as_index=False).agg(
+    single = rows.groupby(step, as_index=False).agg(
         {"correct": "any", "stage": "first", "step": "first", "deal_id": "first"}
     )
     episode = [*_EPISODE, "split"]
-    routes = steps.groupby(episode, as_index=False).agg(
+    routes = single.groupby(episode, as_index=False).agg(
         {"correct": "all", "stage": "first", "step": "first", "deal_id": "first"}
     )
-    failed = steps[~steps["correct"]].groupby(episode)["part"].min().rename("end")
+    failed = single[~single["correct"]].groupby(episode)["part"].min().rename("end")
     reached = rows.merge(failed, how="left", on=episode)
     reached = reached[reached["end"].isna() | (reached["part"] <= reached["end"])]
-    named = zip(MEASURES, (routes, steps, reached), strict=True)
+    named = zip(MEASURES, (routes, single, reached), strict=True)
     return [frame.assign(measure=measure) for measure, frame in named]

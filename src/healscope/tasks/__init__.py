@@ -3,9 +3,11 @@
 from healscope.config.tasks import AnyTask, OwnTask, task_settings
 from healscope.tasks import own
 from healscope.tasks.card_game import CardGame
+from healscope.tasks.determinant import Determinant
 from healscope.tasks.lm_eval_task import LmEval
 from healscope.tasks.navigation import Navigation
 from healscope.tasks.protocol import Task
+from healscope.tasks.rank import Rank
 
 
 def build(name: str, settings: AnyTask | dict) -> Task:
@@ -19,6 +21,8 @@ def build(name: str, settings: AnyTask | dict) -> Task:
         return own.build(name, settings.model_dump())
     families = {
         "generalpoints": CardGame.of,
+        "rank": Rank.of,
+        "determinant": Determinant.of,
         "navigation": Navigation.of,
         "lm_eval": LmEval.of,
     }

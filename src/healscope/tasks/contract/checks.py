@@ -86,6 +86,8 @@ def prompts(subject: Subject) -> Iterator[str]:
 def reference_answers(subject: Subject) -> Iterator[str]:
     """Every reference answer is judged correct, and so is any other that the task calls correct."""
     for problem in subject.all:
+        if not subject.answer(problem) and not subject.task.trainable:
+            continue  # nobody knows one
         verdict = subject.verify(problem, subject.answer(problem))
         if verdict.outcome != "correct":
             yield (
@@ -139,7 +141,7 @@ def rules(subject: Subject) -> Iterator[str]:
 
 
 def verdicts(subject: Subject) -> Iterator[str]:
-    """Every verdict has an outcome of the task's list, and a reward of it: "correct" its own."""
+    """Every verdict has an outcome of the task's list, and that one's reward or, if wrong, less."""
     task = subject.task
     rewards = {**task.outcomes, **task.rewards}
     seen: set[str] = set()
@@ -156,10 +158,11 @@ def verdicts(subject: Subject) -> Iterator[str]:
             elif verdict.outcome not in task.outcomes:
                 known = ", ".join(task.outcomes)
                 said = f"outcome {verdict.outcome!r}, which is not in its outcomes ({known})"
-            elif verdict.reward not in rewards.values() or (
-                verdict.outcome == "correct" and verdict.reward != rewards["correct"]
+            elif verdict.reward != rewards[verdict.outcome] and (
+                verdict.outcome == "correct" or not verdict.reward < rewards[verdict.outcome]
             ):
-                said = f"reward {verdict.reward} of {verdict.outcome}, which is not in its rewards"
+                paid = rewards[verdict.outcome]
+                said = f"{verdict.outcome} with reward {verdict.reward}, which should be {paid}"
             elif not isinstance(verdict.parsed, bool):
                 said = f"parsed {verdict.parsed!r}, which must be True or False"
             else:
@@ -201,8 +204,10 @@ def long_text(subject: Subject) -> Iterator[str]:
     """A response longer than MAX_RESPONSE is no answer, whatever it says: so work is bounded."""
     for problem in subject.some:
         answer = subject.answer(problem)
-        for text in (answer + " " * MAX_RESPONSE, "\n" * MAX_RESPONSE + answer):
-            if subject.verify(problem, text).outcome == "correct":
+        behind = "\n" * MAX_RESPONSE + answer
+        # a harness may read the beginning of a long response, and is bounded too
+        for text in (behind, answer + " " * MAX_RESPONSE) if subject.task.trainable else (behind,):
+            if answer and subject.verify(problem, text).outcome == "correct":
                 yield (
                     f"{problem.problem_id}: correct with {len(text)} characters; begin verify() "
                     "with: if len(text) > MAX_RESPONSE: return no answer"

@@ -16,8 +16,8 @@ SCALARS = (None, True, 0, -1, 1.5, 1e300, "", "0", "²", "٣", "a", "\ud800", []
 NEEDLES = ("[", "{", "(", "((", '{"a":', '[{"a":', '"', "\\", "\\u", "9", "-", "1 ", "a ", "\n")
 RUBBISH = (
     *("", " ", "\n", "\x00", "\x00" * 50, "\ufeff", "\ud800", "\u202eabc", "ü" * 300, "🂡" * 300),
-    *('"', "'", "\\", "{", "}", "[", "{}{}", "[[[]]]", '{"": ""}', '{"a": 1, "a": 2}', "---"),
-    *("7" * 4_400, "." * 5_000, "٣" * 5_000, "```json\n{}\n```", "%s %d {0} {x}", "<|endoftext|>"),
+    *('"', "'", "\\", "{", "}", "[", "{}{}", "[[[]]]", '{"": ""}', '{"a": "b", "a": {}}', "---"),
+    *("7" * 4_400, "." * 5_000, "٣" * 5_000, "```json\n{}\n```", "%s %d {} {x}", "<|endoftext|>"),
 )
 """What is correct of no problem."""
 FIXED = (
@@ -78,7 +78,8 @@ def _change(parts: list[str], separator: str, others: Sequence[str], rng: Random
     elif change == 2:
         parts[at], parts[other] = parts[other], parts[at]
     else:
-        parts[at] = parts[at] * rng.choice((2, 20, 5_000))
+        most = 1 + MAX_RESPONSE // max(1, len(parts[at]))  # or 5,000 times 5,000 times 5,000
+        parts[at] *= min(rng.choice((2, 20, 5_000)), most)
 
 
 def _other_values(answer: str) -> Iterator[str]:
