@@ -326,7 +326,7 @@ def test_a_truncated_evaluation_is_measured_again(copy):
 
 
 def test_a_second_training_task_makes_nothing_of_the_first_again(copy):
-    """Files of the first keep their names; the second has a base, SFT, RL and answers of its own."""
+    """Files of the first keep their names; the second has a base, SFT and RL of its own."""
     second = {**copy.config["tasks"]["gp3"], "targets": [10, 12]}
     copy.config["tasks"]["more"] = second
     copy.config["train_on"] = ["gp3", "more"]
