@@ -185,6 +185,16 @@ def under_other_protocols(of=FOLLOWED):
     return each(artifacts.EVALUATION, of, protocol=other_protocols, checkpoint=asked)
 
 
+def signal_files(of=FOLLOWED):
+    """What SFT read, and losses on it, are known of SFT that was done here."""
+    return [] if study.taken else each(artifacts.SIGNALS, of)
+
+
+def sft_pools(of=FOLLOWED):
+    """What SFT drew its examples from, a file for each task."""
+    return [] if study.taken else list(dict.fromkeys(each(artifacts.SFT_POOL, of)))
+
+
 def this(pattern, **wildcards):
     """As `here`, for one file."""
     if "{task}" in pattern and "task" not in wildcards:
@@ -251,7 +261,7 @@ def evaluated_alike(protocol):
     for track in TRACKS:
         tasks = tuple(t for t in study.evaluated(track) if study.poses(t, protocol))
         alike.setdefault(tasks, []).append(track)
-    endings = ["", *("_" + tracks[0].replace(".", "_") for tracks in [*alike.values()][1:])]
+    endings = ["", *(f"_{tracks[0].replace('.', '_')}" for tracks in [*alike.values()][1:])]
     return [(end, *found) for end, found in zip(endings, alike.items()) if found[0]]
 
 
