@@ -38,17 +38,27 @@ class Asked:
         """Answers of one checkpoint to all tasks under a protocol, at most."""
         asked = self.study.evaluation.protocols[protocol]
         return sum(
-            answers_of(asked, self.problems[name], self.tasks[name].parts)
+            answers_of(
+                asked, self.problems[name], self.tasks[name].parts, self.tasks[name].episodes
+            )
             for name in self.study.evaluated(self.track)
             if self.study.poses(name, protocol)
         )
 
 
-def answers_of(protocol: Protocol, problems: tuple[int, int], parts: int) -> float:
-    """Answers of one checkpoint to a task, at most; `parts`: problems of an instance."""
-    every, retried = problems[0], problems[1] * min(protocol.retried_orders, parts) / parts
+def answers_of(
+    protocol: Protocol, problems: tuple[int, int], parts: int, episodes: bool = False
+) -> float:
+    """Answers of one checkpoint to a task, at most.
+
+    `parts`: problems of an instance; `episodes`: they are its steps, which are asked, and asked
+    again, all together.
+    """
+    together = parts if episodes else 1
+    again = min(protocol.retried_orders * together, parts) / parts
+    every, retried = problems[0], problems[1] * again
     if protocol.problems == "drawn":
-        every = retried = 2 * protocol.hands
+        every = retried = 2 * protocol.hands * together
     if protocol.problems == "neighbours":
         every, retried = neighbours.MOST_LISTS * protocol.per_kind, 0
     more = len(protocol.feedback) * (protocol.attempts - 1) * c.WRONG.value
