@@ -22,6 +22,7 @@ from healscope.figures.style import (
     styled,
     title,
 )  # fmt: skip
+from healscope.tables.episodes import WAYS
 
 _PANELS = {"episode": "whole episodes", "step": "steps"}
 
@@ -57,8 +58,9 @@ def _rule(ax: Axes, frame: pd.DataFrame, measure: str, rule: str, style: FigureS
         other = frame[(frame["way"] == "first") & (frame["measure"] == "step_reached")]
         what = "steps until the first failure"
     else:
-        other = frame[(frame["way"] == "after_full") & (frame["measure"] == measure)]
-        what = "two tries, full feedback"
+        told = [way for way in WAYS[1:] if way in set(frame["way"])][-1:]  # the one that says most
+        other = frame[frame["way"].isin(told) & (frame["measure"] == measure)]
+        what = f"with feedback ({told[0].removeprefix('after_')})" if told else ""
     other = other[other["stage"] == "sft"].sort_values("step")
     if len(other):
         ax.plot(other["step"], other["accuracy"], label=f"{label}, {what}", **thin)
