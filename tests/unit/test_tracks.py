@@ -232,6 +232,7 @@ def window_table(late: float) -> pd.DataFrame:
 
 def test_claims_of_tasks_are_those_of_the_claims_table(tmp_path):
     claims = claims_table()
+    claims.loc[claims["claim"] == "number-step", "deals"] = 900  # asked of other problems
     table = task_claims.measure(claims, window_table(late=0.3), TRACKS, SETTINGS)
     schemas.check(table, schemas.by_name("task-claims"))
     at = table.set_index(["task", "question"])
@@ -242,6 +243,7 @@ def test_claims_of_tasks_are_those_of_the_claims_table(tmp_path):
     assert at.loc[("gp3", "early"), "verdict"] == "held"
     assert at.loc[("gp3", "late"), "verdict"] == "did not hold"
     assert at.loc[("gp3", "late"), "source"] == "rl-window: start 59"
+    assert at.loc[("gp3", "late"), "deals"] == 60
     assert ("gp3", "directions-sft") not in at.index  # the study does not make that edit
     page = task_claims.page(table, provenance.record({}))
     assert max(map(len, page.splitlines())) <= 110
