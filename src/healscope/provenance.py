@@ -71,8 +71,9 @@ def record(config: dict, seeds: dict | None = None, inputs: dict[str, str] | Non
 
 
 def _unplaced(values: object) -> object:
-    """`values`, with tasks of one's own by the name of their file, wherever that lies: what the
-    file holds is in `code`, and no path of this machine is of use on another."""
+    """`values`, with tasks' files (code of one's own, routes, a folder of benchmarks) by their name
+    alone, wherever they lie: what they hold is there as a hash, and no path of this machine is of
+    use on another."""
     if isinstance(values, (list, tuple)):
         return [_unplaced(value) for value in values]
     if not isinstance(values, dict):
@@ -80,6 +81,9 @@ def _unplaced(values: object) -> object:
     found = {key: _unplaced(value) for key, value in values.items()}
     if "code" in found and str(found.get("family", "")).endswith(".py"):
         found["family"] = Path(found["family"]).name
+    for key, known_by in (("routes", "routes_sha256"), ("include", "code")):
+        if found.get(known_by) and isinstance(found.get(key), str):
+            found[key] = Path(found[key]).name
     return found
 
 

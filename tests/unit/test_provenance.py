@@ -50,3 +50,13 @@ def test_no_machine_paths_in_provenance():
     text = json.dumps(provenance.record({}, {}, {}))
     assert "/home" not in text
     assert "/root" not in text
+
+
+def test_files_of_tasks_are_known_by_their_hash_and_name():
+    for key, known in (("routes", "routes_sha256"), ("include", "code")):
+        here, there = (
+            provenance.record({"tasks": {"t": {key: f"{place}/data", known: "sha256:1"}}})
+            for place in ("/home/me", "/scratch")
+        )
+        assert here["config"]["tasks"]["t"] == {key: "data", known: "sha256:1"}
+        assert here["fingerprint"] == there["fingerprint"]
