@@ -23,6 +23,11 @@ from healscope.figures.style import (
     title,
 )  # fmt: skip
 
+_TOLD = {
+    "after_none": "tried again",
+    "after_outcome": "told when wrong",
+    "after_full": "with full feedback",
+}
 _PANELS = {"episode": "whole episodes", "step": "steps"}
 
 
@@ -57,8 +62,9 @@ def _rule(ax: Axes, frame: pd.DataFrame, measure: str, rule: str, style: FigureS
         other = frame[(frame["way"] == "first") & (frame["measure"] == "step_reached")]
         what = "steps until the first failure"
     else:
-        other = frame[(frame["way"] == "after_full") & (frame["measure"] == measure)]
-        what = "two tries, full feedback"
+        told = [way for way in reversed(_TOLD) if way in set(frame["way"])][:1]
+        other = frame[frame["way"].isin(told) & (frame["measure"] == measure)]
+        what = _TOLD[told[0]] if told else ""
     other = other[other["stage"] == "sft"].sort_values("step")
     if len(other):
         ax.plot(other["step"], other["accuracy"], label=f"{label}, {what}", **thin)
