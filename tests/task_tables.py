@@ -9,7 +9,7 @@ from healscope import published
 
 FAMILIES = {"gp3": "generalpoints", "nav": "navigation", "rank": "rank", "det": "determinant"}
 TRACKS = {
-    name if name == "gp3" else f"tiny.{name}": {"model": "tiny", "task": name, "family": family}
+    "tiny" if name == "gp3" else f"tiny.{name}": {"model": "tiny", "task": name, "family": family}
     for name, family in FAMILIES.items()
 }
 SEEDS = (("0", -0.03), ("1", 0.01), ("2", 0.02), ("all", 0.0))

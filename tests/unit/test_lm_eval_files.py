@@ -83,11 +83,13 @@ def test_code_is_filled_in_or_insisted_on(folder):
     assert settings.code.startswith("lm_eval 9.9 sha256:")
     assert task_settings(settings.model_dump()) == settings
     (folder / "data/a.jsonl").write_text("{}{}\n")
-    with pytest.raises(ValueError, match=r"code: the benchmarks are not what they were .*sha256"):
+    with pytest.raises(
+        HealscopeError, match=r"code: the benchmarks are not what they were .*sha256"
+    ):
         task_settings(settings.model_dump())
     hub = {"family": "lm_eval", "id": ["a"], "ood": ["b"]}
     assert task_settings(hub).code == "lm_eval 9.9"
-    with pytest.raises(ValueError, match=r"\(they are lm_eval 9.9, not lm_eval 9.8\)"):
+    with pytest.raises(HealscopeError, match=r"\(they are lm_eval 9.9, not lm_eval 9.8\)"):
         task_settings(hub | {"code": "lm_eval 9.8"})
 
 
@@ -113,7 +115,7 @@ def test_files_that_cannot_be_read_are_named(folder, file, text, said):
         (folder / file).unlink()
     else:
         (folder / file).write_text(text)
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(HealscopeError, match=said):
         task_settings(section("both"))
 
 
@@ -177,7 +179,7 @@ def test_without_the_harness_one_sentence_says_how_to_get_it(monkeypatch, folder
     monkeypatch.undo()
     monkeypatch.chdir(folder)
     monkeypatch.setattr(util, "find_spec", lambda name: None)
-    with pytest.raises(ValueError, match="not installed: run `make lm-eval`"):
+    with pytest.raises(HealscopeError, match="not installed: run `make lm-eval`"):
         task_settings(section())
 
 

@@ -325,6 +325,30 @@ def test_a_truncated_evaluation_is_measured_again(copy):
     assert file.read_bytes() == whole  # the same rows, to the byte
 
 
+def test_a_second_training_task_makes_nothing_of_the_first_again(copy):
+    """Files of the first keep their names; the second has a base, SFT and RL of its own."""
+    second = {**copy.config["tasks"]["gp3"], "targets": [10, 12]}
+    copy.config["tasks"]["more"] = second
+    copy.config["train_on"] = ["gp3", "more"]
+    plan = copy.plan()
+    assert plan["base_model"] == plan["sft"] == plan["landmarks"] == plan["task_tables"] == 1
+    assert plan["rl"] == plan["evaluate_rl_exhaustive_micro_more"] == BRANCHES
+    assert plan["task_claims"] == plan["fig9"] == plan["fig_tasks"] == 1
+    assert not {"evaluate_sft_exhaustive_1", "evaluate_rl_exhaustive", "edit_sft_1"} & set(plan)
+
+
+def test_a_task_beside_is_trained_on_only_where_it_is_asked_for(copy):
+    nav = {"family": "navigation", "rendering": "compact", "generated": 30, "legs": [2, 2]}
+    copy.config["tasks"]["nav"] = nav
+    assert copy.plan() == {}
+    plan = copy.plan("results/figures/fig9.pdf")
+    assert plan["base_model"] == plan["sft"] == plan["rl"] == plan["fig9"] == 1
+    assert plan["table_of_tasks"] == 1
+    copy.config["train_on"] = "nav"  # without the card game there is nothing on its answers
+    absent = {"fig_errors", "fig_factorial"}
+    assert not absent & set(copy.plan())
+
+
 def test_a_bad_config_stops_before_any_job(copy):
     copy.config["sft"]["checkpoints"] = [0, 4, 99]
     message = copy.fails()

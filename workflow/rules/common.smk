@@ -185,6 +185,16 @@ def under_other_protocols(of=FOLLOWED):
     return each(artifacts.EVALUATION, of, protocol=other_protocols, checkpoint=asked)
 
 
+def signal_files(of=FOLLOWED):
+    """What SFT read, and losses on it, are known of SFT that was done here."""
+    return [] if study.taken else each(artifacts.SIGNALS, of)
+
+
+def sft_pools(of=FOLLOWED):
+    """What SFT drew its examples from, a file for each task."""
+    return [] if study.taken else list(dict.fromkeys(each(artifacts.SFT_POOL, of)))
+
+
 def this(pattern, **wildcards):
     """As `here`, for one file."""
     if "{task}" in pattern and "task" not in wildcards:
@@ -251,7 +261,7 @@ def evaluated_alike(protocol):
     for track in TRACKS:
         tasks = tuple(t for t in study.evaluated(track) if study.poses(t, protocol))
         alike.setdefault(tasks, []).append(track)
-    endings = ["", *("_" + tracks[0].replace(".", "_") for tracks in [*alike.values()][1:])]
+    endings = ["", *(f"_{tracks[0].replace('.', '_')}" for tracks in [*alike.values()][1:])]
     return [(end, *found) for end, found in zip(endings, alike.items()) if found[0]]
 
 
@@ -266,6 +276,12 @@ def evaluation_outputs(protocol, checkpoints, tasks):
     return [update(f) for f in wanted]
 
 
+def protocol_settings(protocol, only=None):
+    """The values of a protocol, or `only` some, but for those that its problems do not use."""
+    unused = set() if protocol.problems == "neighbours" else {"per_kind"}
+    return protocol.model_dump(mode="json", include=only, exclude=unused)
+
+
 def evaluation_params(protocol, tasks, first_attempts=False):
     """All config values that evaluations on tasks under a protocol depend on."""
     chosen = PROTOCOLS[protocol]
@@ -275,7 +291,7 @@ def evaluation_params(protocol, tasks, first_attempts=False):
         "evaluation": study.evaluation.model_dump(
             mode="json", exclude={"variants_per_job", "protocols"}
         ),
-        "protocols": {protocol: chosen.model_dump(mode="json")},
+        "protocols": {protocol: protocol_settings(chosen)},
         "tasks": {name: task_settings(name) for name in tasks},
         **study.engine_values(study.evaluation.engine),
     }

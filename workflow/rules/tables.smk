@@ -10,18 +10,6 @@ TRAINING_FILES = each(artifacts.TRAINING, run=BRANCHES)
 AT_LANDMARKS = [*sft_checkpoints(), *RL_LANDMARK]
 LANDMARK_EVALUATIONS = evaluations(AT_LANDMARKS)
 LANDMARK_FILES = each(artifacts.LANDMARKS)
-
-
-def signal_files(of=FOLLOWED):
-    """What SFT read, and losses on it, are known of SFT that was done here."""
-    return [] if study.taken else each(artifacts.SIGNALS, of)
-
-
-def sft_pools(of=FOLLOWED):
-    """What SFT drew its examples from, a file for each task."""
-    return [] if study.taken else list(dict.fromkeys(each(artifacts.SFT_POOL, of)))
-
-
 SIGNAL_FILES, SFT_POOLS = signal_files(), sft_pools()
 COMPARISON_FILES = each(artifacts.COMPARISON)
 

@@ -123,11 +123,11 @@ def page(table: pd.DataFrame, record: dict) -> str:
             head = ["task", "verdict", "points", "seeds", "instances", "from"]
             lines += padded(head, cells)
     code = record["code"]
-    lines.append(
+    made = (
         f"Made by healscope {code['healscope']}, commit {code['commit']}, from inputs with "
-        f"fingerprint {record['fingerprint'][:16]}.\n"
+        f"fingerprint {record['fingerprint'][:16]}."
     )
-    return "\n".join(lines)
+    return "\n".join([*lines, fill(made, 100), ""])
 
 
 def _cell(at: pd.DataFrame, question: str, task: str) -> str:
