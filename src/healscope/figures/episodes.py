@@ -44,8 +44,8 @@ def episodes(frame: pd.DataFrame, style: FigureStyle) -> Figure:
             step_axis(ax, own["step"], columns=2)
             for rule in RULES:
                 _rule(ax, own[own["rule"] == rule], measure, rule, style)
-            from_zero(ax)
             title(ax, model, name)
+        from_zero(row[0])  # once both are drawn: they share the axis
         percent_axis(row[0], "right (%)")
     step_label(figure)
     legend(figure, 2, f"held-out episodes; {intervals(frame, 'bands and bars', '')}")
