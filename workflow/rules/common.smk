@@ -276,6 +276,12 @@ def evaluation_outputs(protocol, checkpoints, tasks):
     return [update(f) for f in wanted]
 
 
+def protocol_settings(protocol, only=None):
+    """The values of a protocol, or `only` some, but for those that its problems do not use."""
+    unused = set() if protocol.problems == "neighbours" else {"per_kind"}
+    return protocol.model_dump(mode="json", include=only, exclude=unused)
+
+
 def evaluation_params(protocol, tasks, first_attempts=False):
     """All config values that evaluations on tasks under a protocol depend on."""
     chosen = PROTOCOLS[protocol]
@@ -285,7 +291,7 @@ def evaluation_params(protocol, tasks, first_attempts=False):
         "evaluation": study.evaluation.model_dump(
             mode="json", exclude={"variants_per_job", "protocols"}
         ),
-        "protocols": {protocol: chosen.model_dump(mode="json")},
+        "protocols": {protocol: protocol_settings(chosen)},
         "tasks": {name: task_settings(name) for name in tasks},
         **study.engine_values(study.evaluation.engine),
     }

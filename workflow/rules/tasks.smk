@@ -33,7 +33,7 @@ rule posed:
         **SMALL,
     params:
         task=lambda w: task_settings(w.task, without=["judging_only"]),
-        protocol=lambda w: PROTOCOLS[w.protocol].model_dump(mode="json", include=POSING),
+        protocol=lambda w: protocol_settings(PROTOCOLS[w.protocol], POSING),
     message:
         "Problems of protocol {wildcards.protocol}, task {wildcards.task}"
     script:

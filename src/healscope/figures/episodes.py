@@ -22,8 +22,12 @@ from healscope.figures.style import (
     styled,
     title,
 )  # fmt: skip
-from healscope.tables.episodes import WAYS
 
+_TOLD = {
+    "after_none": "tried again",
+    "after_outcome": "told when wrong",
+    "after_full": "with full feedback",
+}
 _PANELS = {"episode": "whole episodes", "step": "steps"}
 
 
@@ -40,8 +44,8 @@ def episodes(frame: pd.DataFrame, style: FigureStyle) -> Figure:
             step_axis(ax, own["step"], columns=2)
             for rule in RULES:
                 _rule(ax, own[own["rule"] == rule], measure, rule, style)
-            from_zero(ax)
             title(ax, model, name)
+        from_zero(row[0])  # once both are drawn: they share the axis
         percent_axis(row[0], "right (%)")
     step_label(figure)
     legend(figure, 2, f"held-out episodes; {intervals(frame, 'bands and bars', '')}")
@@ -58,9 +62,9 @@ def _rule(ax: Axes, frame: pd.DataFrame, measure: str, rule: str, style: FigureS
         other = frame[(frame["way"] == "first") & (frame["measure"] == "step_reached")]
         what = "steps until the first failure"
     else:
-        told = [way for way in WAYS[1:] if way in set(frame["way"])][-1:]  # the one that says most
+        told = [way for way in reversed(_TOLD) if way in set(frame["way"])][:1]
         other = frame[frame["way"].isin(told) & (frame["measure"] == measure)]
-        what = f"with feedback ({told[0].removeprefix('after_')})" if told else ""
+        what = _TOLD[told[0]] if told else ""
     other = other[other["stage"] == "sft"].sort_values("step")
     if len(other):
         ax.plot(other["step"], other["accuracy"], label=f"{label}, {what}", **thin)
