@@ -196,11 +196,12 @@ def test_a_task_the_model_has_no_words_for_is_named(data):
         config.load(data)
 
 
-def test_neighbours_need_a_card_game_that_is_trained_on(data):
+def test_neighbours_are_asked_of_the_card_game_alone(data):
     data["tasks"]["parity"] = {"family": str(ROOT / "tests/parity.py"), "rendering": "compact"}
-    config.load(broken(data, ["train_on"], ["parity", "gp3"]))
-    with pytest.raises(HealscopeError, match=r"protocols\.near: neighbours are of a card game"):
-        config.load(broken(data, ["train_on"], "parity"))
+    both = config.load(broken(data, ["train_on"], ["parity", "gp3"]))
+    assert both.poses("gp3", "near")
+    assert not both.poses("parity", "near")
+    config.load(broken(data, ["train_on"], "parity"))  # of which the protocol asks nothing
 
 
 def test_json_answers_to_neighbours_are_not_counted_in_words(data):

@@ -577,3 +577,14 @@ def test_no_two_routes_have_the_same_directions():
     assert len(set(prompts)) == len(prompts) == 400
     with pytest.raises(ValueError, match="different routes"):
         list(Navigation(name="nav", generated=20000, legs=(1, 1)).problems("id"))
+
+
+def test_equal_routes_of_a_file_are_one(tmp_path):
+    """Or one would be trained on and held out."""
+    listed, number = published(navigation(generated=6))
+    file = tmp_path / "route_infos.json"
+    file.write_text(json.dumps([[*listed, *listed], 2 * number]))
+    twice = Navigation(name="nav", routes=str(file))
+    file.write_text(json.dumps([listed, number]))
+    once = Navigation(name="nav", routes=str(file))
+    assert list(twice.problems("id")) == list(once.problems("id"))

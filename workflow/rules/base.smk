@@ -14,7 +14,10 @@ rule base_model:
         **resources_of("base"),
     params:
         model=lambda w: model_settings(w.model),
-        task=own_task("rl_only", "dealing_only"),
+        # what is fetched is the same for every task
+        task=lambda w: (
+            own_task("rl_only", "dealing_only")(w) if study.model_of(w.model).scratch else {}
+        ),
         state=this(artifacts.STATE, run="base"),
     message:
         "Base model {wildcards.model}, seed {wildcards.seed}"

@@ -43,8 +43,9 @@ EPISODIC = [t for t in TRACKS if getattr(study.tasks[TRACKS[t].task], "episodes"
 EPISODIC = [t for t in EPISODIC if t in FOLLOWED] or EPISODIC
 PROTOCOLS = study.evaluation.protocols
 # protocols that ask for neighbours of the card game: these have a table of their own
-NEAR = [name for name, p in PROTOCOLS.items() if p.problems == "neighbours"]
-OTHERS = [name for name in PROTOCOLS if name not in (EXHAUSTIVE, *NEAR)]
+NEIGHBOURS = [name for name, p in PROTOCOLS.items() if p.problems == "neighbours"]
+NEAR = NEIGHBOURS if CARDS else []
+OTHERS = [name for name in PROTOCOLS if name not in (EXHAUSTIVE, *NEIGHBOURS)]
 PUBLISHED_FILES = sorted(glob.glob(os.path.join(workflow.basedir, "config/published/*.csv")))
 BRANCHES, MAIN_BRANCHES = study.branches, study.main_branches
 HEALED = study.rl_landmark is not None  # there is RL from End

@@ -5,6 +5,7 @@ annotated `config/config.yaml` against them. Every number that a result depends 
 """
 
 import re
+from functools import cached_property
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -246,7 +247,7 @@ class Study(Section):
         """The tasks of `train_on`."""
         return [self.train_on] if isinstance(self.train_on, str) else self.train_on
 
-    @property
+    @cached_property
     def tracks(self) -> dict[str, Track]:
         """name -> every model on every task that it can be trained on."""
         return tracks.tracks(self)

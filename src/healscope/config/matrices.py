@@ -1,7 +1,7 @@
 """Tasks on matrices: rank and determinant (added to the released code of arXiv 2509.12235)."""
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -84,6 +84,9 @@ class RuleShares(Section):
 
 class MatrixSettings(Section):
     """What the two tasks share."""
+
+    judging_only: ClassVar = ("rewards", "mixture", "verifier")
+    dealing_only: ClassVar = ("held_out",)
 
     matrices: Positive = Field(1000, description="of each rule, all different")
     rendering: Literal["json", "compact"] = "json"

@@ -35,6 +35,7 @@ class NavigationTask(Section):
 
     episodes: ClassVar = True  # as of the task
     judging_only: ClassVar = ("rewards", "mixture", "verifier", "contradiction", "hints")
+    dealing_only: ClassVar = ("held_out",)
 
     family: Literal["navigation"] = "navigation"
     id_rule: Literal["absolute", "relative"] = Field(

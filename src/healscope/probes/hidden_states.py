@@ -13,14 +13,18 @@ BATCH = 64
 def states_at(landmarks: dict[str, str], problems: pd.DataFrame, limit: int) -> pd.DataFrame:
     """Last-layer states on the same paired problems at every landmark (name -> manifest).
 
-    The first `limit` held-out pairs where the rules differ, each under both rules; of a task
-    without such pairs, as many problems of each rule. Columns: landmark, pair_id, rule, position
-    (one of POSITIONS), state (float32 list).
+    The first `limit` held-out pairs where the rules differ, each under both rules (where they are
+    steps of episodes, as many at even distances: the first ones would be of few episodes); of a
+    task without such pairs, as many problems of each rule. Columns: landmark, pair_id, rule,
+    position (one of POSITIONS), state (float32 list).
     """
     held_out = problems[(problems["split"] == "held_out") & rules_differ(problems)]
     both = held_out[held_out.groupby("pair_id")["rule"].transform("nunique") == 2]
     if len(both):
-        pairs = both["pair_id"].drop_duplicates().head(limit)
+        pairs = both["pair_id"].drop_duplicates()
+        if "episode_id" in both and both["episode_id"].notna().all():
+            pairs = pairs.iloc[:: max(1, len(pairs) // limit)]
+        pairs = pairs.head(limit)
         chosen = both[both["pair_id"].isin(pairs)]
     else:
         chosen = held_out.groupby("rule").head(limit)

@@ -220,9 +220,12 @@ class Navigation(Task):
 
     @cached_property
     def _walks(self) -> list[tuple[on_foot.Route, list[list[Any]]]]:
-        """The routes with their waypoints. Raises HealscopeError on a bad route file."""
+        """The routes with their waypoints; of equal ones in a file the first, so that none lies on
+        both sides of the hold-out. Raises HealscopeError on a bad route file."""
         if self.routes is not None:
-            found = on_foot.read_routes(self.routes, self.stream(101))
+            read = on_foot.read_routes(self.routes, self.stream(101))
+            different = {self._directions(route): route for route in reversed(read)}
+            found = list(different.values())[::-1]  # the first of each
         else:
             found = self._different_routes(self.stream(101))
         return [(route, self._rail(route, self.stream(102, n))) for n, route in enumerate(found)]
