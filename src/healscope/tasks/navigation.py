@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 ActionSpace = Literal["absolute", "relative"]
 
+_IN_VAIN = 200  # routes drawn without a new one: then there are no more
+
 _FIELD = '"{}": "(.*?)"'  # the released search, one space and all
 _LOOSE_FIELD = r"""["']{}["']\s{{0,32}}:\s{{0,32}}(?:"([^"]{{0,512}})"|'([^']{{0,512}})')"""
 _PAIRS = tuple(
@@ -233,9 +235,11 @@ class Navigation(Task):
     def _different_routes(self, rng: np.random.Generator) -> list[on_foot.Route]:
         """As many as are wanted, no two with the same directions: these would be one instance."""
         found: dict[str, on_foot.Route] = {}
-        for _ in range(100 * self.generated):
+        known = 0  # draws in a row that were there already
+        while known < _IN_VAIN:
             route = self._draw_route(f"r{len(found):04d}", rng)
-            found.setdefault(self._directions(route), route)
+            known = known + 1 if (said := self._directions(route)) in found else 0
+            found.setdefault(said, route)
             if len(found) == self.generated:
                 return list(found.values())
         raise ValueError(
