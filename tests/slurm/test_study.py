@@ -47,7 +47,7 @@ def test_tables_and_figures_share_jobs_that_a_small_node_can_run(killed):
 
 
 def test_what_finished_meanwhile_is_measured_again_when_its_settings_change(killed):
-    killed.study.config["evaluation"]["max_new_tokens"] = 21
+    killed.study.config["evaluation"]["max_new_tokens"] = 25
     target = "results/evals/exhaustive/micro/seed-0/sft-12/gp3.parquet"
     plan = killed.study.call(
         "-m", "snakemake", "--dry-run", *killed.study.arguments("--", target)
