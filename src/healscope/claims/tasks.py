@@ -5,6 +5,7 @@ from textwrap import fill
 import pandas as pd
 
 from healscope import artifacts
+from healscope.claims.paper import row
 from healscope.config import Statistics
 from healscope.results_page.markdown import estimate, padded, points
 from healscope.stats import Estimate
@@ -49,13 +50,13 @@ def measure(
     for track, facts in tracks.items():
         own = claims[claims["model"] == track].set_index("claim")
         for question in QUESTIONS:
-            row = None
+            judged = None
             if question in _STARTS:
-                row = _start(question, window[window["model"] == track], own, settings)
+                judged = _start(question, window[window["model"] == track], own, settings)
             elif (claim := _CLAIMS[question][0]) in own.index:
-                row = {**own.loc[claim].to_dict(), "source": f"claims: {claim}"}
-            if row:
-                kept = {name: row[name] for name in ("statement", "verdict", "source", *_MEASURED)}
+                judged = {**own.loc[claim].to_dict(), "source": f"claims: {claim}"}
+            if judged:
+                kept = {n: judged[n] for n in ("statement", "verdict", "source", *_MEASURED)}
                 found.append({**facts, "question": question, **kept})
     return pd.DataFrame(found)
 
@@ -81,19 +82,12 @@ def _start(
         deals=int(claims["deals"].reindex(_HELD_OUT_OOD).max()),
         confidence=settings.confidence,
     )
-    return {
-        "statement": f"RL from step {start}, its {'first' if question == 'early' else 'last'} "
-        "start, does not raise OOD accuracy",
-        "verdict": at_most(e),
-        "source": f"rl-window: start {start}",
-        "effect": e.value,
-        "low": e.low,
-        "high": e.high,
-        "by_seed": list(e.by_seed.values()),
-        "seeds": len(e.by_seed),
-        "deals": e.deals,
-        "detectable": e.detectable,
-    }
+    statement = (
+        f"RL from step {start}, its {'first' if question == 'early' else 'last'} start, does not "
+        "raise OOD accuracy"
+    )
+    judged = row(question, statement, e, at_most(e), detail="")
+    return {**judged, "source": f"rl-window: start {start}"}
 
 
 def page(table: pd.DataFrame, record: dict) -> str:
@@ -135,7 +129,7 @@ def page(table: pd.DataFrame, record: dict) -> str:
 def _cell(at: pd.DataFrame, question: str, task: str) -> str:
     if (question, task) not in at.index:
         return "not asked"
-    row = at.loc[(question, task)]
-    if pd.isna(row["effect"]):
+    found = at.loc[(question, task)]
+    if pd.isna(found["effect"]):
         return "?"
-    return f"{_WORDS[row['verdict']]} {points(row['effect'])}"
+    return f"{_WORDS[found['verdict']]} {points(found['effect'])}"

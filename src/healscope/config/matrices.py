@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from healscope.config.types import Chosen, Fraction, Natural, Positive, Section
+from healscope.config.types import Chosen, Fraction, Natural, Positive, RuleShares, Section
 
 Side = Annotated[int, Field(ge=1, le=9)]
 Entry = Annotated[int, Field(ge=-999, le=999)]
@@ -67,19 +67,6 @@ class MatrixRewards(Section):
     wrong_value: float = -1
     wrong_work: float = -1
     no_answer: float = -1
-
-
-class RuleShares(Section):
-    """Shares of the two rules in pretraining; only their ratio counts."""
-
-    id: Fraction = 0.5
-    ood: Fraction = 0.5
-
-    @model_validator(mode="after")
-    def _not_empty(self):
-        if self.id + self.ood <= 0:
-            raise ValueError("at least one share must be positive")
-        return self
 
 
 class MatrixSettings(Section):

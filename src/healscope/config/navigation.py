@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from healscope.config.types import Fraction, Natural, Positive, Section
+from healscope.config.types import Fraction, Natural, Positive, RuleShares, Section
 
 
 class NavigationRewards(Section):
@@ -21,13 +21,6 @@ class NavigationRewards(Section):
     contradiction: float = Field(
         -1.5, description="instead, of a wrong action beside an observation that is wrong too"
     )
-
-
-class NavigationMixture(Section):
-    """Shares of the two rules in the pretraining of a model from scratch."""
-
-    id: Fraction = 0.5
-    ood: Fraction = 0.5
 
 
 class NavigationTask(Section):
@@ -77,7 +70,7 @@ class NavigationTask(Section):
         0.4, description="share of routes kept from SFT and RL"
     )
     seed: Natural = Field(0, description="draws town, routes, points and the hold-out")
-    mixture: NavigationMixture = NavigationMixture()
+    mixture: RuleShares = RuleShares()
 
     @model_validator(mode="before")
     @classmethod
@@ -113,6 +106,4 @@ class NavigationTask(Section):
             raise ValueError(
                 "routes: names in a file are no words of rendering 'compact'; set rendering: json"
             )
-        if not sum(self.mixture.model_dump().values()):
-            raise ValueError("mixture: at least one share must be positive")
         return self

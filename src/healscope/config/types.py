@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._]*$")]  # no "-": it separates path parts
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -23,6 +23,23 @@ def distinct(items: list) -> list:
 
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Mixture(Section):
+    """Shares; only their ratios count."""
+
+    @model_validator(mode="after")
+    def _not_empty(self):
+        if sum(self.model_dump().values()) <= 0:
+            raise ValueError("at least one share must be positive")
+        return self
+
+
+class RuleShares(Mixture):
+    """Shares of a task's two rules in the pretraining of a model from scratch."""
+
+    id: Fraction = 0.5
+    ood: Fraction = 0.5
 
 
 T = TypeVar("T")

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from healscope.config import given
 from healscope.config.compute import Launch, Need, Needs
-from healscope.config.types import Fraction, Natural, Positive, Rate, Section
+from healscope.config.types import Fraction, Mixture, Natural, Positive, Rate, Section
 
 
 class Architecture(Section):
@@ -26,16 +26,6 @@ class Architecture(Section):
             raise ValueError(
                 f"hidden_size {self.hidden_size} is not a multiple of heads {self.heads}"
             )
-        return self
-
-
-class Mixture(Section):
-    """Shares; only their ratios count."""
-
-    @model_validator(mode="after")
-    def _not_empty(self):
-        if sum(self.model_dump().values()) <= 0:
-            raise ValueError("at least one share must be positive")
         return self
 
 

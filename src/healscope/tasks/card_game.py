@@ -24,7 +24,16 @@ from healscope.tasks.generalpoints import (
     response,
 )
 from healscope.tasks.neutral import card_prompts
-from healscope.tasks.protocol import EVALUATION_FORMAT, Feedback, Level, Side, Split, Task, Verdict
+from healscope.tasks.protocol import (
+    EVALUATION_FORMAT,
+    Feedback,
+    Level,
+    Side,
+    Split,
+    Task,
+    Verdict,
+    same_start,
+)
 from healscope.tasks.solver import formulas
 from healscope.tasks.verdict import read_answer, verify
 
@@ -123,7 +132,7 @@ class CardGame(Task):
         """The share of a solution that the formula begins with, for the best one."""
         written = read_answer(self.game, problem, text).words
         shares = [
-            _common(written, spelling) / (len(spelling) + 1)
+            same_start(written, spelling) / (len(spelling) + 1)
             for spelling in _solutions(problem.values, problem.target)
         ]
         return max(shares, default=0.0)
@@ -236,13 +245,6 @@ def _examples(
     noise = settings.formula_noise
     pairs = pretraining.pretraining_examples(task.game, n, rng, **mixture, formula_noise=noise)
     return [([asked], answer) for asked, answer in pairs]
-
-
-def _common(written: tuple[str, ...], wanted: tuple[str, ...]) -> int:
-    same = 0
-    while same < min(len(written), len(wanted)) and written[same] == wanted[same]:
-        same += 1
-    return same
 
 
 @lru_cache(maxsize=1 << 14)

@@ -254,10 +254,7 @@ class Task(ABC):
         The share of the reference answer's words that it begins with.
         """
         wanted, written = problem.answer.split(), text[:MAX_RESPONSE].split()
-        same = 0
-        while same < min(len(wanted), len(written)) and wanted[same] == written[same]:
-            same += 1
-        return same / (len(wanted) + 1)
+        return same_start(wanted, written) / (len(wanted) + 1)
 
     def canonical(self, problem: Problem, text: str) -> bool:
         """Whether a correct response is the reference answer, but for white space."""
@@ -427,6 +424,14 @@ class Task(ABC):
         import numpy as np
 
         return np.random.default_rng([self.seed, *purpose])
+
+
+def same_start(one: Sequence[str], other: Sequence[str]) -> int:
+    """How many words two texts have in common before they differ."""
+    same = 0
+    while same < min(len(one), len(other)) and one[same] == other[same]:
+        same += 1
+    return same
 
 
 def json_object(text: str) -> dict[str, Any] | None:

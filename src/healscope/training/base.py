@@ -83,6 +83,11 @@ def pretrain(
         state.restore_model(model, before.tensors)
         state.restore_optimizer(optimizer, "optimizer", before.tensors)
         start, rows = before.step, before.rows
+
+    def keep() -> None:
+        moments = state.optimizer_tensors(optimizer, "optimizer")
+        work.save(rows[-1]["step"], {**state.model_tensors(model), **moments}, rows)
+
     with stop.heeded(), Bar(settings.steps, label, done=start) as bar:
         for step in range(start, settings.steps):
             rate = settings.learning_rate * _linear(step, settings.warmup_steps, settings.steps)
@@ -99,12 +104,8 @@ def pretrain(
             bar.note(loss=rows[-1]["loss"])
             bar.update()
             last = step + 1 == settings.steps
-            stopped = not last and stop.wanted()
-            if (step + 1) % settings.state_every == 0 or last or stopped:
-                moments = state.optimizer_tensors(optimizer, "optimizer")
-                work.save(step + 1, {**state.model_tensors(model), **moments}, rows)
-            if stopped:
-                raise stop.Stopped(f"step {step + 1} of {settings.steps}")
+            where = f"step {step + 1} of {settings.steps}"
+            stop.at_step(keep, step + 1, settings.state_every, last, where)
     with work.stage("base") as folder:
         checkpoints.save_weights(folder, model, tokenizer)
     return rows
