@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from functools import lru_cache
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple
 
 from healscope.tasks.expressions import Expression
 from healscope.tasks.generalpoints import (
@@ -18,7 +18,7 @@ from healscope.tasks.generalpoints import (
     compact_vocabulary,
     prompt,
 )
-from healscope.tasks.protocol import EVALUATION_FORMAT, Feedback, Level, Verdict
+from healscope.tasks.protocol import EVALUATION_FORMAT, Feedback, Level, Verdict, at_level
 from healscope.tasks.verdict import read_answer
 
 
@@ -57,21 +57,23 @@ def feedback(
 
     Raises ValueError on an unknown level, and on a correct answer unless the level is "none".
     """
-    if level not in get_args(Level):
-        raise ValueError(f"level must be none, outcome or full, not {level!r}")
-    compact = task.rendering == "compact"
-    if level == "none":
-        return Feedback("again" if compact else "Answer once more, in the same format.", False)
-    if verdict.outcome == "correct":
-        raise ValueError("a correct answer gets no feedback at levels outcome and full")
-    if level == "outcome":
-        return Feedback(_compact_message(()) if compact else _json_message(), False)
+    return at_level(
+        level,
+        verdict,
+        task.rendering == "compact",
+        lambda: _hint(task, problem, verdict, text, format_token),
+    )
+
+
+def _hint(
+    task: GeneralPoints, problem: Problem, verdict: Verdict, text: str, format_token: str
+) -> Feedback:
     answer = read_answer(task, problem, text, format_token)
     fault = _fault(problem, verdict, answer.formula)
-    if compact:
-        message = _compact_message(_compact_details(task, fault, answer.formula))
+    if task.rendering == "compact":
+        message = " ".join(_compact_details(task, fault, answer.formula))
     else:
-        message = _json_message(_json_details(problem, fault, answer.formula))
+        message = _json_details(problem, fault, answer.formula)
     faces = {
         value for card, value in zip(problem.cards, problem.values, strict=True) if card in FACES
     }
@@ -103,33 +105,25 @@ def _fault(problem: Problem, verdict: Verdict, formula: Expression) -> _Fault:
     return _Fault("value" if formula.state == "complete" else "formula")
 
 
-def _json_message(details: str = "") -> str:
-    return f"Your answer is wrong. {details}Answer once more, in the same format."
-
-
 def _json_details(problem: Problem, fault: _Fault, formula: Expression) -> str:
     if fault.kind == "formula":
-        return "It holds no complete and legal formula. "
+        return "It holds no complete and legal formula."
     if fault.kind == "line":
-        return 'The numbers in "number" are not what the cards count as, in their order. '
+        return 'The numbers in "number" are not what the cards count as, in their order.'
     if fault.kind == "value":
         if not formula.denominator:
-            return "Its formula divides by zero. "
-        return f"Its formula equals {formula.value}, not {problem.target}. "
-    invalid = unused = ""
+            return "Its formula divides by zero."
+        return f"Its formula equals {formula.value}, not {problem.target}."
+    said = []
     if fault.invalid:
-        invalid = f"No card is left for these numbers of the formula: {_listed(fault.invalid)}. "
+        said.append(f"No card is left for these numbers of the formula: {_listed(fault.invalid)}.")
     if fault.unused:
-        unused = f"These numbers of the cards are not used: {_listed(fault.unused)}. "
-    return invalid + unused
+        said.append(f"These numbers of the cards are not used: {_listed(fault.unused)}.")
+    return " ".join(said)
 
 
 def _listed(numbers: tuple[int, ...]) -> str:
     return ", ".join(map(str, numbers))
-
-
-def _compact_message(details: tuple[str, ...]) -> str:
-    return " ".join(("wrong", *details, "again"))
 
 
 def _compact_details(task: GeneralPoints, fault: _Fault, formula: Expression) -> tuple[str, ...]:

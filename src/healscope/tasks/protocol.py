@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, get_args
 
 if TYPE_CHECKING:
     import numpy as np
@@ -267,17 +267,9 @@ class Task(ABC):
         "full" adds the task's hint. Raises ValueError on a correct answer unless the level is
         "none".
         """
-        compact = self.rendering == "compact"
-        if level == "none":
-            return Feedback("again" if compact else "Answer once more, in the same format.")
-        if verdict.outcome == "correct":
-            raise ValueError("a correct answer gets no feedback at levels outcome and full")
-        said = self.hint(problem, text) if level == "full" else Feedback("")
-        wrong, again = "Your answer is wrong.", "Answer once more, in the same format."
-        if compact:
-            wrong, again = "wrong", "again"
-        words = [wrong, *([said.message] if said.message else []), again]
-        return Feedback(" ".join(words), said.leaks)
+        return at_level(
+            level, verdict, self.rendering == "compact", lambda: self.hint(problem, text)
+        )
 
     def follow_up(
         self, problem: Problem, message: str, format_token: str = EVALUATION_FORMAT
@@ -424,6 +416,22 @@ class Task(ABC):
         import numpy as np
 
         return np.random.default_rng([self.seed, *purpose])
+
+
+def at_level(
+    level: Level, verdict: Verdict, compact: bool, hint: Callable[[], Feedback]
+) -> Feedback:
+    """A message of one of the levels of `Task.feedback`; `hint` is asked for at "full" alone."""
+    if level not in get_args(Level):
+        raise ValueError(f"level must be none, outcome or full, not {level!r}")
+    again = "again" if compact else "Answer once more, in the same format."
+    if level == "none":
+        return Feedback(again)
+    if verdict.outcome == "correct":
+        raise ValueError("a correct answer gets no feedback at levels outcome and full")
+    said = hint() if level == "full" else Feedback("")
+    wrong = "wrong" if compact else "Your answer is wrong."
+    return Feedback(" ".join(filter(None, (wrong, said.message, again))), said.leaks)
 
 
 def same_start(one: Sequence[str], other: Sequence[str]) -> int:
