@@ -7,7 +7,7 @@ import pandas as pd
 from healscope import artifacts
 from healscope.claims.paper import row
 from healscope.config import Statistics
-from healscope.results_page.markdown import estimate, padded, points
+from healscope.markdown import estimate, padded, points
 from healscope.stats import Estimate
 from healscope.tables.tasks import Tracks
 from healscope.verdicts import FAILED, HELD, HERE, NOT_HERE, OPEN, at_most
@@ -95,35 +95,49 @@ def page(table: pd.DataFrame, record: dict) -> str:
 
     `record` is the provenance of the table.
     """
-    intro = (
-        "The main claims, on each task that models were trained on: whether each held, and the "
-        "change that decides, in accuracy points on held-out problems. *: every seed shows it by "
-        "itself, yet they cannot speak for others; ?: undecided. Intervals are below. Nothing was "
-        "measured anew: all is taken from the tables that the last column names."
-    )
-    lines = ["# Claims, task by task", "", fill(intro, 100), ""]
+    lines = ["# Claims, task by task", "", INTRO, ""]
     for model, own in table.groupby("model", sort=False):
-        tasks = list(dict.fromkeys(own["task"]))
-        at = own.set_index(["question", "task"])
-        head = [model, *tasks]
-        asked = [q for q in QUESTIONS if q in set(own["question"])]
-        lines += padded(head, [[QUESTIONS[q], *(_cell(at, q, t) for t in tasks)] for q in asked])
-        for question in asked:
-            lines += [f"## {model}: {QUESTIONS[question]}", ""]
-            rows = own[own["question"] == question]
-            cells = [
-                [r["task"], r["verdict"], estimate(r, "effect", "+.1f"), str(r["seeds"]),
-                 str(r["deals"]), r["source"]]
-                for r in rows.to_dict("records")
-            ]  # fmt: skip
-            head = ["task", "verdict", "points", "seeds", "instances", "from"]
-            lines += padded(head, cells)
+        lines += at_a_glance(own, str(model))
+        for question in asked(own):
+            lines += [f"## {model}: {QUESTIONS[question]}", "", *intervals(own, question)]
     code = record["code"]
     made = (
         f"Made by healscope {code['healscope']}, commit {code['commit']}, from inputs with "
         f"fingerprint {record['fingerprint'][:16]}."
     )
     return "\n".join([*lines, fill(made, 100), ""])
+
+
+INTRO = fill(
+    "The main claims, on each task that models were trained on: whether each held, and the "
+    "change that decides, in accuracy points on held-out problems. *: every seed shows it by "
+    "itself, yet they cannot speak for others; ?: undecided. Intervals are below. Nothing was "
+    "measured anew: all is taken from the tables that the last column names.",
+    100,
+)
+
+
+def at_a_glance(own: pd.DataFrame, title: str) -> list[str]:
+    """Lines of a table with a row for each question and a column for each task of one model."""
+    tasks = list(dict.fromkeys(own["task"]))
+    at = own.set_index(["question", "task"])
+    rows = [[QUESTIONS[q], *(_cell(at, q, t) for t in tasks)] for q in asked(own)]
+    return padded([title, *tasks], rows)
+
+
+def intervals(own: pd.DataFrame, question: str) -> list[str]:
+    """Lines of a table with a row for each task: the change that answers one question."""
+    cells = [
+        [r["task"], r["verdict"], estimate(r, "effect", "+.1f"), str(r["seeds"]),
+         str(r["deals"]), r["source"]]
+        for r in own[own["question"] == question].to_dict("records")
+    ]  # fmt: skip
+    return padded(["task", "verdict", "points", "seeds", "instances", "from"], cells)
+
+
+def asked(own: pd.DataFrame) -> list[str]:
+    """The questions that a table answers, in the order of QUESTIONS."""
+    return [q for q in QUESTIONS if q in set(own["question"])]
 
 
 def _cell(at: pd.DataFrame, question: str, task: str) -> str:

@@ -21,7 +21,7 @@ from healscope.diagnosis.words import (
     step,
     word,
 )
-from healscope.results_page.markdown import padded
+from healscope.markdown import padded
 from healscope.verdicts import NO, YES
 
 __all__ = ["Study", "text"]

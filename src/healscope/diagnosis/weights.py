@@ -17,7 +17,7 @@ from healscope.diagnosis.words import (
     step,
     word,
 )
-from healscope.results_page.markdown import padded
+from healscope.markdown import padded
 from healscope.verdicts import NO, YES
 
 WHOLE = 0.05

@@ -12,8 +12,8 @@ import pandas as pd
 
 from healscope import artifacts, gate, provenance
 from healscope.errors import HealscopeError
-from healscope.results_page import accuracy, weights
-from healscope.results_page.markdown import bullets
+from healscope.markdown import bullets
+from healscope.results_page import accuracy, tasks, weights
 
 _STAGE = "reversion-"  # begins the tables of edits, a stage each
 BEGIN, END = "<!-- generated: python -m healscope.results_page -->", "<!-- end -->"
@@ -57,7 +57,12 @@ def answers(folder: str | Path, wanted: Sequence[str] = ()) -> str:
 def _read(folder: Path, name: str) -> pd.DataFrame:
     """A table of the study; empty where it was not asked for."""
     file = folder / artifacts.path(artifacts.TABLE, table=name)
-    return provenance.read_table(file) if file.exists() else pd.DataFrame({"model": []})
+    if not file.exists():
+        return pd.DataFrame({"model": []})
+    table = provenance.read_table(file)
+    if name == "task-landmarks":  # it holds published models too
+        table = table[table["kind"] == "measured"]
+    return table
 
 
 def _section(name: str) -> tuple[str, Callable[[pd.DataFrame], str]]:
@@ -104,5 +109,10 @@ _SECTIONS = {
     "singular-values": ("How much singular values change", weights.singular_values),
     "principal-angles": ("How far singular subspaces turn", weights.principal_angles),
     "weight-updates": ("How large updates are, and where they live", weights.updates),
+    "task-landmarks": ("Accuracy at the landmarks, task by task", tasks.landmarks),
+    "task-curves": ("Accuracy along training, task by task", tasks.curves),
+    "task-claims": ("Claims, task by task", tasks.claims),
+    "episodes": ("Whole episodes, and their steps", tasks.episodes),
+    "neighbours": ("Near the training rule", tasks.neighbours),
     "repair": ("What edits repair, and at what cost", weights.repair),
 }

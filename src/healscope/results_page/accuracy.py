@@ -3,7 +3,7 @@
 import pandas as pd
 
 from healscope import artifacts
-from healscope.results_page.markdown import (
+from healscope.markdown import (
     bullets,
     estimate,
     grid,

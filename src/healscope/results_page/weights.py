@@ -3,7 +3,7 @@
 import pandas as pd
 
 from healscope import edit_names
-from healscope.results_page.markdown import estimate, grid, number
+from healscope.markdown import estimate, grid, number
 
 _CONTROLS = {"": "measured", "noise": "noise", "spectrum": "spectrum", "bf16": "bf16"}
 
