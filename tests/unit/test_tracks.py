@@ -201,6 +201,8 @@ def test_tasks_stand_side_by_side_with_what_was_published(world):
     at = curves[(curves["seed"] == "all") & (curves["rule"] == "ood")]
     at = at.set_index(["task", "checkpoint"])["accuracy"]
     assert at["nav", "sft-0"] == at["gp3", "sft-0"] == 0.5
+    other_way = dict(reversed(TRACKS.items()))
+    assert list(tasks.curves(world[0], other_way, SETTINGS)["task"].unique()) == ["nav", "gp3"]
 
 
 def claims_table() -> pd.DataFrame:
@@ -278,13 +280,23 @@ def test_fig9_has_a_panel_for_each_task_and_says_of_how_many(tmp_path):
     }
     assert list(panels) == list(task_tables.FAMILIES)
     assert panels["nav"].get_xlabel() == "n = 60 instances, 3 seeds\npublished: n = 48"
-    assert panels["rank"].get_xlabel() == "n = 240 instances, 3 seeds"
+    assert panels["rank"].get_xlabel() == "n = 160 ID and 400 OOD instances,\n3 seeds"
     heights = [patch.get_height() for patch in panels["rank"].patches]
     own = frame[(frame["task"] == "rank") & (frame["seed"] == "all")].set_index(
         ["rule", "landmark"]
     )
     expected = [own.loc[(r, m), "accuracy"] for r in ("id", "ood") for m in ("maxood", "end", "rl")]
     np.testing.assert_allclose(heights, expected)
+
+
+@pytest.mark.parametrize("name", ["fig9", "fig_tasks"])
+def test_what_is_said_below_a_panel_is_not_cut(name):
+    table = {"fig9": task_tables.task_landmarks, "fig_tasks": task_tables.task_curves}[name]
+    figure = FIGURES[name].draw(table(), config.FigureStyle())
+    figure.draw_without_rendering()
+    for ax in figure.axes:
+        box = ax.xaxis.label.get_window_extent()
+        assert 0 <= box.x0 < box.x1 <= figure.bbox.width, ax.get_xlabel()
 
 
 def test_facts_of_tracks(data):

@@ -116,9 +116,11 @@ def _behind(frame: pd.DataFrame, published: pd.DataFrame) -> str:
     """What accuracies of a panel are over: instances, seeds, and published problems."""
     counts = frame.groupby("rule")["deals"].max()
     said = [f"{n} {rule.upper()}" for rule, n in counts.items()]
-    said = str(counts.iloc[0]) if counts.nunique() == 1 else " and ".join(said)
+    one = counts.nunique() == 1
+    said = str(counts.iloc[0]) if one else " and ".join(said)
     seeds = len(set(frame["seed"]) - {"all"})
-    text = f"n = {said} instances, {seeds} seed{'s' if seeds > 1 else ''}"
+    apart = ", " if one else ",\n"  # a line as wide as a panel
+    text = f"n = {said} instances{apart}{seeds} seed{'s' if seeds > 1 else ''}"
     if len(published):
         text += f"\npublished: n = {' or '.join(str(n) for n in sorted(set(published['n'])))}"
     return text

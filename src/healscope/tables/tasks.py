@@ -60,6 +60,8 @@ def _instances(rows: pd.DataFrame, by: list[str]) -> pd.DataFrame:
 
 
 def _named(table: pd.DataFrame, tracks: Tracks) -> pd.DataFrame:
+    order = table["model"].map({track: place for place, track in enumerate(tracks)})
+    table = table.iloc[order.argsort(kind="stable")]  # as the config lists them
     said = {c: table["model"].map({t: f[c] for t, f in tracks.items()}) for c in FACTS}
     return table.assign(**said)
 
