@@ -239,7 +239,8 @@ def repair(frame: pd.DataFrame, style: FigureStyle) -> Figure:
         said += _statements(own, f"{model}: " if len(models) > 1 else "")
     several = frame["ood_by_seed"].map(len).max() > 1
     over = "all seeds" if several else "instances, of one run"
-    legend(figure, 3, f"error bars: interval over {over}. " + " ".join(said))
+    between = "\n" if len(models) > 1 else " "
+    legend(figure, 3, between.join([f"error bars: interval over {over}.", *said]))
     return figure
 
 

@@ -172,16 +172,18 @@ def footer(figure: Figure, style: FigureStyle, lines: Iterable[str]) -> None:
 
 
 def _wrapped(text: str, figure: Figure) -> str:
-    """Small text, broken so that each line fits into the figure's width."""
+    """Small text, each of its lines broken so that it fits into the figure's width."""
     small = FontProperties(size="small")
     room = 0.96 * 72 * figure.get_figwidth()
-    lines = [""]
-    for word in text.split():
-        longer = f"{lines[-1]} {word}".strip()
-        if text_to_path.get_text_width_height_descent(longer, small, False)[0] <= room:
-            lines[-1] = longer
-        else:
-            lines.append(word)
+    lines = []
+    for whole in text.split("\n"):
+        lines.append("")
+        for word in whole.split():
+            longer = f"{lines[-1]} {word}".strip()
+            if text_to_path.get_text_width_height_descent(longer, small, False)[0] <= room:
+                lines[-1] = longer
+            else:
+                lines.append(word)
     return "\n".join(lines)
 
 
