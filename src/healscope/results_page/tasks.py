@@ -5,6 +5,7 @@ import pandas as pd
 from healscope import artifacts
 from healscope.claims import tasks
 from healscope.markdown import estimate, grid
+from healscope.tasks.neighbours import KINDS
 
 
 def claims(table: pd.DataFrame) -> str:
@@ -62,6 +63,7 @@ def neighbours(table: pd.DataFrame) -> str:
     levels = whole[whole["since"] == ""]
     keys = ["neighbour", "distance"]
     at = whole.set_index([*keys, "landmark", "since"])
+    kinds = sorted(set(levels[keys].itertuples(index=False, name=None)), key=_place)
     points = [p for p in ("base", *artifacts.LANDMARK_NAMES) if p in set(levels["landmark"])]
     changes = [
         (before, after) for before, after in artifacts.STAGES.values()
@@ -70,11 +72,16 @@ def neighbours(table: pd.DataFrame) -> str:
     rows = [
         (kind, distance, *(_at(at, (kind, distance, p, "")) for p in points),
          *(_at(at, (kind, distance, after, before), form="+.1f") for before, after in changes))
-        for kind, distance in levels[keys].drop_duplicates().itertuples(index=False)
+        for kind, distance in kinds
     ]  # fmt: skip
     names = {"base": "Base", **artifacts.LANDMARK_NAMES}
     head = [*(names[p] for p in points), *(f"{names[b]} to {names[a]}" for b, a in changes)]
     return grid(["differs in", "distance", *head], rows)
+
+
+def _place(neighbour: tuple[str, int]) -> tuple[int, int]:
+    kind, distance = neighbour
+    return list(KINDS).index(kind), distance
 
 
 def _drawn(table: pd.DataFrame) -> set[str]:
