@@ -55,7 +55,7 @@ def measure(
                 {"model": model, "phenomenon": phenomenon, "stage": stage,
                  "answer": ANSWERS[judge(e)], "effect": e.value, "low": e.low, "high": e.high,
                  "by_seed": list(e.by_seed.values()), "seeds": len(e.by_seed),
-                 "deals": e.deals, "detectable": e.detectable}
+                 "instances": e.instances, "detectable": e.detectable}
             )  # fmt: skip
     return pd.DataFrame(out)
 
@@ -69,6 +69,6 @@ def sentences(table: pd.DataFrame, stages: tuple[str, ...] = ("sft", "rl")) -> l
             f"{row['model']}: OOD {row['phenomenon']} {row['answer']} "
             f"({first} to {second} {100 * row['effect']:+.1f} points "
             f"[{100 * row['low']:+.1f}, {100 * row['high']:+.1f}], {row['seeds']} "
-            f"seed{'s' if row['seeds'] > 1 else ''}, {row['deals']} instances)"
+            f"seed{'s' if row['seeds'] > 1 else ''}, {row['instances']} instances)"
         )
     return lines

@@ -144,7 +144,7 @@ def test_two_seeds_speak_for_themselves_and_seldom_for_others():
 def test_orders_taken_for_independent_fall_short():
     worlds = benchmark.scenario(np.random.default_rng(4), WORLDS, "share", 1, 0)
     alone = [
-        stats.bootstrap(frame.assign(deal_id=range(len(frame))), "correct", SETTINGS)
+        stats.bootstrap(frame.assign(instance_id=range(len(frame))), "correct", SETTINGS)
         for frame in worlds.frames()
     ]
     assert benchmark.covered(alone, worlds).mean() < 0.85

@@ -96,7 +96,7 @@ def text(claims: pd.DataFrame, answers: pd.DataFrame, record: dict) -> str:
         )
         detectable = (
             f"detectable: {100 * row['detectable']:.1f} points, with {POWER:.0%} power "
-            f"({row['seeds']} seed{'s' if row['seeds'] > 1 else ''}, {row['deals']} instances)"
+            f"({row['seeds']} seed{'s' if row['seeds'] > 1 else ''}, {row['instances']} instances)"
         )
         if pd.isna(row["effect"]):
             measured, detectable = "nothing to measure", ""

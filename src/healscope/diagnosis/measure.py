@@ -64,7 +64,7 @@ def _row(
     return {
         "part": part, "name": name, "rule": rule, "before": "", "after": "", "verdict": verdict,
         "effect": e.value, "low": e.low, "high": e.high, "by_seed": list(e.by_seed.values()),
-        "seeds": len(e.by_seed), "deals": e.deals, "detectable": e.detectable,
+        "seeds": len(e.by_seed), "instances": e.instances, "detectable": e.detectable,
         "from_target": float("nan"), "from_parent": float("nan"), **more,
     }  # fmt: skip
 

@@ -296,7 +296,7 @@ _PROTOCOLS = (
             ONE_SEED,
             RULE,
             count("problems", "problems posed", "problems"),
-            count("distinct_deals", "deals among them", "deals"),
+            count("distinct_instances", "instances among them", "instances"),
             share("training_side_share", "problems on the training side of the hold-out"),
             share("trained_on_share", "problems whose ID values this seed was trained on"),
             share("accuracy_trained_on", "first attempts at these", True),
