@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import permutations as permutations_of
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -117,7 +118,9 @@ def bootstrap(
         # seeds say as little as chi-squared does (fiducial draws; without noise, Student's t)
         spread, noise = means_S.var(ddof=1), _instance_noise(residual_SI)
         between = float(np.sqrt(max(spread - noise, 0.0)))
-        guess = (settings.seed_sd or 0.0) ** 2 * _variance(frame[column].astype(float), sum(weights))
+        guess = (settings.seed_sd or 0.0) ** 2 * _variance(
+            frame[column].astype(float), sum(weights)
+        )
         outliers = _outliers(means_S, guess + noise)
         known = seeds - 1
         if settings.seed_sd is not None:
@@ -234,7 +237,9 @@ def _instance_noise(residual_SI: np.ndarray) -> float:
     """
     seeds, instances = residual_SI.shape
     interaction_SI = residual_SI - residual_SI.mean(0)
-    return float(np.square(interaction_SI).sum() / ((seeds - 1) * max(instances - 1, 1)) / instances)
+    return float(
+        np.square(interaction_SI).sum() / ((seeds - 1) * max(instances - 1, 1)) / instances
+    )
 
 
 def paired(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
@@ -305,27 +310,40 @@ Choice = dict[int, dict[str, str]]
 
 
 def picked_elsewhere(
-    score: Callable[[str, int, str], float], candidates: list[str], seeds: Iterable[int]
+    score: Callable[[str, list[int], str], Any], candidates: list[str], seeds: Iterable[int]
 ) -> Choice:
     """Picks the best candidate for each seed and half by what the others show.
 
     What is picked for being best looks better than it is, on the instances and in the training
     runs that picked it (winner's curse). So rows of one seed and half "a" are reported at the
-    candidate that is best on half "b" in the mean over all other seeds, and the other way round.
-    With a single seed its own other half picks: luck in training then flatters what was picked.
+    candidate that is best on half "b" for all other seeds together, and the other way round. With a
+    single seed its own other half picks: luck in training then flatters what was picked.
 
-    `score(candidate, seed, half)` is NaN where a seed does not have the candidate. Of equals the
-    first is picked.
+    `score(candidate, seeds, half)` is the larger the better; of equals the first is picked.
     """
     other, every = {"a": "b", "b": "a"}, list(seeds)
 
-    def mean(candidate: str, seed: int, half: str) -> float:
+    def best(seed: int, half: str) -> str:
         known = [s for s in every if s != seed] or [seed]
-        scores = [score(candidate, s, other[half]) for s in known]
-        scores = [x for x in scores if not math.isnan(x)]
-        return sum(scores) / len(scores) if scores else -math.inf
+        return max(candidates, key=lambda c: score(c, known, other[half]))
 
-    return {
-        seed: {half: max(candidates, key=lambda c, h=half: mean(c, seed, h)) for half in other}
-        for seed in every
-    }
+    return {seed: {half: best(seed, half) for half in other} for seed in every}
+
+
+def of_part(rows: pd.DataFrame, seeds: list[int], half: str) -> pd.DataFrame:
+    """Rows of some seeds on one half of the instances."""
+    return rows[rows["seed"].isin(seeds) & (rows["half"] == half)]
+
+
+def mean_of_seeds(rows: pd.DataFrame, column: str) -> float:
+    """Mean of the seeds' means of a column, as scores for `picked_elsewhere`; -inf of no rows."""
+    return float(rows.groupby("seed")[column].mean().mean()) if len(rows) else -math.inf
+
+
+def at_picked(frames: dict[str, pd.DataFrame], picked: Choice) -> pd.DataFrame:
+    """Rows of each seed and half from the frame of what was picked for them."""
+    parts = []
+    for seed, halves in picked.items():
+        for half, name in halves.items():
+            parts.append(of_part(frames[name], [seed], half))
+    return pd.concat(parts, ignore_index=True)

@@ -132,10 +132,8 @@ class Data:
         self, candidates: list, score: Callable[[pd.DataFrame, str], float], rows: pd.DataFrame
     ) -> Choice:
         """The candidate that is best by `score(rows, candidate)` on other seeds and instances."""
-        parts = {key: part for key, part in rows.groupby(["seed", "half"])}
-        nothing = rows.iloc[:0]
         return stats.picked_elsewhere(
-            lambda c, seed, half: score(parts.get((seed, half), nothing), c),
+            lambda candidate, seeds, half: score(stats.of_part(rows, seeds, half), candidate),
             candidates,
             self.landmarks,
         )

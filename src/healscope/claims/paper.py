@@ -111,7 +111,7 @@ def _names(choice: Choice) -> str:
 
 def phenomena(d: Data) -> list[dict]:
     """What the gate asks: is there anything that the weights of a stage could explain?"""
-    found = []
+    found, gap = [], None
     for phenomenon, (stage, judge) in gate.PHENOMENA.items():
         first, second = artifacts.STAGES[stage]
         change = d.change(d.at("ood", d.landmark(first)), d.at("ood", d.landmark(second)))
@@ -121,11 +121,12 @@ def phenomena(d: Data) -> list[dict]:
                 f"gate-{phenomenon}",
                 f"Gate: there is OOD {phenomenon} between {names[first]} and {names[second]}",
                 change,
-                judge(change, margin(d.fall)),
+                judge(change, margin(gap)),
                 f"what is said of the weights in the {stage.upper()} stage explains something only "
-                "where this held",
+                "where this held" + d.picked_by_itself,
             )
         )
+        gap = gap or change
     return found
 
 

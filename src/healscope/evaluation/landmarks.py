@@ -63,8 +63,10 @@ def picked(marks: dict[int, dict]) -> dict[int, dict[str, str]]:
         return {seed: dict.fromkeys("ab", mark["checkpoint"]) for seed, mark in own.items()}
     steps = sorted({int(step) for mark in own.values() for step in mark["ood_by_half"]["a"]})
 
-    def score(step: int, seed: int, half: str) -> float:
-        return own[seed]["ood_by_half"][half].get(str(step), float("nan"))
+    def score(step: int, seeds: list[int], half: str) -> float:
+        shares = [own[seed]["ood_by_half"][half].get(str(step)) for seed in seeds]
+        known = [share for share in shares if share is not None]
+        return sum(known) / len(known) if known else -1.0
 
     found = stats.picked_elsewhere(score, steps, own)
     return {s: {h: artifacts.sft(int(n)) for h, n in halves.items()} for s, halves in found.items()}

@@ -113,13 +113,14 @@ _STOPPING = (
             ALL_SEEDS,
             choice(
                 "signal",
-                ("last checkpoint", "any checkpoint, picked blindly", *stopping.SIGNALS),
+                ("last checkpoint", "any checkpoint, picked blindly", stopping.BEST, *stopping.SIGNALS),
                 "what is watched",
             ),
             choice(
                 "rule",
-                ("none", "optimum", "knee", "level"),
-                "none; best value; farthest from the chord; mean level at other seeds' peaks",
+                ("none", "optimum", "knee", "level", "best"),
+                "none; best value; farthest from the chord; mean level at other seeds' peaks; "
+                "what did best on other seeds and instances",
             ),
             choice("needs", (stopping.LABELS, stopping.NO_LABELS), "what it takes beside a signal"),
             text("stops_at", "SFT step of each seed; empty for a blind pick"),

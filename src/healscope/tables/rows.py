@@ -218,7 +218,9 @@ def at_landmarks(rows: pd.DataFrame, landmark_files: list[str], names: list[str]
     """
     contents = [provenance.read_json(file) for file in landmark_files]
     picked = {
-        model: landmarks.picked({c["seed"]: c["landmarks"] for c in contents if c["model"] == model})
+        model: landmarks.picked(
+            {c["seed"]: c["landmarks"] for c in contents if c["model"] == model}
+        )
         for model in {c["model"] for c in contents}
     }
     parts = []
