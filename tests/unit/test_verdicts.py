@@ -7,7 +7,6 @@ from healscope.verdicts import (
     FAILED,
     HELD,
     HERE,
-    MARGIN,
     NO,
     NOT_HERE,
     OPEN,
@@ -23,6 +22,8 @@ from healscope.verdicts import (
 )
 
 NAN = float("nan")
+M = 0.05
+"""The margin in these tables of truth."""
 
 
 def estimate(low, high, *seeds):
@@ -52,7 +53,7 @@ RISES = {
     "too few seeds, each falls": (estimate(-0.9, 0.5, DOWN, DOWN), NOT_HERE),
     "too few seeds, one falls, one stays": (estimate(-0.9, 0.5, DOWN, SMALL), NOT_HERE),
     "around 0, within the margin": (estimate(-0.04, 0.03, SMALL, SMALL), FAILED),
-    "around 0, ends at the margin": (estimate(-0.04, MARGIN, UNSURE, SMALL), OPEN),
+    "around 0, ends at the margin": (estimate(-0.04, M, UNSURE, SMALL), OPEN),
     "too few seeds, each within the margin": (estimate(-0.5, 0.5, SMALL, SMALL), NOT_HERE),
     "too few seeds, one within the margin": (estimate(-0.5, 0.5, SMALL, UNSURE), OPEN),
     "above 0, within the margin, seeds agree": (estimate(0.01, 0.04, LEANS, LEANS), HELD),
@@ -63,14 +64,14 @@ RISES = {
 
 @pytest.mark.parametrize(("e", "verdict"), RISES.values(), ids=RISES)
 def test_rises_and_falls_are_mirror_images(e, verdict):
-    assert positive(e) == verdict
-    assert negative(mirrored(e)) == verdict
+    assert positive(e, M) == verdict
+    assert negative(mirrored(e), M) == verdict
 
 
 SAME = {
     "within the margin": (estimate(-0.04, 0.03, SMALL, SMALL), HELD),
     "off 0, but within the margin": (estimate(0.01, 0.04, LEANS, LEANS), HELD),
-    "ends at the margin": (estimate(-0.04, MARGIN, SMALL, SMALL[:1] + (MARGIN,)), OPEN),
+    "ends at the margin": (estimate(-0.04, M, SMALL, SMALL[:1] + (M,)), OPEN),
     "too few seeds, each within": (estimate(-0.5, 0.5, SMALL, LEANS), HERE),
     "too few seeds, one reaches out": (estimate(-0.5, 0.5, SMALL, UNSURE), OPEN),
     "above the margin": (estimate(0.1, 0.3, UP, UP), FAILED),
@@ -85,8 +86,8 @@ SAME = {
 
 @pytest.mark.parametrize(("e", "verdict"), SAME.values(), ids=SAME)
 def test_no_change_has_no_direction(e, verdict):
-    assert negligible(e) == verdict
-    assert negligible(mirrored(e)) == verdict
+    assert negligible(e, M) == verdict
+    assert negligible(mirrored(e), M) == verdict
 
 
 MOVES = {
@@ -102,15 +103,15 @@ MOVES = {
 
 @pytest.mark.parametrize(("e", "verdict"), MOVES.values(), ids=MOVES)
 def test_a_change_in_whichever_direction(e, verdict):
-    assert moves(e) == verdict
-    assert moves(mirrored(e)) == verdict
+    assert moves(e, M) == verdict
+    assert moves(mirrored(e), M) == verdict
 
 
 AT_MOST = {
     "falls": (estimate(-0.3, -0.1, DOWN, DOWN), HELD),
     "stays": (estimate(-0.04, 0.03, SMALL, SMALL), HELD),
     "rises, by less than the margin": (estimate(0.01, 0.04, LEANS, LEANS), HELD),
-    "ends at the margin": (estimate(-0.1, MARGIN, UNSURE, UNSURE), OPEN),
+    "ends at the margin": (estimate(-0.1, M, UNSURE, UNSURE), OPEN),
     "unsure": (estimate(-0.1, 0.2, UNSURE, UNSURE), OPEN),
     "too few seeds, each falls or stays": (estimate(-0.9, 0.5, DOWN, SMALL), HERE),
     "too few seeds, one is unsure": (estimate(-0.9, 0.5, DOWN, UNSURE), OPEN),
@@ -124,7 +125,7 @@ AT_MOST = {
 
 @pytest.mark.parametrize(("e", "verdict"), AT_MOST.values(), ids=AT_MOST)
 def test_at_most_the_margin(e, verdict):
-    assert at_most(e) == verdict
+    assert at_most(e, M) == verdict
 
 
 RISING, STAYING, FALLING = (estimate(*x, x, x) for x in (UP, SMALL, DOWN))
@@ -153,8 +154,8 @@ WINDOW = {
 
 @pytest.mark.parametrize(("best", "ends", "verdict"), WINDOW.values(), ids=WINDOW)
 def test_a_window_has_an_inside_and_two_ends(best, ends, verdict):
-    assert window(best, ends) == verdict
-    assert window(best, ends[::-1]) == verdict
+    assert window(best, ends, M) == verdict
+    assert window(best, ends[::-1], M) == verdict
 
 
 def test_every_verdict_is_a_yes_a_no_or_open():
