@@ -91,14 +91,14 @@ def bootstrap(
 ) -> Estimate:
     """Mean of `column` over seeds, each seed the mean over its rows, with a hierarchical interval.
 
-    `frame` needs columns seed, instance_id and `column` (a share, or a paired difference). Rows weigh
-    alike, or as column `weight` says; with `minus`, the mean under those other weights is taken
-    away, on the same redrawn instances. Instances are redrawn whole and alike in all seeds, without
-    strata. Redrawing two or three seeds would know too little of how seeds differ (it never leaves
-    their range), so the seed level is parametric: the variance between seeds that instances do not
-    explain (two-way random effects), drawn from what so few seeds can tell of it (fiducial distribution), with
-    `settings.seed_sd`, in standard deviations of `column`, as the guess of one seed more: what
-    hardly ever changes cannot differ much between seeds.
+    `frame` needs columns seed, instance_id and `column` (a share, or a paired difference). Rows
+    (problems) weigh alike, or as column `weight` says; with `minus`, the mean under those other
+    weights is taken away, on the same redrawn instances. Instances are redrawn whole and alike in
+    all seeds, without strata. Redrawing two or three seeds would know too little of how seeds
+    differ (it never leaves their range), so the seed level is parametric: the variance between
+    seeds that instances do not explain (two-way random effects), drawn from what so few seeds can
+    tell of it (fiducial distribution), with `settings.seed_sd`, in standard deviations of `column`,
+    as the guess of one seed more: what hardly ever changes cannot differ much between seeds.
     """
     if frame.empty:  # nothing reached this step: report that instead of failing
         nothing = float("nan")
@@ -114,8 +114,8 @@ def bootstrap(
     resampled_R = means_RS.mean(1)
     between, outliers = None, []
     if seeds > 1:
-        # the seeds' true variance is what they vary by less the instances' part; of the former a few
-        # seeds say as little as chi-squared does (fiducial draws; without noise, Student's t)
+        # the seeds' true variance is what they vary by less the instances' part; of the former a
+        # few seeds say as little as chi-squared does (fiducial draws; without noise, Student's t)
         spread, noise = means_S.var(ddof=1), _instance_noise(residual_SI)
         between = float(np.sqrt(max(spread - noise, 0.0)))
         guess = (settings.seed_sd or 0.0) ** 2 * _variance(
