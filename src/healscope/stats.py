@@ -91,20 +91,33 @@ def bootstrap(
 ) -> Estimate:
     """Mean of `column` over seeds, each seed the mean over its rows, with a hierarchical interval.
 
-    `frame` needs columns seed, instance_id and `column` (a share, or a paired difference). Rows weigh
-    alike, or as column `weight` says; with `minus`, the mean under those other weights is taken
-    away, on the same redrawn instances. Instances are redrawn whole and alike in all seeds, without
-    strata. Redrawing two or three seeds would know too little of how seeds differ (it never leaves
-    their range), so the seed level is parametric: the variance between seeds that instances do not
-    explain (two-way random effects), drawn from what so few seeds can tell of it (fiducial distribution), with
-    `settings.seed_sd`, in standard deviations of `column`, as the guess of one seed more: what
-    hardly ever changes cannot differ much between seeds.
+    `frame` needs columns seed, instance_id and `column` (a share, or a paired difference). Rows
+    (problems) weigh alike, or as column `weight` says; with `minus`, the mean under those other
+    weights is taken away, on the same redrawn instances. Instances are redrawn whole and alike in
+    all seeds, without strata. Redrawing two or three seeds would know too little of how seeds
+    differ (it never leaves their range), so the seed level is parametric: the variance between
+    seeds that instances do not explain (two-way random effects), drawn from what so few seeds can
+    tell of it (fiducial distribution), with `settings.seed_sd`, in standard deviations of `column`,
+    as the guess of one seed more: what hardly ever changes cannot differ much between seeds.
     """
     if frame.empty:  # nothing reached this step: report that instead of failing
         nothing = float("nan")
         return Estimate(nothing, nothing, nothing, {}, confidence=settings.confidence)
     weights = [frame[w].astype(float) if w else 1.0 for w in (weight, *([minus] if minus else []))]
-    parts = [_layout(frame, column, w) for w in weights]
+    bounds = (-1.0, 1.0) if minus or column == "change" else (0.0, 1.0)
+    variance = _variance(frame[column].astype(float), sum(weights))
+    return estimate([_layout(frame, column, w) for w in weights], variance, bounds, settings)
+
+
+def estimate(
+    parts: list["Layout"], variance: float, bounds: tuple[float, float], settings: Statistics
+) -> Estimate:
+    """The interval of `bootstrap`, from sums over instances.
+
+    `parts` has one layout, or two of which the second is taken away; `variance` is that of single
+    answers, the unit of `settings.seed_sd`; `bounds` are the least and the most that the mean of a
+    seed can be.
+    """
     seeds, instances = parts[0].totals_SI.shape
     drawn_RI = _redrawn(instances, settings.resamples, settings.seed)
     signs = (1, -1)[: len(parts)]
@@ -114,13 +127,11 @@ def bootstrap(
     resampled_R = means_RS.mean(1)
     between, outliers = None, []
     if seeds > 1:
-        # the seeds' true variance is what they vary by less the instances' part; of the former a few
-        # seeds say as little as chi-squared does (fiducial draws; without noise, Student's t)
+        # the seeds' true variance is what they vary by less the instances' part; of the former a
+        # few seeds say as little as chi-squared does (fiducial draws; without noise, Student's t)
         spread, noise = means_S.var(ddof=1), _instance_noise(residual_SI)
         between = float(np.sqrt(max(spread - noise, 0.0)))
-        guess = (settings.seed_sd or 0.0) ** 2 * _variance(
-            frame[column].astype(float), sum(weights)
-        )
+        guess = (settings.seed_sd or 0.0) ** 2 * variance
         outliers = _outliers(means_S, guess + noise)
         known = seeds - 1
         if settings.seed_sd is not None:
@@ -132,7 +143,6 @@ def bootstrap(
         resampled_R += np.sqrt(true_R / seeds) * rng.standard_normal(settings.resamples)
     tail = (1 - settings.confidence) / 2
     asked = int(sum(p.counts_SI.sum(0) for p in parts).astype(bool).sum())
-    bounds = (-1.0, 1.0) if minus or column == "change" else (0.0, 1.0)
 
     def interval(draws: np.ndarray, value: np.ndarray) -> np.ndarray:
         """Never narrower than what as many instances without a single exception allow (Clopper and
@@ -174,7 +184,7 @@ def _outliers(means_S: np.ndarray, least: float) -> list[int]:
 
 
 @dataclass(frozen=True)
-class _Layout:
+class Layout:
     """Weighted sums and weights of seeds (S) by instances (I)."""
 
     seeds: list
@@ -200,7 +210,7 @@ class _Layout:
         return np.divide(totals_RS, counts_RS, out=known_RS, where=counts_RS > 0)
 
 
-def _layout(frame: pd.DataFrame, column: str, weight: pd.Series | float) -> _Layout:
+def _layout(frame: pd.DataFrame, column: str, weight: pd.Series | float) -> Layout:
     weighed = pd.DataFrame(
         {
             "seed": frame["seed"],
@@ -211,7 +221,7 @@ def _layout(frame: pd.DataFrame, column: str, weight: pd.Series | float) -> _Lay
     )
     groups = weighed.groupby(["seed", "instance_id"])[["total", "count"]].sum()
     tables = [groups[name].unstack("instance_id", fill_value=0.0) for name in ("total", "count")]
-    return _Layout(list(tables[0].index), *(t.to_numpy(float) for t in tables))
+    return Layout(list(tables[0].index), *(t.to_numpy(float) for t in tables))
 
 
 @lru_cache(maxsize=32)

@@ -22,6 +22,10 @@ MARGIN = 0.02
 SHARE_OF_GAP = 0.25
 """What is less than this share of the gap to be explained counts as no change."""
 
+SEEDS = 3
+"""So many seeds at least have to be trained before a verdict speaks for others: how much seeds
+differ would else be guessed more than measured."""
+
 DISSENT = 5
 """One seed in so many may have the other sign where a change is said to hold."""
 
@@ -65,8 +69,8 @@ def margin(gap: Estimate | None) -> float:
 def positive(e: Estimate, margin: float = MARGIN) -> Verdict:
     """Judges 'it rises'.
 
-    Held: the interval lies above 0, and of every DISSENT seeds at most one falls. Not: the interval
-    lies below `margin`.
+    Held: there are SEEDS seeds, their interval lies above 0, and of every DISSENT of them at most
+    one falls. Not: the interval lies below `margin`.
     """
     return _judged(e, yes=[(0, math.inf)], no=[(-math.inf, margin)], sign=1)
 
@@ -132,6 +136,8 @@ def _denied(word: str) -> str:
 def _judged(e: Estimate, yes: list[Region], no: list[Region], sign: int = 0) -> Verdict:
     """Judges by the interval over instances and seeds; else, for these seeds, by those of each.
 
+    Of one seed the two are the same interval, and speak of that seed alone.
+
     `sign`: what most seeds have to agree in before the claim holds; 0: nothing.
     """
     agree = sum(sign * v <= 0 for v in e.by_seed.values()) <= len(e.by_seed) // DISSENT
@@ -146,8 +152,10 @@ def _judged(e: Estimate, yes: list[Region], no: list[Region], sign: int = 0) -> 
         (no, FAILED, NOT_HERE, p_no, True),
     ):
         if allowed and _inside(e.low, e.high, regions):
-            # one seed alone says nothing of how others would turn out
-            return Verdict(word if len(e.by_seed) > 1 else lone, p, here)
+            if len(e.by_seed) >= SEEDS:
+                return Verdict(word, p, here)
+            if len(e.by_seed) == 1:
+                return Verdict(lone, p, here)
     return Verdict(here, _least([p_yes, p_no]), here)
 
 

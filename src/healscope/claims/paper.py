@@ -34,8 +34,8 @@ def forgetting(d: Data) -> list[dict]:
             "OOD accuracy falls from its peak along SFT to the end (section 3.2)",
             d.fall,
             negative(d.fall),
-            f"from {_names(peaks)} as other seeds and instances pick it (the seeds' own peaks: step "
-            f"{where}) to {d.steps[-1]}" + d.picked_by_itself,
+            f"from {_names(peaks)} as other seeds and instances pick it (the seeds' own peaks: "
+            f"step {where}) to {d.steps[-1]}" + d.picked_by_itself,
         ),
         *_between_fixed_steps(d),
         *_peaks_early(d),
@@ -64,8 +64,8 @@ def _between_fixed_steps(d: Data) -> list[dict]:
     return [
         row(
             "ood-falls-between-fixed-steps",
-            f"OOD accuracy falls from step {d.contrast[0]} to step {d.contrast[1]} of SFT, which the "
-            "config names (claims.contrast)",
+            f"OOD accuracy falls from step {d.contrast[0]} to step {d.contrast[1]} of SFT, which "
+            "the config names (claims.contrast)",
             fall,
             negative(fall, margin(d.fall)),
             "nothing is picked, so nothing flatters it",

@@ -264,7 +264,7 @@ def against_rl(d: Data) -> list[dict]:
             e,
             positive(e),
             f"RL less the edit, {' or '.join(names)}, picked on other seeds and the "
-            f"other half of the instances{d.picked_by_itself}; the edit changes {said[0]}, {said[1]}; RL {said[2]}, "
-            f"{said[3]}",
+            f"other half of the instances{d.picked_by_itself}; the edit changes {said[0]}, "
+            f"{said[1]}; RL {said[2]}, {said[3]}",
         )
     ]

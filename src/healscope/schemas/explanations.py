@@ -113,7 +113,8 @@ _STOPPING = (
             ALL_SEEDS,
             choice(
                 "signal",
-                ("last checkpoint", "any checkpoint, picked blindly", stopping.BEST, *stopping.SIGNALS),
+                ("last checkpoint", "any checkpoint, picked blindly", stopping.BEST,
+                 *stopping.SIGNALS),
                 "what is watched",
             ),
             choice(

@@ -99,7 +99,7 @@ _VERDICTS = (
             MODEL,
             text("claim", "short name"),
             text("statement", "the claim, in a sentence"),
-            choice("verdict", verdicts.VERDICTS, "by `verdicts`, corrected for the number of claims"),
+            choice("verdict", verdicts.VERDICTS, "by `verdicts`, corrected for their number"),
             choice("verdict_alone", verdicts.VERDICTS, "the same before the correction"),
             choice("family", ("primary", "other"), "what it is corrected with"),
             share("p", "two-sided p of the verdict; missing where nothing was measured", True),

@@ -33,7 +33,8 @@ def curves(
 def rl_window(evaluations: list[str], settings: Statistics) -> pd.DataFrame:
     """Change of held-out accuracy by RL, paired by problem, for each start (fig10).
 
-    `mcnemar_p` tests each seed on one problem of each instance, as problems of one are not independent.
+    `mcnemar_p` tests each seed on one problem of each instance, as problems of one instance are not
+    independent.
     """
     rows = with_steps(first_attempts(evaluations))
     rows = rows[rows["split"] == "held_out"]

@@ -47,8 +47,8 @@ def factorial_design(evaluations: list[str], settings: Statistics) -> pd.DataFra
 def design(rows: pd.DataFrame) -> pd.DataFrame:
     """One row for each seed, deal and rule at one checkpoint, with the deal's weight in each cell.
 
-    Columns seed, instance_id, rule, correct (mean over the orders: deals with a face card are asked in
-    several) and the weights "id/any", "id/face", "ood/any", "ood/face".
+    Columns seed, instance_id, rule, correct (mean over the orders: deals with a face card are asked
+    in several) and the weights "id/any", "id/face", "ood/any", "ood/face".
     """
     hand = rows["problem_id"].map(hand_of)
     units = ["seed", "rule", "instance_id", "hand", "n_faces"]

@@ -49,7 +49,7 @@ def protocols(evaluations: list[str], drawn: list[str], settings: Statistics) ->
 
 
 def _measures(rows: pd.DataFrame, told: set[str]) -> dict[str, pd.DataFrame]:
-    """measure -> one row for each problem and seed: seed, instance_id, value; no rows if not done."""
+    """measure -> a row for each problem and seed: seed, instance_id, value; no rows if not done."""
     first = rows[(rows["sample"] == 0) & (rows["attempt"] == 1)]
     again = first[first["retried"]].set_index(PROBLEM)
     samples = rows[rows["sample"] > 0].groupby(PROBLEM)["correct"].agg(["sum", "count"])
@@ -75,9 +75,8 @@ def _measures(rows: pd.DataFrame, told: set[str]) -> dict[str, pd.DataFrame]:
 def exposure(evaluations: list[str], pools: list[str], sft: dict, drawn: list[str]) -> pd.DataFrame:
     """What the problems of each protocol had to do with training, and what feedback gave away.
 
-    At the last SFT checkpoint, for each protocol, rule and seed: how many instances there are; the share
-    whose ID values are on the training side of the hold-out, and the share whose ID values are
-    among the examples that this seed was in fact trained on; accuracy of first attempts on those
+    At the last SFT checkpoint, for each protocol, rule and seed: how many instances there are; the
+    share whose ID values are on the training side of the hold-out, and the share of those among the examples that this seed was in fact trained on; accuracy of first attempts on those
     seen and those not; the share of feedback messages that named a value of a face card which the
     answer had not used, and how often attempts were right once such a message had come. Of
     protocols that ask all deals, the held-out ones, which are reported.

@@ -84,8 +84,8 @@ def repair(
 
     Beside the edits (kinds as in their names): "parent", what going back altogether changes; "rl",
     what RL changes; and "pick", the cheapest edit that gives back at least a share of the OOD
-    accuracy that was lost from parent to target, as other seeds and instances pick it (`pick`). `front`: no edit but a control gives more OOD accuracy for at
-    most the same loss of ID accuracy.
+    accuracy that was lost from parent to target, as other seeds and instances pick it (`pick`).
+    `front`: no edit but a control gives more OOD accuracy for at most the same loss of ID accuracy.
     """
     around = _around(evaluations, landmark_files, points)
     healed = first_attempts(evaluations)
