@@ -289,7 +289,7 @@ def factorial() -> pd.DataFrame:
         for kind, values in (("cell", cells), ("effect", effects)):
             for name, value in values.items():
                 place = {"stage": "sft", "step": step, "variant": f"sft-{step}"}
-                rows.append({**place, "kind": kind, "name": name, "deals": 111, "value": value})
+                rows.append({**place, "kind": kind, "name": name, "instances": 111, "value": value})
     return with_intervals(rows, "value")
 
 
@@ -409,7 +409,7 @@ def gate(forgetting: str = "present", recovery: str = "undecided") -> pd.DataFra
         [
             {"model": "tiny", "phenomenon": phenomenon, "stage": stage, "answer": answer,
              "effect": effect, "low": effect - 0.05, "high": effect + 0.05,
-             "by_seed": [effect, effect], "seeds": 2, "deals": 111, "detectable": 0.07}
+             "by_seed": [effect, effect], "seeds": 2, "instances": 111, "detectable": 0.07}
             for phenomenon, stage, answer, effect in rows
         ]
     )  # fmt: skip
