@@ -112,6 +112,41 @@ def test_jobs_side_by_side_share_no_gpu_and_wait_for_what_is_held(tmp_path):
         process.communicate("")
 
 
+@pytest.fixture
+def four_gpus(tmp_path, monkeypatch):
+    """Four GPUs as torch would see them; locks lie in a folder of their own."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.delenv(gpus.VISIBLE, raising=False)
+    monkeypatch.setattr(
+        "torch.cuda.device_count", lambda: len(os.environ.get(gpus.VISIBLE, "0,1,2,3").split(","))
+    )
+
+
+def test_a_job_sees_as_many_gpus_as_it_asked_for_and_none_that_is_held(tmp_path, four_gpus):
+    other = other_job(1, tmp_path)
+    (held_there,) = eval(other.stdout.readline())
+    with ExitStack() as held:
+        gpus.take(2, held)
+        mine = os.environ[gpus.VISIBLE].split(",")
+        assert mine == [name for name in "0123" if name != held_there][:2]
+    other.communicate("")
+
+
+def test_a_job_that_asks_for_all_gpus_sees_them_as_before(four_gpus):
+    with ExitStack() as held:
+        gpus.take(4, held)
+    assert gpus.VISIBLE not in os.environ
+
+
+def test_cuda_that_was_in_use_before_is_named(four_gpus, monkeypatch):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 4)  # it no longer looks
+    with (
+        ExitStack() as held,
+        pytest.raises(HealscopeError, match="asks for 1 of 4 GPUs, and still sees 4"),
+    ):
+        gpus.take(1, held)
+
+
 def test_claims_end_with_the_job(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     for _ in range(2):
