@@ -64,6 +64,7 @@ rule all:
 
 onstart:
     slurm.begin(".")
+    unfinished.keep_finished()
 
 
 onsuccess:
@@ -74,7 +75,5 @@ onsuccess:
 
 
 onerror:
-    print(failures.summary())
-    print(
-        "healscope: a job failed; its reason is above and in results/logs/. Rerun to continue."
-    )
+    print(failures.summary(), unfinished.keep_finished(), sep="\n")
+    print("healscope: a job failed; its reason is above and in results/logs/. Rerun to go on.")

@@ -13,6 +13,7 @@ CHECKPOINT = CHECKPOINTS + "/{checkpoint}/checkpoint.json"  # written last: its 
 DROPPED = CHECKPOINTS + "/{checkpoint}/dropped.json"  # which weights were deleted
 TRAINING = "results/training/{model}/seed-{seed}/{run}.parquet"
 STATE = "results/.state/{model}/seed-{seed}/{run}"  # resumable, unknown to Snakemake
+UNFINISHED = "results/.state/.evaluations/{job}"  # what a job has evaluated so far
 ENGINE_WEIGHTS = "results/.state/engine"  # on their way to an engine, files without a name
 
 EVALUATION = "results/evals/{protocol}/{model}/seed-{seed}/{checkpoint}/{task}.parquet"

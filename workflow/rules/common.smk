@@ -12,6 +12,7 @@ import healscope.config
 from healscope import artifacts, provenance, slurm
 from healscope.config import CONTROLS, EXHAUSTIVE, Sampling, given
 from healscope.errors import HealscopeError
+from healscope.evaluation import unfinished
 from healscope.figures.catalogue import FIGURES
 
 DEEPSPEED = os.path.join(workflow.basedir, "config/deepspeed")  # files that `launch` names

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -10,6 +10,7 @@ import pandas as pd
 from healscope import provenance, schemas
 from healscope.config import Evaluation, Protocol
 from healscope.engines import Process, evaluating
+from healscope.evaluation import unfinished
 from healscope.evaluation.evaluate import Target, evaluate
 from healscope.models.variants import Variant
 from healscope.tasks import build
@@ -48,9 +49,27 @@ def evaluate_outputs(
     `sources`: variant -> {"inputs": files its weights come from, "config": what else makes it};
     `start` is the manifest of the skeleton. `problems` holds one file, and `outputs` one for each
     variant, for every protocol and task, tasks varying fastest. `keep` picks problems. A variant
-    that failed has a file without rows. `process` is that of engine vllm; None: hf.
+    that failed has a file without rows. `process` is that of engine vllm; None: hf. What is written
+    stands when a later variant fails (`healscope.evaluation.unfinished`).
     """
     wanted = targets(sources, sections, problems, outputs, columns)
+    folder = unfinished.begin({t.file: t.record["fingerprint"] for t in wanted})
+    staged = [replace(t, file=str(unfinished.staged(folder, t.file))) for t in wanted]
+    _fill(staged, variants, start, sections, problems, label, process, keep)
+    unfinished.publish(folder)
+
+
+def _fill(
+    wanted: list[Target],
+    variants: list[Variant],
+    start: str,
+    sections: Sections,
+    problems: list[str],
+    label: str,
+    process: Process | None,
+    keep: Callable[[pd.DataFrame], pd.Series] | None,
+) -> None:
+    """Evaluates variants into targets, those that do not stand; arguments of `evaluate_outputs`."""
     failed = {v.name: v.failed for v in variants if v.failed}
     for target in (t for t in wanted if t.variant in failed and not t.stands()):
         schema = schemas.by_name(target.schema)
