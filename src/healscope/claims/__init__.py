@@ -4,7 +4,7 @@ from textwrap import fill
 
 import pandas as pd
 
-from healscope import gate, provenance
+from healscope import artifacts, gate, provenance
 from healscope.claims import healing, paper, repair
 from healscope.claims.contrasts import Data
 from healscope.config import EXHAUSTIVE
@@ -42,7 +42,7 @@ def measure(inputs: dict[str, list[str]], settings: Settings) -> pd.DataFrame:
     """All claims for every model, from evaluations (of all branches), training logs of branches,
     signal, edit, landmark and pool files."""
     files = {
-        name: [f for f in inputs["evaluations"] if f"/{name}/" in f]
+        name: [f for f in inputs["evaluations"] if _protocol(f) == name]
         for name in (EXHAUSTIVE, *settings.drawn)
     }
     judged = ["parsed", "follows_rule"]
@@ -72,6 +72,10 @@ def measure(inputs: dict[str, list[str]], settings: Settings) -> pd.DataFrame:
         for part in PARTS:
             found += [{"model": model, **row} for row in part(data)]
     return pd.DataFrame(found)
+
+
+def _protocol(file: str) -> str:
+    return artifacts.parse(artifacts.EVALUATION, file)["protocol"]
 
 
 def text(claims: pd.DataFrame, answers: pd.DataFrame, record: dict) -> str:

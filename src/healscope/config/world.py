@@ -113,8 +113,6 @@ class Model(Section):
             return self
         if self.scratch:
             raise ValueError("sft: checkpoints are given, so source must be the base they started")
-        if not self.sft:
-            raise ValueError("sft: give at least one checkpoint, as {400: folder}")
         if stray := sorted(set(self.rl) - set(self.sft)):
             raise ValueError(
                 f"rl.{stray[0]}: RL cannot have started from step {stray[0]}, which is not in sft "

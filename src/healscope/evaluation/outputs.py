@@ -3,11 +3,10 @@
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import pandas as pd
 
-from healscope import provenance, schemas
+from healscope import artifacts, provenance, schemas
 from healscope.config import Evaluation, Protocol
 from healscope.engines import Process, evaluating
 from healscope.evaluation import unfinished
@@ -29,7 +28,7 @@ class Sections:
 
 def variant_names(outputs: list[str]) -> list[str]:
     """The variants that a job's output files belong to, each once, in order."""
-    return list(dict.fromkeys(Path(f).parent.name for f in outputs))
+    return list(dict.fromkeys(map(artifacts.variant, outputs)))
 
 
 def evaluate_outputs(
