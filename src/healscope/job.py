@@ -45,6 +45,7 @@ def job(snakemake, torch: bool = False) -> Iterator[None]:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # TRL reports each trainer it builds
+    os.environ["MPLBACKEND"] = "agg"  # that of a notebook is of another environment
     log, asked = snakemake.log[0], int(snakemake.resources.get("gpu", 0))
     terminal = sys.stderr
     with _opened(log) as file, ExitStack() as held:
