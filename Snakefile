@@ -69,7 +69,7 @@ onstart:
 
 onsuccess:
     if pages := [page for page in PAGES if os.path.exists(page)]:
-        print(*(open(page).read() for page in pages), sep="\n")
+        print(*(open(page, encoding="utf-8").read() for page in pages), sep="\n")
         print("healscope: what stands above is in", " and ".join(pages), end="; ")
     print("figures are in results/figures/")
 

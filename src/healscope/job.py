@@ -75,9 +75,9 @@ def _opened(log: str) -> Iterator[TextIO]:
     """A log file; on a full disk what it lacks is on the terminal."""
     try:
         Path(log).parent.mkdir(parents=True, exist_ok=True)
-        file = open(log, "w", buffering=1)  # noqa: SIM115
+        file = open(log, "w", buffering=1, encoding="utf-8")  # noqa: SIM115
     except OSError:
-        file = open(os.devnull, "w")  # noqa: SIM115
+        file = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     try:
         yield file
     finally:

@@ -16,4 +16,4 @@ with job(snakemake):
     config = {"statistics": p.statistics, **study}
     record = provenance.record(config, inputs=provenance.hashes(snakemake.input))
     provenance.write_table(out.table, frame, {**record, "lost_inputs": p.lost_inputs}, "claims")
-    Path(out.text).write_text(claims.text(frame, answers, record))
+    Path(out.text).write_text(claims.text(frame, answers, record), encoding="utf-8")

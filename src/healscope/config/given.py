@@ -76,7 +76,11 @@ def check(source: str) -> str:
 def _lost_shards(place: Path, weights: list[str]) -> list[str]:
     index = place / "model.safetensors.index.json"
     try:
-        named = set(json.loads(index.read_text())["weight_map"].values()) if index.is_file() else ()
+        named = (
+            set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+            if index.is_file()
+            else ()
+        )
     except (OSError, ValueError, KeyError, AttributeError):
         raise ValueError(f"{index.name} cannot be read; copy it there again") from None
     return sorted(set(named) - set(weights))

@@ -140,7 +140,7 @@ class Model(Section):
         if self.scratch:
             return self.scratch.architecture.layers
         file = given.folder(self.source) / "config.json"
-        about = json.loads(file.read_text()) if file.is_file() else {}
+        about = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
         text = about.get("text_config") or about
         crossing = () if self.sft else text.get("cross_attention_layers") or ()
         layers = text.get("num_hidden_layers")
