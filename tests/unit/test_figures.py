@@ -6,6 +6,8 @@ import sys
 from itertools import combinations, product
 from pathlib import Path
 
+import matplotlib as mpl
+import matplotlib.style
 import near_tables
 import numpy as np
 import pandas as pd
@@ -468,8 +470,22 @@ def words_below(figure) -> str:
     return " ".join(figure.get_supxlabel().split())
 
 
+OF_A_READER = {
+    **mpl.style.library["dark_background"],
+    "text.usetex": True,
+    "figure.autolayout": True,
+    "font.size": 14,
+    "font.family": ["serif"],
+    "lines.linewidth": 5,
+    "savefig.bbox": "tight",
+    "savefig.transparent": True,
+}
+"""What a notebook or a matplotlibrc may have set."""
+
+
 @pytest.mark.parametrize("name", FIGURES)
 def test_every_figure_is_drawn_and_byte_stable(name, tmp_path):
+    """Also in a session with settings of its own, which stay as they are."""
     frame = TABLES[FIGURES[name].table]()
     untouched = frame.copy()
     pdf, png = drawn(name, frame, tmp_path)
@@ -480,11 +496,14 @@ def test_every_figure_is_drawn_and_byte_stable(name, tmp_path):
     assert png.startswith(b"\x89PNG")
     assert len(png) > 15_000
     pd.testing.assert_frame_equal(frame, untouched)
-    assert (pdf, png) == drawn(name, frame, tmp_path)
+    with mpl.rc_context(OF_A_READER):
+        before = dict(mpl.rcParams)
+        assert (pdf, png) == drawn(name, frame, tmp_path)
+        assert dict(mpl.rcParams) == before
 
 
 def test_bytes_do_not_depend_on_the_process(tmp_path):
-    """String hashes differ between processes; the files must not."""
+    """String hashes and a matplotlibrc differ between processes; the files must not."""
     files = [str(tmp_path / name) for name in ("curves.parquet", "a.pdf", "a.png")]
     curves().to_parquet(files[0])
     code = (
@@ -494,8 +513,10 @@ def test_bytes_do_not_depend_on_the_process(tmp_path):
         "assert 'torch' not in sys.modules"
     )
     seen = set()
-    for seed in ("1", "2"):
-        environment = {**os.environ, "PYTHONHASHSEED": seed}
+    settings = tmp_path / "matplotlibrc"
+    settings.write_text("text.usetex: True\nfigure.autolayout: True\nfont.size: 14\n")
+    for seed, of_a_reader in (("1", ""), ("2", str(settings))):
+        environment = {**os.environ, "PYTHONHASHSEED": seed, "MATPLOTLIBRC": of_a_reader}
         subprocess.run([sys.executable, "-c", code, *files], env=environment, check=True)
         seen.add(tuple(Path(name).read_bytes() for name in files[1:]))
     assert len(seen) == 1

@@ -14,4 +14,6 @@ with job(snakemake):
     provenance.write_table(out.table, frame, {**record, "lost_inputs": p.lost_inputs}, "diagnosis")
     tasks = p.task if isinstance(p.task, dict) else dict.fromkeys(frame["model"], p.task)
     study = page.Study(tasks, p.given, p.stages, p.matrices, p.statistics["confidence"])
-    Path(out.page).write_text(page.text(frame, inputs["landmarks"], study, record))
+    Path(out.page).write_text(
+        page.text(frame, inputs["landmarks"], study, record), encoding="utf-8"
+    )

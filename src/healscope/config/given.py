@@ -7,10 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from healscope import artifacts
-from healscope.errors import HealscopeError
 
 RECIPE = "rl"
 """Recipe by which the branches of a study are called that takes RL checkpoints."""
@@ -79,7 +76,11 @@ def check(source: str) -> str:
 def _lost_shards(place: Path, weights: list[str]) -> list[str]:
     index = place / "model.safetensors.index.json"
     try:
-        named = set(json.loads(index.read_text())["weight_map"].values()) if index.is_file() else ()
+        named = (
+            set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+            if index.is_file()
+            else ()
+        )
     except (OSError, ValueError, KeyError, AttributeError):
         raise ValueError(f"{index.name} cannot be read; copy it there again") from None
     return sorted(set(named) - set(weights))
@@ -115,7 +116,9 @@ def completed(data: Any) -> Any:
     models = data.get("models") if isinstance(data, dict) else None
     if not isinstance(models, dict):
         return data
-    given = {n: m["sft"] for n, m in models.items() if isinstance(m, dict) and m.get("sft")}
+    given = {
+        n: m["sft"] for n, m in models.items() if isinstance(m, dict) and m.get("sft") is not None
+    }
     if not given:
         return data
     if others := [name for name in models if name not in given]:
@@ -131,10 +134,8 @@ def completed(data: Any) -> Any:
             )
     if data.get("seeds", [0]) != [0]:
         raise ValueError("seeds: given checkpoints are one run, seed 0; leave seeds out")
-    steps = {name: _steps(sft) for name, sft in given.items()}
-    starts = {name: _steps(models[name].get("rl") or {}) for name in given}
-    if None in steps.values() or None in starts.values():
-        return data  # the models of the config say what is wrong
+    steps = {name: _steps(f"models.{name}.sft", sft) for name, sft in given.items()}
+    starts = {name: _steps(f"models.{name}.rl", models[name].get("rl") or {}) for name in given}
     grid, branches = (_agreed(what, of) for what, of in (("sft", steps), ("rl", starts)))
     found = {**data, "seeds": [0], "sft": {"steps": grid[-1], "checkpoints": [0, *grid]}}
     edits, landmarks = data.get("edits") or {}, data.get("landmarks") or {}
@@ -149,9 +150,19 @@ def completed(data: Any) -> Any:
     return found
 
 
-def _steps(given: Any) -> list[int] | None:
-    if not isinstance(given, dict) or not all(str(step).isdecimal() for step in given):
-        return None
+def _steps(key: str, given: Any) -> list[int]:
+    """The steps of checkpoints, sorted; raises ValueError where one is no whole number."""
+    if not isinstance(given, dict):
+        raise ValueError(f"{key}: give each checkpoint with its step, as {{140: folder/of/it}}")
+    if not given and key.endswith(".sft"):
+        raise ValueError(f"{key}: give at least one checkpoint, as {{140: folder/of/it}}")
+    for step in given:
+        if str(step) == "0":
+            raise ValueError(f"{key}: step 0 is the base, which `source` names; leave it out")
+        if isinstance(step, bool) or not str(step).isdecimal():
+            raise ValueError(
+                f"{key}: '{step}' is no step; write the whole number alone, as 140: folder/of/it"
+            )
     return sorted(int(step) for step in given)
 
 
@@ -190,31 +201,3 @@ def checkpoints(model) -> dict[str, str]:
         **{artifacts.sft(step): source for step, source in sorted(model.sft.items())},
         **{artifacts.branch(RECIPE, start): source for start, source in sorted(model.rl.items())},
     }
-
-
-class _Strict(yaml.SafeLoader):
-    """Refuses what YAML passes over: of a key that stands twice the last one would count."""
-
-    def construct_mapping(self, node, deep=False):
-        seen = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                line = key_node.start_mark.line + 1
-                raise HealscopeError(
-                    f"{key_node.start_mark.name}, line {line}: '{key}' is given twice; keep one"
-                )
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
-def refuse_repeats(file: str | Path) -> None:
-    """Raises HealscopeError where a key stands twice in one place of a YAML file.
-
-    What else is wrong with the file is left to its reader.
-    """
-    try:
-        with open(file) as stream:
-            yaml.load(stream, _Strict)  # noqa: S506 (a SafeLoader)
-    except (OSError, yaml.YAMLError, TypeError):
-        return

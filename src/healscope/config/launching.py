@@ -69,7 +69,7 @@ def read_deepspeed(name: str, folder: str | Path) -> dict:
     """
     file = Path(name) if name.endswith(".json") else Path(folder) / f"{name}.json"
     try:
-        content = json.loads(file.read_text())
+        content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError) as error:
         there = ", ".join(sorted(f.stem for f in Path(folder).glob("*.json")))
         raise HealscopeError(

@@ -113,8 +113,6 @@ class Model(Section):
             return self
         if self.scratch:
             raise ValueError("sft: checkpoints are given, so source must be the base they started")
-        if not self.sft:
-            raise ValueError("sft: give at least one checkpoint, as {400: folder}")
         if stray := sorted(set(self.rl) - set(self.sft)):
             raise ValueError(
                 f"rl.{stray[0]}: RL cannot have started from step {stray[0]}, which is not in sft "
@@ -142,7 +140,7 @@ class Model(Section):
         if self.scratch:
             return self.scratch.architecture.layers
         file = given.folder(self.source) / "config.json"
-        about = json.loads(file.read_text()) if file.is_file() else {}
+        about = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
         text = about.get("text_config") or about
         crossing = () if self.sft else text.get("cross_attention_layers") or ()
         layers = text.get("num_hidden_layers")

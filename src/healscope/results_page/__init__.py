@@ -25,11 +25,11 @@ def update(folder: str | Path, page: str | Path, *wanted: str) -> None:
     `wanted`: names of tables, in that order; all, where none is named.
     """
     file = Path(page)
-    text = file.read_text()
+    text = file.read_text(encoding="utf-8")
     if text.count(BEGIN) != 1 or END not in text.split(BEGIN)[1]:
         raise HealscopeError(f"{page} needs one line '{BEGIN}' and, after it, one line '{END}'")
     before, after = text.split(BEGIN)[0], text.split(BEGIN)[1].split(END, 1)[1]
-    file.write_text(f"{before}{BEGIN}\n\n{answers(folder, wanted)}\n{END}{after}")
+    file.write_text(f"{before}{BEGIN}\n\n{answers(folder, wanted)}\n{END}{after}", encoding="utf-8")
 
 
 def answers(folder: str | Path, wanted: Sequence[str] = ()) -> str:
@@ -89,7 +89,9 @@ def _run(folder: Path, tables: Iterable[str]) -> str:
     ]
     logs = sorted((folder / ".snakemake/log").glob("*.snakemake.log"))
     for log in logs:
-        if found := re.search(r"Elapsed time: (\S+)", log.read_text(errors="replace")):
+        if found := re.search(
+            r"Elapsed time: (\S+)", log.read_text(encoding="utf-8", errors="replace")
+        ):
             lines.append(f"wall time of a run: {found[1].split('.')[0]} (hours:minutes:seconds)")
     return bullets(lines)
 

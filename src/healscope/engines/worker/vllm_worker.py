@@ -105,7 +105,7 @@ def _check_head(folder: str) -> None:
     """vLLM itself would only fail at the first answer."""
     from vllm.v1.attention.backends.cpu_attn import CPUAttentionBackend
 
-    with open(os.path.join(folder, "config.json")) as file:
+    with open(os.path.join(folder, "config.json"), encoding="utf-8") as file:
         config = json.load(file)
     config = config.get("text_config") or config
     size = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
@@ -184,7 +184,7 @@ def _alive(tell):
         told = time.monotonic()
 
         def __init__(self, *args, **kwargs):
-            super().__init__(*args, **kwargs, file=open(os.devnull, "w"))  # noqa: SIM115
+            super().__init__(*args, **kwargs, file=open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
 
         def update(self, n=1):
             super().update(n)
