@@ -75,8 +75,8 @@ class MatrixTask(Task):
         ood: those of the others.
         matrices: how many there are of each rule.
         verifier: "corrected": the answer stands in its field, after the model's reasoning.
-            "reference", as released:
-            where there is no such field the first integer of the response is taken.
+            "reference", as released: where there is no such field the first integer of the
+            response is taken.
         grade_work: a compact answer whose line of working is wrong is "wrong_work".
     """
 

@@ -102,7 +102,7 @@ class Found(NamedTuple):
 
     Attributes:
         objects: complete objects in order; of nested ones the outermost.
-        rest: the text outside of them.
+        rest: the text around them, in which `{}` stands for each.
     """
 
     objects: list[Members]
@@ -127,7 +127,7 @@ def read(text: str) -> Found:
         rest.append(text[done : start.start()])
         done = end
         start = _OBJECT.search(text, end)
-    return Found(objects, "\n".join([*rest, text[done:]]))
+    return Found(objects, "{}".join([*rest, text[done:]]))
 
 
 def holding(objects: Sequence[Members], key: str) -> list[Members]:
@@ -144,18 +144,21 @@ def holding(objects: Sequence[Members], key: str) -> list[Members]:
 
 def fields(text: str, key: str) -> list[Any]:
     """All values that follow `"key":` in broken JSON; a string may end with the text."""
-    found = []
+    found, done = [], 0
     for match in re.finditer(rf"""(["']){re.escape(key)}\1\s{{0,32}}:""", text):
+        if match.start() < done:
+            continue
         at = match.end()
         try:
             at = _skip(text, at)
-            value, end = _value(text, at, 0)
-        except _NoJSON:
+            value, done = _value(text, at, 0)
+        except _NoJSON as error:
+            done = error.resume
             if text[at : at + 1] in ('"', "'") and text.find(text[at], at + 1) < 0:
                 found.append(_unescaped(text[at + 1 :]))
             continue
-        cut = isinstance(value, (int, float)) and not _ENDS.match(text, end)
-        found.append(Word(text[at:end]) if cut else value)
+        cut = isinstance(value, (int, float)) and not _ENDS.match(text, done)
+        found.append(Word(text[at:done]) if cut else value)
     return found
 
 
