@@ -24,7 +24,7 @@ _LONGEST = 18
 
 _FIELDS = {
     "formula": re.compile(r'"formula": "(.*?)"'),
-    "number": re.compile(r'"number": \[([^\]]+)\]'),
+    "number": re.compile(r'"number": \[([^\]]{1,1024})\]'),
 }
 _TOKEN = re.compile(r"\d+|[+\-*/()]")
 _START, _NUMBER, _OPERATOR = "", "number", "operator"
