@@ -1,20 +1,19 @@
-"""How often `healscope.stats.bootstrap` holds the truth, in worlds where the truth is known.
+"""How often intervals hold the truth and verdicts are wrong, in worlds where the truth is known.
 
-    OPENBLAS_NUM_THREADS=1 python benchmarks/coverage.py [--worlds 800] [--verdicts]
+    OPENBLAS_NUM_THREADS=1 python benchmarks/coverage.py [--worlds 400] [coverage|nulls|power ...]
 
-Prints the tables of docs/statistics.md: coverage of the interval, with and without its guess of
-how seeds differ, beside two simpler ones; how often each verdict is given and wrong; the smallest
-effects that can be shown; and how much picking the best checkpoint flatters it. Threads only slow
-such small matrices down.
+Prints the tables of docs/statistics.md: coverage of the interval of `healscope.stats.bootstrap`,
+with and without its guess of how seeds differ, beside simpler ones; nulls in which nothing happens
+and "held" is wrong; effects that are planted; and the smallest effects that can be shown.
 
-An answer is right where level + deal + seed + seed-by-deal + order > 0, all drawn from normal
-distributions (standard deviations 1 for deals, a half for seed-by-deal, 1 for card orders). Then
-the share of right answers over all seeds and deals follows in closed form.
+Problems are those of the default study: 403 held-out problems of the card game in 58 instances of 3
+to 34 problems. A problem is right where level + instance + seed + seed-by-instance + order > 0, all
+drawn from normal distributions (standard deviations 1 for instances, a half for seed-by-instance, 1
+for orders). Then the share of right answers over all seeds and instances follows in closed form.
 """
 
 import argparse
 import platform
-from bisect import bisect_left
 from dataclasses import dataclass
 from itertools import product
 from time import perf_counter
@@ -26,22 +25,26 @@ from scipy.stats import norm
 
 from healscope import stats, verdicts
 from healscope.config import Statistics
+from healscope.stats import Estimate, Layout
 
-DEALS, ORDERS = 110, 4
-SD_DEAL, SD_BOTH, SD_ORDER = 1.0, 0.5, 1.0
-WITHIN = float(np.hypot(np.hypot(SD_DEAL, SD_BOTH), SD_ORDER))
+SIZES = np.repeat([34, 23, 21, 11, 8, 7, 6, 4, 3], [1, 1, 5, 1, 8, 1, 1, 33, 7])
+"""Problems of each instance (I): the held-out ones with a face card of config/config.yaml."""
+DEALS = 111
+"""As many deals of cards are behind them; several are one instance."""
+SD_INSTANCE, SD_BOTH, SD_ORDER = 1.0, 0.5, 1.0
+WITHIN = float(np.sqrt(SD_INSTANCE**2 + SD_BOTH**2 + SD_ORDER**2))
 LEVELS = {"share": (-0.3,), "change": (-0.3, 0.1)}
 """Of one checkpoint, or of the two that are compared: 42% right, and 53% after."""
-SEEDS = (2, 3, 5)
+SEEDS = (2, 3, 5, 10)
 SPREADS = (0, 0.034, 0.10, 0.20)
-"""By how much seeds truly differ (SD); 3.4 points are one sampling error of one seed."""
+"""By how much seeds truly differ (SD); 3.4 points are about one sampling error of one seed."""
 
 _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(60)
 _WEIGHTS = _WEIGHTS / _WEIGHTS.sum()
 
 
 def truth(levels: tuple[float, ...], spread: float) -> float:
-    """Share right over all seeds and deals; of two levels, the change from the first."""
+    """Share right over all seeds and instances; of two levels, the change from the first."""
     shares = norm.cdf(np.array(levels) / np.hypot(WITHIN, spread))
     return float(shares[-1] - (shares[0] if len(shares) > 1 else 0))
 
@@ -57,49 +60,94 @@ def spread_for(levels: tuple[float, ...], wanted: float) -> float:
 
 
 @dataclass(frozen=True)
-class Worlds:
-    """Results of `n` independent studies: worlds (N) by seeds (S) by deals (D) by orders (O)."""
+class Answers:
+    """Right answers of worlds (N), seeds (S) and checkpoints (C) to instances (I)."""
 
-    values_NSDO: np.ndarray
+    right_NSCI: np.ndarray
+    sizes_I: np.ndarray
+
+    @property
+    def shares_NSCI(self) -> np.ndarray:  # noqa: N802
+        return self.right_NSCI / self.sizes_I
+
+
+def answers(rng, level_NSC: np.ndarray, sizes_I: np.ndarray = SIZES) -> Answers:
+    """Answers at these levels (a probit scale); what makes an instance hard is there for all."""
+    n, seeds, checkpoints = level_NSC.shape
+    instance = rng.normal(0, SD_INSTANCE, (n, 1, 1, len(sizes_I)))
+    both = rng.normal(0, SD_BOTH, (n, seeds, checkpoints, len(sizes_I)))
+    chance = norm.cdf((level_NSC[..., None] + instance + both) / SD_ORDER)
+    return Answers(rng.binomial(sizes_I, chance).astype(float), sizes_I)
+
+
+@dataclass(frozen=True)
+class Worlds:
+    """Results of `n` independent studies of one number: a share, or a change between checkpoints."""
+
+    after_NSI: np.ndarray
+    """Right answers to each instance; of a change those after it."""
+    before_NSI: np.ndarray | None
+    sizes_I: np.ndarray
     truth_N: np.ndarray
     own_NS: np.ndarray
-    """The truth of each seed that was drawn, over all deals."""
-    column: str = "correct"
-    """Or "change": what `bootstrap` knows logical bounds by."""
+    """The truth of each seed that was drawn, over all instances."""
 
-    def frames(self):
-        """One table for each world, as `bootstrap` takes it."""
-        _, seeds, deals, orders = self.values_NSDO.shape
-        keys = np.indices((seeds, deals, orders)).reshape(3, -1)
-        for values_SDO in self.values_NSDO:
-            frame = pd.DataFrame({"seed": keys[0], "deal_id": keys[1]})
-            yield frame.assign(**{self.column: values_SDO.ravel()})
+    def estimates(self, settings: Statistics) -> list[Estimate]:
+        """What `stats.bootstrap` makes of the rows."""
+        found = []
+        for i, after_SI in enumerate(self.after_NSI):
+            before_SI = None if self.before_NSI is None else self.before_NSI[i]
+            found.append(estimate(after_SI, before_SI, self.sizes_I, settings))
+        return found
+
+    def frame(self, i: int) -> pd.DataFrame:
+        """The rows of one study, as `stats.bootstrap` takes them."""
+        rows = []
+        for seed, after_I in enumerate(self.after_NSI[i]):
+            for instance, (right, size) in enumerate(zip(after_I, self.sizes_I, strict=True)):
+                problems = np.arange(size)
+                values = (problems < right) * 1.0
+                column = "correct"
+                if self.before_NSI is not None:  # which of them changed makes no difference to sums
+                    values -= problems < self.before_NSI[i, seed, instance]
+                    column = "change"
+                rows.append(pd.DataFrame({"seed": seed, "instance_id": instance, column: values}))
+        return pd.concat(rows, ignore_index=True)
+
+
+def estimate(
+    after_SI: np.ndarray, before_SI: np.ndarray | None, sizes_I: np.ndarray, settings: Statistics
+) -> Estimate:
+    """`stats.bootstrap` from right answers by seed and instance."""
+    total_SI = after_SI - (0 if before_SI is None else before_SI)
+    layout = Layout(
+        list(range(len(after_SI))), total_SI, np.tile(sizes_I, (len(after_SI), 1)) * 1.0
+    )
+    mean = total_SI.sum() / layout.counts_SI.sum()
+    if before_SI is None:
+        variance, bounds = mean * (1 - mean), (0.0, 1.0)
+    else:  # answers before and after are independent within an instance
+        one, two = after_SI / sizes_I, before_SI / sizes_I
+        square = ((one + two - 2 * one * two) * sizes_I).sum() / layout.counts_SI.sum()
+        variance, bounds = square - mean**2, (-1.0, 1.0)
+    return stats.estimate([layout], float(variance), bounds, settings)
 
 
 def draw(
-    rng: np.random.Generator,
-    n: int,
-    seeds: int,
-    levels: tuple[float, ...],
-    spread: float,
-    deals: int = DEALS,
-    orders: int = ORDERS,
+    rng, n: int, seeds: int, levels: tuple[float, ...], spread: float, sizes_I: np.ndarray = SIZES
 ) -> Worlds:
-    """Right or not; with two levels the change of each problem, in {-1, 0, 1}.
+    """Studies of a share, or of the change between two levels.
 
     A single seed says nothing of others, so there the truth is that of the seed drawn.
     """
-    deal_N1D1 = rng.normal(0, SD_DEAL, (n, 1, deals, 1))
-    right, own = [], []
-    for level in levels:
-        seed_NS = rng.normal(0, spread, (n, seeds))
-        latent = level + seed_NS[:, :, None, None] + deal_N1D1
-        latent = latent + rng.normal(0, SD_BOTH, (n, seeds, deals, 1))
-        right.append((latent + rng.normal(0, SD_ORDER, (n, seeds, deals, orders)) > 0) * 1.0)
-        own.append(norm.cdf((level + seed_NS) / WITHIN))
-    values, own_NS = (x[-1] - (x[0] if len(levels) > 1 else 0) for x in (right, own))
+    level_NSC = np.array(levels) + rng.normal(0, spread, (n, seeds, len(levels)))
+    right_NSCI = answers(rng, level_NSC, sizes_I).right_NSCI
+    own_NSC = norm.cdf(level_NSC / WITHIN)
+    change = len(levels) > 1
+    own_NS = own_NSC[..., -1] - (own_NSC[..., 0] if change else 0)
     known = own_NS[:, 0] if seeds == 1 else np.full(n, truth(levels, spread))
-    return Worlds(values, known, own_NS, "change" if len(levels) > 1 else "correct")
+    before = right_NSCI[:, :, 0] if change else None
+    return Worlds(right_NSCI[:, :, -1], before, sizes_I, known, own_NS)
 
 
 def scenario(rng, n: int, what: str, seeds: int, differ: float) -> Worlds:
@@ -107,53 +155,63 @@ def scenario(rng, n: int, what: str, seeds: int, differ: float) -> Worlds:
     return draw(rng, n, seeds, LEVELS[what], spread_for(LEVELS[what], differ))
 
 
-def rise(rng, n: int, seeds: int, points: float, differ: float, deals: int = DEALS) -> Worlds:
+def rise(
+    rng, n: int, seeds: int, points: float, differ: float, sizes_I: np.ndarray = SIZES
+) -> Worlds:
     """Worlds with a true rise, whose true changes differ between seeds by `differ` (SD)."""
     level = LEVELS["change"][0]
     spread = spread_for((level, level), differ)
     scale = np.hypot(WITHIN, spread)
     after = float(norm.ppf(norm.cdf(level / scale) + points) * scale)
-    return draw(rng, n, seeds, (level, after), spread, deals)
+    return draw(rng, n, seeds, (level, after), spread, sizes_I)
 
 
-def estimates(worlds: Worlds, settings: Statistics) -> list[stats.Estimate]:
-    return [stats.bootstrap(frame, worlds.column, settings) for frame in worlds.frames()]
-
-
-def covered(estimates: list[stats.Estimate], worlds: Worlds) -> np.ndarray:
-    pairs = zip(estimates, worlds.truth_N, strict=True)
-    return np.array([e.low <= t <= e.high for e, t in pairs])
+def covered(estimates: list[Estimate], truth_N: np.ndarray) -> np.ndarray:
+    return np.array([e.low <= t <= e.high for e, t in zip(estimates, truth_N, strict=True)])
 
 
 def naive(rng, worlds: Worlds, of_seeds: str, resamples: int = 500) -> float:
-    """Coverage of the percentile bootstrap that redraws deals.
+    """Coverage of the percentile bootstrap that redraws instances.
 
-    Seeds are "fixed", or "redrawn" like deals, or get noise of the "estimated" variance between
+    Seeds are "fixed", or "redrawn" like instances, or get noise of the "estimated" variance between
     them, with Student's t for how little few seeds tell.
     """
-    n, seeds, deals, _ = worlds.values_NSDO.shape
-    drawn_RD = rng.multinomial(deals, np.full(deals, 1 / deals), resamples) / deals
-    means_NSD = worlds.values_NSDO.mean(3)
-    means_NRS = drawn_RD @ means_NSD.transpose(0, 2, 1)
+    n, seeds, instances = worlds.after_NSI.shape
+    total_NSI = worlds.after_NSI - (0 if worlds.before_NSI is None else worlds.before_NSI)
+    drawn_RI = rng.multinomial(instances, np.full(instances, 1 / instances), resamples)
+    means_NRS = (drawn_RI @ total_NSI.transpose(0, 2, 1)) / (drawn_RI @ worlds.sizes_I)[:, None]
     resampled_NR = means_NRS.mean(2)
     if of_seeds == "redrawn":
         shares_NRS = rng.multinomial(seeds, np.full(seeds, 1 / seeds), (n, resamples)) / seeds
         resampled_NR = (means_NRS * shares_NRS).sum(2)
     elif of_seeds == "estimated":
-        residual_NSD = means_NSD - means_NSD.mean(2, keepdims=True)
-        both_NSD = residual_NSD - residual_NSD.mean(1, keepdims=True)
-        noise_N = np.square(both_NSD).sum((1, 2)) / ((seeds - 1) * (deals - 1)) / deals
-        between_N = np.maximum(means_NSD.mean(2).var(1, ddof=1) - noise_N, 0)
+        mean_NS = total_NSI.sum(2) / worlds.sizes_I.sum()
+        residual = (total_NSI - mean_NS[..., None] * worlds.sizes_I) / worlds.sizes_I.mean()
+        both_NSI = residual - residual.mean(1, keepdims=True)
+        noise_N = np.square(both_NSI).sum((1, 2)) / ((seeds - 1) * (instances - 1)) / instances
+        between_N = np.maximum(mean_NS.var(1, ddof=1) - noise_N, 0)
         t_NR = rng.standard_t(seeds - 1, (n, resamples))
         resampled_NR = resampled_NR + np.sqrt(between_N / seeds)[:, None] * t_NR
     low_N, high_N = np.quantile(resampled_NR, [0.025, 0.975], axis=1)
     return float(((low_N <= worlds.truth_N) & (worlds.truth_N <= high_N)).mean())
 
 
+def over_deals(worlds: Worlds, settings: Statistics) -> float:
+    """Coverage where deals are resampled, several of which are one instance."""
+    sizes = np.repeat(np.arange(len(SIZES)), np.where(worlds.sizes_I > 4, 6, 1))
+    instance_D = np.sort(np.concatenate([sizes, np.zeros(0, int)]))
+    share_D = 1 / np.bincount(instance_D)[instance_D]
+    found = []
+    for after_SI in worlds.after_NSI:  # an instance's answers, spread evenly over its deals
+        parts = (after_SI[:, instance_D] * share_D, worlds.sizes_I[instance_D] * share_D)
+        found.append(estimate(parts[0], None, parts[1], settings))
+    return covered(found, worlds.truth_N).mean()
+
+
 def coverage_table(n: int, settings: Statistics) -> None:
     print(
         "| what | seeds | seeds differ by | coverage | width | without guess: coverage | width "
-        "| seeds redrawn: coverage | deals only: coverage |"
+        "| seeds redrawn: coverage | instances only: coverage |"
     )
     print("|---|" + "--:|" * 8)
     rng = np.random.default_rng(1)
@@ -166,8 +224,8 @@ def coverage_table(n: int, settings: Statistics) -> None:
                 if seeds == 1 and kind is pure:  # one seed has no guess to leave out
                     cells += ["-", "-"]
                     continue
-                found = estimates(worlds, kind)
-                cells.append(f"{100 * covered(found, worlds).mean():.1f}%")
+                found = worlds.estimates(kind)
+                cells.append(f"{100 * covered(found, worlds.truth_N).mean():.1f}%")
                 cells.append(f"{100 * np.median([e.high - e.low for e in found]):.0f}")
             for simpler in ("redrawn", "fixed"):
                 known = seeds > 1 or simpler == "fixed"
@@ -175,35 +233,175 @@ def coverage_table(n: int, settings: Statistics) -> None:
             print(f"| {what} | {seeds} | {' | '.join(cells)} |", flush=True)
 
 
-def verdict_table(n: int, settings: Statistics) -> None:
-    """Verdicts on 'it rises' (where nothing changes: on 'it changes'), how often "held in these
-    seeds" is not true of all these seeds, and verdicts on 'it does not change'."""
-    print(
-        "| true change | seeds | differ by | held | held in these seeds | and is wrong of them "
-        "| undecided | did not hold | did not hold in these seeds | no change: held |"
+# --- nulls: nothing happens, so that "held" is wrong
+
+
+def slope(level: float) -> float:
+    """Change of accuracy for a change of the level."""
+    return float(norm.pdf(level / WITHIN) / WITHIN)
+
+
+def wandering(
+    rng, n: int, seeds: int, candidates: int, tau: float, fall: float = 0.0
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Studies of SFT whose checkpoints wander by `tau` (SD, share) around a curve: the first half
+    of the candidates at one level, the others at `fall` below it.
+
+    Returns, for each study, right answers (S, I) at the peak and at the last checkpoint, the peak
+    picked by `stats.picked_elsewhere`.
+    """
+    level = LEVELS["change"][0]
+    curve_C = np.where(np.arange(candidates) < candidates / 2, 0.0, -fall) / slope(level)
+    wander = rng.normal(0, tau / slope(level), (n, seeds, candidates))
+    found = answers(rng, level + curve_C + wander)
+    return [_at_peak(right_SCI, found.sizes_I) for right_SCI in found.right_NSCI]
+
+
+def _at_peak(right_SCI: np.ndarray, sizes_I: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    seeds, candidates, instances = right_SCI.shape
+    half_I = np.arange(instances) % 2
+    size = {h: sizes_I[half_I == k].sum() for k, h in enumerate("ab")}
+    share = {h: right_SCI[:, :, half_I == k].sum(2) / size[h] for k, h in enumerate("ab")}
+    picked = stats.picked_elsewhere(
+        lambda c, others, half: share[half][others, c].mean(), range(candidates), range(seeds)
     )
-    print("|" + "--:|" * 10)
-    rng = np.random.default_rng(4)
-    for points in (0.0, 0.10, 0.15):
-        # where a verdict can be wrong of others, also seeds that differ by more than is guessed
-        spreads = (0.0, 0.05) if points else (0.0, 0.05, 0.10, 0.20)
-        rule = verdicts.positive if points else verdicts.moves
-        for differ, seeds in product(spreads, SEEDS):
-            worlds = rise(rng, n, seeds, points, differ)
-            found = estimates(worlds, settings)
-            said_N = np.array([rule(e) for e in found])
-            sign_N = np.array([1.0 if points else np.sign(e.value) for e in found])
-            true_N = (worlds.own_NS * sign_N[:, None] > 0).all(1)
-            still = np.mean([verdicts.negligible(e) == verdicts.HELD for e in found])
-            shares = [
-                (said_N == verdicts.HELD).mean(),
-                (said_N == verdicts.HERE).mean(),
-                ((said_N == verdicts.HERE) & ~true_N).mean(),
-                *((said_N == v).mean() for v in (verdicts.OPEN, *verdicts.NO)),
-                still,
+    peak_SI = np.empty((seeds, instances))
+    for seed, halves in picked.items():
+        for k, half in enumerate("ab"):
+            peak_SI[seed, half_I == k] = right_SCI[seed, halves[half], half_I == k]
+    return peak_SI, right_SCI[:, -1]
+
+
+def wandering_verdicts(studies, settings: Statistics) -> tuple[np.ndarray, np.ndarray]:
+    """(verdict on 'it falls from its peak', measured fall) of each study."""
+    found = [estimate(last, peak, SIZES, settings) for peak, last in studies]
+    return np.array([str(verdicts.negative(e)) for e in found]), np.array([e.value for e in found])
+
+
+def two_kinds(rng, n: int, seeds: int, differ: float, share: float = 0.25) -> Worlds:
+    """Studies whose seeds are of two kinds: a `share` of them collapses, the others gain.
+
+    The change is 0 in the mean over all seeds, and changes differ by `differ` (SD).
+    """
+    level = LEVELS["change"][0]
+    gain = differ * np.sqrt(share / (1 - share))
+    fallen = rng.random((n, seeds)) < share
+    change_NS = np.where(fallen, -gain * (1 - share) / share, gain)
+    before = norm.cdf(level / WITHIN)
+    after_NS = norm.ppf(np.clip(before + change_NS, 1e-3, 1 - 1e-3)) * WITHIN
+    level_NSC = np.stack([np.full((n, seeds), level), after_NS], 2)
+    right = answers(rng, level_NSC).right_NSCI
+    mean = share * (norm.cdf(after_NS[fallen][:1] / WITHIN) - before).sum() if fallen.any() else 0
+    mean += (1 - share) * gain
+    return Worlds(right[:, :, 1], right[:, :, 0], SIZES, np.full(n, mean), change_NS)
+
+
+def null_table(n: int, settings: Statistics) -> None:
+    """Every null of a single claim: how often a study says "held", and where that is wrong."""
+    print("| nothing changes, but | candidates | seeds | held | did not hold | measured, points |")
+    print("|---|--:|--:|--:|--:|--:|")
+    rng = np.random.default_rng(11)
+    for tau, candidates, seeds in product((0, 0.04, 0.06), (4, 8), (3, 5, 10)):
+        said, fall = wandering_verdicts(wandering(rng, n, seeds, candidates, tau), settings)
+        print(
+            f"| checkpoints wander by {100 * tau:.0f} | {candidates} | {seeds} "
+            f"| {_share(said == verdicts.HELD)} | {_share(said == verdicts.FAILED)} "
+            f"| {100 * fall.mean():+.1f} |",
+            flush=True,
+        )
+    for differ, seeds in product((0, 0.05, 0.10, 0.20), SEEDS):
+        found = rise(rng, n, seeds, 0.0, differ).estimates(settings)
+        said = np.array([str(verdicts.moves(e)) for e in found])
+        print(
+            f"| seeds differ by {100 * differ:.0f} | - | {seeds} | {_share(said == verdicts.HELD)} "
+            f"| {_share(said == verdicts.FAILED)} | {100 * np.mean([e.value for e in found]):+.1f} |",
+            flush=True,
+        )
+
+
+def kinds_table(n: int, settings: Statistics) -> None:
+    """One seed in four collapses, the mean change is 0: wrong of the mean, wrong of most seeds."""
+    print(
+        "| seeds | differ by | held | wrong of most seeds | no collapse drawn | held where one was "
+        "| then named | coverage of the mean |"
+    )
+    print("|" + "--:|" * 8)
+    rng = np.random.default_rng(12)
+    for differ, seeds in product((0.10, 0.20), SEEDS):
+        worlds = two_kinds(rng, n, seeds, differ)
+        found = worlds.estimates(settings)
+        held = np.array([verdicts.moves(e) == verdicts.HELD for e in found])
+        falls = np.array([e.value < 0 for e in found])
+        drawn = (worlds.own_NS < 0).any(1)
+        single = (worlds.own_NS < 0).sum(1) == 1
+        named = np.array([bool(e.outliers) for e in found])
+        cells = [
+            _share(held), _share(held & falls), _share(~drawn), _share(held & drawn),
+            _share(named[single]) if seeds > 2 else "-",
+            _share(covered(found, worlds.truth_N)),
+        ]  # fmt: skip
+        print(f"| {seeds} | {100 * differ:.0f} | {' | '.join(cells)} |", flush=True)
+
+
+def family_table(n: int, settings: Statistics, claims: int = 40, primary: int = 4) -> None:
+    """Studies of 40 independent claims, none of them true, four of them primary."""
+    print(
+        "| seeds | differ by | held without correction, of 40 | any of 40 | primary: any, "
+        "uncorrected | primary: any, Holm | others: any, Benjamini–Hochberg | wrong, of 36 |"
+    )
+    print("|" + "--:|" * 8)
+    rng = np.random.default_rng(13)
+    names = [f"c{i}" for i in range(claims)]
+    for differ, seeds in product((0.05, 0.10), (3, 5, 10)):
+        raw, first, wrong = [], [], []
+        for _ in range(n):
+            judged = [
+                verdicts.moves(e) for e in rise(rng, claims, seeds, 0.0, differ).estimates(settings)
             ]
-            cells = " | ".join(f"{100 * share:.1f}%" for share in shares)
-            print(f"| {100 * points:.0f} | {seeds} | {100 * differ:.0f} | {cells} |", flush=True)
+            table = pd.DataFrame(
+                {"claim": names, "verdict": [str(v) for v in judged], "p": [v.p for v in judged],
+                 "weaker": [v.weaker for v in judged]}
+            )  # fmt: skip
+            found = verdicts.corrected(table, names[:primary], settings.confidence)
+            held = (found["verdict"] == verdicts.HELD).to_numpy()
+            alone = (found["verdict_alone"] == verdicts.HELD).to_numpy()
+            raw.append((alone.sum(), alone.any(), alone[:primary].any()))
+            first.append(held[:primary].any())
+            wrong.append(held[primary:].sum())
+        counts = np.array(raw, float).mean(0)
+        print(
+            f"| {seeds} | {100 * differ:.0f} | {counts[0]:.1f} | {100 * counts[1]:.0f}% "
+            f"| {100 * counts[2]:.1f}% | {_share(np.array(first))} "
+            f"| {_share(np.array(wrong) > 0)} | {np.mean(wrong):.2f} |",
+            flush=True,
+        )
+
+
+def _share(said: np.ndarray) -> str:
+    return f"{100 * np.mean(said):.1f}%"
+
+
+# --- planted effects
+
+
+def power_table(n: int, settings: Statistics) -> None:
+    """A true fall from a peak that wanders, and a true rise between two fixed checkpoints."""
+    print("| true change | how | seeds | held | seen in each seed | undecided | did not hold |")
+    print("|--:|---|" + "--:|" * 5)
+    rng = np.random.default_rng(14)
+    for points, seeds in product((0.10, 0.15), SEEDS):
+        said, _ = wandering_verdicts(wandering(rng, n, seeds, 6, 0.04, points), settings)
+        fixed = rise(rng, n, seeds, points, 0.05).estimates(settings)
+        rows = {
+            f"-{100 * points:.0f} | peak picked of 6, all wander by 4": said,
+            f"+{100 * points:.0f} | fixed steps, seeds differ by 5": np.array(
+                [str(verdicts.positive(e)) for e in fixed]
+            ),
+        }
+        for label, verdict_N in rows.items():
+            kinds = (verdicts.HELD, verdicts.HERE, verdicts.OPEN, verdicts.FAILED)
+            cells = [_share(verdict_N == kind) for kind in kinds]
+            print(f"| {label} | {seeds} | {' | '.join(cells)} |", flush=True)
 
 
 def detectable_table(n: int, settings: Statistics) -> None:
@@ -211,92 +409,58 @@ def detectable_table(n: int, settings: Statistics) -> None:
     what `Estimate.detectable` says."""
     columns = [(1, 0.0), *((s, d) for d in (0.0, 0.05) for s in SEEDS)]
     heads = ["1 seed", *(f"{s} seeds, differ by {100 * d:.0f}" for s, d in columns[1:])]
-    print("| deals |", " | ".join(heads), "|")
+    print("| instances |", " | ".join(heads), "|")
     print("|--:|" + "--:|" * len(columns))
-    rises = np.arange(1, 41) / 100
-    for deals in (50, 110, 500):
+    for times in (1, 5):
         cells = []
         for seeds, differ in columns:
 
-            def study(points, seeds=seeds, differ=differ, deals=deals):
+            def study(points, seeds=seeds, differ=differ, times=times):
                 rng = np.random.default_rng(2)  # the same chance for every rise
-                return estimates(rise(rng, n, seeds, points, differ, deals), settings)
+                worlds = rise(rng, n, seeds, points, differ, np.tile(SIZES, times))
+                return worlds.estimates(settings)
 
-            def found(points, study=study):
+            def shown(points, study=study):
                 return np.mean([e.low > 0 for e in study(points)]) >= stats.POWER
 
-            shown = bisect_left(rises, True, key=found)
-            least = f"{100 * rises[shown]:.0f}" if shown < len(rises) else "over 40"
+            low, high = 0, 41  # the least whole number of points that is shown
+            while high - low > 1:
+                middle = (low + high) // 2
+                low, high = (low, middle) if shown(middle / 100) else (middle, high)
+            least = f"{high}" if high < 41 else "over 40"
             said = 100 * np.median([e.detectable for e in study(0.0)])
             cells.append(f"{least} ({said:.0f})")
-        print(f"| {deals} | {' | '.join(cells)} |", flush=True)
+        print(f"| {times * len(SIZES)} | {' | '.join(cells)} |", flush=True)
 
 
-def best_checkpoint(
-    rng, n: int, levels: tuple[float, ...], deals: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of the best checkpoint in `n` studies of one seed: accuracy on the deals that picked it, on
-    the half that did not, and the true accuracy of what the halves picked."""
-    deal_N1D1 = rng.normal(0, SD_DEAL, (n, 1, deals, 1))
-    latent = np.array(levels)[:, None, None] + deal_N1D1
-    latent = latent + rng.normal(0, SD_BOTH, (n, len(levels), deals, 1))
-    order = rng.normal(0, SD_ORDER, (n, len(levels), deals, ORDERS))
-    right_NCD = (latent + order > 0).mean(3)
-    half_D = np.where(np.arange(deals) % 2, "b", "a")
-    accuracy = {half: right_NCD[:, :, half_D == half].mean(2) for half in "ab"}
-    share = {half: (half_D == half).mean() for half in "ab"}
-    true_C = norm.cdf(np.array(levels) / WITHIN)
-    candidates = list(range(len(levels)))
-    crossed, chosen = np.zeros(n), np.zeros(n)
-    for i in range(n):
-
-        def score(candidate, half, i=i):
-            return accuracy[half][i, candidate]
-
-        for half, pick in stats.from_other_half(score, candidates).items():
-            crossed[i] += share[half] * accuracy[half][i, pick]
-            chosen[i] += share[half] * true_C[pick]
-    return right_NCD.mean(2).max(1), crossed, chosen
-
-
-def best_checkpoint_table(n: int) -> None:
-    print(
-        "| true accuracies of 9 checkpoints | best of them | picked and reported on all deals "
-        "| reported on the other half | truth of what the halves picked |"
-    )
-    print("|---|--:|--:|--:|--:|")
-    curves = {
-        "all 40%": np.full(9, 0.40),
-        "flat top": np.array([30, 36, 39, 40, 40, 39, 37, 35, 33]) / 100,
-        "clear peak": np.array([20, 30, 40, 34, 28, 24, 20, 18, 16]) / 100,
-    }
-    rng = np.random.default_rng(3)
-    for name, shares in curves.items():
-        levels = tuple(norm.ppf(shares) * WITHIN)
-        naive_N, crossed_N, chosen_N = best_checkpoint(rng, n, levels, 111)
-        cells = [shares.max(), naive_N.mean(), crossed_N.mean(), chosen_N.mean()]
-        print(f"| {name} |", " | ".join(f"{100 * c:.1f}%" for c in cells), "|", flush=True)
+TABLES = {
+    "coverage": lambda n, s: coverage_table(n, s),
+    "nulls": lambda n, s: null_table(n, s),
+    "kinds": lambda n, s: kinds_table(n, s),
+    "families": lambda n, s: family_table(max(n // 2, 2), s),
+    "power": lambda n, s: power_table(n, s),
+    "detectable": lambda n, s: detectable_table(max(n // 4, 2), s),
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--worlds", type=int, default=800, help="for each row of the first table")
-    parser.add_argument("--verdicts", action="store_true", help="only the table of verdicts")
+    parser.add_argument("--worlds", type=int, default=400, help="studies for each row")
+    parser.add_argument(
+        "tables", nargs="*", default=[], help=f"of {', '.join(TABLES)}; all if none"
+    )
     args = parser.parse_args()
-    n = args.worlds
-    start, settings = perf_counter(), Statistics()
-    print(f"{n} worlds a row, {DEALS} deals, {ORDERS} orders each, python", end=" ")
-    print(platform.python_version(), f"numpy {np.__version__}\n")
-    if not args.verdicts:
-        coverage_table(n, settings)
-        print()
-    verdict_table(max(n // 2, 2), settings)
-    if not args.verdicts:
-        print()
-        detectable_table(max(n // 8, 2), settings)
-        print()
-        best_checkpoint_table(2 * n)
-    print(f"\n{perf_counter() - start:.0f} s")
+    settings = Statistics()
+    print(
+        f"{args.worlds} studies a row, {len(SIZES)} instances, {SIZES.sum()} problems, python",
+        end=" ",
+    )
+    print(platform.python_version(), f"numpy {np.__version__}")
+    for name in args.tables or TABLES:
+        start = perf_counter()
+        print(f"\n{name}\n")
+        TABLES[name](args.worlds, settings)
+        print(f"\n{perf_counter() - start:.0f} s")
 
 
 if __name__ == "__main__":

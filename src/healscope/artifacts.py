@@ -27,6 +27,7 @@ HIDDEN_STATES = "results/probes/hidden-states/{model}/seed-{seed}.parquet"
 
 TABLE = "results/tables/{table}.parquet"
 CLAIMS_TEXT = "results/tables/claims.txt"
+CLAIMED_SEEDS = "results/tables/claimed-seeds.json"  # no rule makes it: it outlives claims
 DIAGNOSIS = "results/tables/diagnosis.md"
 TASKS_TEXT = "results/tables/tasks.md"
 FIGURE = "results/figures/{figure}.{format}"

@@ -11,15 +11,15 @@ from healscope import artifacts, provenance, stats
 from healscope.config import Statistics
 from healscope.errors import HealscopeError
 from healscope.tables.rows import at_landmarks, first_attempts
-from healscope.verdicts import FAILED, HELD, HERE, NOT_HERE, OPEN, negative, positive
+from healscope.verdicts import FAILED, HELD, HERE, NOT_HERE, OPEN, margin, negative, positive
 
 # phenomenon -> (stage of the edits that explain it, the rule that judges it)
 PHENOMENA = {"forgetting": ("sft", negative), "recovery": ("rl", positive)}
 ANSWERS = {
     HELD: "present",
-    HERE: "present in these seeds",
+    HERE: "present in each of these seeds",
     FAILED: "absent",
-    NOT_HERE: "absent in these seeds",
+    NOT_HERE: "absent in each of these seeds",
     OPEN: "undecided",
 }
 
@@ -30,10 +30,10 @@ def measure(
     """One row for each model and phenomenon: the change of held-out OOD accuracy and the answer.
 
     Forgetting is the change from MaxOOD to End, recovery that from End to RL. "present": the
-    interval lies on the claimed side of 0 and all seeds agree; "absent": it lies on the other side,
-    or within verdicts.MARGIN of 0; either "in these seeds": each seed shows it, but too few to
-    speak for others; else "undecided". Recovery is asked of where there is a landmark of RL. Raises
-    HealscopeError where no RL run came to its end.
+    interval lies on the claimed side of 0 and most seeds agree; "absent": it excludes a change as
+    large as `verdicts.margin` (of recovery, of the gap that forgetting left); either "in these
+    seeds": each seed shows it, but too few to speak for others; else "undecided". Recovery is asked
+    of where there is a landmark of RL. Raises HealscopeError where no RL run came to its end.
     """
     there = set().union(*(provenance.read_json(f)["landmarks"] for f in landmark_files))
     rows = first_attempts(evaluations)
@@ -41,6 +41,7 @@ def measure(
     rows = at_landmarks(rows, landmark_files, ["maxood", "end", "rl"])
     out = []
     for model, own in rows.groupby("model"):
+        gap = None
         for phenomenon, (stage, judge) in PHENOMENA.items():
             if not set(artifacts.STAGES[stage]) <= there:
                 continue
@@ -53,10 +54,12 @@ def measure(
             e = stats.bootstrap(stats.paired(before, after), "change", settings)
             out.append(
                 {"model": model, "phenomenon": phenomenon, "stage": stage,
-                 "answer": ANSWERS[judge(e)], "effect": e.value, "low": e.low, "high": e.high,
+                 "answer": ANSWERS[judge(e, margin(gap))],
+                 "effect": e.value, "low": e.low, "high": e.high,
                  "by_seed": list(e.by_seed.values()), "seeds": len(e.by_seed),
-                 "deals": e.deals, "detectable": e.detectable}
+                 "instances": e.instances, "detectable": e.detectable}
             )  # fmt: skip
+            gap = gap or e
     return pd.DataFrame(out)
 
 
@@ -69,6 +72,6 @@ def sentences(table: pd.DataFrame, stages: tuple[str, ...] = ("sft", "rl")) -> l
             f"{row['model']}: OOD {row['phenomenon']} {row['answer']} "
             f"({first} to {second} {100 * row['effect']:+.1f} points "
             f"[{100 * row['low']:+.1f}, {100 * row['high']:+.1f}], {row['seeds']} "
-            f"seed{'s' if row['seeds'] > 1 else ''}, {row['deals']} instances)"
+            f"seed{'s' if row['seeds'] > 1 else ''}, {row['instances']} instances)"
         )
     return lines

@@ -1,16 +1,17 @@
 """Intervals, paired changes and their limits, on a fixed list of problems and a few seeds.
 
-Accuracies here have two sources of chance: which deals were asked (card orders of one deal are not
-independent, so deals are the units) and which seed trained the model (all seeds answer the same
-deals). The interval of `bootstrap` counts both; `tests/unit/test_coverage.py` shows by simulation
-how often it holds the truth.
+Accuracies here have two sources of chance: which instances were asked (problems of one instance are
+not independent, so instances are the units) and which seed trained the model (all seeds answer the
+same instances). The interval of `bootstrap` counts both; `benchmarks/coverage.py` measures how
+often it holds the truth.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import permutations as permutations_of
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,20 +22,24 @@ from healscope.config import Statistics
 UNIT = ["seed", "problem_id", "draw", "sample"]
 """What tells one answer of a checkpoint from another."""
 
-CARRIED = ["deal_id", "half", "retried"]
+CARRIED = ["instance_id", "half", "retried"]
 """Columns of a problem that a paired change keeps."""
 
 POWER = 0.8
 """Chance of detecting an effect as large as `Estimate.detectable`."""
+
+OUTLYING = 3.5
+"""Standard deviations from the others beyond which a seed is named as an outlier."""
 
 
 @dataclass(frozen=True)
 class Estimate:
     """A mean over seeds with its interval, the value in each seed, and the numbers behind them.
 
-    `limits` are the intervals of single seeds, over deals alone. `between_seeds` is the standard
-    deviation of true values between seeds, beyond what the deals explain; None with a single seed,
-    whose interval speaks of that seed alone.
+    `limits` are the intervals of single seeds, over instances alone. `between_seeds` is the
+    standard deviation of true values between seeds, beyond what the instances explain; None with a
+    single seed, whose interval speaks of that seed alone. `outliers` names seeds that are unlike
+    the others (see `_outliers`). `draws` are the resampled means that the interval is made of.
     """
 
     value: float
@@ -42,15 +47,39 @@ class Estimate:
     high: float
     by_seed: dict[str, float]
     limits: dict[str, tuple[float, float]] = field(default_factory=dict)
-    deals: int = 0
+    instances: int = 0
     between_seeds: float | None = None
     confidence: float = 0.95
+    outliers: tuple[str, ...] = ()
+    draws: np.ndarray | None = field(default=None, repr=False, compare=False)
+
+    def p_above(self, limit: float) -> float:
+        """One-sided p of "the mean is at most `limit`": small where the mean lies above it.
+
+        The interval at confidence 1 - 2p begins at `limit`. NaN where there are no draws.
+        """
+        if self.draws is None or math.isnan(self.value):
+            return float("nan")
+        share = (1 + np.sum(self.draws <= limit)) / (1 + len(self.draws))
+        return float(max(share, _chance_of_no_exception(self.value - limit, self.instances)))
+
+    def p_below(self, limit: float) -> float:
+        """One-sided p of "the mean is at least `limit`"."""
+        if self.draws is None or math.isnan(self.value):
+            return float("nan")
+        share = (1 + np.sum(self.draws >= limit)) / (1 + len(self.draws))
+        return float(max(share, _chance_of_no_exception(limit - self.value, self.instances)))
 
     @property
     def detectable(self) -> float:
         """The smallest effect that an interval of this width would have shown with POWER."""
         z = scipy_stats.norm.ppf([(1 + self.confidence) / 2, POWER])
         return float((self.high - self.low) / 2 * z.sum() / z[0])
+
+
+def _chance_of_no_exception(distance: float, instances: int) -> float:
+    """Chance that exceptions which are `distance` of all problems show in none of the instances."""
+    return (1 - min(max(distance, 0.0), 1.0)) ** max(instances, 1)
 
 
 def bootstrap(
@@ -62,36 +91,50 @@ def bootstrap(
 ) -> Estimate:
     """Mean of `column` over seeds, each seed the mean over its rows, with a hierarchical interval.
 
-    `frame` needs columns seed, deal_id and `column` (a share, or a paired difference). Rows weigh
-    alike, or as column `weight` says; with `minus`, the mean under those other weights is taken
-    away, on the same redrawn deals. Deals are redrawn whole and alike in all seeds. Redrawing two
-    or three seeds would know too little of how seeds differ (it never leaves their range), so the
-    seed level is parametric: the variance between seeds that deals do not explain (two-way random
-    effects), drawn from what so few seeds can tell of it (fiducial distribution), with
-    `settings.seed_sd`, in standard deviations of `column`, as the guess of one seed more: what
-    hardly ever changes cannot differ much between seeds.
+    `frame` needs columns seed, instance_id and `column` (a share, or a paired difference). Rows
+    (problems) weigh alike, or as column `weight` says; with `minus`, the mean under those other
+    weights is taken away, on the same redrawn instances. Instances are redrawn whole and alike in
+    all seeds, without strata. Redrawing two or three seeds would know too little of how seeds
+    differ (it never leaves their range), so the seed level is parametric: the variance between
+    seeds that instances do not explain (two-way random effects), drawn from what so few seeds can
+    tell of it (fiducial distribution), with `settings.seed_sd`, in standard deviations of `column`,
+    as the guess of one seed more: what hardly ever changes cannot differ much between seeds.
     """
-    if frame.empty:  # nothing reached this step: say so instead of failing
+    if frame.empty:  # nothing reached this step: report that instead of failing
         nothing = float("nan")
         return Estimate(nothing, nothing, nothing, {}, confidence=settings.confidence)
     weights = [frame[w].astype(float) if w else 1.0 for w in (weight, *([minus] if minus else []))]
-    parts = [_layout(frame, column, w) for w in weights]
-    seeds, deals = parts[0].totals_SD.shape
-    drawn_RD = _redrawn(deals, settings.resamples, settings.seed)
+    bounds = (-1.0, 1.0) if minus or column == "change" else (0.0, 1.0)
+    variance = _variance(frame[column].astype(float), sum(weights))
+    return estimate([_layout(frame, column, w) for w in weights], variance, bounds, settings)
+
+
+def estimate(
+    parts: list["Layout"], variance: float, bounds: tuple[float, float], settings: Statistics
+) -> Estimate:
+    """The interval of `bootstrap`, from sums over instances.
+
+    `parts` has one layout, or two of which the second is taken away; `variance` is that of single
+    answers, the unit of `settings.seed_sd`; `bounds` are the least and the most that the mean of a
+    seed can be.
+    """
+    seeds, instances = parts[0].totals_SI.shape
+    drawn_RI = _redrawn(instances, settings.resamples, settings.seed)
     signs = (1, -1)[: len(parts)]
     means_S = sum(sign * p.means_S for sign, p in zip(signs, parts, strict=True))
-    means_RS = sum(sign * p.redrawn(drawn_RD) for sign, p in zip(signs, parts, strict=True))
-    residual_SD = sum(sign * p.residual_SD for sign, p in zip(signs, parts, strict=True))
+    means_RS = sum(sign * p.redrawn(drawn_RI) for sign, p in zip(signs, parts, strict=True))
+    residual_SI = sum(sign * p.residual_SI for sign, p in zip(signs, parts, strict=True))
     resampled_R = means_RS.mean(1)
-    between = None
+    between, outliers = None, []
     if seeds > 1:
-        # the seeds' true variance is what they vary by less the deals' part; of the former a few
-        # seeds say as little as chi-squared does (fiducial draws; without noise, Student's t)
-        spread, noise = means_S.var(ddof=1), _deal_noise(residual_SD)
+        # the seeds' true variance is what they vary by less the instances' part; of the former a
+        # few seeds say as little as chi-squared does (fiducial draws; without noise, Student's t)
+        spread, noise = means_S.var(ddof=1), _instance_noise(residual_SI)
         between = float(np.sqrt(max(spread - noise, 0.0)))
+        guess = (settings.seed_sd or 0.0) ** 2 * variance
+        outliers = _outliers(means_S, guess + noise)
         known = seeds - 1
         if settings.seed_sd is not None:
-            guess = settings.seed_sd**2 * _variance(frame[column].astype(float), sum(weights))
             spread = (known * spread + guess + noise) / (known + 1)
             known += 1
         rng = np.random.default_rng([settings.seed, 1])
@@ -99,11 +142,10 @@ def bootstrap(
         true_R = np.maximum(spread / told_R - noise, 0.0)
         resampled_R += np.sqrt(true_R / seeds) * rng.standard_normal(settings.resamples)
     tail = (1 - settings.confidence) / 2
-    asked = int(sum(p.counts_SD.sum(0) for p in parts).astype(bool).sum())
-    bounds = (-1.0, 1.0) if minus or column == "change" else (0.0, 1.0)
+    asked = int(sum(p.counts_SI.sum(0) for p in parts).astype(bool).sum())
 
     def interval(draws: np.ndarray, value: np.ndarray) -> np.ndarray:
-        """Never narrower than what as many deals without a single exception allow (Clopper and
+        """Never narrower than what as many instances without a single exception allow (Clopper and
         Pearson 1934): resamples of what never varies would show no width at all."""
         low, high = np.quantile(draws, [tail, 1 - tail], axis=0)
         reach = 1 - tail ** (1 / max(asked, 1))
@@ -118,58 +160,75 @@ def bootstrap(
         high=float(high),
         by_seed=dict(zip(names, map(float, means_S), strict=True)),
         limits=dict(zip(names, map(tuple, limits_2S.T.tolist()), strict=True)),
-        deals=asked,
+        instances=asked,
         between_seeds=between,
         confidence=settings.confidence,
+        outliers=tuple(names[i] for i in outliers),
+        draws=resampled_R,
     )
 
 
+def _outliers(means_S: np.ndarray, least: float) -> list[int]:
+    """Indices of seeds that are unlike all the others.
+
+    A seed is, where it lies more than OUTLYING standard deviations from the median of the others:
+    theirs, or what `least` (a variance) is expected of seeds. Two seeds cannot say which is odd.
+    """
+    found = []
+    for i in range(len(means_S) if len(means_S) > 2 else 0):
+        others = np.delete(means_S, i)
+        scale = np.sqrt(max(others.var(ddof=1), least))
+        if abs(means_S[i] - np.median(others)) > OUTLYING * scale:
+            found.append(i)
+    return found
+
+
 @dataclass(frozen=True)
-class _Layout:
-    """Weighted sums and weights of seeds (S) by deals (D)."""
+class Layout:
+    """Weighted sums and weights of seeds (S) by instances (I)."""
 
     seeds: list
-    totals_SD: np.ndarray
-    counts_SD: np.ndarray
+    totals_SI: np.ndarray
+    counts_SI: np.ndarray
 
     @property
     def means_S(self) -> np.ndarray:  # noqa: N802
         with np.errstate(invalid="ignore"):  # a seed without rows has no mean
-            return self.totals_SD.sum(1) / self.counts_SD.sum(1)
+            return self.totals_SI.sum(1) / self.counts_SI.sum(1)
 
     @property
-    def residual_SD(self) -> np.ndarray:  # noqa: N802
-        """What each deal adds to its seed's mean (linearised: deals may differ in size)."""
-        size_S1 = self.counts_SD.mean(1, keepdims=True)
-        return (self.totals_SD - self.means_S[:, None] * self.counts_SD) / size_S1
+    def residual_SI(self) -> np.ndarray:  # noqa: N802
+        """What each instance adds to its seed's mean (linearised: instances may differ in size)."""
+        size_S1 = self.counts_SI.mean(1, keepdims=True)
+        return (self.totals_SI - self.means_S[:, None] * self.counts_SI) / size_S1
 
-    def redrawn(self, drawn_RD: np.ndarray) -> np.ndarray:
-        counts_RS = drawn_RD @ self.counts_SD.T
-        totals_RS = drawn_RD @ self.totals_SD.T
-        # A redraw can miss all deals that carry weight: it says nothing, and least of all 0.
-        known_RS = np.tile(self.means_S, (len(drawn_RD), 1))
+    def redrawn(self, drawn_RI: np.ndarray) -> np.ndarray:
+        counts_RS = drawn_RI @ self.counts_SI.T
+        totals_RS = drawn_RI @ self.totals_SI.T
+        # A redraw can miss all instances that carry weight: it says nothing, and least of all 0.
+        known_RS = np.tile(self.means_S, (len(drawn_RI), 1))
         return np.divide(totals_RS, counts_RS, out=known_RS, where=counts_RS > 0)
 
 
-def _layout(frame: pd.DataFrame, column: str, weight: pd.Series | float) -> _Layout:
+def _layout(frame: pd.DataFrame, column: str, weight: pd.Series | float) -> Layout:
     weighed = pd.DataFrame(
         {
             "seed": frame["seed"],
-            "deal_id": frame["deal_id"],
+            "instance_id": frame["instance_id"],
             "total": frame[column].astype(float) * weight,
             "count": weight,
         }
     )
-    groups = weighed.groupby(["seed", "deal_id"])[["total", "count"]].sum()
-    tables = [groups[name].unstack("deal_id", fill_value=0.0) for name in ("total", "count")]
-    return _Layout(list(tables[0].index), *(t.to_numpy(float) for t in tables))
+    groups = weighed.groupby(["seed", "instance_id"])[["total", "count"]].sum()
+    tables = [groups[name].unstack("instance_id", fill_value=0.0) for name in ("total", "count")]
+    return Layout(list(tables[0].index), *(t.to_numpy(float) for t in tables))
 
 
 @lru_cache(maxsize=32)
-def _redrawn(deals: int, resamples: int, seed: int) -> np.ndarray:
-    """How often each deal is drawn in each resample (R, D)."""
+def _redrawn(instances: int, resamples: int, seed: int) -> np.ndarray:
+    """How often each instance is drawn in each resample (R, I)."""
     rng = np.random.default_rng(seed)
-    return rng.multinomial(deals, np.full(deals, 1 / deals), resamples).astype(float)
+    return rng.multinomial(instances, np.full(instances, 1 / instances), resamples).astype(float)
 
 
 def _variance(values: pd.Series, weights: pd.Series | float) -> float:
@@ -180,15 +239,17 @@ def _variance(values: pd.Series, weights: pd.Series | float) -> float:
         return float((weights * (values - mean) ** 2).sum() / weights.sum())
 
 
-def _deal_noise(residual_SD: np.ndarray) -> float:
-    """Variance of a seed's mean that comes from its own luck with the deals.
+def _instance_noise(residual_SI: np.ndarray) -> float:
+    """Variance of a seed's mean that comes from its own luck with the instances.
 
-    Two-way layout of seeds and deals, method of moments: what is left when the effects of deals
-    that all seeds share are taken out.
+    Two-way layout of seeds and instances, method of moments: what is left when the effects of
+    instances that all seeds share are taken out.
     """
-    seeds, deals = residual_SD.shape
-    interaction_SD = residual_SD - residual_SD.mean(0)
-    return float(np.square(interaction_SD).sum() / ((seeds - 1) * max(deals - 1, 1)) / deals)
+    seeds, instances = residual_SI.shape
+    interaction_SI = residual_SI - residual_SI.mean(0)
+    return float(
+        np.square(interaction_SI).sum() / ((seeds - 1) * max(instances - 1, 1)) / instances
+    )
 
 
 def paired(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
@@ -254,11 +315,45 @@ def mcnemar(before: pd.Series, after: pd.Series) -> float:
     return float(scipy_stats.binomtest(better, better + worse).pvalue) if better + worse else 1.0
 
 
-def from_other_half(score: Callable[[str, str], float], candidates: list[str]) -> dict[str, str]:
-    """half -> the best candidate by `score(candidate, other half)`, the first of equals.
+Choice = dict[int, dict[str, str]]
+"""seed -> half of the instances -> what is chosen for it."""
 
-    What is picked for being best looks better on the problems that picked it (winner's curse). So
-    rows of half "a" are reported at the candidate that half "b" picks, and the other way round.
+
+def picked_elsewhere(
+    score: Callable[[str, list[int], str], Any], candidates: list[str], seeds: Iterable[int]
+) -> Choice:
+    """Picks the best candidate for each seed and half by what the others show.
+
+    What is picked for being best looks better than it is, on the instances and in the training
+    runs that picked it (winner's curse). So rows of one seed and half "a" are reported at the
+    candidate that is best on half "b" for all other seeds together, and the other way round. With a
+    single seed its own other half picks: luck in training then flatters what was picked.
+
+    `score(candidate, seeds, half)` is the larger the better; of equals the first is picked.
     """
-    other = {"a": "b", "b": "a"}
-    return {half: max(candidates, key=lambda c: score(c, other[half])) for half in other}
+    other, every = {"a": "b", "b": "a"}, list(seeds)
+
+    def best(seed: int, half: str) -> str:
+        known = [s for s in every if s != seed] or [seed]
+        return max(candidates, key=lambda c: score(c, known, other[half]))
+
+    return {seed: {half: best(seed, half) for half in other} for seed in every}
+
+
+def of_part(rows: pd.DataFrame, seeds: list[int], half: str) -> pd.DataFrame:
+    """Rows of some seeds on one half of the instances."""
+    return rows[rows["seed"].isin(seeds) & (rows["half"] == half)]
+
+
+def mean_of_seeds(rows: pd.DataFrame, column: str) -> float:
+    """Mean of the seeds' means of a column, as scores for `picked_elsewhere`; -inf of no rows."""
+    return float(rows.groupby("seed")[column].mean().mean()) if len(rows) else -math.inf
+
+
+def at_picked(frames: dict[str, pd.DataFrame], picked: Choice) -> pd.DataFrame:
+    """Rows of each seed and half from the frame of what was picked for them."""
+    parts = []
+    for seed, halves in picked.items():
+        for half, name in halves.items():
+            parts.append(of_part(frames[name], [seed], half))
+    return pd.concat(parts, ignore_index=True)

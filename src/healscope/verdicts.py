@@ -1,14 +1,36 @@
-"""Rules that turn an estimate into a verdict; nothing else writes one."""
+"""Rules that turn an estimate into a verdict, and families of verdicts into corrected ones.
 
-from collections.abc import Callable
+Nothing else decides. A rule asks whether the whole interval lies where the claim says ("yes") or
+where it excludes the claim ("no"); "no" needs evidence of its own, and what shows neither is
+undecided. Every verdict carries the p that it rests on, so that many of them can be corrected for
+being many.
+"""
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+from scipy.stats import false_discovery_control
 
 from healscope.stats import Estimate
 
-MARGIN = 0.05
-"""Changes of accuracy smaller than this count as no change."""
+MARGIN = 0.02
+"""Changes of accuracy smaller than this count as no change, however small the gap: the floor of
+`margin`."""
+
+SHARE_OF_GAP = 0.25
+"""What is less than this share of the gap to be explained counts as no change."""
+
+SEEDS = 3
+"""So many seeds at least have to be trained before a verdict speaks for others: how much seeds
+differ would else be guessed more than measured."""
+
+DISSENT = 5
+"""One seed in so many may have the other sign where a change is said to hold."""
 
 HELD, FAILED, OPEN = "held", "did not hold", "undecided"
-HERE, NOT_HERE = "held in these seeds", "did not hold in these seeds"
+HERE, NOT_HERE = "seen in each of these seeds", "seen in none of these seeds"
 """HELD and FAILED speak of what other seeds would show; these two only of the models that were
 trained: each seed shows it by itself, but they are too few, or too unlike, to speak for others."""
 
@@ -16,80 +38,185 @@ VERDICTS = (HELD, HERE, FAILED, NOT_HERE, OPEN)
 YES, NO = (HELD, HERE), (FAILED, NOT_HERE)
 
 
-def positive(e: Estimate) -> str:
-    """Verdict on 'it rises'.
+class Verdict(str):
+    """One of VERDICTS, with the evidence that it rests on.
 
-    Held: the interval lies above 0 and every seed agrees in sign. Not: it lies below 0, or so near
-    to 0 that nothing changes.
+    `p` is two-sided: twice the chance of such an estimate, or a clearer one, where the claim is
+    just not so (or, of "did not hold", just so). `weaker` is what is left of the verdict when `p`
+    is too large for a family of claims. NaN where an estimate has no draws.
     """
-    agree = all(v > 0 for v in e.by_seed.values())
-    return _judged(
-        e,
-        yes=lambda low, _: low > 0 and agree,
-        no=lambda low, high: high < 0 or _within_margin(low, high),
+
+    p: float
+    weaker: str
+
+    def __new__(cls, word: str, p: float = math.nan, weaker: str | None = None):
+        made = super().__new__(cls, word)
+        made.p = p
+        made.weaker = word if weaker is None else weaker
+        return made
+
+
+Region = tuple[float, float]
+"""Where a change may lie, without the two ends."""
+
+
+def margin(gap: Estimate | None) -> float:
+    """The largest change that counts as none: a share of the gap to be explained, or the floor."""
+    known = gap is not None and not math.isnan(gap.value)
+    return max(MARGIN, SHARE_OF_GAP * abs(gap.value)) if known else MARGIN
+
+
+def positive(e: Estimate, margin: float = MARGIN) -> Verdict:
+    """Judges 'it rises'.
+
+    Held: there are SEEDS seeds, their interval lies above 0, and of every DISSENT of them at most
+    one falls. Not: the interval lies below `margin`.
+    """
+    return _judged(e, yes=[(0, math.inf)], no=[(-math.inf, margin)], sign=1)
+
+
+def negative(e: Estimate, margin: float = MARGIN) -> Verdict:
+    """Judges 'it falls'."""
+    return _judged(e, yes=[(-math.inf, 0)], no=[(-margin, math.inf)], sign=-1)
+
+
+def above(e: Estimate) -> Verdict:
+    """Judges 'it is more than 0', where 0 is a limit to be passed and no absence of change."""
+    return _judged(e, yes=[(0, math.inf)], no=[(-math.inf, 0)])
+
+
+def negligible(e: Estimate, margin: float = MARGIN) -> Verdict:
+    """Judges 'it does not change': the whole interval lies within `margin` of 0."""
+    return _judged(e, yes=[(-margin, margin)], no=[(margin, math.inf), (-math.inf, -margin)])
+
+
+def at_most(e: Estimate, margin: float = MARGIN) -> Verdict:
+    """Judges 'it does not rise': by less than `margin`, if at all."""
+    return _judged(e, yes=[(-math.inf, margin)], no=[(0, math.inf)])
+
+
+def moves(e: Estimate, margin: float = MARGIN) -> Verdict:
+    """Judges 'it changes', in whichever direction; not, where 'it does not change' holds."""
+    either = positive(e, margin), negative(e, margin)
+    for word in YES:
+        for verdict in either:
+            if verdict == word:
+                return verdict
+    still = negligible(e, margin)
+    word = {HELD: FAILED, HERE: NOT_HERE}.get(still, OPEN)
+    weaker = {HERE: NOT_HERE}.get(still.weaker, OPEN)
+    return Verdict(word, _least([still.p, *(v.p for v in either)]), weaker)
+
+
+def window(best: Estimate, ends: list[Estimate], margin: float = MARGIN) -> Verdict:
+    """Judges 'inside it rises, at both ends it does not'.
+
+    Held where all three hold; not, where nothing rises inside or an end rises.
+    """
+    inside, outside = positive(best, margin), [at_most(e, margin) for e in ends]
+    every = [inside, *outside]
+    if all(v in YES for v in every):
+        weaker = HERE if all(HERE in (v, v.weaker) for v in every) else OPEN
+        return Verdict(HERE if HERE in every else HELD, max(v.p for v in every), weaker)
+    still = at_most(best, margin)
+    if still in YES:
+        return Verdict({HELD: FAILED, HERE: NOT_HERE}[still], still.p, _denied(still.weaker))
+    for word in NO:
+        against = [v for v in outside if v == word]
+        if against:  # either end could have been the one
+            least = min(against, key=lambda v: v.p)
+            return Verdict(word, min(1.0, len(ends) * least.p), least.weaker)
+    return Verdict(OPEN, max(v.p for v in every))
+
+
+def _denied(word: str) -> str:
+    return {HELD: FAILED, HERE: NOT_HERE}.get(word, OPEN)
+
+
+def _judged(e: Estimate, yes: list[Region], no: list[Region], sign: int = 0) -> Verdict:
+    """Judges by the interval over instances and seeds; else, for these seeds, by those of each.
+
+    Of one seed the two are the same interval, and speak of that seed alone.
+
+    `sign`: what most seeds have to agree in before the claim holds; 0: nothing.
+    """
+    agree = sum(sign * v <= 0 for v in e.by_seed.values()) <= len(e.by_seed) // DISSENT
+    here = OPEN
+    for regions, word in ((yes, HERE), (no, NOT_HERE)):
+        if e.limits and all(_inside(*limits, regions) for limits in e.limits.values()):
+            here = word
+            break
+    p_yes, p_no = _p(e, yes), _p(e, no)
+    for regions, word, lone, p, allowed in (
+        (yes, HELD, HERE, p_yes, agree or not sign),
+        (no, FAILED, NOT_HERE, p_no, True),
+    ):
+        if allowed and _inside(e.low, e.high, regions):
+            if len(e.by_seed) >= SEEDS:
+                return Verdict(word, p, here)
+            if len(e.by_seed) == 1:
+                return Verdict(lone, p, here)
+    return Verdict(here, _least([p_yes, p_no]), here)
+
+
+def _inside(low: float, high: float, regions: list[Region]) -> bool:
+    """Whether an interval lies within one of the regions."""
+    return any(low > start and high < end for start, end in regions)
+
+
+def _p(e: Estimate, regions: list[Region]) -> float:
+    """Two-sided p of "the mean lies in none of the regions"."""
+    found = []
+    for start, end in regions:
+        sides = []
+        if start > -math.inf:
+            sides.append(e.p_above(start))
+        if end < math.inf:
+            sides.append(e.p_below(end))
+        found.append(min(1.0, 2 * max(sides)))
+    return _least(found)
+
+
+def _least(values: Iterable[float]) -> float:
+    known = [v for v in values if not math.isnan(v)]
+    return min(known, default=math.nan)
+
+
+def corrected(claims: pd.DataFrame, primary: Iterable[str], confidence: float) -> pd.DataFrame:
+    """Corrects a table of claims for their number.
+
+    `claims` has a row for each claim of each model, with columns claim, verdict, p and weaker.
+    Claims named in `primary` are corrected by Holm's method (1979), which bounds the chance that
+    any of them is wrongly judged; all others by that of Benjamini and Hochberg (1995), which bounds
+    the share of wrong ones among those that are judged. A claim without a p (nothing to measure)
+    counts in its family with p = 1.
+
+    Returns the table with column weaker replaced by family ("primary" or "other"), p_adjusted,
+    verdict_alone (as before the correction) and verdict (weaker, where p_adjusted is too large).
+    """
+    first = claims["claim"].isin(set(primary)).to_numpy()
+    p = claims["p"].fillna(1.0).to_numpy(float)
+    adjusted = np.ones(len(p))
+    adjusted[first] = holm(p[first])
+    if (~first).any():
+        adjusted[~first] = false_discovery_control(p[~first])
+    decided = claims["verdict"].isin([HELD, FAILED])
+    lost = (decided & (adjusted > 1 - confidence + 1e-12)).to_numpy()
+    return claims.drop(columns="weaker").assign(
+        family=np.where(first, "primary", "other"),
+        p_adjusted=np.where(claims["p"].isna(), np.nan, adjusted),
+        verdict_alone=claims["verdict"],
+        verdict=np.where(lost, claims["weaker"], claims["verdict"]),
     )
 
 
-def negative(e: Estimate) -> str:
-    """Verdict on 'it falls'."""
-    values = {seed: -value for seed, value in e.by_seed.items()}
-    limits = {seed: (-high, -low) for seed, (low, high) in e.limits.items()}
-    return positive(Estimate(-e.value, -e.high, -e.low, values, limits))
-
-
-def above(e: Estimate) -> str:
-    """Verdict on 'it is more than 0', where 0 is a limit to be passed and no absence of change."""
-    return _judged(e, yes=lambda low, _: low > 0, no=lambda _, high: high < 0)
-
-
-def negligible(e: Estimate) -> str:
-    """Verdict on 'it does not change': the whole interval lies within MARGIN of 0."""
-    return _judged(e, yes=_within_margin, no=lambda low, high: low > MARGIN or high < -MARGIN)
-
-
-def at_most(e: Estimate) -> str:
-    """Verdict on 'it does not rise': by less than MARGIN, if at all."""
-    return _judged(e, yes=lambda _, high: high < MARGIN, no=lambda low, _: low > 0)
-
-
-def moves(e: Estimate) -> str:
-    """Verdict on 'it changes', in whichever direction."""
-    either = positive(e), negative(e)
-    for verdict in YES:
-        if verdict in either:
-            return verdict
-    return {HELD: FAILED, HERE: NOT_HERE}.get(negligible(e), OPEN)
-
-
-def window(best: Estimate, ends: list[Estimate]) -> str:
-    """Verdict on 'inside it rises, at both ends it does not'."""
-    inside, outside = positive(best), [at_most(e) for e in ends]
-    if inside in YES and all(v in YES for v in outside):
-        return HELD if HERE not in (inside, *outside) else HERE
-    if at_most(best) in YES:
-        return {HELD: FAILED, HERE: NOT_HERE}[at_most(best)]
-    for verdict in NO:
-        if verdict in outside:
-            return verdict
-    return OPEN
-
-
-Limits = Callable[[float, float], bool]
-
-
-def _judged(e: Estimate, yes: Limits, no: Limits) -> str:
-    """By the interval over deals and seeds; else, for these seeds, by those of every single one."""
-    for holds, here, there in ((yes, HERE, HELD), (no, NOT_HERE, FAILED)):
-        if holds(e.low, e.high):
-            # one seed alone says nothing of how others would turn out
-            return there if len(e.by_seed) > 1 else here
-        if e.limits and all(holds(*limits) for limits in e.limits.values()):
-            return here
-    return OPEN
-
-
-def _within_margin(low: float, high: float) -> bool:
-    return low > -MARGIN and high < MARGIN
+def holm(p: np.ndarray) -> np.ndarray:
+    """Adjusts p-values by Holm's step-down method (1979)."""
+    order = np.argsort(p, kind="stable")
+    steps = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+    adjusted = np.empty(len(p))
+    adjusted[order] = np.minimum(steps, 1.0)
+    return adjusted
 
 
 def signed(e: Estimate) -> str:

@@ -24,7 +24,7 @@ def attempts(variant, rule, split, share, seed, deals=200, n_faces=1):
     return pd.DataFrame(
         {"model": "m", "seed": seed, "variant": variant, "rule": rule,
          "problem_id": [f"{d}:{rule}" for d in deal],
-         "deal_id": [f"A-2-{d}>24" for d in deal], "instance_id": deal.astype(str),
+         "instance_id": deal.astype(str),
          "half": np.where(deal % 2, "b", "a"), "split": split, "n_faces": n_faces, "draw": deal,
          "retried": True, "sample": 0, "attempt": 1, "correct": correct, "parsed": True,
          "follows_rule": correct, "feedback": "", "protocol": "exhaustive"}
@@ -271,7 +271,7 @@ def test_a_contrast_is_paired_within_seed_and_problem():
     (row,) = healing.balanced_rewards(changed(d, logs=mixed))
     assert row["seeds"] == 2  # the third has no start inside
     assert row["effect"] == pytest.approx(0.175)
-    assert row["deals"] == 200
+    assert row["instances"] == 200
 
 
 def test_entropy_is_split_at_the_median_of_each_seed():

@@ -76,7 +76,7 @@ def attempts(variant, rule, share, deals, chance, **more):
     order = np.random.default_rng(crc32(variant.encode())).permutation(deals) if chance else deal
     return pd.DataFrame(
         {"model": "m", "seed": 0, "variant": variant, "rule": rule,
-         "problem_id": [f"{d}:{rule}" for d in deal], "deal_id": [f"d{d}" for d in deal],
+         "problem_id": [f"{d}:{rule}" for d in deal], "instance_id": [f"d{d}" for d in deal],
          "instance_id": deal.astype(str), "split": "held_out", "half": np.where(deal % 2, "b", "a"),
          "n_faces": 1, "draw": deal, "retried": True, "sample": 0, "attempt": 1,
          "correct": order < share * deals, **more}

@@ -21,7 +21,7 @@ SECOND = {("r1", 1): True, ("r1", 3): True, ("r2", 0): False}  # and which at th
 def attempt(route, part, variant="sft-5", **more):
     return {
         "model": "m", "seed": 0, "variant": variant, "problem_id": f"{route}/{part}:ood",
-        "pair_id": f"{route}/{part}", "deal_id": route, "instance_id": route, "half": "a",
+        "pair_id": f"{route}/{part}", "instance_id": route, "half": "a",
         "episode_id": f"{route}:ood", "split": "held_out", "rule": "ood", "n_faces": None,
         "draw": part, "retried": True, "sample": 0, "attempt": 1, "feedback": "",
         "protocol": "exhaustive", **more,

@@ -8,6 +8,7 @@ from dataclasses import replace
 from itertools import product
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -83,6 +84,16 @@ def rows(table):
     return table.to_dict("records")
 
 
+def hand(cards, target):
+    return f"{'-'.join(sorted(cards))}>{target}"
+
+
+def hands(table):
+    """The deal behind each row: its cards whatever their order, and the target."""
+    dealt = [hand(c, t) for c, t in zip(table["cards"], table["target"], strict=True)]
+    return pd.Series(dealt, table.index)
+
+
 # --- the task and its texts
 
 
@@ -90,7 +101,6 @@ def test_problem_names():
     problem = make_problem(JSON4, ("K", "5", "A", "10"), "ood", 24)
     assert problem.problem_id == "K-5-A-10>24:ood"
     assert problem.pair_id == "K-5-A-10>24"
-    assert problem.deal_id == "A-5-10-K>24"
     assert problem.values == (13, 5, 1, 10)
     assert problem.rule_values == (11, 12, 13)
 
@@ -398,19 +408,19 @@ def test_id_and_ood_are_paired(table3):
     for _, pair in table3.groupby("pair_id"):
         one, other = rows(pair)
         assert (one["rule"], other["rule"]) == ("id", "ood")
-        for column in ("cards", "target", "deal_id", "instance_id", "split", "half", "n_faces"):
+        for column in ("cards", "target", "instance_id", "split", "half", "n_faces"):
             assert one[column] == other[column]
         assert one["prompt"] != other["prompt"]
     assert (table3.n_solutions >= 1).all()
     assert set(table3.split) == {"train", "held_out"}
-    assert table3.groupby("deal_id").pair_id.nunique().max() <= 6
+    assert table3.groupby(hands(table3)).pair_id.nunique().max() <= 6
 
 
 def test_faceless_deals_are_held_out_and_the_same_under_both_rules(table3, table4):
     for task, table in ((COMPACT, table3), (JSON4, table4)):
         split = split_deals(task, 0.4, 0)
         expected = {
-            make_problem(task, deal.cards, "id", deal.target).deal_id
+            hand(deal.cards, deal.target)
             for deal, side in split.items()
             if side == "held_out"
             and not set(deal.cards) & set(FACES)
@@ -418,8 +428,8 @@ def test_faceless_deals_are_held_out_and_the_same_under_both_rules(table3, table
         }
         faceless = table[table.n_faces == 0]
         assert set(faceless.split) == {"held_out"}
-        assert set(faceless.deal_id) == expected
-        assert (faceless.groupby("deal_id").size() == 2).all()
+        assert set(hands(faceless)) == expected
+        assert (faceless.groupby(hands(faceless)).size() == 2).all()
         for one, other in zip(rows(faceless)[::2], rows(faceless)[1::2], strict=True):
             assert one["values"] == other["values"]
             assert one["response"] == other["response"]
@@ -512,7 +522,7 @@ def test_evaluation_covers_every_qualifying_deal(table4):
         and solvable(FACE_10.values(deal.cards), 24)
         and solvable(FACE_11_13.values(deal.cards), 24)
     ]
-    assert table4[table4.n_faces > 0].deal_id.nunique() == len(qualifying)
+    assert hands(table4[table4.n_faces > 0]).nunique() == len(qualifying)
 
 
 def test_no_value_multiset_is_on_both_sides(table3, sft3):
@@ -551,7 +561,7 @@ def test_sft_and_rl_pools(sft3):
     assert tuple(rl.columns) == RL_COLUMNS
     assert list(rl.prompt) == list(sft3.prompt)
     four = sft_table(JSON4, 0.4, 0)
-    assert four.groupby("deal_id").size().max() == 6
+    assert four.groupby(hands(four)).size().max() == 6
 
 
 def test_tables_depend_on_the_seed_only(table3, sft3):

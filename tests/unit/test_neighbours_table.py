@@ -30,7 +30,7 @@ def evaluation(folder, variant, seed, protocol="near"):
     rows = [
         {
             "model": "m", "seed": seed, "variant": variant, "protocol": protocol,
-            "problem_id": f"{kind}{distance}/{d}", "deal_id": f"{d}", "instance_id": f"{d}",
+            "problem_id": f"{kind}{distance}/{d}", "instance_id": f"{d}",
             "split": "held_out", "half": "ab"[d % 2], "rule": "id", "n_faces": 1,
             "episode_id": None, "draw": 10 * place + d, "retried": False, "sample": 0,
             "attempt": 1, "neighbour": kind, "distance": distance,

@@ -34,7 +34,7 @@ def evaluation(folder, variant, seed, share):
     """Answers to 10 deals under both rules; none where `share` is None."""
     rows = [
         {"model": "m", "seed": seed, "variant": variant, "problem_id": f"{d}:{rule}",
-         "deal_id": str(d), "instance_id": str(d), "split": "held_out", "half": "ab"[d % 2],
+         "instance_id": str(d), "split": "held_out", "half": "ab"[d % 2],
          "rule": rule, "n_faces": 1, "draw": d, "retried": True, "sample": 0, "attempt": 1,
          "correct": d < round(10 * (share or 0)) + 2 * (rule == "id")}
         for rule in ("id", "ood")

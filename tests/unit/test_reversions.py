@@ -44,7 +44,7 @@ def attempts(variant, rule, share, seed, **more):
     deal = np.arange(DEALS)
     return pd.DataFrame(
         {"model": "m", "seed": seed, "variant": variant, "rule": rule,
-         "problem_id": [f"{d}:{rule}" for d in deal], "deal_id": [f"d{d}" for d in deal],
+         "problem_id": [f"{d}:{rule}" for d in deal], "instance_id": [f"d{d}" for d in deal],
          "instance_id": deal.astype(str), "split": "held_out", "half": np.where(deal % 2, "b", "a"),
          "n_faces": 1, "draw": deal, "retried": True, "sample": 0, "attempt": 1,
          "correct": (37 * deal) % DEALS < share * DEALS, **more}

@@ -34,10 +34,10 @@ def test_face_cards_do_not_dominate(study, tables):
 
 def test_no_held_out_deal_is_trained_on(tables):
     problems, pool, rl_pool = tables
-    held_out = set(problems.loc[problems["split"] == "held_out", "deal_id"])
+    held_out = set(problems.loc[problems["split"] == "held_out", "instance_id"])
     assert held_out
-    assert not held_out & set(pool["deal_id"])
-    assert not held_out & set(rl_pool["deal_id"])
+    assert not held_out & set(pool["instance_id"])
+    assert not held_out & set(rl_pool["instance_id"])
 
 
 def test_paraphrases_change_the_prompts_alone(study, task, tables):

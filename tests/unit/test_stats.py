@@ -20,7 +20,7 @@ def answers(right_SDO: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "seed": seeds,
-            "deal_id": [f"deal-{d}" for d in deals],
+            "instance_id": [f"deal-{d}" for d in deals],
             "problem_id": [f"deal-{d}.{o}" for d, o in zip(deals, orders, strict=True)],
             "half": np.where(deals % 2, "b", "a"),
             "draw": 0,
@@ -47,7 +47,7 @@ def test_value_is_the_mean_of_seeds_and_not_of_rows():
     e = stats.bootstrap(unbalanced, "correct", SETTINGS)
     assert e.by_seed == {"0": 0.75, "1": 0.0}
     assert e.value == 0.375
-    assert e.deals == 2
+    assert e.instances == 2
 
 
 def test_interval_narrows_with_deals_and_holds_the_value():
@@ -61,11 +61,11 @@ def test_interval_narrows_with_deals_and_holds_the_value():
 
 def test_one_seed_has_the_standard_error_of_clustered_deals():
     frame = clustered(np.random.default_rng(1), deals=200)
-    shares = frame.groupby("deal_id")["correct"].mean()
+    shares = frame.groupby("instance_id")["correct"].mean()
     error = shares.std() / np.sqrt(len(shares))
     e = stats.bootstrap(frame, "correct", Statistics(resamples=8000))
     assert width(e) / 2 == pytest.approx(1.96 * error, rel=0.03)
-    alone = stats.bootstrap(frame.assign(deal_id=range(len(frame))), "correct", SETTINGS)
+    alone = stats.bootstrap(frame.assign(instance_id=range(len(frame))), "correct", SETTINGS)
     assert width(e) > 1.2 * width(alone)  # orders of a deal are not independent
 
 
@@ -214,14 +214,14 @@ def test_weights_make_a_ratio():
 def test_redraws_that_miss_all_weighted_deals_are_not_taken_for_zero():
     frame = answers(np.ones((1, 100, 1))).assign(w=[1.0] * 3 + [0.0] * 97)
     e = stats.bootstrap(frame, "correct", SETTINGS, weight="w")
-    assert e.deals == 3  # the others are not asked about
+    assert e.instances == 3  # the others are not asked about
     assert (e.low, e.high) == (pytest.approx(0.025 ** (1 / 3)), 1)
 
 
 def test_minus_takes_the_other_mean_away_on_the_same_deals():
     rng = np.random.default_rng(10)
     frame = clustered(rng, deals=200)
-    hard = frame["deal_id"].str.removeprefix("deal-").astype(int) % 3 > 0
+    hard = frame["instance_id"].str.removeprefix("deal-").astype(int) % 3 > 0
     frame["all"], frame["some"] = 1.0, hard.astype(float)
     overlapping = stats.bootstrap(frame, "correct", SETTINGS, weight="all", minus="some")
     expected = frame["correct"].mean() - frame.loc[hard, "correct"].mean()
@@ -229,7 +229,7 @@ def test_minus_takes_the_other_mean_away_on_the_same_deals():
     assert overlapping.low < overlapping.value < overlapping.high
     # Two sets of deals that share none, as large as these, leave much more to chance.
     other = clustered(rng, deals=200).assign(all=0.0, some=hard.astype(float))
-    other["deal_id"] = "other-" + other["deal_id"]
+    other["instance_id"] = "other-" + other["instance_id"]
     both = pd.concat([frame.assign(some=0.0), other])
     independent = stats.bootstrap(both, "correct", SETTINGS, weight="all", minus="some")
     assert width(overlapping) < 0.6 * width(independent)
@@ -292,8 +292,8 @@ def test_paired_change_matches_problems():
     before = answers(np.array([[[1], [0]]]))
     after = answers(np.array([[[1], [1]]])).iloc[::-1]
     change = stats.paired(before, after)
-    assert {"seed", "deal_id", "half", "change"} <= set(change.columns)
-    assert dict(zip(change["deal_id"], change["change"], strict=True)) == {
+    assert {"seed", "instance_id", "half", "change"} <= set(change.columns)
+    assert dict(zip(change["instance_id"], change["change"], strict=True)) == {
         "deal-0": 0.0,
         "deal-1": 1.0,
     }
@@ -333,7 +333,7 @@ def test_detectable_effects_are_shown_in_four_of_five_studies():
     for _ in range(800):
         up, down = (moved + effect) / 2, (moved - effect) / 2
         change = rng.choice([1.0, -1.0, 0.0], deals, p=[up, down, 1 - moved])
-        frame = pd.DataFrame({"seed": 0, "deal_id": range(deals), "change": change})
+        frame = pd.DataFrame({"seed": 0, "instance_id": range(deals), "change": change})
         e = stats.bootstrap(frame, "change", SETTINGS)
         sizes.append(e.detectable)
         shown.append(e.low > 0)

@@ -28,7 +28,7 @@ def attempts_file(folder, variant, seed, shares, stage=None):
     found = [
         {
             "model": "m", "seed": seed, "variant": variant, "problem_id": f"{d}:{rule}:{split}",
-            "deal_id": f"{split}{d}", "instance_id": f"{split}{d}", "split": split, "rule": rule,
+            "instance_id": f"{split}{d}", "split": split, "rule": rule,
             "half": "ab"[d % 2], "n_faces": 1, "draw": d, "retried": True, "sample": 0,
             "attempt": 1, "correct": d < share * 10,
         }
@@ -130,7 +130,7 @@ def protocol_file(folder):
     def add(d, sample, attempt, feedback, correct):
         found.append(
             {**common, "parsed": feedback != "none", "problem_id": str(d),
-             "deal_id": str(d), "instance_id": str(d), "draw": d,
+             "instance_id": str(d), "draw": d,
              "sample": sample, "attempt": attempt, "feedback": feedback, "correct": correct}
         )  # fmt: skip
 
@@ -186,8 +186,8 @@ def design_file(folder, rule_effect, composition_effect):
             for rule in ("id", "ood"):
                 share = 0.5 + rule_effect * (rule == "ood") + composition_effect * (faces > 0)
                 found.append(
-                    {"model": "m", "seed": seed, "variant": "sft-5", "problem_id": f"{i}:{rule}",
-                     "deal_id": f"A-{'K' * (faces > 0) or 2}{i}>9", "instance_id": str(i),
+                    {"model": "m", "seed": seed, "variant": "sft-5", "problem_id": f"A-{'K' * (faces > 0) or 2}{i}>9:{rule}",
+                     "instance_id": str(i),
                      "split": "held_out", "half": "a", "rule": rule, "n_faces": faces, "draw": i,
                      "retried": False, "sample": 0, "attempt": 1,
                      "correct": (i // 3 % 100) < 100 * share}
@@ -211,9 +211,9 @@ def test_rule_and_composition_are_told_apart(tmp_path):
 
 
 def test_deals_weigh_as_often_as_they_are_dealt():
-    assert factorial.ways_to_deal("A-5-K>24") == 6
-    assert factorial.ways_to_deal("5-5-K>24") == 3
-    assert factorial.ways_to_deal("5-5-5-5>24") == 1
+    assert factorial.ways_to_deal(factorial.hand_of("K-A-5>24:ood")) == 6
+    assert factorial.ways_to_deal(factorial.hand_of("5-K-5>24:id")) == 3
+    assert factorial.ways_to_deal(factorial.hand_of("5-5-5-5>24:id")) == 1
 
 
 def test_a_step_is_judged_among_those_who_reached_it(tmp_path):

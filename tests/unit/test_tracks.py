@@ -96,7 +96,7 @@ def step_rows(right: dict[str, list[bool]], **more) -> list[dict]:
     """Attempts at the steps of routes: route -> which steps are right."""
     return [
         {"model": "m", "seed": 0, "variant": "sft-5", "protocol": "exhaustive", "rule": "ood",
-         "problem_id": f"{route}/{i}:ood", "deal_id": route, "instance_id": route,
+         "problem_id": f"{route}/{i}:ood", "instance_id": route,
          "episode_id": f"{route}:ood", "split": "held_out", "half": "a", "n_faces": None,
          "draw": i, "retried": True, "sample": 0, "attempt": 1, "feedback": "", "task": "nav",
          "correct": step, **more}
@@ -166,7 +166,7 @@ def world(tmp_path):
                         named = {
                             k: row[k].replace("ood", rule) for k in ("problem_id", "episode_id")
                         }
-                        found.append({**row, **named, "half": "ab"[int(row["deal_id"][1]) % 2]})
+                        found.append({**row, **named, "half": "ab"[int(row["instance_id"][1]) % 2]})
                 frame = pd.DataFrame(found)
                 if task == "gp3":
                     frame = frame[frame["draw"] == 0].assign(episode_id=None, n_faces=1)
@@ -206,7 +206,7 @@ def test_tasks_stand_side_by_side_with_what_was_published(world):
 
 
 def claims_table() -> pd.DataFrame:
-    measured = {"low": -0.2, "high": -0.1, "by_seed": [-0.15, -0.15], "seeds": 2, "deals": 60,
+    measured = {"low": -0.2, "high": -0.1, "by_seed": [-0.15, -0.15], "seeds": 2, "instances": 60,
                 "detectable": 0.07, "detail": ""}  # fmt: skip
     return pd.DataFrame(
         [
@@ -245,7 +245,7 @@ def test_claims_of_tasks_are_those_of_the_claims_table(tmp_path):
     assert at.loc[("gp3", "early"), "verdict"] == "held"
     assert at.loc[("gp3", "late"), "verdict"] == "did not hold"
     assert at.loc[("gp3", "late"), "source"] == "rl-window: start 59"
-    assert at.loc[("gp3", "late"), "deals"] == 60
+    assert at.loc[("gp3", "late"), "instances"] == 60
     assert ("gp3", "directions-sft") not in at.index  # the study does not make that edit
     page = task_claims.page(table, provenance.record({}))
     assert max(map(len, page.splitlines())) <= 110

@@ -58,6 +58,9 @@ if not study.taken:
             recipes=recipe_facts(study.rl),
             landmark=study.rl_landmark,
             stages=stage_points(),
+            primary=study.claims.primary,
+            contrast=study.claims.contrast,
+            seeds=study.seeds,
             lost_inputs=lambda w: lost_inputs("claims"),
         message:
             "Claims, measured"

@@ -2,15 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import pandas as pd
 
 from healscope import artifacts, stats
 from healscope.config import Statistics
-from healscope.stats import Estimate
-
-Choice = dict[int, dict[str, str]]
-"""seed -> half of the deals -> checkpoint."""
+from healscope.evaluation import landmarks
+from healscope.stats import Choice, Estimate
 
 
 @dataclass(frozen=True)
@@ -18,8 +17,8 @@ class Data:
     """Everything about one model."""
 
     rows: pd.DataFrame  # held-out first attempts of SFT and of all branches, with stage and step
-    train_rows: pd.DataFrame  # the same on deals that the seed was trained on
-    faceless: pd.DataFrame  # as rows, on all held-out deals, also those without a face card
+    train_rows: pd.DataFrame  # the same on instances that the seed was trained on
+    faceless: pd.DataFrame  # as rows, on all held-out problems, also those without a face card
     drawn: list[pd.DataFrame]  # attempts under each protocol that draws hands, with protocol
     edits: pd.DataFrame  # held-out attempts of edited models, variant = stage:edit
     signals: pd.DataFrame  # what could be watched along SFT
@@ -28,6 +27,28 @@ class Data:
     landmarks: dict[int, dict]  # seed -> landmark -> {checkpoint, …}
     stages: dict[str, dict[str, str]]  # stage of edits -> its target and parent
     settings: Statistics
+    contrast: tuple[int, int] | None = None  # two SFT steps, fixed in the config
+
+    @property
+    def sft(self) -> pd.DataFrame:
+        """The rows of SFT itself."""
+        return self.rows[self.rows["stage"] == "sft"]
+
+    @cached_property
+    def fall(self) -> Estimate:
+        """Change of OOD accuracy from its peak along SFT to the last step."""
+        last = self.everywhere(artifacts.sft(self.steps[-1]))
+        return self.change(self.at("ood", self.landmark("maxood")), self.at("ood", last))
+
+    @property
+    def picked_by_itself(self) -> str:
+        """What a single run cannot remove from what is picked for being best."""
+        if len(self.landmarks) > 1:
+            return ""
+        return (
+            "; with one run the same training picks and judges, so luck in training still flatters "
+            "what is picked"
+        )
 
     @property
     def cards(self) -> bool:
@@ -57,28 +78,28 @@ class Data:
         return artifacts.parse_branch(marks["rl"]["checkpoint"])[1]
 
     def at(self, rule: str, choice: Choice, rows: pd.DataFrame | None = None) -> pd.DataFrame:
-        """Attempts under one rule, at one checkpoint for each seed and half of the deals."""
+        """Attempts under one rule, at one checkpoint for each seed and half of the instances."""
         rows = self.rows if rows is None else rows
         chosen = {(s, half): name for s, halves in choice.items() for half, name in halves.items()}
         wanted = [chosen[key] for key in zip(rows["seed"], rows["half"], strict=True)]
         return rows[(rows["rule"] == rule) & (rows["variant"] == wanted)]
 
     def everywhere(self, checkpoint: str) -> Choice:
-        """The same checkpoint for all seeds and deals."""
+        """The same checkpoint for all seeds and instances."""
         return {seed: dict.fromkeys("ab", checkpoint) for seed in self.landmarks}
 
     def by_seed(self, checkpoints: dict[int, str]) -> Choice:
         return {seed: dict.fromkeys("ab", name) for seed, name in checkpoints.items()}
 
     def landmark(self, name: str) -> Choice:
-        """The checkpoint behind a landmark; MaxOOD as the other half of the deals picks it."""
+        """The checkpoint behind a landmark; MaxOOD as other seeds and instances pick it."""
         if name == "maxood":
-            return {seed: marks[name]["by_half"] for seed, marks in self.landmarks.items()}
+            return landmarks.picked(self.landmarks)
         return self.by_seed({s: marks[name]["checkpoint"] for s, marks in self.landmarks.items()})
 
     def point(self, name: str) -> Choice:
-        """What an edit starts from or goes back to: a landmark as all deals pick it, or the
-        checkpoint of that name; the base is evaluated as the start of SFT."""
+        """What an edit starts from or goes back to: a landmark as all instances of the seed pick it,
+        or the checkpoint of that name; the base is evaluated as the start of SFT."""
         name = artifacts.sft(0) if name == "base" else name
         return self.by_seed(
             {s: marks.get(name, {"checkpoint": name})["checkpoint"]
@@ -101,27 +122,28 @@ class Data:
         return [v.removeprefix(f"{stage}:") for v in found if v.startswith(f"{stage}:")]
 
     def peak_steps(self) -> list[int]:
-        """Where all deals together put MaxOOD, for each seed."""
+        """Where all instances of a seed together put MaxOOD, for each seed."""
         return [marks["maxood"]["step"] for marks in self.landmarks.values()]
 
     def change(self, before: pd.DataFrame, after: pd.DataFrame) -> Estimate:
         return stats.bootstrap(stats.paired(before, after), "change", self.settings)
 
-    def best_start(
-        self, starts: list[int], score: Callable[[pd.DataFrame, int], float]
-    ) -> dict[str, int]:
-        """half -> the RL start that scores best, by `score(rows, start)`, on the other half."""
-        halves = {half: self.rows[self.rows["half"] == half] for half in "ab"}
-        picked = stats.from_other_half(lambda s, half: score(halves[half], int(s)), starts)
-        return {half: int(start) for half, start in picked.items()}
+    def pick(
+        self, candidates: list, score: Callable[[pd.DataFrame, str], float], rows: pd.DataFrame
+    ) -> Choice:
+        """The candidate that is best by `score(rows, candidate)` on other seeds and instances."""
+        return stats.picked_elsewhere(
+            lambda candidate, seeds, half: score(stats.of_part(rows, seeds, half), candidate),
+            candidates,
+            self.landmarks,
+        )
 
-    def started(self, starts: dict[str, int], after: bool) -> Choice:
-        """Before or after RL from these starts, one for each half of the deals."""
-        names = {
-            half: self.branches[start] if after else artifacts.sft(start)
-            for half, start in starts.items()
+    def started(self, starts: Choice, after: bool) -> Choice:
+        """Before or after RL from these starts, one for each seed and half of the instances."""
+        return {
+            seed: {h: self.branches[s] if after else artifacts.sft(s) for h, s in halves.items()}
+            for seed, halves in starts.items()
         }
-        return dict.fromkeys(self.landmarks, names)
 
 
 def mean(rows: pd.DataFrame, rule: str, variant: str) -> float:

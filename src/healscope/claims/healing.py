@@ -13,7 +13,7 @@ from healscope.claims.paper import row
 from healscope.stats import Estimate
 from healscope.tables.rows import WINDOW, at_first, failures
 from healscope.tables.window import BALANCED
-from healscope.verdicts import at_most, positive, signed
+from healscope.verdicts import Verdict, at_most, margin, positive, signed
 
 # algorithm of a control -> what it does
 _CONTROLS = {
@@ -87,7 +87,7 @@ def _contrast(
         for s in (-1.0, 1.0)
     )
     e = d.change(less, more)
-    return [row(claim, statement, e, positive(e), _sides(known, condition, e))]
+    return [row(claim, statement, e, positive(e, margin(d.fall)), _sides(known, condition, e))]
 
 
 def _healing(d: Data) -> pd.DataFrame:
@@ -149,7 +149,7 @@ def controls(d: Data) -> list[dict]:
 
 
 def _against(
-    d: Data, name: str, claim: str, statement: str, judge: Callable[[Estimate], str]
+    d: Data, name: str, claim: str, statement: str, judge: Callable[[Estimate, float], Verdict]
 ) -> dict:
     """The main recipe minus another one, both from where landmark `rl` starts."""
     start = d.rl_start
@@ -164,4 +164,4 @@ def _against(
         detail += f"; changes from there: {' and '.join(healed)}"
     if why := failures(d.logs[d.logs["run"] == other]):
         detail += f"; failed: {why}"
-    return row(claim, statement, e, judge(e), detail)
+    return row(claim, statement, e, judge(e, margin(d.fall)), detail)

@@ -229,7 +229,7 @@ def splices(d: Data) -> list[dict]:
 
 
 def against_rl(d: Data) -> list[dict]:
-    """RL beside the edit that gives back most, picked on the other half of the deals."""
+    """RL beside the edit that gives back most, picked on other seeds and instances."""
     if d.stages.get("sft", {}).get("target") != "end":
         return []
     parsed = {name: edit_names.parse(name) for name in d.edit_names("sft")}
@@ -238,13 +238,18 @@ def against_rl(d: Data) -> list[dict]:
     if not offered or healed["ood"].empty:
         return []
     edited = {n: {rule: d.edited("sft", n, rule) for rule in healed} for n in offered}
-    halves = {n: rows["ood"].groupby("half")["correct"].mean() for n, rows in edited.items()}
-    picked = stats.from_other_half(lambda name, half: float(halves[name][half]), offered)
+    picked = stats.picked_elsewhere(
+        lambda name, seeds, half: stats.mean_of_seeds(
+            stats.of_part(edited[name]["ood"], seeds, half), "correct"
+        ),
+        offered,
+        d.landmarks,
+    )
     best = {
-        rule: pd.concat([rows[rows["half"] == half] for half, rows in
-                         ((half, edited[name][rule]) for half, name in picked.items())])
+        rule: stats.at_picked({name: rows[rule] for name, rows in edited.items()}, picked)
         for rule in healed
-    }  # fmt: skip
+    }
+    names = dict.fromkeys(name for halves in picked.values() for name in halves.values())
     e = d.change(best["ood"], healed["ood"])
     said = [
         f"{rule.upper()} {signed(d.change(d.ends('sft', rule)[0], rows[rule]))}"
@@ -258,8 +263,8 @@ def against_rl(d: Data) -> list[dict]:
             "costs in ID accuracy",
             e,
             positive(e),
-            f"RL less the edit, {' or '.join(dict.fromkeys(picked.values()))}, picked on the "
-            f"other half of the instances; the edit changes {said[0]}, {said[1]}; RL {said[2]}, "
-            f"{said[3]}",
+            f"RL less the edit, {' or '.join(names)}, picked on other seeds and the "
+            f"other half of the instances{d.picked_by_itself}; the edit changes {said[0]}, "
+            f"{said[1]}; RL {said[2]}, {said[3]}",
         )
     ]

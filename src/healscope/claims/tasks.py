@@ -38,7 +38,7 @@ QUESTIONS = {name: _SHORT[name] for name in dict.fromkeys([*_FIRST, *_SHORT])}
 """Short name of a question -> what is judged, in a few words."""
 
 _WORDS = {HELD: "yes", HERE: "yes*", FAILED: "no", NOT_HERE: "no*", OPEN: "?"}
-_MEASURED = ["effect", "low", "high", "by_seed", "seeds", "deals", "detectable"]
+_MEASURED = ["effect", "low", "high", "by_seed", "seeds", "instances", "detectable"]
 
 
 def measure(
@@ -79,7 +79,7 @@ def _start(
         by_seed=seeds["change"].to_dict(),
         limits=dict(zip(seeds.index, limits, strict=True)),
         # of the claims about the same problems; others are about those of training, or drawn ones
-        deals=int(claims["deals"].reindex(_HELD_OUT_OOD).max()),
+        instances=int(claims["instances"].reindex(_HELD_OUT_OOD).max()),
         confidence=settings.confidence,
     )
     statement = (
@@ -129,7 +129,7 @@ def intervals(own: pd.DataFrame, question: str) -> list[str]:
     """Lines of a table with a row for each task: the change that answers one question."""
     cells = [
         [r["task"], r["verdict"], estimate(r, "effect", "+.1f"), str(r["seeds"]),
-         str(r["deals"]), r["source"]]
+         str(r["instances"]), r["source"]]
         for r in own[own["question"] == question].to_dict("records")
     ]  # fmt: skip
     return padded(["task", "verdict", "points", "seeds", "instances", "from"], cells)

@@ -21,6 +21,7 @@ from healscope.config.measurement import (
     MATRIX_ROLES,
     SPECTRAL_CONTROLS,
     Checkpoints,
+    Claims,
     Edits,
     Evaluation,
     FigureStyle,
@@ -97,6 +98,7 @@ __all__ = [
     "Average",
     "BlockDrift",
     "Checkpoints",
+    "Claims",
     "Edits",
     "Evaluation",
     "FaceRule",
@@ -159,6 +161,7 @@ class Study(Section):
     hidden_states: HiddenStates = HiddenStates()
     vllm: Vllm = Vllm()
     statistics: Statistics = Statistics()
+    claims: Claims = Claims()
     figures: FigureStyle = FigureStyle()
 
     @model_validator(mode="before")
@@ -184,6 +187,9 @@ class Study(Section):
             step = getattr(self.landmarks, name)
             if isinstance(step, int) and step not in grid:
                 raise ValueError(f"landmarks.{name}: step {step} is not in sft.checkpoints {grid}")
+        for step in self.claims.contrast or ():
+            if step not in grid:
+                raise ValueError(f"claims.contrast: step {step} is not in sft.checkpoints {grid}")
         if self.rl and self.rl.main not in self.rl.branches:
             raise ValueError(f"rl.main: '{self.rl.main}' has no start in rl.branches")
         if self.rl_landmark is not None and self.rl_landmark not in self.branches:

@@ -1,5 +1,6 @@
 """What is measured, and how it is drawn."""
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
@@ -231,6 +232,63 @@ class Statistics(Section):
     )
     resamples: Positive = 2000
     seed: Natural = 0
+
+
+CLAIMS = (
+    "ood-falls-after-its-peak",
+    "ood-falls-between-fixed-steps",
+    "ood-peaks-early",
+    "id-rises-meanwhile-(train|held-out)",
+    "gate-(forgetting|recovery)",
+    "the-gap-is-the-rule",
+    "(number|formula)-step",
+    "(test|training)-loss-misses-the-peak",
+    "rl-heals-inside-a-window",
+    "rl-does-not-exceed-the-peak",
+    "ood-falls-under-protocol-.+",
+    "[a-z]+-reversion-.+-(id|ood)",
+    "directions-recover-.+",
+    "[a-z]+-beat-.+",
+    "orthonormal-directions-do-the-same-.+",
+    "values-add-nothing-.+",
+    "rl-beats-the-best-edit",
+    "healing-needs-(balanced-rewards|entropy)",
+    "rl-heals-more-than-.+",
+    "alternative-solutions-heal",
+    "verified-success-heals-more-than-.+",
+    "fresh-any-answers-explain",
+)
+"""Patterns of the names of claims, as the modules of `healscope.claims` give them."""
+
+
+class Claims(Section):
+    """What is claimed before the study is run."""
+
+    primary: list[str] = Field(
+        [
+            "ood-falls-after-its-peak",
+            "gate-recovery",
+            "rl-does-not-exceed-the-peak",
+            "directions-beat-interpolation-sft",
+        ],
+        description="claims that the study was made for, corrected by Holm's method; all others "
+        "are corrected as exploration, by that of Benjamini and Hochberg",
+    )
+    contrast: tuple[Natural, Natural] | None = Field(
+        None, description="two SFT steps between which OOD accuracy is compared, nothing picked"
+    )
+
+    @model_validator(mode="after")
+    def _known(self):
+        for name in self.primary:
+            if not any(re.fullmatch(pattern, name) for pattern in CLAIMS):
+                raise ValueError(
+                    f"primary: no claim is called '{name}'; results/tables/claims.parquet of a "
+                    "finished study has the names in column claim"
+                )
+        if len(set(self.primary)) < len(self.primary):
+            raise ValueError("primary: the same claim twice")
+        return self
 
 
 class FigureStyle(Section):

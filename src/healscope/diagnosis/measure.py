@@ -1,10 +1,8 @@
 """Where OOD accuracy peaked, what was lost since, whether that is rotation, what gives it back.
 
-What is picked for being best, the peak or the cheapest edit, is reported on the half of the deals
-that did not pick it (`stats.from_other_half`).
+What is picked for being best, the peak or the cheapest edit, is reported on instances and, where
+there are several, on seeds that did not pick it (`stats.picked_elsewhere`).
 """
-
-from collections.abc import Callable
 
 import pandas as pd
 
@@ -64,19 +62,19 @@ def _row(
     return {
         "part": part, "name": name, "rule": rule, "before": "", "after": "", "verdict": verdict,
         "effect": e.value, "low": e.low, "high": e.high, "by_seed": list(e.by_seed.values()),
-        "seeds": len(e.by_seed), "deals": e.deals, "detectable": e.detectable,
+        "seeds": len(e.by_seed), "instances": e.instances, "detectable": e.detectable,
         "from_target": float("nan"), "from_parent": float("nan"), **more,
     }  # fmt: skip
 
 
 def _names(choice: Choice) -> str:
-    """Checkpoints that seeds and halves of the deals pick, each once, by step."""
+    """Checkpoints that seeds and halves of the instances pick, each once, by step."""
     names = {name for halves in choice.values() for name in halves.values()}
     return " or ".join(sorted(names, key=lambda n: artifacts.stage_and_step(n)[1]))
 
 
 def _peak(d: Data) -> list[dict]:
-    """Accuracy along SFT; at MaxOOD, as the other half of the deals picks it; and the way up."""
+    """Accuracy along SFT; at MaxOOD, as other seeds and instances pick it; and the way up."""
     found = []
     for step in d.steps:
         for rule in ("ood", "id"):
@@ -171,14 +169,10 @@ def _repair(d: Data) -> list[dict]:
     if not offered:
         return found
 
-    def worth(half: str | None) -> Callable[[str], tuple[bool, float]]:
-        return lambda name: reversions.worth(offered[name], parent, SHARE, half)
-
-    best = max(offered, key=worth(None))
-    halves = stats.from_other_half(lambda name, half: worth(half)(name), list(offered))
-    own = reversions.of_halves(offered, halves)
-    by_halves = " or ".join(dict.fromkeys(halves.values()))
-    enough = worth(None)(best)[0]
+    best = max(offered, key=lambda name: reversions.worth(offered[name], parent, SHARE))
+    own, picked = reversions.pick(offered, parent, SHARE)
+    by_halves = " or ".join(picked)
+    enough = reversions.worth(offered[best], parent, SHARE)[0]
     about = {"before": by_halves, "after": best, **_distances(d, best)}
     name = "cheapest" if enough else "most"
     found += [_judged(name, rule, own[rule], d, **about) for rule in ends]

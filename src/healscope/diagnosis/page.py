@@ -63,7 +63,7 @@ def _intro(m: Model) -> str:
         "checkpoints, not of what another run would do."
     )
     return (
-        f"Accuracy is that of greedy first attempts at task {m.task}, on {row['deals']} "
+        f"Accuracy is that of greedy first attempts at task {m.task}, on {row['instances']} "
         f"held-out instances where the rules differ: ID, the rule of training, and OOD, the other "
         f"one. Brackets are intervals of {100 * m.study.confidence:g}%. {seeds} "
         f"A change within {MARGIN_POINTS} counts as none."

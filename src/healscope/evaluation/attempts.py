@@ -19,7 +19,7 @@ from healscope.models import tokens
 from healscope.tasks.protocol import Option, Problem, Task
 
 CARRIED = [
-    "problem_id", "pair_id", "deal_id", "instance_id", "split", "half", "rule", "draw", "retried",
+    "problem_id", "pair_id", "instance_id", "split", "half", "rule", "draw", "retried",
 ]  # fmt: skip
 OF_SOME = ["episode_id", "n_faces", "neighbour", "distance"]  # carried where the problems have it
 JUDGED = ["outcome", "reward", "parsed", "follows_rule", "uses_numbers", "reaches_target"]

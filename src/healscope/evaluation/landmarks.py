@@ -8,33 +8,30 @@ from healscope import artifacts, provenance
 def choose(
     evaluations: pd.DataFrame, pinned_maxood: str | int, end_step: int, rl: str | None
 ) -> dict[str, dict]:
-    """landmark -> {checkpoint, why} for base, maxood, end and, where it is not None, rl.
+    """Chooses the landmarks of one seed: name -> {checkpoint, why} for base, maxood, end and rl.
 
     `evaluations`: first attempts of all SFT checkpoints of one seed on the training task. MaxOOD is
-    the step with the best accuracy on held-out OOD problems, the earliest of equals. `by_half`
-    names, for each half of the deals, the checkpoint that the other half picks: there its accuracy
-    is not flattered by the choice.
+    the step with the best accuracy on held-out OOD problems, the earliest of equals: the checkpoint
+    that is decomposed and edited. `ood_by_half` has the accuracy of every step on each half of the
+    instances, from which `picked` finds where MaxOOD is reported; None where it is pinned. No
+    landmark `rl` where `rl` is None.
     """
-    from healscope import stats  # here: it imports scipy, and many jobs only look a landmark up
-
     ood = evaluations[(evaluations["rule"] == "ood") & (evaluations["split"] == "held_out")]
     accuracy = ood.groupby("step")["correct"].mean().sort_index()
     halves = ood.groupby(["half", "step"])["correct"].mean()
-    steps = list(accuracy.index)
     if pinned_maxood == "auto":
         best, why = int(accuracy.idxmax()), "best held-out OOD accuracy"
-        picked = stats.from_other_half(lambda step, half: halves[half, step], steps)
+        by_half = {half: _rounded(halves[half]) for half in "ab"}
     else:
-        best, why = int(pinned_maxood), "pinned"
-        picked = dict.fromkeys("ab", best)
+        best, why, by_half = int(pinned_maxood), "pinned", None
     found = {
         "base": {"checkpoint": "base", "why": "the start of SFT"},
         "maxood": {
             "checkpoint": artifacts.sft(best),
             "why": why,
             "step": best,
-            "by_half": {half: artifacts.sft(int(step)) for half, step in picked.items()},
-            "ood_accuracy_by_step": {str(k): round(v, 6) for k, v in accuracy.items()},
+            "ood_by_half": by_half,
+            "ood_accuracy_by_step": _rounded(accuracy),
         },
         "end": {
             "checkpoint": artifacts.sft(end_step),
@@ -45,6 +42,34 @@ def choose(
     if rl is not None:
         found["rl"] = {"checkpoint": rl, "why": "RL from end, or set in the config"}
     return found
+
+
+def _rounded(accuracy: pd.Series) -> dict[str, float]:
+    """SFT step -> accuracy, as JSON has it."""
+    return {str(step): round(float(v), 6) for step, v in accuracy.sort_index().items()}
+
+
+def picked(marks: dict[int, dict]) -> dict[int, dict[str, str]]:
+    """Finds where MaxOOD is reported: seed -> half of the instances -> checkpoint.
+
+    `marks` are the landmarks of all seeds of one model. Each seed and half is reported at the step
+    that is best for the other seeds on the other half (`stats.picked_elsewhere`), so neither lucky
+    instances nor lucky training flatter it; with one seed, its own other half picks.
+    """
+    from healscope import stats  # here: it imports scipy, and many jobs only look a landmark up
+
+    own = {seed: found["maxood"] for seed, found in marks.items()}
+    if any(mark.get("ood_by_half") is None for mark in own.values()):  # pinned, the same for all
+        return {seed: dict.fromkeys("ab", mark["checkpoint"]) for seed, mark in own.items()}
+    steps = sorted({int(step) for mark in own.values() for step in mark["ood_by_half"]["a"]})
+
+    def score(step: int, seeds: list[int], half: str) -> float:
+        shares = [own[seed]["ood_by_half"][half].get(str(step)) for seed in seeds]
+        known = [share for share in shares if share is not None]
+        return sum(known) / len(known) if known else -1.0
+
+    found = stats.picked_elsewhere(score, steps, own)
+    return {s: {h: artifacts.sft(int(n)) for h, n in halves.items()} for s, halves in found.items()}
 
 
 def manifest(landmarks_file: str, model: str, seed: str | int, point: str) -> str:

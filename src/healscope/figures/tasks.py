@@ -114,7 +114,7 @@ def _published(ax: Axes, rows: pd.DataFrame, label: str, marker: str, shift: flo
 
 def _behind(frame: pd.DataFrame, published: pd.DataFrame) -> str:
     """What accuracies of a panel are over: instances, seeds, and published problems."""
-    counts = frame.groupby("rule")["deals"].max()
+    counts = frame.groupby("rule")["instances"].max()
     said = [f"{n} {rule.upper()}" for rule, n in counts.items()]
     one = counts.nunique() == 1
     said = str(counts.iloc[0]) if one else " and ".join(said)

@@ -17,9 +17,11 @@ from healscope.stats import POWER
 
 
 def claims(claims: pd.DataFrame) -> str:
-    header = ["claim", "verdict", "effect", "interval", "by seed", f"detectable ({POWER:.0%})"]
+    header = ["claim", "family", "verdict", "p", "adjusted", "effect", "interval", "by seed",
+              f"detectable ({POWER:.0%})"]  # fmt: skip
     rows = [
-        (r["statement"], r["verdict"], points(r["effect"]), interval(r["low"], r["high"], "+.1f"),
+        (r["statement"], r["family"], r["verdict"], number(r["p"], ".3f"),
+         number(r["p_adjusted"], ".3f"), points(r["effect"]), interval(r["low"], r["high"], "+.1f"),
          ", ".join(map(points, r["by_seed"])), percent(r["detectable"]))
         for r in claims.to_dict("records")
     ]  # fmt: skip

@@ -21,7 +21,7 @@ def landmarks(table: pd.DataFrame) -> str:
     at = own.set_index(["task", "rule", "landmark"])
     rows = [
         (task, rule.upper(), *(_at(at, (task, rule, name)) for name in artifacts.LANDMARK_NAMES),
-         int(own.loc[(own["task"] == task) & (own["rule"] == rule), "deals"].max()))
+         int(own.loc[(own["task"] == task) & (own["rule"] == rule), "instances"].max()))
         for task in own["task"].unique()
         for rule in ("id", "ood")
     ]  # fmt: skip

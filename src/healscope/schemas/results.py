@@ -99,7 +99,11 @@ _VERDICTS = (
             MODEL,
             text("claim", "short name"),
             text("statement", "the claim, in a sentence"),
-            choice("verdict", verdicts.VERDICTS, "by `verdicts`"),
+            choice("verdict", verdicts.VERDICTS, "by `verdicts`, corrected for their number"),
+            choice("verdict_alone", verdicts.VERDICTS, "the same before the correction"),
+            choice("family", ("primary", "other"), "what it is corrected with"),
+            share("p", "two-sided p of the verdict; missing where nothing was measured", True),
+            share("p_adjusted", "by Holm (primary) or Benjamini and Hochberg (other)", True),
             *effect("the change that decides; missing where nothing was left to ask", True),
             text("detail", "what was compared, and numbers beside it"),
         ),
@@ -116,7 +120,7 @@ _ACCURACY = (
             choice(
                 "landmark",
                 ("maxood", "maxood_uncorrected", "end", "rl"),
-                "maxood as the other half of the deals picks it; maxood_uncorrected on the deals "
+                "maxood as other seeds and instances pick it; maxood_uncorrected on the answers "
                 "that picked it",
             ),
             RULE,
@@ -296,7 +300,7 @@ _PROTOCOLS = (
             ONE_SEED,
             RULE,
             count("problems", "problems posed", "problems"),
-            count("distinct_deals", "deals among them", "deals"),
+            count("distinct_instances", "instances among them", "instances"),
             share("training_side_share", "problems on the training side of the hold-out"),
             share("trained_on_share", "problems whose ID values this seed was trained on"),
             share("accuracy_trained_on", "first attempts at these", True),

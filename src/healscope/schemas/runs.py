@@ -50,14 +50,9 @@ _PROBLEM = {
         ),
         PAIR_ID,
         text(
-            "deal_id",
-            "what statistics resample: the instance; of the card game the deal, its cards in "
-            "ascending rank, as A-5-K, and the target",
-        ),
-        text(
             "instance_id",
-            "unit of the hold-out: what is asked about, whatever the rule; of the card game the "
-            "ID values in ascending order, as 1-5-10, and the target",
+            "what the hold-out keeps together and statistics resample, whatever the rule; of the "
+            "card game the ID values in ascending order, as 1-5-10, and the target",
         ),
         text("episode_id", "instance and rule, if its problems are steps of one episode", True),
         SPLIT,
@@ -189,7 +184,7 @@ _JUDGED = (
     flag("correct", "the outcome is correct"),
 )
 _ATTEMPT = (
-    *_problem(("problem_id", "pair_id", "deal_id", "instance_id", "episode_id")),
+    *_problem(("problem_id", "pair_id", "instance_id", "episode_id")),
     *_problem(("split", "half", "rule")),
     count("n_faces", "of the card game: how many of the cards are J, Q or K", "cards", 0, True),
     *_NEIGHBOUR,

@@ -42,7 +42,7 @@ CONTROL = choice(
 )
 
 N = count("n", "rows that the mean is over: one for each problem and seed", "rows")
-DEALS = count("deals", "deals behind it; of other tasks, instances", "deals")
+INSTANCES = count("instances", "instances behind it, which statistics resample", "instances")
 ACCURACY = share(
     "accuracy",
     "greedy first attempts where the rules differ: of the card game, deals with a face card",
@@ -120,7 +120,7 @@ def effect(about: str, nullable: bool = False) -> tuple[Column, ...]:
         *interval(change, nullable),
         by_seed(nullable),
         count("seeds", "seeds behind it", "seeds"),
-        DEALS,
+        INSTANCES,
         Column(
             "detectable",
             "float",

@@ -5,7 +5,7 @@ from healscope.claims import tasks
 from healscope.schemas.columns import choice, table, text
 from healscope.schemas.shared import (
     ACCURACY,
-    DEALS,
+    INSTANCES,
     MODEL,
     RULE,
     SEED,
@@ -33,7 +33,7 @@ COMPARED = (
             RULE,
             SEED,
             N,
-            DEALS,
+            INSTANCES,
             ACCURACY,
             *interval(),
             text("checkpoint", "behind the landmark; missing for all seeds", nullable=True),
@@ -52,7 +52,7 @@ COMPARED = (
             RULE,
             SEED,
             N,
-            DEALS,
+            INSTANCES,
             ACCURACY,
             *interval(),
         ),

@@ -45,6 +45,8 @@ class Settings:
     landmark: str = ""  # the branch behind the landmark `rl`
     stages: dict[str, dict[str, str]] = field(default_factory=dict)  # of edits: target and parent
     tracks: tasks.Tracks = field(default_factory=dict)  # of tables that hold all of them
+    primary: list[str] = field(default_factory=list)  # claims that the study was made for
+    contrast: tuple[int, int] | None = None  # SFT steps that are compared without a pick
 
 
 # table -> how it is made from its input files, by kind

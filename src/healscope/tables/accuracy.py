@@ -33,7 +33,8 @@ def curves(
 def rl_window(evaluations: list[str], settings: Statistics) -> pd.DataFrame:
     """Change of held-out accuracy by RL, paired by problem, for each start (fig10).
 
-    `mcnemar_p` tests each seed on one card order of each deal, as orders are not independent.
+    `mcnemar_p` tests each seed on one problem of each instance, as problems of one instance are not
+    independent.
     """
     rows = with_steps(first_attempts(evaluations))
     rows = rows[rows["split"] == "held_out"]
@@ -50,7 +51,7 @@ def rl_window(evaluations: list[str], settings: Statistics) -> pd.DataFrame:
                 chosen = part if name is None else part[part["seed"] == name]
                 table.loc[pick, column] = chosen.groupby("seed")["correct"].mean().mean()
             if name is not None:
-                own = change[change["seed"] == name].drop_duplicates("deal_id")["change"]
+                own = change[change["seed"] == name].drop_duplicates("instance_id")["change"]
                 table.loc[pick, "mcnemar_p"] = stats.mcnemar(own < 0, own > 0)
         out.append(table.rename(columns={"mean": "change"}))
     return pd.concat(out, ignore_index=True)

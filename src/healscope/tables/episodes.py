@@ -49,11 +49,11 @@ def _measured(rows: pd.DataFrame) -> list[pd.DataFrame]:
     """The rows that each of MEASURES is the mean of, in column `correct`."""
     step = [*_EPISODE, "split", "part"]
     single = rows.groupby(step, as_index=False).agg(
-        {"correct": "any", "stage": "first", "step": "first", "deal_id": "first"}
+        {"correct": "any", "stage": "first", "step": "first", "instance_id": "first"}
     )
     episode = [*_EPISODE, "split"]
     routes = single.groupby(episode, as_index=False).agg(
-        {"correct": "all", "stage": "first", "step": "first", "deal_id": "first"}
+        {"correct": "all", "stage": "first", "step": "first", "instance_id": "first"}
     )
     failed = single[~single["correct"]].groupby(episode)["part"].min().rename("end")
     reached = rows.merge(failed, how="left", on=episode)

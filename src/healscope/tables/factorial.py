@@ -47,12 +47,13 @@ def factorial_design(evaluations: list[str], settings: Statistics) -> pd.DataFra
 def design(rows: pd.DataFrame) -> pd.DataFrame:
     """One row for each seed, deal and rule at one checkpoint, with the deal's weight in each cell.
 
-    Columns seed, deal_id, rule, correct (mean over the orders: deals with a face card are asked in
-    several) and the weights "id/any", "id/face", "ood/any", "ood/face".
+    Columns seed, instance_id, rule, correct (mean over the orders: deals with a face card are asked
+    in several) and the weights "id/any", "id/face", "ood/any", "ood/face".
     """
-    units = ["seed", "rule", "deal_id", "n_faces"]
-    deals = rows.groupby(units, as_index=False)["correct"].mean()
-    ways = deals["deal_id"].map(ways_to_deal)
+    hand = rows["problem_id"].map(hand_of)
+    units = ["seed", "rule", "instance_id", "hand", "n_faces"]
+    deals = rows.assign(hand=hand).groupby(units, as_index=False)["correct"].mean()
+    ways = deals["hand"].map(ways_to_deal)
     for rule in ("id", "ood"):
         asked = deals["rule"] == rule
         deals[f"{rule}/any"] = ways.where(asked, 0.0)
@@ -70,12 +71,16 @@ def _rows(
         e = stats.bootstrap(own, "correct", settings, **weights)
         found.append(
             {**place, "kind": kind, "name": name, "seed": seed, "value": e.value,
-             "low": e.low, "high": e.high, "deals": e.deals}
+             "low": e.low, "high": e.high, "instances": e.instances}
         )  # fmt: skip
     return found
 
 
-def ways_to_deal(deal_id: str) -> float:
-    """Orders in which the cards of a deal ("A-5-K>24") can come: its weight among iid hands."""
-    cards = deal_id.split(">")[0].split("-")
+def hand_of(problem_id: str) -> tuple[str, ...]:
+    """Returns the cards of a problem ("A-5-K>24:id") whatever their order."""
+    return tuple(sorted(problem_id.split(">")[0].split("-")))
+
+
+def ways_to_deal(cards: tuple[str, ...]) -> float:
+    """Returns the number of orders in which these cards can come: their weight among iid hands."""
     return factorial(len(cards)) / prod(factorial(n) for n in Counter(cards).values())

@@ -49,7 +49,7 @@ def protocols(evaluations: list[str], drawn: list[str], settings: Statistics) ->
 
 
 def _measures(rows: pd.DataFrame, told: set[str]) -> dict[str, pd.DataFrame]:
-    """measure -> one row for each problem and seed: seed, deal_id, value; no rows if not done."""
+    """measure -> a row for each problem and seed: seed, instance_id, value; no rows if not done."""
     first = rows[(rows["sample"] == 0) & (rows["attempt"] == 1)]
     again = first[first["retried"]].set_index(PROBLEM)
     samples = rows[rows["sample"] > 0].groupby(PROBLEM)["correct"].agg(["sum", "count"])
@@ -63,10 +63,10 @@ def _measures(rows: pd.DataFrame, told: set[str]) -> dict[str, pd.DataFrame]:
         later = rows[(rows["feedback"] == level) & rows["correct"]].set_index(PROBLEM).index
         solved = again["correct"] | again.index.isin(later)
         values[f"after_{level}"] = solved if level in told else solved.iloc[:0]
-    deal = first.set_index(PROBLEM)["deal_id"]
+    instance = first.set_index(PROBLEM)["instance_id"]
     return {
         name: pd.DataFrame(
-            {"deal_id": deal[value.index], "value": value.astype(float)}
+            {"instance_id": instance[value.index], "value": value.astype(float)}
         ).reset_index()
         for name, value in values.items()
     }
@@ -75,9 +75,8 @@ def _measures(rows: pd.DataFrame, told: set[str]) -> dict[str, pd.DataFrame]:
 def exposure(evaluations: list[str], pools: list[str], sft: dict, drawn: list[str]) -> pd.DataFrame:
     """What the problems of each protocol had to do with training, and what feedback gave away.
 
-    At the last SFT checkpoint, for each protocol, rule and seed: how many hands differ; the share
-    whose ID values are on the training side of the hold-out, and the share whose ID values are
-    among the examples that this seed was in fact trained on; accuracy of first attempts on those
+    At the last SFT checkpoint, for each protocol, rule and seed: how many instances there are; the
+    share whose ID values are on the training side of the hold-out, and the share of those among the examples that this seed was in fact trained on; accuracy of first attempts on those
     seen and those not; the share of feedback messages that named a value of a face card which the
     answer had not used, and how often attempts were right once such a message had come. Of
     protocols that ask all deals, the held-out ones, which are reported.
@@ -101,7 +100,7 @@ def exposure(evaluations: list[str], pools: list[str], sft: dict, drawn: list[st
                 "seed": str(seed),
                 "rule": rule,
                 "problems": len(first),
-                "distinct_deals": first["deal_id"].nunique(),
+                "distinct_instances": first["instance_id"].nunique(),
                 "training_side_share": float((first["split"] == "train").mean()),
                 "trained_on_share": float(first["seen"].mean()),
                 "accuracy_trained_on": _mean(first[first["seen"]]["correct"]),

@@ -84,9 +84,8 @@ def repair(
 
     Beside the edits (kinds as in their names): "parent", what going back altogether changes; "rl",
     what RL changes; and "pick", the cheapest edit that gives back at least a share of the OOD
-    accuracy that was lost from parent to target, by the deals of one half, reported on the other
-    half (`stats.from_other_half`). `front`: no edit but a control gives more OOD accuracy for at
-    most the same loss of ID accuracy.
+    accuracy that was lost from parent to target, as other seeds and instances pick it (`pick`).
+    `front`: no edit but a control gives more OOD accuracy for at most the same loss of ID accuracy.
     """
     around = _around(evaluations, landmark_files, points)
     healed = first_attempts(evaluations)
@@ -108,13 +107,14 @@ def repair(
         candidates = (table["control"] == "") & ~table["kind"].isin(["parent", "rl"])
         table["front"] = candidates & ~_dominated(table, table[candidates])
         offered = candidates | (table["control"] == "interpolation")
-        picks = [
-            _pick(share, {n: changes[n] for n in table.loc[offered, "name"]}, changes, points)
-            | {"kind": "pick", "axis": "", "amount": share, "control": "", "front": False}
-            for share in SHARES
-        ]
-        for pick in picks:
-            pick |= _repaired(pick.pop("changes"), changes[points["parent"]], settings)
+        parent, picks = changes[points["parent"]], []
+        for share in SHARES:
+            own, names = pick({n: changes[n] for n in table.loc[offered, "name"]}, parent, share)
+            picks.append(
+                {"name": f"cheapest for {share:.0%}", "picked": " or ".join(names), "kind": "pick",
+                 "axis": "", "amount": share, "control": "", "front": False,
+                 **_repaired(own, parent, settings)}
+            )  # fmt: skip
         both = pd.concat([table, pd.DataFrame(picks)], ignore_index=True)
         found.append(both.assign(model=model, seed="all"))
     return pd.concat(found, ignore_index=True)
@@ -157,43 +157,33 @@ def _dominated(table: pd.DataFrame, others: pd.DataFrame) -> pd.Series:
     return pd.Series(found, table.index)
 
 
-def _pick(
-    share: float, offered: dict[str, Changes], changes: dict[str, Changes], points: dict[str, str]
-) -> dict:
-    """The cheapest edit that gives back at least `share`, as each half of the deals picks it for
-    the other; where none gives back so much, the one that gives back most."""
-    parent = changes[points["parent"]]
-    picked = stats.from_other_half(
-        lambda name, half: worth(offered[name], parent, share, half), list(offered)
-    )
-    own = of_halves(offered, picked)
-    names = " or ".join(dict.fromkeys(picked.values()))
-    return {"name": f"cheapest for {share:.0%}", "picked": names, "changes": own}
+def pick(offered: dict[str, Changes], parent: Changes, share: float) -> tuple[Changes, list[str]]:
+    """Picks the edit that is worth most (`worth`), for each seed and half by what others show.
+
+    Returns the changes at what was picked, and the names of that, each once.
+    """
+
+    def elsewhere(name: str, seeds: list[int], half: str) -> tuple[bool, float]:
+        ends = (
+            {rule: stats.of_part(rows, seeds, half) for rule, rows in changes.items()}
+            for changes in (offered[name], parent)
+        )
+        return worth(*ends, share)
+
+    picked = stats.picked_elsewhere(elsewhere, list(offered), sorted(set(parent["ood"]["seed"])))
+    own = {
+        rule: stats.at_picked({name: c[rule] for name, c in offered.items()}, picked)
+        for rule in ("id", "ood")
+    }
+    return own, list(dict.fromkeys(n for halves in picked.values() for n in halves.values()))
 
 
-def worth(
-    edit: Changes, parent: Changes, share: float, half: str | None = None
-) -> tuple[bool, float]:
-    """How good an edit is for giving back a share of what going back to the parent would, on one
-    half of the deals, or all: whether it gives so much, then the less ID accuracy it costs; else
-    the more OOD accuracy it gives back."""
-    gain, lost, price = (
-        _mean(rows if half is None else rows[rows["half"] == half])
-        for rows in (edit["ood"], parent["ood"], edit["id"])
-    )
+def worth(edit: Changes, parent: Changes, share: float) -> tuple[bool, float]:
+    """How good an edit is for giving back a share of what going back to the parent would: whether
+    it gives so much, then the less ID accuracy it costs; else the more OOD accuracy it gives."""
+    gain, lost, price = (_mean(rows) for rows in (edit["ood"], parent["ood"], edit["id"]))
     enough = lost > 0 and gain >= share * lost
     return enough, price if enough else gain
-
-
-def of_halves(offered: dict[str, Changes], picked: dict[str, str]) -> Changes:
-    """Changes by the edit that was picked for each half of the deals."""
-    return {
-        rule: pd.concat(
-            [rows[rows["half"] == half] for half, name in picked.items()
-             for rows in [offered[name][rule]]]
-        )
-        for rule in ("id", "ood")
-    }  # fmt: skip
 
 
 def _mean(rows: pd.DataFrame) -> float:

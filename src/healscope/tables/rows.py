@@ -11,10 +11,11 @@ import pandas as pd
 
 from healscope import artifacts, provenance, stats
 from healscope.config import Statistics
+from healscope.evaluation import landmarks
 from healscope.tasks.tables import rules_differ, sft_examples
 
 COLUMNS = [
-    "model", "seed", "variant", "problem_id", "deal_id", "instance_id", "split", "half", "rule",
+    "model", "seed", "variant", "problem_id", "instance_id", "split", "half", "rule",
     "n_faces", "draw", "retried", "sample", "attempt", "correct",
 ]  # fmt: skip
 SINCE = ("episode_id", "task")
@@ -211,19 +212,25 @@ def at_landmarks(rows: pd.DataFrame, landmark_files: list[str], names: list[str]
     """Rows of the checkpoints behind `names`, with a column `landmark`. A name that is no landmark
     is that of a checkpoint; the base is evaluated as the start of SFT.
 
-    A landmark that was picked for its accuracy is reported, on each half of the deals, at the
-    checkpoint that the other half picks (`stats.from_other_half`); under its name with
-    "_uncorrected" it is reported on the very deals that picked it.
+    A landmark that was picked for its accuracy is reported, for each seed and half of the
+    instances, at the checkpoint that other seeds pick on the other half (`landmarks.picked`); under
+    its name with "_uncorrected" it is reported on the very answers that picked it.
     """
+    contents = [provenance.read_json(file) for file in landmark_files]
+    picked = {
+        model: landmarks.picked(
+            {c["seed"]: c["landmarks"] for c in contents if c["model"] == model}
+        )
+        for model in {c["model"] for c in contents}
+    }
     parts = []
-    for file in landmark_files:
-        content = provenance.read_json(file)
+    for content in contents:
         here = rows[(rows["model"] == content["model"]) & (rows["seed"] == content["seed"])]
         for name in names:
             landmark = name.removesuffix("_uncorrected")
             mark = content["landmarks"].get(landmark, {"checkpoint": name})
             variant = artifacts.sft(0) if name == "base" else mark["checkpoint"]
             if name == "maxood":
-                variant = here["half"].map(mark["by_half"])
+                variant = here["half"].map(picked[content["model"]][content["seed"]])
             parts.append(here[here["variant"] == variant].assign(landmark=name))
     return pd.concat(parts, ignore_index=True)

@@ -9,6 +9,7 @@ import pandas as pd
 
 from healscope import artifacts, provenance, stats
 from healscope.config import Statistics
+from healscope.evaluation import landmarks
 from healscope.tables.rows import at_landmarks, first_attempts, trained_on, with_steps
 
 # signal -> its natural optimum, if it has one
@@ -24,12 +25,13 @@ SIGNALS = {
     "rotation_degrees": None,
 }
 LABELS, NO_LABELS = "OOD labels of other runs", "nothing"
+BEST = "the rule that did best on other runs"
 
 
 def signals(evaluations: list[str], files: list[str], pools: list[str], sft: dict) -> pd.DataFrame:
     """One row for each SFT checkpoint and seed ("all": mean): every signal, and OOD accuracy.
 
-    Training accuracy is that on deals the seed was trained on, as its loss is.
+    Training accuracy is that on instances the seed was trained on, as its loss is.
     """
     rows = with_steps(trained_on(first_attempts(evaluations), pools, sft))
     rows = rows[rows["stage"] == "sft"].assign(seed=lambda r: r["seed"].astype(str))
@@ -62,8 +64,10 @@ def stopping(
     Rules: "optimum", the lowest loss or best accuracy; "knee", where the signal's curve over the
     square root of the step is farthest from its chord; "level", the checkpoint nearest to the
     signal's mean level at the OOD peak of the other seeds, so it needs their OOD labels. Beside
-    them the last checkpoint, and one picked blindly (the mean over all). Every peak is the one that
-    the other half of the deals picks.
+    them the last checkpoint, one picked blindly (the mean over all), and "best": of the rules that
+    need no labels the one with the least regret on other seeds and the other half of the instances,
+    which is what following the top of this ranking would have cost. Every peak is the one that
+    other seeds and instances pick (`landmarks.picked`).
     """
     logged = signals(evaluations, files, pools, sft)
     marks = [provenance.read_json(f) for f in landmark_files]
@@ -74,11 +78,8 @@ def stopping(
     for model, log in logged[logged["seed"] != "all"].groupby("model"):
         own, best = (part[part["model"] == model] for part in (rows, peaks))
         found = []
-        picked = {
-            str(m["seed"]): m["landmarks"]["maxood"]["by_half"]
-            for m in marks
-            if m["model"] == model
-        }
+        chosen = landmarks.picked({m["seed"]: m["landmarks"] for m in marks if m["model"] == model})
+        picked = {str(seed): halves for seed, halves in chosen.items()}
         for (signal, rule), steps in _stops(log, picked).items():
             stop = [
                 artifacts.sft(steps[str(seed)][half])
@@ -91,8 +92,24 @@ def stopping(
             [stats.paired(part, best) for _, part in own.groupby("step")], ignore_index=True
         )
         found.append(("any checkpoint, picked blindly", "none", NO_LABELS, "", blind))
+        found.append(_best(found))
         out += _ranked(model, found, settings)
     return pd.DataFrame(out)
+
+
+def _best(found: list[tuple]) -> tuple:
+    """The rule without labels that other seeds and instances pick, as one more rule."""
+    offered = {f"{signal}, {rule}": lost for signal, rule, needs, _, lost in found
+               if rule in ("optimum", "knee") and needs == NO_LABELS}  # fmt: skip
+    seeds = sorted({seed for lost in offered.values() for seed in lost["seed"]})
+    picked = stats.picked_elsewhere(
+        lambda name, seeds, half: (
+            -stats.mean_of_seeds(stats.of_part(offered[name], seeds, half), "change")
+        ),
+        list(offered),
+        seeds,
+    )
+    return BEST, "best", NO_LABELS, "", stats.at_picked(offered, picked)
 
 
 def _ranked(model: str, found: list[tuple], settings: Statistics) -> list[dict]:
@@ -115,9 +132,9 @@ def _either(halves: dict[str, int]) -> str:
 def _stops(
     log: pd.DataFrame, picked: dict[str, dict[str, str]]
 ) -> dict[tuple[str, str], dict[str, dict[str, int]]]:
-    """(signal, rule) -> seed -> half of the deals -> the SFT step where it stops.
+    """(signal, rule) -> seed -> half of the instances -> the SFT step where it stops.
 
-    `picked`: seed -> half -> the OOD peak that the other half picks.
+    `picked`: seed -> half -> the OOD peak that other seeds and instances pick.
     """
     runs = {seed: run.sort_values("step") for seed, run in log.groupby("seed")}
     last = {seed: _both(run["step"].max()) for seed, run in runs.items()}

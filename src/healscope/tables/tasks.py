@@ -40,7 +40,7 @@ def landmarks(
         own = values[values["figure"] == published.LANDMARKS.get(family)]
         own = own[(own["metric"] == "accuracy") & own["stage"].isin(LANDMARK_NAMES)]
         own = own.rename(columns={"stage": "landmark", "split": "rule", "value": "accuracy"})
-        own = own.assign(task=task, family=family, kind="published", seed="all", deals=own["n"])
+        own = own.assign(task=task, family=family, kind="published", seed="all", instances=own["n"])
         parts.append(own.assign(checkpoint=None)[list(table)])
     return pd.concat([part for part in parts if len(part)], ignore_index=True)
 
@@ -56,7 +56,7 @@ def curves(evaluations: list[str], tracks: Tracks, settings: Statistics) -> pd.D
 
 def _instances(rows: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     """How many instances stand behind a mean: problems of one are not independent."""
-    return rows.groupby(by)["deal_id"].nunique().rename("deals").reset_index()
+    return rows.groupby(by)["instance_id"].nunique().rename("instances").reset_index()
 
 
 def _named(table: pd.DataFrame, tracks: Tracks) -> pd.DataFrame:

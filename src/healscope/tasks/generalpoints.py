@@ -20,7 +20,6 @@ from healscope.tasks.protocol import EVALUATION_FORMAT, Side
 
 RANKS = ("A", "2", "3", "4", "5", "6", "7", "8", "9", "10", "J", "Q", "K")
 FACES = ("J", "Q", "K")
-_RANK_ORDER = {rank: index for index, rank in enumerate(RANKS)}
 _PLAIN_VALUES = {rank: index + 1 for index, rank in enumerate(RANKS[:10])}
 
 OUTCOMES = (
@@ -157,7 +156,6 @@ class Problem:
 
     Attributes:
         problem_id: "K-5-A>24:ood".
-        deal_id: "A-5-K>24", ranks in ascending order: the same for every order and rule.
         pair_id: "K-5-A>24", shared by the ID and the OOD problem.
         cards: ranks in the order dealt.
         rule: "id" or "ood".
@@ -167,7 +165,6 @@ class Problem:
     """
 
     problem_id: str
-    deal_id: str
     pair_id: str
     cards: tuple[str, ...]
     rule: Side
@@ -178,14 +175,13 @@ class Problem:
 
 def make_problem(task: GeneralPoints, cards: Sequence[str], rule: Side, target: int) -> Problem:
     """The problem of these cards in this order. Raises ValueError on an unknown rank or rule."""
-    unknown = [card for card in cards if card not in _RANK_ORDER]
+    unknown = [card for card in cards if card not in RANKS]
     if unknown or len(cards) != task.n_cards:
         raise ValueError(f"expected {task.n_cards} cards of {' '.join(RANKS)}, not {list(cards)}")
     stated = task.rule(rule)
     pair_id = f"{'-'.join(cards)}>{target}"
     return Problem(
         problem_id=f"{pair_id}:{rule}",
-        deal_id=f"{'-'.join(sorted(cards, key=_RANK_ORDER.__getitem__))}>{target}",
         pair_id=pair_id,
         cards=tuple(cards),
         rule=rule,
@@ -199,7 +195,6 @@ def from_row(row: Mapping[str, Any]) -> Problem:
     """The problem in one row of a problem, SFT or RL table."""
     return Problem(
         problem_id=str(row["problem_id"]),
-        deal_id=str(row["deal_id"]),
         pair_id=str(row["pair_id"]),
         cards=tuple(row["cards"]),
         rule=row["rule"],

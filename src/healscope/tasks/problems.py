@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 PROBLEM_COLUMNS = (
     "problem_id",
     "pair_id",
-    "deal_id",
     "instance_id",
     "split",
     "half",
@@ -203,7 +202,6 @@ def problem_row(task: GeneralPoints, problem: Problem, split: Split, half: Half)
     return {
         "problem_id": problem.problem_id,
         "pair_id": problem.pair_id,
-        "deal_id": problem.deal_id,
         "instance_id": instance_id(task, Deal(problem.cards, problem.target)),
         "split": split,
         "half": half,

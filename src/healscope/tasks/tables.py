@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 COLUMNS = (
     "problem_id",
     "pair_id",
-    "deal_id",
     "instance_id",
     "episode_id",
     "split",
@@ -142,7 +141,10 @@ def all_problems(problems: pd.DataFrame, retried_orders: int = 1) -> pd.DataFram
     if retried_orders < 0:
         raise ValueError(f"retried_orders must be at least 0, not {retried_orders}")
     pairs = problems.drop_duplicates("pair_id")
-    nth_order = dict(zip(pairs["pair_id"], pairs.groupby("deal_id").cumcount(), strict=True))
+    hand = pairs["instance_id"]
+    if "cards" in pairs:  # of the card game an instance has several deals, each in several orders
+        hand = hand + ":" + pairs["cards"].map(lambda cards: "-".join(sorted(cards)))
+    nth_order = dict(zip(pairs["pair_id"], pairs.groupby(hand).cumcount(), strict=True))
     early = problems["pair_id"].map(nth_order) < retried_orders
     if "episode_id" in problems:
         early |= problems["episode_id"].notna() & (retried_orders > 0)
@@ -247,7 +249,6 @@ def _row(task: Task, problem: Problem, split: Split, halves: dict[str, Half]) ->
     return {
         "problem_id": problem.problem_id,
         "pair_id": problem.pair_id,
-        "deal_id": problem.instance_id,
         "instance_id": problem.instance_id,
         "episode_id": f"{problem.instance_id}:{problem.rule}" if task.episodes else None,
         "split": split,
