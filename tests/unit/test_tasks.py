@@ -569,3 +569,9 @@ def test_a_model_reads_several_attempts_at_the_longest_problem():
     room = positions(long, task_tokenizer(long))
     assert room >= 5 * (63 + 63)
     assert room & (room - 1) == 0
+
+
+@pytest.mark.parametrize("share", [0.33, 0.34, 0.4, 0.49])
+def test_the_share_held_out_is_rounded(share):
+    sides = list(Parity(name="p", held_out=share).splits().values())
+    assert abs(sides.count("held_out") - share * len(sides)) <= 0.5

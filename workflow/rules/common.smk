@@ -136,7 +136,7 @@ def sampling_engine(branch):
 # A section may name its own.
 UNUSED = {
     "rl_only": ["rewards"],
-    "judging_only": ["rewards", "mixture"],
+    "judging_only": ["rewards", "mixture", "reasoning"],
     "dealing_only": [],
 }
 

@@ -37,6 +37,38 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+Mark = Annotated[str, Field(min_length=1)]
+Marks = tuple[Mark | None, Mark]
+"""What begins a model's reasoning in a response (None: nothing to go by), and what ends it."""
+
+REASONING: tuple[Marks, ...] = (
+    ("<think>", "</think>"),  # DeepSeek-R1, Qwen3, QwQ, GLM, Phi-4-reasoning, OLMo 3 and others
+    ("<thinking>", "</thinking>"),
+    ("<thought>", "</thought>"),  # EXAONE Deep
+    ("<reasoning>", "</reasoning>"),
+    ("[THINK]", "[/THINK]"),  # Magistral
+    ("<seed:think>", "</seed:think>"),  # Seed-OSS
+    ("◁think▷", "◁/think▷"),  # Kimi
+    ("<|begin_of_thought|>", "<|end_of_thought|>"),  # Sky-T1, OpenThinker
+    ("<|START_THINKING|>", "<|END_THINKING|>"),  # Command A
+    ("<|inner_prefix|>", "<|inner_suffix|>"),  # Apertus
+    ("<|channel|>analysis<|message|>", "<|channel|>final<|message|>"),  # gpt-oss
+    ("<|channel>thought", "<channel|>"),  # Gemma 4
+    (None, "[BEGIN FINAL RESPONSE]"),  # Apriel
+)
+"""Marks of the chat templates of common models."""
+
+
+class TaskSection(Section):
+    """What the section of every task has."""
+
+    reasoning: tuple[Marks, ...] = Field(
+        REASONING,
+        description="[begin, end] of what a model thinks before it answers; only what follows the "
+        "last end is read, and nothing where reasoning never ends. verifier reference reads all",
+    )
+
+
 class Mixture(Section):
     """Shares; only their ratios count."""
 

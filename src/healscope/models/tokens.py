@@ -4,10 +4,16 @@ Tokenizers are loaded as PreTrainedTokenizerFast: the automatic class silently s
 pre-tokenizer in some architectures.
 """
 
+from collections.abc import Sequence
+from functools import lru_cache
+
 import torch
 from transformers import PreTrainedTokenizerFast
 
+from healscope.config.types import Marks
+
 PAD, BOS, EOS, UNK = "<pad>", "<bos>", "<eos>", "<unk>"
+_TAIL = 16  # tokens of a prompt's end that hold a mark of a chat template
 
 
 def word_tokenizer(words: list[str]) -> PreTrainedTokenizerFast:
@@ -115,9 +121,31 @@ def response_ids(tokenizer, response: str) -> list[int]:
     return tokenizer.encode(response, add_special_tokens=False) + [tokenizer.eos_token_id]
 
 
-def response_text(tokenizer, ids: list[int]) -> str:
-    """Text of generated ids, without special tokens."""
-    return tokenizer.decode(ids, skip_special_tokens=True)
+def response_text(
+    tokenizer, ids: list[int], *, reasoning: Sequence[Marks] = (), prompt: Sequence[int] = ()
+) -> str:
+    """Text of generated ids, without special tokens but those of the marks of `reasoning`.
+
+    Where a chat template ended the prompt with a mark that begins reasoning, the text starts with
+    it: so reasoning that never ends can be told from an answer.
+    """
+    kept, special = _special(tokenizer, tuple(map(tuple, reasoning)))
+    if kept.isdisjoint(ids):
+        text = tokenizer.decode(ids, skip_special_tokens=True)
+    else:
+        text = tokenizer.decode([i for i in ids if i in kept or i not in special])
+    begun = [b for b, _ in reasoning if b and b in (tokenizer.chat_template or "")]
+    before = tokenizer.decode(prompt[-_TAIL:]).rstrip() if begun else ""
+    return next((begin for begin in begun if before.endswith(begin)), "") + text
+
+
+@lru_cache(maxsize=16)
+def _special(tokenizer, reasoning: tuple[Marks, ...]) -> tuple[frozenset[int], frozenset[int]]:
+    """(ids of special tokens that are in marks, ids of all special tokens)."""
+    special = {i: t.content for i, t in tokenizer.added_tokens_decoder.items() if t.special}
+    marks = [mark for pair in reasoning for mark in pair if mark]
+    kept = {i for i, token in special.items() if any(token in mark for mark in marks)}
+    return frozenset(kept), frozenset(special)
 
 
 def encode_pairs(tokenizer, pairs: list[tuple[str, str]], device="cpu"):

@@ -141,7 +141,8 @@ class Sampler:
             answers = self._answers(model, tokenizer, [talks[e] for e in asked], stream, attempt)
             failed = []
             for e, (prompt_ids, ids, logprobs, gaps, state_2H) in zip(asked, answers, strict=True):
-                text = tokens.response_text(tokenizer, ids)
+                marks = self.task.reasoning
+                text = tokens.response_text(tokenizer, ids, reasoning=marks, prompt=prompt_ids)
                 verdict, reward = self.score(posed[e], text)
                 over = extra or verdict.outcome == "correct"
                 over = over or attempt == self.attempts + self.extra_attempt
@@ -216,7 +217,7 @@ class Sampler:
 
 def tokens_before_formula(tokenizer, turn: Turn) -> int:
     """Response tokens before the one in which the word "formula" begins; all, where none does."""
-    at = turn.text.find("formula")
+    at = tokens.response_text(tokenizer, turn.response_ids).find("formula")
     if at < 0:
         return len(turn.response_ids)
     ends = range(1, len(turn.response_ids) + 1)
