@@ -107,9 +107,5 @@ def text(claims: pd.DataFrame, answers: pd.DataFrame, record: dict) -> str:
             *([f"    {detectable}"] if detectable else []),
             "",
         ]
-    code = record["code"]
-    lines.append(
-        f"Made by healscope {code['healscope']}, commit {code['commit']}, from inputs with "
-        f"fingerprint {record['fingerprint'][:16]}; the metadata of claims.parquet say more.\n"
-    )
+    lines.append(f"{provenance.made_by(record)}; the metadata of claims.parquet say more.\n")
     return "\n".join(lines)
