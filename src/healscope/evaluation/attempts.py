@@ -177,6 +177,7 @@ class Asker:
     ):
         self.engine, self.tokenizer, self.templated = engine, tokenizer, templated
         self.settings, self.protocol, self.stream = settings, protocol, stream
+        self.ends = tokens.end_ids(tokenizer, engine.ends)
 
     def __call__(
         self, conversations: list[list[str]], purpose: str, temperature: float
@@ -197,7 +198,7 @@ class Asker:
             sampled = temperature > 0
             responses = self.engine.generate(
                 [ids[i] for i in batch],
-                eos=self.tokenizer.eos_token_id,
+                eos=self.ends,
                 pad=self.tokenizer.pad_token_id,
                 max_new_tokens=self.settings.max_new_tokens,
                 temperature=temperature,
@@ -207,7 +208,7 @@ class Asker:
                 else None,
             )
             for i, found in zip(batch, responses.ids(), strict=True):
-                answers[i] = tokens.response_text(self.tokenizer, found)
+                answers[i] = tokens.response_text(self.tokenizer, found, self.ends)
         return answers
 
     def scores(self, options: list[Sequence[Option]]) -> list[list[tuple[float, bool]] | None]:
