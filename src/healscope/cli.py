@@ -144,6 +144,7 @@ def _write(weights, edited: dict, folder: Path) -> None:
     """The target's files in `folder`, shard by shard, with the edited tensors in their places."""
     from safetensors.torch import save_file
 
+    from healscope.config import given
     from healscope.models.checkpoints import MANIFEST
     from healscope.models.integrity import LOGITS
 
@@ -151,9 +152,10 @@ def _write(weights, edited: dict, folder: Path) -> None:
         names = [name for name, place in weights.files.items() if place == file]
         tensors = {n: (edited[n] if n in edited else weights[n]).contiguous() for n in names}
         save_file(tensors, folder / file.name, metadata={"format": "pt"})
-    of_the_target = (MANIFEST, LOGITS)  # they speak of what is no longer there
+    unread = [file.name for file in given.not_of_the_model(weights.folder)]
+    left = (MANIFEST, LOGITS, *unread)  # they speak of what is no longer there, or never was
     for file in sorted(weights.folder.iterdir()):
-        if file.is_file() and file.suffix != ".safetensors" and file.name not in of_the_target:
+        if file.is_file() and file.suffix != ".safetensors" and file.name not in left:
             shutil.copy2(file, folder / file.name)
 
 

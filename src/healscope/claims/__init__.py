@@ -114,11 +114,7 @@ def text(
             lines += ["", fill(about.format(rate=rate) + ".", 100), ""]
             lines += [line for row in own.to_dict("records") for line in _lines(row)]
     lines.append("")
-    code = record["code"]
-    lines.append(
-        f"Made by healscope {code['healscope']}, commit {code['commit']}, from inputs with "
-        f"fingerprint {record['fingerprint'][:16]}; the metadata of claims.parquet say more.\n"
-    )
+    lines.append(f"{provenance.made_by(record)}; the metadata of claims.parquet say more.\n")
     return "\n".join(lines)
 
 

@@ -18,7 +18,11 @@ KEPT = (".safetensors", ".json", ".model", ".txt", ".jinja")
 LEFT = ("checkpoint.json", "trainer_state.json", "adapter_config.json")
 """Those of them that say nothing about the model."""
 
+_WHOLE = "model.safetensors"
+_INDEX = "model.safetensors.index.json"
+
 _HUB = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
+_ADAPTER = "adapter_"  # how files of an adapter begin
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 
 
@@ -53,7 +57,7 @@ def check(source: str) -> str:
     if not place.is_dir():
         raise ValueError("no such folder, and not a hub id (organisation/name)")
     files = sorted(p.name for p in place.iterdir())
-    weights = [f for f in files if f.endswith(".safetensors") and not f.startswith("adapter_")]
+    weights = [f for f in files if f.endswith(".safetensors") and not f.startswith(_ADAPTER)]
     if not weights and "adapter_config.json" in files:
         raise ValueError(
             "an adapter, no model: merge it first (PeftModel.from_pretrained(…).merge_and_unload()"
@@ -68,22 +72,60 @@ def check(source: str) -> str:
     if not weights or "config.json" not in files:
         lacking = "safetensors" if not weights else "config.json"
         raise ValueError(f"holds no {lacking}; save the model there with save_pretrained")
-    if lost := _lost_shards(place, weights):
+    taken = [place / f for f in files if f.endswith(KEPT) and f not in LEFT]
+    if gone := [file for file in taken if not file.exists()]:
+        link = gone[0]
+        raise ValueError(
+            f"{link.name} is a link to {link.readlink()}, which is not there: fetch that file "
+            "again, or copy it here in place of the link"
+        )
+    read_json(place / "config.json")
+    if lost := [p.name for p in weight_files(place) if not p.exists()]:
         raise ValueError(f"lacks {lost[0]}, which its index names; copy it there")
     return source
 
 
-def _lost_shards(place: Path, weights: list[str]) -> list[str]:
-    index = place / "model.safetensors.index.json"
+def weight_files(place: Path) -> list[Path]:
+    """Files of a folder that hold its weights, as transformers chooses them: model.safetensors, or
+    those that the index names, or else all safetensors but adapters.
+
+    Those of an index may be missing. Raises ValueError where the index cannot be read.
+    """
+    if (place / _WHOLE).is_file():
+        return [place / _WHOLE]
+    if not (place / _INDEX).is_file():
+        return [p for p in sorted(place.glob("*.safetensors")) if not p.name.startswith(_ADAPTER)]
+    named = read_json(place / _INDEX).get("weight_map")
+    if not isinstance(named, dict) or not named:
+        raise ValueError(f"{place / _INDEX} names no weights; copy it there again")
+    return sorted({place / name for name in named.values()})
+
+
+def not_of_the_model(place: Path) -> list[Path]:
+    """Weights in a folder that are not read, and an index that speaks of none that are."""
+    read = weight_files(place)
+    others = [p for p in sorted(place.glob("*.safetensors")) if p not in read]
+    index = place / _INDEX
+    return [*others, *([index] if index.is_file() and read == [place / _WHOLE] else [])]
+
+
+def read_json(file: Path) -> dict:
+    """Contents of a JSON file of a model; raises ValueError, in words for whom the file belongs to.
+
+    `provenance.read_json` would advise to delete it, as one of a study's own results.
+    """
     try:
-        named = (
-            set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-            if index.is_file()
-            else ()
-        )
-    except (OSError, ValueError, KeyError, AttributeError):
-        raise ValueError(f"{index.name} cannot be read; copy it there again") from None
-    return sorted(set(named) - set(weights))
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        size = file.stat().st_size if file.is_file() else 0
+        reason = f"is cut short or no JSON ({error})" if size else "is empty"
+        raise ValueError(
+            f"{file} {reason}; copy it there again from where the model came from, or save the "
+            "model again"
+        ) from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{file} holds no JSON object; copy it there again")
+    return content
 
 
 def refuse_own_results(name: str, sources: Iterable[str]) -> None:
@@ -102,8 +144,9 @@ def files(source: str) -> list[str]:
     if is_hub_id(source):
         return []
     place = folder(source)
-    found = sorted(p.name for p in place.iterdir() if p.name.endswith(KEPT))
-    return [str(place / name) for name in found if name not in LEFT]
+    unread = not_of_the_model(place)
+    found = sorted(p for p in place.iterdir() if p.name.endswith(KEPT) and p not in unread)
+    return [str(p) for p in found if p.name not in LEFT]
 
 
 def completed(data: Any) -> Any:

@@ -1,6 +1,5 @@
 """Where base models come from."""
 
-import json
 from typing import Annotated
 
 from pydantic import Field, model_validator
@@ -140,7 +139,7 @@ class Model(Section):
         if self.scratch:
             return self.scratch.architecture.layers
         file = given.folder(self.source) / "config.json"
-        about = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        about = given.read_json(file) if file.is_file() else {}
         text = about.get("text_config") or about
         crossing = () if self.sft else text.get("cross_attention_layers") or ()
         layers = text.get("num_hidden_layers")

@@ -34,12 +34,8 @@ def text(frame: pd.DataFrame, landmark_files: list[str], study: Study, record: d
     for model, rows in frame.groupby("model"):
         seeds = {m["seed"]: m["landmarks"] for m in marks if m["model"] == model}
         lines += _about(Model(model, rows, seeds, study))
-    code = record["code"]
-    lines += paragraph(
-        f"Made by healscope {code['healscope']}, commit {code['commit']}, from inputs with "
-        f"fingerprint {record['fingerprint'][:16]}. All numbers: "
-        f"{artifacts.path(artifacts.TABLE, table='diagnosis')}."
-    )
+    table = artifacts.path(artifacts.TABLE, table="diagnosis")
+    lines += paragraph(f"{provenance.made_by(record)}. All numbers: {table}.")
     return "\n".join(lines)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from healscope import artifacts, gate, provenance
+from healscope import artifacts, gate, machine, provenance
 from healscope.errors import HealscopeError
 from healscope.markdown import bullets
 from healscope.results_page import accuracy, tasks, weights
@@ -80,12 +80,13 @@ def _of(table: pd.DataFrame, model: str) -> pd.DataFrame:
 
 def _run(folder: Path, tables: Iterable[str]) -> str:
     files = [folder / artifacts.path(artifacts.TABLE, table=name) for name in tables]
-    record = provenance.read_provenance(next(f for f in files if f.exists()))
-    code = record["code"]
+    records = [provenance.read_provenance(f) for f in files if f.exists()]
+    machines = [machine.in_words(r["machine"]) for r in records if "machine" in r]
+    packages = records[0]["packages"]
     lines = [
-        f"healscope {code['healscope']}, commit {code['commit']}"
-        + (" with changes" if code["modified"] else ""),
-        "packages: " + ", ".join(f"{k} {v}" for k, v in record["packages"].items() if v),
+        *dict.fromkeys(provenance.code_in_words(r["code"]) for r in records),
+        "packages: " + ", ".join(f"{k} {v}" for k, v in packages.items() if v),
+        *(f"machine: {described}" for described in dict.fromkeys(machines)),
     ]
     logs = sorted((folder / ".snakemake/log").glob("*.snakemake.log"))
     for log in logs:

@@ -131,6 +131,7 @@ class Sampler:
     def _episodes(self, model, tokenizer, problems: pd.DataFrame, stream) -> list[Turn]:
         if self.engine is not None:
             self.engine.take(drawn_elsewhere.weights(model), "the policy")
+        ends = tokens.end_ids(tokenizer, tokens.model_ends(model))
         rows = [r for r in problems.to_dict("records") for _ in range(self.samples_per_prompt)]
         posed = [self.task.read(row) for row in rows]
         talks = [[row["prompt"]] for row in rows]
@@ -142,7 +143,9 @@ class Sampler:
             failed = []
             for e, (prompt_ids, ids, logprobs, gaps, state_2H) in zip(asked, answers, strict=True):
                 marks = self.task.reasoning
-                text = tokens.response_text(tokenizer, ids, reasoning=marks, prompt=prompt_ids)
+                text = tokens.response_text(
+                    tokenizer, ids, ends, reasoning=marks, prompt=prompt_ids
+                )
                 verdict, reward = self.score(posed[e], text)
                 over = extra or verdict.outcome == "correct"
                 over = over or attempt == self.attempts + self.extra_attempt
@@ -175,7 +178,7 @@ class Sampler:
             found = self._generate(
                 model,
                 asked,
-                eos=tokenizer.eos_token_id,
+                eos=tokens.end_ids(tokenizer, tokens.model_ends(model)),
                 pad=tokenizer.pad_token_id,
                 max_new_tokens=self.max_new_tokens,
                 temperature=self.temperature,

@@ -125,7 +125,7 @@ def answer(engine, message: dict, tell) -> dict:
             raise RuntimeError("vLLM's prefix cache could not be emptied")
         return {}
     if "next" in message:
-        ask = {"max_new_tokens": 1, "temperature": 0.0, "top_p": 1.0, "eos": -1}
+        ask = {"max_new_tokens": 1, "temperature": 0.0, "top_p": 1.0, "eos": []}
         (row,) = _generated(engine, [message["next"]], ask, None, -1, False)
         return {"logprobs": [row.logprobs[0][i].logprob for i in range(len(row.logprobs[0]))]}
     if "score" in message:
@@ -152,7 +152,7 @@ def _generated(engine, prompts, ask: dict, seeds, logprobs: int, progress) -> li
             top_p=ask["top_p"],
             seed=seeds[i] if seeds else None,
             logprobs=logprobs,
-            stop_token_ids=[ask["eos"]] if ask["eos"] >= 0 else None,
+            stop_token_ids=[i for i in ask["eos"] if i >= 0],
             ignore_eos=True,  # what ends an answer is said here, not in the model's config
             detokenize=False,
         )
