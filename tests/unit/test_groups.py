@@ -279,7 +279,7 @@ def test_dynamic_sampling_goes_on_until_enough_groups_differ(branch_at):
 
 
 def test_dynamic_sampling_is_bounded_and_fills_up(branch_at):
-    branch = branch_at(score=rarely)
+    branch = branch_at(score=first_word)
     settings = recipe("dapo", iterations=1, most_draws=2)
     (row,), _ = run(settings, branch)
     assert row["draws"] == 2

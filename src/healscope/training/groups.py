@@ -283,6 +283,7 @@ def _trainer(recipe: Group, branch: Branch, run: _Iterations):
                 importance_sampling_level="sequence" if recipe.algorithm == "gspo" else "token",
                 scale_rewards="none" if recipe.algorithm == "dr_grpo" else "group",
                 mask_truncated_completions=recipe.algorithm == "dapo",
+                use_bias_correction_kl=False,  # TRL's default has another gradient than the paper
             ),
         )
 
