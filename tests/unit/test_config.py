@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from pydantic import TypeAdapter
 
 from healscope import artifacts, config
 from healscope.config.types import merged
@@ -116,7 +117,7 @@ def test_an_overlay_shares_the_results_of_the_default_study(overlay):
         ),
         (["rl", "branches", "grpo"], [5], "rl.branches.grpo: step 5 is not in sft.checkpoints"),
         (["rl", "branches", "grpo"], [4, 4], "'grpo' needs at least one start, and none twice"),
-        (["rl", "branches", "gppo"], [4], "rl: no recipe 'gppo'; there are ppo, ppo_reference"),
+        (["rl", "branches", "gppo"], [4], "rl: no recipe 'gppo'; there are ppo, ppo_multi, ppo_reference"),
         (["rl", "main"], "gppo", "rl: no recipe 'gppo'"),
         (["rl", "main"], "diverging", "rl.main: 'diverging' has no start in rl.branches"),
         (["rl", "recipes", "ppo"], {"lerning_rate": 1}, "recipes.ppo.lerning_rate: unknown"),
@@ -353,6 +354,48 @@ def test_recipes_inherit_and_override(data):
     assert recipes["ppo_reference"].optimizer.max_grad_norm == 0.01  # its own value wins
 
 
+@pytest.mark.parametrize(
+    ("recipe", "key"),
+    [
+        ({"like": "ppo", "clip": 0.1}, "clip"),
+        ({"like": "ppo", "ratio_limit": 5.0}, "ratio_limit"),
+        ({"like": "ppo", "value_head": "shared", "value_clip": 0.1}, "value_clip"),
+        ({"like": "ppo_multi", "epochs": 1, "clip": 0.1}, "clip"),
+        ({"like": "grpo", "clip_high": 0.3}, "clip_high"),
+        ({"like": "dapo", "clip_high": 0.4}, "clip_high"),
+        ({"like": "rloo", "clip": 0.1}, "clip"),
+    ],
+)
+def test_a_clip_that_would_do_nothing_is_refused(data, recipe, key):
+    data["rl"]["recipes"]["tight"] = recipe
+    with pytest.raises(HealscopeError, match=rf"tight: {key} would change nothing.* set epochs"):
+        config.load(data)
+    data["rl"]["recipes"]["tight"] = recipe | {"minibatches": 2}
+    assert getattr(config.load(data).rl.recipes["tight"], key) == recipe[key]
+
+
+def test_the_matched_control_has_the_steps_rows_and_rate_of_rl():
+    recipes = shipped("config.yaml", "what-heals.yaml").rl.recipes
+    ppo, control = recipes["ppo"], recipes["sft_matched"]
+    assert ppo.steps == 1
+    for key in ("iterations", "responses", "optimizer", "schedule", "freeze"):
+        assert getattr(control, key) == getattr(ppo, key), key
+    assert (control.iterations, control.responses) == (100, 256)
+
+
+def test_settings_added_later_leave_the_values_of_older_recipes_alone():
+    """What stands on disk is known by its recipe's values: only a recipe that uses a new setting
+    has it among them."""
+    recipes = shipped("config.yaml").rl.recipes
+    values = {name: recipe.model_dump(mode="json") for name, recipe in recipes.items()}
+    assert values["ppo_reference"]["counted"] == "turns"
+    assert not {"counted"} & set(values["ppo"])
+    assert not {"minibatches", "most_draws", "overlong"} & set(values["grpo"])
+    assert {"minibatches", "most_draws", "overlong"} < set(values["dapo_multi"])
+    for name, recipe in recipes.items():
+        assert TypeAdapter(config.Recipe).validate_python(values[name]) == recipe
+
+
 def test_methods_of_sft_inherit_and_override(data):
     """Every built-in method is there; a new one is like another, in all but its own keys."""
     data["sft"]["methods"] = {
@@ -404,7 +447,7 @@ def test_default_config_shows_every_key():
     by_algorithm = {r["algorithm"]: r for r in shown["rl"]["recipes"].values() if "algorithm" in r}
     for recipe in given.values():
         here = {**shown["rl"]["defaults"], **by_algorithm.get(recipe["algorithm"], {})}
-        if recipe["algorithm"] in ("dapo", "dr_grpo", "rloo"):
+        if recipe["algorithm"] in ("dapo", "dr_grpo", "gspo", "rloo"):
             here |= by_algorithm["grpo"]
         unshown = set(recipe) - set(here) - set(by_algorithm["ppo"])
         assert not unshown, recipe["algorithm"]

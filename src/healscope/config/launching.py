@@ -58,7 +58,6 @@ def check_recipe(launch: Launch, name: str, recipe: Recipe) -> None:
                 f"{where}: {recipe.prompts} prompts an iteration (responses / samples_per_prompt) "
                 f"are no multiple of launch.processes {launch.processes}"
             )
-    if isinstance(recipe, PPO):
         launch.share(recipe.responses // recipe.minibatches, f"{where}: responses of a minibatch")
 
 
