@@ -31,6 +31,7 @@ from healscope.schemas.shared import (
     SPLIT,
     STAGE,
     STEP,
+    TURNED,
     N,
     effect,
     interval,
@@ -208,6 +209,7 @@ _ACCURACY = (
             ACCURACY,
             *interval(),
             *DISTANCES,
+            TURNED,
         ),
         ("model", "name", "kind", "rule", "seed"),
     ),
@@ -225,6 +227,7 @@ _ACCURACY = (
             text("kind", f"{_KINDS}; of a sum, joined by +; parent; rl; pick"),
             *EDIT,
             *DISTANCES,
+            TURNED,
             *(
                 column
                 for rule in ("id", "ood")
