@@ -112,8 +112,8 @@ def _matched(table: pd.DataFrame) -> str:
         return ""
     note = (
         "\n\nControls beside their edits: distance from the target, and root mean square of the "
-        "principal angles (degrees) by which the chosen subspaces turn. A control shares what it is "
-        "matched in with its edit, matrix by matrix.\n\n"
+        "principal angles (degrees) by which the chosen subspaces turn. A control shares with its "
+        "edit, matrix by matrix, what it is matched in.\n\n"
     )
     header = ["edit", "control", "matched in", "from target", "control's", "turned", "control's"]
     return note + grid(header, rows)
