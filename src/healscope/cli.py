@@ -126,8 +126,13 @@ def export(
     record = provenance.record(config, inputs=provenance.hashes(inputs))
     checkpoints.publish(staged, out / checkpoints.MANIFEST, record)
     shutil.rmtree(staged)
-    far = ", ".join(f"{v:.3f} {k.replace('_', ' ')}" for k, v in variant.measured.items())
-    print(f"healscope: {edit} is in {out} (distance {far}, of that between the two)")
+    far = {k.replace("_", " "): v for k, v in variant.measured.items()}
+    turned = far.pop("turned degrees")
+    said = ", ".join(f"{v:.3f} {k}" for k, v in far.items())
+    print(
+        f"healscope: {edit} is in {out} (distance {said}, of that between the two; singular "
+        f"subspaces turned by {turned:.2f} degrees)"
+    )
     return variant.measured
 
 

@@ -16,6 +16,7 @@ import rl_tables
 import task_tables
 
 from healscope.config import FigureStyle
+from healscope.edit_kinds import CONTROLS, KINDS
 from healscope.errors import HealscopeError
 from healscope.figures import style as styling
 from healscope.figures.catalogue import FIGURES, render
@@ -121,8 +122,11 @@ ENDS = {
     "rl": {"id": (0.55, 0.50), "ood": (0.19, 0.05)},
 }
 PLACES = {"rank": (0.0625, 0.2, 0.7, 1.0), "layers": (1.0, 2.0)}
-STRENGTHS = {"values": 0.03, "directions": 0.9, "orthonormal": 0.7, "swap": 1.0}
-MATCHED = {"interpolation": 0.8, "noise": -0.3, "rotation": -0.2, "shuffle": -0.5}
+STRENGTHS = {
+    "values": 0.03, "directions": 0.9, "orthonormal": 0.7, "pinned": 0.8, "swap": 1.0,
+    "diagonal": 0.04, "offdiagonal": 0.95, "block": 0.3, "complement": 0.75,
+}  # fmt: skip
+MATCHED = {"interpolation": 0.8, "noise": -0.3, "rotation": -0.2, "shuffle": -0.5, "rest": 0.6}
 
 
 def edits(target: float, parent: float):
@@ -715,6 +719,16 @@ def test_controls_and_distances_stand_beside_the_edit(name, main):
     names = [f"{main}-rank-{a:g}" for a in PLACES["rank"]]
     far = [0.0, *whole.loc[whole["rule"] == "ood"].loc[names, "from_target"]]
     assert any(len(y) == len(far) and np.allclose(y, far) for y in lines)
+
+
+def test_every_kind_and_control_has_a_look_of_its_own():
+    assert set(STRENGTHS) == set(KINDS)
+    assert set(MATCHED) == set(CONTROLS)
+    for figure in ("values", "directions"):
+        group = [kind for kind in KINDS.values() if kind.figure == figure]
+        assert len({(kind.marker, kind.face) for kind in group}) == len(group)
+    looks = [(control.colour, control.marker) for control in CONTROLS.values()]
+    assert len(set(looks)) == len(looks)
 
 
 def test_fig6_is_drawn_without_controls_and_along_other_axes():

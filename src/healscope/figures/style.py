@@ -21,6 +21,7 @@ from matplotlib.textpath import text_to_path
 
 from healscope.artifacts import LANDMARK_NAMES
 from healscope.config import FigureStyle
+from healscope.edit_kinds import CONTROLS
 
 Draw = Callable[..., Figure]
 """(frame, style) -> figure; where published values can be laid over, with a keyword `published`."""
@@ -53,10 +54,10 @@ _LOOKS = {
     "composition": (5, "^", DASHED),
     "rule": (9, "o", "-"),
     "free": (9, "o", ""),
-    "interpolation": (0, "^", DOTTED),
-    "noise": (5, "v", DOTTED),
-    "rotation": (9, "D", DASH_DOT),
-    "shuffle": (6, "P", DASH_DOT),
+    **{
+        name: (c.colour, c.marker, DOTTED if c.line == "dotted" else DASH_DOT)
+        for name, c in CONTROLS.items()
+    },
 }
 _STEP_LABEL = "SFT step (square-root scale)"
 _DARK_TO_LIGHT = {"viridis": "viridis", "Greys": "Greys_r"}
