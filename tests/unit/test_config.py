@@ -117,7 +117,11 @@ def test_an_overlay_shares_the_results_of_the_default_study(overlay):
         ),
         (["rl", "branches", "grpo"], [5], "rl.branches.grpo: step 5 is not in sft.checkpoints"),
         (["rl", "branches", "grpo"], [4, 4], "'grpo' needs at least one start, and none twice"),
-        (["rl", "branches", "gppo"], [4], "rl: no recipe 'gppo'; there are ppo, ppo_multi, ppo_reference"),
+        (
+            ["rl", "branches", "gppo"],
+            [4],
+            "rl: no recipe 'gppo'; there are ppo, ppo_multi, ppo_reference",
+        ),
         (["rl", "main"], "gppo", "rl: no recipe 'gppo'"),
         (["rl", "main"], "diverging", "rl.main: 'diverging' has no start in rl.branches"),
         (["rl", "recipes", "ppo"], {"lerning_rate": 1}, "recipes.ppo.lerning_rate: unknown"),
