@@ -80,7 +80,7 @@ def answers(rng, level_NSC: np.ndarray, sizes_I: np.ndarray = SIZES) -> Answers:
 
 @dataclass(frozen=True)
 class Worlds:
-    """Results of `n` independent studies of one number: a share, or a change between checkpoints."""
+    """Results of `n` independent studies of one number: a share, or a change."""
 
     after_NSI: np.ndarray
     """Right answers to each instance; of a change those after it."""
@@ -301,7 +301,8 @@ def null_table(n: int, settings: Statistics) -> None:
         print(
             f"| seeds differ by {100 * differ:.0f} | - | {seeds} "
             f"| {_share(said == verdicts.HELD)} "
-            f"| {_share(said == verdicts.FAILED)} | {100 * np.mean([e.value for e in found]):+.1f} |",
+            f"| {_share(said == verdicts.FAILED)} "
+            f"| {100 * np.mean([e.value for e in found]):+.1f} |",
             flush=True,
         )
 
