@@ -52,7 +52,8 @@ def in_words(machine: dict) -> str:
 def processor() -> str:
     """Returns the name of the processor's model, or of its architecture where no model is known."""
     try:
-        found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.M)
+        about = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+        found = re.search(r"^model name\s*:\s*(.+)$", about, re.M)
     except OSError:  # not Linux
         found = None
     return found[1].strip() if found else platform.processor() or platform.machine()
