@@ -5,7 +5,19 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._]*$")]  # no "-": it separates path parts
+_NAME = r"^[a-z0-9][a-z0-9._]*$"
+_FOLDER = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+Name = Annotated[str, Field(pattern=_NAME)]
+FolderName = Annotated[str, Field(pattern=_FOLDER)]
+
+PATTERNS = {
+    _NAME: "a name has lower-case letters, digits, '.' and '_' alone and begins with a letter or "
+    "digit, since it is a part of file names such as ppo-from-140",
+    _FOLDER: "a name has letters, digits, '.', '_' and '-' alone and begins with a letter or "
+    "digit, since it is the name of a folder in results",
+}
+"""Regular expression of a key or value -> what it asks for, in words."""
+
 Fraction = Annotated[float, Field(ge=0, le=1)]
 OpenFraction = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]

@@ -180,6 +180,7 @@ class Asker:
         self.reasoning = reasoning
         self.engine, self.tokenizer, self.templated = engine, tokenizer, templated
         self.settings, self.protocol, self.stream = settings, protocol, stream
+        self.ends = tokens.end_ids(tokenizer, engine.ends)
 
     def __call__(
         self, conversations: list[list[str]], purpose: str, temperature: float
@@ -200,7 +201,7 @@ class Asker:
             sampled = temperature > 0
             responses = self.engine.generate(
                 [ids[i] for i in batch],
-                eos=self.tokenizer.eos_token_id,
+                eos=self.ends,
                 pad=self.tokenizer.pad_token_id,
                 max_new_tokens=self.settings.max_new_tokens,
                 temperature=temperature,
@@ -211,7 +212,7 @@ class Asker:
             )
             for i, found in zip(batch, responses.ids(), strict=True):
                 answers[i] = tokens.response_text(
-                    self.tokenizer, found, reasoning=self.reasoning, prompt=ids[i]
+                    self.tokenizer, found, self.ends, reasoning=self.reasoning, prompt=ids[i]
                 )
         return answers
 
