@@ -101,7 +101,7 @@ def test_what_is_thought_is_no_answer(benchmarks):
     ]  # fmt: skip
     assert verdicts(task, problem, "<think> 3", "3 <think>") == ["no_answer", "no_answer"]
     whole = benchmarks.task(["sums"], ["capitals"], reasoning=())
-    assert verdicts(whole, problem, "<think>4 3", "3 <think>") == ["correct", "correct"]
+    assert verdicts(whole, problem, "<think> 3", "3 <think>") == ["correct", "correct"]
 
 
 @pytest.mark.parametrize("metric", ["acc", "acc_norm", "acc_bytes"])

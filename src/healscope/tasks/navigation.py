@@ -7,7 +7,6 @@ was answered. Routes are drawn on a town of one's own, or read from the publishe
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from healscope.tasks.protocol import (
     Task,
     Verdict,
 )
+from healscope.tasks.released import read_field
 from healscope.tasks.responses import MAX_RESPONSE, agreed, fields, holding, read
 from healscope.tasks.streets import KINDS, Town, draw_town
 
@@ -39,8 +39,6 @@ ActionSpace = Literal["absolute", "relative"]
 _IN_VAIN = 200  # routes drawn without a new one: then there are no more
 
 _SEEN, _ACTION = "current observation", "action"
-_RELEASED = {key: re.compile(f'"{key}": "(.*?)"') for key in (_SEEN, _ACTION)}
-"""The released search, one space and all."""
 _QUOTED = re.compile(r"""\(\s{0,8}\\?(["'])([a-z ]{1,20})\\?\1\s{0,8}\)""", re.IGNORECASE)
 """A turn in quotes, as in turn_direction("south")."""
 
@@ -191,7 +189,9 @@ class Navigation(Task):
         told = f"Right is {right}."
         if compact:
             told = texts.compact_action(right)
-        return Feedback(f"{said} {told}", problem.rule == "ood" and right not in self._shared)
+        return Feedback(
+            f"{said} {told}", problem.rule == "ood" and right not in self._actions["id"]
+        )
 
     def words(self) -> Sequence[str]:
         """Every word of the compact rendering, whatever routes are drawn."""
@@ -333,11 +333,6 @@ class Navigation(Task):
         """Actions of either rule."""
         return self._actions["id"] | self._actions["ood"]
 
-    @property
-    def _shared(self) -> frozenset[str]:
-        """Actions of both rules."""
-        return self._actions["id"] & self._actions["ood"]
-
     @cached_property
     def _spellings(self) -> dict[str, str]:
         """Spelling -> action: of compact answers, and of JSON ones without case, spaces and "_"."""
@@ -352,8 +347,9 @@ class Navigation(Task):
         if self.rendering == "compact":
             return self._read_compact(text.split())
         if self.verifier == "reference":
-            said = [_released(text, key) for key in (_ACTION, _SEEN)]
-            return said[0], "None" if said[1] is None else said[1]
+            said = [read_field(text, key) for key in (_ACTION, _SEEN)]
+            action, seen = (value if isinstance(value, str) else None for value in said)
+            return action, "None" if seen is None else seen
         objects, rest = read(_QUOTED.sub(r"(\2)", text))
         found = [
             (action, members.of(_SEEN)[-1:])
@@ -364,10 +360,8 @@ class Navigation(Task):
             found = [(action, fields(rest, _SEEN)[-1:]) for action in fields(rest, _ACTION)]
         found = [(self._spelt(action), seen) for action, seen in found]
         last = agreed(found, lambda said: said[0], lambda said: said[0] not in self._every)
-        if last is None or last[0] is None:
-            return None, ""
-        action, seen = last
-        return action, seen[0] if seen and type(seen[0]) is str else ""
+        action, seen = last or (None, [])
+        return action, seen[0] if action and seen and type(seen[0]) is str else ""
 
     def _spelt(self, action: object) -> str | None:
         """An action in its usual spelling, if there is one; None where it is no string."""
@@ -404,16 +398,3 @@ class Navigation(Task):
 def _squeezed(action: str) -> str:
     """Without case, white space and "_"."""
     return re.sub(r"[\s_]+", "", action).casefold()
-
-
-def _released(text: str, key: str) -> str | None:
-    """A field as the released code reads it: of the JSON object that the text is, else the first
-    that looks so."""
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        found = None
-    if isinstance(found, dict) and key in found:
-        return found[key] if isinstance(found[key], str) else None
-    match = _RELEASED[key].search(text)
-    return match[1] if match else None

@@ -1,4 +1,4 @@
-"""The verifier of the released code, for the card game: how answers are read, and what they earn.
+"""The verifier of the released code: how fields are read, and what card games' formulas earn.
 
 That of arXiv 2501.17161, which arXiv 2509.12235 uses. Faults add up there: each break of the order
 of numbers, operators and brackets, numbers that no card has, cards that are left out. What is
@@ -25,6 +25,7 @@ _LONGEST = 18
 _FIELDS = {
     "formula": re.compile(r'"formula": "(.*?)"'),
     "number": re.compile(r'"number": \[([^\]]{1,1024})\]'),
+    **{key: re.compile(f'"{key}": "(.*?)"') for key in ("action", "current observation")},
 }
 _TOKEN = re.compile(r"\d+|[+\-*/()]")
 _START, _NUMBER, _OPERATOR = "", "number", "operator"
