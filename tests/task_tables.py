@@ -24,7 +24,7 @@ def _rows(task: str, value: float, width: float = 0.05, **place) -> list[dict]:
     posed = INSTANCES | (OTHERS if place["rule"] == "ood" else {})
     return [
         {"model": "tiny", "task": task, "family": FAMILIES[task], **place, "seed": seed,
-         "n": 4 * posed[task], "deals": posed[task],
+         "n": 4 * posed[task], "instances": posed[task],
          "accuracy": float(np.clip(value + shift, 0, 1)),
          "low": max(value - width, 0), "high": min(value + width, 1)}
         for seed, shift in SEEDS
@@ -47,7 +47,7 @@ def task_landmarks() -> pd.DataFrame:
     for task, family in FAMILIES.items():
         own = values[values["figure"] == published.LANDMARKS.get(family)]
         own = own.rename(columns={"stage": "landmark", "split": "rule", "value": "accuracy"})
-        own = own.assign(task=task, family=family, kind="published", seed="all", deals=own["n"])
+        own = own.assign(task=task, family=family, kind="published", seed="all", instances=own["n"])
         parts.append(own.assign(checkpoint=None)[list(measured)])
     return pd.concat([part for part in parts if len(part)], ignore_index=True)
 

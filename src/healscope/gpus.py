@@ -85,7 +85,8 @@ def claim(names: list[str], asked: int, held: ExitStack) -> list[str]:
 
 def _locked(name: str) -> IO | None:
     whose = f"{os.getuid()}-{os.environ.get('SLURM_JOB_ID', 'local')}"
-    file = open(Path(tempfile.gettempdir()) / f"healscope-{whose}-gpu-{name}.lock", "w")  # noqa: SIM115
+    place = Path(tempfile.gettempdir()) / f"healscope-{whose}-gpu-{name}.lock"
+    file = open(place, "w", encoding="utf-8")  # noqa: SIM115
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

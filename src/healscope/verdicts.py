@@ -105,7 +105,9 @@ def moves(e: Estimate, margin: float = MARGIN) -> Verdict:
     still = negligible(e, margin)
     word = {HELD: FAILED, HERE: NOT_HERE}.get(still, OPEN)
     weaker = {HERE: NOT_HERE}.get(still.weaker, OPEN)
-    return Verdict(word, _least([still.p, *(v.p for v in either)]), weaker)
+    inside = [(-margin, margin)]
+    against = inside if word in NO else [*inside, (0, math.inf), (-math.inf, 0)]
+    return Verdict(word, _p(e, against), weaker)
 
 
 def window(best: Estimate, ends: list[Estimate], margin: float = MARGIN) -> Verdict:
@@ -126,7 +128,7 @@ def window(best: Estimate, ends: list[Estimate], margin: float = MARGIN) -> Verd
         if against:  # either end could have been the one
             least = min(against, key=lambda v: v.p)
             return Verdict(word, min(1.0, len(ends) * least.p), least.weaker)
-    return Verdict(OPEN, max(v.p for v in every))
+    return Verdict(OPEN, float(np.max([v.p for v in every])))  # NaN where one was not measured
 
 
 def _denied(word: str) -> str:
@@ -173,7 +175,7 @@ def _p(e: Estimate, regions: list[Region]) -> float:
             sides.append(e.p_above(start))
         if end < math.inf:
             sides.append(e.p_below(end))
-        found.append(min(1.0, 2 * max(sides)))
+        found.append(float(np.minimum(1.0, 2 * np.max(sides))))  # NaN stays NaN
     return _least(found)
 
 

@@ -35,6 +35,18 @@ def test_an_expected_failure_is_one_sentence(tmp_path, capsys):
     assert "a.parquet is broken" in log.read_text()
 
 
+def test_the_backend_of_a_notebook_is_not_taken(tmp_path):
+    """A notebook names one of its own environment, without which matplotlib cannot be imported."""
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]); from test_job import job, script\n"
+        "with job(script(sys.argv[2])): import matplotlib; print(matplotlib.get_backend())"
+    )
+    arguments = [sys.executable, "-c", code, os.path.dirname(__file__), str(tmp_path / "x.log")]
+    env = {**os.environ, "MPLBACKEND": "module://no_such_package.backend"}
+    done = subprocess.run(arguments, env=env, capture_output=True, text=True, check=False)
+    assert done.stdout.strip().lower() == "agg", done.stderr
+
+
 def test_a_full_disk_says_so(tmp_path, capsys):
     with pytest.raises(SystemExit), job(script(tmp_path / "x.log")):
         raise OSError(errno.ENOSPC, "No space left on device", "out.parquet")

@@ -45,7 +45,7 @@ def test_curves_have_a_column_for_each_checkpoint_in_the_order_of_training():
 def test_claims_say_all_tasks_at_once_and_then_each():
     rows = [
         {"task": task, "question": question, "verdict": "held", "effect": effect, "low": effect - 1,
-         "high": effect + 1, "seeds": 2, "deals": 60, "source": "claims: some"}
+         "high": effect + 1, "seeds": 2, "instances": 60, "source": "claims: some"}
         for task, effect in (("gp3", -0.25), ("nav", 0.125))
         for question in ("forgetting", "healing")
     ]  # fmt: skip

@@ -44,7 +44,7 @@ def attempts(variant, rule, share, seed, **more):
     deal = np.arange(DEALS)
     return pd.DataFrame(
         {"model": "m", "seed": seed, "variant": variant, "rule": rule,
-         "problem_id": [f"{d}:{rule}" for d in deal], "instance_id": [f"d{d}" for d in deal],
+         "problem_id": [f"{d}:{rule}" for d in deal],
          "instance_id": deal.astype(str), "split": "held_out", "half": np.where(deal % 2, "b", "a"),
          "n_faces": 1, "draw": deal, "retried": True, "sample": 0, "attempt": 1,
          "correct": (37 * deal) % DEALS < share * DEALS, **more}
@@ -62,7 +62,8 @@ def make(folder, edits):
     for seed in SEEDS:
         for kind, variants in (("evaluations", CHECKPOINTS), ("edits", edits)):
             for variant, shares in variants.items():
-                far = {"from_target": 0.5 + seed, "from_parent": 0.75} if kind == "edits" else {}
+                far = {"from_target": 0.5 + seed, "from_parent": 0.75, "turned_degrees": 2.0 + seed}
+                far = far if kind == "edits" else {}
                 rows = [
                     attempts(variant, rule, share, seed, stage="sft", **far)
                     for rule, share in zip(("id", "ood"), shares, strict=True)
@@ -96,9 +97,10 @@ def test_a_sweep_shows_target_parent_edits_controls_and_distances(study):
     assert edit[["kind", "axis", "amount", "control"]].tolist() == ["directions", "rank", 0.2, ""]
     assert edit["accuracy"] == pytest.approx(0.54)
     assert edit["from_target"] == pytest.approx(1.0)  # the mean of the seeds'
+    assert edit["turned_degrees"] == pytest.approx(2.5)
     assert row(table, name="directions-rank-0.2", rule="id", seed="1")["from_target"] == 1.5
     control = row(table, name="directions-rank-0.2-as-noise", **at)
-    assert control[["kind", "control"]].tolist() == ["directions", "noise"]
+    assert control[["kind", "control", "matched"]].tolist() == ["directions", "noise", "norm"]
 
 
 def test_any_two_checkpoints_can_be_the_ends(study):

@@ -193,7 +193,7 @@ def test_tasks_stand_side_by_side_with_what_was_published(world):
         at = own[own["task"] == task].set_index("landmark")
         assert at["accuracy"].to_dict() == {"maxood": 0.5, "end": 0.25, "rl": 0.375}
         assert set(at["model"]) == {"tiny"}
-        assert set(at["deals"]) == {8}  # routes, not their steps
+        assert set(at["instances"]) == {8}  # routes, not their steps
     beside = table[table["kind"] == "published"].groupby("task")["n"].unique()
     assert {task: list(n) for task, n in beside.items()} == {"gp3": [234], "nav": [48]}
     curves = tasks.curves(world[0], TRACKS, SETTINGS)
@@ -234,7 +234,7 @@ def window_table(late: float) -> pd.DataFrame:
 
 def test_claims_of_tasks_are_those_of_the_claims_table(tmp_path):
     claims = claims_table()
-    claims.loc[claims["claim"] == "number-step", "deals"] = 900  # asked of other problems
+    claims.loc[claims["claim"] == "number-step", "instances"] = 900  # asked of other problems
     table = task_claims.measure(claims, window_table(late=0.3), TRACKS, SETTINGS)
     schemas.check(table, schemas.by_name("task-claims"))
     at = table.set_index(["task", "question"])

@@ -1,6 +1,6 @@
 """What sections of the page share: a model's numbers by name, and how numbers are written."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from textwrap import fill
 
 import pandas as pd
@@ -16,13 +16,15 @@ MARGIN_POINTS = f"{100 * MARGIN:g} points"
 @dataclass(frozen=True)
 class Study:
     """What the page needs to know beside the numbers. `tasks`: model -> the task of its training;
-    `given`: model -> checkpoint -> its source, of checkpoints that are not of our making."""
+    `given`: model -> checkpoint -> its source, of checkpoints that are not of our making; `alike`:
+    model -> groups of these that hold the same weights."""
 
     tasks: dict[str, str]
     given: dict[str, dict[str, str]]
     stages: dict[str, dict[str, str]]
     matrices: list[str]
     confidence: float
+    alike: dict[str, list[list[str]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

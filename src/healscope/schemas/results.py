@@ -31,6 +31,7 @@ from healscope.schemas.shared import (
     SPLIT,
     STAGE,
     STEP,
+    TURNED,
     N,
     effect,
     interval,
@@ -212,6 +213,7 @@ _ACCURACY = (
             ACCURACY,
             *interval(),
             *DISTANCES,
+            TURNED,
         ),
         ("model", "name", "kind", "rule", "seed"),
     ),
@@ -229,6 +231,7 @@ _ACCURACY = (
             text("kind", f"{_KINDS}; of a sum, joined by +; parent; rl; pick"),
             *EDIT,
             *DISTANCES,
+            TURNED,
             *(
                 column
                 for rule in ("id", "ood")
