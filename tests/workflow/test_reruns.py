@@ -103,6 +103,7 @@ PROMISES = [
     Promise("signals.*", "signals.problems", 9, {"signals"}),
     Promise("hidden_states.*", "hidden_states.problems", 9, {"hidden_states"}),
     Promise("vllm.*", "vllm", {"dtype": "float16"}, set()),
+    Promise("claims.*", "claims.primary", ["gate-recovery"], {"claims"}),
     Promise("statistics.*", "statistics.confidence", 0.9, TABLES),
     Promise("figures.*", "figures.palette", "deep", {"figures"}),
 ]  # fmt: skip
