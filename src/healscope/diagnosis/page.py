@@ -119,13 +119,18 @@ def _peak(m: Model) -> Section:
             f" With so many instances a fall of {100 * since['detectable']:.0f} points or more "
             "would probably have shown."
         )
-    fair = (
-        f"Both halves of the instances pick {m.picked} by themselves, so the choice flatters no "
-        "number."
-        if " or " not in m.picked
-        else "What is best on some is less so on others: each half of the instances is reported "
-        f"at the step that the other half picks ({m.picked})."
-    )
+    if m.runs > 1:
+        fair = (
+            "What is best in some is less so in others: each run and half of the instances is "
+            f"reported at the step that the other runs pick on the other half ({m.picked})."
+        )
+    else:
+        fair = (
+            f"Each half of the instances is reported at the step that the other half picks "
+            f"({m.picked}), so lucky instances flatter no number. Luck in training does: with one "
+            "run a checkpoint that happened to come out well is both picked and judged, which one "
+            "run cannot tell from a peak."
+        )
     rows = []
     for row in m.all("peak", "accuracy").to_dict("records"):
         own = row["after"].removeprefix("sft-")

@@ -108,7 +108,7 @@ def repair(m: Model) -> Section | None:
     cost, kept = m.one("repair", name, "id"), m.one("repair", "kept", "id")
     measured = f"OOD {points(pick)} points ({word(pick)}), ID {points(cost)} ({word(cost)})"
     if " or " in pick["before"]:
-        measured += ", as each half of the instances picks for the other"
+        measured += f", as {m.others} pick"
     if own is None:
         lead = f"No edit gives back {SHARE:.0%}; `{pick['after']}` gives back most: {measured}."
     elif not m.lost:
@@ -132,11 +132,12 @@ def repair(m: Model) -> Section | None:
         "" if own is None else f"Of all edits that give back at least {SHARE:.0%} of what going "
         "back altogether does, and go no further, it costs least ID accuracy. "
     )  # fmt: skip
+    names = pick["before"].replace(" or ", " and ")
     halves = (
-        f"The halves of the instances pick {pick['before'].replace(' or ', ' and ')}; the numbers "
-        "are of what either half picks on the other."
-        if " or " in pick["before"]
-        else "Both halves of the instances pick it by themselves."
+        f"Each half of the instances is told at what {m.others} pick ({names})."
+        if m.runs > 1
+        else f"Each half of the instances is told at what the other half picks ({names}); with one "
+        "run, luck in its training flatters that all the same."
     )
     body = paragraph(
         f"{chosen}{halves} That so much is given back also on those is "
