@@ -64,6 +64,7 @@ test-lm-eval: setup lm-eval ## the tests of benchmarks as tasks, which need lm-e
 
 lint: setup ## style of Python and Snakemake files
 	ruff check .
+	ruff check --preview --select PLW1514 envs src workflow # files are UTF-8 whatever the locale
 	ruff format --check .
 	snakefmt --check Snakefile workflow/rules
 	snakemake --lint

@@ -64,17 +64,16 @@ rule all:
 
 onstart:
     slurm.begin(".")
+    unfinished.keep_finished()
 
 
 onsuccess:
     if pages := [page for page in PAGES if os.path.exists(page)]:
-        print(*(open(page).read() for page in pages), sep="\n")
+        print(*(open(page, encoding="utf-8").read() for page in pages), sep="\n")
         print("healscope: what stands above is in", " and ".join(pages), end="; ")
     print("figures are in results/figures/")
 
 
 onerror:
-    print(failures.summary())
-    print(
-        "healscope: a job failed; its reason is above and in results/logs/. Rerun to continue."
-    )
+    print(failures.summary(), unfinished.keep_finished(), sep="\n")
+    print("healscope: a job failed; its reason is above and in results/logs/. Rerun to go on.")

@@ -29,8 +29,6 @@ from healscope.stats import Estimate, Layout
 
 SIZES = np.repeat([34, 23, 21, 11, 8, 7, 6, 4, 3], [1, 1, 5, 1, 8, 1, 1, 33, 7])
 """Problems of each instance (I): the held-out ones with a face card of config/config.yaml."""
-DEALS = 111
-"""As many deals of cards are behind them; several are one instance."""
 SD_INSTANCE, SD_BOTH, SD_ORDER = 1.0, 0.5, 1.0
 WITHIN = float(np.sqrt(SD_INSTANCE**2 + SD_BOTH**2 + SD_ORDER**2))
 LEVELS = {"share": (-0.3,), "change": (-0.3, 0.1)}
@@ -82,7 +80,7 @@ def answers(rng, level_NSC: np.ndarray, sizes_I: np.ndarray = SIZES) -> Answers:
 
 @dataclass(frozen=True)
 class Worlds:
-    """Results of `n` independent studies of one number: a share, or a change between checkpoints."""
+    """Results of `n` independent studies of one number: a share, or a change."""
 
     after_NSI: np.ndarray
     """Right answers to each instance; of a change those after it."""
@@ -108,7 +106,7 @@ class Worlds:
                 problems = np.arange(size)
                 values = (problems < right) * 1.0
                 column = "correct"
-                if self.before_NSI is not None:  # which of them changed makes no difference to sums
+                if self.before_NSI is not None:  # which of them changed is the same to sums
                     values -= problems < self.before_NSI[i, seed, instance]
                     column = "change"
                 rows.append(pd.DataFrame({"seed": seed, "instance_id": instance, column: values}))
@@ -194,18 +192,6 @@ def naive(rng, worlds: Worlds, of_seeds: str, resamples: int = 500) -> float:
         resampled_NR = resampled_NR + np.sqrt(between_N / seeds)[:, None] * t_NR
     low_N, high_N = np.quantile(resampled_NR, [0.025, 0.975], axis=1)
     return float(((low_N <= worlds.truth_N) & (worlds.truth_N <= high_N)).mean())
-
-
-def over_deals(worlds: Worlds, settings: Statistics) -> float:
-    """Coverage where deals are resampled, several of which are one instance."""
-    sizes = np.repeat(np.arange(len(SIZES)), np.where(worlds.sizes_I > 4, 6, 1))
-    instance_D = np.sort(np.concatenate([sizes, np.zeros(0, int)]))
-    share_D = 1 / np.bincount(instance_D)[instance_D]
-    found = []
-    for after_SI in worlds.after_NSI:  # an instance's answers, spread evenly over its deals
-        parts = (after_SI[:, instance_D] * share_D, worlds.sizes_I[instance_D] * share_D)
-        found.append(estimate(parts[0], None, parts[1], settings))
-    return covered(found, worlds.truth_N).mean()
 
 
 def coverage_table(n: int, settings: Statistics) -> None:
@@ -313,8 +299,10 @@ def null_table(n: int, settings: Statistics) -> None:
         found = rise(rng, n, seeds, 0.0, differ).estimates(settings)
         said = np.array([str(verdicts.moves(e)) for e in found])
         print(
-            f"| seeds differ by {100 * differ:.0f} | - | {seeds} | {_share(said == verdicts.HELD)} "
-            f"| {_share(said == verdicts.FAILED)} | {100 * np.mean([e.value for e in found]):+.1f} |",
+            f"| seeds differ by {100 * differ:.0f} | - | {seeds} "
+            f"| {_share(said == verdicts.HELD)} "
+            f"| {_share(said == verdicts.FAILED)} "
+            f"| {100 * np.mean([e.value for e in found]):+.1f} |",
             flush=True,
         )
 

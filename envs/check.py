@@ -35,7 +35,7 @@ def main(locks: list[str]) -> int:
 
 def read(lock: str) -> dict[str, str]:
     """name -> version of a file of `name==version` lines."""
-    with open(lock) as lines:
+    with open(lock, encoding="utf-8") as lines:
         entries = [line.partition("#")[0].split(";")[0].strip() for line in lines]
     return {
         normal(name): version

@@ -18,6 +18,13 @@ install() { "$python" -m pip install --quiet --disable-pip-version-check "$@"; }
 
 into() { # an environment of its own, where one is named
   [ -n "$1" ] || return 0
+  case $PWD/$1 in
+  *[[:space:]\'\"]*)
+    echo "healscope: jobs cannot be started by a Python whose path has a space or a quote, as" \
+      "$PWD/$1 has; move the checkout to a folder without"
+    exit 1
+    ;;
+  esac
   "$python" -c 'import venv, ensurepip' 2>/dev/null ||
     { echo "Python's venv is missing: apt-get install python3-venv"; exit 1; }
   "$python" -m venv "$1"

@@ -49,6 +49,19 @@ NEEDLES = (
         "'number':[",
     ),
     *('{"formula":', "formula ", "number ", "cards ", "= ", "1 ", '"number": [1,', '", "'),
+    *("<think>", "</think>", "<|end_of_thought|>", "[THINK][/THINK]", "```json\n", "/*", "//", "#"),
+    *(
+        '{"a":[1 ',
+        "{'",
+        '{"answer":{',
+        "\\frac{",
+        "\\frac{1}{",
+        "\\ud83d",
+        '{"a":1}',
+        "[(",
+        "$",
+        "＝",
+    ),
 )
 
 
@@ -179,6 +192,11 @@ def _copied(task, problem, rng: Random) -> str:
             prompt(task, problem) + written,
             written * rng.choice((3, 30, 1_000)),
             written,
+            f"<think>{written}</think>{_reference_answer(task, other, rng)}",
+            f"{'<think>' * rng.choice((1, 3_000))}{written}",
+            f"{written}{'</think>' * rng.choice((1, 3_000))}{written}",
+            f"```json\n{written[: rng.randrange(len(written) + 1)]}\n```json\n{written}",
+            written.replace(",", " // <think>,\n").replace(":", ": /* */", 1),
         )
     )
 

@@ -126,5 +126,7 @@ def environment(port: int, home: Path | None = None, **more: str) -> dict[str, s
         "HF_HUB_ETAG_TIMEOUT": "1",
         "HF_HUB_DOWNLOAD_TIMEOUT": "1",
         "HF_TOKEN": "",
+        "NO_PROXY": "127.0.0.1",  # a proxy of this machine does not lead to it
+        "no_proxy": "127.0.0.1",
         **more,
     }

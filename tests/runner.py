@@ -27,20 +27,22 @@ class Workflow:
             "--directory", str(self.folder), "--configfile", str(file), "--cores", "2", *args,
         ]  # fmt: skip
 
-    def run(self, *args: str) -> str:
+    def called(self, *args: str) -> tuple[int, str]:
+        """(exit code, everything printed)."""
         done = subprocess.run(
             self.command(*args), capture_output=True, text=True, check=False, cwd=ROOT
         )
-        output = done.stdout + done.stderr
-        assert done.returncode == 0, output
+        return done.returncode, done.stdout + done.stderr
+
+    def run(self, *args: str) -> str:
+        code, output = self.called(*args)
+        assert code == 0, output
         return output
 
     def fails(self, *args: str) -> str:
-        done = subprocess.run(
-            self.command(*args), capture_output=True, text=True, check=False, cwd=ROOT
-        )
-        assert done.returncode != 0
-        return done.stdout + done.stderr
+        code, output = self.called(*args)
+        assert code != 0
+        return output
 
     def start(self, *args: str) -> subprocess.Popen:
         return subprocess.Popen(

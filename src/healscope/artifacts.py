@@ -3,6 +3,10 @@
 Patterns hold Snakemake wildcards; `path(PATTERN, model="tiny", ...)` fills them.
 """
 
+import re
+from functools import cache
+from pathlib import Path
+
 PROBLEMS = "results/tasks/{task}/problems.parquet"
 SFT_POOL = "results/tasks/{task}/sft.parquet"
 RL_POOL = "results/tasks/{task}/rl.parquet"
@@ -13,6 +17,7 @@ CHECKPOINT = CHECKPOINTS + "/{checkpoint}/checkpoint.json"  # written last: its 
 DROPPED = CHECKPOINTS + "/{checkpoint}/dropped.json"  # which weights were deleted
 TRAINING = "results/training/{model}/seed-{seed}/{run}.parquet"
 STATE = "results/.state/{model}/seed-{seed}/{run}"  # resumable, unknown to Snakemake
+UNFINISHED = "results/.state/.evaluations/{job}"  # what a job has evaluated so far
 ENGINE_WEIGHTS = "results/.state/engine"  # on their way to an engine, files without a name
 
 EVALUATION = "results/evals/{protocol}/{model}/seed-{seed}/{checkpoint}/{task}.parquet"
@@ -33,6 +38,9 @@ TASKS_TEXT = "results/tables/tasks.md"
 FIGURE = "results/figures/{figure}.{format}"
 LOG = "results/logs/{job}.log"
 
+TAKEN_NAMES = {Path(FACTORS_CACHE).name, Path(ENGINE_WEIGHTS).name}
+"""Folders beside those of models, so that no model can be called so."""
+
 LANDMARK_NAMES = {"maxood": "MaxOOD", "end": "End", "rl": "RL"}
 """Landmarks that are compared -> as they are written for readers."""
 
@@ -43,6 +51,34 @@ STAGES = {"sft": ("maxood", "end"), "rl": ("end", "rl")}
 def path(pattern: str, **wildcards: object) -> str:
     """`pattern` with every wildcard filled; a missing one raises KeyError."""
     return pattern.format(**wildcards)
+
+
+def parse(pattern: str, file: str) -> dict[str, str]:
+    """Inverse of `path`: the value of each wildcard; `file` may lie in any folder.
+
+    Raises ValueError where the file is none of the pattern.
+    """
+    found = re.search(rf"(?:^|/){_regex(pattern)}$", file)
+    if not found:
+        raise ValueError(f"{file} is no {pattern}")
+    return found.groupdict()
+
+
+@cache
+def _regex(pattern: str) -> str:
+    """A regular expression in which a wildcard is a part of a path, the same one where repeated."""
+    parts = re.split(r"\{(\w+)\}", pattern)
+    named = [f"(?P<{name}>[^/]+?)" for name in parts[1::2]]
+    texts = [re.escape(text) for text in parts[::2]]
+    return "".join(sum(zip(texts, [*named, ""], strict=True), ()))
+
+
+def variant(file: str) -> str:
+    """The checkpoint or edit that a file of answers belongs to."""
+    try:
+        return parse(EDIT, file)["edit"]
+    except ValueError:
+        return parse(EVALUATION, file)["checkpoint"]
 
 
 def sft(step: int, arm: str = "sft") -> str:

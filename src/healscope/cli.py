@@ -126,8 +126,13 @@ def export(
     record = provenance.record(config, inputs=provenance.hashes(inputs))
     checkpoints.publish(staged, out / checkpoints.MANIFEST, record)
     shutil.rmtree(staged)
-    far = ", ".join(f"{v:.3f} {k.replace('_', ' ')}" for k, v in variant.measured.items())
-    print(f"healscope: {edit} is in {out} (distance {far}, of that between the two)")
+    far = {k.replace("_", " "): v for k, v in variant.measured.items()}
+    turned = far.pop("turned degrees")
+    said = ", ".join(f"{v:.3f} {k}" for k, v in far.items())
+    print(
+        f"healscope: {edit} is in {out} (distance {said}, of that between the two; singular "
+        f"subspaces turned by {turned:.2f} degrees)"
+    )
     return variant.measured
 
 
@@ -144,6 +149,7 @@ def _write(weights, edited: dict, folder: Path) -> None:
     """The target's files in `folder`, shard by shard, with the edited tensors in their places."""
     from safetensors.torch import save_file
 
+    from healscope.config import given
     from healscope.models.checkpoints import MANIFEST
     from healscope.models.integrity import LOGITS
 
@@ -151,9 +157,10 @@ def _write(weights, edited: dict, folder: Path) -> None:
         names = [name for name, place in weights.files.items() if place == file]
         tensors = {n: (edited[n] if n in edited else weights[n]).contiguous() for n in names}
         save_file(tensors, folder / file.name, metadata={"format": "pt"})
-    of_the_target = (MANIFEST, LOGITS)  # they speak of what is no longer there
+    unread = [file.name for file in given.not_of_the_model(weights.folder)]
+    left = (MANIFEST, LOGITS, *unread)  # they speak of what is no longer there, or never was
     for file in sorted(weights.folder.iterdir()):
-        if file.is_file() and file.suffix != ".safetensors" and file.name not in of_the_target:
+        if file.is_file() and file.suffix != ".safetensors" and file.name not in left:
             shutil.copy2(file, folder / file.name)
 
 

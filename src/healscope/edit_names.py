@@ -3,8 +3,8 @@
 An edit is a sum of terms joined by "+"; a term is a kind and selectors, each with a value:
 `swap`, `directions-rank-0.25`, `values-tail-0.5-layers-2+swap-roles-o-strength-0.5`. A term touches
 what all of its selectors choose. `-as-CONTROL` at the end makes the control that is matched to the
-edit before it: `directions-rank-0.25-as-noise`. What kinds and controls are stands in
-`healscope.spectra.edits` and `healscope.spectra.controls`.
+edit before it: `directions-rank-0.25-as-noise`. `healscope.edit_kinds` lists kinds and controls;
+what they compute stands in `healscope.spectra.edits` and `healscope.spectra.controls`.
 """
 
 import math
@@ -12,11 +12,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from healscope.edit_kinds import CONTROLS, KINDS
 from healscope.errors import HealscopeError
 from healscope.spectra.matrices import leading
-
-KINDS = ("values", "directions", "orthonormal", "swap")
-CONTROLS = ("interpolation", "noise", "rotation", "shuffle")
 
 Range = tuple[float, float]
 Value = float | Range | tuple[str, ...]
@@ -51,6 +49,12 @@ class Term:
     kind: str
     selected: tuple[tuple[str, Value], ...] = ()
     strength: float = 1.0
+
+    @property
+    def everything(self) -> bool:
+        """Whether it chooses all directions of a matrix that it touches, whatever its rank."""
+        of_directions = [s for s in self.selected if s[0] not in {*OF_LAYERS, "roles"}]
+        return all(s in (("rank", 1.0), ("tail", 1.0), ("band", (0.0, 1.0))) for s in of_directions)
 
     def span(self, layer: int, role: str, rank: int, layers: int) -> tuple[int, int]:
         """The directions (start, stop) that it touches in one matrix of that rank; (0, 0): none.
@@ -141,8 +145,11 @@ def _parse(name: str) -> Edit:
             f"edit '{name}': no control '{control}'; allowed: {', '.join(CONTROLS)}"
         )
     terms = tuple(_parse_term(name, part) for part in text.split("+"))
-    if control == "rotation" and len(terms) > 1:
-        raise HealscopeError(f"edit '{name}': control 'rotation' is of a single term")
+    if control and CONTROLS[control].turns and not any(KINDS[t.kind].turns for t in terms):
+        raise HealscopeError(
+            f"edit '{name}': {text.partition('-')[0]} turns no singular vectors, so that control "
+            f"'{control}' would be the edit itself; take another control"
+        )
     return Edit(terms, control)
 
 
@@ -252,16 +259,22 @@ def names_along(
 ) -> list[str]:
     """Every edit of a sweep, in an order in which each differs little from the one before.
 
-    A control follows the edit to which it is matched, whether or not that is one of the sweep.
+    `kinds` are made at every place of `axes`; the kinds of `controls` are made at those of
+    `controlled`, each followed by the controls that are matched to it. A kind that is made in part
+    only (`edit_kinds.Kind.in_part`) is left out where a place chooses all directions, as are
+    controls of a kind that is another one there which has controls (`edit_kinds.Kind.whole`).
     """
     found = []
-    for kind in kinds:
+    for kind in dict.fromkeys([*kinds, *controls]):
         for axis in {**axes, **controlled}:
-            amounts = {along(kind, axis, a): a for a in axes.get(axis, [])}
-            marked = {along(kind, axis, a): a for a in controlled.get(axis, [])}
-            order = {**amounts, **marked}
+            plain = {along(kind, axis, a): a for a in axes.get(axis, []) if kind in kinds}
+            marked = {along(kind, axis, a): a for a in controlled.get(axis, []) if kind in controls}
+            order = {**plain, **marked}
             for name in sorted(order, key=lambda n: parse(n).axis[1]):
-                found += [name] if name in amounts else []
-                if name in marked:
-                    found += [along(kind, axis, order[name], c) for c in controls.get(kind, [])]
+                everything = parse(name).terms[0].everything
+                if everything and KINDS[kind].in_part:
+                    continue
+                found.append(name)
+                if name in marked and not (everything and KINDS[kind].whole in controls):
+                    found += [along(kind, axis, order[name], c) for c in controls[kind]]
     return found

@@ -35,7 +35,7 @@ def take(asked: int, held: ExitStack) -> None:
     chosen = claim(names, asked, held)
     if len(chosen) < len(names):
         os.environ[VISIBLE] = ",".join(chosen)
-        if (now := len(visible())) != asked:
+        if (now := count()) != asked:
             raise HealscopeError(
                 f"this job asks for {asked} of {len(names)} GPUs, and still sees {now}: CUDA was "
                 f"in use before; set {VISIBLE} to those that it may use, and rerun"
@@ -44,11 +44,15 @@ def take(asked: int, held: ExitStack) -> None:
 
 def visible() -> list[str]:
     """Names, as CUDA_VISIBLE_DEVICES has them, of the GPUs that torch sees."""
+    given = os.environ.get(VISIBLE)
+    return [str(i) for i in range(count())] if given is None else given.split(",")[: count()]
+
+
+def count() -> int:
+    """How many GPUs torch sees; that of its first look, once CUDA is in use."""
     import torch
 
-    count = torch.cuda.device_count()  # does not initialise CUDA
-    given = os.environ.get(VISIBLE)
-    return [str(i) for i in range(count)] if given is None else given.split(",")[:count]
+    return torch.cuda.device_count()  # does not initialise CUDA
 
 
 def claim(names: list[str], asked: int, held: ExitStack) -> list[str]:
@@ -81,7 +85,8 @@ def claim(names: list[str], asked: int, held: ExitStack) -> list[str]:
 
 def _locked(name: str) -> IO | None:
     whose = f"{os.getuid()}-{os.environ.get('SLURM_JOB_ID', 'local')}"
-    file = open(Path(tempfile.gettempdir()) / f"healscope-{whose}-gpu-{name}.lock", "w")  # noqa: SIM115
+    place = Path(tempfile.gettempdir()) / f"healscope-{whose}-gpu-{name}.lock"
+    file = open(place, "w", encoding="utf-8")  # noqa: SIM115
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

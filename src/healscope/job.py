@@ -45,6 +45,7 @@ def job(snakemake, torch: bool = False) -> Iterator[None]:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # TRL reports each trainer it builds
+    os.environ["MPLBACKEND"] = "agg"  # that of a notebook is of another environment
     log, asked = snakemake.log[0], int(snakemake.resources.get("gpu", 0))
     terminal = sys.stderr
     with _opened(log) as file, ExitStack() as held:
@@ -74,9 +75,9 @@ def _opened(log: str) -> Iterator[TextIO]:
     """A log file; on a full disk what it lacks is on the terminal."""
     try:
         Path(log).parent.mkdir(parents=True, exist_ok=True)
-        file = open(log, "w", buffering=1)  # noqa: SIM115
+        file = open(log, "w", buffering=1, encoding="utf-8")  # noqa: SIM115
     except OSError:
-        file = open(os.devnull, "w")  # noqa: SIM115
+        file = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     try:
         yield file
     finally:

@@ -1,20 +1,20 @@
-"""Every artifact says what it came from: config, code, packages, seeds and hashes of its inputs."""
+"""Every artifact says what it came from: config, code, packages, machine, seeds and hashes of its
+inputs."""
 
 import hashlib
 import json
-import os
 import subprocess
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 
-from healscope import __version__
+from healscope import __version__, machine
 from healscope.errors import HealscopeError
 
 PACKAGES = ("numpy", "pandas", "pyarrow", "safetensors", "scipy", "snakemake")
 TORCH_PACKAGES = ("torch", "transformers", "tokenizers", "trl", "peft", "accelerate")
 
-RESULTS_VERSION = 2
+RESULTS_VERSION = 3
 """Raise it with code that changes results: then nothing made before counts as standing."""
 
 
@@ -32,19 +32,56 @@ def fingerprint(content: object) -> str:
 
 @cache
 def code_version() -> dict:
-    """Package version and, in a git checkout, the commit and whether the tree differs from it."""
+    """Returns what identifies the code: the package's version, a hash of its files and, in a git
+    checkout, the commit and whether the package or the workflow differ from it.
+
+    Installed below a folder of somebody else's repository, the package is in no checkout.
+    """
     here = Path(__file__).resolve().parent
+    root = here.parents[1]
+    about = {"healscope": __version__, "files": _hash_of_files(here)}
+    if _git(here, "ls-files", "--error-unmatch", Path(__file__).name) is None:
+        return {**about, "commit": None, "modified": None}
+    code = [str(here), str(root / "workflow"), str(root / "Snakefile")]
+    changed = _git(here, "status", "--porcelain", "--untracked-files=normal", "--", *code)
+    return {**about, "commit": _git(here, "rev-parse", "HEAD"), "modified": changed != ""}
 
-    def git(*args: str) -> str | None:
-        run = subprocess.run(["git", *args], cwd=here, capture_output=True, text=True, check=False)
-        return run.stdout.strip() if run.returncode == 0 else None
 
+def _git(folder: Path, *args: str) -> str | None:
+    """What git says in a folder; None where it fails, or there is no git on this machine."""
     try:
-        commit = git("rev-parse", "HEAD")
-        changed = bool(git("status", "--porcelain", "--untracked-files=no", "--", "."))
-    except FileNotFoundError:  # no git on this machine
-        commit, changed = None, False
-    return {"healscope": __version__, "commit": commit, "modified": changed if commit else None}
+        run = subprocess.run(
+            ["git", *args], cwd=folder, capture_output=True, text=True, check=False
+        )
+    except FileNotFoundError:
+        return None
+    return run.stdout.strip() if run.returncode == 0 else None
+
+
+def _hash_of_files(folder: Path) -> str:
+    files = (p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
+    return fingerprint({str(p.relative_to(folder)): sha256(p) for p in files})
+
+
+def code_in_words(code: dict) -> str:
+    """Returns which code made something, from the `code` of its record."""
+    made = f"healscope {code['healscope']}"
+    by_files = f" (sha256 of its files {code['files'][:16]})" if code.get("files") else ""
+    if not code["commit"]:
+        return f"{made} from outside of a git checkout{by_files}"
+    made = f"{made}, commit {code['commit']}"
+    return f"{made} with uncommitted changes{by_files}" if code["modified"] else made
+
+
+def made_by(record: dict) -> str:
+    """Returns the start of the sentence that says what made a page: which code, from which inputs.
+
+    It has no full stop, so that a page can add where its numbers are.
+    """
+    return (
+        f"Made by {code_in_words(record['code'])}, from inputs with fingerprint "
+        f"{record['fingerprint'][:16]}"
+    )
 
 
 def record(config: dict, seeds: dict | None = None, inputs: dict[str, str] | None = None) -> dict:
@@ -52,7 +89,7 @@ def record(config: dict, seeds: dict | None = None, inputs: dict[str, str] | Non
 
     `config`: the values it depends on. `inputs`: file -> sha256. `fingerprint` covers these, the
     seeds and RESULTS_VERSION: an artifact that stores the same fingerprint as the job at hand is
-    up to date.
+    up to date. Code, packages and machine are recorded beside it, and make nothing stale.
     """
     what = {
         "config": _unplaced(config),
@@ -66,7 +103,7 @@ def record(config: dict, seeds: dict | None = None, inputs: dict[str, str] | Non
         "fingerprint": fingerprint(what),
         "code": code_version(),
         "packages": {p: _version(p) for p in packages},
-        "threads": int(os.environ.get("OMP_NUM_THREADS", 0)) or None,
+        "machine": machine.describe(),
     }
 
 
@@ -105,13 +142,13 @@ def write_json(file: str | Path, content: object) -> None:
     file = Path(file)
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_name(file.name + ".part")
-    part.write_text(json.dumps(content, indent=1) + "\n")
+    part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     part.replace(file)
 
 
 def read_json(file: str | Path) -> dict:
     try:
-        return json.loads(Path(file).read_text())
+        return json.loads(Path(file).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise HealscopeError(f"{file} cannot be read ({error}); delete it and rerun") from None
 

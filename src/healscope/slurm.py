@@ -145,7 +145,7 @@ def begin(folder: str | Path) -> None:
             f"{' '.join(map(str, jobs))}. Two writers would ruin results: call `python "
             "workflow/unlock.py` with the arguments of this command, or wait until they have ended."
         )
-    (Path(folder) / SIGNATURE).write_text(f"{socket.gethostname()} {os.getpid()}")
+    (Path(folder) / SIGNATURE).write_text(f"{socket.gethostname()} {os.getpid()}", encoding="utf-8")
 
 
 def signed(folder: str | Path) -> tuple[str, str]:
@@ -156,6 +156,6 @@ def signed(folder: str | Path) -> tuple[str, str]:
 
 def _read(file: str) -> str:
     try:
-        return Path(file).read_text(errors="replace")
+        return Path(file).read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""

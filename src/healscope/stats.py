@@ -124,6 +124,8 @@ def estimate(
     means_S = sum(sign * p.means_S for sign, p in zip(signs, parts, strict=True))
     means_RS = sum(sign * p.redrawn(drawn_RI) for sign, p in zip(signs, parts, strict=True))
     residual_SI = sum(sign * p.residual_SI for sign, p in zip(signs, parts, strict=True))
+    tail = (1 - settings.confidence) / 2
+    means_RS = means_S + (means_RS - means_S) * _few(sum(p.counts_SI.sum(0) for p in parts), tail)
     resampled_R = means_RS.mean(1)
     between, outliers = None, []
     if seeds > 1:
@@ -141,7 +143,6 @@ def estimate(
         told_R = rng.chisquare(known, settings.resamples) / known
         true_R = np.maximum(spread / told_R - noise, 0.0)
         resampled_R += np.sqrt(true_R / seeds) * rng.standard_normal(settings.resamples)
-    tail = (1 - settings.confidence) / 2
     asked = int(sum(p.counts_SI.sum(0) for p in parts).astype(bool).sum())
 
     def interval(draws: np.ndarray, value: np.ndarray) -> np.ndarray:
@@ -166,6 +167,18 @@ def estimate(
         outliers=tuple(names[i] for i in outliers),
         draws=resampled_R,
     )
+
+
+def _few(counts_I: np.ndarray, tail: float) -> float:
+    """How much wider than redraws of so many instances the interval has to be.
+
+    Redraws know the variance no better than the data do: Student's t instead of the normal
+    quantile, with as many degrees of freedom as there would be instances of equal size (Kish's
+    effective number), less one; and n / (n - 1) for the variance of a redraw.
+    """
+    effective = max(float(counts_I.sum() ** 2 / np.square(counts_I).sum()), 2.0)
+    quantiles = scipy_stats.t.ppf(tail, effective - 1) / scipy_stats.norm.ppf(tail)
+    return float(quantiles * np.sqrt(effective / (effective - 1)))
 
 
 def _outliers(means_S: np.ndarray, least: float) -> list[int]:

@@ -95,12 +95,24 @@ def theirs(model, tokenizer, made, names: list[str], chat: bool) -> dict[str, bo
 NAMES = ["sums", "capitals_acc", "capitals_acc_norm"]
 
 
+def agree(mine: dict[str, bool], harness: dict[str, bool], made) -> None:
+    """Asserts that verdicts are the same, but where a choice is there twice: the harness takes the
+    first of them, which is wrong where the second is the right one."""
+    problems = made.task(NAMES[:1], NAMES[1:]).listed("ood")
+    twice = {
+        p.instance_id for p in problems if len(set(p.data["choices"])) < len(p.data["choices"])
+    }
+    assert mine.keys() == harness.keys() > twice
+    assert [k for k in mine if k not in twice and mine[k] != harness[k]] == []
+    assert all(mine[k] >= harness[k] for k in twice)
+
+
 def test_every_document_is_judged_as_by_the_harness(model_and_tokenizer, made):
     """Written and chosen answers; some are right and some wrong, and the two metrics differ."""
     model, tokenizer = model_and_tokenizer
     chat = bool(tokenizer.chat_template)
     mine = ours(model, tokenizer, made, NAMES)
-    assert mine == theirs(model, tokenizer, made, NAMES, chat)
+    agree(mine, theirs(model, tokenizer, made, NAMES, chat), made)
     right = {n: [v for k, v in mine.items() if k.startswith(f"{n}:")] for n in NAMES}
     assert all(0 < sum(values) < len(values) for values in right.values())
     assert right["capitals_acc"] != right["capitals_acc_norm"]
@@ -110,5 +122,5 @@ def test_every_document_is_judged_as_by_the_harness(model_and_tokenizer, made):
 def test_a_chat_template_can_be_left_unused(model_and_tokenizer, made):
     model, tokenizer = model_and_tokenizer
     mine = ours(model, tokenizer, made, NAMES, chat_template=False)
-    assert mine == theirs(model, tokenizer, made, NAMES, False)
+    agree(mine, theirs(model, tokenizer, made, NAMES, False), made)
     assert mine != ours(model, tokenizer, made, NAMES)

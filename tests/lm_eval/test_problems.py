@@ -91,6 +91,44 @@ def test_another_filter_reads_another_answer(benchmarks):
     assert verdicts(task, problem, "3", " 3", "3.") == ["correct", "wrong", "correct"]
 
 
+def test_what_is_thought_is_no_answer(benchmarks):
+    """Also where a string that ends an answer stands in the reasoning."""
+    task = benchmarks.task(["sums"], ["capitals"])
+    problem = list(task.problems("id"))[9]  # 1 + 2
+    right, wrong = "</think> 3", "</think> 4"
+    assert verdicts(task, problem, f"<think>4\n5{right}", f"4\n{right}", f"<think>3{wrong}") == [
+        "correct", "correct", "wrong",
+    ]  # fmt: skip
+    assert verdicts(task, problem, "<think> 3", "3 <think>") == ["no_answer", "no_answer"]
+    whole = benchmarks.task(["sums"], ["capitals"], reasoning=())
+    assert verdicts(whole, problem, "<think> 3", "3 <think>") == ["correct", "correct"]
+
+
+@pytest.mark.parametrize("metric", ["acc", "acc_norm", "acc_bytes"])
+def test_an_empty_choice_is_refused_when_problems_are_listed(empty, metric):
+    empty.add("sums", sums(5), **SUMS)
+    rows = [{"country": "x", "choices": c, "right": 0} for c in (["Rome", "Łódź"], ["Rome", ""])]
+    empty.add("capitals", rows, **CAPITALS)
+    task = empty.task(["sums"], ["capitals"], metric={"capitals": metric})
+    with pytest.raises(HealscopeError, match="document 1 of capitals has an empty choice"):
+        list(task.problems("ood"))
+    limited = empty.task(["sums"], ["capitals"], metric={"capitals": metric}, limit=1)
+    assert len(list(limited.problems("ood"))) == 1
+
+
+@pytest.mark.parametrize("right", [0, 1, 2])
+def test_a_choice_that_is_there_twice_is_right_if_one_of_them_is(empty, right):
+    empty.add("sums", sums(5), **SUMS)
+    rows = [{"country": "x", "choices": ["Rome", "Rome", "Łódź"], "right": right}]
+    empty.add("capitals", rows, **CAPITALS)
+    task = empty.task(["sums"], ["capitals"])
+    (problem,) = task.problems("ood")
+    assert task.chosen(problem, [(-1.0, True), (-1.0, True), (-4.0, False)]) == "Rome"
+    said = ["correct", "wrong"] if right < 2 else ["wrong", "correct"]
+    assert verdicts(task, problem, "Rome", "Łódź") == said
+    assert problem.answer == rows[0]["choices"][right]
+
+
 @pytest.mark.parametrize(
     ("metric", "best"), [("acc", "Rome"), ("acc_norm", "Washington"), ("acc_bytes", "Łódź")]
 )

@@ -1,13 +1,16 @@
 """Attempts follow the protocol: who is asked again, what they see, and what is recorded."""
 
+import re
+
 import pytest
 
 from healscope.config import Evaluation, Protocol
 from healscope.engines import HF
 from healscope.errors import HealscopeError
-from healscope.evaluation.attempts import Asker, attempts, require_room
+from healscope.evaluation.attempts import Asker, attempts, format_error_rate, require_room
 from healscope.models import tokens
 from healscope.tasks import tables as lists
+from healscope.tasks.protocol import Option
 
 FIRST = {"sample": 0, "attempt": 1}
 
@@ -82,12 +85,21 @@ def test_samples_have_their_own_temperature(task, posed):
 
 
 def test_feedback_that_names_a_rule_value_is_marked(task, posed):
-    ood = posed[(posed["rule"] == "ood") & posed["retried"]].head(5)
+    """What a face card counts as is told where the deal has one that the answer does not use."""
+    of_kind = posed[posed["rule"] == "ood"].groupby(posed["n_faces"] > 0)
+    ood = of_kind.head(3).assign(retried=True)
     protocol = Protocol(attempts=2, feedback=["none", "full"])
-    wrong = "cards K 5 A number 1 1 1 formula 1 + 1 + 1 = 24"
-    rows = attempts(lambda turns, *_: [wrong] * len(turns), task, ood, protocol)
+    ones = re.compile(r"(number) .* (formula) .* (= \d+)")  # takes every card for an ace
+    wrong = {
+        row.prompt: ones.sub(r"\1 1 1 1 \2 ( 1 + 1 ) + 1 \3", row.response)
+        for row in ood.itertuples()
+    }
+    rows = attempts(lambda turns, *_: [wrong[t[0]] for t in turns], task, ood, protocol)
     assert not where(rows, feedback="none")["told_rule"].any()
     assert not where(rows, **FIRST)["told_rule"].any()
+    told = where(rows, feedback="full")
+    assert list(told["told_rule"]) == list(told["n_faces"] > 0)
+    assert set(told["told_rule"]) == {True, False}
 
 
 def test_neighbours_are_asked_once_and_carry_what_differs(task, study):
@@ -151,3 +163,55 @@ def test_sampled_attempts_repeat_by_seed(task, posed, model_and_tokenizer):
 
     assert texts("a") == texts("a")
     assert texts("a") != texts("b")
+
+
+def test_each_sample_has_draws_of_its_own(task, posed, model_and_tokenizer):
+    model, tokenizer = model_and_tokenizer
+    settings = Evaluation(batch_size=16, max_new_tokens=8)
+    protocol = Protocol(samples=3, sample_temperature=1.0)
+    ask = Asker(HF(model), tokenizer, settings, protocol, "a")
+    rows = attempts(ask, task, posed[posed["retried"]].head(4), protocol)
+    texts = {tuple(where(rows, sample=sample)["text"]) for sample in (1, 2, 3)}
+    assert len(texts) == 3
+
+
+def test_the_smallest_nucleus_is_the_greedy_answer(posed, model_and_tokenizer):
+    """The likeliest token alone holds `top_p`, so that sampling has no choice."""
+    model, tokenizer = model_and_tokenizer
+    settings = Evaluation(batch_size=16, max_new_tokens=8)
+    prompts = [[p] for p in posed["prompt"].head(8)]
+
+    def texts(temperature, top_p):
+        ask = Asker(HF(model), tokenizer, settings, Protocol(top_p=top_p), "")
+        return ask(prompts, "first", temperature)
+
+    assert texts(1.0, 1e-6) == texts(0.0, 1.0)
+    assert texts(1.0, 1.0) != texts(0.0, 1.0)
+
+
+def test_scores_of_options_are_the_engine_s_and_none_where_one_is_too_long(model_and_tokenizer):
+    model, tokenizer = model_and_tokenizer
+    words = [w for w in tokenizer.get_vocab() if w.isalnum()][:6]
+    long = " ".join(words[:1] * model.config.max_position_embeddings)
+    options = [
+        [Option(words[0], " ", words[1]), Option(words[0], " ", f"{words[2]} {words[3]}")],
+        [Option(words[0], " ", words[1]), Option(long, " ", words[1])],
+        [Option(words[4], " ", words[5])],
+    ]
+    found = Asker(HF(model), tokenizer, Evaluation(), Protocol(), "").scores(options)
+    assert found[1] is None
+    for given, scores in ((options[0], found[0]), (options[2], found[2])):
+        pairs = [tokens.option_ids(tokenizer, *option) for option in given]
+        expected = HF(model).scores(pairs, pad=tokenizer.pad_token_id, batch_size=1)
+        assert [total for total, _ in scores] == pytest.approx([t for t, _ in expected], abs=1e-4)
+        assert [hit for _, hit in scores] == [hit for _, hit in expected]
+
+
+def test_the_share_of_answers_that_do_not_parse(task, posed, model_and_tokenizer, monkeypatch):
+    """All of an untrained model's; a quarter of those that are the reference but for every
+    fourth, which is longer than the model's context."""
+    few = posed.head(8)
+    assert format_error_rate(*model_and_tokenizer, task, few, max_new_tokens=8) == 1
+    answers = [r if i % 4 else None for i, r in enumerate(few["response"])]
+    monkeypatch.setattr("healscope.evaluation.attempts.greedy_answers", lambda *_: answers)
+    assert format_error_rate(*model_and_tokenizer, task, few, max_new_tokens=8) == 0.25

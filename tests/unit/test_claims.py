@@ -47,7 +47,7 @@ def logs(positive=(0.0, 0.5, 0.7, 0.95), entropy=(1.2, 0.9, 0.5, 0.1), recipe="p
 
 def facts(algorithm="ppo", kind="rl", main=False, **more):
     known = {"algorithm": algorithm, "kind": kind, "main": main, "reward": "verdict"}
-    return {**known, "reward_alone": False, "fresh_any": False, **more}
+    return {**known, "reward_alone": False, "fresh_any": False, "matched": False, **more}
 
 
 def world(ood, rl_ood, id_train=(0.0, 0.4, 0.6, 0.9)):
@@ -334,6 +334,19 @@ def test_rl_is_held_against_its_controls():
     assert "+20.0 [" in found[0]["detail"]
     assert "-10.0 [" in found[0]["detail"]
     assert paper.window(beside(d, others)) == paper.window(d)  # of the main recipe alone
+
+
+def test_the_control_in_rls_own_steps_is_named_and_preferred():
+    """Fresh examples explain RL only if they do so in as many steps at as high a rate."""
+    d = world(ood=(0, 0.5, 0.3, 0.1), rl_ood=(0, 0.5, 0.5, 0.1))
+    fresh = facts("sft", "control", fresh_any=True)
+    others = {"longer": (0.6, fresh), "paced": (0.2, {**fresh, "matched": True})}
+    found = {r["claim"]: r for r in healing.controls(beside(d, others))}
+    assert "paced, in RL's own steps" in found["rl-heals-more-than-paced"]["statement"]
+    assert "own steps" not in found["rl-heals-more-than-longer"]["statement"]
+    explains = found["fresh-any-answers-explain"]
+    assert "control paced" in explains["statement"]
+    assert (round(explains["effect"], 6), explains["verdict"]) == (0.3, "did not hold")
 
 
 def test_a_control_that_failed_is_named():

@@ -128,6 +128,20 @@ def test_an_update_of_values_alone_lies_on_the_diagonal(planted):
     assert value(rows, "sigma_change", "max_relative") == pytest.approx(0.01)
 
 
+def test_values_that_are_zero_but_for_roundoff_have_no_relative_change(planted):
+    """Two of the 20 are: 1e-17 and 0 turn into 0.1, which is no change by 1e16 times."""
+    s = planted.s.clone()
+    s[18:] = torch.tensor([1e-17, 0.0])
+    old = nulls.Point(planted.matrix(), Factors(planted.u, s, planted.v), "lapack")
+    larger = torch.where(s > 1e-3, s * 1.01, 0.1)
+    new = nulls.Point(planted.matrix(), Factors(planted.u, larger, planted.v), "lapack")
+    rows = compare.compare_matrix(old, new, (0.5,), 0.2)
+    assert value(rows, "sigma_change", "max_relative") == pytest.approx(0.01)
+    nothing = nulls.Point(planted.matrix(), Factors(planted.u, 0 * s, planted.v), "lapack")
+    rows = compare.compare_matrix(nothing, new, (0.5,), 0.2)
+    assert value(rows, "sigma_change", "max_relative") == 0
+
+
 def test_an_update_between_blocks_is_found_there(planted):
     """u of the head towards v of the tail, and what leaves the spans."""
     u, v, w = planted.u, planted.v, planted.matrix()
@@ -238,6 +252,28 @@ def test_floors_lie_at_roundoff_and_nulls_are_as_large_as_the_update(checkpoint_
         assert np.allclose(most(null, "drift"), most("", "drift"), rtol=1e-6)
     assert np.allclose(most("spectrum", "effective_rank"), most("", "effective_rank"), rtol=1e-3)
     assert (most("noise", "effective_rank") > 5 * most("", "effective_rank").values).all()
+
+
+def test_floors_are_made_once_for_each_older_checkpoint(checkpoint_pair, monkeypatch):
+    """Two pairs start from `a` and one from `b`: with two floors, four comparisons a matrix."""
+    made, real = [], nulls.floor
+
+    def counted(control, old):
+        made.append(control)
+        return real(control, old)
+
+    monkeypatch.setattr(nulls, "floor", counted)
+    a, b = (compare.load(folder, ["q"]) for folder in checkpoint_pair)
+    settings = Spectra(matrices=["q"], controls=["again", "bf16"])
+    points = {"a": a, "b": b, "c": b}
+    rows = compare.compare_points(points, [("a", "b"), ("a", "c"), ("b", "c")], settings, 0)
+    assert made.count("again") == made.count("bf16") == 2 * 2  # older ones times layers
+    by_pair = [
+        own.drop(columns="pair").reset_index(drop=True)
+        for _, own in rows[rows["control"] == "bf16"].groupby("pair", sort=True)
+    ]
+    assert by_pair[0].equals(by_pair[1])  # of a, for both pairs that start there
+    assert not by_pair[0].equals(by_pair[2])
 
 
 def test_nulls_repeat_themselves_and_differ_between_places(checkpoint_pair):

@@ -2,12 +2,14 @@
 
 import copy
 import json
+import re
 from pathlib import Path
 
 import pytest
 import yaml
+from pydantic import TypeAdapter
 
-from healscope import config
+from healscope import artifacts, config
 from healscope.config.types import merged
 from healscope.errors import HealscopeError
 from healscope.training.branch import TRAINERS
@@ -75,7 +77,13 @@ def test_an_overlay_shares_the_results_of_the_default_study(overlay):
     ("path", "value", "expected"),
     [
         (["sft", "step"], 10, "sft.step: unknown key"),
-        (["seeds"], "zero", "seeds"),
+        (["seeds"], 0, "seeds: Input should be a valid list; put it in brackets, as [0], got 0"),
+        (["seeds"], [True], "seeds.0: a number is needed, and YAML reads yes, no, on and off as"),
+        (["evaluation", "batch_size"], True, "evaluation.batch_size: a number is needed"),
+        (["tasks", "gp3", "held_out"], True, "tasks.gp3.held_out"),
+        (["statistics"], {"resamples": "1e3"}, "text: write 1000, got '1e3'"),
+        (["statistics"], 5, "statistics: a section is needed, as {key: value}, got 5"),
+        (["rl", "main"], "my-ppo", "rl.main: a name has lower-case letters, digits, '.' and '_'"),
         (["sft", "steps"], 0, "sft.steps"),
         (["sft", "checkpoints"], [0, 4, 99], "step 99 is beyond steps=12"),
         (["sft", "checkpoints"], [4, 0], "must increase"),
@@ -109,7 +117,11 @@ def test_an_overlay_shares_the_results_of_the_default_study(overlay):
         ),
         (["rl", "branches", "grpo"], [5], "rl.branches.grpo: step 5 is not in sft.checkpoints"),
         (["rl", "branches", "grpo"], [4, 4], "'grpo' needs at least one start, and none twice"),
-        (["rl", "branches", "gppo"], [4], "rl: no recipe 'gppo'; there are ppo, ppo_reference"),
+        (
+            ["rl", "branches", "gppo"],
+            [4],
+            "rl: no recipe 'gppo'; there are ppo, ppo_multi, ppo_reference",
+        ),
         (["rl", "main"], "gppo", "rl: no recipe 'gppo'"),
         (["rl", "main"], "diverging", "rl.main: 'diverging' has no start in rl.branches"),
         (["rl", "recipes", "ppo"], {"lerning_rate": 1}, "recipes.ppo.lerning_rate: unknown"),
@@ -249,8 +261,14 @@ def test_given_checkpoints_say_each_thing_once(own):
     [
         (["models", "mine", "sft", 400], "checkpoints/sft-401", "sft.400 .*holds base, ppo-from"),
         (["models", "mine", "sft", 400], "checkpoints/sft-140", "sft.140 and sft.400 are the same"),
-        (["models", "mine", "sft", 0], "checkpoints/base", "sft.0.*greater than or equal to 1"),
-        (["models", "mine", "sft", "late"], "a/b", "sft.late.*valid integer"),
+        (["models", "mine", "sft", 0], "checkpoints/base", "mine.sft: step 0 is the base"),
+        (["models", "mine", "sft", "late"], "a/b", "^  models.mine.sft: 'late' is no step"),
+        (["models", "mine", "sft", "checkpoint-7"], "a/b", "sft: 'checkpoint-7' is no step; write"),
+        (["models", "mine", "sft", 20.0], "a/b", "models.mine.sft: '20.0' is no step"),
+        (["models", "mine", "sft", "1e1"], "a/b", "models.mine.sft: '1e1' is no step"),
+        (["models", "mine", "sft", True], "a/b", "models.mine.sft: 'True' is no step"),
+        (["models", "mine", "sft"], ["a/b"], "models.mine.sft: give each checkpoint with its step"),
+        (["models", "mine", "rl"], "a/b", "models.mine.rl: give each checkpoint with its step"),
         (["models", "mine", "sft"], {}, "give at least one checkpoint"),
         (["models", "mine", "rl", 7], "org/name", r"rl\.7: RL cannot have started from step 7"),
         (["models", "two"], {"source": "a/b", "sft": {1: "a/c"}, "rl": {1: "a/d"}}, "same steps"),
@@ -262,8 +280,58 @@ def test_given_checkpoints_say_each_thing_once(own):
     ],
 )
 def test_wrong_checkpoints_are_named(own, path, value, expected):
-    with pytest.raises(HealscopeError, match=expected):
+    with pytest.raises(HealscopeError) as error:
         config.load(broken(own, path, value))
+    assert re.search(expected, str(error.value), re.MULTILINE)
+    assert len(str(error.value).splitlines()) == 2
+
+
+def test_a_step_may_be_padded_in_quotes(own):
+    own["models"]["mine"]["sft"] = {"0140": own["models"]["mine"]["sft"][140]}
+    own["models"]["mine"]["rl"] = {}
+    assert config.load(own).sft.checkpoints == [0, 140]
+
+
+@pytest.mark.parametrize("name", ["my-model", "Qwen2.5-7B", "2024", "yes"])
+def test_models_and_tasks_are_called_what_people_call_them(data, name):
+    data["models"] = {name: data["models"]["micro"]}
+    data["tasks"] = {name: data["tasks"]["gp3"]}
+    study = config.load({**data, "train_on": name, "study": name})
+    assert list(study.tracks) == [name]
+    evaluation = artifacts.path(
+        artifacts.EVALUATION, protocol="paper", model=name, seed=0, checkpoint="sft-4", task=name
+    )
+    assert artifacts.parse(artifacts.EVALUATION, evaluation)["model"] == name
+
+
+@pytest.mark.parametrize(
+    ("path", "old", "name", "expected"),
+    [
+        ("models", "micro", True, "YAML reads this as yes or no; put it in quotes, got True"),
+        ("models", "micro", 7, "models.7: YAML reads this as a number; put it in quotes"),
+        (
+            "models",
+            "micro",
+            "my model",
+            "models.my model: a name has letters, digits, '.', '_' and",
+        ),
+        ("models", "micro", "a/b", "models.a/b: a name has letters"),
+        ("models", "micro", ".hidden", "models..hidden: a name has letters"),
+        ("models", "micro", "cache", "models: 'cache' is the name of a folder beside"),
+        ("models", "micro", "engine", "models: 'engine' is the name of a folder beside"),
+        ("tasks", "near", "GP3", "tasks: 'GP3' and 'gp3' are one folder on some file systems"),
+    ],
+)
+def test_a_name_that_cannot_be_is_refused_in_words(data, path, old, name, expected):
+    if path == "models":
+        data["models"][name] = data["models"].pop(old)
+    else:
+        data["tasks"][name] = data["tasks"]["gp3"]
+    with pytest.raises(HealscopeError) as error:
+        config.load(data)
+    assert expected in str(error.value)
+    assert "^[" not in str(error.value)
+    assert len(str(error.value).splitlines()) == 2
 
 
 def test_a_model_is_not_linked_onto_itself(own, tmp_path):
@@ -272,14 +340,6 @@ def test_a_model_is_not_linked_onto_itself(own, tmp_path):
     (tmp_path / "checkpoints/sft-140").rename(place)
     with pytest.raises(HealscopeError, match="call the model something else"):
         config.load(broken(own, ["models", "mine", "sft", 140], str(place)))
-
-
-def test_a_key_that_stands_twice_is_named(tmp_path):
-    file = tmp_path / "my.yaml"
-    file.write_text("models:\n  mine:\n    sft:\n      140: a\n      140: b\n")
-    with pytest.raises(HealscopeError, match=r"my.yaml, line 5: '140' is given twice"):
-        config.given.refuse_repeats(file)
-    config.given.refuse_repeats(ROOT / "config/config.yaml")
 
 
 def test_recipes_inherit_and_override(data):
@@ -296,6 +356,48 @@ def test_recipes_inherit_and_override(data):
     assert recipes["fast"].samples_per_prompt == recipes["ppo"].samples_per_prompt == 2
     assert recipes["fast"].iterations == recipes["dr_grpo"].iterations == 4
     assert recipes["ppo_reference"].optimizer.max_grad_norm == 0.01  # its own value wins
+
+
+@pytest.mark.parametrize(
+    ("recipe", "key"),
+    [
+        ({"like": "ppo", "clip": 0.1}, "clip"),
+        ({"like": "ppo", "ratio_limit": 5.0}, "ratio_limit"),
+        ({"like": "ppo", "value_head": "shared", "value_clip": 0.1}, "value_clip"),
+        ({"like": "ppo_multi", "epochs": 1, "clip": 0.1}, "clip"),
+        ({"like": "grpo", "clip_high": 0.3}, "clip_high"),
+        ({"like": "dapo", "clip_high": 0.4}, "clip_high"),
+        ({"like": "rloo", "clip": 0.1}, "clip"),
+    ],
+)
+def test_a_clip_that_would_do_nothing_is_refused(data, recipe, key):
+    data["rl"]["recipes"]["tight"] = recipe
+    with pytest.raises(HealscopeError, match=rf"tight: {key} would change nothing.* set epochs"):
+        config.load(data)
+    data["rl"]["recipes"]["tight"] = recipe | {"minibatches": 2}
+    assert getattr(config.load(data).rl.recipes["tight"], key) == recipe[key]
+
+
+def test_the_matched_control_has_the_steps_rows_and_rate_of_rl():
+    recipes = shipped("config.yaml", "what-heals.yaml").rl.recipes
+    ppo, control = recipes["ppo"], recipes["sft_matched"]
+    assert ppo.steps == 1
+    for key in ("iterations", "responses", "optimizer", "schedule", "freeze"):
+        assert getattr(control, key) == getattr(ppo, key), key
+    assert (control.iterations, control.responses) == (100, 256)
+
+
+def test_settings_added_later_leave_the_values_of_older_recipes_alone():
+    """What stands on disk is known by its recipe's values: only a recipe that uses a new setting
+    has it among them."""
+    recipes = shipped("config.yaml").rl.recipes
+    values = {name: recipe.model_dump(mode="json") for name, recipe in recipes.items()}
+    assert values["ppo_reference"]["counted"] == "turns"
+    assert not {"counted"} & set(values["ppo"])
+    assert not {"minibatches", "most_draws", "overlong"} & set(values["grpo"])
+    assert {"minibatches", "most_draws", "overlong"} < set(values["dapo_multi"])
+    for name, recipe in recipes.items():
+        assert TypeAdapter(config.Recipe).validate_python(values[name]) == recipe
 
 
 def test_methods_of_sft_inherit_and_override(data):
@@ -349,7 +451,7 @@ def test_default_config_shows_every_key():
     by_algorithm = {r["algorithm"]: r for r in shown["rl"]["recipes"].values() if "algorithm" in r}
     for recipe in given.values():
         here = {**shown["rl"]["defaults"], **by_algorithm.get(recipe["algorithm"], {})}
-        if recipe["algorithm"] in ("dapo", "dr_grpo", "rloo"):
+        if recipe["algorithm"] in ("dapo", "dr_grpo", "gspo", "rloo"):
             here |= by_algorithm["grpo"]
         unshown = set(recipe) - set(here) - set(by_algorithm["ppo"])
         assert not unshown, recipe["algorithm"]

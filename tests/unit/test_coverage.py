@@ -1,7 +1,7 @@
 """Intervals hold the truth as often as they say, in worlds where it is known.
 
-The worlds are those of benchmarks/coverage.py, whose table docs/statistics.md shows. Bounds leave
-about three standard errors of the simulation.
+The worlds are those of benchmarks/coverage.py, whose tables docs/statistics.md shows. Bounds are
+what chance allows where the limits of that page hold.
 """
 
 import importlib.util
@@ -10,6 +10,7 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.stats import binom
 
@@ -22,31 +23,61 @@ benchmark = importlib.util.module_from_spec(_SPEC)
 sys.modules[_SPEC.name] = benchmark  # dataclasses look their module up
 _SPEC.loader.exec_module(benchmark)
 
-SETTINGS = Statistics(resamples=1000)
-PURE = Statistics(resamples=1000, seed_sd=None)
-WORLDS = 300
-MARGIN = 0.04
-"""Three standard errors of 95% in 300 worlds."""
-FLOORS = {0: 0.96, 0.034: 0.93, 0.10: 0.90}
-"""Of single scenarios, by how much seeds differ. Seeds that are more alike than was guessed get
-intervals that are too wide; three standard errors off what the benchmark shows."""
+SETTINGS = Statistics(resamples=500)
+PURE = Statistics(resamples=500, seed_sd=None)
+WORLDS = 150
+
+
+def at_most(share, n=WORLDS):
+    """The largest share of `n` studies that is no surprise (1 in 1,000) where `share` is true."""
+    return binom.ppf(0.999, n, share) / n
+
+
+def at_least(share, n=WORLDS):
+    return binom.ppf(0.001, n, share) / n
+
+
+def rng(*seed):
+    return np.random.default_rng(seed)
 
 
 def simulated(what, seeds, differ, settings=SETTINGS):
-    rng = np.random.default_rng([seeds, round(1000 * differ), len(what)])
-    worlds = benchmark.scenario(rng, WORLDS, what, seeds, differ)
-    return worlds, benchmark.estimates(worlds, settings)
+    worlds = benchmark.scenario(
+        rng(seeds, round(1000 * differ), len(what)), WORLDS, what, seeds, differ
+    )
+    return worlds, worlds.estimates(settings)
+
+
+def coverage(found, worlds):
+    return benchmark.covered(found, worlds.truth_N).mean()
 
 
 def median_width(found):
     return np.median([e.high - e.low for e in found])
 
 
+def held(rule, found):
+    return np.mean([rule(e) == verdicts.HELD for e in found])
+
+
+def test_sums_say_what_rows_say():
+    """The benchmark computes from sums over instances what `bootstrap` computes from rows."""
+    for levels in benchmark.LEVELS.values():
+        worlds = benchmark.draw(rng(1), 1, 3, levels, 0.3)
+        (sums,) = worlds.estimates(SETTINGS)
+        frame = worlds.frame(0)
+        rows = stats.bootstrap(frame, frame.columns[-1], SETTINGS)
+        assert sums.by_seed == pytest.approx(rows.by_seed)
+        assert sums.instances == rows.instances == 58
+        # single changes are paired otherwise than by chance, which moves the guess a little
+        assert (sums.low, sums.high) == pytest.approx((rows.low, rows.high), abs=0.01)
+
+
 def test_truth_in_closed_form_is_that_of_a_huge_sample():
-    rng = np.random.default_rng(0)
     for levels, spread in (((-0.3,), 0.4), ((-0.3, 0.1), 0.8)):
-        many = benchmark.draw(rng, 60_000, 2, levels, spread, deals=1, orders=1)
-        means = many.values_NSDO.mean((1, 2, 3))
+        many = benchmark.draw(rng(0), 60_000, 2, levels, spread, np.array([1]))
+        before = 0 if many.before_NSI is None else many.before_NSI
+        means = (many.after_NSI - before).mean((1, 2))
         error = means.std() / np.sqrt(len(means))
         assert many.truth_N[0] == pytest.approx(means.mean(), abs=4 * error)
         assert error < 0.003
@@ -55,7 +86,7 @@ def test_truth_in_closed_form_is_that_of_a_huge_sample():
 def test_spread_is_what_was_asked_for():
     levels = benchmark.LEVELS["change"]
     spread = benchmark.spread_for(levels, 0.08)
-    one = benchmark.draw(np.random.default_rng(1), 20_000, 1, levels, spread, 1, 1)
+    one = benchmark.draw(rng(1), 20_000, 1, levels, spread, np.array([1]))
     assert one.truth_N.std() == pytest.approx(0.08, rel=0.03)
     assert benchmark.spread_for(levels, 0) == 0
 
@@ -63,91 +94,117 @@ def test_spread_is_what_was_asked_for():
 @pytest.mark.parametrize("what", ["share", "change"])
 def test_one_seed_holds_the_truth_of_that_seed(what):
     worlds, found = simulated(what, 1, 0.05)
-    coverage = benchmark.covered(found, worlds).mean()
-    assert 0.95 - MARGIN <= coverage <= 0.95 + MARGIN
+    assert at_least(0.92) <= coverage(found, worlds) <= at_most(0.97)
     assert all(e.between_seeds is None for e in found)
 
 
-@pytest.mark.parametrize("differ", FLOORS)
+@pytest.mark.parametrize("differ", [0, 0.034, 0.10])
 def test_several_seeds_hold_the_truth_of_all_seeds(differ):
-    held = {}
     for what, seeds in product(benchmark.LEVELS, benchmark.SEEDS):
         worlds, found = simulated(what, seeds, differ)
-        held[what, seeds] = benchmark.covered(found, worlds).mean()
-        if differ == 0:
-            deals_only = benchmark.naive(np.random.default_rng(2), worlds, "fixed")
-            assert deals_only >= 0.95 - MARGIN  # nothing but deals left to chance
+        assert coverage(found, worlds) >= at_least(0.92), (what, seeds)
         # the guess is what keeps the interval of two seeds useful
-        limit = {0: {2: 0.35, 3: 0.20, 5: 0.14}, 0.10: {2: 0.55, 3: 0.35, 5: 0.27}}.get(differ)
-        assert limit is None or median_width(found) < limit[seeds]
-    assert min(held.values()) >= FLOORS[differ], held
-    assert np.mean(list(held.values())) >= 0.92
+        assert seeds > 2 or median_width(found) < 0.6
 
 
-@pytest.mark.parametrize("what", ["share", "change"])
-@pytest.mark.parametrize("seeds", [2, 3])
-def test_guess_has_a_price_where_seeds_differ_hugely(what, seeds):
+def test_guess_has_a_price_where_seeds_differ_hugely():
     """20 points apart and not 5: without the guess as true as ever, though it says next to nothing;
     with it too narrow, and still better than without any allowance for other seeds."""
-    worlds, found = simulated(what, seeds, 0.20)
-    ours = benchmark.covered(found, worlds).mean()
-    unguessed = benchmark.estimates(worlds, PURE)
-    pure = benchmark.covered(unguessed, worlds).mean()
-    assert 0.95 - MARGIN <= pure <= 0.95 + MARGIN
-    assert ours < min(pure, 0.945)
-    assert median_width(found) < 0.75 * median_width(unguessed)
-    rng = np.random.default_rng(7)
-    for simpler, lead in (("redrawn", 0.05), ("fixed", 0.40)):
-        assert ours > benchmark.naive(rng, worlds, simpler) + lead
+    worlds, found = simulated("share", 3, 0.20)
+    unguessed = worlds.estimates(PURE)
+    assert coverage(unguessed, worlds) >= at_least(0.94)
+    assert coverage(found, worlds) < coverage(unguessed, worlds)
+    assert median_width(found) < 0.8 * median_width(unguessed)
+    for simpler, lead in (("redrawn", 0.05), ("fixed", 0.25)):
+        assert coverage(found, worlds) > benchmark.naive(rng(7), worlds, simpler) + lead
 
 
-@pytest.mark.parametrize("what", ["share", "change"])
-def test_simpler_intervals_fall_short_where_seeds_differ(what):
-    """Two seeds, 10 points apart: what the seed level of `bootstrap` is there for."""
-    worlds, found = simulated(what, 2, 0.10)
-    rng = np.random.default_rng(3)
-    ours = benchmark.covered(found, worlds).mean()
-    simpler = {o: benchmark.naive(rng, worlds, o) for o in ("fixed", "redrawn", "estimated")}
-    assert simpler["fixed"] < 0.65
-    assert simpler["redrawn"] < 0.83
-    assert simpler["estimated"] < {"share": 0.95, "change": 0.92}[what]
-    assert ours - simpler["redrawn"] > 0.10
-    assert ours - simpler["estimated"] > 0.02
+def test_an_instance_counts_once_however_many_problems_it_has():
+    """Problems of one instance taken for independent: the interval is far too narrow."""
+    worlds, found = simulated("share", 1, 0)
+    assert coverage(found, worlds) >= at_least(0.92)
+    alone = []
+    for i in range(40):
+        frame = worlds.frame(i)
+        alone.append(
+            stats.bootstrap(frame.assign(instance_id=range(len(frame))), "correct", SETTINGS)
+        )
+    held = benchmark.covered(alone, worlds.truth_N[:40]).mean()
+    assert held < at_most(0.75, 40)
 
 
-@pytest.mark.parametrize(("differ", "seldom"), [(0, 0.05), (0.05, 0.05), (0.10, 0.07)])
-def test_verdicts_on_other_seeds_are_seldom_wrong(differ, seldom):
-    """No change over all seeds: with 95% intervals, one study in 20 may say that there is one."""
-    worlds = benchmark.rise(np.random.default_rng(5), WORLDS, 3, 0.0, differ)
+@pytest.mark.parametrize(("tau", "candidates", "seeds"), [(0.04, 4, 3), (0.06, 8, 3), (0.06, 8, 5)])
+def test_wandering_checkpoints_are_no_fall(tau, candidates, seeds):
+    studies = benchmark.wandering(rng(3), WORLDS, seeds, candidates, tau)
+    said, fall = benchmark.wandering_verdicts(studies, SETTINGS)
+    assert (said == verdicts.HELD).mean() <= at_most(0.05)
+    assert abs(fall.mean()) < 4 * fall.std() / np.sqrt(WORLDS)  # what is picked is not flattered
+
+
+def test_a_peak_picked_by_the_seed_itself_would_be_flattered(monkeypatch):
+    """What the test before would see of the other half alone: the null has to be able to bite."""
+    other = {"a": "b", "b": "a"}
+    monkeypatch.setattr(
+        stats, "picked_elsewhere",
+        lambda score, candidates, seeds: {
+            s: {h: max(candidates, key=lambda c, s=s, h=h: score(c, [s], other[h])) for h in other}
+            for s in seeds
+        },
+    )  # fmt: skip
+    studies = benchmark.wandering(rng(3), WORLDS, 3, 8, 0.06)
+    _, fall = benchmark.wandering_verdicts(studies, SETTINGS)
+    assert fall.mean() < -0.04
+
+
+def test_a_planted_fall_from_a_wandering_peak_is_found():
+    studies = benchmark.wandering(rng(4), WORLDS, 5, 6, 0.04, 0.20)
+    said, fall = benchmark.wandering_verdicts(studies, SETTINGS)
+    assert (said == verdicts.HELD).mean() > 0.6
+    assert (said == verdicts.FAILED).mean() == 0
+    assert fall.mean() == pytest.approx(-0.20, abs=0.03)
+
+
+@pytest.mark.parametrize(("differ", "seeds"), product([0, 0.05, 0.10], [2, 3, 5]))
+def test_verdicts_on_other_seeds_are_seldom_wrong(differ, seeds):
+    worlds = benchmark.rise(rng(5), WORLDS, seeds, 0.0, differ)
     assert worlds.truth_N == pytest.approx(0)
-    said = [verdicts.moves(e) for e in benchmark.estimates(worlds, SETTINGS)]
-    assert said.count(verdicts.HELD) / WORLDS < seldom + MARGIN
+    assert held(verdicts.moves, worlds.estimates(SETTINGS)) <= at_most(0.05)
 
 
-def test_one_seed_never_speaks_for_others():
-    worlds = benchmark.rise(np.random.default_rng(8), WORLDS // 3, 1, 0.15, 0.05)
-    found = benchmark.estimates(worlds, SETTINGS)
-    for rule in (verdicts.positive, verdicts.negative, verdicts.moves, verdicts.negligible):
-        assert verdicts.HELD not in {rule(e) for e in found}
-    assert np.mean([verdicts.positive(e) == verdicts.HERE for e in found]) > 0.7
+def test_seeds_of_two_kinds_are_not_judged_against_most_of_them():
+    """One in four collapses, which makes the mean change 0: what is held is true of the others."""
+    for seeds in (2, 3, 5):
+        worlds = benchmark.two_kinds(rng(6), WORLDS, seeds, 0.20)
+        found = worlds.estimates(SETTINGS)
+        falls = [verdicts.moves(e) == verdicts.HELD and e.value < 0 for e in found]
+        assert np.mean(falls) <= at_most(0.05)
+        single = (worlds.own_NS < 0).sum(1) == 1
+        named = np.array([bool(e.outliers) for e in found])
+        assert seeds < 3 or named[single].mean() > 0.8
 
 
-def test_two_seeds_speak_for_themselves_and_seldom_for_others():
-    worlds = benchmark.rise(np.random.default_rng(6), WORLDS, 2, 0.15, 0.05)
-    said_N = np.array([verdicts.positive(e) for e in benchmark.estimates(worlds, SETTINGS)])
-    here_N = said_N == verdicts.HERE
-    assert (said_N == verdicts.HELD).mean() < 0.5
-    assert here_N.mean() > 0.35
-    assert (worlds.own_NS[here_N] > 0).all(1).mean() > 0.97
+def test_many_claims_are_corrected_for_being_many():
+    names, wrong, primary = [f"c{i}" for i in range(40)], [], []
+    for i in range(25):
+        found = benchmark.rise(rng(7, i), 40, 5, 0.0, 0.10).estimates(SETTINGS)
+        judged = [verdicts.moves(e) for e in found]
+        table = pd.DataFrame(
+            {"claim": names, "verdict": [str(v) for v in judged], "p": [v.p for v in judged],
+             "weaker": [v.weaker for v in judged]}
+        )  # fmt: skip
+        corrected = verdicts.corrected(table, names[:4], 0.95)
+        wrong.append((corrected["verdict_alone"] == verdicts.HELD).any())
+        primary.append((corrected["verdict"] == verdicts.HELD)[:4].any())
+    assert np.mean(wrong) > 0.5  # so there is something to correct
+    assert np.mean(primary) <= at_most(0.05, 25)
 
 
-def test_orders_taken_for_independent_fall_short():
-    worlds = benchmark.scenario(np.random.default_rng(4), WORLDS, "share", 1, 0)
-    alone = [
-        stats.bootstrap(frame.assign(instance_id=range(len(frame))), "correct", SETTINGS)
-        for frame in worlds.frames()
-    ]
-    assert benchmark.covered(alone, worlds).mean() < 0.85
+def test_few_seeds_never_speak_for_others():
+    for seeds in (1, 2):
+        found = benchmark.rise(rng(8), 60, seeds, 0.25, 0.0).estimates(SETTINGS)
+        for rule in (verdicts.positive, verdicts.negative, verdicts.moves, verdicts.negligible):
+            assert {verdicts.HELD, verdicts.FAILED}.isdisjoint(rule(e) for e in found)
+        assert np.mean([verdicts.positive(e) == verdicts.HERE for e in found]) > 0.5
 
 
 def test_wilson_covers_on_average_and_the_plain_interval_does_not():

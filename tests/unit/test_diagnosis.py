@@ -96,10 +96,10 @@ def test_what_is_there_is_established(tmp_path):
     assert world.effect("rl", "beside maxood")["effect"] == pytest.approx(-0.2)
 
 
-def test_vectors_that_do_no_better_than_a_straight_step_are_no_rotation(tmp_path):
+def test_vectors_that_do_no_better_than_a_straight_step_do_not_tell(tmp_path):
     world = World(tmp_path, FORGETS)
-    assert "Not rotation, as far as these edits tell" in world.page
-    assert "as random turns of the same size do less" in world.page
+    assert "cannot tell rotation from any small update undone" in world.page
+    assert "though more than going as far" in world.page
     assert "Putting singular values back changes nothing" in world.page
     assert "RL give back" not in world.page
 

@@ -18,8 +18,8 @@ WRITERS = {
 
 
 @pytest.fixture(scope="module")
-def said(tmp_path_factory) -> dict[str, list[str]]:
-    """writer -> what its job writes to stderr, and its files that could be taken for whole."""
+def said(tmp_path_factory) -> dict[str, tuple[list[str], list[str]]]:
+    """writer -> what its job writes to stderr, and the files that it leaves."""
     code = f"""
 import contextlib, io, json, os, shutil, sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
@@ -45,7 +45,8 @@ for name, statement in {WRITERS!r}.items():
             pass
         except BaseException as error:
             print("raised", type(error), error, file=sys.stderr)
-    said[name] = terminal.getvalue().splitlines()
+    left = [os.path.join(d, f) for d, _, files in os.walk(".") for f in files]
+    said[name] = (terminal.getvalue().splitlines(), left)
     for file in os.listdir():
         shutil.rmtree(file) if os.path.isdir(file) else os.remove(file)
 print("SAID", json.dumps(said))
@@ -56,8 +57,18 @@ print("SAID", json.dumps(said))
 
 @pytest.mark.parametrize("writer", WRITERS)
 def test_a_full_disk_is_one_sentence(said, writer):
-    ours = [line for line in said[writer] if line.startswith("healscope: ")]
-    assert len(ours) == 1, said[writer]
+    lines, _ = said[writer]
+    ours = [line for line in lines if line.startswith("healscope: ")]
+    assert len(ours) == 1, lines
     assert ours[0].startswith("healscope: No space left on device (0.0 GB where results")
     assert ours[0].endswith("then rerun; what was saved stands (log: log)")
-    assert "Traceback" not in "\n".join(said[writer])
+    assert "Traceback" not in "\n".join(lines)
+
+
+@pytest.mark.parametrize("writer", ["a table", "json", "a state"])
+def test_what_we_write_is_never_there_in_part_under_its_name(said, writer):
+    """Its log, what it began, and what was there before it."""
+    _, left = said[writer]
+    assert "./log" in left
+    others = {Path(file) for file in left} - {Path("log"), Path("w.lock"), Path("w/fingerprint")}
+    assert not [file for file in others if not any(p.endswith(".part") for p in file.parts)]

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from healscope.edit_kinds import ANGLE, NORM, matched
 from healscope.edit_names import (
     AXES,
     CONTROLS,
@@ -36,12 +37,16 @@ values = {
 def terms(draw):
     chosen = draw(st.sets(st.sampled_from(list(values))))
     selected = tuple((name, draw(values[name])) for name in values if name in chosen)
-    return Term(draw(st.sampled_from(KINDS)), selected, draw(st.one_of(st.just(1.0), share)))
+    return Term(draw(st.sampled_from(list(KINDS))), selected, draw(st.one_of(st.just(1.0), share)))
 
 
 @given(st.lists(terms(), min_size=1, max_size=3), st.sampled_from(["", *CONTROLS]))
 def test_format_and_parse_are_inverse(found, control):
-    edit = Edit(tuple(found[:1] if control == "rotation" else found), control)
+    edit = Edit(tuple(found), control)
+    if control == "rotation" and not any(KINDS[term.kind].turns for term in found):
+        with pytest.raises(HealscopeError, match="turns no singular vectors"):
+            parse(format_edit(edit))
+        return
     assert parse(format_edit(edit)) == edit
     assert "/" not in format_edit(edit)
 
@@ -55,7 +60,7 @@ def test_names_of_earlier_studies_stay_valid():
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("vectors-rank-0.5", "kinds: values, directions, orthonormal, swap"),
+        ("vectors-rank-0.5", "kinds: values, directions, orthonormal, pinned, swap, diagonal"),
         ("swap-depth-1", "selectors: rank, tail, band"),
         ("swap-rank-0", "rank must be a share above 0 and up to 1, got '0'"),
         ("swap-rank-1.5", "rank must be a share"),
@@ -69,8 +74,11 @@ def test_names_of_earlier_studies_stay_valid():
         ("swap-rank-0.50", "write it as 'swap-rank-0.5'"),
         ("swap-layers-1-rank-0.5", "write it as 'swap-rank-0.5-layers-1'"),
         ("swap-strength-1", "write it as 'swap'"),
-        ("swap-as-magic", "no control 'magic'; allowed: interpolation, noise, rotation, shuffle"),
-        ("swap+values-as-rotation", "control 'rotation' is of a single term"),
+        (
+            "swap-as-magic",
+            "no control 'magic'; allowed: interpolation, noise, rotation, shuffle, rest",
+        ),
+        ("values-rank-0.5+diagonal-as-rotation", "turns no singular vectors"),
         ("", "is not KIND"),
     ],
 )
@@ -142,11 +150,49 @@ def test_a_control_follows_its_edit_once():
     )  # fmt: skip
     assert names == [
         "values-rank-0.5", "values-rank-1", "values-layers-1",
-        "directions-rank-0.2-as-noise", "directions-rank-0.2-as-shuffle", "directions-rank-0.5",
-        "directions-rank-0.5-as-noise", "directions-rank-0.5-as-shuffle", "directions-rank-1",
-        "directions-layers-1", "directions-band-0..0.5-as-noise",
-        "directions-band-0..0.5-as-shuffle",
+        "directions-rank-0.2", "directions-rank-0.2-as-noise", "directions-rank-0.2-as-shuffle",
+        "directions-rank-0.5", "directions-rank-0.5-as-noise", "directions-rank-0.5-as-shuffle",
+        "directions-rank-1", "directions-layers-1", "directions-band-0..0.5",
+        "directions-band-0..0.5-as-noise", "directions-band-0..0.5-as-shuffle",
     ]  # fmt: skip
+
+
+def test_a_kind_that_is_only_controlled_is_made_beside_its_controls():
+    places = {"rank": [0.2, 1.0], "layers": [1]}
+    assert names_along(["swap"], {"rank": [0.5]}, {"diagonal": ["rest"]}, places) == [
+        "swap-rank-0.5", "diagonal-rank-0.2", "diagonal-rank-0.2-as-rest", "diagonal-rank-1",
+        "diagonal-rank-1-as-rest", "diagonal-layers-1", "diagonal-layers-1-as-rest",
+    ]  # fmt: skip
+
+
+def test_a_block_is_made_where_a_part_of_the_directions_is_chosen():
+    places = {"rank": [0.2, 1.0], "band": ["0..1"], "layers": [1], "strength": [0.5]}
+    for kind in ("block", "complement"):
+        assert names_along([kind], places, {}, {}) == [f"{kind}-rank-0.2"]
+        assert names_along([], {}, {kind: ["noise"]}, places) == [
+            f"{kind}-rank-0.2", f"{kind}-rank-0.2-as-noise"
+        ]  # fmt: skip
+
+
+def test_where_two_kinds_agree_controls_are_made_once():
+    both = {"directions": ["noise"], "pinned": ["noise"]}
+    assert names_along(["pinned"], {"rank": [1.0]}, both, {"rank": [1.0]}) == [
+        "pinned-rank-1", "directions-rank-1", "directions-rank-1-as-noise"
+    ]  # fmt: skip
+    alone = {"pinned": ["noise"]}
+    assert names_along([], {}, alone, {"rank": [1.0]}) == [
+        "pinned-rank-1",
+        "pinned-rank-1-as-noise",
+    ]
+
+
+def test_every_control_says_what_it_is_matched_in():
+    for control in CONTROLS.values():
+        assert control.matched
+        assert set(control.matched) <= {NORM, ANGLE}
+    assert CONTROLS["rotation"].matched == (NORM, ANGLE)
+    assert matched("rotation") == "norm and angle"
+    assert matched("") == ""
 
 
 def test_a_selector_beyond_the_model_is_found():

@@ -43,10 +43,17 @@ def test_differences_from_a_lock_are_named(tmp_path):
 
 
 def test_what_is_installed_here_is_what_a_lock_says(tmp_path):
-    installed = {d.metadata["Name"].lower(): d.version for d in metadata.distributions()}
-    lock = tmp_path / "some.txt"
-    lock.write_text("".join(f"{name}=={version}\n" for name, version in installed.items()))
-    assert check(lock).returncode == 0
+    """Nothing is wrong with locks that name all of it, spelled as pip takes it, in two files."""
+    installed = {d.metadata["Name"]: d.version for d in metadata.distributions()}
+    lines = [
+        f"{name.upper().replace('-', '_')}=={version} ; python_version > '3'  # why\n"
+        for name, version in installed.items()
+    ]
+    one, two = tmp_path / "one.txt", tmp_path / "two.txt"
+    one.write_text("".join(["--extra-index-url somewhere\n", "\n", *lines[::2]]))
+    two.write_text("".join(lines[1::2]))
+    assert check(one, two).returncode == 0
+    assert check(one).returncode == check(two).returncode == 1
 
 
 def test_recipes_call_the_script_and_copy_what_it_needs():

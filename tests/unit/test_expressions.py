@@ -7,11 +7,13 @@ from hypothesis import strategies as st
 from healscope.tasks.expressions import (
     MAX_CHARACTERS,
     MAX_DEPTH,
+    MAX_DIGITS,
     MAX_TOKENS,
     evaluate,
     parse,
     render,
     to_tree,
+    tokenise,
 )
 
 TREES = st.recursive(
@@ -107,8 +109,44 @@ def test_spaces_and_unicode_operators_are_for_the_tolerant_mode(text):
     assert parse(text, "reference").state == "illegal"
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("8\\times3", 24),
+        ("8\times 3", 24),  # what JSON makes of one backslash
+        ("8 \\cdot 3", 24),
+        ("8\\div 4", 2),
+        ("$8*3$", 24),
+        ("\\(8*3\\)", 24),
+        ("[8+[1+2]]*1", 11),
+        ("\\left[8\\right]*3", 24),
+        ("\\frac{8}{3-\\frac{8}{3}}", 24),
+        ("\frac{8}{4}", 2),
+    ],
+)
+def test_spellings_of_latex_and_square_brackets_are_for_the_tolerant_mode(text, value):
+    assert parse(text, "tolerant").value == value
+    assert parse(text, "reference").state == "illegal"
+
+
+@pytest.mark.parametrize(
+    "text", ["(3]", "[3)", "[(3])", "8\\timesx3", "8\\3", "\\frac{8}3", "8$3", "{8}"]
+)
+def test_other_spellings_are_illegal(text):
+    assert parse(text).state == "illegal"
+
+
 def test_bounds():
     assert parse("1" * (MAX_CHARACTERS + 1)).state == "oversized"
+    assert parse(" " * (MAX_CHARACTERS - 1) + "1").state == "complete"  # a bound is allowed itself
+    assert parse(" " * MAX_CHARACTERS + "1").state == "oversized"
+    assert tokenise(" " * (MAX_CHARACTERS - 1) + "1") == ("1",)
+    assert tokenise(" " * MAX_CHARACTERS + "1") == ()
+    assert evaluate(["(", "1", *["+", "1"] * ((MAX_TOKENS - 2) // 2)]).state == "unfinished"
+    assert evaluate(["1", "+"] * (MAX_TOKENS // 2)).state == "unfinished"
+    assert evaluate([*["1", "+"] * (MAX_TOKENS // 2), "1"]).state == "oversized"
+    assert parse("1" * MAX_DIGITS).state == "complete"
+    assert parse("1" * (MAX_DIGITS + 1)).state == "oversized"
     assert parse("(" * 1_000_000).state == "oversized"
     assert parse("(" * (MAX_DEPTH + 1)).state == "oversized"
     assert parse("(" * MAX_DEPTH).state == "unfinished"

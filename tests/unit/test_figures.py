@@ -6,6 +6,8 @@ import sys
 from itertools import combinations, product
 from pathlib import Path
 
+import matplotlib as mpl
+import matplotlib.style
 import near_tables
 import numpy as np
 import pandas as pd
@@ -14,6 +16,7 @@ import rl_tables
 import task_tables
 
 from healscope.config import FigureStyle
+from healscope.edit_kinds import CONTROLS, KINDS
 from healscope.errors import HealscopeError
 from healscope.figures import style as styling
 from healscope.figures.catalogue import FIGURES, render
@@ -119,8 +122,11 @@ ENDS = {
     "rl": {"id": (0.55, 0.50), "ood": (0.19, 0.05)},
 }
 PLACES = {"rank": (0.0625, 0.2, 0.7, 1.0), "layers": (1.0, 2.0)}
-STRENGTHS = {"values": 0.03, "directions": 0.9, "orthonormal": 0.7, "swap": 1.0}
-MATCHED = {"interpolation": 0.8, "noise": -0.3, "rotation": -0.2, "shuffle": -0.5}
+STRENGTHS = {
+    "values": 0.03, "directions": 0.9, "orthonormal": 0.7, "pinned": 0.8, "swap": 1.0,
+    "diagonal": 0.04, "offdiagonal": 0.95, "block": 0.3, "complement": 0.75,
+}  # fmt: skip
+MATCHED = {"interpolation": 0.8, "noise": -0.3, "rotation": -0.2, "shuffle": -0.5, "rest": 0.6}
 
 
 def edits(target: float, parent: float):
@@ -468,8 +474,22 @@ def words_below(figure) -> str:
     return " ".join(figure.get_supxlabel().split())
 
 
+OF_A_READER = {
+    **mpl.style.library["dark_background"],
+    "text.usetex": True,
+    "figure.autolayout": True,
+    "font.size": 14,
+    "font.family": ["serif"],
+    "lines.linewidth": 5,
+    "savefig.bbox": "tight",
+    "savefig.transparent": True,
+}
+"""What a notebook or a matplotlibrc may have set."""
+
+
 @pytest.mark.parametrize("name", FIGURES)
 def test_every_figure_is_drawn_and_byte_stable(name, tmp_path):
+    """Also in a session with settings of its own, which stay as they are."""
     frame = TABLES[FIGURES[name].table]()
     untouched = frame.copy()
     pdf, png = drawn(name, frame, tmp_path)
@@ -480,11 +500,14 @@ def test_every_figure_is_drawn_and_byte_stable(name, tmp_path):
     assert png.startswith(b"\x89PNG")
     assert len(png) > 15_000
     pd.testing.assert_frame_equal(frame, untouched)
-    assert (pdf, png) == drawn(name, frame, tmp_path)
+    with mpl.rc_context(OF_A_READER):
+        before = dict(mpl.rcParams)
+        assert (pdf, png) == drawn(name, frame, tmp_path)
+        assert dict(mpl.rcParams) == before
 
 
 def test_bytes_do_not_depend_on_the_process(tmp_path):
-    """String hashes differ between processes; the files must not."""
+    """String hashes and a matplotlibrc differ between processes; the files must not."""
     files = [str(tmp_path / name) for name in ("curves.parquet", "a.pdf", "a.png")]
     curves().to_parquet(files[0])
     code = (
@@ -494,8 +517,10 @@ def test_bytes_do_not_depend_on_the_process(tmp_path):
         "assert 'torch' not in sys.modules"
     )
     seen = set()
-    for seed in ("1", "2"):
-        environment = {**os.environ, "PYTHONHASHSEED": seed}
+    settings = tmp_path / "matplotlibrc"
+    settings.write_text("text.usetex: True\nfigure.autolayout: True\nfont.size: 14\n")
+    for seed, of_a_reader in (("1", ""), ("2", str(settings))):
+        environment = {**os.environ, "PYTHONHASHSEED": seed, "MATPLOTLIBRC": of_a_reader}
         subprocess.run([sys.executable, "-c", code, *files], env=environment, check=True)
         seen.add(tuple(Path(name).read_bytes() for name in files[1:]))
     assert len(seen) == 1
@@ -694,6 +719,16 @@ def test_controls_and_distances_stand_beside_the_edit(name, main):
     names = [f"{main}-rank-{a:g}" for a in PLACES["rank"]]
     far = [0.0, *whole.loc[whole["rule"] == "ood"].loc[names, "from_target"]]
     assert any(len(y) == len(far) and np.allclose(y, far) for y in lines)
+
+
+def test_every_kind_and_control_has_a_look_of_its_own():
+    assert set(STRENGTHS) == set(KINDS)
+    assert set(MATCHED) == set(CONTROLS)
+    for figure in ("values", "directions"):
+        group = [kind for kind in KINDS.values() if kind.figure == figure]
+        assert len({(kind.marker, kind.face) for kind in group}) == len(group)
+    looks = [(control.colour, control.marker) for control in CONTROLS.values()]
+    assert len(set(looks)) == len(looks)
 
 
 def test_fig6_is_drawn_without_controls_and_along_other_axes():

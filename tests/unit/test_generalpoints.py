@@ -286,10 +286,10 @@ def test_the_number_line():
     ],
 )
 def test_broken_json_does_not_lose_the_formula(text):
-    for task in (JSON4, REFERENCE):
-        verdict = verify(task, P3388, text)
-        assert verdict.outcome == "correct"
-        assert verdict.follows_rule
+    verdict = verify(JSON4, P3388, text)
+    assert verdict.outcome == "correct"
+    assert verdict.follows_rule
+    assert (verify(REFERENCE, P3388, text).outcome == "correct") == ("'" not in text)
 
 
 def test_truncated_json():
@@ -464,6 +464,38 @@ def test_halves_part_each_split_evenly(table3, sft3):
                 values = tuple(sorted(FACE_10.values(row["cards"])))
                 assert values in members[row["split"], row["half"]]
     assert half != halve_deals(JSON4, 0.4, 1)
+
+
+def test_halves_are_drawn_apart_from_the_split():
+    """Halves of the order that decided the split would tell how near a deal was to the other side.
+
+    Of two independent draws about half of the multisets are in the same half by chance.
+    """
+    from healscope.tasks import problems as made
+
+    keys = made._id_multisets(COMPACT)
+    multisets = list(dict.fromkeys(keys.values()))
+    faces = COMPACT.id_rule.face_values
+    for seed in range(3):
+        halves = {keys[deal]: half for deal, half in halve_deals(COMPACT, 0.4, seed).items()}
+        sides = {keys[deal]: side for deal, side in split_deals(COMPACT, 0.4, seed).items()}
+        order = made._shuffled(multisets, made._stream(seed, made._SPLIT_STREAM))
+        order.sort(key=lambda values: sum(value in faces for value in values))
+        same = 0
+        for side in ("train", "held_out"):
+            members = [values for values in order if sides[values] == side]
+            same += sum(halves[values] == "ab"[n % 2] for n, values in enumerate(members))
+        assert abs(same / len(multisets) - 0.5) < 0.25
+
+
+@pytest.mark.parametrize("share", [0.333, 0.339, 0.4, 0.498])
+def test_the_share_held_out_is_rounded(share):
+    sides = split_deals(COMPACT, share, 0)
+    keys = {}
+    for deal, side in sides.items():
+        keys.setdefault(tuple(sorted(FACE_10.values(deal.cards))), side)
+    hidden = sum(side == "held_out" for side in keys.values())
+    assert abs(hidden - share * len(keys)) <= 0.5
 
 
 def test_rows_rebuild_their_problem(table3, table4):

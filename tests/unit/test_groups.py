@@ -1,6 +1,7 @@
 """TRL's group-relative algorithms: gradients against closed forms, a bandit, resume, failures."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,8 @@ import torch
 from torch import nn
 from transformers.utils import logging
 
-from healscope.config import Group, Optimizer
+from healscope.config import BUILT_IN, Group, Optimizer
+from healscope.errors import HealscopeError
 from healscope.evaluation.generate import response_logprobs
 from healscope.models import checkpoints, tokens
 from healscope.tasks.rewards import Scored
@@ -18,7 +20,7 @@ from healscope.training import groups
 from healscope.training.health import Diverged
 from healscope.training.state import Workspace
 
-ALGORITHMS = ("grpo", "dapo", "dr_grpo", "rloo")
+ALGORITHMS = ("grpo", "dapo", "dr_grpo", "gspo", "rloo")
 BANDIT = Group(
     algorithm="grpo", iterations=20, responses=64, samples_per_prompt=8, state_every=5,
     kl_every=None, freeze=["embed_tokens"],
@@ -68,7 +70,7 @@ def advantages(algorithm, rewards_PG):
 def surrogate(algorithm, logps_BT, real_BT, advantages_B, ended_B, most):
     """Its gradient is that of the algorithm's loss at the policy that sampled."""
     gain_BT = advantages_B[:, None] * logps_BT * real_BT
-    if algorithm == "grpo":
+    if algorithm in ("grpo", "gspo"):
         return -(gain_BT.sum(1) / real_BT.sum(1)).mean()
     if algorithm == "dapo":
         return -gain_BT[ended_B].sum() / real_BT[ended_B].sum()
@@ -153,6 +155,152 @@ def test_a_kl_penalty_holds_the_policy_near_its_start(branch_at, algorithm):
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_with_one_step_a_batch_no_clip_does_anything(branch_at, algorithm):
+    """All ratios are 1: the recipes are one on-policy gradient, whatever their clips."""
+    rows, weights = run(recipe(algorithm, iterations=2), branch_at("usual", length, 12))
+    tight = recipe(algorithm, iterations=2, clip=1e-4, clip_high=2e-4)
+    others, same = run(tight, branch_at("tight", length, 12))
+    assert timeless(others) == timeless(rows)
+    assert [row["clip_share"] for row in rows] == [0, 0]
+    assert all(torch.equal(same[k], weights[k]) for k in weights)
+
+
+def test_with_one_step_a_batch_gspo_is_grpo(branch_at):
+    _, token = run(recipe("grpo", iterations=1), branch_at("token", length, 12))
+    _, sequence = run(recipe("gspo", iterations=1), branch_at("sequence", length, 12))
+    for k in token:
+        torch.testing.assert_close(sequence[k], token[k], rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["grpo_multi", "dapo_multi", "gspo"])
+def test_with_several_steps_a_batch_the_clip_changes_the_weights(branch_at, name):
+    several = recipe(**BUILT_IN[name] | {"kl_coefficient": 0.0}, iterations=1)
+    assert several.steps >= 4
+    wide = several.model_copy(update={"clip": 0.3, "clip_high": 0.3})
+    narrow = several.model_copy(update={"clip": 1e-3, "clip_high": 1e-3})
+    (loose,), moved = run(wide, branch_at("wide", length, 12))
+    (held,), less = run(narrow, branch_at("narrow", length, 12))
+    assert loose["clip_share"] < held["clip_share"] < 1
+    assert held["clip_share"] > 0.1
+    assert any(not torch.equal(moved[k], less[k]) for k in moved)
+    higher = narrow.model_copy(update={"clip_high": 0.3})
+    (one_sided,), other = run(higher, branch_at("higher", length, 12))
+    assert 0 < one_sided["clip_share"] < held["clip_share"]
+    assert any(not torch.equal(other[k], less[k]) for k in less)
+
+
+@pytest.mark.parametrize(("epochs", "minibatches"), [(1, 4), (2, 2)])
+def test_an_iteration_takes_its_steps(branch_at, epochs, minibatches):
+    """One row an iteration, at one rate; every token is learned once in each pass."""
+    several = {"epochs": epochs, "minibatches": minibatches, "schedule": "cosine"}
+    rows, _ = run(recipe("grpo", iterations=2, **several), branch_at(score=length))
+    assert [row["iteration"] for row in rows] == [1, 2]
+    assert [row["learning_rate"] for row in rows] == pytest.approx([0.01, 0.005])
+    for row in rows:
+        assert row["trained_tokens"] == epochs * row["generated_tokens"]
+
+
+def test_a_minibatch_is_a_step_of_its_own(branch_at, monkeypatch):
+    """Four minibatches at a vanishing rate: the mean norm is that of quarters, not of the whole."""
+    slow = Optimizer(learning_rate=1e-12, warmup_steps=0)
+    still = {"iterations": 1, "optimizer": slow}
+    monkeypatch.setattr(groups, "ROWS_AT_ONCE", 8)
+    (whole,), _ = run(recipe("grpo", **still), branch_at("whole", length))
+    (parted,), _ = run(recipe("grpo", **still, minibatches=4), branch_at("parted", length))
+    assert parted["gradient_norm"] > 1.2 * whole["gradient_norm"]
+    assert parted["policy_loss"] == pytest.approx(whole["policy_loss"], abs=1e-6)
+
+
+def test_the_kl_term_is_k3_from_the_start(branch_at):
+    """2402.03300, eq. 4: its value and its gradient, at the second iteration of one recipe."""
+    held = recipe("grpo", iterations=2, kl_coefficient=0.5)
+    (_, row), _ = run(held, branch_at("two", length, 12))
+    branch = branch_at("one", length, 12)
+    _, stepped = run(held.model_copy(update={"iterations": 1}), branch)
+    reference, tokenizer = checkpoints.load_model(branch.start)
+    model, _ = checkpoints.load_model(branch.start)
+    model.load_state_dict(stepped)
+    trained = checkpoints.freeze(model, held.freeze)
+    problems = draw(branch.prompts, 8, np.random.default_rng([0, 4, 1]))
+    turns = branch.sampler(held).sample(model, tokenizer, problems, (0, 5, 1))
+    ids, mask, width, real_BT = tokens.encode_ids(
+        [t.prompt_ids for t in turns], [t.response_ids for t in turns], tokenizer.pad_token_id
+    )
+    now_BT, _ = response_logprobs(model, ids, mask, width)
+    with torch.no_grad():
+        ref_BT, _ = response_logprobs(reference, ids, mask, width)
+    gap_BT = (ref_BT - now_BT) * real_BT
+    k3_BT = gap_BT.exp() - 1 - gap_BT
+    rewards = np.array([t.reward for t in turns]).reshape(8, 8)
+    gains_B = torch.tensor(advantages("grpo", rewards).ravel()).float()
+    loss = surrogate("grpo", now_BT, real_BT, gains_B, None, 12)
+    (loss + 0.5 * (k3_BT.sum(1) / real_BT.sum(1)).mean()).backward()
+    norm = nn.utils.get_total_norm([p.grad for p in trained])
+    assert row["kl_penalty_nats"] == pytest.approx(k3_BT[real_BT].mean().item(), rel=1e-2)
+    assert row["gradient_norm"] == pytest.approx(norm.item(), rel=1e-2)
+
+
+def test_the_soft_overlong_penalty(branch_at):
+    """2503.14476, eq. 13, at 20 tokens of which the last 5 are the cache."""
+    branch = branch_at(score=length, max_new_tokens=20)
+    problems = draw(branch.prompts, 2, np.random.default_rng(0))
+    model, tokenizer = checkpoints.load_model(branch.start)
+    turn = branch.sampler(recipe("dapo")).sample(model, tokenizer, problems, (0, 1))[0]
+    turns = [replace(turn, reward=1.0, response_ids=[5] * n) for n in (1, 15, 16, 19, 20)]
+    paid = [t.reward for t in groups.not_overlong(turns, 20, 0.25)]
+    assert paid == pytest.approx([1.0, 1.0, 0.8, 0.2, 0.0])
+    assert groups.not_overlong(turns, 20, 0.0) == turns
+    (row,), _ = run(recipe("dapo", iterations=1), branch_at("free", length, 20))
+    (less,), _ = run(recipe("dapo", iterations=1, overlong=0.25), branch_at("paid", length, 20))
+    assert less["generated_tokens"] == row["generated_tokens"]
+    assert less["reward_mean"] < row["reward_mean"]
+
+
+def rarely(problem, text):
+    """Pays so seldom that most groups have equal rewards."""
+    good = text.split()[:1] in (["cards"], ["formula"])
+    return paid(good, float(good))
+
+
+def test_dynamic_sampling_goes_on_until_enough_groups_differ(branch_at):
+    plain, dynamic = recipe("dapo", iterations=2), recipe("dapo", iterations=2, most_draws=50)
+    (once, _), _ = run(plain, branch_at("plain", rarely))
+    branch = branch_at("dynamic", rarely)
+    rows, _ = run(dynamic, branch)
+    assert once["zero_variance_share"] > 0.3
+    assert "draws" not in once
+    for row in rows:
+        assert 1 < row["draws"] < 50
+        assert row["filled_share"] == 0
+        assert row["generated_tokens"] > row["trained_tokens"]
+    assert rows[0]["advantage_std"] > once["advantage_std"]  # no group of zeros is left
+    rate = rows[0]["zero_variance_share"]  # of all that were sampled
+    assert 8 / (1 - rate) <= 8 * rows[0]["draws"] + 1e-6
+
+
+def test_dynamic_sampling_is_bounded_and_fills_up(branch_at):
+    branch = branch_at(score=first_word)
+    settings = recipe("dapo", iterations=1, most_draws=2)
+    (row,), _ = run(settings, branch)
+    assert row["draws"] == 2
+    found = round(16 * (1 - row["zero_variance_share"]))
+    assert 0 < found < 8
+    assert row["filled_share"] == pytest.approx(1 - found / 8)
+    nothing = branch_at("nothing", lambda *_: paid(False, -1.0))
+    (row,), weights = run(settings, nothing)
+    assert (row["draws"], row["filled_share"]) == (2, 1)
+    before = checkpoints.load_weights(nothing.start)
+    assert all(torch.equal(weights[k], before[k]) for k in before)
+
+
+def test_minibatches_that_a_small_pool_cannot_fill_are_named(branch_at):
+    branch = branch_at(score=length)
+    object.__setattr__(branch, "prompts", branch.prompts.head(3))
+    with pytest.raises(HealscopeError, match=r"3 problems.* 24 responses.*minibatches \(16\)"):
+        groups.train(recipe("grpo", iterations=1, minibatches=16), branch)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_two_updates_move_what_is_not_frozen(branch_at, base_manifest, algorithm):
     settings = recipe(algorithm, iterations=2, freeze=["embed_tokens", "lm_head", "norm"])
     rows, weights = run(settings, branch_at(score=length, max_new_tokens=40))
@@ -187,7 +335,8 @@ def test_a_pool_smaller_than_an_iteration_is_asked_as_a_whole(branch_at):
     ("algorithm", "changes"),
     [
         ("grpo", {"epochs": 2, "schedule": "cosine"}),
-        ("dapo", {"kl_every": 2}),
+        ("dapo", {"kl_every": 2, "minibatches": 4, "most_draws": 3, "overlong": 0.5}),
+        ("gspo", {"minibatches": 2, "epochs": 2}),
         ("dr_grpo", {"length_neutral": True}),
         ("rloo", {"kl_coefficient": 0.1}),
     ],

@@ -11,79 +11,155 @@ from safetensors.torch import load_file, save_file
 
 from healscope import provenance
 from healscope.errors import HealscopeError
-from healscope.models import checkpoints, integrity
+from healscope.models import checkpoints, integrity, noise
 from healscope.models.stored import Stored
+from healscope.models.variants import from_checkpoint, load_each
 
-SHAPES = [(64, 64), (128, 64), (64, 160), (40, 96)]
-STD = 0.02
-
-
-def drawn(std: float = STD, seed: int = 0, uniform: bool = False) -> dict[str, torch.Tensor]:
-    """Fresh matrices of several shapes, and parts of a model that do not count."""
-    rng = np.random.default_rng(seed)
-    new = (lambda s: rng.uniform(-1, 1, s) * std * 3**0.5) if uniform else (
-        lambda s: rng.normal(0, std, s)
-    )  # fmt: skip
-    counted = {f"model.layers.{i}.mlp.up_proj.weight": new(s) for i, s in enumerate(SHAPES)}
-    others = {"model.embed_tokens.weight": (300, 64), "lm_head.weight": (300, 64)}
-    weights = counted | {name: new(shape) for name, shape in others.items()}
-    weights["model.norm.weight"] = np.ones(64)
-    return {name: torch.tensor(w, dtype=torch.float32) for name, w in weights.items()}
+STD = 0.05
+SIZE, INNER, TOKENS, LAYERS = 64, 96, 300, 4
+SHAPES = {
+    "self_attn.q_proj": (SIZE, SIZE),
+    "self_attn.o_proj": (SIZE, SIZE),
+    "mlp.up_proj": (INNER, SIZE),
+    "mlp.down_proj": (SIZE, INNER),
+}
 
 
-def matrices(weights: dict) -> list[str]:
-    return [name for name in weights if ".mlp." in name]
+def initialisers() -> dict:
+    """Name -> function that draws the entries of a tensor in place."""
+    from torch.nn import init
+
+    def cut(at):
+        return lambda w: init.trunc_normal_(w, 0, STD, -at * STD, at * STD)
+
+    return {
+        "normal": lambda w: init.normal_(w, 0, STD),
+        "truncated at 2": cut(2),
+        "truncated at 3": cut(3),
+        "Kaiming uniform": init.kaiming_uniform_,
+        "Kaiming normal": init.kaiming_normal_,
+        "linear layer of PyTorch": lambda w: init.kaiming_uniform_(w, a=5**0.5),
+        "Xavier uniform": init.xavier_uniform_,
+        "Xavier normal": init.xavier_normal_,
+        "uniform": lambda w: init.uniform_(w, -STD * 3**0.5, STD * 3**0.5),
+        "scaled by 0.98": lambda w: init.normal_(w, 0, 0.98 * STD),
+        "orthogonal": init.orthogonal_,
+    }
 
 
-@pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize("uniform", [False, True])
-def test_fresh_weights_are_refused(seed, uniform):
-    with pytest.raises(HealscopeError, match=r"seven: its weights are random. 4 of 4 matrices"):
-        integrity.check_trained(drawn(seed=seed, uniform=uniform), STD, "seven")
+INITIALISERS = initialisers()
 
 
-def test_rounding_does_not_hide_fresh_weights():
-    halves = {name: w.bfloat16() for name, w in drawn().items()}
-    with pytest.raises(HealscopeError, match="random"):
-        integrity.check_trained(halves, STD, "half")
+def drawn(how="normal", seed: int = 0, size: int = 1) -> dict[str, torch.Tensor]:
+    """A fresh model; `size` times as large as the smallest that is judged."""
+    shapes = {
+        f"model.layers.{i}.{module}.weight": shape
+        for i in range(LAYERS)
+        for module, shape in SHAPES.items()
+    }
+    shapes |= dict.fromkeys(("model.embed_tokens.weight", "lm_head.weight"), (TOKENS, SIZE))
+    weights = {n: torch.empty(size * m, size * k) for n, (m, k) in shapes.items()}
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        for weight in weights.values():
+            INITIALISERS[how](weight)
+    weights["model.norm.weight"] = torch.ones(size * SIZE)
+    return weights
 
 
-def test_another_scale_is_trained():
-    """The spectrum is still that of noise; only the standard deviation tells."""
-    integrity.check_trained(drawn(std=1.08 * STD), STD, "scaled")
-    ten = drawn(std=1.08 * STD)[matrices(drawn())[0]]
-    assert integrity.spectral_distance(ten, STD) < 0.1
+def updated(weights: dict, share: float, seed: int = 1) -> dict[str, torch.Tensor]:
+    """Each matrix and an update of rank 3, as gradients make them, of `share` of its norm."""
+    draws, found = torch.Generator().manual_seed(seed), {}
+    for name, w in weights.items():
+        if w.ndim == 2:
+            update = torch.randn(w.shape[0], 3, generator=draws) @ torch.randn(
+                3, w.shape[1], generator=draws
+            )
+            w = w + share * w.norm() / update.norm() * update
+        found[name] = w
+    return found
 
 
-def test_a_spectrum_with_structure_is_trained():
-    """Entries of exactly the initial standard deviation, in directions that are random still; the
-    singular values fall off faster. Only the spectrum tells."""
-    weights = drawn()
-    for name in matrices(weights):
-        u, s, vh = torch.linalg.svd(weights[name], full_matrices=False)
-        steeper = (u * s**1.3) @ vh
-        weights[name] = steeper * STD / steeper.std()
-    assert all(integrity.fresh_scale(weights, STD).values())
-    integrity.check_trained(weights, STD, "steep")
+@pytest.mark.parametrize("how", INITIALISERS)
+@pytest.mark.parametrize("seed", range(3))
+def test_fresh_weights_are_refused(how, seed):
+    weights = drawn(how, seed)
+    for found in (
+        weights,
+        updated(weights, 0.02),  # trained a little
+        {n: w.bfloat16() for n, w in weights.items()},
+        {n: 1.4 * w if w.ndim == 2 else w for n, w in weights.items()},
+    ):
+        with pytest.raises(HealscopeError, match=r"seven: its weights are random"):
+            integrity.check_trained(found, STD, "seven")
 
 
-@pytest.mark.parametrize(("random", "refused"), [(1, False), (2, True), (3, True)])
-def test_half_of_the_matrices_decide(random, refused):
-    weights, trained = drawn(), drawn(std=2 * STD)
-    for name in matrices(weights)[random:]:
-        weights[name] = trained[name]
-    if refused:
-        with pytest.raises(HealscopeError, match=f"{random} of 4 matrices"):
-            integrity.check_trained(weights, STD, "mixed")
-    else:
-        integrity.check_trained(weights, STD, "mixed")
+@pytest.mark.parametrize("how", INITIALISERS)
+@pytest.mark.parametrize("part", [*SHAPES, "mlp.", "embed_tokens", "lm_head"])
+def test_a_model_of_which_a_whole_role_is_fresh_is_refused(how, part):
+    fresh = drawn(how)
+    weights = updated(drawn(seed=5), 0.7)
+    integrity.check_trained(weights, STD, "trained")
+    mixed = {name: fresh[name] if part in name else w for name, w in weights.items()}
+    with pytest.raises(HealscopeError, match=f"one: its weights are random.* all of .*{part}"):
+        integrity.check_trained(mixed, STD, "one")
+
+
+def test_a_fresh_role_of_a_larger_model_is_refused_at_any_scale():
+    fresh, weights = drawn("normal", size=3), updated(drawn(seed=5, size=3), 0.7)
+    for scale in (0.3, 0.9, 5.0):
+        mixed = {n: scale * fresh[n] if "up_proj" in n else w for n, w in weights.items()}
+        with pytest.raises(HealscopeError, match=r"all of model\.layers\.\*\.mlp\.up_proj"):
+            integrity.check_trained(mixed, STD, "one")
+
+
+def test_one_fresh_layer_says_little():
+    fresh, weights = drawn(), updated(drawn(seed=5), 0.7)
+    mixed = {n: fresh[n] if ".layers.0." in n else w for n, w in weights.items()}
+    integrity.check_trained(mixed, STD, "one layer")
+
+
+def test_half_of_the_matrices_fresh_is_too_much():
+    fresh, weights = drawn(), updated(drawn(seed=5), 0.7)
+    mixed = {
+        n: fresh[n] if any(f".{i}." in n for i in (0, 1, 3)) else w for n, w in weights.items()
+    }
+    with pytest.raises(HealscopeError, match=r"of 18 matrices follow"):
+        integrity.check_trained(mixed, STD, "mixed")
+
+
+@pytest.mark.parametrize("kind", ["rows", "columns", "spectrum"])
+def test_each_departure_from_independence_tells(kind):
+    """Entries of exactly the initial standard deviation, in directions that are random still."""
+    weights, rng = drawn(size=2), torch.Generator().manual_seed(3)
+    for name, w in weights.items():
+        if w.ndim != 2:
+            continue
+        if kind == "spectrum":
+            u, s, vh = torch.linalg.svd(w, full_matrices=False)
+            w = (u * s**1.5) @ vh
+        else:  # one that changes the spectrum little
+            shape = (len(w), 1) if kind == "rows" else (1, w.shape[1])
+            w = w * (1 + 0.3 * torch.randn(shape, generator=rng))
+        weights[name] = w * STD / w.std()
+    for w in (w for w in weights.values() if w.ndim == 2):
+        assert not (noise.follows_law(w) if kind == "spectrum" else noise.look(w).even)
+    integrity.check_trained(weights, STD, kind)
+
+
+def test_padding_does_not_hide_fresh_embeddings():
+    weights = updated(drawn(seed=5), 0.7)
+    weights["model.embed_tokens.weight"] = drawn()["model.embed_tokens.weight"]
+    weights["model.embed_tokens.weight"][[0, *range(250, 300)]] = 0
+    with pytest.raises(HealscopeError, match="all of model.embed_tokens"):
+        integrity.check_trained(weights, STD, "padded")
 
 
 def test_a_trained_tower_does_not_hide_a_random_language_model():
     weights = drawn()
-    for i in range(10):
-        weights[f"vision_model.layers.{i}.weight"] = torch.randn(64, 64)
-    with pytest.raises(HealscopeError, match="4 of 4 matrices"):
+    for i in range(30):
+        weights[f"vision_model.layers.{i}.weight"] = updated({"w": torch.randn(64, 64)}, 1.0)["w"]
+    with pytest.raises(HealscopeError, match="of 18 matrices"):
         integrity.check_trained(weights, STD, "both")
 
 
@@ -94,7 +170,7 @@ def test_a_model_too_small_to_judge_passes():
 @pytest.mark.parametrize(("m", "n"), [(200, 200), (400, 200), (3000, 60)])
 def test_the_law_is_that_of_random_matrices(m, n):
     """Against one drawn matrix, and against moments known in closed form."""
-    x, below = integrity.marchenko_pastur(m, n, STD)
+    x, below = noise.marchenko_pastur(m, n, STD)
     middles, weights = (x[1:] + x[:-1]) / 2, np.diff(below)
     mean, ratio = m * STD**2, n / m
     assert (middles * weights).sum() == pytest.approx(mean, rel=1e-4)
@@ -102,10 +178,8 @@ def test_the_law_is_that_of_random_matrices(m, n):
     assert x[0] == pytest.approx(mean * (1 - ratio**0.5) ** 2)
     assert x[-1] == pytest.approx(mean * (1 + ratio**0.5) ** 2)
     w = torch.tensor(np.random.default_rng(0).normal(0, STD, (m, n)))
-    assert integrity.spectral_distance(w, STD) < integrity.DISTANCE / n
-    assert integrity.spectral_distance(w.T, STD) == pytest.approx(
-        integrity.spectral_distance(w, STD)
-    )
+    assert noise.spectral_distance(w, STD) < noise.DISTANCE / n
+    assert noise.spectral_distance(w.T, STD) == pytest.approx(noise.spectral_distance(w, STD))
 
 
 @pytest.mark.parametrize(
@@ -142,8 +216,7 @@ def test_fresh_models_of_other_families_are_refused(family, settings):
     std = integrity.initial_std(config.to_dict())
     with pytest.raises(HealscopeError, match="its weights are random"):
         integrity.check_trained(weights, std, family)
-    moved = {k: w + 0.6 * std * torch.randn_like(w) for k, w in weights.items()}
-    integrity.check_trained(moved, std, family)
+    integrity.check_trained(updated(weights, 0.7), std, family)
 
 
 def test_a_folder_is_checked_tensor_by_tensor(base_manifest):
@@ -268,10 +341,18 @@ def test_another_function_of_the_same_weights_is_refused(folder):
         checkpoints.load_model(vouch(folder))
 
 
-def test_logits_that_are_not_numbers_are_refused(folder):
-    manifest = with_weights(folder, lambda w: w[UP].fill_(float("nan")))
-    with pytest.raises(HealscopeError, match="differ by nan"):
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_weights_that_are_not_finite_are_named_with_their_checkpoint(
+    folder, model_and_tokenizer, value
+):
+    manifest = with_weights(folder, lambda w: w[UP].__setitem__((3, 4), value))
+    named = rf"copy: {UP} is not finite \(NaN or infinite in 1 of \d+ values\)"
+    with pytest.raises(HealscopeError, match=named):
         checkpoints.load_model(manifest)
+    with pytest.raises(HealscopeError, match=named):  # as edits and decompositions read it
+        Stored(folder)[UP]
+    with pytest.raises(HealscopeError, match=named):  # as it is read into a skeleton
+        list(load_each(model_and_tokenizer[0], [from_checkpoint("sft-5", manifest)], {}))
 
 
 def test_the_precision_of_the_record_sets_the_limit(folder):

@@ -35,6 +35,18 @@ def test_an_expected_failure_is_one_sentence(tmp_path, capsys):
     assert "a.parquet is broken" in log.read_text()
 
 
+def test_the_backend_of_a_notebook_is_not_taken(tmp_path):
+    """A notebook names one of its own environment, without which matplotlib cannot be imported."""
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]); from test_job import job, script\n"
+        "with job(script(sys.argv[2])): import matplotlib; print(matplotlib.get_backend())"
+    )
+    arguments = [sys.executable, "-c", code, os.path.dirname(__file__), str(tmp_path / "x.log")]
+    env = {**os.environ, "MPLBACKEND": "module://no_such_package.backend"}
+    done = subprocess.run(arguments, env=env, capture_output=True, text=True, check=False)
+    assert done.stdout.strip().lower() == "agg", done.stderr
+
+
 def test_a_full_disk_says_so(tmp_path, capsys):
     with pytest.raises(SystemExit), job(script(tmp_path / "x.log")):
         raise OSError(errno.ENOSPC, "No space left on device", "out.parquet")
@@ -110,6 +122,41 @@ def test_jobs_side_by_side_share_no_gpu_and_wait_for_what_is_held(tmp_path):
     assert set(eval(third.stdout.readline())) & set(taken[1])
     for process in (first, second, third):
         process.communicate("")
+
+
+@pytest.fixture
+def four_gpus(tmp_path, monkeypatch):
+    """Four GPUs as torch would see them; locks lie in a folder of their own."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.delenv(gpus.VISIBLE, raising=False)
+    monkeypatch.setattr(
+        "torch.cuda.device_count", lambda: len(os.environ.get(gpus.VISIBLE, "0,1,2,3").split(","))
+    )
+
+
+def test_a_job_sees_as_many_gpus_as_it_asked_for_and_none_that_is_held(tmp_path, four_gpus):
+    other = other_job(1, tmp_path)
+    (held_there,) = eval(other.stdout.readline())
+    with ExitStack() as held:
+        gpus.take(2, held)
+        mine = os.environ[gpus.VISIBLE].split(",")
+        assert mine == [name for name in "0123" if name != held_there][:2]
+    other.communicate("")
+
+
+def test_a_job_that_asks_for_all_gpus_sees_them_as_before(four_gpus):
+    with ExitStack() as held:
+        gpus.take(4, held)
+    assert gpus.VISIBLE not in os.environ
+
+
+def test_cuda_that_was_in_use_before_is_named(four_gpus, monkeypatch):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 4)  # it no longer looks
+    with (
+        ExitStack() as held,
+        pytest.raises(HealscopeError, match="asks for 1 of 4 GPUs, and still sees 4"),
+    ):
+        gpus.take(1, held)
 
 
 def test_claims_end_with_the_job(tmp_path, monkeypatch):

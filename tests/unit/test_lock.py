@@ -32,9 +32,12 @@ def test_a_writer_on_another_host_that_is_silent_is_followed(tmp_path, capsys):
     assert "x goes on after process 123 on node7 (Slurm job 4567)" in said
 
 
-def test_a_writer_on_another_host_that_is_alive_is_left_alone(tmp_path):
+@pytest.mark.parametrize("owner", [ELSEWHERE, "node7 123 -"], ids=["Slurm job", "no Slurm job"])
+def test_a_writer_on_another_host_that_is_alive_is_left_alone(tmp_path, monkeypatch, owner):
+    """Two processes outside of Slurm are no two lives of one job."""
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     file = tmp_path / "x.lock"
-    file.write_text(ELSEWHERE)
+    file.write_text(owner)
     stop = threading.Event()
 
     def beat():
@@ -49,7 +52,7 @@ def test_a_writer_on_another_host_that_is_alive_is_left_alone(tmp_path):
     finally:
         stop.set()
         thread.join()
-    assert file.read_text() == ELSEWHERE
+    assert file.read_text() == owner
 
 
 def test_a_job_that_slurm_starts_again_does_not_wait_for_itself(tmp_path, monkeypatch):

@@ -329,7 +329,7 @@ FOUR = Problem("x", "id", {"matrix": [[1] * 5] * 4, "value": 4}, '{"answer": 4}'
         ('{"answer": 4, "answer": true}', None),
         ('{"a": {"answer": 4}}', None),
         ('[{"answer": 4}]', 4),
-        ('{"answer": 4.0}', None),
+        ('{"answer": 4.0}', 4),
         ('{"answer": 4.5', None),
         ('{"answer": 4e2}', None),
         ('{"answer": 4/2', None),

@@ -1,6 +1,7 @@
 """Tokens survive saving; checkpoints are whole, verified, and swapped in place."""
 
 import json
+import os
 import shutil
 import weakref
 from dataclasses import replace
@@ -8,11 +9,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
+from healscope import provenance
 from healscope.errors import HealscopeError
 from healscope.models import checkpoints, tokens
 from healscope.models.stored import Stored
 from healscope.models.variants import Variant, from_checkpoint, load_each
+from healscope.training import branch, state
 
 
 def folder_of(manifest):
@@ -180,8 +184,6 @@ def test_a_tied_embedding_that_an_edit_changed_comes_back(tied, tmp_path):
 
 
 def test_a_state_of_a_tied_model_is_kept(tied, tmp_path):
-    from healscope.training import state
-
     before = {k: v.clone() for k, v in tied.state_dict().items()}
     work = state.Workspace(tmp_path / "w", "x")
     work.save(1, state.model_tensors(tied), [])
@@ -197,3 +199,102 @@ def test_publishing_leaves_no_file_of_an_older_checkpoint(base_manifest, tmp_pat
     checkpoints.publish(Path(base_manifest).parent, out, {})
     assert not (out.parent / "model-00002-of-00002.safetensors").exists()
     checkpoints.load_weights(out)
+
+
+def test_weights_of_a_landmark_stay_and_others_go(base_manifest, tmp_path):
+    """What is small stays, and the manifest too; whoever reads the weights is told."""
+    marks = {"maxood": {"checkpoint": "sft-4"}, "end": {"checkpoint": "sft-8"}}
+    for name, roles in (("sft-4", ["maxood"]), ("sft-12", [])):
+        manifest = tmp_path / name / "checkpoint.json"
+        checkpoints.publish(Path(base_manifest).parent, manifest, {})
+        before = {f.name: f.stat().st_size for f in manifest.parent.iterdir()}
+        checkpoints.drop(manifest, marks, {"from": "test"})
+        after = {f.name for f in manifest.parent.iterdir()}
+        told = json.loads((manifest.parent / "dropped.json").read_text())
+        gone = {} if roles else {checkpoints.WEIGHTS: before[checkpoints.WEIGHTS]}
+        assert told == {"deleted": gone, "kept_as": roles, "provenance": {"from": "test"}}
+        assert after == {*before, "dropped.json"} - set(gone)
+    checkpoints.load_weights(tmp_path / "sft-4/checkpoint.json")
+    with pytest.raises(HealscopeError, match=r"were deleted .* delete .*sft-12/checkpoint.json"):
+        checkpoints.load_weights(manifest)
+
+
+@pytest.fixture
+def umask():
+    """Sets the mask of files that are made, and restores it."""
+    before = os.umask(0o022)
+    yield os.umask
+    os.umask(before)
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o027, 0o640), (0o077, 0o600), (0o002, 0o664)])
+def test_files_of_states_and_checkpoints_have_the_mode_of_any_other(
+    base_manifest, tmp_path, umask, mask, mode
+):
+    umask(mask)
+    work = state.Workspace(tmp_path / "w", "x")
+    work.save(1, {"a": torch.zeros(2)}, [])
+    with work.stage("sft-4") as part:
+        save_file({"a": torch.zeros(2)}, part / "model.safetensors")
+    shutil.copytree(Path(base_manifest).parent, tmp_path / "copied")
+    checkpoints.publish(tmp_path / "copied", tmp_path / "out/checkpoint.json", {})
+    files = [f for d in ("w", "out") for f in (tmp_path / d).rglob("*") if f.is_file()]
+    assert len(files) > 6
+    assert {f.stat().st_mode & 0o777 for f in files} == {mode}
+
+
+def test_a_state_of_another_config_is_forgotten_and_the_same_goes_on(tmp_path):
+    work = state.Workspace(tmp_path / "w", "one")
+    work.save(3, {"a": torch.ones(2)}, [{"step": 3}])
+    with work.stage("sft-3") as part:
+        (part / "weights").touch()
+    work._lock.close()  # as when the process ends
+    same = state.Workspace(tmp_path / "w", "one")
+    assert same.latest().step == 3
+    assert same.latest().rows == [{"step": 3}]
+    same._lock.close()
+    other = state.Workspace(tmp_path / "w", "two")
+    assert other.latest() is None
+    assert not other.staged("sft-3").exists()
+    other._lock.close()
+    assert state.Workspace(tmp_path / "w", "one").latest() is None  # nor does the first come back
+
+
+def test_of_several_states_the_newest_goes_on(tmp_path):
+    """A run that is killed between writing one and forgetting the one before leaves both."""
+    work = state.Workspace(tmp_path / "w", "x")
+    for step in (9, 10, 200):  # names as text would be in another order
+        work.save(step, {"a": torch.full((2,), float(step))}, [])
+        shutil.copytree(work.folder, tmp_path / "kept", dirs_exist_ok=True)
+        assert [s.name for s in work._states()] == [f"state-{step:09d}"]
+    shutil.copytree(tmp_path / "kept", work.folder, dirs_exist_ok=True)
+    assert len(work._states()) == 3
+    assert work.latest().step == 200
+    assert float(work.latest().tensors["a"][0]) == 200
+
+
+def test_a_branch_publishes_its_weights_with_what_sampled_them(base_manifest, tmp_path):
+    work = state.Workspace(tmp_path / "w", "x")
+    shutil.copytree(Path(base_manifest).parent, work.staged("ppo-from-4"))
+    provenance.write_json(work.folder / branch.ENGINE, {"vllm": "1.0"})
+    manifest = tmp_path / "ppo-from-4/checkpoint.json"
+    branch.publish(work, "ppo-from-4", str(manifest), {"seed": 0}, failure="")
+    content = provenance.read_json(manifest)
+    assert content["provenance"] == {"seed": 0, "engine": {"vllm": "1.0"}}
+    before, after = (checkpoints.load_weights(m) for m in (base_manifest, manifest))
+    assert all(torch.equal(after[name], before[name]) for name in before)
+    assert checkpoints.failure(manifest) == ""
+    assert not work.folder.exists()
+
+
+def test_a_branch_that_failed_publishes_why(base_manifest, tmp_path, capsys):
+    work = state.Workspace(tmp_path / "w", "x")
+    shutil.copytree(Path(base_manifest).parent, work.staged("ppo-from-4"))  # of an earlier life
+    manifest = tmp_path / "ppo-from-4/checkpoint.json"
+    branch.publish(work, "ppo-from-4", str(manifest), {}, failure="it diverged")
+    assert "it diverged (the study goes on without ppo-from-4)" in capsys.readouterr().err
+    assert [f.name for f in manifest.parent.iterdir()] == ["checkpoint.json"]
+    assert checkpoints.failure(manifest) == "it diverged"
+    assert not work.folder.exists()
+    with pytest.raises(HealscopeError, match="holds no weights, its run failed: it diverged"):
+        checkpoints.load_weights(manifest)

@@ -318,6 +318,16 @@ def test_spelling_is_tolerated_but_not_as_reference():
     assert reference.verify(problem, broken).outcome == "no_answer"
 
 
+def test_as_released_an_observation_that_is_missing_names_no_intersection():
+    """So a wrong action at a landmark that is called an intersection costs more there."""
+    reference = navigation(verifier="reference", contradiction="corrected")
+    for place, reward in (("intersection", -1.5), ("street", -1.0)):
+        problem = at(reference, place)
+        for text in ('{"action": "stop()"}', '```\n{"action": "stop()"}\n```', "no"):
+            assert reference.verify(problem, text).reward == reward
+            assert replace(reference, verifier="tolerant").verify(problem, text).reward == -1.0
+
+
 @pytest.mark.parametrize("rendering", ["json", "compact"])
 def test_feedback_leaks_only_where_it_names_the_unseen_turn(rendering):
     for hints, leaking in (("published", False), ("action", True)):

@@ -7,11 +7,14 @@ import pytest
 import torch
 
 from healscope.config import BUILT_IN, PPO, RL, Optimizer
-from healscope.models import checkpoints
+from healscope.evaluation.generate import response_logprobs
+from healscope.models import checkpoints, tokens
 from healscope.tasks.rewards import Scored
+from healscope.tasks.tables import draw
 from healscope.tasks.verdict import Verdict
-from healscope.training import ppo
+from healscope.training import ppo, references
 from healscope.training.health import Diverged
+from healscope.training.sampling import rollout
 from healscope.training.schedule import scale
 from healscope.training.state import Workspace
 
@@ -41,6 +44,17 @@ def test_gae_with_lambda_one_is_the_discounted_return():
         assert torch.allclose(returns[n], expected)
 
 
+def test_the_value_after_the_last_row_counts_where_nothing_ends_there():
+    """A batch that is cut within an episode: delta = r + gamma V(following) - V."""
+    rewards, values = torch.tensor([1.0, 2.0]), torch.tensor([0.5, 1.0])
+    cut, returns = ppo.gae(rewards, values, flags(1, 0), 0.9, 0.5, following=4.0)
+    assert cut[1] == pytest.approx(2.0 + 0.9 * 4.0 - 1.0)
+    assert returns[1] == pytest.approx(2.0 + 0.9 * 4.0)
+    ended, _ = ppo.gae(rewards, values, flags(1, 1), 0.9, 0.5, following=4.0)
+    assert ended[1] == pytest.approx(2.0 - 1.0)
+    assert cut[0] == ended[0] == 0.5
+
+
 def test_nothing_flows_over_the_end_of_an_episode_unless_asked():
     rewards = torch.tensor([1.0, 5.0])
     cut, _ = ppo.gae(rewards, torch.zeros(2), flags(1, 1), 1.0, 1.0)
@@ -64,7 +78,7 @@ def test_clip_regions(ratio, advantage, gradient):
     expected = -min(ratio * advantage, np.clip(ratio, 0.8, 1.2) * advantage)
     assert loss.item() == pytest.approx(expected)
     assert (logprobs.grad.abs().item() > 0) == gradient
-    assert clipped.item() == float(abs(ratio - 1) > 0.2)
+    assert clipped.item() == float(not gradient)
 
 
 def test_above_the_ratio_limit_only_the_clipped_branch_counts():
@@ -97,6 +111,24 @@ def test_at_the_old_policy_both_ratios_give_the_policy_gradient():
         )
         loss.sum().backward()
         assert torch.allclose(logprobs.grad, torch.full((1, 4), -3.0 * weight))
+
+
+def test_k3_has_the_gradient_of_the_divergence_from_the_reference():
+    """Its mean is KL(pi || ref), but what the loss follows is the gradient of KL(ref || pi)."""
+    rng = torch.Generator().manual_seed(0)
+    logits = torch.randn(7, generator=rng, dtype=torch.double, requires_grad=True)
+    ref = torch.randn(7, generator=rng, dtype=torch.double).log_softmax(0)
+
+    def gradient(of):
+        return torch.autograd.grad(of(logits.log_softmax(0)), logits)[0]
+
+    drawn = logits.log_softmax(0).exp().detach()  # the share of samples that each word has
+    followed = gradient(lambda now: (drawn * ppo.k3(now, ref)).sum())
+    assert torch.allclose(followed, gradient(lambda now: (ref.exp() * (ref - now)).sum()))
+    assert not torch.allclose(followed, gradient(lambda now: (now.exp() * (now - ref)).sum()))
+    now = logits.log_softmax(0).detach()
+    assert torch.allclose((drawn * ppo.k3(now, ref)).sum(), (drawn * (now - ref)).sum())
+    assert (ppo.k3(now, ref) > 0).all()
 
 
 def test_value_clipping_takes_the_worse_error():
@@ -178,6 +210,31 @@ def test_ppo_solves_a_bandit(branch_at, changes):
     assert rows[-1]["entropy_nats"] < rows[0]["entropy_nats"]
 
 
+def test_with_one_step_a_batch_no_setting_of_the_ratio_does_anything(branch_at):
+    """All ratios are 1: PPO is one on-policy gradient, whatever its clip."""
+    once = {"epochs": 1, "minibatches": 1, "iterations": 2}
+    rows, weights = run(recipe(**once), branch_at("usual", first_word))
+    tight = {"clip": 1e-4, "ratio_limit": 1.001}
+    others, same = run(recipe(**once, **tight), branch_at("tight", first_word))
+    assert timeless(others) == timeless(rows)
+    assert [row["clip_share"] for row in rows] == [0, 0]
+    assert all(torch.equal(same[k], weights[k]) for k in weights)
+
+
+@pytest.mark.parametrize("ratio", ["token", "response"])
+def test_with_several_steps_a_batch_the_clip_changes_the_weights(branch_at, ratio):
+    multi = {k: v for k, v in BUILT_IN["ppo_multi"].items() if k != "algorithm"}
+    several = {"minibatches": 1, **multi, "ratio": ratio, "iterations": 1}
+    assert recipe(**several).steps >= 4
+    found = {
+        clip: run(recipe(**several, clip=clip), branch_at(f"clip {clip}", first_word))
+        for clip in (0.2, 0.01)
+    }
+    ((loose,), wide), ((held,), narrow) = found.values()
+    assert 0 < loose["clip_share"] < held["clip_share"] < 1
+    assert any(not torch.equal(wide[k], narrow[k]) for k in wide)
+
+
 def test_equal_rewards_leave_the_policy_alone(branch_at, base_manifest):
     """Nothing to prefer: normalised, the critic's errors would be followed as if they were news."""
     _, weights = run(recipe(iterations=3), branch_at(score=lambda *_: verdict(False, -1.0)))
@@ -188,13 +245,19 @@ def test_equal_rewards_leave_the_policy_alone(branch_at, base_manifest):
 @pytest.mark.parametrize("changes", [{"attempts": 2}, REFERENCE], ids=["turns", "reference"])
 def test_a_killed_run_resumes_to_the_same_rows_and_weights(branch_at, changes):
     short = recipe(iterations=6, state_every=2, **changes)
-    rows, weights = run(short, branch_at("whole", first_word))
-    calls = sum(64 * r["turns_per_episode"] for r in rows[:3]) + 10  # in the fourth iteration
+    calls = []
+
+    def counted(problem, text):
+        calls.append(text)
+        return first_word(problem, text)
+
+    rows, weights = run(short, branch_at("whole", counted))
+    left = len(calls) // 2  # in the third or the fourth iteration
 
     def dies(problem, text):
-        nonlocal calls
-        calls -= 1
-        if calls < 0:
+        nonlocal left
+        left -= 1
+        if left < 0:
             raise KeyboardInterrupt
         return first_word(problem, text)
 
@@ -217,6 +280,93 @@ def test_kl_penalties_hold_the_policy_near_its_start(branch_at):
         )
         assert held[-1]["kl_from_start_nats"] < 0.2 * free[-1]["kl_from_start_nats"]
         assert held[-1]["correct_share"] < free[-1]["correct_share"] - 0.2
+
+
+def test_the_kl_penalty_of_a_reward_has_the_sign_of_the_log_ratio(branch_at):
+    """Responses that the policy likes more than its reference are paid less for it."""
+    branch = branch_at(score=first_word)
+    settings = recipe(kl="reward", kl_coefficient=0.5)
+    model, tokenizer = checkpoints.load_model(branch.start)
+    problems = draw(branch.prompts, 4, np.random.default_rng(0))
+    sampler = branch.sampler(settings, prompt_states=True)
+    turns = sampler.sample(model, tokenizer, problems, (0, 1))
+    penalty = references.Penalty(settings, branch)
+    with torch.no_grad():
+        penalty.models["start"].lm_head.weight.mul_(3)
+    other_BT, real_BT = logprobs(penalty.models["start"], tokenizer, turns)
+    expected_B = torch.tensor([sum(t.logprobs) for t in turns]) - (other_BT * real_BT).sum(1)
+    assert expected_B.min() < -0.1 < 0.1 < expected_B.max()
+    found_B = penalty.of_responses(tokenizer, turns)
+    torch.testing.assert_close(found_B, expected_B, rtol=1e-3, atol=1e-4)
+    head = ppo.value_head("own", model.config.hidden_size)
+    paid_B = torch.tensor([t.reward for t in turns])
+    judged = ppo.judge(settings, head, tokenizer, turns, penalty)
+    torch.testing.assert_close(judged.rewards_B, paid_B - 0.5 * found_B)
+
+
+def test_the_logged_drift_and_penalty_are_those_after_the_first_step(branch_at):
+    """From the answers to the policy after one step: mean log pi_old - log pi, and mean k3."""
+    settings = recipe(iterations=1, minibatches=1, kl="loss", kl_coefficient=0.1)
+    (row,), _ = run(settings, branch_at("two steps", first_word))  # epochs: 2
+    branch = branch_at("one step", first_word)
+    _, stepped = run(settings.model_copy(update={"epochs": 1}), branch)
+    model, tokenizer = checkpoints.load_model(branch.start)
+    problems = draw(branch.prompts, 8, np.random.default_rng([0, 4, 0]))
+    turns = branch.sampler(settings).sample(model, tokenizer, problems, (0, 5, 0))
+    old_BT, real_BT = logprobs(model, tokenizer, turns)
+    model.load_state_dict(stepped)
+    now_BT, _ = logprobs(model, tokenizer, turns)
+    gap_BT = (old_BT - now_BT) * real_BT
+    drift = (gap_BT.sum(1) / real_BT.sum(1)).mean().item()
+    k3 = (((gap_BT.exp() - 1 - gap_BT) * real_BT).sum(1) / real_BT.sum(1)).mean().item()
+    assert abs(drift) > 0.01  # at the first step both are 0, so the mean of two steps is half
+    assert row["kl_from_rollout_nats"] == pytest.approx(drift / 2, rel=1e-2)
+    assert row["kl_penalty_nats"] == pytest.approx(k3 / 2, rel=1e-2)
+
+
+@torch.no_grad()
+def logprobs(model, tokenizer, turns):
+    """Of response tokens (B, T) under a model, and which of them are real."""
+    ids, mask, width, real_BT = tokens.encode_ids(
+        [t.prompt_ids for t in turns], [t.response_ids for t in turns], tokenizer.pad_token_id
+    )
+    return response_logprobs(model, ids, mask, width)[0], real_BT
+
+
+@pytest.mark.parametrize("good", [first_word, lambda *_: verdict(True, 1.0)], ids=["rare", "all"])
+def test_a_batch_counted_in_turns_is_cut_after_as_many(branch_at, good):
+    branch = branch_at(score=good)
+    settings = recipe(counted="turns", attempts=3, responses=50, samples_per_prompt=1)
+    model, tokenizer = checkpoints.load_model(branch.start)
+    sampler = branch.sampler(settings, attempts=3, prompt_states=True)
+    turns, beyond = rollout(settings, sampler, model, tokenizer, branch.prompts, (0, 0))
+    assert len(turns) == 50
+    assert 1 <= len(beyond) <= 3
+    for before, after in zip(turns, [*turns[1:], beyond[0]], strict=True):
+        if before.last:
+            assert (after.attempt, after.episode) == (1, before.episode + 1)
+        else:
+            assert (after.attempt, after.episode) == (before.attempt + 1, before.episode)
+    (row,) = ppo.train(settings.model_copy(update={"iterations": 1}), branch)
+    branch.work._lock.close()
+    assert row["generated_tokens"] == sum(len(t.response_ids) for t in [*turns, *beyond])
+    assert row["reward_mean"] == pytest.approx(np.mean([t.reward for t in turns]))
+
+
+def test_a_cut_batch_is_judged_by_the_value_of_what_follows(branch_at):
+    branch = branch_at(score=first_word)
+    settings = recipe(counted="turns", attempts=2, responses=10, samples_per_prompt=1)
+    settings = settings.model_copy(update={"discount": 0.5, "gae_lambda": 1.0})
+    model, tokenizer = checkpoints.load_model(branch.start)
+    sampler = branch.sampler(settings, attempts=2, prompt_states=True)
+    turns, beyond = rollout(settings, sampler, model, tokenizer, branch.prompts, (0, 0))
+    assert not turns[-1].last
+    head = ppo.value_head("own", model.config.hidden_size)
+    judged = ppo.judge(settings, head, tokenizer, turns, None, beyond[0])
+    after = head(beyond[0].state_2H[:1])[0, 0]
+    torch.testing.assert_close(judged.returns_B[-1], turns[-1].reward + 0.5 * after)
+    alone = ppo.judge(settings, head, tokenizer, turns, None)
+    assert alone.returns_B[-1] == pytest.approx(turns[-1].reward)
 
 
 def test_an_entropy_bonus_keeps_entropy_up(branch_at):
@@ -306,7 +456,7 @@ TRAJECTORIES = {
     ),
     "reference": (
         REFERENCE,
-        [[-1.2521e-02, 1.79510, 5.6335e-01], [-1.4214e-02, 1.66726, 8.2804e-01]],
+        [[-2.1837e-02, 1.82194, 9.4582e-01], [-2.6900e-02, 1.63928, 1.08229]],
     ),
 }
 
@@ -334,6 +484,7 @@ def test_the_reference_is_what_the_released_code_does():
         "gae_lambda": 0.95, "cut_failures": False, "ratio": "response", "ratio_limit": 10,
         "logprob_precision": "bfloat16", "skip_first_token": True, "early_token_weight": 0.5,
         "entropy_coefficient": 0, "kl": "none", "schedule": "cosine", "responses": 256,
+        "counted": "turns",
     }  # fmt: skip
     assert {key: getattr(reference, key) for key in released} == released
     optimizer = reference.optimizer

@@ -207,18 +207,26 @@ def test_facts_of_recipes(study):
     rl = study.rl.model_dump(mode="json")
     rl["recipes"] |= {
         "taught": {**rl["recipes"]["ppo"], "reward": {"canonical": 1.0}},
-        "mixed": {**rl["recipes"]["ppo"], "reward": {"binary": 1.0, "format": 0.5}, "clip": 0.1},
+        "mixed": {
+            **rl["recipes"]["ppo"],
+            "reward": {"binary": 1.0, "format": 0.5},
+            "temperature": 0.5,
+        },
         "fresh": {**rl["recipes"]["sft_more"], "examples": "fresh", "answers": "any"},
         "held": {"algorithm": "sft", "examples": "fresh", "answers": "any", "kl_coefficient": 0.1},
     }
-    starts = ["ppo", "taught", "mixed", "fresh", "held", "average"]
+    rl["recipes"]["paced"] = {**rl["recipes"]["sft_matched"], "examples": "fresh"}
+    rl["recipes"]["held"] |= {"iterations": 4, "responses": 16}  # as of ppo, at another rate
+    rl["recipes"]["held"]["optimizer"] = {"learning_rate": 1e-5}
+    starts = ["ppo", "taught", "mixed", "fresh", "held", "average", "paced"]
     rl["branches"] = dict.fromkeys(starts, [8])
     facts = recipe_facts(config.RL.model_validate(rl))
     assert list(facts) == starts
     assert [n for n, f in facts.items() if f["main"]] == ["ppo"]
-    assert [n for n, f in facts.items() if f["kind"] == "control"] == ["fresh", "held", "average"]
+    assert [n for n, f in facts.items() if f["kind"] == "control"] == starts[3:]
     assert [n for n, f in facts.items() if f["reward_alone"]] == ["taught"]
     assert [n for n, f in facts.items() if f["fresh_any"]] == ["fresh"]
+    assert [n for n, f in facts.items() if f["matched"]] == ["taught", "mixed", "fresh", "paced"]
     assert facts["mixed"]["reward"] == "binary + 0.5 format"
     assert facts["average"]["reward"] == ""
 

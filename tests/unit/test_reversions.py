@@ -62,7 +62,8 @@ def make(folder, edits):
     for seed in SEEDS:
         for kind, variants in (("evaluations", CHECKPOINTS), ("edits", edits)):
             for variant, shares in variants.items():
-                far = {"from_target": 0.5 + seed, "from_parent": 0.75} if kind == "edits" else {}
+                far = {"from_target": 0.5 + seed, "from_parent": 0.75, "turned_degrees": 2.0 + seed}
+                far = far if kind == "edits" else {}
                 rows = [
                     attempts(variant, rule, share, seed, stage="sft", **far)
                     for rule, share in zip(("id", "ood"), shares, strict=True)
@@ -96,9 +97,10 @@ def test_a_sweep_shows_target_parent_edits_controls_and_distances(study):
     assert edit[["kind", "axis", "amount", "control"]].tolist() == ["directions", "rank", 0.2, ""]
     assert edit["accuracy"] == pytest.approx(0.54)
     assert edit["from_target"] == pytest.approx(1.0)  # the mean of the seeds'
+    assert edit["turned_degrees"] == pytest.approx(2.5)
     assert row(table, name="directions-rank-0.2", rule="id", seed="1")["from_target"] == 1.5
     control = row(table, name="directions-rank-0.2-as-noise", **at)
-    assert control[["kind", "control"]].tolist() == ["directions", "noise"]
+    assert control[["kind", "control", "matched"]].tolist() == ["directions", "noise", "norm"]
 
 
 def test_any_two_checkpoints_can_be_the_ends(study):

@@ -136,7 +136,12 @@ def test_kl_is_zero_against_oneself_and_else_positive(sampler, problems, base_ma
 def test_the_formula_begins_where_its_word_does(problems, model_and_tokenizer, sampler):
     model, tokenizer = model_and_tokenizer
     turn = sampler.sample(model, tokenizer, problems, (0, 1))[0]
-    for text, before in (("cards 3 4 formula 3 + 4", 3), ("formula 3", 0), ("cards 3", 3)):
+    for text, before in (
+        ("cards 3 4 formula 3 + 4", 3),
+        ("formula 3", 0),
+        ("cards 3 4", 0),
+        ("cards 3 4 5 6 7", 3),
+    ):
         ids = tokens.response_ids(tokenizer, text)
         said = replace(turn, text=text, response_ids=ids)
         assert tokens_before_formula(tokenizer, said) == before

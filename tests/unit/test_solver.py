@@ -83,6 +83,26 @@ def test_small_cases():
     assert formulas((0, 5), 0) == (("0", "*", "5"), ("0", "/", "5"), ("5", "*", "0"))
 
 
+@pytest.mark.parametrize(
+    ("values", "target"), [((1, 1, 5, 7), 7), ((1, 1, 5), 0), ((0, 3, 5), 0), ((0, 0, 2), 0)]
+)
+def test_products_of_nothing_are_listed(values, target):
+    """A goal of 0 is reached by 0 times anything, and by 0 divided by it."""
+    reached = {tree for tree in all_trees(values) if _value(tree) == target}
+    assert {to_tree(formula) for formula in formulas(values, target)} == reached
+
+
+def _value(tree):
+    """Exactly; None where something is divided by zero."""
+    if isinstance(tree, int):
+        return Fraction(tree)
+    operator, left, right = tree
+    x, y = _value(left), _value(right)
+    if x is None or y is None or (operator == "/" and not y):
+        return None
+    return {"+": x + y, "-": x - y, "*": x * y, "/": x / y if y else None}[operator]
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.integers(0, 13), min_size=1, max_size=4), st.integers(0, 30))
 def test_agrees_with_brute_force(values, target):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from healscope.edit_kinds import KINDS
 from healscope.edit_names import names_along, parse
 from healscope.errors import HealscopeError
 from healscope.spectra import controls, edits
@@ -98,7 +99,7 @@ def test_swapping_everything_is_the_parent_to_the_bit(pair):
     for name in ("swap", "swap-rank-1", "swap-layers-3", "swap-k-99"):
         got, measured = made(pair, name)
         assert all(torch.equal(got[n], pair.parent[n]) for n in pair.parent)
-        assert measured == {"from_target": pytest.approx(1), "from_parent": 0}
+        assert (measured["from_target"], measured["from_parent"]) == (pytest.approx(1), 0)
 
 
 def test_strength_and_sums_are_linear(pair):
@@ -128,7 +129,7 @@ def test_signs_of_singular_vectors_do_not_matter(pair):
         }
 
     other = Pair(pair.target, pair.parent, pair.target_factors, flipped(pair.parent_factors))
-    for kind in ("values", "directions", "orthonormal", "swap"):
+    for kind in KINDS:
         a, b = made(pair, f"{kind}-rank-0.5")[0], made(other, f"{kind}-rank-0.5")[0]
         assert all(torch.allclose(a[n], b[n], atol=1e-5) for n in a)
 
@@ -173,9 +174,9 @@ def test_controls_with_draws_of_their_own_are_never_taken_for_one_another(pair):
 
 
 GRID = names_along(
-    ["values", "directions", "orthonormal", "swap"],
+    list(KINDS),
     {"rank": [0.2, 0.5, 1.0], "band": ["0.2..0.6"], "layers": [1, 3], "strength": [0.5]},
-    {"directions": ["interpolation", "noise", "rotation", "shuffle"]},
+    {"directions": ["interpolation", "noise", "rotation", "shuffle"], "pinned": ["rest"]},
     {"rank": [0.5], "layers": [1]},
 )
 
@@ -194,11 +195,12 @@ def test_a_sweep_gives_in_any_order_what_each_edit_gives_alone(pair, order):
         assert list(got) == list(want)
         for n in want:
             assert torch.allclose(got[n], want[n], atol=2e-6), name
-        assert measured == pytest.approx(alone, abs=1e-5)
+        assert measured == pytest.approx(alone, abs=1e-4)
 
 
 def test_a_sweep_reads_factors_only_where_something_changes(pair):
-    """From one point to the next, what lies between; swaps of whole matrices need no factors."""
+    """From one point to the next, what lies between; swaps of whole matrices need no factors but
+    those by which angles are measured, and controls of a step use its update again."""
 
     class Watched(dict):
         def __getitem__(self, matrix):
@@ -208,6 +210,7 @@ def test_a_sweep_reads_factors_only_where_something_changes(pair):
     watched = Pair(pair.target, pair.parent, Watched(pair.target_factors), pair.parent_factors)
     read = []
     sweep = Sweep(watched)
+    sweep.with_angles = set()
     made(watched, "swap-layers-2", sweep)
     assert read == []
     made(watched, "directions-rank-0.5", sweep)
@@ -215,6 +218,7 @@ def test_a_sweep_reads_factors_only_where_something_changes(pair):
     made(watched, "directions-rank-0.5-as-noise", sweep)
     made(watched, "directions-rank-0.5-as-interpolation", sweep)
     made(watched, "directions-rank-0.5-as-shuffle", sweep)
+    made(watched, "directions-rank-0.5-as-rotation", sweep)
     assert len(read) == LAYERS * len(ROLES)
 
 
@@ -283,56 +287,186 @@ def test_noise_is_named_by_stream_edit_and_matrix(pair):
     assert abs(float(cosine)) < 0.9
 
 
-ANGLES = [1e-10, 1e-5, 0.01, 0.5, math.radians(80)]
-
-
-@pytest.mark.parametrize("rows", [12, 7])
-def test_planted_angles_are_measured_and_made(rows):
-    """Five planted angles in 12 dimensions; in 7, where only two directions lie outside, two."""
-    planted = torch.tensor(ANGLES[-2:] if rows == 7 else ANGLES, dtype=torch.float64)
-    basis, outside = orthonormal(rows, rows, 5).split([5, rows - 5], 1)
-    n = len(planted)
-    turned = torch.cat(
-        [basis[:, : 5 - n],
-         basis[:, 5 - n :] * planted.cos() + outside[:, :n] * planted.sin()], 1
-    ) @ orthonormal(5, 5, 6)  # fmt: skip
-    found = angles_between(basis, turned)
-    want = torch.cat([torch.zeros(5 - n).double(), planted])
-    assert torch.allclose(found, want, rtol=1e-5, atol=1e-15)
-    generator = torch.Generator().manual_seed(0)
-    made_here = controls.rotate(basis, basis, found, generator)
-    assert torch.allclose(angles_between(basis, made_here), want, rtol=1e-4, atol=1e-14)
-
-
-def test_random_rotations_are_proper():
-    basis = orthonormal(9, 3, 1)
-    angles = torch.tensor([0.1, 0.7, 1.2]).double()
-    one, two = (
-        controls.rotate(torch.eye(9).double(), basis, angles, torch.Generator().manual_seed(s))
-        for s in (1, 2)
-    )
-    for r in (one, two):
-        assert torch.allclose(r.T @ r, torch.eye(9).double(), atol=1e-12)
-        assert float(torch.linalg.det(r)) == pytest.approx(1)
-        turned = torch.linalg.eigvals(r).angle().abs().sort().values
-        assert torch.allclose(turned[3:].unflatten(0, (3, 2)).mean(1), angles, atol=1e-9)
-    assert not torch.allclose(one, two, atol=0.1)
-
-
-def test_the_rotation_control_has_the_edits_angles_and_the_targets_values(pair):
-    got, _ = made(pair, "directions-rank-0.5-as-rotation")
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("strength", ["", "-strength-0.5"])
+def test_the_rotation_control_has_the_edits_norm_angles_and_values(pair, kind, strength):
+    """Of every edit that turns vectors, at any strength, on both sides and for every subspace."""
+    name = f"{kind}-rank-0.5{strength}"
+    if not KINDS[kind].turns:
+        with pytest.raises(HealscopeError, match="turns no singular vectors"):
+            parse(f"{name}-as-rotation")
+        return
+    own, _ = made(pair, name)
+    got, _ = made(pair, f"{name}-as-rotation")
     for m, t in pair.target_factors.items():
+        one, two = (w[m.name].double() for w in (own, got))
+        assert float((one - two).norm()) > 1e-3
+        far = [float((w - t.matrix()).norm()) for w in (one, two)]
+        assert far[1] == pytest.approx(far[0], rel=1e-3)
+        (u1, s1, v1), (u2, s2, v2) = (torch.linalg.svd(w, full_matrices=False) for w in (one, two))
+        assert torch.allclose(s1, s2, atol=1e-5)
+        for k in range(1, len(s1)):
+            for old, x, y in ((t.u, u1, u2), (t.v, v1.T, v2.T)):
+                want = angles_between(old[:, :k], x[:, :k])
+                assert torch.allclose(angles_between(old[:, :k], y[:, :k]), want, atol=1e-3)
+
+
+def test_the_rotation_control_goes_another_way():
+    """It has little in common with the edit: of 16 draws of signs, the one with least."""
+    f = factors((12, 9), 0)
+    update = orthonormal(12, 9, 5) @ orthonormal(9, 9, 6)
+    for seed in range(10):
+        turned = controls.rotation(update, f, torch.Generator().manual_seed(seed))
+        assert abs(float((turned * update).sum() / update.square().sum())) < 0.2
+
+
+def test_pinned_directions_are_the_parents_and_the_values_the_targets(pair):
+    got, _ = made(pair, "pinned-band-0.2..0.6")
+    for m, t in pair.target_factors.items():
+        r, p = len(t.s), pair.parent_factors[m]
         u, s, vh = torch.linalg.svd(got[m.name].double(), full_matrices=False)
         assert torch.allclose(s, t.s, atol=1e-5)
-        k, p = round(0.5 * len(s)), pair.parent_factors[m]
-        for old, new, now in ((t.u, p.u, u), (t.v, p.v, vh.T)):
-            want = angles_between(old[:, :k], new[:, :k])
-            assert torch.allclose(angles_between(old[:, :k], now[:, :k]), want, atol=1e-3)
+        i = slice(round(0.2 * r), round(0.6 * r))
+        for now, own in ((u, p.u), (vh.T, p.v)):
+            alike = (now[:, i].T @ own[:, i]).abs()
+            assert torch.allclose(alike, torch.eye(alike.shape[0]).double(), atol=1e-3)
 
 
-def test_a_whole_space_has_no_angles_to_turn_by(pair):
-    got, _ = made(pair, "directions-roles-q-as-rotation")
-    assert all(torch.allclose(w, pair.target[n], atol=1e-6) for n, w in got.items())
+def test_a_pinned_basis_is_the_nearest_that_holds_the_parents_columns():
+    target, parent = orthonormal(7, 5, 0), orthonormal(7, 5, 1)
+    i, rest = slice(1, 3), [0, 3, 4]
+    best = edits.pinned_basis(target, parent, i)
+    assert torch.allclose(best.T @ best, torch.eye(5).double(), atol=1e-12)
+    assert torch.equal(best[:, i], parent[:, i])
+    for seed in range(50):
+        others = orthonormal(7, 7, seed + 2)
+        others = others - parent[:, i] @ (parent[:, i].T @ others)
+        other = edits.nearest_orthonormal(best[:, rest] + 0.1 * others[:, :3])
+        assert (other - target[:, rest]).norm() >= (best[:, rest] - target[:, rest]).norm() - 1e-12
+
+
+def test_parts_of_the_update_follow_their_equations(pair):
+    """Entry by entry in the target's own bases, full ones, so that nothing lies outside."""
+    for m, t in pair.target_factors.items():
+        gap = (pair.parent[m.name] - pair.target[m.name]).double()
+        full = torch.linalg.svd(t.matrix())  # of the same matrix, with full bases
+        u, vh = full.U, full.Vh
+        entries = u.T @ gap @ vh.T
+        k = max(1, round(0.4 * len(t.s)))
+        rows = torch.arange(len(u))[:, None].expand_as(entries)
+        columns = torch.arange(len(vh))[None].expand_as(entries)
+        diagonal = (rows == columns) & (rows < k)
+        block = (rows < k) & (columns < k)
+        masks = {
+            "diagonal": diagonal,
+            "block": block,
+            "complement": ~block,
+            "offdiagonal": ((rows < k) | (columns < k)) & ~diagonal,
+        }
+        for kind, mask in masks.items():
+            got, _ = made(pair, f"{kind}-rank-0.4")
+            want = u @ (entries * mask) @ vh
+            assert torch.allclose(got[m.name] - pair.target[m.name], want.float(), atol=1e-5), kind
+        whole = [made(pair, f"{k}-rank-1")[0][m.name] for k in ("diagonal", "offdiagonal")]
+        both = whole[0] + whole[1] - 2 * pair.target[m.name]
+        assert torch.allclose(both, gap.float(), atol=1e-5), "the two are all of it"
+
+
+def test_the_rest_is_what_the_edit_leaves_at_its_length(pair):
+    own, _ = made(pair, "block-rank-0.5-strength-0.5")
+    rest, _ = made(pair, "block-rank-0.5-strength-0.5-as-rest")
+    complement, _ = made(pair, "complement-rank-0.5")
+    for n, w in rest.items():
+        far = (own[n] - pair.target[n]).norm()
+        want = controls.scaled(complement[n] - pair.target[n], far)
+        assert torch.allclose(w - pair.target[n], want, atol=1e-5)
+    with pytest.raises(HealscopeError, match="'rest' has nothing to be made of"):
+        made(pair, "swap-layers-1-as-rest")
+
+
+# Spectra in which some singular values are equal, or too near to tell their vectors apart
+SPECTRA = {
+    "all equal": [1.0] * 6,
+    "two clusters": [3.0, 3.0, 3.0, 1.0, 1.0, 1.0],
+    "a pair at the cut": [5.0, 4.0, 2.0, 2.0, 1.0, 0.5],
+    "near": [1 + 1e-6 * i for i in range(6, 0, -1)],
+    "as near as the update": [1 + 1e-9 * i for i in range(6, 0, -1)],
+    "far too near": [1 + 1e-12 * i for i in range(6, 0, -1)],
+    "with zeros": [2.0, 2.0, 2.0, 0.0, 0.0, 0.0],
+}
+
+
+@pytest.mark.parametrize("spectrum", SPECTRA)
+@pytest.mark.parametrize("shape", [(6, 6), (6, 9)])
+def test_near_equal_singular_values_do_not_blow_an_edit_up(spectrum, shape):
+    """A parent that is 1e-9 away gives edits of that order."""
+    m, n = shape
+    s = torch.tensor(SPECTRA[spectrum], dtype=torch.float64)
+    target = Factors(orthonormal(m, 6, 0), s, orthonormal(n, 6, 1))
+    for seed in range(5):
+        g = torch.Generator().manual_seed(seed)
+        gap = torch.randn(m, n, generator=g, dtype=torch.float64)
+        gap *= 1e-9 / gap.norm()
+        u, values, vh = torch.linalg.svd(target.matrix() + gap, full_matrices=False)
+        parent = edits.aligned(target, Factors(u, values, vh.T), 1e-9)
+        for start, stop in ((0, 3), (0, 1), (1, 4), (3, 6), (0, 6)):
+            updates = {
+                kind: (lambda a, b: a @ b.T)(*edits.columns(kind, start, stop, target, parent))
+                for kind in edits.ADDITIVE
+            }
+            for kind, make in edits.DENSE.items():
+                updates[kind] = make(slice(start, stop), gap, target, parent)
+            for kind, update in updates.items():
+                assert float(update.norm()) < 30e-9, (kind, start, stop)
+
+
+def test_an_edit_in_float32_of_a_matrix_without_gaps_is_bounded():
+    """The same through a sweep, on weights as they are stored."""
+    q = orthonormal(16, 16, 0) * 1e-3
+    noise = torch.randn(16, 16, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    weights = [q.float(), (q + 1e-9 * noise).float()]
+    found = []
+    for w in weights:
+        u, s, vh = torch.linalg.svd(w.double())
+        found.append({Matrix(0, "q", "q"): Factors(u, s, vh.T)})
+    pair = Pair({"q": weights[0]}, {"q": weights[1]}, *found)
+    for kind in KINDS:
+        got, measured = made(pair, f"{kind}-rank-0.5")
+        assert measured["from_target"] < 10, kind
+
+
+def test_a_spectrum_that_tells_vectors_apart_is_left_alone(pair):
+    for m, t in pair.target_factors.items():
+        p = pair.parent_factors[m]
+        assert edits.aligned(t, p, float((t.matrix() - p.matrix()).norm())) is p
+
+
+def test_aligned_factors_are_those_of_the_same_matrix():
+    """Vectors of equal values turn together, so that what they make up stays."""
+    s = torch.tensor([3.0, 3.0, 1.0, 1.0, 1.0], dtype=torch.float64)
+    target = Factors(orthonormal(7, 5, 0), s, orthonormal(5, 5, 1))
+    turn = torch.block_diag(orthonormal(2, 2, 2), orthonormal(3, 3, 3))
+    parent = Factors(target.u @ turn, s, target.v @ turn)
+    found = edits.aligned(target, parent, 1e-12)
+    assert torch.allclose(found.matrix(), parent.matrix(), atol=1e-12)
+    assert torch.allclose(found.u, target.u, atol=1e-12)
+    assert torch.allclose(found.v, target.v, atol=1e-12)
+
+
+@pytest.mark.parametrize("edit", ["directions-rank-0.5", "pinned-tail-0.4"])
+def test_turned_degrees_are_those_of_the_edited_weights(pair, edit):
+    got, measured = made(pair, edit)
+    squares = []
+    for m, t in pair.target_factors.items():
+        r = len(t.s)
+        start, stop = parse(edit).terms[0].span(m.layer, m.role, r, LAYERS)
+        u, _, vh = torch.linalg.svd(got[m.name].double(), full_matrices=False)
+        for old, now in ((t.u, u), (t.v, vh.T)):
+            if stop - start < len(old):
+                squares.append(angles_between(old[:, start:stop], now[:, start:stop]).square())
+    want = math.degrees(math.sqrt(float(torch.cat(squares).mean())))
+    assert measured["turned_degrees"] == pytest.approx(want, rel=1e-4)
+    assert want > 1
 
 
 @pytest.mark.parametrize(

@@ -186,7 +186,8 @@ def design_file(folder, rule_effect, composition_effect):
             for rule in ("id", "ood"):
                 share = 0.5 + rule_effect * (rule == "ood") + composition_effect * (faces > 0)
                 found.append(
-                    {"model": "m", "seed": seed, "variant": "sft-5", "problem_id": f"A-{'K' * (faces > 0) or 2}{i}>9:{rule}",
+                    {"model": "m", "seed": seed, "variant": "sft-5",
+                     "problem_id": f"A-{'K' * (faces > 0) or 2}{i}>9:{rule}",
                      "instance_id": str(i),
                      "split": "held_out", "half": "a", "rule": rule, "n_faces": faces, "draw": i,
                      "retried": False, "sample": 0, "attempt": 1,

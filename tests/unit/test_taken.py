@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from healscope import cli, provenance
 from healscope.config import given
@@ -15,6 +16,7 @@ from healscope.models import checkpoints, integrity, taken, tokens
 from healscope.models.stored import Stored
 from healscope.models.variants import from_checkpoint, load_each
 from healscope.spectra.factors import load
+from healscope.spectra.sources import matrices_of
 from healscope.spectra.sweep import Pair, Sweep
 
 ROLES = ["q", "k", "v", "o", "gate", "up", "down"]
@@ -163,21 +165,215 @@ def test_resized_embeddings_are_said_to_be_so(llama, tmp_path):
         take_both(tmp_path / "results", base, sft)
 
 
-def test_another_base_is_refused(llama, tmp_path):
+def change(file: Path, **values) -> None:
+    file.write_text(json.dumps({**json.loads(file.read_text()), **values}))
+
+
+def whole(folder: str) -> Path:
+    """The folder, with its weights in one file."""
+    place, weights = Path(folder), dict(Stored(folder))
+    for file in place.glob("model*"):
+        file.unlink()
+    save_file(weights, place / "model.safetensors", metadata={"format": "pt"})
+    return place
+
+
+def test_another_vocabulary_is_refused(llama, tmp_path):
     base, sft = llama
-    config = Path(sft, "config.json")
-    about = json.loads(config.read_text())
-    config.write_text(json.dumps({**about, "rms_norm_eps": 1e-3}))
-    with pytest.raises(HealscopeError, match="sft-5: its config.json says rms_norm_eps = 0.001"):
-        take_both(tmp_path / "results", base, sft)
-    config.write_text(json.dumps({**about, "transformers_version": "4.1", "use_cache": False}))
-    take_both(tmp_path / "results", base, sft)
     ids = json.loads(Path(sft, "tokenizer.json").read_text())
     words = ids["model"]["vocab"]
     words["J"], words["Q"] = words["Q"], words["J"]
     Path(base, "tokenizer.json").write_text(json.dumps(ids))
     with pytest.raises(HealscopeError, match="give 2 tokens other ids"):
         take_both(tmp_path / "results", base, sft)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"transformers_version": "4.1", "use_cache": False, "torch_dtype": "bfloat16"},
+        {"unsloth_version": "2025.3.1", "unsloth_fixed": True, "model_name": "mine"},
+        {"_attn_implementation_autoset": True, "attn_implementation": "eager"},
+        {"gradient_checkpointing": True, "torchscript": False, "output_hidden_states": True},
+        {"attention_dropout": 0.1, "initializer_range": 0.5, "pretraining_tp": 2},
+        {"max_position_embeddings": 4096, "eos_token_id": [2, 3], "pad_token_id": None},
+        {"id2label": {"0": "a"}, "label2id": {"a": 0}, "problem_type": "regression"},
+        {"head_dim": 8, "mlp_bias": False, "attention_bias": False},  # what is left out means this
+        {"architectures": None, "_name_or_path": "elsewhere", "temperature": 0.6},
+        {"rope_parameters": None, "rope_theta": 10000.0},  # where versions before 5 have it
+    ],
+)
+def test_config_keys_of_no_consequence_are_taken(llama, tmp_path, values):
+    change(Path(llama[1], "config.json"), **values)
+    take_both(tmp_path / "results", *llama)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("rms_norm_eps", 1e-3),
+        ("hidden_act", "gelu"),
+        ("num_attention_heads", 1),
+        ("rope_parameters", {"rope_type": "default", "rope_theta": 500.0}),
+        ("rope_parameters", {"rope_type": "linear", "factor": 2.0, "rope_theta": 10000.0}),
+        ("model_type", "mistral"),
+    ],
+)
+def test_config_keys_that_change_logits_are_refused(llama, tmp_path, key, value):
+    change(Path(llama[1], "config.json"), **{key: value})
+    with pytest.raises(HealscopeError, match=f"sft-5: its config.json says {key} = "):
+        take_both(tmp_path / "results", *llama)
+
+
+def test_the_longest_text_matters_where_positions_are_scaled_by_it(llama, tmp_path):
+    scaled = {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0}
+    for folder in llama:
+        change(Path(folder, "config.json"), rope_parameters=scaled)
+    take_both(tmp_path / "results", *llama)
+    change(Path(llama[1], "config.json"), max_position_embeddings=4096)
+    with pytest.raises(HealscopeError, match="says max_position_embeddings = 4096"):
+        take_both(tmp_path / "results", *llama)
+
+
+def test_layers_behind_a_window_are_compared_not_the_keys_they_follow_from(tmp_path):
+    model, tokenizer = miniature("Qwen3")
+    base = save(tmp_path / "mine/base", model, tokenizer)
+    sft = save(tmp_path / "mine/sft-5", model, tokenizer, 0.05)
+    config = Path(sft, "config.json")
+    change(config, max_window_layers=1, layer_types=None)
+    take_both(tmp_path / "results", base, sft)
+    change(config, use_sliding_window=True, sliding_window=4)
+    with pytest.raises(HealscopeError, match="says layer_types = "):
+        take_both(tmp_path / "results", base, sft)
+
+
+def test_of_two_sets_of_weights_that_is_taken_which_transformers_reads(llama, tmp_path, capsys):
+    """model.safetensors of the last save, beside shards and the index of an earlier one."""
+    base, sft = llama
+    earlier = {file.name: file.read_bytes() for file in Path(base).glob("model*")}
+    place = whole(sft)
+    for name, content in earlier.items():
+        (place / name).write_bytes(content)
+    for file in place.glob("model-00001*"):
+        file.unlink()  # of the earlier set, which is not read, some may be gone
+    given.check(sft)
+    manifest = take_both(tmp_path / "results", base, sft)[1]
+    linked = sorted(f.name for f in manifest.parent.glob("model*"))
+    assert linked == ["model.safetensors"]  # nor any that another program would prefer
+    assert {Path(f).name for f in given.files(sft)} == set(checkpoints.verify(manifest)["files"])
+    loaded = integrity.load(sft).state_dict()
+    for stored in (Stored(sft), Stored(manifest.parent)):
+        assert all(torch.equal(loaded[name], tensor) for name, tensor in stored.items())
+    assert f"{place} also holds model-0000" in capsys.readouterr().err
+
+
+def test_weights_of_an_adapter_beside_shards_are_not_those_of_the_model(llama, tmp_path):
+    sft = Path(llama[1])
+    (sft / "model.safetensors.index.json").unlink()
+    save_file({"a": torch.ones(2)}, sft / "adapter_model.safetensors")
+    manifest = take_both(tmp_path / "results", *llama)[1]
+    assert "a" not in Stored(sft)
+    assert not (manifest.parent / "adapter_model.safetensors").exists()
+
+
+def tied(folder: Path, head: torch.Tensor | None) -> str:
+    model, tokenizer = miniature("Qwen2")  # its config ties the two
+    save(folder, model, tokenizer)
+    place = whole(str(folder))
+    weights = dict(Stored(place))
+    if head is not None:
+        weights["lm_head.weight"] = head + 0 * weights["model.embed_tokens.weight"]
+    else:
+        weights["lm_head.weight"] = weights["model.embed_tokens.weight"].clone()
+    save_file(weights, place / "model.safetensors", metadata={"format": "pt"})
+    return str(place)
+
+
+def test_a_head_of_its_own_beside_a_config_that_ties_it_is_refused(tmp_path):
+    base = tied(tmp_path / "mine/base", None)  # the same matrix twice: no harm
+    apart = tied(tmp_path / "mine/sft-5", torch.tensor(0.1))
+    for order in ((base, apart), (apart, base)):
+        with pytest.raises(HealscopeError, match="ties the output layer.* and lm_head.weight"):
+            take_both(tmp_path / "results", *order)
+    with pytest.raises(HealscopeError, match="ties the output layer"):
+        matrices_of(Stored(apart), ["q", "head"])
+    config = json.loads(Path(apart, "config.json").read_text())
+    del config["tie_word_embeddings"]  # then the class decides, and does not tie
+    for folder in (base, apart):
+        Path(folder, "config.json").write_text(json.dumps(config))
+    manifests = take_both(tmp_path / "results", base, apart)
+    loaded = integrity.load(str(manifests[1].parent))
+    assert not torch.equal(loaded.lm_head.weight, loaded.model.embed_tokens.weight)
+
+
+def test_the_advice_on_a_head_of_its_own_works(tmp_path):
+    from transformers import AutoModelForCausalLM
+
+    folders = [tied(tmp_path / "mine/base", None), tied(tmp_path / "mine/sft-5", torch.tensor(0.1))]
+    for folder in folders:
+        model = AutoModelForCausalLM.from_pretrained(folder)
+        model.config.tie_word_embeddings = False
+        model.lm_head.weight = torch.nn.Parameter(model.lm_head.weight.detach().clone())
+        model.save_pretrained(folder)
+    manifest = take_both(tmp_path / "results", *folders)[1]
+    head = Stored(manifest.parent)["lm_head.weight"]
+    assert torch.equal(head, torch.full_like(head, 0.1))
+
+
+@pytest.mark.parametrize("name", ["base", "sft-5"])
+@pytest.mark.parametrize(
+    "file", ["config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json"]
+)
+@pytest.mark.parametrize("left", [0, 20])
+def test_a_file_that_is_cut_short_is_named(llama, tmp_path, name, file, left):
+    base, sft = llama
+    place = Path(sft if name == "sft-5" else base)
+    if name == "base" and file != "config.json":
+        Path(sft, "tokenizer.json").unlink()  # else they are the checkpoint's that are read
+        Path(sft, "generation_config.json").unlink()
+    elif file == "generation_config.json":
+        name = "base"  # it is read with the base: all are asked alike
+    text = (place / file).read_text()
+    (place / file).write_text(text[:left])
+    with pytest.raises(
+        HealscopeError, match=rf"{place / file} .*(is empty|cut|cannot be read)"
+    ) as e:
+        take_both(tmp_path / "results", base, sft)
+    assert "delete" not in str(e.value)
+    if file == "config.json":  # and before any job
+        with pytest.raises(ValueError, match=rf"{place / file} is (empty|cut short)"):
+            given.check(str(place))
+
+
+def test_a_save_under_zero_3_is_named(llama, tmp_path):
+    place = whole(llama[1])
+    empty = {name: torch.empty(0) for name in Stored(place)}
+    save_file(empty, place / "model.safetensors")
+    with pytest.raises(HealscopeError, match=r"without values .*ZeRO-3.* zero_to_fp32\.py"):
+        take_both(tmp_path / "results", *llama)
+
+
+def test_a_link_to_nothing_is_named(llama, tmp_path):
+    file = next(Path(llama[1]).glob("*.safetensors"))
+    file.rename(tmp_path / "blob")
+    file.symlink_to(tmp_path / "blob")
+    given.check(llama[1])
+    (tmp_path / "blob").unlink()
+    with pytest.raises(
+        ValueError, match=rf"{file.name} is a link to {tmp_path}/blob, which is not"
+    ):
+        given.check(llama[1])
+
+
+def test_all_are_asked_with_the_ends_of_the_last_sft_checkpoint(llama, tmp_path):
+    base, sft = (Path(folder, "generation_config.json") for folder in llama)
+    change(sft, eos_token_id=[2, 5])
+    manifests = take_both(tmp_path / "a", *llama)
+    assert [tokens.model_ends(integrity.load(str(m.parent)))[0] for m in manifests] == [[2, 5]] * 2
+    sft.unlink()
+    change(base, eos_token_id=[2, 6])
+    manifests = take_both(tmp_path / "b", *llama)
+    assert [tokens.model_ends(integrity.load(str(m.parent)))[0] for m in manifests] == [[2, 6]] * 2
 
 
 @pytest.mark.parametrize(
@@ -191,8 +387,6 @@ def test_what_cannot_be_edited_is_refused(llama, tmp_path, about, expected):
     base, sft = llama
     if "experts" in about:
         file = next(Path(base).glob("*.safetensors"))
-        from safetensors.torch import load_file, save_file
-
         first = {"model.layers.0.mlp.experts.0.up_proj.weight": torch.ones(2, 2)}
         index = Path(base, "model.safetensors.index.json")
         content = json.loads(index.read_text())
@@ -259,7 +453,8 @@ def test_sources_are_checked_before_any_job(tmp_path, monkeypatch):
     }.items():
         with pytest.raises(ValueError, match=expected):
             given.check(source)
-    index = {"weight_map": {"a": "model.safetensors", "b": "model-2.safetensors"}}
+    Path("runs/whole/model.safetensors").rename("runs/whole/model-1.safetensors")
+    index = {"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}
     Path("runs/whole/model.safetensors.index.json").write_text(json.dumps(index))
     with pytest.raises(ValueError, match=r"lacks model-2\.safetensors"):
         given.check("runs/whole")

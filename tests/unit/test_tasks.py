@@ -132,10 +132,27 @@ def test_a_training_instance_has_ood_problems_only_in_pairs(parity):
     assert set(table.loc[table["split"] == "held_out", "rule"]) == {"id", "ood"}
 
 
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_too_few_problems_are_refused_before_a_model_is_asked(number):
+    """A half of the instances picks checkpoints for the other: each half needs both rules."""
+    few = Parity(name="parity", held_out=1.0).problem_table()
+    few = few[few["instance_id"].isin(few["instance_id"].unique()[:number])]
+    few = few.assign(
+        half=["ab"[i % 2] for i in few["instance_id"].rank(method="dense").astype(int)]
+    )
+    if number == 1:
+        with pytest.raises(HealscopeError, match="1 held-out instances have a problem"):
+            tables.require_enough("parity", few)
+        with pytest.raises(HealscopeError, match="'parity': 0 held-out instances .* the ID rule"):
+            tables.require_enough("parity", few[few["rule"] == "ood"])
+    else:
+        tables.require_enough("parity", few)
+
+
 def test_impossible_options_are_refused():
-    with pytest.raises(ValueError, match="none of its 60 instances is held out; raise held_out"):
+    with pytest.raises(HealscopeError, match="none of its 60 .* held out; raise held_out"):
         Parity(name="parity", held_out=0.001).problem_table()
-    with pytest.raises(ValueError, match="all of its 60 instances are held out; lower held_out"):
+    with pytest.raises(HealscopeError, match="all of its 60 .* held out; lower held_out"):
         Parity(name="parity", held_out=0.999).problem_table()
     with pytest.raises(ValueError, match="rewards has no right; there are correct, wrong, no_ans"):
         Parity(name="parity", rewards={"right": 1.0})
@@ -552,3 +569,9 @@ def test_a_model_reads_several_attempts_at_the_longest_problem():
     room = positions(long, task_tokenizer(long))
     assert room >= 5 * (63 + 63)
     assert room & (room - 1) == 0
+
+
+@pytest.mark.parametrize("share", [0.33, 0.34, 0.4, 0.49])
+def test_the_share_held_out_is_rounded(share):
+    sides = list(Parity(name="p", held_out=share).splits().values())
+    assert abs(sides.count("held_out") - share * len(sides)) <= 0.5

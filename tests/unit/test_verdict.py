@@ -92,6 +92,93 @@ def test_read_answer_gives_line_and_formula():
     assert (nothing.parsed, nothing.line, nothing.formula.numbers) == (False, None, ())
 
 
+def test_what_a_verdict_says_of_lines_and_targets():
+    problem = make_problem(JSON4, ("A", "A", "2", "J"), "ood", 24)
+    formula = '"formula": "(1+1)/2*11=24"'
+    without = verify(JSON4, problem, f"{{{formula}}}")
+    assert (without.outcome, without.follows_rule, without.uses_numbers) == (
+        *("wrong_value", False, False),
+    )
+    there = verify(JSON4, problem, f'{{"number": [1, 1, 2, 11], {formula}}}')
+    assert (there.follows_rule, there.uses_numbers) == (True, True)
+    booleans = verify(JSON4, problem, f'{{"number": [true, 1, 2, 11], {formula}}}')
+    assert (booleans.follows_rule, booleans.uses_numbers) == (False, False)
+    thirds = make_problem(JSON4, ("3", "3", "8", "8"), "id", 24)
+    unfinished = verify(JSON4, thirds, '{"formula": "8/(3-8/3"}')
+    assert (unfinished.outcome, unfinished.reaches_target) == ("partial", False)
+    assert verify(JSON4, thirds, '{"formula": "8/(3-8/3)"}').reaches_target
+
+
+RELEASED = GeneralPoints("gp4", 4, (24,), verifier="reference")
+DEALT = make_problem(RELEASED, ("3", "3", "8", "8"), "id", 24)
+
+
+@pytest.mark.parametrize(
+    ("formula", "outcome", "faults"),
+    [
+        ("8/(3-8/3)=24", "correct", ()),  # floats miss the target there
+        ("3*8+3-8", "wrong_value", ()),
+        ("8/(3-3)+8", "wrong_value", ()),
+        ("08+3+8+3", "wrong_value", ()),  # legal, and no Python
+        ("3+8+3+8+", "wrong_value", ()),
+        ("8+(3+8+3", "wrong_value", ()),
+        ("8/(3-8/3", "partial", ()),
+        ("(8/(3-8/3)", "wrong_value", ()),  # the released solver has no such form
+        ("", "wrong_number", ("missing",)),
+        ("(", "wrong_number", ("missing",)),
+        ("8*3", "wrong_number", ("missing",)),
+        ("8*3+8-3+1", "wrong_number", ("other",)),
+        ("8*3*8*8", "wrong_number", ("other", "missing")),
+        ("5*7", "wrong_number", ("other", "missing")),
+        ("3+3+8+8+3", "wrong_number", ("other",)),
+        ("9" * 5_000, "wrong_number", ("other", "missing")),
+        ("-8+3+3+8", "illegal", ("break",)),
+        ("8**3+3+8", "illegal", ("break",)),
+        ("8+3+3+8)", "illegal", ("break",)),
+        ("8(3)+3+8", "illegal", ("break", "break")),  # the bracket counts as never opened
+        ("()", "illegal", ("break", "missing")),
+        ("+", "illegal", ("break", "missing")),
+        ("++", "illegal", ("break", "break", "missing")),
+        ("8**5", "illegal", ("break", "other", "missing")),
+        ("8 / (3-8/3)", "illegal", ("characters",)),
+        ("8\u00d73", "illegal", ("characters",)),
+        ("no formula", "illegal", ("characters",)),
+        ("(" * 100 + "8/(3-8/3)" + ")" * 100, "correct", ()),
+    ],
+)
+def test_released_rewards_are_the_sum_of_what_faults_cost(formula, outcome, faults):
+    cost = {"break": "illegal", "characters": "illegal"}
+    paid = [RELEASED.rewards[cost.get(fault, "wrong_number")] for fault in faults]
+    verdict = verify(RELEASED, DEALT, f'{{"formula": "{formula}"}}')
+    assert (verdict.outcome, verdict.parsed) == (outcome, True)
+    assert verdict.reward == (sum(paid) if faults else RELEASED.rewards[outcome])
+
+
+@pytest.mark.parametrize(
+    ("text", "outcome"),
+    [
+        ('{"formula": "8/(3-8/3)"}', "correct"),
+        ('{"formula":"8/(3-8/3)"}', "correct"),  # JSON
+        ('```json\n{"formula": "8/(3-8/3)"}\n```', "correct"),
+        ('```json\n{"formula":"8/(3-8/3)"}\n```', "no_answer"),  # one space after the colon
+        ('```json\n{"formula":  "8/(3-8/3)"}\n```', "no_answer"),
+        ('```json\n{"formula": "8\\/(3-8/3)"}\n```', "illegal"),  # escapes are not decoded
+        ("{'formula': '8/(3-8/3)'}", "no_answer"),
+        ('{"answer": {"formula": "8/(3-8/3)"}}', "correct"),
+        ('{"formula": "8/(3-8/3)"} {"formula": "3+3+8+8"}', "correct"),  # the first one
+        ('{"formula": "3+3+8+8", "formula": "8/(3-8/3)"}', "correct"),  # as Python has it
+        ('<think>{"formula": "8/(3-8/3)"}</think> {"formula": "3+3+8+8"}', "correct"),
+        ('{"formula": "8/(3-8/3)', "no_answer"),
+        ('{"formula": 24}', "no_answer"),
+        ("8/(3-8/3)", "no_answer"),
+    ],
+)
+def test_released_reading(text, outcome):
+    verdict = verify(RELEASED, DEALT, text)
+    assert verdict.outcome == outcome
+    assert verdict.reward == RELEASED.rewards[outcome]
+
+
 def test_first_errors_of_a_table():
     rows = pd.DataFrame(
         {
@@ -109,7 +196,7 @@ def test_first_errors_of_a_table():
 
 def test_hostile_responses_get_a_verdict_an_error_and_feedback():
     outcomes, errors, vocabulary = set(), set(), {}
-    for task, problem, text in hostile_responses(20_000, seed=0):
+    for task, problem, text in hostile_responses(12_000, seed=0):
         verdict = verify(task, problem, text)
         judged = (verdict.parsed, verdict.follows_rule, verdict.uses_numbers, verdict.outcome)
         error = first_error(*judged)

@@ -5,6 +5,7 @@ import os
 import shutil
 
 import pytest
+from hollow import Hollow, Server
 from runner import Workflow
 
 
@@ -28,3 +29,27 @@ def copy(finished, tmp_path) -> Workflow:
     folder = tmp_path / "copy"
     shutil.copytree(finished.folder, folder)
     return Workflow(folder)
+
+
+@pytest.fixture(scope="session")
+def server():
+    with Server() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def hollow(server, tmp_path_factory) -> Hollow:
+    """A finished study whose files are empty: the micro study with two arms of SFT, a pair of
+    named checkpoints to edit, and fewer branches; do not run or change it, use `copied`."""
+    workflow = Hollow(tmp_path_factory.mktemp("hollow"), server)
+    workflow.config["sft"]["arms"] = ["kl", "diverse"]
+    workflow.config["rl"]["branches"] = {
+        "ppo": "all", "grpo": [8], "dpo": [8], "sft_more": [8], "average": [8]
+    }  # fmt: skip
+    workflow.config["edits"]["stages"] = {
+        "sft": {"target": "end", "parent": "maxood"},
+        "rl": {"target": "rl", "parent": "end"},
+        "late": {"target": "sft-12", "parent": "sft-4"},
+    }
+    workflow.run()
+    return workflow

@@ -11,7 +11,7 @@ import torch
 import yaml
 from runner import ROOT, Workflow
 
-from healscope import provenance
+from healscope import artifacts, provenance
 
 
 class Own(Workflow):
@@ -116,6 +116,35 @@ def test_the_printed_command_writes_the_edited_model(own):
     for name, tensor in edited.items():
         between = (base[name] + last[name]) / 2 if "_proj" in name else last[name]
         assert torch.allclose(tensor, between, atol=1e-6), name
+
+
+def test_what_a_failed_job_has_evaluated_stands(own):
+    """One job evaluates all three; the last of them has lost a shard when its turn comes."""
+    evaluations = [
+        artifacts.path(
+            artifacts.EVALUATION,
+            protocol="exhaustive", model="mine", seed=0, checkpoint=f"sft-{step}", task="gp3",
+        )
+        for step in (0, 5, 9)
+    ]  # fmt: skip
+    for file in evaluations[1:]:
+        (own.folder / file).unlink()
+    before = own.inodes()
+    shard = min((own.folder / "results/checkpoints/mine/seed-0/sft-9").glob("*.safetensors"))
+    kept = shard.rename(own.folder / "kept.safetensors")
+    assert "is missing" in own.fails(*evaluations)
+    made = own.inodes()
+    assert [(own.folder / file).exists() for file in evaluations] == [True, True, False]
+    assert (
+        made[evaluations[0].removeprefix("results/")]
+        == before[evaluations[0].removeprefix("results/")]
+    )
+    kept.rename(shard)
+    assert own.plan(*evaluations) == {"evaluate_sft_exhaustive_1": 1}
+    own.run(*evaluations)
+    after = own.inodes()
+    assert {file: after[file] for file in made} == made  # nothing was made twice
+    assert evaluations[2].removeprefix("results/") in after
 
 
 def test_a_change_of_a_given_folder_is_noticed(own):

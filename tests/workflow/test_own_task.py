@@ -106,8 +106,13 @@ def test_the_study_of_the_page_trains_and_evaluates(page):
         task = provenance.read_provenance(file)["config"]["task"]
         assert task["family"] == "sorting.py"
         assert task["code"] == f"sha256:{provenance.sha256(page.file)}"
-    rewards = dict(zip(rows["outcome"], rows["reward"], strict=True))
-    assert rewards.get("wrong_letters", -0.9) == -0.9  # the config's
+    section = yaml.safe_load(FILES["sorting.yaml"])["tasks"]["sorting"]
+    sorting = build("sorting", task_settings({**section, "family": str(page.file)}))
+    paid = {**type(sorting).outcomes, **section["rewards"]}
+    assert paid["wrong_letters"] != type(sorting).outcomes["wrong_letters"]
+    assert {outcome: sorting.reward(outcome) for outcome in paid} == paid
+    assert task["rewards"].items() >= section["rewards"].items()
+    assert list(rows["reward"]) == [paid[outcome] for outcome in rows["outcome"]]
     assert page.plan() == {}
 
 

@@ -8,9 +8,21 @@ PAGES += [artifacts.TASKS_TEXT] if SEVERAL_TASKS else []
 ANSWERS.append("diagnosis" if study.taken else "claims")
 
 
+# of given checkpoints: model -> checkpoint -> manifest; step 0 is the base
+GIVEN_MANIFESTS = {
+    name: {
+        c: artifacts.path(artifacts.CHECKPOINT, model=name, seed=0, checkpoint=c)
+        for c in GIVEN[name]
+        if c != artifacts.sft(0)
+    }
+    for name in (study.models if study.taken else ())
+}
+
+
 rule diagnosis:
     input:
         **TABLES["diagnosis"],
+        manifests=[f for files in GIVEN_MANIFESTS.values() for f in files.values()],
     output:
         table=artifacts.path(artifacts.TABLE, table="diagnosis"),
         page=report(
@@ -27,7 +39,8 @@ rule diagnosis:
         stages=stage_points(),
         task={t: study.task_of(t) for t in FOLLOWED} if SEVERAL_TASKS else study.trained_on[0],
         matrices=study.spectra.matrices,
-        given={name: GIVEN[name] for name in study.models} if study.taken else {},
+        given={name: GIVEN[name] for name in GIVEN_MANIFESTS},
+        manifests=GIVEN_MANIFESTS,
         lost_inputs=lambda w: lost_inputs("diagnosis"),
     message:
         "Diagnosis"

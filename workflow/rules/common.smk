@@ -10,15 +10,22 @@ from snakemake.logging import logger
 
 import healscope.config
 from healscope import artifacts, provenance, slurm
-from healscope.config import CONTROLS, EXHAUSTIVE, Sampling, given
+from healscope.config import CONTROLS, EXHAUSTIVE, Sampling, files, given
 from healscope.errors import HealscopeError
+from healscope.evaluation import unfinished
 from healscope.figures.catalogue import FIGURES
 
 DEEPSPEED = os.path.join(workflow.basedir, "config/deepspeed")  # files that `launch` names
 
+if re.search(r"[\s'\"]", sys.executable):
+    sys.exit(
+        f"healscope: Python is {sys.executable}, and jobs cannot be started where its path has a "
+        "space or a quote; set the environment up in a folder without"
+    )
+
 try:
     for file in workflow.overwrite_configfiles:
-        given.refuse_repeats(file)
+        files.read(file)
     study = healscope.config.load(config)
     for launched in (m.launch.deepspeed for m in study.models.values()):
         if launched:
@@ -129,7 +136,7 @@ def sampling_engine(branch):
 # A section may name its own.
 UNUSED = {
     "rl_only": ["rewards"],
-    "judging_only": ["rewards", "mixture"],
+    "judging_only": ["rewards", "mixture", "reasoning"],
     "dealing_only": [],
 }
 
@@ -262,7 +269,10 @@ def evaluated_alike(protocol):
     for track in TRACKS:
         tasks = tuple(t for t in study.evaluated(track) if study.poses(t, protocol))
         alike.setdefault(tasks, []).append(track)
-    endings = ["", *(f"_{tracks[0].replace('.', '_')}" for tracks in [*alike.values()][1:])]
+    names = [re.sub(r"\W", "_", tracks[0]) for tracks in alike.values()]
+    endings = ["", *(f"_{name}" for name in names[1:])]
+    if len(set(endings)) < len(endings):  # my-model and my.model
+        endings = ["", *(f"_{number}_{name}" for number, name in enumerate(names[1:], 2))]
     return [(end, *found) for end, found in zip(endings, alike.items()) if found[0]]
 
 

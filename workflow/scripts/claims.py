@@ -17,4 +17,4 @@ with job(snakemake):
     record = provenance.record(config, inputs=provenance.hashes(snakemake.input))
     provenance.write_table(out.table, frame, {**record, "lost_inputs": p.lost_inputs}, "claims")
     added = claims.seeds_before(artifacts.CLAIMED_SEEDS, p.seeds)
-    Path(out.text).write_text(claims.text(frame, answers, record, added))
+    Path(out.text).write_text(claims.text(frame, answers, record, added), encoding="utf-8")

@@ -13,5 +13,8 @@ with job(snakemake):
     record = provenance.record(config, inputs=provenance.hashes(snakemake.input))
     provenance.write_table(out.table, frame, {**record, "lost_inputs": p.lost_inputs}, "diagnosis")
     tasks = p.task if isinstance(p.task, dict) else dict.fromkeys(frame["model"], p.task)
-    study = page.Study(tasks, p.given, p.stages, p.matrices, p.statistics["confidence"])
-    Path(out.page).write_text(page.text(frame, inputs["landmarks"], study, record))
+    alike = {m: page.same_weights(files) for m, files in p.manifests.items()}
+    study = page.Study(tasks, p.given, p.stages, p.matrices, p.statistics["confidence"], alike)
+    Path(out.page).write_text(
+        page.text(frame, inputs["landmarks"], study, record), encoding="utf-8"
+    )

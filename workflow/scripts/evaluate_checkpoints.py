@@ -1,5 +1,4 @@
-from pathlib import Path
-
+from healscope import artifacts
 from healscope.engines import Process
 from healscope.evaluation.outputs import Sections, evaluate_outputs, variant_names
 from healscope.job import job
@@ -8,7 +7,7 @@ from healscope.models.variants import from_checkpoint
 with job(snakemake, torch=True):
     p = snakemake.params
     files, (name, seed) = snakemake.input, (snakemake.wildcards.model, snakemake.wildcards.seed)
-    by_name = {Path(m).parent.name: m for m in files.manifests}
+    by_name = {artifacts.parse(artifacts.CHECKPOINT, m)["checkpoint"]: m for m in files.manifests}
     manifests = {c: by_name[c] for c in variant_names(snakemake.output)}
     evaluate_outputs(
         [from_checkpoint(c, m) for c, m in manifests.items()],

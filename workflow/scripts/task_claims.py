@@ -13,4 +13,4 @@ with job(snakemake):
     config = {"statistics": p.statistics, "tracks": p.tracks}
     record = provenance.record(config, inputs=provenance.hashes(files))
     provenance.write_table(out.table, frame, record, "task-claims")
-    Path(out.page).write_text(tasks.page(frame, record))
+    Path(out.page).write_text(tasks.page(frame, record), encoding="utf-8")

@@ -1,12 +1,15 @@
 from healscope import provenance
 from healscope.job import job
 from healscope.tasks import build
+from healscope.tasks.tables import require_enough
 
 with job(snakemake):
     task, out = build(snakemake.wildcards.task, snakemake.params.task), snakemake.output
     record = provenance.record(snakemake.params.task, {"task": task.seed})
+    problems = task.problem_table()
+    require_enough(task.name, problems)
     for file, frame, schema in (
-        (out.problems, task.problem_table(), "problems"),
+        (out.problems, problems, "problems"),
         (out.sft, task.sft_table(), "sft-pool"),
         (out.rl, task.rl_table(), "rl-pool"),
     ):

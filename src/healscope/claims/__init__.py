@@ -5,7 +5,7 @@ from textwrap import fill
 
 import pandas as pd
 
-from healscope import gate, provenance, verdicts
+from healscope import artifacts, gate, provenance, verdicts
 from healscope.claims import healing, paper, repair
 from healscope.claims.contrasts import Data
 from healscope.config import EXHAUSTIVE
@@ -43,7 +43,7 @@ def measure(inputs: dict[str, list[str]], settings: Settings) -> pd.DataFrame:
     """All claims for every model, from evaluations (of all branches), training logs of branches,
     signal, edit, landmark and pool files."""
     files = {
-        name: [f for f in inputs["evaluations"] if f"/{name}/" in f]
+        name: [f for f in inputs["evaluations"] if _protocol(f) == name]
         for name in (EXHAUSTIVE, *settings.drawn)
     }
     judged = ["parsed", "follows_rule"]
@@ -75,6 +75,10 @@ def measure(inputs: dict[str, list[str]], settings: Settings) -> pd.DataFrame:
             found += [{"model": model, **row} for row in part(data)]
     table = pd.DataFrame(found)
     return verdicts.corrected(table, settings.primary, settings.statistics.confidence)
+
+
+def _protocol(file: str) -> str:
+    return artifacts.parse(artifacts.EVALUATION, file)["protocol"]
 
 
 _INTRO = (
@@ -110,11 +114,7 @@ def text(
             lines += ["", fill(about.format(rate=rate) + ".", 100), ""]
             lines += [line for row in own.to_dict("records") for line in _lines(row)]
     lines.append("")
-    code = record["code"]
-    lines.append(
-        f"Made by healscope {code['healscope']}, commit {code['commit']}, from inputs with "
-        f"fingerprint {record['fingerprint'][:16]}; the metadata of claims.parquet say more.\n"
-    )
+    lines.append(f"{provenance.made_by(record)}; the metadata of claims.parquet say more.\n")
     return "\n".join(lines)
 
 

@@ -98,8 +98,8 @@ class Data:
         return self.by_seed({s: marks[name]["checkpoint"] for s, marks in self.landmarks.items()})
 
     def point(self, name: str) -> Choice:
-        """What an edit starts from or goes back to: a landmark as all instances of the seed pick it,
-        or the checkpoint of that name; the base is evaluated as the start of SFT."""
+        """What an edit starts from or goes back to: a landmark as all instances of the seed pick
+        it, or the checkpoint of that name; the base is evaluated as the start of SFT."""
         name = artifacts.sft(0) if name == "base" else name
         return self.by_seed(
             {s: marks.get(name, {"checkpoint": name})["checkpoint"]

@@ -123,7 +123,8 @@ def controls(d: Data) -> list[dict]:
     for name, facts in here.items():
         if facts["kind"] == "control":
             claim, what = f"rl-heals-more-than-{name}", _CONTROLS[facts["algorithm"]]
-            statement = f"RL heals more than {what} from the same start (control {name})"
+            pace = ", in RL's own steps at its rate" if facts["matched"] else ""
+            statement = f"RL heals more than {what} from the same start (control {name}{pace})"
             found.append(_against(d, name, claim, statement, positive))
     for name, facts in here.items():
         if facts["reward_alone"] and facts["reward"] == "canonical":
@@ -141,9 +142,12 @@ def controls(d: Data) -> list[dict]:
             )
             found.append(_against(d, name, claim, statement, positive))
     fresh = [name for name, facts in here.items() if facts["fresh_any"]]
+    fresh.sort(key=lambda name: not here[name]["matched"])  # the fairest of them
     for name in fresh[:1]:
         claim = "fresh-any-answers-explain"
-        statement = "RL heals no more than SFT on fresh examples with any correct answer"
+        statement = (
+            f"RL heals no more than SFT on fresh examples with any correct answer (control {name})"
+        )
         found.append(_against(d, name, claim, statement, at_most))
     return found
 

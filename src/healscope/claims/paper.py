@@ -302,14 +302,24 @@ def reversion(d: Data) -> list[dict]:
                 before, parent = d.ends(stage, rule)
                 gap = d.change(before, parent)
                 picked = "maxood" in d.stages[stage].values()
-                found.append(_reverted(stage, kind, rule, d.change(before, after), gap, picked))
+                straight = d.edited(stage, f"{kind}-rank-1-as-interpolation", rule)
+                beside = None if straight.empty else d.change(before, straight)
+                change = d.change(before, after)
+                found.append(_reverted(stage, kind, rule, change, gap, picked, beside))
     return found
 
 
 def _reverted(
-    stage: str, kind: str, rule: str, change: Estimate, gap: Estimate, picked: bool
+    stage: str,
+    kind: str,
+    rule: str,
+    change: Estimate,
+    gap: Estimate,
+    picked: bool,
+    beside: Estimate | None = None,
 ) -> dict:
-    """One edit's claim; it can only be judged where the two checkpoints differ at all."""
+    """One edit's claim; it can only be judged where the two checkpoints differ at all. `beside` is
+    what a step as long changes that goes straight towards the parent."""
     none = kind == "values"
     verdict = negligible(change) if none else moves(change)
     explained = moves(gap) in YES
@@ -325,6 +335,7 @@ def _reverted(
         f"every singular {'value' if none else 'vector'} of every matrix put back; the checkpoint "
         f"they come from differs by {signed(gap)}"
         + ("" if explained else ", no clear difference to explain")
+        + (f"; a step as long straight towards it changes {signed(beside)}" if beside else "")
         + ("; these instances picked it, which flatters it" if picked else ""),
     )
 

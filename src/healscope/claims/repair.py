@@ -13,22 +13,15 @@ import pandas as pd
 from healscope import edit_names, stats
 from healscope.claims.contrasts import Data
 from healscope.claims.paper import row
+from healscope.edit_kinds import CONTROLS, KINDS
 from healscope.stats import Estimate
 from healscope.verdicts import OPEN, YES, above, moves, negligible, positive, signed
 
 SHARE = 0.2
-"""Of the directions: where the sibling paper (arXiv 2508.16546) looks, and controls are judged."""
+"""Of the directions: where the sibling paper (arXiv 2508.16546) looks."""
 
 RESTORED = 0.7
 """At least so much of the lost OOD accuracy its edits give back (70 to 80%)."""
-
-WHAT = {
-    "interpolation": "going as far straight towards the parent",
-    "noise": "going as far in a random direction",
-    "rotation": "turning the same subspaces at random by the same angles",
-    "shuffle": "the updates of the same edit in other layers",
-}
-"""Control -> what it does, in words."""
 
 
 def sibling(d: Data) -> list[dict]:
@@ -109,8 +102,8 @@ def _share(d: Data, before: pd.DataFrame, after: pd.DataFrame, parent: pd.DataFr
 
 @dataclass(frozen=True)
 class Held:
-    """One kind of edit of a stage beside one control, judged where directions are put back to the
-    share of SHARE, or first.
+    """One kind of edit of a stage beside one control, judged at `edit_kinds.Kind.judged_at` of the
+    directions, or where the study makes it first.
 
     `difference` is the edit less its control, towards the parent; `elsewhere` the same at other
     places; `own` and `other` are what either changes, `gap` what going back altogether does.
@@ -137,17 +130,18 @@ class Held:
 
 
 def controls(d: Data) -> list[dict]:
-    """Directions put back against what is as far, as turned, or as large without being them."""
+    """Every kind of edit against each of its controls: what is as far, or as far and as turned,
+    without being that edit."""
     return [_row(stage, held) for stage in d.stages for held in held_against_controls(d, stage)]
 
 
 def held_against_controls(d: Data, stage: str) -> list[Held]:
-    """Every kind of directions put back in a stage, beside each control that the study makes."""
+    """Every kind of edit of a stage, beside each control that the study makes of it."""
     edits = {name: edit_names.parse(name) for name in d.edit_names(stage)}
     before, parent = d.ends(stage, "ood")
     gap, found = d.change(before, parent), []
-    for kind in ("directions", "orthonormal"):
-        for control in edit_names.CONTROLS:
+    for kind in KINDS:
+        for control in CONTROLS:
             pairs = {
                 name.removesuffix(f"-as-{control}"): name
                 for name, edit in edits.items()
@@ -173,7 +167,7 @@ def _held(
         own: _signed_change(d, d.edited(stage, name, "ood"), d.edited(stage, own, "ood"), sign)
         for own, name in pairs.items()
     }
-    usual = edit_names.along(kind, "rank", SHARE)
+    usual = edit_names.along(kind, "rank", KINDS[kind].judged_at)
     name = usual if usual in differences else next(iter(differences))
     own, other = (d.change(before, d.edited(stage, x, "ood")) for x in (name, pairs[name]))
     difference = differences.pop(name)
@@ -182,11 +176,10 @@ def _held(
 
 def _row(stage: str, held: Held) -> dict:
     others = "; ".join(f"{n} {signed(x)}" for n, x in held.elsewhere.items())
-    how = "" if held.kind == "directions" else " but keeping them orthonormal"
     return row(
         f"{held.kind}-beat-{held.control}-{stage}",
-        f"Putting singular directions back{how} moves OOD accuracy further towards the parent's "
-        f"than {WHAT[held.control]} ({stage.upper()} stage)",
+        f"{KINDS[held.kind].does} moves OOD accuracy further towards the parent's than "
+        f"{CONTROLS[held.control].than} ({stage.upper()} stage)",
         held.difference,
         held.verdict,
         f"{held.name} less its control, towards the parent; changes {signed(held.own)} and "
@@ -207,6 +200,7 @@ def splices(d: Data) -> list[dict]:
     for stage in d.stages:
         for kind, claim, what in (
             ("orthonormal", "orthonormal-directions-do-the-same", ", kept orthonormal,"),
+            ("pinned", "exact-directions-do-the-same", " exactly, the others orthonormal to them,"),
             ("swap", "values-add-nothing", " with their values"),
         ):
             names = [edit_names.along(k, "rank", SHARE) for k in ("directions", kind)]

@@ -4,7 +4,7 @@ from textwrap import fill
 
 import pandas as pd
 
-from healscope import artifacts
+from healscope import artifacts, provenance
 from healscope.claims.paper import row
 from healscope.config import Statistics
 from healscope.markdown import estimate, padded, points
@@ -100,12 +100,7 @@ def page(table: pd.DataFrame, record: dict) -> str:
         lines += at_a_glance(own, str(model))
         for question in asked(own):
             lines += [f"## {model}: {QUESTIONS[question]}", "", *intervals(own, question)]
-    code = record["code"]
-    made = (
-        f"Made by healscope {code['healscope']}, commit {code['commit']}, from inputs with "
-        f"fingerprint {record['fingerprint'][:16]}."
-    )
-    return "\n".join([*lines, fill(made, 100), ""])
+    return "\n".join([*lines, fill(f"{provenance.made_by(record)}.", 100), ""])
 
 
 INTRO = fill(

@@ -4,7 +4,6 @@
 annotated `config/config.yaml` against them. Every number that a result depends on is here.
 """
 
-import re
 from functools import cached_property
 
 from pydantic import Field, ValidationError, model_validator
@@ -32,6 +31,7 @@ from healscope.config.measurement import (
     Spectra,
     Statistics,
 )
+from healscope.config.messages import booleans, explained
 from healscope.config.rl import (
     BUILT_IN,
     DPO,
@@ -68,7 +68,7 @@ from healscope.config.training import (
     Rotation,
     SFTMethod,
 )
-from healscope.config.types import Chosen, Name, Natural, Section
+from healscope.config.types import Chosen, FolderName, Natural, Section
 from healscope.config.world import (
     Architecture,
     Model,
@@ -143,13 +143,13 @@ __all__ = [
 class Study(Section):
     """models × training tasks × seeds × what to do and measure."""
 
-    study: Name
+    study: FolderName
     seeds: list[Natural] = Field(min_length=1)
-    tasks: dict[Name, AnyTask] = Field(min_length=1)
-    train_on: Name | Chosen[Name] = Field(
+    tasks: dict[FolderName, AnyTask] = Field(min_length=1)
+    train_on: FolderName | Chosen[FolderName] = Field(
         description="the task of SFT and RL, or several: each has models of its own"
     )
-    models: dict[Name, Model] = Field(min_length=1)
+    models: dict[FolderName, Model] = Field(min_length=1)
     sft: SFT = SFT()
     rl: RL | None = Field(None, description="required, but for checkpoints that are given")
     evaluation: Evaluation = Evaluation()
@@ -323,38 +323,13 @@ class Study(Section):
 def load(data: dict) -> Study:
     """Validates a config; raises HealscopeError with one line for each wrong key."""
     try:
-        return Study.model_validate(data)
+        study = Study.model_validate(data)
+        lines = booleans(data, study.model_dump())
     except ValidationError as error:
-        lines = _explain(error.errors())
+        lines = explained(error.errors())
+    if lines:
         raise HealscopeError("the config is not valid:\n" + "\n".join(lines)) from None
-
-
-def _explain(errors: list[dict]) -> list[str]:
-    """One line for each key: what is wrong, all alternatives of a union together, and the value."""
-    messages: dict[str, list[str]] = {}
-    given: dict[str, str] = {}
-    inherited: set[tuple[str, ...]] = set()
-    for error in errors:
-        # a union adds parts such as "literal['last']" or "constrained-int" to the path
-        path = [
-            str(p) for p in error["loc"] if not re.match(r"literal\[|constrained-|str$", str(p))
-        ]
-        message = error["msg"].removeprefix("Value error, ")
-        if path[:1] == ["tasks"] and len(path) > 2:
-            path = [*path[:2], *path[3:]]  # less the family, by which its model was found
-        if path[:2] in (["rl", "recipes"], ["sft", "methods"]) and len(path) > 2:
-            path = [*path[:3], *path[4:]]  # less the algorithm, by which its model was found
-            if (message, *path[3:]) in inherited:
-                continue  # an entry that is like this one
-            inherited.add((message, *path[3:]))
-        where = ".".join(path) or "study"
-        if error["type"] == "extra_forbidden":
-            message = "unknown key (a typo, or a key of another section?)"
-        messages.setdefault(where, []).append(message)
-        value = error.get("input")
-        if not isinstance(value, (dict, list)) and error["type"] != "missing":
-            given[where] = f", got {value!r}"
-    return [f"  {w}: {'; or '.join(m)}{given.get(w, '')}" for w, m in messages.items()]
+    return study
 
 
 def schema() -> dict:

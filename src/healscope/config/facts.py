@@ -26,7 +26,8 @@ def recipe_facts(rl: RL) -> dict[str, dict]:
 
     algorithm; kind: "rl", or "control" for what samples no responses; main: whether figures and
     claims show it; reward: in words, empty for controls; reward_alone: it is the main recipe but
-    for its reward; fresh_any: SFT on fresh examples with any correct answer, without a KL term.
+    for its reward; fresh_any: SFT on fresh examples with any correct answer, without a KL term;
+    matched: it trains in the main recipe's steps, each on as many rows, at its rates.
     """
     main, listed = rl.recipes[rl.main], {name: rl.recipes[name] for name in rl.branches}
     return {
@@ -39,6 +40,7 @@ def recipe_facts(rl: RL) -> dict[str, dict]:
             "fresh_any": isinstance(recipe, Supervised)
             and (recipe.examples, recipe.answers) == ("fresh", "any")
             and recipe.kl_coefficient == 0,
+            "matched": name != rl.main and _pace(recipe) == _pace(main),
         }
         for name, recipe in listed.items()
     }
@@ -48,6 +50,17 @@ def _reward(recipe: Recipe) -> str:
     if isinstance(recipe, Rewarded):
         return _in_words(recipe.reward)
     return "verdict" if isinstance(recipe, Sampling) else ""
+
+
+def _pace(recipe: Recipe) -> tuple | None:
+    """Optimizer steps, rows of each, and rates; None where weights are averaged."""
+    if isinstance(recipe, Average):
+        return None
+    steps = recipe.steps if isinstance(recipe, Rewarded) else 1
+    rows = recipe.responses
+    if isinstance(recipe, Rewarded):
+        rows //= recipe.minibatches
+    return recipe.iterations * steps, rows, recipe.optimizer, recipe.schedule
 
 
 def _but_reward(recipe: Recipe) -> dict:

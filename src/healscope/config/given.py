@@ -7,10 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from healscope import artifacts
-from healscope.errors import HealscopeError
 
 RECIPE = "rl"
 """Recipe by which the branches of a study are called that takes RL checkpoints."""
@@ -21,7 +18,11 @@ KEPT = (".safetensors", ".json", ".model", ".txt", ".jinja")
 LEFT = ("checkpoint.json", "trainer_state.json", "adapter_config.json")
 """Those of them that say nothing about the model."""
 
+_WHOLE = "model.safetensors"
+_INDEX = "model.safetensors.index.json"
+
 _HUB = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
+_ADAPTER = "adapter_"  # how files of an adapter begin
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 
 
@@ -56,7 +57,7 @@ def check(source: str) -> str:
     if not place.is_dir():
         raise ValueError("no such folder, and not a hub id (organisation/name)")
     files = sorted(p.name for p in place.iterdir())
-    weights = [f for f in files if f.endswith(".safetensors") and not f.startswith("adapter_")]
+    weights = [f for f in files if f.endswith(".safetensors") and not f.startswith(_ADAPTER)]
     if not weights and "adapter_config.json" in files:
         raise ValueError(
             "an adapter, no model: merge it first (PeftModel.from_pretrained(…).merge_and_unload()"
@@ -71,18 +72,60 @@ def check(source: str) -> str:
     if not weights or "config.json" not in files:
         lacking = "safetensors" if not weights else "config.json"
         raise ValueError(f"holds no {lacking}; save the model there with save_pretrained")
-    if lost := _lost_shards(place, weights):
+    taken = [place / f for f in files if f.endswith(KEPT) and f not in LEFT]
+    if gone := [file for file in taken if not file.exists()]:
+        link = gone[0]
+        raise ValueError(
+            f"{link.name} is a link to {link.readlink()}, which is not there: fetch that file "
+            "again, or copy it here in place of the link"
+        )
+    read_json(place / "config.json")
+    if lost := [p.name for p in weight_files(place) if not p.exists()]:
         raise ValueError(f"lacks {lost[0]}, which its index names; copy it there")
     return source
 
 
-def _lost_shards(place: Path, weights: list[str]) -> list[str]:
-    index = place / "model.safetensors.index.json"
+def weight_files(place: Path) -> list[Path]:
+    """Files of a folder that hold its weights, as transformers chooses them: model.safetensors, or
+    those that the index names, or else all safetensors but adapters.
+
+    Those of an index may be missing. Raises ValueError where the index cannot be read.
+    """
+    if (place / _WHOLE).is_file():
+        return [place / _WHOLE]
+    if not (place / _INDEX).is_file():
+        return [p for p in sorted(place.glob("*.safetensors")) if not p.name.startswith(_ADAPTER)]
+    named = read_json(place / _INDEX).get("weight_map")
+    if not isinstance(named, dict) or not named:
+        raise ValueError(f"{place / _INDEX} names no weights; copy it there again")
+    return sorted({place / name for name in named.values()})
+
+
+def not_of_the_model(place: Path) -> list[Path]:
+    """Weights in a folder that are not read, and an index that speaks of none that are."""
+    read = weight_files(place)
+    others = [p for p in sorted(place.glob("*.safetensors")) if p not in read]
+    index = place / _INDEX
+    return [*others, *([index] if index.is_file() and read == [place / _WHOLE] else [])]
+
+
+def read_json(file: Path) -> dict:
+    """Contents of a JSON file of a model; raises ValueError, in words for whom the file belongs to.
+
+    `provenance.read_json` would advise to delete it, as one of a study's own results.
+    """
     try:
-        named = set(json.loads(index.read_text())["weight_map"].values()) if index.is_file() else ()
-    except (OSError, ValueError, KeyError, AttributeError):
-        raise ValueError(f"{index.name} cannot be read; copy it there again") from None
-    return sorted(set(named) - set(weights))
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        size = file.stat().st_size if file.is_file() else 0
+        reason = f"is cut short or no JSON ({error})" if size else "is empty"
+        raise ValueError(
+            f"{file} {reason}; copy it there again from where the model came from, or save the "
+            "model again"
+        ) from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{file} holds no JSON object; copy it there again")
+    return content
 
 
 def refuse_own_results(name: str, sources: Iterable[str]) -> None:
@@ -101,8 +144,9 @@ def files(source: str) -> list[str]:
     if is_hub_id(source):
         return []
     place = folder(source)
-    found = sorted(p.name for p in place.iterdir() if p.name.endswith(KEPT))
-    return [str(place / name) for name in found if name not in LEFT]
+    unread = not_of_the_model(place)
+    found = sorted(p for p in place.iterdir() if p.name.endswith(KEPT) and p not in unread)
+    return [str(p) for p in found if p.name not in LEFT]
 
 
 def completed(data: Any) -> Any:
@@ -115,7 +159,9 @@ def completed(data: Any) -> Any:
     models = data.get("models") if isinstance(data, dict) else None
     if not isinstance(models, dict):
         return data
-    given = {n: m["sft"] for n, m in models.items() if isinstance(m, dict) and m.get("sft")}
+    given = {
+        n: m["sft"] for n, m in models.items() if isinstance(m, dict) and m.get("sft") is not None
+    }
     if not given:
         return data
     if others := [name for name in models if name not in given]:
@@ -131,10 +177,8 @@ def completed(data: Any) -> Any:
             )
     if data.get("seeds", [0]) != [0]:
         raise ValueError("seeds: given checkpoints are one run, seed 0; leave seeds out")
-    steps = {name: _steps(sft) for name, sft in given.items()}
-    starts = {name: _steps(models[name].get("rl") or {}) for name in given}
-    if None in steps.values() or None in starts.values():
-        return data  # the models of the config say what is wrong
+    steps = {name: _steps(f"models.{name}.sft", sft) for name, sft in given.items()}
+    starts = {name: _steps(f"models.{name}.rl", models[name].get("rl") or {}) for name in given}
     grid, branches = (_agreed(what, of) for what, of in (("sft", steps), ("rl", starts)))
     found = {**data, "seeds": [0], "sft": {"steps": grid[-1], "checkpoints": [0, *grid]}}
     edits, landmarks = data.get("edits") or {}, data.get("landmarks") or {}
@@ -149,9 +193,19 @@ def completed(data: Any) -> Any:
     return found
 
 
-def _steps(given: Any) -> list[int] | None:
-    if not isinstance(given, dict) or not all(str(step).isdecimal() for step in given):
-        return None
+def _steps(key: str, given: Any) -> list[int]:
+    """The steps of checkpoints, sorted; raises ValueError where one is no whole number."""
+    if not isinstance(given, dict):
+        raise ValueError(f"{key}: give each checkpoint with its step, as {{140: folder/of/it}}")
+    if not given and key.endswith(".sft"):
+        raise ValueError(f"{key}: give at least one checkpoint, as {{140: folder/of/it}}")
+    for step in given:
+        if str(step) == "0":
+            raise ValueError(f"{key}: step 0 is the base, which `source` names; leave it out")
+        if isinstance(step, bool) or not str(step).isdecimal():
+            raise ValueError(
+                f"{key}: '{step}' is no step; write the whole number alone, as 140: folder/of/it"
+            )
     return sorted(int(step) for step in given)
 
 
@@ -190,31 +244,3 @@ def checkpoints(model) -> dict[str, str]:
         **{artifacts.sft(step): source for step, source in sorted(model.sft.items())},
         **{artifacts.branch(RECIPE, start): source for start, source in sorted(model.rl.items())},
     }
-
-
-class _Strict(yaml.SafeLoader):
-    """Refuses what YAML passes over: of a key that stands twice the last one would count."""
-
-    def construct_mapping(self, node, deep=False):
-        seen = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                line = key_node.start_mark.line + 1
-                raise HealscopeError(
-                    f"{key_node.start_mark.name}, line {line}: '{key}' is given twice; keep one"
-                )
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
-def refuse_repeats(file: str | Path) -> None:
-    """Raises HealscopeError where a key stands twice in one place of a YAML file.
-
-    What else is wrong with the file is left to its reader.
-    """
-    try:
-        with open(file) as stream:
-            yaml.load(stream, _Strict)  # noqa: S506 (a SafeLoader)
-    except (OSError, yaml.YAMLError, TypeError):
-        return

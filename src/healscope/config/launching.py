@@ -58,7 +58,6 @@ def check_recipe(launch: Launch, name: str, recipe: Recipe) -> None:
                 f"{where}: {recipe.prompts} prompts an iteration (responses / samples_per_prompt) "
                 f"are no multiple of launch.processes {launch.processes}"
             )
-    if isinstance(recipe, PPO):
         launch.share(recipe.responses // recipe.minibatches, f"{where}: responses of a minibatch")
 
 
@@ -69,7 +68,7 @@ def read_deepspeed(name: str, folder: str | Path) -> dict:
     """
     file = Path(name) if name.endswith(".json") else Path(folder) / f"{name}.json"
     try:
-        content = json.loads(file.read_text())
+        content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError) as error:
         there = ", ".join(sorted(f.stem for f in Path(folder).glob("*.json")))
         raise HealscopeError(

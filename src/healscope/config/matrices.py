@@ -5,7 +5,15 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from healscope.config.types import Chosen, Fraction, Natural, Positive, RuleShares, Section
+from healscope.config.types import (
+    Chosen,
+    Fraction,
+    Natural,
+    Positive,
+    RuleShares,
+    Section,
+    TaskSection,
+)
 
 Side = Annotated[int, Field(ge=1, le=9)]
 Entry = Annotated[int, Field(ge=-999, le=999)]
@@ -69,10 +77,10 @@ class MatrixRewards(Section):
     no_answer: float = -1
 
 
-class MatrixSettings(Section):
+class MatrixSettings(TaskSection):
     """What the two tasks share."""
 
-    judging_only: ClassVar = ("rewards", "mixture", "verifier")
+    judging_only: ClassVar = ("rewards", "mixture", "verifier", "reasoning")
     dealing_only: ClassVar = ("held_out",)
 
     matrices: Positive = Field(1000, description="of each rule, all different")

@@ -176,21 +176,27 @@ class Edits(Section):
         },
         description="what is edited: End towards MaxOOD (figures 4, 6), RL towards End (5, 7), …",
     )
-    kinds: Chosen[Literal[KINDS]] = Field(list(KINDS), description="ways of putting back")
+    kinds: Chosen[Literal[tuple(KINDS)]] = Field(
+        ["values", "directions", "pinned", "swap"],
+        description="ways of putting back that are made along the axes",
+    )
     axes: Axes = Field(
         {"rank": [0.0625, 0.2, 0.4, 0.7, 1.0], "layers": [1.0, 2.0]},
-        description="selector -> its values; every kind is made at each",
+        description="selector -> its values; each of `kinds` is made at each",
     )
-    controls: dict[Literal[KINDS], Chosen[Literal[CONTROLS]]] = Field(
+    controls: dict[Literal[tuple(KINDS)], Chosen[Literal[tuple(CONTROLS)]]] = Field(
         {
             "values": ["interpolation", "noise"],
-            "directions": list(CONTROLS),
-            "orthonormal": ["interpolation"],
+            "directions": ["interpolation", "noise", "rotation", "shuffle"],
+            "pinned": ["interpolation", "rotation"],
+            "diagonal": ["rest"],
+            "offdiagonal": ["noise", "rotation"],
+            "block": ["rest"],
         },
-        description="kind -> controls matched to it",
+        description="kind -> controls matched to it; the kind itself is made beside them",
     )
     controlled: Axes = Field(
-        {"rank": [0.2, 0.7], "layers": [1.0]}, description="as axes: where controls are made"
+        {"rank": [0.2, 1.0]}, description="as axes: where controls are made, and their edits"
     )
 
     @model_validator(mode="after")

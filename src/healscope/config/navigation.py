@@ -7,7 +7,14 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from healscope.config.types import Fraction, Natural, Positive, RuleShares, Section
+from healscope.config.types import (
+    Fraction,
+    Natural,
+    Positive,
+    RuleShares,
+    Section,
+    TaskSection,
+)
 
 
 class NavigationRewards(Section):
@@ -23,11 +30,13 @@ class NavigationRewards(Section):
     )
 
 
-class NavigationTask(Section):
+class NavigationTask(TaskSection):
     """Text navigation (arXiv 2509.12235, appendix C.2): absolute or relative turns."""
 
     episodes: ClassVar = True  # as of the task
-    judging_only: ClassVar = ("rewards", "mixture", "verifier", "contradiction", "hints")
+    judging_only: ClassVar = (
+        *("rewards", "mixture", "verifier", "contradiction", "hints", "reasoning"),
+    )
     dealing_only: ClassVar = ("held_out",)
 
     family: Literal["navigation"] = "navigation"

@@ -28,6 +28,14 @@ AboveZero = Annotated[float, Field(gt=0)]
 RewardName = Literal["verdict", "binary", "canonical", "format", "prefix"]  # tasks/rewards.py
 
 
+def added(default: Any, description: str) -> Any:
+    """A field that is written out only where it differs from its default.
+
+    So runs made before the field existed keep their fingerprint, and stand.
+    """
+    return Field(default, description=description, exclude_if=lambda value: value == default)
+
+
 class Training(Section):
     """What every recipe that trains has: `rl.defaults` gives it once for all."""
 
@@ -70,7 +78,10 @@ class Sampling(Training):
 
 
 class Rewarded(Sampling):
-    """Recipes that are paid; the others learn from what the verifier calls correct."""
+    """Recipes that are paid; the others learn from what the verifier calls correct.
+
+    They take `epochs` passes over the responses of an iteration, in `minibatches` steps each.
+    """
 
     reward: Annotated[dict[RewardName, float], Field(min_length=1)] = Field(
         {"verdict": 1.0}, description="weights of reward functions, which are added up"
@@ -78,6 +89,17 @@ class Rewarded(Sampling):
     length_neutral: bool = Field(
         False, description="take out of rewards what length explains among equal verdicts"
     )
+
+    @model_validator(mode="after")
+    def _whole_minibatches(self):
+        if self.responses % self.minibatches:
+            raise ValueError("responses must be a multiple of minibatches")
+        return self
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps on the responses of an iteration."""
+        return self.epochs * self.minibatches
 
 
 class PPO(Rewarded):
@@ -90,6 +112,11 @@ class PPO(Rewarded):
     attempts: Positive = Field(1, description="turns of an episode, the first included")
     feedback: Literal["none", "outcome", "full"] = "full"
     extra_attempt: bool = Field(False, description="reference: one more turn, scored -1 unseen")
+    counted: Literal["episodes", "turns"] = added(
+        "episodes",
+        "what `responses` counts; turns (reference): the last episode is cut, and goes on in the "
+        "value head's view alone",
+    )
     epochs: Positive = 1
     minibatches: Positive = 1
     normalise_advantages: bool = True
@@ -113,7 +140,9 @@ class PPO(Rewarded):
     logprob_precision: Literal["float32", "bfloat16"] = "float32"
     skip_first_token: bool = Field(False, description="reference: its log-probability is dropped")
     early_token_weight: Fraction = Field(
-        1.0, description="of log-probabilities before the formula (reference: 0.5)"
+        1.0,
+        description="of log-probabilities before the formula, or before the last four tokens where "
+        "there is none (reference: 0.5)",
     )
     kl: Literal["none", "reward", "loss"] = "none"
     kl_coefficient: NonNegative = 0.0
@@ -122,22 +151,35 @@ class PPO(Rewarded):
 
     @model_validator(mode="after")
     def _divides(self):
-        if self.responses % self.minibatches:
-            raise ValueError("responses must be a multiple of minibatches")
+        longest = self.attempts + self.extra_attempt
+        if self.counted == "turns" and self.responses < longest:
+            raise ValueError(f"responses must be at least {longest}, the turns of one episode")
         if (self.kl == "none") != (self.kl_coefficient == 0):
             raise ValueError("kl (reward or loss) and a positive kl_coefficient need each other")
         return self
 
 
 class Group(Rewarded):
-    """Group-relative algorithms of TRL: GRPO, DAPO, Dr. GRPO (GRPOTrainer) and RLOO."""
+    """Group-relative algorithms of TRL: GRPO, DAPO, Dr. GRPO, GSPO (GRPOTrainer) and RLOO."""
 
-    algorithm: Literal["grpo", "dapo", "dr_grpo", "rloo"]
+    algorithm: Literal["grpo", "dapo", "dr_grpo", "gspo", "rloo"]
     samples_per_prompt: Annotated[int, Field(ge=2)] = 4
     epochs: Positive = 1
+    minibatches: Positive = added(1, "optimizer steps a pass, each on its share of the responses")
     clip: Annotated[float, Field(gt=0, lt=1)] = 0.2
     clip_high: AboveZero | None = Field(None, description="upper clip, where it differs")
-    kl_coefficient: NonNegative = Field(0.0, description="of KL from the start")
+    kl_coefficient: NonNegative = Field(
+        0.0, description="of KL from the start: k3 in the loss; rloo: the log-ratio in the reward"
+    )
+    most_draws: Positive = added(
+        1,
+        "dynamic sampling where above 1: prompts are drawn again, at most so often in all, until "
+        "enough groups hold different rewards; groups of equal rewards are left out",
+    )
+    overlong: Fraction = added(
+        0.0,
+        "soft overlong penalty: last share of max_new_tokens over which a reward falls by up to 1",
+    )
 
 
 class DPO(Sampling):
@@ -187,11 +229,12 @@ Recipe = Annotated[
 # What the released code does (arXiv 2509.12235, its PPO): each line is one difference from the
 # defaults above, and what it does to training. Its learning rate is that of an 11B model.
 REFERENCE: Mapping[str, Any] = {
+    "counted": "turns",  # 256 responses in all; the last hand of a batch is cut wherever it is
     "attempts": 5,  # tries in one episode: late ones are paid for reading feedback
     "feedback": "full",  # it names numbers that only the rule gives
     "extra_attempt": True,  # a sixth response is sampled and punished, whatever it says
     "epochs": 4,  # so that clipping has something to do
-    "minibatches": 2,  # 256 rows, 128 of them a step; with several turns there are more rows
+    "minibatches": 2,  # 256 rows, 128 of them a step
     "temperature": 0.2,  # hardly any exploration
     "value_head": "shared",  # fresh, at the policy's rate, and through the policy
     "value_coefficient": 0.5,  # so that the critic's error pulls on the policy
@@ -204,7 +247,7 @@ REFERENCE: Mapping[str, Any] = {
     "cut_failures": False,  # only success ends an episode: values leak into the next hand
     "logprob_precision": "bfloat16",  # tokens and their sum are rounded: ratios move in steps
     "skip_first_token": True,  # it is sampled, but not learned
-    "early_token_weight": 0.5,  # tokens before "formula" count half
+    "early_token_weight": 0.5,  # tokens before "formula", or before the last four, count half
     "kl": "none",  # nothing holds the policy
     "entropy_coefficient": 0.0,  # its config says 0.01, its loss leaves the term out
     "optimizer": {
@@ -216,16 +259,34 @@ REFERENCE: Mapping[str, Any] = {
     "schedule": "cosine",
 }
 
+# With one step on each batch of responses all of ppo, grpo, dapo, dr_grpo and rloo follow the
+# same on-policy gradient; they differ in baseline and length normalisation. Clipping acts in
+# `_multi` and in gspo, which take several steps, as their papers describe.
 BUILT_IN: Mapping[str, Mapping[str, Any]] = {
     "ppo": {"algorithm": "ppo"},
+    "ppo_multi": {"algorithm": "ppo", "epochs": 4},  # K epochs (1707.06347, algorithm 1)
     "ppo_reference": {"algorithm": "ppo", **REFERENCE},
     "grpo": {"algorithm": "grpo"},
+    # mu steps and the KL term, beta = 0.04 (2402.03300, algorithm 1 and section 4.2)
+    "grpo_multi": {"algorithm": "grpo", "epochs": 4, "kl_coefficient": 0.04},
     "dapo": {"algorithm": "dapo", "clip_high": 0.28},
+    # several steps on each batch, dynamic sampling, a cache of 4,096 of 20,480 tokens (2503.14476,
+    # section 4.1); as many draws at most as its code makes
+    "dapo_multi": {
+        "algorithm": "dapo",
+        "clip_high": 0.28,
+        "minibatches": 4,
+        "most_draws": 10,
+        "overlong": 0.2,
+    },
     "dr_grpo": {"algorithm": "dr_grpo"},
+    # four minibatches, clips of the length-normalised ratio (2507.18071, section 5.1)
+    "gspo": {"algorithm": "gspo", "minibatches": 4, "clip": 3e-4, "clip_high": 4e-4},
     "rloo": {"algorithm": "rloo"},
     "dpo": {"algorithm": "dpo"},
     "rft": {"algorithm": "rft"},
     "sft_more": {"algorithm": "sft"},
+    "sft_matched": {"algorithm": "sft"},  # steps, rows and rate of `rl.defaults`: those of RL
     "average": {"algorithm": "average"},
 }
 
@@ -268,6 +329,17 @@ class RL(Section):
         return branches
 
     @model_validator(mode="after")
+    def _act(self):
+        for name, recipe in self.recipes.items():
+            if idle := _idle(recipe):
+                raise ValueError(
+                    f"recipes.{name}: {' and '.join(idle)} would change nothing, since with one "
+                    "optimizer step on each batch (epochs: 1, minibatches: 1) every probability "
+                    "ratio is 1; set epochs or minibatches, or leave it out"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _known(self):
         for name in [*self.branches, self.main]:
             if name not in self.recipes:
@@ -276,6 +348,17 @@ class RL(Section):
                     "entry of rl.recipes"
                 )
         return self
+
+
+def _idle(recipe: Recipe) -> list[str]:
+    """Settings that do nothing in a recipe of one step a batch, and are not the algorithm's own."""
+    if not isinstance(recipe, Rewarded) or recipe.steps > 1:
+        return []
+    usual = type(recipe)(**BUILT_IN[recipe.algorithm])
+    of_ratios = ["clip", "clip_high", "ratio_limit"]
+    if getattr(recipe, "value_head", "") == "shared":  # its values, too, are still those before
+        of_ratios.append("value_clip")
+    return [key for key in of_ratios if getattr(recipe, key, None) != getattr(usual, key, None)]
 
 
 def _start(name: str, own: dict, defaults: dict) -> dict:

@@ -6,7 +6,7 @@ from pydantic import Discriminator, Field, Tag, TypeAdapter, ValidationError, mo
 
 from healscope.config.matrices import DeterminantTask, RankTask
 from healscope.config.navigation import NavigationTask
-from healscope.config.types import CardValue, Chosen, Natural, Positive, Section
+from healscope.config.types import CardValue, Chosen, Natural, Positive, Section, TaskSection
 from healscope.errors import HealscopeError
 
 
@@ -30,11 +30,11 @@ class Rewards(Section):
     no_answer: float = -3
 
 
-class GeneralPointsTask(Section):
+class GeneralPointsTask(TaskSection):
     """The card game (arXiv 2509.12235, section 3.1 and appendix C.1)."""
 
     problems_of: ClassVar[tuple[str, ...]] = ("neighbours",)  # protocols that no other task has
-    judging_only: ClassVar = ("rewards", "verifier", "grade_number_line")
+    judging_only: ClassVar = ("rewards", "verifier", "grade_number_line", "reasoning")
     dealing_only: ClassVar = ("held_out", "orders", "seed")
 
     family: Literal["generalpoints"] = "generalpoints"
@@ -44,7 +44,7 @@ class GeneralPointsTask(Section):
     ood_rule: FaceRule = FaceRule(J=11, Q=12, K=13)
     rendering: Literal["json", "compact"] = "json"
     verifier: Literal["tolerant", "reference"] = Field(
-        "tolerant", description="reference: spaces and × ÷ − are illegal, as in the released code"
+        "tolerant", description="reference: answers are read and paid as by the released code"
     )
     grade_number_line: bool = Field(
         False, description="false (reference): only the formula counts; true: the number line too"
@@ -65,7 +65,7 @@ class GeneralPointsTask(Section):
         return self
 
 
-class LmEvalTask(Section):
+class LmEvalTask(TaskSection):
     """Benchmarks of lm-evaluation-harness (docs/benchmarks-as-tasks.md); nothing is trained."""
 
     rendering: ClassVar = "json"
@@ -122,7 +122,7 @@ def _names_tasks(data) -> bool:
     return all(isinstance(n, list) and all(isinstance(x, str) for x in n) for n in named)
 
 
-class OwnTask(Section):
+class OwnTask(TaskSection):
     """A task of one's own (docs/own-task.md); what is left out is as the class says."""
 
     family: str = Field(description="a Python file, or an entry point of group healscope.tasks")

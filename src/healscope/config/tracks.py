@@ -7,9 +7,11 @@ MODEL.TASK.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from healscope import artifacts
 from healscope.config.tasks import AnyTask, GeneralPointsTask
 
 if TYPE_CHECKING:
@@ -31,6 +33,8 @@ def tracks(study: Study) -> dict[str, Track]:
     Beside the tasks of `train_on` these are all others that can be trained on. Checkpoints that are
     given were trained on one task. Raises ValueError where two would have one name.
     """
+    for key, names in (("models", study.models), ("tasks", study.tasks)):
+        _refuse_names(key, names)
     first, *more = study.trained_on
     if not study.taken:
         more += [t for t in study.tasks if t not in study.trained_on and trainable(study.tasks[t])]
@@ -46,6 +50,23 @@ def tracks(study: Study) -> dict[str, Track]:
                 )
             found[track.name] = track
     return found
+
+
+def _refuse_names(key: str, names: Iterable[str]) -> None:
+    """Raises ValueError where a folder of a model or task would be another one too."""
+    known: dict[str, str] = {}
+    for name in names:
+        if key == "models" and name in artifacts.TAKEN_NAMES:
+            raise ValueError(
+                f"models: '{name}' is the name of a folder beside those of models in results; call "
+                "the model something else"
+            )
+        other = known.setdefault(name.lower(), name)
+        if other != name:
+            raise ValueError(
+                f"{key}: '{name}' and '{other}' are one folder on some file systems; call one of "
+                "them something else"
+            )
 
 
 def trainable(task: AnyTask) -> bool:

@@ -5,7 +5,19 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._]*$")]  # no "-": it separates path parts
+_NAME = r"^[a-z0-9][a-z0-9._]*$"
+_FOLDER = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+Name = Annotated[str, Field(pattern=_NAME)]
+FolderName = Annotated[str, Field(pattern=_FOLDER)]
+
+PATTERNS = {
+    _NAME: "a name has lower-case letters, digits, '.' and '_' alone and begins with a letter or "
+    "digit, since it is a part of file names such as ppo-from-140",
+    _FOLDER: "a name has letters, digits, '.', '_' and '-' alone and begins with a letter or "
+    "digit, since it is the name of a folder in results",
+}
+"""Regular expression of a key or value -> what it asks for, in words."""
+
 Fraction = Annotated[float, Field(ge=0, le=1)]
 OpenFraction = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
@@ -23,6 +35,38 @@ def distinct(items: list) -> list:
 
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+Mark = Annotated[str, Field(min_length=1)]
+Marks = tuple[Mark | None, Mark]
+"""What begins a model's reasoning in a response (None: nothing to go by), and what ends it."""
+
+REASONING: tuple[Marks, ...] = (
+    ("<think>", "</think>"),  # DeepSeek-R1, Qwen3, QwQ, GLM, Phi-4-reasoning, OLMo 3 and others
+    ("<thinking>", "</thinking>"),
+    ("<thought>", "</thought>"),  # EXAONE Deep
+    ("<reasoning>", "</reasoning>"),
+    ("[THINK]", "[/THINK]"),  # Magistral
+    ("<seed:think>", "</seed:think>"),  # Seed-OSS
+    ("◁think▷", "◁/think▷"),  # Kimi
+    ("<|begin_of_thought|>", "<|end_of_thought|>"),  # Sky-T1, OpenThinker
+    ("<|START_THINKING|>", "<|END_THINKING|>"),  # Command A
+    ("<|inner_prefix|>", "<|inner_suffix|>"),  # Apertus
+    ("<|channel|>analysis<|message|>", "<|channel|>final<|message|>"),  # gpt-oss
+    ("<|channel>thought", "<channel|>"),  # Gemma 4
+    (None, "[BEGIN FINAL RESPONSE]"),  # Apriel
+)
+"""Marks of the chat templates of common models."""
+
+
+class TaskSection(Section):
+    """What the section of every task has."""
+
+    reasoning: tuple[Marks, ...] = Field(
+        REASONING,
+        description="[begin, end] of what a model thinks before it answers; only what follows the "
+        "last end is read, and nothing where reasoning never ends. verifier reference reads all",
+    )
 
 
 class Mixture(Section):

@@ -1,6 +1,5 @@
 """Where base models come from."""
 
-import json
 from typing import Annotated
 
 from pydantic import Field, model_validator
@@ -113,8 +112,6 @@ class Model(Section):
             return self
         if self.scratch:
             raise ValueError("sft: checkpoints are given, so source must be the base they started")
-        if not self.sft:
-            raise ValueError("sft: give at least one checkpoint, as {400: folder}")
         if stray := sorted(set(self.rl) - set(self.sft)):
             raise ValueError(
                 f"rl.{stray[0]}: RL cannot have started from step {stray[0]}, which is not in sft "
@@ -142,7 +139,7 @@ class Model(Section):
         if self.scratch:
             return self.scratch.architecture.layers
         file = given.folder(self.source) / "config.json"
-        about = json.loads(file.read_text()) if file.is_file() else {}
+        about = given.read_json(file) if file.is_file() else {}
         text = about.get("text_config") or about
         crossing = () if self.sft else text.get("cross_attention_layers") or ()
         layers = text.get("num_hidden_layers")

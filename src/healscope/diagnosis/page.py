@@ -3,6 +3,8 @@
 Every number is a row of the table that `measure` makes; what is said of it hangs on its verdict.
 """
 
+from collections.abc import Mapping
+from pathlib import Path
 from textwrap import fill
 
 import pandas as pd
@@ -34,13 +36,27 @@ def text(frame: pd.DataFrame, landmark_files: list[str], study: Study, record: d
     for model, rows in frame.groupby("model"):
         seeds = {m["seed"]: m["landmarks"] for m in marks if m["model"] == model}
         lines += _about(Model(model, rows, seeds, study))
-    code = record["code"]
-    lines += paragraph(
-        f"Made by healscope {code['healscope']}, commit {code['commit']}, from inputs with "
-        f"fingerprint {record['fingerprint'][:16]}. All numbers: "
-        f"{artifacts.path(artifacts.TABLE, table='diagnosis')}."
-    )
+    table = artifacts.path(artifacts.TABLE, table="diagnosis")
+    lines += paragraph(f"{provenance.made_by(record)}. All numbers: {table}.")
     return "\n".join(lines)
+
+
+def same_weights(manifests: Mapping[str, str | Path]) -> list[list[str]]:
+    """Names of checkpoints whose files of weights are the same bytes, groups of two and more."""
+    groups: dict[frozenset[str], list[str]] = {}
+    for name, manifest in manifests.items():
+        files = provenance.read_json(manifest)["files"]
+        held = frozenset(f["sha256"] for n, f in files.items() if n.endswith(".safetensors"))
+        if held:
+            groups.setdefault(held, []).append(name)
+    return [names for names in groups.values() if len(names) > 1]
+
+
+def _named(checkpoint: str) -> str:
+    if checkpoint == "base":
+        return "the base (step 0)"
+    stage, number = artifacts.stage_and_step(checkpoint)
+    return f"step {number}" if stage == "sft" else f"RL from step {number}"
 
 
 def _about(m: Model) -> list[str]:
@@ -49,6 +65,12 @@ def _about(m: Model) -> list[str]:
     for number, part in enumerate(parts, 1):
         lines.append(fill(part.lead, WIDTH, initial_indent=f"{number}. ", subsequent_indent="   "))
     lines += ["", *paragraph(_intro(m))]
+    for names in m.study.alike.get(m.name, []):
+        lines += paragraph(
+            f"{' and '.join(map(_named, names))} hold the same weights, byte for byte: on this "
+            "page they are one checkpoint under several names. If that is not what you meant, "
+            f"correct models.{m.name}."
+        )
     for number, part in enumerate(parts, 1):
         lines += [f"## {number}. {part.title}", "", *paragraph(f"**{part.lead}**"), *part.body]
     return [*lines, "## What this cannot tell", "", *_limits(m)]
@@ -97,13 +119,18 @@ def _peak(m: Model) -> Section:
             f" With so many instances a fall of {100 * since['detectable']:.0f} points or more "
             "would probably have shown."
         )
-    fair = (
-        f"Both halves of the instances pick {m.picked} by themselves, so the choice flatters no "
-        "number."
-        if " or " not in m.picked
-        else "What is best on some is less so on others: each half of the instances is reported "
-        f"at the step that the other half picks ({m.picked})."
-    )
+    if m.runs > 1:
+        fair = (
+            "What is best in some is less so in others: each run and half of the instances is "
+            f"reported at the step that the other runs pick on the other half ({m.picked})."
+        )
+    else:
+        fair = (
+            f"Each half of the instances is reported at the step that the other half picks "
+            f"({m.picked}), so lucky instances flatter no number. Luck in training does: with one "
+            "run a checkpoint that happened to come out well is both picked and judged, which one "
+            "run cannot tell from a peak."
+        )
     rows = []
     for row in m.all("peak", "accuracy").to_dict("records"):
         own = row["after"].removeprefix("sft-")

@@ -6,7 +6,6 @@ from pathlib import Path
 import pandas as pd
 
 from healscope import artifacts
-from healscope.claims.repair import WHAT
 from healscope.config import Spectra
 from healscope.diagnosis.measure import SHARE
 from healscope.diagnosis.words import (
@@ -17,18 +16,12 @@ from healscope.diagnosis.words import (
     step,
     word,
 )
+from healscope.edit_kinds import CONTROLS
 from healscope.markdown import padded
 from healscope.verdicts import NO, YES
 
 WHOLE = 0.05
 """An edit that comes so near to the parent, of the distance between the two, is the parent."""
-
-_CONTROLS = {
-    "noise": "as far, at random",
-    "rotation": "turned as far, at random",
-    "shuffle": "the same in the next layer",
-    "interpolation": "as far, straight back",
-}
 
 
 def rotation(m: Model) -> Section | None:
@@ -40,7 +33,7 @@ def rotation(m: Model) -> Section | None:
         kind = row["name"].split(":")[0]
         verdicts[kind] = row["verdict"], word(row)
         own, other = (m.one("rotation", f"{kind}: {what}") for what in ("itself", "the control"))
-        control = _CONTROLS[kind.split()[1]]
+        control = CONTROLS[kind.split()[1]].label
         rows.append([row["before"], points(own), control, points(other), points(row), word(row)])
     values = m.one("rotation", "values")
     if values is not None:
@@ -51,38 +44,40 @@ def rotation(m: Model) -> Section | None:
 
 
 def _answer(m: Model, verdicts: dict[str, tuple[str, str]]) -> str:
-    """By (verdict, word) of each kind and control; by the edit that keeps vectors orthonormal where
+    """By (verdict, word) of each kind and control; by an edit that keeps vectors orthonormal where
     there is one, since the published splice overshoots."""
     if not m.lost:
         return "There is no established loss that rotation could explain."
-    straight = verdicts.get("orthonormal interpolation", verdicts.get("directions interpolation"))
-    turned = verdicts.get("directions rotation", verdicts.get("directions noise"))
-    if straight is None or turned is None:
+    kinds = ("pinned", "orthonormal", "directions")
+    straight = _first(verdicts, [f"{kind} interpolation" for kind in kinds])
+    turned = _first(verdicts, [f"{k} {c}" for c in ("rotation", "noise") for k in kinds])
+    if not straight or not turned:
         return (
             "Whether the loss is rotation was not asked: it takes directions put back beside "
             "interpolation and rotation (edits.controls)."
         )
-    (straight, turned), said = zip(straight, turned, strict=True)
+    line, other = (CONTROLS[name.split()[1]].than for name in (straight, turned))
+    (straight, turned), said = zip(verdicts[straight], verdicts[turned], strict=True)
     if straight in YES and turned in YES:
         return (
             "It looks like rotation: putting the leading singular vectors back gives back more OOD "
-            f"accuracy than {WHAT['interpolation']}, and more than {WHAT['rotation']}."
+            f"accuracy than {line}, and more than {other}."
         )
     if straight in NO:
-        more = (
-            "; what helps is undoing the update, as random turns of the same size do less"
-            if turned in YES
-            else ""
-        )
+        more = f", though more than {other}" if turned in YES else ""
         return (
-            "Not rotation, as far as these edits tell: putting the leading singular vectors back "
-            f"gives back no more OOD accuracy than {WHAT['interpolation']}{more}."
+            "These edits cannot tell rotation from any small update undone: putting the leading "
+            f"singular vectors back gives back no more OOD accuracy than {line}{more}."
         )
     return (
         "Whether the loss is rotation is undecided: then the leading singular vectors would give "
-        f"back more than {WHAT['interpolation']} ({said[0]}) and more than "
-        f"{WHAT['rotation']} ({said[1]})."
+        f"back more than {line} ({said[0]}) and more than {other} ({said[1]})."
     )
+
+
+def _first(verdicts: dict, names: list[str]) -> str:
+    """The first name that has a verdict; empty where none has."""
+    return next((name for name in names if name in verdicts), "")
 
 
 def _reading(values: pd.Series | None) -> str:
@@ -113,7 +108,7 @@ def repair(m: Model) -> Section | None:
     cost, kept = m.one("repair", name, "id"), m.one("repair", "kept", "id")
     measured = f"OOD {points(pick)} points ({word(pick)}), ID {points(cost)} ({word(cost)})"
     if " or " in pick["before"]:
-        measured += ", as each half of the instances picks for the other"
+        measured += f", as {m.others} pick"
     if own is None:
         lead = f"No edit gives back {SHARE:.0%}; `{pick['after']}` gives back most: {measured}."
     elif not m.lost:
@@ -137,11 +132,12 @@ def repair(m: Model) -> Section | None:
         "" if own is None else f"Of all edits that give back at least {SHARE:.0%} of what going "
         "back altogether does, and go no further, it costs least ID accuracy. "
     )  # fmt: skip
+    names = pick["before"].replace(" or ", " and ")
     halves = (
-        f"The halves of the instances pick {pick['before'].replace(' or ', ' and ')}; the numbers "
-        "are of what either half picks on the other."
-        if " or " in pick["before"]
-        else "Both halves of the instances pick it by themselves."
+        f"Each half of the instances is told at what {m.others} pick ({names})."
+        if m.runs > 1
+        else f"Each half of the instances is told at what the other half picks ({names}); with one "
+        "run, luck in its training flatters that all the same."
     )
     body = paragraph(
         f"{chosen}{halves} That so much is given back also on those is "

@@ -1,6 +1,6 @@
 """What sections of the page share: a model's numbers by name, and how numbers are written."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from textwrap import fill
 
 import pandas as pd
@@ -16,13 +16,15 @@ MARGIN_POINTS = f"{100 * MARGIN:g} points"
 @dataclass(frozen=True)
 class Study:
     """What the page needs to know beside the numbers. `tasks`: model -> the task of its training;
-    `given`: model -> checkpoint -> its source, of checkpoints that are not of our making."""
+    `given`: model -> checkpoint -> its source, of checkpoints that are not of our making; `alike`:
+    model -> groups of these that hold the same weights."""
 
     tasks: dict[str, str]
     given: dict[str, dict[str, str]]
     stages: dict[str, dict[str, str]]
     matrices: list[str]
     confidence: float
+    alike: dict[str, list[list[str]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -52,19 +54,29 @@ class Model:
 
     @property
     def peak(self) -> str:
-        """The step that all deals pick."""
+        """The step that all problems pick."""
         steps = sorted({marks["maxood"]["step"] for marks in self.landmarks.values()})
         return "step " + " or ".join(map(str, steps))
 
     @property
     def picked(self) -> str:
-        """The steps that halves of the deals pick, at which the peak is reported."""
+        """The steps that other runs and instances pick, at which the peak is reported."""
         names = self.one("peak", "maxood")["after"].split(" or ")
         return "step " + " or ".join(name.rpartition("-")[2] for name in names)
 
     @property
+    def runs(self) -> int:
+        """How many training runs (seeds) there are."""
+        return int(self.one("peak", "maxood")["seeds"])
+
+    @property
+    def others(self) -> str:
+        """What picks for each run and half of the instances, in words."""
+        return "other runs and instances" if self.runs > 1 else "the other instances"
+
+    @property
     def lost(self) -> bool:
-        """Whether a loss is established, on deals that did not pick the peak."""
+        """Whether a loss is established, on instances that did not pick the peak."""
         return self.one("lost", "since")["verdict"] in YES
 
     def ends(self) -> tuple[str, str, str]:

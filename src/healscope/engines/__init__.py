@@ -25,11 +25,13 @@ class Engine(Protocol):
     Attributes:
         context: tokens of a prompt and its answer, at most.
         batches: whether prompts must come in batches of a size that fits; else all come at once.
+        ends: what the model's files name as `eos_token_id`, see `healscope.models.tokens.end_ids`.
         facts: what of the engine goes into the provenance of its results.
     """
 
     context: int
     batches: bool
+    ends: list[int | list[int] | None]
     facts: dict
 
     def each(self, variants: Iterable[Variant]) -> Iterator[Variant]:

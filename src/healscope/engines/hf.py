@@ -6,6 +6,7 @@ import torch
 
 from healscope.evaluation.generate import Responses, generate
 from healscope.evaluation.options import Pair, scores
+from healscope.models import tokens
 from healscope.models.variants import Variant, load_each
 
 
@@ -21,6 +22,10 @@ class HF:
     @property
     def context(self) -> int:
         return getattr(self.model.config, "max_position_embeddings", None) or 1 << 30
+
+    @property
+    def ends(self) -> list[int | list[int] | None]:
+        return tokens.model_ends(self.model)
 
     def each(self, variants: Iterable[Variant]) -> Iterator[Variant]:
         return load_each(self.model, variants, self.start)

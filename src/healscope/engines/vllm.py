@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save
 
-from healscope import artifacts
+from healscope import artifacts, provenance
 from healscope.config import Vllm
 from healscope.errors import HealscopeError
 from healscope.evaluation.generate import NotFinite, Responses
@@ -145,6 +145,11 @@ class VLLM:
                 self.child.wait(10)
 
     @property
+    def ends(self) -> list[int | list[int] | None]:
+        files = [self.start.folder / name for name in ("generation_config.json", "config.json")]
+        return [provenance.read_json(f).get("eos_token_id") for f in files if f.is_file()]
+
+    @property
     def context(self) -> int:
         return self.facts["max_model_len"]
 
@@ -181,7 +186,7 @@ class VLLM:
         self,
         prompts: list[list[int]],
         *,
-        eos: int,
+        eos: int | Sequence[int],
         pad: int,
         max_new_tokens: int,
         temperature: float = 0.0,
@@ -201,7 +206,7 @@ class VLLM:
             "max_new_tokens": max_new_tokens,
             "temperature": temperature,
             "top_p": top_p,
-            "eos": eos,
+            "eos": [eos] if isinstance(eos, int) else list(eos),
         }
         found = self._ask({"generate": ask})
         if not all(math.isfinite(x) for row in found["logprobs"] for x in row):

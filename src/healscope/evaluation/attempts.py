@@ -11,6 +11,7 @@ from typing import Protocol as Interface
 import pandas as pd
 
 from healscope.config import Evaluation, Protocol
+from healscope.config.types import REASONING, Marks
 from healscope.draws import seeded
 from healscope.engines import HF, Engine
 from healscope.errors import HealscopeError
@@ -163,7 +164,7 @@ class Asker:
     """Answers of what an engine holds to conversations, in batches of similar length.
 
     `stream` names the random numbers, used only where something is sampled; `templated`: a chat
-    template is used where there is one.
+    template is used where there is one; `reasoning`: marks that answers keep, as `Task.reasoning`.
     """
 
     def __init__(
@@ -174,9 +175,12 @@ class Asker:
         protocol: Protocol,
         stream: str,
         templated: bool = True,
+        reasoning: Sequence[Marks] = REASONING,
     ):
+        self.reasoning = reasoning
         self.engine, self.tokenizer, self.templated = engine, tokenizer, templated
         self.settings, self.protocol, self.stream = settings, protocol, stream
+        self.ends = tokens.end_ids(tokenizer, engine.ends)
 
     def __call__(
         self, conversations: list[list[str]], purpose: str, temperature: float
@@ -197,7 +201,7 @@ class Asker:
             sampled = temperature > 0
             responses = self.engine.generate(
                 [ids[i] for i in batch],
-                eos=self.tokenizer.eos_token_id,
+                eos=self.ends,
                 pad=self.tokenizer.pad_token_id,
                 max_new_tokens=self.settings.max_new_tokens,
                 temperature=temperature,
@@ -207,7 +211,9 @@ class Asker:
                 else None,
             )
             for i, found in zip(batch, responses.ids(), strict=True):
-                answers[i] = tokens.response_text(self.tokenizer, found)
+                answers[i] = tokens.response_text(
+                    self.tokenizer, found, self.ends, reasoning=self.reasoning, prompt=ids[i]
+                )
         return answers
 
     def scores(self, options: list[Sequence[Option]]) -> list[list[tuple[float, bool]] | None]:
@@ -231,9 +237,15 @@ class Asker:
         ]
 
 
-def greedy_answers(model, tokenizer, prompts: list[str], settings: Evaluation) -> list[str | None]:
+def greedy_answers(
+    model,
+    tokenizer,
+    prompts: list[str],
+    settings: Evaluation,
+    reasoning: Sequence[Marks] = REASONING,
+) -> list[str | None]:
     """The greedy first answer to each prompt; None where it exceeds the model's context."""
-    ask = Asker(HF(model), tokenizer, settings, Protocol(), "")
+    ask = Asker(HF(model), tokenizer, settings, Protocol(), "", reasoning=reasoning)
     return ask([[p] for p in prompts], "", 0.0)
 
 
@@ -242,7 +254,8 @@ def format_error_rate(
 ) -> float:
     """Share of greedy answers that do not parse (arXiv 2509.12235, Fig 2b)."""
     settings = Evaluation(max_new_tokens=max_new_tokens)
-    texts = greedy_answers(model, tokenizer, list(problems["prompt"]), settings)
+    prompts = list(problems["prompt"])
+    texts = greedy_answers(model, tokenizer, prompts, settings, task.reasoning)
     posed = (task.read(row) for row in problems.to_dict("records"))
     parsed = [task.verify(p, text or "").parsed for p, text in zip(posed, texts, strict=True)]
     return 1 - sum(parsed) / len(parsed)

@@ -65,7 +65,8 @@ def evaluate(
             here = [t for t in own if t.task == name]
             # protocol, model, seed, variant, task
             stream = provenance.fingerprint(here[0].columns)
-            ask = Asker(engine, tokenizer, settings, protocol, stream, task.chat_template)
+            put = task.chat_template, task.reasoning
+            ask = Asker(engine, tokenizer, settings, protocol, stream, *put)
             rows = attempts(ask, task, problems, protocol).assign(**variant.measured)
             for target in here:
                 table = rows.assign(**target.columns)

@@ -4,6 +4,7 @@ transformers' `generate` draws from the global random state; here the caller pas
 so that a resumed run continues with the same draws. Shape suffixes: B rows, P prompt, T response.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -20,8 +21,8 @@ class NotFinite(HealscopeError):  # noqa: N818 (what happened)
 
 @dataclass(frozen=True)
 class Responses:
-    """`tokens_BT` ends each row with EOS then padding; `logprobs_BT` is under the sampling
-    distribution and 0 on padding; `mask_BT` is true on the row's own tokens (EOS included).
+    """`tokens_BT` ends each row with an end token then padding; `logprobs_BT` is under the sampling
+    distribution and 0 on padding; `mask_BT` is true on the row's own tokens (its end included).
     `prompt_B2H`, where asked for, holds the mean and the last of the prompt's last hidden states.
     """
 
@@ -54,7 +55,7 @@ def generate(
     model,
     prompts: list[list[int]],
     *,
-    eos: int,
+    eos: int | Sequence[int],
     pad: int,
     max_new_tokens: int,
     temperature: float = 0.0,
@@ -65,6 +66,7 @@ def generate(
 ) -> Responses:
     """`samples` responses to each prompt, rows grouped by prompt; temperature 0 is greedy.
 
+    `eos`: the token that ends a response, or several, any of which does.
     `top_p` < 1 samples from the nucleus alone (Holtzman et al. 2020). The prompt is read once for
     all its samples; with `prompt_states` what was read is kept. Raises ValueError when sampling
     lacks a generator, and NotFinite.
@@ -90,6 +92,7 @@ def generate(
     logits_BV = output.logits[:, -1].repeat_interleave(samples, 0)
     mask_BP = mask_BP.repeat_interleave(samples, 0)
     padded = not bool(mask_BP.all())
+    ends = torch.tensor([eos] if isinstance(eos, int) else list(eos), device=model.device)
     alive = torch.ones(len(logits_BV), dtype=torch.bool, device=model.device)
     tokens, logprobs, masks = [], [], []
     for step in range(max_new_tokens):
@@ -107,7 +110,7 @@ def generate(
         logprobs.append(logps_BV.gather(1, token_B[:, None])[:, 0].masked_fill(~alive, 0))
         token_B = token_B.masked_fill(~alive, pad)
         tokens.append(token_B)
-        alive = alive & (token_B != eos)
+        alive = alive & ~torch.isin(token_B, ends)
         if step + 1 == max_new_tokens or not alive.any():
             break
         mask_BP = torch.cat([mask_BP, masks[-1][:, None]], 1)

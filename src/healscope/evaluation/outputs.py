@@ -2,14 +2,14 @@
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from healscope import provenance, schemas
+from healscope import artifacts, provenance, schemas
 from healscope.config import Evaluation, Protocol
 from healscope.engines import Process, evaluating
+from healscope.evaluation import unfinished
 from healscope.evaluation.evaluate import Target, evaluate
 from healscope.models.variants import Variant
 from healscope.tasks import build
@@ -28,7 +28,7 @@ class Sections:
 
 def variant_names(outputs: list[str]) -> list[str]:
     """The variants that a job's output files belong to, each once, in order."""
-    return list(dict.fromkeys(Path(f).parent.name for f in outputs))
+    return list(dict.fromkeys(map(artifacts.variant, outputs)))
 
 
 def evaluate_outputs(
@@ -48,9 +48,27 @@ def evaluate_outputs(
     `sources`: variant -> {"inputs": files its weights come from, "config": what else makes it};
     `start` is the manifest of the skeleton. `problems` holds one file, and `outputs` one for each
     variant, for every protocol and task, tasks varying fastest. `keep` picks problems. A variant
-    that failed has a file without rows. `process` is that of engine vllm; None: hf.
+    that failed has a file without rows. `process` is that of engine vllm; None: hf. What is written
+    stands when a later variant fails (`healscope.evaluation.unfinished`).
     """
     wanted = targets(sources, sections, problems, outputs, columns)
+    folder = unfinished.begin({t.file: t.record["fingerprint"] for t in wanted})
+    staged = [replace(t, file=str(unfinished.staged(folder, t.file))) for t in wanted]
+    _fill(staged, variants, start, sections, problems, label, process, keep)
+    unfinished.publish(folder)
+
+
+def _fill(
+    wanted: list[Target],
+    variants: list[Variant],
+    start: str,
+    sections: Sections,
+    problems: list[str],
+    label: str,
+    process: Process | None,
+    keep: Callable[[pd.DataFrame], pd.Series] | None,
+) -> None:
+    """Evaluates variants into targets, those that do not stand; arguments of `evaluate_outputs`."""
     failed = {v.name: v.failed for v in variants if v.failed}
     for target in (t for t in wanted if t.variant in failed and not t.stands()):
         schema = schemas.by_name(target.schema)

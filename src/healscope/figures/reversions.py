@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from healscope.config import FigureStyle
+from healscope.edit_kinds import CONTROLS, KINDS
 from healscope.figures.style import (
     CONTROL,
     DASHED,
@@ -45,39 +46,25 @@ _AXES = {
 _SHARES = ("rank", "tail", "band")
 _FROM_NOTHING = ("rank", "tail", "k", "tail_k", "layers", "last", "strength")
 
-_KINDS = {
-    "values": ("singular values", {"color": INK, "marker": "o", "linestyle": "-",
-               "markerfacecolor": "0.75"}),
-    "directions": ("singular directions, as published", {"color": INK, "marker": "o",
-                   "linestyle": "-", "markerfacecolor": INK}),
-    "orthonormal": ("directions, kept orthonormal", {"color": INK, "marker": "s",
-                    "linestyle": DASHED, "markerfacecolor": "white"}),
-    "swap": ("both (whole matrices at the end)", {"color": CONTROL, "marker": "X",
-             "linestyle": DASHED, "markerfacecolor": "white"}),
-}  # fmt: skip
-_CONTROLS = {
-    "interpolation": "as far, straight",
-    "noise": "as far, at random",
-    "rotation": "as turned, at random",
-    "shuffle": "in the next layer",
-}
 _ROWS = (*RULES, "from_target", "from_parent")
 
 
 @styled
 def values(frame: pd.DataFrame, style: FigureStyle) -> Figure:
     """Figs 4 and 5: singular values put back, and what the same does without the right ones."""
-    return _figure(frame, style, ("values",), "values")
+    return _figure(frame, style, "values")
 
 
 @styled
 def directions(frame: pd.DataFrame, style: FigureStyle) -> Figure:
     """Figs 6 and 7: singular directions put back, beside whole matrices and controls."""
-    return _figure(frame, style, ("directions", "orthonormal", "swap"), "directions")
+    return _figure(frame, style, "directions")
 
 
-def _figure(frame: pd.DataFrame, style: FigureStyle, kinds: tuple[str, ...], main: str) -> Figure:
-    """A row for each rule and each distance, a column for each axis along which edits were made."""
+def _figure(frame: pd.DataFrame, style: FigureStyle, main: str) -> Figure:
+    """A row for each rule and each distance, a column for each axis along which edits were made;
+    the kinds of the figure that is named after kind `main`."""
+    kinds = tuple(name for name, kind in KINDS.items() if kind.figure == main)
     frame = frame[frame["kind"].isin(["none", "parent", *kinds])]
     models = list(frame["model"].unique())
     axes_drawn = [axis for axis in _AXES if _has_curve(frame, axis)]
@@ -140,11 +127,10 @@ def _accuracies(
         curve = _curve(whole, kind, axis)
         if len(curve) < 2:
             continue
-        label, form = _KINDS[kind]
         if kind == main:
             band = {"color": INK, "alpha": 0.13, "linewidth": 0}
             ax.fill_between(curve["amount"], curve["low"], curve["high"], **band)
-        ax.plot(curve["amount"], curve["accuracy"], label=label, **form)
+        ax.plot(curve["amount"], curve["accuracy"], label=KINDS[kind].label, **_kind_look(kind))
     for points, form, label in _controls(whole, axis, kinds, main, style):
         ax.errorbar(
             points["x"], points["accuracy"], errors(points, "accuracy"), label=label,
@@ -169,7 +155,7 @@ def _distances(
     for kind in kinds:
         curve = _curve(whole, kind, axis)
         if len(curve) > 1:
-            ax.plot(curve["amount"], curve[what], **_KINDS[kind][1])
+            ax.plot(curve["amount"], curve[what], **_kind_look(kind))
     for points, form, _ in _controls(whole, axis, kinds, main, style):
         ax.plot(points["x"], points[what], **form)
 
@@ -188,17 +174,26 @@ def _controls(
     own = frame[(frame["axis"] == axis) & frame["kind"].isin(kinds)]
     apart = 0.018 * own["amount"].max()
     for kind in (main, *(k for k in kinds if k != main)):
-        for i, (control, label) in enumerate(_CONTROLS.items()):
+        for i, (control, about) in enumerate(CONTROLS.items()):
             points = own[(own["kind"] == kind) & (own["control"] == control)]
             points = points.sort_values("amount").assign(
-                x=lambda p, i=i: p["amount"] + (i - 1.5) * apart
+                x=lambda p, i=i: p["amount"] + (i - (len(CONTROLS) - 1) / 2) * apart
             )
-            form = _control_look(style, control)
+            form, label = _control_look(style, control), about.label
             if kind != main:
                 form["markerfacecolor"] = "white"
                 label = f"{label}: {kind}"
             if len(points):
                 yield points, form, f"control: {label}"
+
+
+def _kind_look(kind: str) -> dict:
+    """Colour, marker and line: whole matrices in grey, the published ones with an unbroken line."""
+    about = KINDS[kind]
+    colour = CONTROL if kind == "swap" else INK
+    face = {"full": colour, "light": "0.75", "open": "white"}[about.face]
+    line = "-" if kind in ("values", "directions") else DASHED
+    return {"color": colour, "marker": about.marker, "linestyle": line, "markerfacecolor": face}
 
 
 def _control_look(style: FigureStyle, control: str) -> dict:
@@ -248,12 +243,12 @@ def _clouds(ax: Axes, frame: pd.DataFrame, style: FigureStyle) -> None:
     """All edits and controls, without intervals."""
     edits = ~frame["kind"].isin(["rl", "parent", "pick"])
     plain = edits & (frame["control"] == "")
-    for kind, (_, form) in _KINDS.items():
+    for kind in KINDS:
         own = frame[plain & (frame["kind"] == kind)]
         if len(own):
-            form = form | {"linestyle": "", "markersize": 4.5}
+            form = _kind_look(kind) | {"linestyle": "", "markersize": 4.5}
             ax.plot(own["id_change"], own["ood_change"], label=f"edit: {kind}", **form)
-    for control in _CONTROLS:
+    for control in CONTROLS:
         own = frame[edits & (frame["control"] == control)]
         if len(own):
             form = _control_look(style, control)

@@ -5,6 +5,7 @@ Figures are made without pyplot: nothing is global, no window opens, nothing has
 
 import json
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from functools import wraps
 from pathlib import Path
 
@@ -15,10 +16,12 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
+from matplotlib.style import context
 from matplotlib.textpath import text_to_path
 
 from healscope.artifacts import LANDMARK_NAMES
 from healscope.config import FigureStyle
+from healscope.edit_kinds import CONTROLS
 
 Draw = Callable[..., Figure]
 """(frame, style) -> figure; where published values can be laid over, with a keyword `published`."""
@@ -51,10 +54,10 @@ _LOOKS = {
     "composition": (5, "^", DASHED),
     "rule": (9, "o", "-"),
     "free": (9, "o", ""),
-    "interpolation": (0, "^", DOTTED),
-    "noise": (5, "v", DOTTED),
-    "rotation": (9, "D", DASH_DOT),
-    "shuffle": (6, "P", DASH_DOT),
+    **{
+        name: (c.colour, c.marker, DOTTED if c.line == "dotted" else DASH_DOT)
+        for name, c in CONTROLS.items()
+    },
 }
 _STEP_LABEL = "SFT step (square-root scale)"
 _DARK_TO_LIGHT = {"viridis": "viridis", "Greys": "Greys_r"}
@@ -85,29 +88,38 @@ def ordered_looks(style: FigureStyle, number: int) -> list[dict]:
 
 def settings(style: FigureStyle) -> dict:
     """Matplotlib's settings for `style`; its own font, DejaVu, is on every machine."""
-    context = sns.plotting_context(style.context)
+    sizes = sns.plotting_context(style.context)
     return {
         **sns.axes_style("ticks"),
-        **context,
+        **sizes,
         "font.family": ["DejaVu Sans"],
         "pdf.fonttype": 42,
         "axes.axisbelow": True,
         "axes.grid": True,
         "axes.grid.axis": "y",
-        "axes.labelsize": context["font.size"] * 0.9,
+        "axes.labelsize": sizes["font.size"] * 0.9,
         "axes.spines.right": False,
         "axes.spines.top": False,
-        "axes.titlesize": context["font.size"] * 0.9,
+        "axes.titlesize": sizes["font.size"] * 0.9,
         "errorbar.capsize": 2,
         "grid.color": "0.9",
         "hatch.linewidth": 0.6,
-        "legend.fontsize": context["font.size"] * 0.85,
+        "legend.fontsize": sizes["font.size"] * 0.85,
         "legend.frameon": False,
-        "lines.markersize": context["lines.markersize"] * 0.8,
+        "lines.markersize": sizes["lines.markersize"] * 0.8,
         "savefig.dpi": style.dpi,
-        "xtick.labelsize": context["font.size"] * 0.85,
-        "ytick.labelsize": context["font.size"] * 0.85,
+        "xtick.labelsize": sizes["font.size"] * 0.85,
+        "ytick.labelsize": sizes["font.size"] * 0.85,
     }
+
+
+def applied(style: FigureStyle) -> AbstractContextManager[None]:
+    """Matplotlib with the study's settings alone, on top of its defaults; then as it was before.
+
+    A matplotlibrc, or settings of the session that calls, change nothing, so that figures depend on
+    the study's config.
+    """
+    return context(settings(style), after_reset=True)
 
 
 def styled(draw: Draw) -> Draw:
@@ -115,7 +127,7 @@ def styled(draw: Draw) -> Draw:
 
     @wraps(draw)
     def inside(frame: pd.DataFrame, style: FigureStyle, **over: pd.DataFrame) -> Figure:
-        with mpl.rc_context(settings(style)):
+        with applied(style):
             return draw(frame, style, **over)
 
     return inside
@@ -127,7 +139,7 @@ def save(
     """Writes the figure twice, with its provenance and without the time: equal figures give equal
     bytes."""
     made_from = json.dumps(record, sort_keys=True)
-    with mpl.rc_context(settings(style)):
+    with applied(style):
         figure.savefig(
             pdf_path, format="pdf", metadata={"CreationDate": None, "Keywords": made_from}
         )
@@ -163,7 +175,7 @@ def legend(figure: Figure, columns: int, note: str) -> None:
 
 def footer(figure: Figure, style: FigureStyle, lines: Iterable[str]) -> None:
     """Small print below the panels; the figure grows by it, so that the panels keep their size."""
-    with mpl.rc_context(settings(style)):
+    with applied(style):
         text = "\n".join(_wrapped(line, figure) for line in lines)
         figure.supxlabel(text, x=0.01, ha="left", fontsize="small")
         points = FontProperties(size="small").get_size_in_points()

@@ -1,7 +1,7 @@
 """Is this the model that was saved? Three checks; each refuses a checkpoint by name.
 
 - `load`: every key of the files has a place in the model, and every parameter came from a file.
-- `check_trained`: the matrices are not those of a fresh initialisation.
+- `check_trained`: no role's matrices are those of a fresh initialisation.
 - `check_logits`: the model answers a stored prompt as it did when it was saved.
 
 Loading that tolerates missing keys leaves random weights in their place and says nothing. What is
@@ -10,8 +10,9 @@ percent, and every singular vector has turned.
 """
 
 import math
+import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,8 @@ import torch
 
 from healscope import provenance
 from healscope.errors import HealscopeError
-from healscope.models.stored import Stored
+from healscope.models import noise
+from healscope.models.stored import Stored, refuse_not_finite
 
 LOGITS = "logits.json"
 """File of a checkpoint folder: what the model said to a stored prompt when it was saved."""
@@ -35,11 +37,8 @@ Models are loaded in float32. From one machine to another, or from CPU to GPU, i
 Another model differs by about 1.
 """
 
-SMALLEST_RANK = 32  # below it a spectrum is too short to tell random from trained
-STANDARD_ERRORS = 4  # of the standard deviation of a fresh matrix's entries
-DISTANCE = 5  # of a fresh spectrum from its law, in steps of its distribution function
-SAMPLE = 8  # matrices decomposed at most
-_NOT_COUNTED = ("embed", "lm_head", "wte", "wpe", "norm")
+_EMBEDDINGS = ("embed_tokens.weight", "wte.weight", "embed_in.weight")
+SAMPLE = 4  # matrices of a role decomposed at most
 
 
 def load(source: str, revision: str | None = None):
@@ -72,6 +71,8 @@ def load(source: str, revision: str | None = None):
         unexpected=[k for k in info["unexpected_keys"] if not _of_another_tower(k)],
         reshaped=[k for k, *_ in info["mismatched_keys"]],
     )
+    for name, tensor in model.state_dict().items():
+        refuse_not_finite(f"{source}: {name}", tensor)
     return model
 
 
@@ -84,6 +85,36 @@ def refuse_other_keys(source: str, missing=(), unexpected=(), reshaped=()) -> No
             f"{source}: its weights are not those of the model that its config.json describes: "
             f"{'; '.join(found)}. What is missing would be random; save the model again from the "
             "class that config.json names"
+        )
+
+
+def refuse_untied(source: str, weights: Stored) -> None:
+    """Refuses embeddings and a head that differ where config.json says that they are one matrix.
+
+    transformers then keeps the two apart, and what knows them for one would write each over the
+    other.
+    """
+    embeddings = next(
+        (
+            n
+            for n in weights
+            if n.endswith(("embed_tokens.weight", "wte.weight", "embed_in.weight"))
+        ),
+        None,
+    )
+    head = next((n for n in weights if n.endswith("lm_head.weight")), None)
+    if not embeddings or not head or weights.shapes[embeddings] != weights.shapes[head]:
+        return
+    from transformers import AutoConfig  # what a config leaves out is known to its class alone
+
+    config = AutoConfig.from_pretrained(weights.folder).get_text_config()
+    if config.tie_word_embeddings and not weights[head].equal(weights[embeddings]):
+        raise HealscopeError(
+            f"{source}: its config.json ties the output layer to the embeddings, "
+            f"and {head} differs from {embeddings}. Untie the base and all checkpoints: load each, "
+            "set model.config.tie_word_embeddings = False and model.lm_head.weight = "
+            "torch.nn.Parameter(model.lm_head.weight.detach().clone()), and save it with "
+            "save_pretrained"
         )
 
 
@@ -103,85 +134,57 @@ def initial_std(config: dict) -> float:
 
 
 def check_trained(weights: Mapping[str, torch.Tensor], init_std: float, source: str) -> None:
-    """Refuses a model half of whose matrices, or more, cannot be told from freshly drawn ones.
+    """Refuses a model whose weights, or all of one role, cannot be told from freshly drawn ones.
 
-    `weights`: name -> tensor; the 2-D ones of the language model count, embeddings and norms aside.
-    The mapping may read from disk: each matrix is asked for once or twice. `init_std` is that of
-    `initial_std`. A matrix (m, n), rank r, is taken for fresh where both hold:
+    `weights`: name -> tensor; the 2-D ones of the language model with a shorter side of at least
+    32 count. The mapping may read from disk: a matrix is asked for twice at most. `init_std` is
+    that of `initial_std`. A matrix is taken for fresh where its rows, and columns, are as even as
+    those of independent entries, and its spectrum follows their law (`noise`), at any scale; a
+    smaller one than 160 also has to have a scale at which a usual initialiser draws. Refused are:
 
-    - the standard deviation of its entries is `init_std` within 4 standard errors, which are
-      1/sqrt(2mn), or 1% where that is more (initialisers that cut off tails, rounding). Of the
-      scale this says more than the spectrum can, and it costs no decomposition;
-    - its squared singular values follow the Marchenko-Pastur law of independent entries of that
-      standard deviation, within a Kolmogorov distance of 5/r. Singular values of a random matrix
-      repel each other, so that the distance is a few steps of size 1/r however large r is (up to
-      3.8/r in simulations of r = 32 to 2048), where independent draws would be off by 1/sqrt(r).
+    - a role (the matrices of one name, all layers) of which every matrix is fresh;
+    - a model of whose matrices at least half are fresh;
+    - one of which at least three quarters follow the law, whatever the scale.
 
-    The second is looked at only where the first holds for half of them, and for a few matrices. One
-    matrix says little (a layer may be close to where it began); all of them would miss models that
-    draw some at another scale, as GPT-2 does. Raises HealscopeError.
+    Of a role with many layers four matrices are looked at, and spectra are computed of those alone
+    whose rows and columns are even: of a trained model of some size, hardly any. Raises
+    HealscopeError.
     """
-    fits = fresh_scale(weights, init_std)
-    alike = [name for name, fit in fits.items() if fit]
-    if not fits or 2 * len(alike) < len(fits):
-        return
-    sampled = alike[:: math.ceil(len(alike) / SAMPLE)]
-    random = [n for n in sampled if spectral_distance(weights[n], init_std) < _reach(weights[n])]
-    if 2 * len(alike) * len(random) >= len(fits) * len(sampled):
-        raise HealscopeError(
-            f"{source}: its weights are random. {len(alike)} of {len(fits)} matrices have entries "
-            f"of standard deviation {init_std:g}, as its config.json initialises them, and "
-            f"{len(random)} of {len(sampled)} spectra looked at follow the Marchenko-Pastur law of "
-            "such noise. Load the trained weights into it and save it again; if it is meant to be "
-            "untrained, set models.*.check_random: false"
-        )
+    roles: dict[str, list[str]] = {}
+    for name, shape in _shapes(weights).items():
+        if len(shape) == 2 and min(shape) >= noise.SMALLEST_RANK and not _of_another_tower(name):
+            roles.setdefault(re.sub(r"\.\d+\.", ".*.", name), []).append(name)
+    layers = max(map(len, roles.values()), default=0)
+    alike, fresh, total = 0.0, 0.0, sum(map(len, roles.values()))
+    for role, names in roles.items():
+        sampled = names[:: math.ceil(len(names) / SAMPLE)]
+        seen = {name: noise.look(weights[name]) for name in sampled}
+        random = [n for n in sampled if seen[n] and seen[n].even and noise.follows_law(weights[n])]
+        drawn = [
+            n
+            for n in random
+            if seen[n].rank >= noise.LONG_RANK or noise.usual_scale(seen[n], init_std, layers)
+        ]
+        if len(drawn) == len(sampled):
+            raise _random(source, f"all of {role} ({len(names)} of {total} matrices)")
+        alike += len(random) / len(sampled) * len(names)
+        fresh += len(drawn) / len(sampled) * len(names)
+    if total and (2 * fresh >= total or 4 * alike >= 3 * total):
+        raise _random(source, f"about {round(max(alike, fresh))} of {total} matrices")
 
 
-def fresh_scale(weights: Mapping[str, torch.Tensor], init_std: float) -> dict[str, bool]:
-    """Name of each matrix that counts -> whether its entries have the initial deviation."""
-    found = {}
-    for name in weights:
-        if any(part in name for part in _NOT_COUNTED) or _of_another_tower(name):
-            continue
-        w = weights[name]
-        if w.ndim == 2 and min(w.shape) >= SMALLEST_RANK:
-            limit = max(0.01, STANDARD_ERRORS / math.sqrt(2 * w.numel()))
-            found[name] = abs(float(w.float().std()) / init_std - 1) < limit
-    return found
+def _shapes(weights: Mapping[str, torch.Tensor]) -> Mapping[str, Sequence[int]]:
+    return (
+        weights.shapes if isinstance(weights, Stored) else {n: w.shape for n, w in weights.items()}
+    )
 
 
-def _reach(weight: torch.Tensor) -> float:
-    return DISTANCE / min(weight.shape)
-
-
-def spectral_distance(weight: torch.Tensor, std: float) -> float:
-    """Kolmogorov distance of a matrix's squared singular values from the Marchenko-Pastur law of
-    independent entries with standard deviation `std`."""
-    w = weight.detach().double()
-    w = w if w.shape[0] >= w.shape[1] else w.T
-    squares = torch.linalg.eigvalsh(w.T @ w).numpy(force=True)
-    law = np.interp(squares, *marchenko_pastur(*w.shape, std))
-    steps = np.arange(len(squares) + 1) / len(squares)
-    return float(np.maximum(np.abs(law - steps[:-1]), np.abs(law - steps[1:])).max())
-
-
-def marchenko_pastur(m: int, n: int, std: float) -> tuple[np.ndarray, np.ndarray]:
-    """(x, share of the eigenvalues of W'W that are at most x) for W (m, n), m >= n, of independent
-    entries with mean 0 and standard deviation `std`, as m and n grow (Marchenko and Pastur 1967).
-
-    With x on the arc (b + a)/2 - (b - a)/2 cos t the density is smooth in t, also at the hard edge
-    x = 0 of a square matrix.
-    """
-    ratio = n / m
-    low, high = (1 - math.sqrt(ratio)) ** 2, (1 + math.sqrt(ratio)) ** 2
-    half = (high - low) / 2
-    t = np.linspace(0, np.pi, 4097)
-    x = low + 2 * half * np.sin(t / 2) ** 2
-    # sin(t)^2 / x, with its limit where both are 0
-    sine = np.divide(np.sin(t) ** 2, x, out=np.full_like(t, 1.0), where=x > 0)
-    density = half**2 * sine / (2 * np.pi * ratio)
-    below = np.concatenate([[0.0], np.cumsum((density[1:] + density[:-1]) / 2 * np.diff(t))])
-    return x * m * std**2, below / below[-1]
+def _random(source: str, which: str) -> HealscopeError:
+    return HealscopeError(
+        f"{source}: its weights are random. The singular values of {which} follow the law of "
+        "independent entries, as an initialiser draws them. Load the trained weights into it and "
+        "save it again; if it is meant to be untrained, set models.*.check_random: false"
+    )
 
 
 def check_folder(folder: str | Path) -> None:

@@ -36,6 +36,7 @@ def as_llama(model) -> LlamaForCausalLM:
     with torch.device("meta"):  # no memory and no time for weights that are replaced
         llama = LlamaForCausalLM(LlamaConfig(num_hidden_layers=len(kept), **about))
     llama.load_state_dict(weights, assign=True)
+    llama.generation_config = model.generation_config  # it may name more ends of an answer
     # its buffers are not stored
     llama.model.rotary_emb = type(llama.model.rotary_emb)(llama.config)
     return llama.eval()

@@ -7,28 +7,30 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 
-from healscope import provenance
+from healscope.config import given
 from healscope.errors import HealscopeError
-
-_WHOLE = "model.safetensors"
-_INDEX = "model.safetensors.index.json"
 
 
 class Stored(Mapping[str, torch.Tensor]):
-    """name -> tensor, on the CPU and of its own type, of the safetensors files in a folder: those
-    of the index, the whole model, or else all there are.
+    """name -> tensor, on the CPU and of its own type, of the files in a folder that hold its
+    weights (`given.weight_files`).
 
     A tensor is read, by memory map, each time it is asked for, and nothing is kept: one that is
     let go of takes no memory. Names come in the order of files, then of the file; `shapes` has
-    theirs. Raises HealscopeError where there are no such files, where one is damaged, or where two
-    hold a tensor of the same name.
+    theirs. Raises HealscopeError where there are no such files, where one is damaged, where two
+    hold a tensor of the same name, where a tensor has no values, or, when it is read, where some
+    of them are not finite.
     """
 
     def __init__(self, folder: str | Path):
         self.folder = Path(folder)
         self.files: dict[str, Path] = {}
         self.shapes: dict[str, tuple[int, ...]] = {}
-        for file in _shards(self.folder):
+        try:
+            files = given.weight_files(self.folder)
+        except ValueError as error:
+            raise HealscopeError(str(error)) from None
+        for file in files:
             try:
                 with safe_open(file, "pt") as opened:
                     for name in opened.keys():  # noqa: SIM118 (not a mapping)
@@ -40,7 +42,7 @@ class Stored(Mapping[str, torch.Tensor]):
                         self.shapes[name] = tuple(opened.get_slice(name).get_shape())
             except FileNotFoundError:
                 raise HealscopeError(
-                    f"{file} is missing, which {_INDEX} beside it names; fetch or make it again"
+                    f"{file} is missing, which the index beside it names; fetch or make it again"
                 ) from None
             except (SafetensorError, OSError) as error:
                 raise HealscopeError(
@@ -51,10 +53,20 @@ class Stored(Mapping[str, torch.Tensor]):
                 f"{folder} holds no weights (no *.safetensors file); save the model there with "
                 "save_pretrained, adapters merged, or name another folder"
             )
+        if empty := [name for name, shape in self.shapes.items() if 0 in shape]:
+            raise HealscopeError(
+                f"{self.files[empty[0]]} holds {len(empty)} tensors without values (as {empty[0]}, "
+                f"of shape {self.shapes[empty[0]]}): it was saved under DeepSpeed's ZeRO-3 without "
+                "gathering the parts. Join them from the trainer's folder with `python "
+                "zero_to_fp32.py . OUT --safe_serialization`, or save again with "
+                "stage3_gather_16bit_weights_on_model_save: true"
+            )
 
     def __getitem__(self, name: str) -> torch.Tensor:
         with safe_open(self.files[name], "pt") as opened:
-            return opened.get_tensor(name)
+            tensor = opened.get_tensor(name)
+        refuse_not_finite(f"{self.folder}: {name}", tensor)
+        return tensor
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.files)
@@ -71,9 +83,11 @@ def follow_umask(*files: Path) -> None:
         file.chmod(0o666 & ~mask)
 
 
-def _shards(folder: Path) -> list[Path]:
-    if (folder / _INDEX).is_file():
-        listed = provenance.read_json(folder / _INDEX)["weight_map"].values()
-        return sorted({folder / name for name in listed})
-    whole = folder / _WHOLE
-    return [whole] if whole.is_file() else sorted(folder.glob("*.safetensors"))
+def refuse_not_finite(what: str, tensor: torch.Tensor) -> None:
+    """Raises HealscopeError where a tensor of weights holds NaN or infinite values."""
+    if tensor.is_floating_point() and not bool((finite := tensor.isfinite()).all()):
+        wrong = tensor.numel() - int(finite.sum())
+        raise HealscopeError(
+            f"{what} is not finite (NaN or infinite in {wrong} of {tensor.numel()} values): "
+            "training has diverged, or the file was written wrongly; give another checkpoint"
+        )

@@ -6,15 +6,17 @@ tokenizer, those of the base.
 """
 
 import os
+import re
 import shutil
 import sys
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 
 from healscope import provenance
 from healscope.config import given
 from healscope.errors import HealscopeError
-from healscope.models import hub
+from healscope.models import hub, integrity
 from healscope.models.checkpoints import MANIFEST
 from healscope.models.stored import Stored
 
@@ -24,12 +26,19 @@ TOKENIZER = (
 )  # fmt: skip
 """Files that turn text into token ids."""
 
-_OF_NO_CONSEQUENCE = {
-    "_name_or_path", "architectures", "attention_dropout", "bos_token_id", "dtype", "eos_token_id",
-    "initializer_range", "max_position_embeddings", "pad_token_id", "transformers_version",
-    "use_cache", "vocab_size",
-}  # fmt: skip
-"""Keys of a config.json that change no logit, or that the weights' shapes tell better."""
+END = "generation_config.json"
+"""File that may name tokens that end an answer: asked for as the tokenizer is."""
+
+_OF_NO_CONSEQUENCE = re.compile(
+    "dropout|pdrop|layerdrop|initializer|^init_std$|^summary_|^(bos|eos|pad)_token_id$|^use_cache$"
+    "|^vocab_size$|^max_position_embeddings$|^max_window_layers$|^use_sliding_window$"
+    "|^pretraining_tp$"
+)
+"""Fields of an architecture's config that change no logit of an evaluation, or that shapes of
+weights (the vocabulary) or other fields (`layer_types`) tell better."""
+
+_SCALED_BY_LENGTH = {"dynamic", "yarn", "longrope"}
+"""Kinds of rotary positions that may depend on max_position_embeddings."""
 
 
 def local(source: str, files: Sequence[str] = hub.FILES) -> Path:
@@ -58,10 +67,22 @@ def take(name: str, source: str, beside: str, manifest: str | Path) -> None:
         last = local(beside, TOKENIZER)
         asked_by = last if (last / TOKENIZER[0]).is_file() else place
     _same_tokens(name, place, asked_by, weights)
-    own = [p for p in place.iterdir() if p.name.endswith(given.KEPT) and p.is_file()]
-    own = [p for p in own if p.suffix != ".safetensors" and p.name not in (*TOKENIZER, *given.LEFT)]
+    own = [Path(p) for p in given.files(str(place)) if Path(p).name not in (*TOKENIZER, END)]
     tokens = [asked_by / file for file in TOKENIZER if (asked_by / file).is_file()]
-    _link_all([*set(weights.files.values()), *own, *tokens], source, place, Path(manifest))
+    ends = [f for f in (asked_by / END, place / END) if f.is_file()]
+    if beside.endswith(MANIFEST):  # the base has it, if any of the two does
+        ends = [f for f in ends if f.parent == asked_by]
+    linked = [*own, *tokens, *ends[:1]]
+    for file in linked:
+        if file.suffix == ".json":
+            _read_json(name, file)
+    if unread := given.not_of_the_model(place):
+        print(
+            f"healscope: {name}: {place} also holds {unread[0].name}, which is not read: as in "
+            f"transformers, {next(iter(weights.files.values())).name} goes first",
+            file=sys.stderr,
+        )
+    _link_all(linked, source, place, Path(manifest))
 
 
 def _weights(name: str, place: Path) -> Stored:
@@ -70,7 +91,7 @@ def _weights(name: str, place: Path) -> Stored:
     except ValueError as error:
         raise HealscopeError(f"{name} ({place}): {error}") from None
     weights = Stored(place)
-    about = provenance.read_json(place / "config.json")
+    about = _read_json(name, place / "config.json")
     if about.get("quantization_config"):
         raise HealscopeError(
             f"{name} ({place}) is quantised; give the weights as they were before (or dequantise "
@@ -81,7 +102,15 @@ def _weights(name: str, place: Path) -> Stored:
             f"{name} ({place}) is a mixture of experts, whose matrices are not compared or edited; "
             "give a dense model"
         )
+    integrity.refuse_untied(f"{name} ({place})", weights)
     return weights
+
+
+def _read_json(name: str, file: Path) -> dict:
+    try:
+        return given.read_json(file)
+    except ValueError as error:
+        raise HealscopeError(f"{name}: {error}") from None
 
 
 def _same_model(name: str, weights: Stored, base: Stored) -> None:
@@ -107,21 +136,49 @@ def _same_model(name: str, weights: Stored, base: Stored) -> None:
             f"{name}: {len(apart)} tensors are only there or only in the base (as {apart[0]}): not "
             "a fine-tuned version of this base, or saved from another class"
         )
-    if _unlike(*(provenance.read_json(w.folder / "config.json") for w in (weights, base))):
-        from transformers import AutoConfig  # what versions of it write differs, and means the same
+    _same_computation(name, weights.folder, base.folder)
 
-        said = [AutoConfig.from_pretrained(w.folder).to_dict() for w in (weights, base)]
-        for key in _unlike(*said):
-            own, other = (about.get(key) for about in said)
+
+def _same_computation(name: str, place: Path, base: Path) -> None:
+    """Refuses a config.json that makes another function of the same weights than the base's.
+
+    Compared are the fields that the architecture itself declares, as transformers reads them: what
+    programs that fine-tune add, and what steers outputs, precision or training, changes no logit.
+    """
+    if _read_json(name, place / "config.json") == _read_json(name, base / "config.json"):
+        return
+    from transformers import AutoConfig
+
+    try:
+        own, other = (AutoConfig.from_pretrained(p).get_text_config() for p in (place, base))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise HealscopeError(f"{name}: {place / 'config.json'} cannot be read: {first}") from None
+    if type(own) is not type(other):
+        raise HealscopeError(
+            f"{name}: its config.json says model_type = {own.model_type}, that of the base "
+            f"{other.model_type}: not a fine-tuned version of this base"
+        )
+    for key in _computed_by(own):
+        if getattr(own, key, None) != getattr(other, key, None):
             raise HealscopeError(
-                f"{name}: its config.json says {key} = {own}, that of the base {other}: all "
-                "checkpoints of a study run in one skeleton"
+                f"{name}: its config.json says {key} = {getattr(own, key, None)}, that of the base "
+                f"{getattr(other, key, None)}: all checkpoints of a study run in one skeleton. "
+                "Where the base's is right for it, copy that value"
             )
 
 
-def _unlike(one: dict, other: dict) -> list[str]:
-    keys = (set(one) | set(other)) - _OF_NO_CONSEQUENCE
-    return sorted(key for key in keys if one.get(key) != other.get(key))
+def _computed_by(config) -> list[str]:
+    """Fields of a config that decide what the model computes from its weights."""
+    from transformers import PreTrainedConfig
+
+    declared = {f.name for f in fields(config)} - {f.name for f in fields(PreTrainedConfig)}
+    kept = {key for key in declared if not _OF_NO_CONSEQUENCE.search(key)}
+    rope = getattr(config, "rope_parameters", None) or {}
+    nested = [rope, *(part for part in rope.values() if isinstance(part, dict))]
+    if any(part.get("rope_type") in _SCALED_BY_LENGTH for part in nested):
+        kept |= declared & {"max_position_embeddings"}
+    return sorted(kept)
 
 
 def _same_tokens(name: str, place: Path, asked_by: Path, weights: Stored) -> None:
@@ -160,7 +217,15 @@ def _vocabulary(place: Path) -> dict[str, int]:
     """token -> id, added ones included; without transformers, which takes long to import."""
     from tokenizers import Tokenizer
 
-    return Tokenizer.from_file(str(place / TOKENIZER[0])).get_vocab()
+    file = place / TOKENIZER[0]
+    try:
+        return Tokenizer.from_file(str(file)).get_vocab()
+    except Exception as error:  # of the library below: it has no class of its own
+        reason = "is empty" if file.stat().st_size == 0 else f"cannot be read ({error})"
+        raise HealscopeError(
+            f"{file} {reason}; copy it there again, or save it with "
+            "AutoTokenizer.from_pretrained(…).save_pretrained(FOLDER)"
+        ) from None
 
 
 def _link_all(files: list[Path], source: str, place: Path, manifest: Path) -> None:

@@ -4,10 +4,24 @@ Tokenizers are loaded as PreTrainedTokenizerFast: the automatic class silently s
 pre-tokenizer in some architectures.
 """
 
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime
+from functools import lru_cache
+
 import torch
 from transformers import PreTrainedTokenizerFast
 
+from healscope.config.types import Marks
+
+TODAY = datetime(2024, 7, 26)
+"""The day that chat templates are told it is, so that a study asks the same prompts on every day.
+
+Templates that write the date into a system turn, as those of Llama 3.1 and 3.2, take this one where
+they are told none.
+"""
+
 PAD, BOS, EOS, UNK = "<pad>", "<bos>", "<eos>", "<unk>"
+_TAIL = 16  # tokens of a prompt's end that hold a mark of a chat template
 
 
 def word_tokenizer(words: list[str]) -> PreTrainedTokenizerFast:
@@ -80,7 +94,11 @@ def conversation_ids(tokenizer, turns: list[str], templated: bool = True) -> lis
         messages = [{"role": roles[i % 2], "content": turn} for i, turn in enumerate(turns)]
         return list(
             tokenizer.apply_chat_template(
-                messages, add_generation_prompt=True, tokenize=True, return_dict=False
+                messages,
+                add_generation_prompt=True,
+                tokenize=True,
+                return_dict=False,
+                strftime_now=TODAY.strftime,
             )
         )
     ids = [tokenizer.bos_token_id] if tokenizer.bos_token_id is not None else []
@@ -103,7 +121,9 @@ def option_ids(
     start = [tokenizer.bos_token_id] if tokenizer.bos_token_id is not None else []
     if templated and tokenizer.chat_template and prompt:
         turn = [{"role": "user", "content": prompt}]
-        prompt = tokenizer.apply_chat_template(turn, add_generation_prompt=True, tokenize=False)
+        prompt = tokenizer.apply_chat_template(
+            turn, add_generation_prompt=True, tokenize=False, strftime_now=TODAY.strftime
+        )
         delimiter, start = "", []
     before = tokenizer.encode(prompt.rstrip(), add_special_tokens=False)
     whole = tokenizer.encode(prompt + delimiter + text, add_special_tokens=False)
@@ -115,9 +135,59 @@ def response_ids(tokenizer, response: str) -> list[int]:
     return tokenizer.encode(response, add_special_tokens=False) + [tokenizer.eos_token_id]
 
 
-def response_text(tokenizer, ids: list[int]) -> str:
-    """Text of generated ids, without special tokens."""
-    return tokenizer.decode(ids, skip_special_tokens=True)
+def end_ids(tokenizer, named: Iterable[int | list[int] | None] = ()) -> list[int]:
+    """Ids of the tokens that end an answer: the tokenizer's end-of-sequence token first, then those
+    that `named` holds, each a value of `eos_token_id` in a config.
+
+    Models that were trained on conversations often end a turn by a token of its own, which their
+    generation_config.json names beside the other or alone.
+    """
+    found = [tokenizer.eos_token_id]
+    for value in named:
+        found += value if isinstance(value, (list, tuple)) else [value]
+    return [i for i in dict.fromkeys(found) if i is not None]
+
+
+def model_ends(model) -> list[int | list[int] | None]:
+    """What a model's configs name as `eos_token_id`: that of generation first, as transformers
+    heeds it."""
+    generation = getattr(model, "generation_config", None)
+    return [getattr(generation, "eos_token_id", None), model.config.eos_token_id]
+
+
+def response_text(
+    tokenizer,
+    ids: list[int],
+    ends: Collection[int] = (),
+    *,
+    reasoning: Sequence[Marks] = (),
+    prompt: Sequence[int] = (),
+) -> str:
+    """Text of generated ids, without a last one of `ends` and without special tokens but those of
+    the marks of `reasoning`.
+
+    Where a chat template ended the prompt with a mark that begins reasoning, the text starts with
+    it: so reasoning that never ends can be told from an answer.
+    """
+    if ids and ids[-1] in ends:
+        ids = ids[:-1]
+    kept, special = _special(tokenizer, tuple(map(tuple, reasoning)))
+    if kept.isdisjoint(ids):
+        text = tokenizer.decode(ids, skip_special_tokens=True)
+    else:
+        text = tokenizer.decode([i for i in ids if i in kept or i not in special])
+    begun = [b for b, _ in reasoning if b and b in (tokenizer.chat_template or "")]
+    before = tokenizer.decode(prompt[-_TAIL:]).rstrip() if begun else ""
+    return next((begin for begin in begun if before.endswith(begin)), "") + text
+
+
+@lru_cache(maxsize=16)
+def _special(tokenizer, reasoning: tuple[Marks, ...]) -> tuple[frozenset[int], frozenset[int]]:
+    """(ids of special tokens that are in marks, ids of all special tokens)."""
+    special = {i: t.content for i, t in tokenizer.added_tokens_decoder.items() if t.special}
+    marks = [mark for pair in reasoning for mark in pair if mark]
+    kept = {i for i, token in special.items() if any(token in mark for mark in marks)}
+    return frozenset(kept), frozenset(special)
 
 
 def encode_pairs(tokenizer, pairs: list[tuple[str, str]], device="cpu"):

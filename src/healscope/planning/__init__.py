@@ -5,13 +5,9 @@ import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-import yaml
-
-from healscope.config import Study, load
+from healscope.config import Study, files, load
 from healscope.config.compute import STAGES
-from healscope.config.types import merged
 from healscope.errors import HealscopeError
 from healscope.planning import constants as c
 from healscope.planning.asked import Asked
@@ -49,7 +45,7 @@ def plan(
     Jobs are those of a dry run in the working directory, so that what stands is not counted again.
     Raises HealscopeError where Snakemake refuses the study, or a model's size is unknown.
     """
-    study = load(_read(configfiles or ["config/config.yaml"]))
+    study = load(files.read_together(configfiles or ["config/config.yaml"]))
     command = [sys.executable, "-m", "snakemake", "--dry-run", "--quiet", "host"]
     command += ["--directory", directory] if directory else []
     command += ["--configfile", *configfiles] if configfiles else []
@@ -58,20 +54,6 @@ def plan(
         lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
         raise HealscopeError("the dry run failed:\n" + "\n".join(lines[-12:]))
     return table(study, parse(done.stdout + done.stderr), at_once)
-
-
-def _read(files: Sequence[str]) -> dict:
-    """What Snakemake makes of these config files together."""
-    data: dict = {}
-    for file in files:
-        try:
-            data = merged(data, yaml.safe_load(Path(file).read_text()))
-        except (OSError, yaml.YAMLError) as error:
-            raise HealscopeError(
-                f"'{file}' is no config ({error}); targets stand before --configfile, and the "
-                "command is typed in the checkout"
-            ) from None
-    return data
 
 
 def table(study: Study, jobs: Sequence[Job], at_once: int) -> str:

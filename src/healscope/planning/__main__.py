@@ -17,8 +17,8 @@ def written(page: str, config: str, table: str) -> str:
 
 
 if __name__ == "__main__":
-    text = PAGE.read_text()
+    text = PAGE.read_text(encoding="utf-8")
     for study in STUDIES:
         with tempfile.TemporaryDirectory() as empty:
             text = written(text, study, plan([study], directory=empty))
-    PAGE.write_text(text)
+    PAGE.write_text(text, encoding="utf-8")

@@ -162,7 +162,8 @@ class Costs:
         rows = recipe.iterations * recipe.responses
         if isinstance(recipe, Supervised):
             return self._train("rl", rows)
-        turns = recipe.attempts + recipe.extra_attempt if isinstance(recipe, PPO) else 1
+        of_episodes = isinstance(recipe, PPO) and recipe.counted == "episodes"
+        turns = recipe.attempts + recipe.extra_attempt if of_episodes else 1
         epochs = getattr(recipe, "epochs", 1) * (2 if isinstance(recipe, DPO) else 1)
         measured = recipe.responses * 2 * (recipe.iterations / (recipe.kl_every or 10**9))
         sampled = rows * turns if isinstance(recipe, Sampling) else 0

@@ -78,7 +78,7 @@ def size_of(name: str, model: Model, task: Task) -> Size:
         return Size(a.hidden_size, a.layers, a.hidden_size, a.ffn_size, _vocabulary(task))
     file = Path(model.source) / "config.json"
     if file.is_file():
-        return _read(json.loads(file.read_text()))
+        return _read(json.loads(file.read_text(encoding="utf-8")))
     key = model.source.rpartition("/")[2].lower().removeprefix("meta-").removesuffix("-instruct")
     if key not in KNOWN:
         raise HealscopeError(

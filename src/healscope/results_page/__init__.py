@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from healscope import artifacts, gate, provenance
+from healscope import artifacts, gate, machine, provenance
 from healscope.errors import HealscopeError
 from healscope.markdown import bullets
 from healscope.results_page import accuracy, tasks, weights
@@ -25,11 +25,11 @@ def update(folder: str | Path, page: str | Path, *wanted: str) -> None:
     `wanted`: names of tables, in that order; all, where none is named.
     """
     file = Path(page)
-    text = file.read_text()
+    text = file.read_text(encoding="utf-8")
     if text.count(BEGIN) != 1 or END not in text.split(BEGIN)[1]:
         raise HealscopeError(f"{page} needs one line '{BEGIN}' and, after it, one line '{END}'")
     before, after = text.split(BEGIN)[0], text.split(BEGIN)[1].split(END, 1)[1]
-    file.write_text(f"{before}{BEGIN}\n\n{answers(folder, wanted)}\n{END}{after}")
+    file.write_text(f"{before}{BEGIN}\n\n{answers(folder, wanted)}\n{END}{after}", encoding="utf-8")
 
 
 def answers(folder: str | Path, wanted: Sequence[str] = ()) -> str:
@@ -80,16 +80,19 @@ def _of(table: pd.DataFrame, model: str) -> pd.DataFrame:
 
 def _run(folder: Path, tables: Iterable[str]) -> str:
     files = [folder / artifacts.path(artifacts.TABLE, table=name) for name in tables]
-    record = provenance.read_provenance(next(f for f in files if f.exists()))
-    code = record["code"]
+    records = [provenance.read_provenance(f) for f in files if f.exists()]
+    machines = [machine.in_words(r["machine"]) for r in records if "machine" in r]
+    packages = records[0]["packages"]
     lines = [
-        f"healscope {code['healscope']}, commit {code['commit']}"
-        + (" with changes" if code["modified"] else ""),
-        "packages: " + ", ".join(f"{k} {v}" for k, v in record["packages"].items() if v),
+        *dict.fromkeys(provenance.code_in_words(r["code"]) for r in records),
+        "packages: " + ", ".join(f"{k} {v}" for k, v in packages.items() if v),
+        *(f"machine: {described}" for described in dict.fromkeys(machines)),
     ]
     logs = sorted((folder / ".snakemake/log").glob("*.snakemake.log"))
     for log in logs:
-        if found := re.search(r"Elapsed time: (\S+)", log.read_text(errors="replace")):
+        if found := re.search(
+            r"Elapsed time: (\S+)", log.read_text(encoding="utf-8", errors="replace")
+        ):
             lines.append(f"wall time of a run: {found[1].split('.')[0]} (hours:minutes:seconds)")
     return bullets(lines)
 

@@ -78,7 +78,7 @@ def exposure(table: pd.DataFrame) -> str:
         "accuracy_after_told": "right after those", "accuracy_after_not_told": "after others",
     }  # fmt: skip
     rows = [
-        (r["protocol"], r["rule"].upper(), f"{r['problems']:.0f}", f"{r['distinct_deals']:.0f}",
+        (r["protocol"], r["rule"].upper(), f"{r['problems']:.0f}", f"{r['distinct_instances']:.0f}",
          *(percent(r[s]) for s in shares))
         for r in means.to_dict("records")
     ]  # fmt: skip

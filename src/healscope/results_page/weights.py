@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from healscope import edit_names
+from healscope.edit_kinds import CONTROLS
 from healscope.markdown import estimate, grid, number
 
 _CONTROLS = {"": "measured", "noise": "noise", "spectrum": "spectrum", "bf16": "bf16"}
@@ -77,7 +77,7 @@ def reversion(table: pd.DataFrame) -> str:
     rows = []
     for name in plain["name"]:
         own = by_name[name]
-        beside = [by_name.get(f"{name}-as-{control}") for control in edit_names.CONTROLS]
+        beside = [by_name.get(f"{name}-as-{control}") for control in CONTROLS]
         rows.append(
             (
                 name,
@@ -88,9 +88,34 @@ def reversion(table: pd.DataFrame) -> str:
         )
     note = (
         "The columns of controls hold OOD accuracy. Distances in units of that between target and "
-        "parent; controls but rotation go as far as their edit.\n\n"
+        "parent.\n\n"
     )
-    header = ["weights", "ID", "OOD", *edit_names.CONTROLS, "from target", "from parent"]
+    header = ["weights", "ID", "OOD", *CONTROLS, "from target", "from parent"]
+    return note + grid(header, rows) + _matched(whole[whole["rule"] == "ood"])
+
+
+def _matched(table: pd.DataFrame) -> str:
+    """How far each control and its edit go, and how far either turns the chosen subspaces."""
+    by_name = table.set_index("name")
+    controls = table[table["control"] != ""]
+    rows = []
+    for row in controls.to_dict("records"):
+        own = row["name"].removesuffix(f"-as-{row['control']}")
+        if own in by_name.index:
+            beside = by_name.loc[own]
+            far, turned = (
+                [number(r[column], ".3f") for r in (beside, row)]
+                for column in ("from_target", "turned_degrees")
+            )
+            rows.append((own, row["control"], row["matched"], *far, *turned))
+    if not rows:
+        return ""
+    note = (
+        "\n\nControls beside their edits: distance from the target, and root mean square of the "
+        "principal angles (degrees) by which the chosen subspaces turn. A control shares with its "
+        "edit, matrix by matrix, what it is matched in.\n\n"
+    )
+    header = ["edit", "control", "matched in", "from target", "control's", "turned", "control's"]
     return note + grid(header, rows)
 
 

@@ -16,7 +16,7 @@ from healscope.schemas.columns import (
 )
 from healscope.schemas.shared import MODEL, ONE_SEED, RUN_SEED, SEED, interval
 
-ALGORITHMS = ("ppo", "grpo", "dapo", "dr_grpo", "rloo", "dpo", "rft", "sft", "average")
+ALGORITHMS = ("ppo", "grpo", "dapo", "dr_grpo", "gspo", "rloo", "dpo", "rft", "sft", "average")
 
 
 def _least(name: str, about: str, unit: str = "", low: float = 0, kind: str = "float") -> Column:
@@ -45,6 +45,13 @@ _LOGGED = (
         nullable=True,
     ),
     share("zero_variance_share", "prompts whose samples all have the same reward", nullable=True),
+    _least("draws", "of dynamic sampling: how often prompts were drawn", "draws", 1, "int"),
+    share(
+        "filled_share",
+        "of dynamic sampling: prompts learned from although their samples all have the same "
+        "reward, since the last draw left too few others",
+        nullable=True,
+    ),
     _least("advantage_std", "standard deviation of the advantages", "reward"),
     Column(
         "advantage_entropy_nats",
@@ -56,7 +63,12 @@ _LOGGED = (
     ),
     real("policy_loss", "what the policy is trained to make small", nullable=True),
     nats("entropy_nats", "mean entropy of the policy", nullable=True),
-    share("clip_share", "probability ratios that were clipped", nullable=True),
+    share(
+        "clip_share",
+        "probability ratios that clipping kept from moving on, mean of the optimizer steps; 0 "
+        "where an iteration has one step, since all ratios are 1 there",
+        nullable=True,
+    ),
     real(
         "kl_from_rollout_nats",
         "divergence from the policy that answered, as estimated; can be negative",

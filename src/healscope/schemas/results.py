@@ -31,6 +31,7 @@ from healscope.schemas.shared import (
     SPLIT,
     STAGE,
     STEP,
+    TURNED,
     N,
     effect,
     interval,
@@ -212,6 +213,7 @@ _ACCURACY = (
             ACCURACY,
             *interval(),
             *DISTANCES,
+            TURNED,
         ),
         ("model", "name", "kind", "rule", "seed"),
     ),
@@ -223,12 +225,13 @@ _ACCURACY = (
             text("name", "of the edit; of the landmark or checkpoint; of the share"),
             text(
                 "picked",
-                "the edit picked for a share of the loss by half of the deals, for the other half; "
+                "the edit picked for a share of the loss by other seeds and instances; "
                 "else empty",
             ),
             text("kind", f"{_KINDS}; of a sum, joined by +; parent; rl; pick"),
             *EDIT,
             *DISTANCES,
+            TURNED,
             *(
                 column
                 for rule in ("id", "ood")
@@ -328,7 +331,7 @@ _NEIGHBOURS = (
                 "int",
                 "; ".join(f"{kind}: {about}" for kind, about in near.KINDS.items()),
             ),
-            choice("landmark", POINTS, "maxood as the other half of the instances picks it"),
+            choice("landmark", POINTS, "maxood as other seeds and instances pick it"),
             choice("since", ("", *POINTS), "the earlier landmark; empty: the accuracy itself"),
             SEED,
             N,

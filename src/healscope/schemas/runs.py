@@ -30,6 +30,7 @@ from healscope.schemas.shared import (
     RUN_SEED,
     SFT_LOG,
     SPLIT,
+    TURNED,
     fraction,
 )
 from healscope.tasks import neighbours as near
@@ -224,6 +225,7 @@ EVALUATIONS = (
         (
             *_ATTEMPT,
             *DISTANCES,
+            TURNED,
             EDIT_STAGE,
             *_NAMES,
         ),

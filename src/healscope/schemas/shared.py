@@ -2,7 +2,7 @@
 
 from typing import get_args
 
-from healscope import edit_names
+from healscope import edit_kinds, edit_names
 from healscope.config import MATRIX_ROLES, SPECTRAL_CONTROLS
 from healscope.schemas.columns import Column, change, choice, count, nats, share, text
 from healscope.tasks.protocol import Side, Split
@@ -88,10 +88,26 @@ DISTANCES = (
     ),
     Column("from_parent", "float", "the same from the parent", "ratio", low=0, nullable=True),
 )
+TURNED = Column(
+    "turned_degrees",
+    "float",
+    "root mean square of the principal angles between the chosen singular subspaces of the target "
+    "and of the edited weights, left and right; of the leading half where all directions are "
+    "chosen; of at most 16 matrices",
+    "degrees",
+    low=0,
+    nullable=True,
+)
 EDIT = (
     choice("axis", ("", *edit_names.AXES), "its one selector; empty: none, or several"),
     Column("amount", "float", "value of the selector; of a range its middle", low=0),
     choice("control", ("", *edit_names.CONTROLS), "which control of the edit, if it is one"),
+    choice(
+        "matched",
+        tuple(dict.fromkeys(map(edit_kinds.matched, ("", *edit_kinds.CONTROLS)))),
+        "what a control shares with its edit, matrix by matrix, to within 1%: the norm of the "
+        "update (from_target), the angles of the chosen subspaces (turned_degrees)",
+    ),
 )
 
 

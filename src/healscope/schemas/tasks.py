@@ -29,7 +29,11 @@ COMPARED = (
         (
             *_TASK,
             choice("kind", ("measured", "published"), "which of them"),
-            choice("landmark", artifacts.LANDMARK_NAMES, "maxood as the other half picks it"),
+            choice(
+                "landmark",
+                artifacts.LANDMARK_NAMES,
+                "maxood as other seeds and instances pick it",
+            ),
             RULE,
             SEED,
             N,

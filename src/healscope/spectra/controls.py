@@ -1,21 +1,25 @@
 """Controls of an edit, matrix by matrix, each matched to what the edit itself does.
 
-An edit that puts directions back also moves the weights towards the parent, moves them by some
-distance, turns subspaces by some angles, and does so in certain layers. Each control keeps one of
-these and gives up the rest, D being the edit's own update of a matrix:
+An edit moves the weights by some distance, turns subspaces by some angles, does so in a certain
+direction and in certain layers. Each control keeps some of this and gives up the rest, D being the
+edit's own update of a matrix (`healscope.edit_kinds` says what each is matched in):
 
 - interpolation  W_p - W_t, scaled to |D|_F: as far towards the parent, without picking directions
 - noise          a Gaussian matrix, scaled to |D|_F: as far, anywhere
-- rotation       W_t turned left and right by random rotations with the principal angles that the
-                 edited subspaces of target and parent have; its singular values stay
+- rotation       D, seen in the target's singular bases, with signs drawn for the directions: as
+                 far, turning every subspace of singular vectors by the same angles, another way
 - shuffle        the D of the next layer's matrix of the same role (the last takes the first's),
                  scaled to |D|_F: the right update in the wrong place
+- rest           W_p - W_t less the edit made at full strength, scaled to |D|_F: as far by what the
+                 edit does not put back
 """
 
 import torch
 
-from healscope.spectra.angles import principal_angles
 from healscope.spectra.factors import Factors
+
+DRAWS = 16
+"""Of so many draws of signs, the one is taken whose update has least in common with the edit's."""
 
 
 def scaled(direction: torch.Tensor, norm: torch.Tensor | float) -> torch.Tensor:
@@ -30,53 +34,28 @@ def noise(like: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     return scaled(drawn, torch.linalg.vector_norm(like))
 
 
-def rotation(
-    start: int,
-    stop: int,
-    target: Factors,
-    parent: Factors,
-    strength: float,
-    generator: torch.Generator,
-) -> torch.Tensor:
-    """R_l W_t R_r' - W_t (m, n) for random proper rotations R_l and R_r.
+def rotation(update: torch.Tensor, target: Factors, generator: torch.Generator) -> torch.Tensor:
+    """R_l `update` R_r' (m, n) for reflections R_l and R_r with R_l W_t R_r' = W_t.
 
-    R_l turns the span of the target's left vectors start to stop by the principal angles, times
-    `strength`, between it and the parent's, each in a random plane; R_r likewise on the right. A
-    subspace that is the whole space has no angles, and is not turned.
+    R_l turns some of the target's left singular vectors around, and R_r the same right ones; which
+    ones is drawn. So W_t plus the result is R_l (W_t + update) R_r': it has the singular values of
+    the edited matrix, lies as far from W_t, and each subspace of its singular vectors has the
+    same principal angles with that of W_t. But where the edit turns vector i towards vector j, this
+    turns it away, or not, by the product of their signs.
     """
-    turned = []
-    for old, new in ((target.u, parent.u), (target.v, parent.v)):
-        basis, k = old[:, start:stop], stop - start
-        found = principal_angles(basis, new[:, start:stop], [k])
-        angles = strength * found.get(k, basis.new_zeros(k))
-        turned.append(rotate(old, basis, angles, generator))
-    u, v = turned
-    return (u * target.s) @ v.T - target.matrix()
+    u, v = target.u, target.v
+    inside = u.T @ update @ v
+    energy = inside.square()
+    outside = (update @ v - u @ inside).square().sum(0) + (
+        update.T @ u - v @ inside.T
+    ).square().sum(0)
+    drawn = torch.randint(0, 2, (DRAWS, len(target.s)), generator=generator)
+    signs = (2 * drawn - 1).to(update)
+    common = ((signs @ energy) * signs).sum(1) + signs @ outside
+    around = signs[common.abs().argmin()] < 0
+    return _reflected(_reflected(update, u[:, around]).T, v[:, around]).T
 
 
-def rotate(
-    vectors: torch.Tensor, basis: torch.Tensor, angles: torch.Tensor, generator: torch.Generator
-) -> torch.Tensor:
-    """R `vectors` for a random rotation R that turns the span of `basis` (m, k) by `angles` (k,).
-
-    Each angle, the largest first where the room outside of the span is short, turns a random
-    direction of the span towards a random one outside.
-    """
-    m, k = basis.shape
-    room = min(k, m - k)
-    if room == 0:
-        return vectors
-    angles = angles.sort().values[k - room :]
-    drawn = [_gaussian(shape, basis, generator) for shape in ((k, room), (m, room))]
-    inside = basis @ torch.linalg.qr(drawn[0])[0]
-    outside = drawn[1]
-    for _ in range(2):  # once more for what roundoff leaves
-        outside = torch.linalg.qr(outside - basis @ (basis.T @ outside))[0]
-    cos, sin = angles.cos()[:, None], angles.sin()[:, None]
-    a, b = inside.T @ vectors, outside.T @ vectors
-    return vectors + inside @ ((cos - 1) * a - sin * b) + outside @ (sin * a + (cos - 1) * b)
-
-
-def _gaussian(shape: tuple[int, int], like: torch.Tensor, generator: torch.Generator):
-    """Drawn on the CPU, so that every device gets the same numbers."""
-    return torch.randn(shape, generator=generator, dtype=like.dtype).to(like.device)
+def _reflected(matrix: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
+    """(I - 2 X X') `matrix` for orthonormal columns X."""
+    return matrix - 2 * vectors @ (vectors.T @ matrix)

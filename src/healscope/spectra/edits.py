@@ -1,7 +1,7 @@
 """What edits do to one weight matrix: parts of a target put back to a parent's.
 
-With W_t = U_t S_t V_t' (target), W_p = U_p S_p V_p' (parent) and I a range of directions, an edit
-adds to W_t
+With W_t = U_t S_t V_t' (target), W_p = U_p S_p V_p' (parent), D = W_p - W_t and I a range of
+directions, an edit adds to W_t
 
 - values       U_t,I (S_p - S_t)_I V_t,I'                      (arXiv 2509.12235, section 4.2)
 - directions   U_p,I S_t,I V_p,I' - U_t,I S_t,I V_t,I'         (section 4.3, as published)
@@ -10,16 +10,81 @@ adds to W_t
 These are additive: the update of two ranges is the sum of theirs, so that a sweep goes from one
 point to the next by what lies between (`healscope.spectra.sweep`). Both published splices take
 columns from two bases. Unless I is all, such columns are not orthonormal, and the result is no SVD.
+Two kinds replace the spliced bases [U_p,I, U_t,rest] and [V_p,I, V_t,rest] by orthonormal ones, so
+that the singular values are exactly S_t:
 
-- orthonormal  as directions, with each spliced basis replaced by the nearest orthonormal one, its
-  polar factor (Fan and Hoffman 1955). The singular values are then exactly S_t. Not additive.
+- orthonormal  the nearest orthonormal basis, the polar factor of the splice (Fan and Hoffman 1955),
+               which moves both parts, about half-way each
+- pinned       the parent's columns stay; the target's are projected onto what is orthogonal to
+               those, and replaced by the polar factor of that
+
+Four kinds take a part of D itself, by its entries E = U_t' D V_t in the target's own bases:
+
+- diagonal     the entries E_ii for i in I: what changes singular values I to first order
+- offdiagonal  all other entries in rows or columns I, and what lies outside of the two spans: what
+               turns singular vectors I to first order
+- block        the entries in rows and columns I
+- complement   D without that block
+
+`directions`, `swap` and the orthonormal kinds choose the parent's vectors by their index. Where
+singular values are equal, or nearly so, these vectors are arbitrary, and `aligned` chooses them.
 """
+
+from collections.abc import Callable
 
 import torch
 
+from healscope.spectra.decompose import EPS
 from healscope.spectra.factors import Factors
 
 ADDITIVE = ("values", "directions", "swap")
+
+BLURRED = 10.0
+"""A cut between two directions is blurred where the parent's vectors before it lie so far among the
+target's behind it that an edit up to there would go more than this many times as far as the parent
+is away."""
+
+
+def aligned(target: Factors, parent: Factors, far: float) -> Factors:
+    """`parent` with its singular vectors turned towards the target's where the spectrum does not
+    tell them apart; the very same factors where it does.
+
+    `far` is |W_p - W_t|_F. In a cluster of equal singular values, any common rotation of left and
+    right vectors gives the same matrix, and a tiny update makes the SVD choose another one. There
+    an edit by index goes as far as the singular values are large, however near the parent is. A
+    cluster joins directions over cuts that are `BLURRED`; in it, the rotation is chosen that brings
+    left and right vectors together nearest to the target's (orthogonal Procrustes problem).
+    """
+    left, right = target.u.T @ parent.u, target.v.T @ parent.v
+    floor = EPS * len(target.s) * float(target.s[0])  # what roundoff makes
+    across = _across((left.square() + right.square()) * target.s.square())
+    blurred = (across.sqrt() > BLURRED * max(far, floor)).tolist()
+    if not any(blurred):
+        return parent
+    u, v = parent.u.clone(), parent.v.clone()
+    for i in _clusters(blurred):
+        turn = nearest_orthonormal((left[i, i] + right[i, i]).T)
+        u[:, i], v[:, i] = parent.u[:, i] @ turn, parent.v[:, i] @ turn
+    return Factors(u, parent.s, v)
+
+
+def _across(energy: torch.Tensor) -> torch.Tensor:
+    """For each cut c from 1 to r - 1, the sum of `energy` (r, r) over rows from c on and columns
+    before c; (r - 1,). Only sums of what is not negative: small ones keep their digits."""
+    behind = energy.flip(0).cumsum(0).flip(0)
+    return behind.cumsum(1).diagonal(-1)
+
+
+def _clusters(blurred: list[bool]) -> list[slice]:
+    """Runs of directions joined by blurred cuts; cut i lies between directions i and i + 1."""
+    found, start = [], None
+    for i, joined in enumerate([*blurred, False]):
+        if joined and start is None:
+            start = i
+        if not joined and start is not None:
+            found.append(slice(start, i + 1))
+            start = None
+    return found
 
 
 def columns(
@@ -34,11 +99,46 @@ def columns(
     return left, torch.cat([p.v[:, i], t.v[:, i]], 1)
 
 
-def orthonormal(start: int, stop: int, target: Factors, parent: Factors) -> torch.Tensor:
-    """The update (m, n) of kind "orthonormal"; an SVD of each spliced basis is its price."""
-    u = nearest_orthonormal(_spliced(target.u, parent.u, start, stop))
-    v = nearest_orthonormal(_spliced(target.v, parent.v, start, stop))
+def _orthonormal(i: slice, _gap: torch.Tensor, target: Factors, parent: Factors) -> torch.Tensor:
+    u = nearest_orthonormal(_spliced(target.u, parent.u, i))
+    v = nearest_orthonormal(_spliced(target.v, parent.v, i))
     return (u * target.s) @ v.T - target.matrix()
+
+
+def _pinned(i: slice, _gap: torch.Tensor, target: Factors, parent: Factors) -> torch.Tensor:
+    u, v = pinned_basis(target.u, parent.u, i), pinned_basis(target.v, parent.v, i)
+    return (u * target.s) @ v.T - target.matrix()
+
+
+def _diagonal(i: slice, gap: torch.Tensor, target: Factors, _parent: Factors) -> torch.Tensor:
+    u, v = target.u[:, i], target.v[:, i]
+    return (u * (u * (gap @ v)).sum(0)) @ v.T
+
+
+def _offdiagonal(i: slice, gap: torch.Tensor, target: Factors, parent: Factors) -> torch.Tensor:
+    u, v = target.u[:, i], target.v[:, i]
+    rows, block = u @ (u.T @ gap), _block(i, gap, target, parent)
+    return rows + (gap @ v) @ v.T - block - _diagonal(i, gap, target, parent)
+
+
+def _block(i: slice, gap: torch.Tensor, target: Factors, _parent: Factors) -> torch.Tensor:
+    u, v = target.u[:, i], target.v[:, i]
+    return u @ (u.T @ gap @ v) @ v.T
+
+
+def _complement(i: slice, gap: torch.Tensor, target: Factors, parent: Factors) -> torch.Tensor:
+    return gap - _block(i, gap, target, parent)
+
+
+DENSE: dict[str, Callable[[slice, torch.Tensor, Factors, Factors], torch.Tensor]] = {
+    "orthonormal": _orthonormal,
+    "pinned": _pinned,
+    "diagonal": _diagonal,
+    "offdiagonal": _offdiagonal,
+    "block": _block,
+    "complement": _complement,
+}
+"""kind -> its update (m, n), by a range of directions, W_p - W_t (m, n) in float64, and factors."""
 
 
 def nearest_orthonormal(basis: torch.Tensor) -> torch.Tensor:
@@ -47,5 +147,16 @@ def nearest_orthonormal(basis: torch.Tensor) -> torch.Tensor:
     return u @ vh
 
 
-def _spliced(target: torch.Tensor, parent: torch.Tensor, start: int, stop: int) -> torch.Tensor:
-    return torch.cat([target[:, :start], parent[:, start:stop], target[:, stop:]], 1)
+def pinned_basis(target: torch.Tensor, parent: torch.Tensor, i: slice) -> torch.Tensor:
+    """(m, r), orthonormal: columns `i` are the parent's; the others are the nearest orthonormal
+    ones to the target's among those that are orthogonal to the parent's."""
+    kept = parent[:, i]
+    others = torch.cat([target[:, : i.start], target[:, i.stop :]], 1)
+    for _ in range(2):  # once more for what roundoff leaves
+        others = others - kept @ (kept.T @ others)
+    others = nearest_orthonormal(others)
+    return torch.cat([others[:, : i.start], kept, others[:, i.start :]], 1)
+
+
+def _spliced(target: torch.Tensor, parent: torch.Tensor, i: slice) -> torch.Tensor:
+    return torch.cat([target[:, : i.start], parent[:, i], target[:, i.stop :]], 1)

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from healscope import provenance
-from healscope.models import checkpoints
+from healscope.models import checkpoints, integrity
 from healscope.models.stored import Stored
 from healscope.spectra.matrices import Matrix, matrices
 
@@ -27,6 +27,8 @@ def matrices_of(stored: Stored, roles: Sequence[str]) -> list[Matrix]:
     """Its matrices of the given roles, by its own config.json. Raises as `matrices` does."""
     config = stored.folder / "config.json"
     about = provenance.read_json(config) if config.is_file() else {}
+    if about and {"embeddings", "head"} & set(roles):
+        integrity.refuse_untied(str(stored.folder), stored)
     return matrices(stored.shapes, roles, about)
 
 

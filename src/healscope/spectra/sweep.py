@@ -14,16 +14,26 @@ from itertools import groupby
 import torch
 
 from healscope.draws import seeded
+from healscope.edit_kinds import KINDS
 from healscope.edit_names import Edit, parse
 from healscope.errors import HealscopeError
 from healscope.models.variants import Variant, Weights
 from healscope.spectra import controls, sources
-from healscope.spectra.edits import columns, orthonormal
+from healscope.spectra.angles import principal_angles
+from healscope.spectra.decompose import decompose
+from healscope.spectra.edits import ADDITIVE, DENSE, aligned, columns
 from healscope.spectra.factors import Factors, Matrix
 
 KEPT_BYTES = 64 * 2**20
 """Factors and weights that a sweep reads once and keeps: all of a tiny model's, next to nothing of
 a large one's."""
+
+ANGLES_OF = {1024: 16, math.inf: 4}
+"""Rank of the largest matrix -> on how many matrices, evenly spread, angles of edited models are
+measured: each costs an SVD."""
+
+NOTHING = 1e-5
+"""Less than this share of an update is nothing: roundoff in float32."""
 
 Part = tuple[str, float, int, int]
 """(kind, strength, start, stop): what one term of an edit does to one matrix."""
@@ -60,17 +70,24 @@ class Sweep:
         self.gaps: dict[Matrix, float] = {}
         self.kept: dict[tuple[str, Matrix], tuple] = {}
         self.room = KEPT_BYTES
+        largest = max(min(shape) for shape in self.shapes.values())
+        number = next(n for rank, n in ANGLES_OF.items() if largest <= rank)
+        spread = torch.linspace(0, len(self.matrices) - 1, number).round().int()
+        self.with_angles = {self.matrices[i] for i in spread}
 
     def variants(self, names: Sequence[str]) -> list[Variant]:
         """The edits of these names, in this order; those with the same weights are one variant.
 
         Each measures `from_target` and `from_parent`: its Frobenius distance from either, over all
-        matrices of the pair, in units of the distance between the two.
+        matrices of the pair, in units of the distance between the two; and `turned_degrees`: the
+        root mean square of the principal angles between the target's and its own singular
+        subspaces, those of the directions that the edit chooses, or of the leading half where it
+        chooses all; left and right, over those edited matrices that are in `with_angles`.
         """
         groups: dict[object, list[str]] = {}
         for name in names:
             edit = parse(name)
-            alike = edit.control in ("", "interpolation")  # nothing drawn, no other layer
+            alike = edit.control in ("", "interpolation", "rest")  # nothing drawn, no other layer
             same = (edit.control, self._all_parts(edit)) if alike else name
             groups.setdefault(same, []).append(name)
         return [self._variant(name, tuple(also)) for name, *also in groups.values()]
@@ -106,7 +123,7 @@ class Sweep:
         for term in edit.terms:
             start, stop = term.span(matrix.layer, matrix.role, rank, self.layers)
             whole = (start, stop) == (0, rank)
-            kind = "directions" if term.kind == "orthonormal" and whole else term.kind
+            kind = whole and KINDS[term.kind].whole or term.kind
             if start < stop:
                 found.append((kind, term.strength, start, stop))
         return tuple(found)
@@ -114,6 +131,7 @@ class Sweep:
     def _weights(self, name: str, edit: Edit, measured: dict[str, float]) -> Weights:
         """(name, tensor) of every tensor that the edit touches, float32; then `measured`."""
         moved = apart = 0.0
+        angles: list[torch.Tensor] = []
         for tensor_name, group in groupby(self.matrices, key=lambda m: m.name):
             edited = None
             for matrix in group:  # more than one where projections are fused
@@ -127,6 +145,8 @@ class Sweep:
                 apart += _square(gap - change)
                 exact = not edit.control and parts == (("swap", 1.0, 0, min(old.shape)),)
                 new = self._read(sources.read(self.pair.parent, matrix)) if exact else old + change
+                if matrix in self.with_angles:
+                    angles += self._angles(matrix, parts, new)
                 if matrix.rows is None:
                     edited = new
                     continue
@@ -138,6 +158,23 @@ class Sweep:
         gap = sum(map(self._gap, self.matrices))
         for column, square in (("from_target", moved), ("from_parent", apart)):
             measured[column] = math.sqrt(square / gap) if gap else math.nan
+        turned = torch.cat(angles).square().mean().sqrt() if angles else torch.tensor(math.nan)
+        measured["turned_degrees"] = math.degrees(float(turned))
+
+    def _angles(
+        self, matrix: Matrix, parts: tuple[Part, ...], new: torch.Tensor
+    ) -> list[torch.Tensor]:
+        """Principal angles in radians between the subspaces of the target's singular vectors that
+        the parts of an edit choose, and those of `new`: left and right ones."""
+        target, _ = self._factors(matrix)
+        now, _ = decompose(new)
+        rank, found = len(target.s), []
+        for start, stop in dict.fromkeys(part[2:] for part in parts):
+            i = slice(0, rank // 2 or 1) if (start, stop) == (0, rank) else slice(start, stop)
+            for old, turned in ((target.u, now.u), (target.v, now.v)):
+                chosen = old[:, i], turned[:, i].to(old)
+                found += principal_angles(*chosen, [chosen[0].shape[1]]).values()
+        return [angles.cpu() for angles in found]
 
     def _change(
         self,
@@ -148,17 +185,17 @@ class Sweep:
         gap: torch.Tensor,
     ) -> torch.Tensor:
         """What is added to a matrix, float32: the edit's own update, or its control's."""
-        if edit.control == "rotation":
-            ((_, strength, start, stop),) = parts
-            generator = self._generator(name, matrix)
-            found = controls.rotation(start, stop, *self._factors(matrix), strength, generator)
-            return found.to(torch.float32)
         own = self._update(matrix, parts, gap)
+        norm = torch.linalg.vector_norm(own)
         match edit.control:
             case "interpolation":
-                return controls.scaled(gap, torch.linalg.vector_norm(own))
+                return controls.scaled(gap, norm)
             case "noise":
                 return controls.noise(own, self._generator(name, matrix))
+            case "rotation":
+                target, _ = self._factors(matrix)
+                turned = controls.rotation(own.double(), target, self._generator(name, matrix))
+                return turned.to(torch.float32)
             case "shuffle":
                 lent = self._lent(edit, matrix)
                 if lent.shape != own.shape:
@@ -166,7 +203,17 @@ class Sweep:
                         f"edit '{name}': {matrix.name} differs in shape from the next layer's "
                         f"matrix of role {matrix.role}, so that nothing can be shuffled"
                     )
-                return controls.scaled(lent, torch.linalg.vector_norm(own))
+                return controls.scaled(lent, norm)
+            case "rest":
+                whole = tuple((kind, 1.0, *span) for kind, _, *span in parts)
+                rest = gap - self._update(matrix, whole, gap)
+                if norm > 0 and _square(rest) <= NOTHING**2 * _square(gap):
+                    raise HealscopeError(
+                        f"edit '{name}': the edit puts all of {matrix.name} back, so that control "
+                        "'rest' has nothing to be made of; choose a part of the directions, or "
+                        "another control"
+                    )
+                return controls.scaled(rest, norm)
         return own
 
     def _lent(self, edit: Edit, matrix: Matrix) -> torch.Tensor:
@@ -178,16 +225,21 @@ class Sweep:
 
     def _update(self, matrix: Matrix, parts: tuple[Part, ...], gap: torch.Tensor) -> torch.Tensor:
         """The sum over parts of strength times update, (m, n) float32; `gap` is W_p - W_t."""
+        before, held = self.held.get(matrix, ((), None))
+        if before == parts:
+            return held
         rank = min(gap.shape)
         whole = [p for p in parts if p[0] == "swap" and p[2:] == (0, rank)]
-        dense = [p for p in parts if p[0] == "orthonormal"]
-        ranged = tuple(p for p in parts if p not in whole and p not in dense)
+        dense = [p for p in parts if p[0] in DENSE]
+        ranged = tuple(p for p in parts if p[0] in ADDITIVE and p not in whole)
         total = self._additive(matrix, ranged) if ranged else torch.zeros_like(gap)
         for _, strength, *_ in whole:
             total = total + strength * gap  # no factors, and no roundoff of theirs
-        for _, strength, start, stop in dense:
-            found = orthonormal(start, stop, *self._factors(matrix))
+        for kind, strength, start, stop in dense:
+            found = DENSE[kind](slice(start, stop), gap.double(), *self._factors(matrix))
             total = total + strength * found.to(torch.float32)
+        if dense:
+            self.held[matrix] = (parts, total)
         return total
 
     def _additive(self, matrix: Matrix, parts: tuple[Part, ...]) -> torch.Tensor:
@@ -209,11 +261,14 @@ class Sweep:
         return total
 
     def _factors(self, matrix: Matrix) -> tuple[Factors, Factors]:
+        """Of target and parent, the latter `aligned`."""
+
         def read() -> tuple[Factors, Factors]:
-            return tuple(
+            target, parent = (
                 Factors(*(x.to(self.device) for x in (f.u, f.s, f.v)))
                 for f in (self.pair.target_factors[matrix], self.pair.parent_factors[matrix])
             )
+            return target, aligned(target, parent, math.sqrt(self._gap(matrix)))
 
         return self._keep("factors", matrix, read, 16 * sum(self.shapes[matrix]))
 

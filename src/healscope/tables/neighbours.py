@@ -17,7 +17,7 @@ def neighbours(
 
     Where `since` names an earlier landmark, it is the change since then, paired by problem. MaxOOD
     is corrected for having been picked, as everywhere: a neighbour in one half of the instances is
-    reported at the checkpoint that the other half picks. Base is there if SFT has a step 0.
+    reported at the checkpoint that others pick (`landmarks.picked`). Base is there with a step 0.
     """
     extra = ["protocol", "neighbour", "distance"]
     found = first_attempts(evaluations, extra, faceless=True)

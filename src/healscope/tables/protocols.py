@@ -76,7 +76,8 @@ def exposure(evaluations: list[str], pools: list[str], sft: dict, drawn: list[st
     """What the problems of each protocol had to do with training, and what feedback gave away.
 
     At the last SFT checkpoint, for each protocol, rule and seed: how many instances there are; the
-    share whose ID values are on the training side of the hold-out, and the share of those among the examples that this seed was in fact trained on; accuracy of first attempts on those
+    share whose ID values are on the training side of the hold-out, and the share of those among the
+    examples that this seed was in fact trained on; accuracy of first attempts on those
     seen and those not; the share of feedback messages that named a value of a face card which the
     answer had not used, and how often attempts were right once such a message had come. Of
     protocols that ask all deals, the held-out ones, which are reported.

@@ -2,12 +2,14 @@
 
 import pandas as pd
 
-from healscope import edit_names, stats
+from healscope import edit_kinds, edit_names, stats
 from healscope.config import Statistics
 from healscope.tables.rows import at_landmarks, first_attempts, summarise
 
-BY = ["model", "stage", "name", "kind", "axis", "amount", "control"]
+PLACE = ["kind", "axis", "amount", "control", "matched"]
+BY = ["model", "stage", "name", *PLACE]
 DISTANCES = ["from_target", "from_parent"]
+MEASURED = [*DISTANCES, "turned_degrees"]
 
 SHARES = (0.5, 0.8)
 """Shares of the lost OOD accuracy for which the cheapest edit is looked for."""
@@ -34,12 +36,13 @@ def reversion(
 
 def edited(files: list[str]) -> pd.DataFrame:
     """First attempts of edited models, with what the names of their edits say."""
-    rows = first_attempts(files, DISTANCES)
+    rows = first_attempts(files, MEASURED)
     named = {name: edit_names.parse(name) for name in rows["variant"].unique()}
     said = pd.DataFrame(
         [
             {"variant": name, "name": name, "kind": edit.kind, "axis": edit.axis[0],
-             "amount": edit.axis[1], "control": edit.control}
+             "amount": edit.axis[1], "control": edit.control,
+             "matched": edit_kinds.matched(edit.control)}
             for name, edit in named.items()
         ]
     )  # fmt: skip
@@ -58,8 +61,9 @@ def _around(
         there = at_landmarks(rows, landmark_files, [landmark])
         parts.append(
             there.assign(
-                kind=kind, name=name, axis="", amount=0.0, control="",
+                kind=kind, name=name, axis="", amount=0.0, control="", matched="",
                 from_target=away, from_parent=1.0 - away,
+                turned_degrees=float("nan") if away else 0.0,
             )
         )  # fmt: skip
     return pd.concat(parts, ignore_index=True)
@@ -68,8 +72,8 @@ def _around(
 def _distances(rows: pd.DataFrame) -> pd.DataFrame:
     """The edits' distances by seed, and their means."""
     keys = ["model", "seed", "name"]
-    single = rows.drop_duplicates(keys)[[*keys, *DISTANCES]]
-    whole = single.groupby(["model", "name"], as_index=False)[DISTANCES].mean().assign(seed="all")
+    single = rows.drop_duplicates(keys)[[*keys, *MEASURED]]
+    whole = single.groupby(["model", "name"], as_index=False)[MEASURED].mean().assign(seed="all")
     return pd.concat([whole, single.assign(seed=single["seed"].astype(str))])
 
 
@@ -90,17 +94,17 @@ def repair(
     around = _around(evaluations, landmark_files, points)
     healed = first_attempts(evaluations)
     healed = at_landmarks(healed[healed["split"] == "held_out"], landmark_files, ["rl"])
-    healed = healed.assign(kind="rl", name="rl", axis="", amount=0.0, control="")
+    healed = healed.assign(kind="rl", name="rl", axis="", amount=0.0, control="", matched="")
     rows = pd.concat([edited(edits), around[around["kind"] == "parent"], healed])
     found = []
     for model, own in rows.groupby("model"):
         target = around[(around["kind"] == "none") & (around["model"] == model)]
         changes = changes_of(own, target)
         said = own.drop_duplicates("name").set_index("name")
-        far = own.groupby("name")[DISTANCES].mean()
+        far = own.groupby("name")[MEASURED].mean()
         tables = []
         for name, change in changes.items():
-            place = said.loc[name, ["kind", "axis", "amount", "control"]].to_dict()
+            place = said.loc[name, PLACE].to_dict()
             tables.append({"name": name, "picked": "", **place, **far.loc[name].to_dict()})
             tables[-1] |= _repaired(change, changes[points["parent"]], settings)
         table = pd.DataFrame(tables)
@@ -112,7 +116,7 @@ def repair(
             own, names = pick({n: changes[n] for n in table.loc[offered, "name"]}, parent, share)
             picks.append(
                 {"name": f"cheapest for {share:.0%}", "picked": " or ".join(names), "kind": "pick",
-                 "axis": "", "amount": share, "control": "", "front": False,
+                 "axis": "", "amount": share, "control": "", "matched": "", "front": False,
                  **_repaired(own, parent, settings)}
             )  # fmt: skip
         both = pd.concat([table, pd.DataFrame(picks)], ignore_index=True)

@@ -5,7 +5,6 @@ of `healscope.stats`.
 """
 
 from collections.abc import Iterable
-from pathlib import Path
 
 import pandas as pd
 
@@ -93,7 +92,9 @@ def seen(rows: pd.DataFrame, pools: list[str], sft: dict) -> pd.Series:
     `pools` are the files that SFT drew its examples from, one for each task; `sft` says of how many
     instances how many examples (keys deals and examples).
     """
-    tables = {Path(f).parent.name: provenance.read_table(f) for f in pools}
+    tables = {
+        artifacts.parse(artifacts.SFT_POOL, f)["task"]: provenance.read_table(f) for f in pools
+    }
     tasks = rows["task"] if len(tables) > 1 else pd.Series(next(iter(tables)), rows.index)
     known = pd.Series(False, rows.index)
     for (task, seed), own in rows.groupby([tasks, rows["seed"]]):

@@ -84,6 +84,7 @@ class CardGame(Task):
             verifier=self.verifier,
             grade_number_line=self.grade_number_line,
             rewards={**RELEASED_REWARDS, **self.rewards},
+            reasoning=self.reasoning,
         )
 
     @classmethod
@@ -109,6 +110,9 @@ class CardGame(Task):
         return verify(self.game, problem, text)
 
     # What it says otherwise than most.
+
+    def answer_in(self, text: str) -> str:
+        return text if self.game.as_released else super().answer_in(text)
 
     def splits(self) -> dict[str, Split]:
         return {

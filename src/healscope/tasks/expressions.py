@@ -37,6 +37,15 @@ _VARIANTS = str.maketrans(
         **dict.fromkeys("\u00a0\u2002\u2003\u2009\u200a\u202f\u3000", " "),
     }
 )
+# Of LaTeX. A tab, form feed or carriage return is what JSON makes of the first letter of a command.
+_COMMAND = re.compile(
+    r"(?:\\(?=[a-z])|(?=[\t\r]))(?:[t\t]imes|cdot|ast|div|left|[r\r]ight)(?![A-Za-z])"
+)
+_COMMANDS = {"imes": "*", "cdot": "*", "ast": "*", "div": "/"}
+_FRACTION = re.compile(r"(?:\\[dt]?f|\f)rac\s*\{([^{}]*)\}\s*\{([^{}]*)\}")
+_MATHEMATICS = re.compile(r"\\[()\[\],;:! ]|^\s*\$+|\$+\s*$")
+_UNUSUAL = re.compile(r"[\\$\[\]\t\f\r]")
+_BRACKETS = str.maketrans("[]", "()")
 _TOLERANT = re.compile(r"[0-9+\-*/() \t\r\n]*")
 _REFERENCE = re.compile(r"[0-9+\-*/()]*")
 # "08" becomes two adjacent numbers, which the grammar refuses.
@@ -74,15 +83,15 @@ _OVERSIZED = Expression("oversized")
 def parse(text: str, mode: Mode = "tolerant") -> Expression:
     """Read an expression of integer literals, + - * / and round brackets.
 
-    "tolerant" accepts white space and the usual Unicode spellings of the operators; "reference"
-    accepts ASCII digits and `+-*/()` only. A sign, `//`, `**`, a decimal point and a leading zero
-    are illegal in both. Never raises, and does bounded work on a string of any length.
+    "tolerant" accepts white space, the usual Unicode spellings of the operators and those of LaTeX
+    (`\\times`, `\\cdot`, `\\frac{8}{3}`, `$` around the whole), and square brackets in pairs;
+    "reference" accepts ASCII digits and `+-*/()` only. A sign, `//`, `**`, a decimal point and a
+    leading zero are illegal in both. Never raises, and does bounded work on a string of any length.
     """
     if len(text) > MAX_CHARACTERS:
         return _OVERSIZED
     if mode == "tolerant":
-        if not text.isascii():
-            text = text.translate(_VARIANTS)
+        text = _usual(text)
         legal = _TOLERANT.fullmatch(text)
     else:
         legal = _REFERENCE.fullmatch(text)
@@ -96,12 +105,43 @@ def tokenise(text: str) -> tuple[str, ...]:
     """
     if len(text) > MAX_CHARACTERS:
         return ()
-    return tuple(_TOKEN.findall(text if text.isascii() else text.translate(_VARIANTS)))
+    return tuple(_TOKEN.findall(_usual(text)))
 
 
-def evaluate(tokens: Sequence[str]) -> Expression:
-    """Read an expression that is already split into tokens; any other token makes it illegal."""
-    if len(tokens) > MAX_TOKENS:
+def _usual(text: str) -> str:
+    """A text with the usual spellings of operators and brackets, where it has others.
+
+    Square brackets that do not match stay, and make it illegal.
+    """
+    if not text.isascii():
+        text = text.translate(_VARIANTS)
+    if not _UNUSUAL.search(text):
+        return text
+    text, changed = _MATHEMATICS.sub("", text), 1
+    text = _COMMAND.sub(lambda found: _COMMANDS.get(found[0].lstrip("\\t\t"), ""), text)
+    while changed:  # from the innermost fraction outwards
+        text, changed = _FRACTION.subn(r"((\1)/(\2))", text)
+    return text.translate(_BRACKETS) if _matched(text) else text
+
+
+def _matched(text: str) -> bool:
+    """Whether every bracket is closed by one of its kind, if it is closed."""
+    closing = {"(": ")", "[": "]"}
+    wanted: list[str] = []
+    for letter in text:
+        if letter in closing:
+            wanted.append(closing[letter])
+        elif letter in ")]" and (not wanted or wanted.pop() != letter):
+            return False
+    return True
+
+
+def evaluate(tokens: Sequence[str], most: int = MAX_TOKENS, deepest: int = MAX_DEPTH) -> Expression:
+    """Read an expression that is already split into tokens; any other token makes it illegal.
+
+    "oversized" if there are more than `most` tokens, or more than `deepest` nested brackets.
+    """
+    if len(tokens) > most:
         return _OVERSIZED
     numbers: list[int] = []
     outer: list[tuple[int, int, int, int, bool]] = []
@@ -111,7 +151,7 @@ def evaluate(tokens: Sequence[str]) -> Expression:
     for token in tokens:
         if operand_next:
             if token == "(":
-                if len(outer) == MAX_DEPTH:
+                if len(outer) == deepest:
                     return _OVERSIZED
                 outer.append((sum_n, sum_d, term_n, term_d, divides))
                 sum_n, sum_d, term_n, term_d, divides = 0, 1, 1, 1, False

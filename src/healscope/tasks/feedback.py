@@ -10,7 +10,7 @@ from collections import Counter
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
-from healscope.tasks.expressions import Expression
+from healscope.tasks.expressions import MAX_TOKENS, Expression
 from healscope.tasks.generalpoints import (
     FACES,
     GeneralPoints,
@@ -91,7 +91,8 @@ def follow_up(
 
 
 def _fault(problem: Problem, verdict: Verdict, formula: Expression) -> _Fault:
-    if verdict.outcome in ("illegal", "no_answer", "partial"):
+    too_many = len(formula.numbers) > MAX_TOKENS  # to be listed in a message
+    if verdict.outcome in ("illegal", "no_answer", "partial") or too_many:
         return _Fault("formula")
     dealt, used = Counter(problem.values), Counter(formula.numbers)
     if dealt != used:

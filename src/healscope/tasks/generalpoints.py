@@ -13,6 +13,7 @@ from itertools import permutations, product
 from types import MappingProxyType
 from typing import Any, Literal
 
+from healscope.config.types import REASONING, Marks
 from healscope.tasks import json_texts
 from healscope.tasks.expressions import render, to_tree
 from healscope.tasks.protocol import EVALUATION_FORMAT, Side
@@ -98,11 +99,12 @@ class GeneralPoints:
         targets: the targets that are dealt, each with every multiset of cards.
         id_rule, ood_rule: the rule of training and the other one.
         rendering: "json" or "compact".
-        verifier: "tolerant", or "reference" for the strictness of the published code: a formula
-            may hold ASCII digits and `+-*/()` only, without spaces, and must be a closed string.
+        verifier: "tolerant" reads what a careful person would; of the JSON rendering "reference"
+            reads and pays as the published code does (`tasks.released`).
         grade_number_line: a number line that breaks the rule makes the answer wrong; else only
             the formula counts, as in the published text mode.
         rewards: outcome -> reward, for every one of OUTCOMES.
+        reasoning: pairs of marks that begin and end what a model thinks before it answers.
     """
 
     name: str
@@ -114,6 +116,7 @@ class GeneralPoints:
     verifier: Literal["tolerant", "reference"] = "tolerant"
     grade_number_line: bool = False
     rewards: Mapping[str, float] = field(default_factory=lambda: dict(RELEASED_REWARDS), hash=False)
+    reasoning: tuple[Marks, ...] = REASONING
 
     def __post_init__(self) -> None:
         where = f"task {self.name!r}"
@@ -134,6 +137,11 @@ class GeneralPoints:
             raise ValueError(f"{where}: the reference verifier cannot grade_number_line")
         if set(self.rewards) != set(OUTCOMES):
             raise ValueError(f"{where}: rewards must name exactly {', '.join(OUTCOMES)}")
+
+    @property
+    def as_released(self) -> bool:
+        """Whether answers are read and paid as by the released code, which had JSON alone."""
+        return self.verifier == "reference" and self.rendering == "json"
 
     def rule(self, side: Side) -> Rule:
         """The rule of one side. Raises ValueError unless side is "id" or "ood"."""

@@ -116,18 +116,20 @@ class Benchmark:
     def judged(self, number: int, question: Mapping[str, Any], text: str) -> tuple[Any, Any]:
         """(the metric's value, what the filter made of the answer).
 
-        Raises whatever the benchmark's own code raises.
+        Of a choice that is there more than once it is right to take any one that is right. Raises
+        whatever the benchmark's own code raises.
         """
         if self.kind == WRITTEN:
             return self._counted(number, [cut(text, question["until"])])
-        choices = question["choices"]
-        if text not in choices and self.kind == CHOSEN:
+        same = [i for i, choice in enumerate(question["choices"]) if choice == text]
+        if not same and self.kind == CHOSEN:
             return 0, _INVALID
-        taken = choices.index(text) if text in choices else None
-        answers = [
-            (0.0, True) if i == taken else (-1.0, False) for i in range(len(question["requests"]))
+        requests = range(len(question["requests"]))
+        judged = [
+            self._counted(number, [(0.0, True) if i == taken else (-1.0, False) for i in requests])
+            for taken in same or [None]
         ]
-        return self._counted(number, answers)
+        return next((found for found in judged if found[0] == 1), judged[0])
 
     def _counted(self, number: int, answers: Sequence[Any]) -> tuple[Any, Any]:
         from lm_eval.api.instance import Instance

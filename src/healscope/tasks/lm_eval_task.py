@@ -7,10 +7,10 @@ this library's engines, under its protocols.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from healscope.errors import HealscopeError
 from healscope.tasks import lm_eval_harness as harness
@@ -64,6 +64,7 @@ class LmEval(Task):
     def problems(self, rule: Side) -> Iterable[Problem]:
         for name, benchmark in self._benchmarks[rule].items():
             for number, question in enumerate(benchmark.questions(self.limit)):
+                self._refuse_empty(name, number, question)
                 answer = benchmark.reference(number, question)
                 yield Problem(f"{name}:{number}", rule, question, answer)
 
@@ -113,6 +114,16 @@ class LmEval(Task):
         table = super().posed(problems, protocol)
         written = table["data"].map(lambda data: "requests" not in json.loads(data))
         return table.assign(retried=table["retried"] & written.astype(bool))
+
+    def _refuse_empty(self, name: str, number: int, question: Mapping[str, Any]) -> None:
+        """Raises HealscopeError where a choice is empty: nothing of it has a probability, and by
+        its length nothing can be divided."""
+        texts = [*question.get("choices", ()), *(r[2] for r in question.get("requests", ()))]
+        if "" in texts:
+            raise HealscopeError(
+                f"task {self.name}: document {number} of {name} has an empty choice, which has no "
+                "probability; correct its data, or leave it out with limit or another task"
+            )
 
     @cached_property
     def _benchmarks(self) -> dict[str, dict[str, harness.Benchmark]]:

@@ -17,17 +17,26 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from healscope.config.matrices import LARGEST_WORD, MatrixSettings, Size, check_rules
+from healscope.config.types import REASONING, Marks
 from healscope.tasks.matrices import Matrix, as_text, as_words
 from healscope.tasks.protocol import (
     EVALUATION_FORMAT,
     FORMATS,
-    MAX_RESPONSE,
     SIDES,
     Feedback,
     Problem,
     Side,
     Task,
     Verdict,
+)
+from healscope.tasks.responses import (
+    MAX_RESPONSE,
+    agreed,
+    fields,
+    holding,
+    is_template,
+    read,
+    spoken,
 )
 
 if TYPE_CHECKING:
@@ -37,11 +46,9 @@ _MATRICES = 100  # stream of random numbers
 
 _MAX_DIGITS = 18
 """A longer integer is no answer."""
-_INTEGER = re.compile(rf"[-+]?[0-9]{{1,{_MAX_DIGITS}}}")
-_FIELD = re.compile(
-    rf"""["']answer["']\s{{0,32}}:\s{{0,32}}["']?([-+]?[0-9]{{1,{_MAX_DIGITS}}})["']?\s{{0,32}}"""
-    r"""(?=[,}\n`]|\Z)"""
-)
+_INTEGER = re.compile(rf"([-+]?[0-9]{{1,{_MAX_DIGITS}}})(?:\.0+)?")
+_WORD = re.compile(rf"[-+]?[0-9]{{1,{_MAX_DIGITS}}}")  # of a compact answer
+_WORDS = re.compile("[a-zA-Z]{2,}")
 # As released: \d is any Unicode digit, and a fraction's numerator counts.
 _RELEASED_FIELD = re.compile(rf'"answer"\s{{0,32}}:\s{{0,32}}(-?\d{{1,{_MAX_DIGITS}}})')
 _RELEASED_ANYWHERE = re.compile(rf"-?\d{{1,{_MAX_DIGITS}}}")
@@ -67,8 +74,9 @@ class MatrixTask(Task):
         id: size and entries of the matrices that are trained on.
         ood: those of the others.
         matrices: how many there are of each rule.
-        verifier: "corrected": the answer stands in its field, once. "reference", as released:
-            where there is no such field the first integer of the response is taken.
+        verifier: "corrected": the answer stands in its field, after the model's reasoning.
+            "reference", as released: where there is no such field the first integer of the
+            response is taken.
         grade_work: a compact answer whose line of working is wrong is "wrong_work".
     """
 
@@ -186,12 +194,15 @@ class MatrixTask(Task):
         lines = {"fA": [value], "fB": [work, value], "fC": [matrix, value]}
         return " ".join(lines.get(format_token, [matrix, work, value]))
 
+    def answer_in(self, text: str) -> str:
+        return text if self.verifier == "reference" else super().answer_in(text)
+
     def verify(self, problem: Problem, text: str) -> Verdict:
         """The verdict on a response; `follows_rule` says whether a compact answer's working is
         right, and is None in JSON, where there is none."""
         if self.rendering == "compact":
             return self._verify_compact(problem, text)
-        answer = read_integer(text, self.verifier)
+        answer = read_integer(text, self.verifier, self.reasoning)
         if answer is None:
             return self.verdict("no_answer")
         right = self.agrees(answer, problem.data["value"])
@@ -205,7 +216,7 @@ class MatrixTask(Task):
             return Feedback(said.get(outcome, self.noun))
         if outcome == "no_answer":
             return Feedback('It has no integer in the field "answer".')
-        answer = read_integer(text, self.verifier)
+        answer = read_integer(text, self.verifier, self.reasoning)
         return Feedback(f"The {self.noun} of this matrix is not {answer}.")
 
     def progress(self, problem: Problem, text: str) -> float:
@@ -279,7 +290,7 @@ class MatrixTask(Task):
             len(words) != len(wanted)
             or words[: matrix + 1] != wanted[: matrix + 1]
             or words[work] != wanted[work]
-            or not all(_INTEGER.fullmatch(w) for i, w in enumerate(words) if i not in names)
+            or not all(_WORD.fullmatch(w) for i, w in enumerate(words) if i not in names)
         ):
             return self.verdict("no_answer", follows_rule=False)
         follows = words[:work] == wanted[:work]
@@ -289,47 +300,57 @@ class MatrixTask(Task):
         return self.verdict("correct" if right else "wrong_value", follows_rule=follows)
 
 
-class _Pairs(list):
-    """The members of a JSON object, repeated keys and all."""
-
-
-def read_integer(text: str, verifier: str = "corrected") -> int | None:
+def read_integer(
+    text: str, verifier: str = "corrected", reasoning: Sequence[Marks] = REASONING
+) -> int | None:
     """The integer that a JSON response answers, or None. Never raises on any `text`.
 
-    "corrected": what stands in the field "answer", of the JSON object that the text is, or, where
-    the text is none (a code fence, words around it, a truncated end), of the fields that it holds.
-    An integer, or a string of ASCII digits; where fields disagree there is no answer.
+    "corrected": what stands in the field "answer" of the last JSON object after the reasoning
+    (`responses.spoken`), or where there is none (a truncated end) of the fields that the text
+    holds. An integer, -8.0 too, or a string of ASCII digits; where answers differ there is none.
     "reference", as released: the field's value as Python reads an integer, else the first
     `"answer": integer` of the text, else its first integer. Integers of more than 18 digits are
     none; the released code reads any.
     """
+    if verifier != "reference":
+        text = spoken(text, reasoning)
     if len(text) > MAX_RESPONSE:
         return None
-    try:
-        found = json.loads(text, object_pairs_hook=_Pairs)
-    except (ValueError, RecursionError):
-        found = None
-    fields = [v for k, v in found if k == "answer"] if isinstance(found, _Pairs) else []
     if verifier == "reference":
-        return _released(text, fields)
-    if isinstance(found, _Pairs):
-        answers = {_integer(value) for value in fields}
-    else:
-        answers = {int(match[1]) for match in _FIELD.finditer(text)}
-    return answers.pop() if len(answers) == 1 else None
+        return _released(text)
+    objects, rest = read(text)
+    found = [value for members in holding(objects, "answer") for value in members.of("answer")]
+    last = agreed(found or fields(rest, "answer"), _key, _is_template)
+    return _integer(last)
 
 
 def _integer(value: object) -> int | None:
-    if isinstance(value, str) and _INTEGER.fullmatch(value):
-        return int(value)
+    if type(value) is str and (match := _INTEGER.fullmatch(value.strip())):
+        return int(match[1])
     whole = type(value) is int and abs(value) < 10**_MAX_DIGITS  # a bool is an int to isinstance
     return value if whole else None
 
 
-def _released(text: str, fields: Sequence[object]) -> int | None:
-    if fields and type(fields[-1]) in (int, str) and len(str(fields[-1])) <= _MAX_DIGITS:
+def _key(value: object) -> object:
+    """By what answers differ: what is no integer differs from every one."""
+    number = _integer(value)
+    return repr(value) if number is None else number
+
+
+def _is_template(value: object) -> bool:
+    """Whether a value describes the answer in words, or stands for it."""
+    return isinstance(value, str) and (bool(_WORDS.search(value)) or is_template(value))
+
+
+def _released(text: str) -> int | None:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        found = None
+    value = found.get("answer") if isinstance(found, dict) else None
+    if type(value) in (int, str) and len(str(value)) <= _MAX_DIGITS:
         try:
-            return int(str(fields[-1]).strip())
+            return int(str(value).strip())
         except ValueError:
             pass
     match = _RELEASED_FIELD.search(text)

@@ -7,7 +7,6 @@ was answered. Routes are drawn on a town of one's own, or read from the publishe
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,13 +19,14 @@ from healscope.tasks import routes as on_foot
 from healscope.tasks.protocol import (
     EVALUATION_FORMAT,
     FORMATS,
-    MAX_RESPONSE,
     Feedback,
     Problem,
     Side,
     Task,
     Verdict,
 )
+from healscope.tasks.released import read_field
+from healscope.tasks.responses import MAX_RESPONSE, agreed, fields, holding, read
 from healscope.tasks.streets import KINDS, Town, draw_town
 
 if TYPE_CHECKING:
@@ -38,12 +38,9 @@ ActionSpace = Literal["absolute", "relative"]
 
 _IN_VAIN = 200  # routes drawn without a new one: then there are no more
 
-_FIELD = '"{}": "(.*?)"'  # the released search, one space and all
-_LOOSE_FIELD = r"""["']{}["']\s{{0,32}}:\s{{0,32}}(?:"([^"]{{0,512}})"|'([^']{{0,512}})')"""
-_PAIRS = tuple(
-    (re.compile(_FIELD.format(name)), re.compile(_LOOSE_FIELD.format(name)))
-    for name in ("current observation", "action")
-)
+_SEEN, _ACTION = "current observation", "action"
+_QUOTED = re.compile(r"""\(\s{0,8}\\?(["'])([a-z ]{1,20})\\?\1\s{0,8}\)""", re.IGNORECASE)
+"""A turn in quotes, as in turn_direction("south")."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,8 +57,8 @@ class Navigation(Task):
         drop_rate: chance that such a point is left out; drawn once, from the seed.
         clearance: metres; points not further than this from both ends of the leg are left out.
         heading: "corrected", or "published": how turns are named (`routes.turn`).
-        verifier: "tolerant" of case, spaces and "_" in actions and of broken JSON; or "reference",
-            the exact string.
+        verifier: "tolerant" of case, spaces, quotes and "_" in actions and of broken JSON; or
+            "reference", the exact string in the first field, as released.
         contradiction: which wrong answers get `contradiction_reward`: those whose observation says
             "intersection" where there is none, or the reverse. "published" compares with the
             landmark alone, so that naming a real intersection is punished.
@@ -135,6 +132,10 @@ class Navigation(Task):
         said = self._prompt(problem, 0, format_token)
         return f"{said} {format_token}" if self.rendering == "compact" else said
 
+    def answer_in(self, text: str) -> str:
+        whole = self.verifier == "reference" and self.rendering == "json"
+        return text if whole else super().answer_in(text)
+
     def verify(self, problem: Problem, text: str) -> Verdict:
         """Judges the action alone; the observation only decides the reward of a wrong one."""
         if len(text) > MAX_RESPONSE:
@@ -188,7 +189,9 @@ class Navigation(Task):
         told = f"Right is {right}."
         if compact:
             told = texts.compact_action(right)
-        return Feedback(f"{said} {told}", problem.rule == "ood" and right not in self._shared)
+        return Feedback(
+            f"{said} {told}", problem.rule == "ood" and right not in self._actions["id"]
+        )
 
     def words(self) -> Sequence[str]:
         """Every word of the compact rendering, whatever routes are drawn."""
@@ -325,17 +328,16 @@ class Navigation(Task):
             for rule in ("id", "ood")
         }
 
-    @property
-    def _shared(self) -> frozenset[str]:
-        """Actions of both rules."""
-        return self._actions["id"] & self._actions["ood"]
+    @cached_property
+    def _every(self) -> frozenset[str]:
+        """Actions of either rule."""
+        return self._actions["id"] | self._actions["ood"]
 
     @cached_property
     def _spellings(self) -> dict[str, str]:
         """Spelling -> action: of compact answers, and of JSON ones without case, spaces and "_"."""
-        every = self._actions["id"] | self._actions["ood"]
         spelt = texts.compact_action if self.rendering == "compact" else _squeezed
-        return {spelt(action): action for action in sorted(every)}
+        return {spelt(action): action for action in sorted(self._every)}
 
     def _read(self, text: str) -> tuple[str | None, str]:
         """(action, observation) of a response; None and "" where they are not there.
@@ -344,11 +346,28 @@ class Navigation(Task):
         """
         if self.rendering == "compact":
             return self._read_compact(text.split())
-        tolerant = self.verifier == "tolerant"
-        seen, action = _fields(text, tolerant)
-        if action is not None and tolerant:
-            action = self._spellings.get(_squeezed(action), action)
-        return action, seen or ""
+        if self.verifier == "reference":
+            said = [read_field(text, key) for key in (_ACTION, _SEEN)]
+            action, seen = (value if isinstance(value, str) else None for value in said)
+            return action, "None" if seen is None else seen
+        objects, rest = read(_QUOTED.sub(r"(\2)", text))
+        found = [
+            (action, members.of(_SEEN)[-1:])
+            for members in holding(objects, _ACTION)
+            for action in members.of(_ACTION)
+        ]
+        if not found:  # broken, or cut off
+            found = [(action, fields(rest, _SEEN)[-1:]) for action in fields(rest, _ACTION)]
+        found = [(self._spelt(action), seen) for action, seen in found]
+        last = agreed(found, lambda said: said[0], lambda said: said[0] not in self._every)
+        action, seen = last or (None, [])
+        return action, seen[0] if action and seen and type(seen[0]) is str else ""
+
+    def _spelt(self, action: object) -> str | None:
+        """An action in its usual spelling, if there is one; None where it is no string."""
+        if type(action) is not str:
+            return None
+        return self._spellings.get(_squeezed(action), action)
 
     def _read_compact(self, words: list[str]) -> tuple[str | None, str]:
         """Word for word `obs … instr … action …`; anything else is no answer."""
@@ -379,18 +398,3 @@ class Navigation(Task):
 def _squeezed(action: str) -> str:
     """Without case, white space and "_"."""
     return re.sub(r"[\s_]+", "", action).casefold()
-
-
-def _fields(text: str, tolerant: bool) -> list[str | None]:
-    """The fields "current observation" and "action" of a response, where they are strings."""
-    try:
-        said = json.loads(text)
-    except (ValueError, RecursionError):
-        said = None
-    found: list[str | None] = []
-    for name, (exact, loose) in zip(("current observation", "action"), _PAIRS, strict=True):
-        value = said.get(name) if isinstance(said, dict) else None
-        if value is None and (match := (loose if tolerant else exact).search(text)):
-            value = next(group for group in match.groups() if group is not None)
-        found.append(value if isinstance(value, str) else None)
-    return found

@@ -165,7 +165,7 @@ class _Drawn(NamedTuple):
     def problem(self) -> Problem:
         """Without the names and the side that problems of the task have."""
         cards, values = tuple(self.cards), tuple(self.values)
-        return Problem("", "", "", cards, "id", self.stated, self.target, values)
+        return Problem("", "", cards, "id", self.stated, self.target, values)
 
     def answer(self, task: GeneralPoints, line: Sequence[int], formula: Sequence[str]) -> str:
         return response(task, replace(self.problem, values=tuple(line)), formula, self.layout)

@@ -16,6 +16,15 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, get_args
 
+from healscope.config.types import REASONING, Marks
+from healscope.tasks.responses import (
+    MAX_RESPONSE,
+    READ_RESPONSES,
+    json_object,  # noqa: F401 (tasks of one's own take it from here)
+    of_answers,
+    spoken,
+)
+
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
@@ -40,9 +49,6 @@ _REQUESTS = {
     "fC": "Answer with the last three words alone.",
     "fG": "Answer in full.",
 }  # how a JSON prompt of pretraining asks for these layouts
-
-MAX_RESPONSE = 16_384
-"""Characters; a longer response is no answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +138,8 @@ class Task(ABC):
         seed: draws the hold-out, and whatever `problems` draws.
         rewards: outcome -> reward, of `outcomes`; those that are left out have the class's own.
         mixture: shares of the rules in the pretraining of a model from scratch.
+        reasoning: pairs of marks that begin and end what a model thinks before it answers. The
+            methods of READ_RESPONSES get the text that follows, of a subclass too (`answer_in`).
     """
 
     name: str
@@ -140,6 +148,7 @@ class Task(ABC):
     seed: int = 0
     rewards: Mapping[str, float] = field(default_factory=dict, hash=False)
     mixture: Mapping[str, float] = field(default_factory=dict, hash=False)
+    reasoning: Sequence[Marks] = REASONING
 
     outcomes: ClassVar[Mapping[str, float]] = MappingProxyType(
         {"correct": 1.0, "wrong": -0.5, "no_answer": -1.0}
@@ -158,9 +167,16 @@ class Task(ABC):
     answer_steps: ClassVar[tuple[str, ...]] = ()
     """Words that begin the steps of an answer, where losses are told apart by them."""
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Give every method that reads responses the answer alone, whoever wrote the method."""
+        super().__init_subclass__(**options)
+        for name, place in READ_RESPONSES.items():
+            setattr(cls, name, of_answers(getattr(cls, name), place))
+
     def __post_init__(self) -> None:
         """Raises ValueError on an option that cannot be."""
         where = f"task {self.name!r}"
+        object.__setattr__(self, "reasoning", tuple(map(tuple, self.reasoning)))
         if not 0 < self.held_out <= 1:
             raise ValueError(f"{where}: held_out must be a share above 0, not {self.held_out!r}")
         if self.rendering not in ("json", "compact"):
@@ -199,6 +215,10 @@ class Task(ABC):
         """Judges a response. Never raises on any `text`, and runs nothing that it says."""
 
     # What the library asks besides.
+
+    def answer_in(self, text: str) -> str:
+        """What counts of a response: the answer, without what was thought before it."""
+        return spoken(text, self.reasoning)
 
     def listed(self, rule: str) -> list[Problem]:
         """The problems of one rule, which are made once."""
@@ -440,17 +460,3 @@ def same_start(one: Sequence[str], other: Sequence[str]) -> int:
     while same < min(len(one), len(other)) and one[same] == other[same]:
         same += 1
     return same
-
-
-def json_object(text: str) -> dict[str, Any] | None:
-    """The JSON object in a response, from its first "{" to its last "}"; None where there is none.
-
-    For `verify` of the JSON rendering: never raises, and a response that is too long has none.
-    """
-    if len(text) > MAX_RESPONSE:
-        return None
-    try:
-        found = json.loads(text[text.index("{") : text.rindex("}") + 1])
-    except (ValueError, RecursionError):  # no JSON, numbers that are too long, too deeply nested
-        return None
-    return found if isinstance(found, dict) else None

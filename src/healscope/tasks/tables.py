@@ -42,13 +42,13 @@ def problem_table(task: Task) -> pd.DataFrame:
 
     All problems of held-out instances, among them all instances that only the OOD rule has; of
     training instances the ID problems, and the OOD problems that are paired with one (of a task
-    with episodes: those of the same instance). Columns are COLUMNS. Raises ValueError where the
+    with episodes: those of the same instance). Columns are COLUMNS. Raises HealscopeError where the
     task has no problem, or none of a split that it should have.
     """
     splits = task.splits()
     problems = {rule: task.listed(rule) for rule in SIDES}
     if not any(problems.values()):
-        raise ValueError(f"task {task.name!r} has no problem")
+        raise HealscopeError(f"task {task.name!r} has no problem")
     _require_splits(task, splits)
     halves = halve(task, problems, splits)
 
@@ -227,13 +227,31 @@ def any_answers(examples: pd.DataFrame, task: Task, rng: np.random.Generator) ->
 def _require_splits(task: Task, splits: dict[str, Split]) -> None:
     sides = set(splits.values())
     if splits and "held_out" not in sides:
-        raise ValueError(
+        raise HealscopeError(
             f"task {task.name!r}: none of its {len(splits)} instances is held out; raise held_out"
         )
     if splits and task.held_out < 1 and "train" not in sides:
-        raise ValueError(
+        raise HealscopeError(
             f"task {task.name!r}: all of its {len(splits)} instances are held out; lower held_out"
         )
+
+
+def require_enough(name: str, problems: pd.DataFrame) -> None:
+    """Raises HealscopeError where a problem table has too few for what a study makes of them.
+
+    The best checkpoint is picked on one half of the held-out instances and judged on the other, so
+    each half needs problems of both rules. `problems` has columns split, half, rule, instance_id.
+    """
+    held_out = problems[(problems["split"] == "held_out") & rules_differ(problems)]
+    for rule in SIDES:
+        own = held_out[held_out["rule"] == rule]
+        if set(own["half"]) < {"a", "b"}:
+            raise HealscopeError(
+                f"task {name!r}: {own['instance_id'].nunique()} held-out instances have a problem "
+                f"under the {rule.upper()} rule, and each of the two halves, of which one picks "
+                "checkpoints and the other judges them, needs one; give the task more problems "
+                "(or drop its limit), or raise held_out"
+            )
 
 
 def _frame(

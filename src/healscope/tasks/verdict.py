@@ -1,33 +1,31 @@
 """The exact verifier of GeneralPoints: one response in, one verdict out.
 
-No response makes it raise, and its work is bounded by MAX_RESPONSE. The released verifier adds
-penalties, compares floats (8/(3-8/3) = 24 fails there) and gives +1 to an unfinished formula;
-here there is one outcome of a closed list, and equality is exact.
+No response makes it raise, and its work is bounded by MAX_RESPONSE. There is one outcome of a
+closed list, and equality is exact. `verifier: reference` reads and pays as the released code does
+(`tasks.released`), but for equality: 8/(3-8/3) = 24 fails there, where floats are compared.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
+from healscope.tasks import released
 from healscope.tasks.expressions import MAX_DIGITS, Expression, evaluate, parse, tokenise
 from healscope.tasks.generalpoints import LAYOUTS, GeneralPoints, Problem
-from healscope.tasks.protocol import EVALUATION_FORMAT, MAX_RESPONSE, Verdict
+from healscope.tasks.protocol import EVALUATION_FORMAT, Verdict
+from healscope.tasks.responses import MAX_RESPONSE, agreed, fields, holding, read, spoken
 
 if TYPE_CHECKING:
     import pandas as pd
 
-# Counted repeats keep every search linear in the response. `\Z` admits a truncated formula.
-_FORMULA = re.compile(
-    r"""["']formula["']\s{0,32}:\s{0,32}(?:"([^"]{0,256})(?:"|\Z)|'([^']{0,256})(?:'|\Z))"""
-)
-_CLOSED_FORMULA = re.compile(
-    r"""["']formula["']\s{0,32}:\s{0,32}(?:"([^"]{0,256})"|'([^']{0,256})')"""
-)
-_NUMBER_LINE = re.compile(r"""["']number["']\s{0,32}:\s{0,32}\[([^\]]{0,256})\]""")
 _LITERAL = re.compile(rf"0|[1-9][0-9]{{0,{MAX_DIGITS - 1}}}")
 _MAX_LINE = 64
+
+_EQUALS = re.compile("[=＝]")
+# What no formula has: a word, but for LaTeX's commands.
+_WORDS = re.compile(r"(?<![\\a-zA-Z\t\f\r])[a-zA-Z]{2,}")
 
 FIRST_ERRORS = ("none", "format", "number_line", "formula_numbers", "arithmetic")
 """Results of `first_error`, in the order of the steps of an answer."""
@@ -42,6 +40,7 @@ class Answer(NamedTuple):
         line: the numbers of the number line, or None where there is none.
         line_asked: the answer format has a number line.
         words: the formula's tokens as they stand, legal or not; empty where there is none.
+        text: the formula as it is written, before its first "=".
     """
 
     parsed: bool
@@ -49,6 +48,7 @@ class Answer(NamedTuple):
     line: tuple[int, ...] | None
     line_asked: bool
     words: tuple[str, ...] = ()
+    text: str = ""
 
 
 _NOTHING = Answer(False, Expression("unfinished"), None, False)
@@ -59,13 +59,16 @@ def verify(
 ) -> Verdict:
     """Judge a response. The compact rendering must match the layout of the format token.
 
-    Outcomes are decided in this order: no_answer, illegal, wrong_line (only if the task grades
-    it), wrong_number, then partial, wrong_value or correct. "partial" is an unfinished formula that
-    uses every number once and reaches the target when its brackets are closed. `parsed` is a
-    formula field, or the whole compact layout; `follows_rule` and `uses_numbers` are False where
-    there is no number line. Never raises on any `text`.
+    Only what follows a model's reasoning counts (`task.reasoning`). Of several JSON objects the
+    last counts, and where two formulas differ there is no answer. Outcomes are decided in this
+    order: no_answer, illegal, wrong_line (only if the task grades it), wrong_number, then partial,
+    wrong_value or correct. "partial" is an unfinished formula that uses every number once and
+    reaches the target when its brackets are closed. `parsed` is a formula field, or the whole
+    compact layout; `follows_rule` and `uses_numbers` are False where there is no number line.
+    Never raises on any `text`.
     """
-    parsed, formula, line, line_asked, _ = read_answer(task, problem, text, format_token)
+    answer = read_answer(task, problem, text, format_token)
+    parsed, formula, line, line_asked = answer[:4]
     state, numbers, numerator, denominator = formula
     used = sorted(numbers)
     follows_rule = line == problem.values
@@ -73,7 +76,12 @@ def verify(
     complete = state == "complete"
     right_numbers = used == sorted(problem.values)
 
-    if state == "illegal":
+    reward = None
+    if task.as_released and parsed:
+        outcome, reward = released.earned(
+            answer.text, formula, problem.values, problem.target, task.rewards
+        )
+    elif state == "illegal":
         outcome = "illegal"
     elif state == "oversized" or not numbers:
         outcome = "no_answer"
@@ -90,7 +98,7 @@ def verify(
         outcome = "wrong_value"
     return Verdict(
         outcome,
-        task.rewards[outcome],
+        task.rewards[outcome] if reward is None else reward,
         parsed,
         follows_rule,
         line is not None and used == sorted(line),
@@ -102,10 +110,14 @@ def read_answer(
     task: GeneralPoints, problem: Problem, text: str, format_token: str = EVALUATION_FORMAT
 ) -> Answer:
     """Read a response as `verify` does. Never raises on any `text`."""
+    if not task.as_released:
+        text = spoken(text, task.reasoning)
     if len(text) > MAX_RESPONSE:
         return _NOTHING
+    if task.as_released:
+        return _read_as_released(text)
     if task.rendering == "json":
-        return _read_json(text, task.verifier)
+        return _read_json(text, task.grade_number_line)
     return _read_compact(text, problem, LAYOUTS[format_token])
 
 
@@ -143,31 +155,51 @@ def first_errors(rows: pd.DataFrame) -> pd.Series:
     return pd.Series(errors, index=rows.index, name="first_error", dtype=object)
 
 
-def _read_json(text: str, mode: str) -> Answer:
-    """The formula field up to its first "=", and the number line.
+def _read_json(text: str, graded: bool) -> Answer:
+    """The formula up to its first "=", and the number line beside it.
 
-    Text that is not one JSON object (a trailing comma, single quotes, a code fence, a truncated
-    end) is searched for the two fields; the first of each counts.
+    Answers differ by their formulas; where the number line is `graded`, by that too.
     """
-    formula: Any = None
-    line: tuple[int, ...] | None = None
-    try:
-        answer = json.loads(text)
-    except (ValueError, RecursionError):
-        answer = None
-    if isinstance(answer, dict):
-        formula, line = answer.get("formula"), _number_line(answer.get("number"))
-    else:
-        pattern = _FORMULA if mode == "tolerant" else _CLOSED_FORMULA
-        if field := pattern.search(text):
-            formula = field[1] if field[1] is not None else field[2]
-        if field := _NUMBER_LINE.search(text):
-            words = field[1].strip().rstrip(",").split(",")
-            line = _number_line([word.strip().strip("\"'") for word in words])
-    if not isinstance(formula, str):
+    objects, rest = read(text)
+    found = [
+        _answer(formula, members.of("number"))
+        for members in holding(objects, "formula")
+        for formula in members.of("formula")
+    ]
+    if not found:  # broken, or cut off
+        lines = [raw for raw in fields(rest, "number") if isinstance(raw, list)]
+        found = [_answer(formula, lines[-1:]) for formula in fields(rest, "formula")]
+    answer = agreed(found, lambda one: (one.parsed, one.words, graded and one.line), _is_template)
+    if answer is None:
+        lines = [raw for members in objects for raw in members.of("number")]
+        return _answer(None, lines or fields(rest, "number"))
+    return answer
+
+
+def _answer(formula: object, lines: Sequence[object]) -> Answer:
+    """What one object says; number lines that differ are none."""
+    lines = {_number_line(raw) for raw in lines}
+    line = lines.pop() if len(lines) == 1 else None
+    if type(formula) is not str:  # words without quotes are none
         return Answer(False, Expression("unfinished"), line, True)
+    formula = _EQUALS.split(formula, maxsplit=1)[0]
+    return Answer(True, parse(formula), line, True, tokenise(formula), formula)
+
+
+def _is_template(answer: Answer) -> bool:
+    """Whether a formula is a description of one, or a placeholder."""
+    return not answer.words or bool(_WORDS.search(answer.text))
+
+
+def _read_as_released(text: str) -> Answer:
+    formula, line = (released.read_field(text, key) for key in ("formula", "number"))
+    if isinstance(line, str):
+        line = [word.strip().strip("\"'") for word in line.strip().rstrip(",").split(",")]
+    if not isinstance(formula, str):
+        return Answer(False, Expression("unfinished"), _number_line(line), True)
     formula = formula.partition("=")[0]
-    return Answer(True, parse(formula, mode), line, True, tokenise(formula))
+    expression = released.read_formula(formula)
+    return Answer(True, expression, _number_line(line), True, tokenise(formula), formula)
 
 
 def _number_line(raw: object) -> tuple[int, ...] | None:

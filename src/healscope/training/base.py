@@ -118,7 +118,7 @@ def fetch(model: Model, work: state.Workspace) -> list[dict]:
     random (unless `check_random` is false), or its folder says that it was another model.
     """
     source = hub.folder(model.source, model.revision)
-    Stored(source)  # names a file that is missing or cut short
+    integrity.refuse_untied(f"model source '{model.source}'", Stored(source))
     try:
         network = integrity.load(str(source))
         tokenizer = tokens.load_tokenizer(str(source))

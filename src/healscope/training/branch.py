@@ -79,6 +79,7 @@ TRAINERS: dict[str, Callable[[Recipe, Branch], list[dict]]] = {
     "grpo": groups.train,
     "dapo": groups.train,
     "dr_grpo": groups.train,
+    "gspo": groups.train,
     "rloo": groups.train,
     "dpo": rounds.train,
     "rft": rounds.train,

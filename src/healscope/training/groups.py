@@ -1,4 +1,4 @@
-"""GRPO, DAPO, Dr. GRPO and RLOO: TRL's trainers, fed with our own samples.
+"""GRPO, DAPO, Dr. GRPO, GSPO and RLOO: TRL's trainers, fed with our own samples.
 
 TRL computes advantages, losses and updates; prompts, sampling, rewards, the learning rate and what
 is logged are those of PPO, so that recipes differ in the algorithm alone. A_g is the advantage of
@@ -7,16 +7,23 @@ response g of the G of one prompt, with rewards r:
     grpo     A_g = (r_g - mean r) / (sd r + 1e-4); mean over a response's tokens, then over
              responses (arXiv 2402.03300, eq. 3)
     dapo     the same A_g; mean over all tokens of the batch, an upper clip of its own, no loss on
-             truncated responses (arXiv 2503.14476, eq. 8; without its dynamic sampling)
+             truncated responses (arXiv 2503.14476, eq. 8); with `most_draws` its dynamic sampling
+             (eq. 11), with `overlong` its soft penalty of long responses (eq. 13)
     dr_grpo  A_g = r_g - mean r; sum over tokens, over the longest response that could be (arXiv
              2503.20783, section 3.2)
+    gspo     the same A_g; the ratio of a response is the geometric mean of its tokens', and clipped
+             as one (arXiv 2507.18071, eq. 5 and 7)
     rloo     A_g = r_g - mean of the others' r; one ratio for a whole response (arXiv 2402.14740)
+
+KL from the start is k3 in the loss (2402.03300, eq. 4); of rloo, the log-ratio of a response in its
+reward. With one step on each batch all ratios are 1, and no clip does anything.
 """
 
 from __future__ import annotations
 
 import time
 import weakref
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -25,9 +32,11 @@ import torch
 from datasets import Dataset
 from transformers import TrainerCallback
 from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
+from trl.rewards import get_soft_overlong_punishment
 
 from healscope.config import Group
 from healscope.draws import seeded
+from healscope.errors import HealscopeError
 from healscope.models import checkpoints
 from healscope.progress import Bar
 from healscope.tasks.tables import draw
@@ -52,7 +61,8 @@ if TYPE_CHECKING:
 def train(recipe: Group, branch: Branch) -> list[dict]:
     """Runs the algorithm from `branch.start` and stages the checkpoint `branch.name`.
 
-    An iteration is one generation of `responses` responses and `epochs` steps on all of them.
+    An iteration is one generation of `responses` responses, and `epochs` passes over them in
+    `minibatches` steps each.
     Every iteration draws from its own named streams: a resumed run repeats nothing. Returns one row
     for each iteration. Raises Diverged where a number is not finite any more, or success is lost,
     and Stopped on a signal.
@@ -85,7 +95,8 @@ class _Iterations(TrainerCallback):
         self.references = references(recipe, branch)
         self.pool, self.sampler = branch.prompt_pool(recipe), branch.sampler(recipe)
         self.problems = min(recipe.prompts, len(self.pool))  # of an iteration
-        self.turns: list[Turn] = []
+        self.turns: list[Turn] = []  # that are learned from
+        self.drawn: list[Turn] = []  # all that were sampled for them
         self.advantages_B, self.learned_tokens = np.zeros(0), 0
         self.logs: list[dict] = []
 
@@ -112,16 +123,37 @@ class _Iterations(TrainerCallback):
     def sample(self) -> list[Turn]:
         """This process's turns of this iteration, all responses to one prompt in a row."""
         began, i, seed = time.perf_counter(), len(self.rows), self.branch.seed
-        problems = draw(self.pool, self.recipe.prompts, np.random.default_rng([seed, 4, i]))
-        finite = health.finite_sampling(self.rows, self.branch.name)
-        with finite, self.whole(), self.branch.compute.autocast():
-            self.turns = self.sampler.sample(self.model, self.tokenizer, problems, (seed, 5, i))
+        self.drawn, found, spare, self.draws = [], [], [], 0
+        while self.draws < self.recipe.most_draws and len(found) < self.problems:
+            again = [self.draws] if self.draws else []  # of the first draw PPO's streams
+            rng = np.random.default_rng([seed, 4, i, *again])
+            problems = draw(self.pool, self.recipe.prompts, rng)
+            with (
+                health.finite_sampling(self.rows, self.branch.name),
+                self.whole(),
+                self.branch.compute.autocast(),
+            ):
+                stream = (seed, 5, i, *again)
+                turns = self.sampler.sample(self.model, self.tokenizer, problems, stream)
+            turns = not_overlong(turns, self.branch.max_new_tokens, self.recipe.overlong)
+            for group in groups_of(turns, self.recipe.samples_per_prompt):
+                (found if self.recipe.most_draws == 1 or differ(group) else spare).append(group)
+            self.drawn += turns
+            self.draws += 1
+        self.filled = max(0, self.problems - len(found))  # by groups that teach nothing
+        self.turns = [turn for group in [*found, *spare][: self.problems] for turn in group]
         # TRL parts rows into micro-batches by the global state: a stream of the iteration's own
         torch.manual_seed(seeded(seed, 6, i).initial_seed())
         self.model.train()
         self.sampled = time.perf_counter()
         self.sampling_seconds = self.sampled - began
         return self.own()
+
+    def resampled(self) -> dict[str, float]:
+        """What is logged of dynamic sampling."""
+        if self.recipe.most_draws == 1:
+            return {}
+        return {"draws": self.draws, "filled_share": self.filled / self.problems}
 
     def own(self) -> list[Turn]:
         """Turns that this process learns from: whole groups."""
@@ -131,15 +163,16 @@ class _Iterations(TrainerCallback):
         if "loss" not in (logs or {}):
             return  # TRL's last words
         self.logs.append(logs)
-        if len(self.logs) < self.recipe.epochs:
+        if len(self.logs) < self.recipe.steps:
             return
         i, recipe, turns = len(self.rows), self.recipe, self.turns
         row = {
             "iteration": i + 1,
-            **summary(turns, recipe.samples_per_prompt),
+            **summary(self.drawn, recipe.samples_per_prompt),
             **advantage_statistics(self.advantages_B),
             **means(self.logs),
             "trained_tokens": recipe.epochs * self.learned_tokens,
+            **self.resampled(),
             "sampling_seconds": self.sampling_seconds,
             "training_seconds": time.perf_counter() - self.sampled,
         }
@@ -158,6 +191,28 @@ class _Iterations(TrainerCallback):
         where = f"iteration {i + 1} of {recipe.iterations}"
         stop.at_step(keep, i + 1, recipe.state_every, last, where)
         control.should_training_stop = last
+
+
+def groups_of(turns: list[Turn], size: int) -> list[list[Turn]]:
+    """Turns parted into the responses to each prompt, which stand in a row."""
+    return [turns[k : k + size] for k in range(0, len(turns), size)]
+
+
+def differ(group: list[Turn]) -> bool:
+    """Whether a group's rewards differ: else all its advantages are 0."""
+    return len({t.reward for t in group}) > 1
+
+
+def not_overlong(turns: list[Turn], most: int, share: float) -> list[Turn]:
+    """Turns with the soft overlong penalty (arXiv 2503.14476, eq. 13) added to their rewards.
+
+    It falls from 0 to -1 over the last `share` of the `most` tokens that a response may have.
+    """
+    cache = round(share * most)
+    if not cache:
+        return turns
+    penalties = get_soft_overlong_punishment(most, cache)([t.response_ids for t in turns])
+    return [replace(t, reward=t.reward + p) for t, p in zip(turns, penalties, strict=True)]
 
 
 class _Sampled:
@@ -191,17 +246,24 @@ class _GRPO(_Sampled, GRPOTrainer):
 def _trainer(recipe: Group, branch: Branch, run: _Iterations):
     first = run.first
     responses = run.problems * recipe.samples_per_prompt // processes.size()
-    rows = at_once(responses, branch.compute.launch.micro_batch or ROWS_AT_ONCE)
+    if responses % recipe.minibatches:
+        raise HealscopeError(
+            f"{branch.name}: the pool has {len(run.pool)} problems, so that an iteration has "
+            f"{responses} responses in each process; make that a multiple of the recipe's "
+            f"minibatches ({recipe.minibatches})"
+        )
+    of_a_step = responses // recipe.minibatches
+    rows = at_once(of_a_step, branch.compute.launch.micro_batch or ROWS_AT_ONCE)
     settings = {
         **arguments(recipe, branch),
         "deepspeed": branch.compute.settings(
-            rows, responses // rows, recipe.optimizer.max_grad_norm
+            rows, of_a_step // rows, recipe.optimizer.max_grad_norm
         ),
-        # one step an epoch of each generation
-        "max_steps": (recipe.iterations - first) * recipe.epochs,
+        "max_steps": (recipe.iterations - first) * recipe.steps,
         "num_iterations": recipe.epochs,
         "per_device_train_batch_size": rows,
-        "gradient_accumulation_steps": responses // rows,
+        "gradient_accumulation_steps": of_a_step // rows,
+        "steps_per_generation": responses // rows,
         "num_generations": recipe.samples_per_prompt,
         "max_completion_length": branch.max_new_tokens,
         "temperature": recipe.temperature,
@@ -217,16 +279,18 @@ def _trainer(recipe: Group, branch: Branch, run: _Iterations):
             _GRPO,
             GRPOConfig(
                 **settings,
-                loss_type=recipe.algorithm,
+                loss_type="grpo" if recipe.algorithm == "gspo" else recipe.algorithm,
+                importance_sampling_level="sequence" if recipe.algorithm == "gspo" else "token",
                 scale_rewards="none" if recipe.algorithm == "dr_grpo" else "group",
                 mask_truncated_completions=recipe.algorithm == "dapo",
+                use_bias_correction_kl=False,  # TRL's default has another gradient than the paper
             ),
         )
 
     def reward(**_) -> list[float]:
         return [t.reward for t in run.own()]
 
-    optimizers = scheduled(recipe, run.optimizer, lambda step: first + step // recipe.epochs)
+    optimizers = scheduled(recipe, run.optimizer, lambda step: first + step // recipe.steps)
     trainer = kind(
         model=run.model,
         reward_funcs=reward,

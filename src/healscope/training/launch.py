@@ -95,7 +95,7 @@ def _launched(content: dict, work: Workspace) -> list[dict]:
         while process.poll() is None:
             if stop.received() and not (folder / "stop").exists():
                 part = folder / "stop.part"
-                part.write_text(stop.received())
+                part.write_text(stop.received(), encoding="utf-8")
                 part.rename(folder / "stop")
             try:
                 process.wait(SECONDS)

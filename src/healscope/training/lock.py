@@ -25,7 +25,7 @@ class Lock:
 
     def __init__(self, file: str | Path, work: str, patience_s: float = PATIENCE_S):
         self.path = Path(file)
-        self._file = open(self.path, "a+")  # noqa: SIM115
+        self._file = open(self.path, "a+", encoding="utf-8")  # noqa: SIM115
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -64,7 +64,7 @@ def _slurm_job() -> str:
 
 def _owner(file: Path) -> tuple[str, str, str] | None:
     """(host, process, Slurm job) that a lock file names; None if it is empty."""
-    words = file.read_text().split()
+    words = file.read_text(encoding="utf-8").split()
     return (words[0], words[1], words[2]) if len(words) == 3 else None
 
 
@@ -90,7 +90,7 @@ def _beats(file: Path, patience_s: float) -> bool:
 
 def _age_mark(file: Path) -> int:
     # opening asks the file server; a bare stat may be answered from memory
-    with open(file) as opened:
+    with open(file, encoding="utf-8") as opened:
         return os.fstat(opened.fileno()).st_mtime_ns
 
 

@@ -6,8 +6,12 @@ feedback until it is right or attempts are used up. Symbols follow arXiv 2509.12
     delta_t = r_t + gamma V(s_{t+1}) - V(s_t),   A_t = sum_l (gamma lambda)^l delta_{t+l}
     L = -E min(rho A, clip(rho, 1 - eps, 1 + eps) A) + c_v L_V - c_e H[pi] + c_k K(pi, pi_ref)
     L_V: half the squared error of V against R = A + V
-    K: mean of pi_ref/pi - 1 - log(pi_ref/pi) over tokens (arXiv 2402.03300, eq. 4); as part of the
-       reward instead, log(pi/pi_ref) of the whole response
+    K: mean of k3 = pi_ref/pi - 1 - log(pi_ref/pi) over tokens (arXiv 2402.03300, eq. 4), which has
+       the gradient of KL(pi_ref || pi); as part of the reward instead, log(pi/pi_ref) of the whole
+       response, which has that of KL(pi || pi_ref)
+
+With one step on each batch (epochs = minibatches = 1) rho is 1: nothing is clipped, and L has the
+gradient of plain REINFORCE with a baseline.
 
 What the released code does differently is a setting of its own, named where it is used; the recipe
 `ppo_reference` sets them all (healscope.config.rl.REFERENCE).
@@ -15,7 +19,6 @@ What the released code does differently is a setting of its own, named where it 
 Shape suffixes: B turns, L padded prompt and response, T response tokens, V vocabulary, H hidden.
 """
 
-import math
 import time
 from dataclasses import dataclass
 from functools import partial
@@ -26,17 +29,22 @@ from torch import nn
 
 from healscope.config import PPO
 from healscope.evaluation.generate import response_logprobs
-from healscope.models import checkpoints, tokens
+from healscope.models import checkpoints
 from healscope.progress import Bar
-from healscope.tasks.tables import draw
 from healscope.training import health, processes, state, stop
 from healscope.training.learner import Learner
-from healscope.training.references import distances, due, references
+from healscope.training.references import Penalty, distances, due
 from healscope.training.sampling import (
     Turn,
     advantage_statistics,
+    chunks,
+    encoded,
+    entropy_nats,
+    padded,
+    parts,
+    rollout,
     summary,
-    tokens_before_formula,
+    token_weights,
 )
 from healscope.training.schedule import scale
 
@@ -52,8 +60,6 @@ def train(recipe: PPO, branch) -> list[dict]:
     more, or success is lost, and Stopped on a signal.
     """
     seed, work, compute = branch.seed, branch.work, branch.compute
-    if "formula" not in branch.task.answer_steps:  # no token comes before a step that is not there
-        recipe = recipe.model_copy(update={"early_token_weight": 1.0})
     model, tokenizer = checkpoints.load_model(branch.start)
     trained = checkpoints.freeze(model, recipe.freeze)
     compute.checkpointed(model)
@@ -63,12 +69,12 @@ def train(recipe: PPO, branch) -> list[dict]:
     policy = Policy(model, None if own_head else head)
     learner = Learner(compute, policy, optimizer, recipe.optimizer.max_grad_norm)
     if learner.engine is None:
-        parts = {"model": model, "value": head}
+        modules = {"model": model, "value": head}
         optimizers = {"optimizer": optimizer, "value_optimizer": value_optimizer}
     else:  # the rest is the engine's to keep
-        parts = {"value": head} if own_head else {}
+        modules = {"value": head} if own_head else {}
         optimizers = {"value_optimizer": value_optimizer}
-    first, rows = state.restore(work, parts, optimizers, learner.engine)
+    first, rows = state.restore(work, modules, optimizers, learner.engine)
     pool = branch.prompt_pool(recipe)
     sampler = branch.sampler(
         recipe,
@@ -84,11 +90,10 @@ def train(recipe: PPO, branch) -> list[dict]:
             rate = recipe.optimizer.learning_rate * scale(recipe, i)
             learner.rate(rate)
             began = time.perf_counter()
-            problems = draw(pool, recipe.prompts, np.random.default_rng([seed, 4, i]))
             with health.finite_sampling(rows, branch.name), learner.whole(), compute.autocast():
-                turns = sampler.sample(model, tokenizer, problems, (seed, 5, i))
+                turns, beyond = rollout(recipe, sampler, model, tokenizer, pool, (seed, i))
             sampled = time.perf_counter()
-            judged = judge(recipe, head, tokenizer, turns, penalty)
+            judged = judge(recipe, head, tokenizer, turns, penalty, beyond[0] if beyond else None)
             order = np.random.default_rng([seed, 6, i])
             updates = Update(recipe, model, learner, tokenizer, penalty)
             statistics = updates.policy(turns, judged, order)
@@ -97,7 +102,7 @@ def train(recipe: PPO, branch) -> list[dict]:
                 processes.copied(head)
             row = {
                 "iteration": i + 1,
-                **summary(turns, recipe.samples_per_prompt),
+                **summary(turns, recipe.samples_per_prompt, beyond),
                 **advantage_statistics((judged.advantages_B * judged.differ).numpy()),
                 **explained(judged),
                 **statistics,
@@ -113,7 +118,7 @@ def train(recipe: PPO, branch) -> list[dict]:
             health.log(rows, row, branch.name)
             bar.note(reward=row["reward_mean"], correct=row["correct_share"])
             bar.update()
-            keep = partial(state.keep, work, i + 1, parts, optimizers, rows, learner.engine)
+            keep = partial(state.keep, work, i + 1, modules, optimizers, rows, learner.engine)
             where = f"iteration {i + 1} of {recipe.iterations}"
             stop.at_step(keep, i + 1, recipe.state_every, last, where)
     with learner.whole():
@@ -146,14 +151,15 @@ def gae(
     ends_B: torch.Tensor,
     discount: float,
     lam: float,
+    following: float = 0.0,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Generalised advantage estimates and returns, each (B,) (arXiv 1506.02438, eq. 16).
 
     Turns stand one after another, episode by episode. Nothing flows over a turn whose `ends_B` is
-    true: the value after it is 0, and so is that after the last row.
+    true: the value after it is 0. `following` is the value of the state after the last row.
     """
     advantages_B = torch.zeros_like(rewards_B)
-    carried = following = 0.0
+    carried = 0.0
     for b in reversed(range(len(rewards_B))):
         goes_on = 1.0 - float(ends_B[b])
         delta = rewards_B[b] + discount * goes_on * following - values_B[b]
@@ -172,11 +178,12 @@ def policy_loss(
     ratio: str,
     ratio_limit: float | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Clipped surrogate (1707.06347, eq. 7) of each row, and the share of its ratios clipped.
+    """Clipped surrogate (1707.06347, eq. 7) of each row, and the share of it that clipping holds.
 
     `weights_BT`: 1 on response tokens, 0 on padding; the released code also has 0 and 0.5. `ratio`:
     "token" clips each token's ratio and averages over the response; "response" clips the ratio of
-    the whole response, the action. Above `ratio_limit` only the clipped branch counts.
+    the whole response, the action. Above `ratio_limit` only the clipped branch counts. The share is
+    that of ratios without gradient: beyond the clip, on the side that the advantage pushes to.
     """
     difference_BT = (logprobs_BT - old_BT) * weights_BT
     if ratio == "response":
@@ -190,8 +197,20 @@ def policy_loss(
     surrogate = torch.minimum(rho * gain, within)
     if ratio_limit is not None:
         surrogate = torch.where(rho > ratio_limit, within, surrogate)
-    clipped = ((rho - 1).abs() > clip).float()
-    return -(surrogate * share).sum(1), (clipped * share).sum(1).detach()
+    held = torch.where(gain > 0, rho > 1 + clip, (rho < 1 - clip) & (gain < 0))
+    if ratio_limit is not None:
+        held |= (rho > ratio_limit) & (gain != 0)
+    return -(surrogate * share).sum(1), (held * share).sum(1).detach()
+
+
+def k3(logprobs: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
+    """pi_ref/pi - 1 - log(pi_ref/pi), element by element: never negative.
+
+    Its mean over samples of pi estimates KL(pi || pi_ref); the gradient of that mean, samples held
+    fixed, is that of KL(pi_ref || pi) (arXiv 2402.03300, eq. 4).
+    """
+    gap = reference - logprobs
+    return gap.exp() - 1 - gap
 
 
 def value_loss(
@@ -252,21 +271,29 @@ class Judged:
 
 
 @torch.no_grad()
-def judge(recipe: PPO, head, tokenizer, turns: list[Turn], penalty) -> Judged:
-    """Values, advantages and returns of every turn, by GAE along its episode."""
+def judge(
+    recipe: PPO, head, tokenizer, turns: list[Turn], penalty, following: Turn | None = None
+) -> Judged:
+    """Values, advantages and returns of every turn, by GAE along its episode.
+
+    `following`: the turn after the last one, where the batch was cut.
+    """
     rewards_B = torch.tensor([t.reward for t in turns])
     if recipe.kl == "reward":
         rewards_B = rewards_B - recipe.kl_coefficient * penalty.of_responses(tokenizer, turns)
     # read while sampling: the mean of the prompt's last hidden states, or the last of them
     which = 0 if recipe.value_head == "own" else 1
     device = next(head.parameters()).device
-    states_BH = torch.stack([t.state_2H[which] for t in turns]).to(device)
+    read = [*turns, following] if following else turns
+    states_BH = torch.stack([t.state_2H[which] for t in read]).to(device)
     values_B = head(states_BH)[:, 0].cpu()
+    after = float(values_B[-1]) if following else 0.0
+    states_BH, values_B = states_BH[: len(turns)], values_B[: len(turns)]
     # the released code ends the recursion at a success alone: the value of a failed hand leaks
     # into the next, unrelated one
     ends = [t.last if recipe.cut_failures else t.success for t in turns]
     advantages_B, returns_B = gae(
-        rewards_B, values_B, torch.tensor(ends), recipe.discount, recipe.gae_lambda
+        rewards_B, values_B, torch.tensor(ends), recipe.discount, recipe.gae_lambda, after
     )
     own = states_BH if recipe.value_head == "own" else None
     return Judged(rewards_B, values_B, advantages_B, returns_B, own)
@@ -301,7 +328,7 @@ class Update:
     model: nn.Module
     learner: Learner
     tokenizer: object
-    penalty: "Penalty"
+    penalty: Penalty
 
     def policy(self, turns: list[Turn], judged: Judged, order) -> dict[str, float]:
         """All epochs over the turns; returns means of the logged statistics, and tokens learned.
@@ -315,7 +342,8 @@ class Update:
         if not judged.differ and recipe.value_head == "own":
             if recipe.kl != "loss" and not recipe.entropy_coefficient:
                 with self.learner.whole(), self.learner.compute.autocast():
-                    entropy = entropy_nats(self.model, self.tokenizer, turns, recipe)
+                    some = turns[:ROWS_AT_ONCE]
+                    entropy = entropy_nats(self.model, self.tokenizer, some, recipe.temperature)
                 return {"entropy_nats": entropy, "trained_tokens": 0}
             gains_B = torch.zeros_like(gains_B)
         at_once = self.learner.compute.launch.micro_batch or ROWS_AT_ONCE
@@ -324,30 +352,29 @@ class Update:
         norms = 0.0
         for _ in range(recipe.epochs):
             for rows in np.array_split(order.permutation(len(turns)), recipe.minibatches):
-                chunks = _chunks(turns, processes.own(rows), _parts(len(rows), at_once))
+                batches = chunks(turns, processes.own(rows), parts(len(rows), at_once))
                 self.learner.start()
-                for k, chunk in enumerate(chunks):
+                for k, chunk in enumerate(batches):
                     share = len(chunk) / len(rows)
                     with self.learner.compute.autocast():
-                        loss, parts = self._loss(turns, chunk, gains_B, judged)
-                    self.learner.backward(loss * share, last=k + 1 == len(chunks))
-                    for key, value in parts.items():
+                        loss, logged = self._loss(turns, chunk, gains_B, judged)
+                    self.learner.backward(loss * share, last=k + 1 == len(batches))
+                    for key, value in logged.items():
                         totals[key] = totals.get(key, 0.0) + value * share
                 norms += self.learner.step()
-        steps = recipe.epochs * recipe.minibatches
         learned = recipe.epochs * sum(len(t.response_ids) for t in turns)
         everywhere = processes.joined([totals])
-        means = {key: sum(t[key] for t in everywhere) / steps for key in totals}
-        return means | {"gradient_norm": norms / steps, "trained_tokens": learned}
+        means = {key: sum(t[key] for t in everywhere) / recipe.steps for key in totals}
+        return means | {"gradient_norm": norms / recipe.steps, "trained_tokens": learned}
 
     def _loss(self, turns, chunk, gains_B, judged) -> tuple[torch.Tensor, dict[str, float]]:
         recipe, some = self.recipe, [turns[i] for i in chunk]
         index = torch.from_numpy(chunk)
         gains_B = gains_B[index].to(self.model.device)
-        ids_BL, mask_BL, width, real_BT = _encode(self.tokenizer, some, self.model.device)
+        ids_BL, mask_BL, width, real_BT = encoded(self.tokenizer, some, self.model.device)
         now_BT, all_BTV, values_B = self.learner(ids_BL, mask_BL, width, recipe.temperature)
-        old_BT = _padded([t.logprobs for t in some], width, self.model.device)
-        weights_BT = self._weights(some, real_BT)
+        old_BT = padded([t.logprobs for t in some], width, self.model.device)
+        weights_BT = token_weights(recipe, self.tokenizer, some, real_BT)
         exact_BT, before_BT = now_BT, old_BT
         if recipe.logprob_precision == "bfloat16":
             now_BT, old_BT = now_BT.bfloat16().float(), old_BT.bfloat16().float()
@@ -364,7 +391,7 @@ class Update:
         entropy_B = (-(all_BTV.exp() * all_BTV).sum(-1) * real_BT).sum(1) / tokens_B
         drift_B = ((before_BT - exact_BT) * real_BT).sum(1) / tokens_B
         loss = surrogate_B.mean() - recipe.entropy_coefficient * entropy_B.mean()
-        parts = {
+        logged = {
             "policy_loss": surrogate_B.mean().item(),
             "entropy_nats": entropy_B.mean().item(),
             "clip_share": clipped_B.mean().item(),
@@ -372,10 +399,9 @@ class Update:
         }
         if recipe.kl == "loss":
             other_BT = self.penalty.logprobs(ids_BL, mask_BL, width)
-            gap_BT = (other_BT - exact_BT) * real_BT
-            kl_B = ((gap_BT.exp() - 1 - gap_BT) * real_BT).sum(1) / tokens_B  # never negative
+            kl_B = torch.where(real_BT, k3(exact_BT, other_BT), 0.0).sum(1) / tokens_B
             loss = loss + recipe.kl_coefficient * kl_B.mean()
-            parts["kl_penalty_nats"] = kl_B.mean().item()
+            logged["kl_penalty_nats"] = kl_B.mean().item()
         if recipe.value_head == "shared":
             error = value_loss(
                 values_B,
@@ -384,78 +410,5 @@ class Update:
                 recipe.value_clip,
             ).mean()
             loss = loss + recipe.value_coefficient * error
-            parts["value_loss"] = error.item()
-        return loss, parts
-
-    def _weights(self, turns: list[Turn], real_BT: torch.Tensor) -> torch.Tensor:
-        """What each token's log-probability counts: 1, but for the released code's oddities."""
-        weights_BT = real_BT.float()
-        if self.recipe.early_token_weight < 1:
-            for b, turn in enumerate(turns):
-                early = tokens_before_formula(self.tokenizer, turn)
-                weights_BT[b, :early] *= self.recipe.early_token_weight
-        if self.recipe.skip_first_token:
-            weights_BT[:, 0] = 0
-        return weights_BT
-
-
-@torch.no_grad()
-def entropy_nats(model, tokenizer, turns: list[Turn], recipe: PPO) -> float:
-    """Mean entropy of the policy along the first ROWS_AT_ONCE responses, in nats a token."""
-    ids_BL, mask_BL, width, real_BT = _encode(tokenizer, turns[:ROWS_AT_ONCE], model.device)
-    _, all_BTV = response_logprobs(model, ids_BL, mask_BL, width, recipe.temperature)
-    entropy_BT = -(all_BTV.exp() * all_BTV).sum(-1)
-    return float((entropy_BT * real_BT).sum() / real_BT.sum())
-
-
-class Penalty:
-    """The reference model of a KL term, and others that are kept to measure distances from."""
-
-    def __init__(self, recipe: PPO, branch):
-        self.recipe = recipe
-        self.models = references(recipe, branch, recipe.kl_from if recipe.kl != "none" else None)
-
-    @torch.no_grad()
-    def logprobs(self, ids_BL, mask_BL, width: int) -> torch.Tensor:
-        """Of response tokens, under the reference of the KL term."""
-        model = self.models[self.recipe.kl_from]
-        return response_logprobs(model, ids_BL, mask_BL, width, self.recipe.temperature)[0]
-
-    def of_responses(self, tokenizer, turns: list[Turn]) -> torch.Tensor:
-        """log pi - log pi_ref of each whole response (B,): the KL of RLHF rewards."""
-        device = self.models[self.recipe.kl_from].device
-        turns = processes.own(turns)
-        found_B = torch.zeros(len(turns))
-        for chunk in _chunks(turns, np.arange(len(turns)), _parts(len(turns), ROWS_AT_ONCE, 1)):
-            some = [turns[i] for i in chunk]
-            ids_BL, mask_BL, width, real_BT = _encode(tokenizer, some, device)
-            old_BT = _padded([t.logprobs for t in some], width, device)
-            gap_B = ((old_BT - self.logprobs(ids_BL, mask_BL, width)) * real_BT).sum(1)
-            found_B[torch.from_numpy(chunk)] = gap_B.cpu()
-        return torch.tensor(processes.joined(found_B.tolist()))
-
-
-def _parts(rows: int, at_once: int, among: int | None = None) -> int:
-    """Micro-batches of each process for `rows` of all: as many in every one, and none is empty."""
-    among = among or processes.size()
-    return max(1, min(math.ceil(math.ceil(rows / among) / at_once), rows // among))
-
-
-def _chunks(turns: list[Turn], rows: np.ndarray, parts: int) -> list[np.ndarray]:
-    """Row numbers in micro-batches of similar length, so that little is padding."""
-    lengths = [len(turns[i].prompt_ids) + len(turns[i].response_ids) for i in rows]
-    ordered = np.sort(rows)[np.argsort(np.array(lengths)[np.argsort(rows)], kind="stable")]
-    return np.array_split(ordered, parts)
-
-
-def _encode(tokenizer, turns: list[Turn], device):
-    return tokens.encode_ids(
-        [t.prompt_ids for t in turns],
-        [t.response_ids for t in turns],
-        tokenizer.pad_token_id,
-        device,
-    )
-
-
-def _padded(rows: list[list[float]], width: int, device) -> torch.Tensor:
-    return torch.tensor([row + [0.0] * (width - len(row)) for row in rows], device=device)
+            logged["value_loss"] = error.item()
+        return loss, logged

@@ -3,6 +3,7 @@
 Every algorithm learns from what `sample` returns. Generation is batched and sorted by length.
 """
 
+import math
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,12 +13,14 @@ import numpy as np
 import pandas as pd
 import torch
 
+from healscope.config import PPO
 from healscope.draws import seeded
 from healscope.engines import VLLM
 from healscope.evaluation.generate import NotFinite, Responses, generate, response_logprobs
 from healscope.models import tokens
 from healscope.tasks.protocol import Problem, Task, Verdict
 from healscope.tasks.rewards import Score, length_neutral
+from healscope.tasks.tables import draw
 from healscope.training import drawn_elsewhere, processes
 
 ROWS_AT_ONCE = 256  # prompts generated together
@@ -131,6 +134,7 @@ class Sampler:
     def _episodes(self, model, tokenizer, problems: pd.DataFrame, stream) -> list[Turn]:
         if self.engine is not None:
             self.engine.take(drawn_elsewhere.weights(model), "the policy")
+        ends = tokens.end_ids(tokenizer, tokens.model_ends(model))
         rows = [r for r in problems.to_dict("records") for _ in range(self.samples_per_prompt)]
         posed = [self.task.read(row) for row in rows]
         talks = [[row["prompt"]] for row in rows]
@@ -141,7 +145,10 @@ class Sampler:
             answers = self._answers(model, tokenizer, [talks[e] for e in asked], stream, attempt)
             failed = []
             for e, (prompt_ids, ids, logprobs, gaps, state_2H) in zip(asked, answers, strict=True):
-                text = tokens.response_text(tokenizer, ids)
+                marks = self.task.reasoning
+                text = tokens.response_text(
+                    tokenizer, ids, ends, reasoning=marks, prompt=prompt_ids
+                )
                 verdict, reward = self.score(posed[e], text)
                 over = extra or verdict.outcome == "correct"
                 over = over or attempt == self.attempts + self.extra_attempt
@@ -174,7 +181,7 @@ class Sampler:
             found = self._generate(
                 model,
                 asked,
-                eos=tokenizer.eos_token_id,
+                eos=tokens.end_ids(tokenizer, tokens.model_ends(model)),
                 pad=tokenizer.pad_token_id,
                 max_new_tokens=self.max_new_tokens,
                 temperature=self.temperature,
@@ -214,11 +221,39 @@ class Sampler:
         ]
 
 
+def rollout(
+    recipe: PPO, sampler: Sampler, model, tokenizer, pool: pd.DataFrame, at: tuple[int, int]
+) -> tuple[list[Turn], list[Turn]]:
+    """The turns of one iteration of PPO, `at` (seed, iteration), and those sampled beyond them.
+
+    Counted in turns, episodes are sampled until there is at least one turn more than `responses`:
+    the batch ends after that many, also within an episode, and the first turn beyond it is the
+    state that follows.
+    """
+    seed, i = at
+    rng, stream = np.random.default_rng([seed, 4, i]), (seed, 5, i)
+    if recipe.counted == "episodes":
+        return sampler.sample(model, tokenizer, draw(pool, recipe.prompts, rng), stream), []
+    turns: list[Turn] = []
+    of_a_prompt = (recipe.attempts + recipe.extra_attempt) * recipe.samples_per_prompt
+    while (missing := recipe.responses + 1 - len(turns)) > 0:
+        shares = math.ceil(missing / of_a_prompt / processes.size())
+        problems = draw(pool, shares * processes.size(), rng)
+        found = sampler.sample(model, tokenizer, problems, (*stream, len(turns)))
+        before = turns[-1].episode + 1 if turns else 0
+        turns += [replace(t, episode=before + t.episode) for t in found]
+        of_a_prompt = len(found) / len(problems)
+    return turns[: recipe.responses], turns[recipe.responses :]
+
+
 def tokens_before_formula(tokenizer, turn: Turn) -> int:
-    """Response tokens before the one in which the word "formula" begins; all, where none does."""
-    at = turn.text.find("formula")
+    """Response tokens before the one in which the word "formula" begins.
+
+    All but the last four, where it is not there: so the released code counts.
+    """
+    at = tokens.response_text(tokenizer, turn.response_ids).find("formula")
     if at < 0:
-        return len(turn.response_ids)
+        return max(0, len(turn.response_ids) - 4)
     ends = range(1, len(turn.response_ids) + 1)
     written = bisect_right(
         ends, at, key=lambda k: len(tokens.response_text(tokenizer, turn.response_ids[:k]))
@@ -226,10 +261,25 @@ def tokens_before_formula(tokenizer, turn: Turn) -> int:
     return min(written, len(turn.response_ids) - 1)
 
 
-def summary(turns: list[Turn], samples_per_prompt: int) -> dict[str, float]:
+def token_weights(recipe: PPO, tokenizer, turns: list[Turn], real_BT: torch.Tensor) -> torch.Tensor:
+    """What each token's log-probability counts: 1, but for the released code's oddities."""
+    weights_BT = real_BT.float()
+    if recipe.early_token_weight < 1:
+        for b, turn in enumerate(turns):
+            early = tokens_before_formula(tokenizer, turn)
+            weights_BT[b, :early] *= recipe.early_token_weight
+    if recipe.skip_first_token:
+        weights_BT[:, 0] = 0
+    return weights_BT
+
+
+def summary(
+    turns: list[Turn], samples_per_prompt: int, beyond: Sequence[Turn] = ()
+) -> dict[str, float]:
     """What is logged of a batch of episodes; columns as in schema `rl-log`.
 
-    Shares are of first attempts; rewards are of all turns.
+    Shares are of first attempts; rewards are of all turns. `beyond`: turns that were sampled and
+    are not learned from, whose tokens count.
     """
     first = [t for t in turns if t.attempt == 1]
     rewards = np.array([t.reward for t in turns])
@@ -243,12 +293,12 @@ def summary(turns: list[Turn], samples_per_prompt: int) -> dict[str, float]:
         "episode_success_share": float(np.mean([t.success for t in turns if t.last])),
         "turns_per_episode": len(turns) / len(first),
         "response_tokens_mean": float(np.mean([len(t.response_ids) for t in turns])),
-        "generated_tokens": sum(len(t.response_ids) for t in turns),
+        "generated_tokens": sum(len(t.response_ids) for t in [*turns, *beyond]),
         **drawn_elsewhere.gap(turns),
     }
     if rewards.std() > 0 and correct.std() > 0:
         row["reward_success_correlation"] = float(np.corrcoef(rewards, correct)[0, 1])
-    if samples_per_prompt > 1:
+    if samples_per_prompt > 1 and len(first) % samples_per_prompt == 0:  # no group was cut
         groups = np.array([t.reward for t in first]).reshape(-1, samples_per_prompt)
         row["zero_variance_share"] = float((groups.max(1) == groups.min(1)).mean())
     return row
@@ -267,17 +317,21 @@ def advantage_statistics(advantages: np.ndarray) -> dict[str, float]:
 
 
 @torch.no_grad()
+def entropy_nats(model, tokenizer, turns: list[Read], temperature: float) -> float:
+    """Mean entropy of the policy along these responses, in nats a token."""
+    ids_BL, mask_BL, width, real_BT = encoded(tokenizer, turns, model.device)
+    _, all_BTV = response_logprobs(model, ids_BL, mask_BL, width, temperature)
+    entropy_BT = -(all_BTV.exp() * all_BTV).sum(-1)
+    return float((entropy_BT * real_BT).sum() / real_BT.sum())
+
+
+@torch.no_grad()
 def kl_nats(model, reference, tokenizer, turns: list[Read], temperature: float) -> float:
     """KL(model || reference) a token, exact at each prefix of at most KL_ROWS of the responses."""
     model.eval()
     total, count = 0.0, 0
     for batch in by_length(turns[:KL_ROWS], 32):
-        ids, mask, width, real_BT = tokens.encode_ids(
-            [t.prompt_ids for t in batch],
-            [t.response_ids for t in batch],
-            tokenizer.pad_token_id,
-            model.device,
-        )
+        ids, mask, width, real_BT = encoded(tokenizer, batch, model.device)
         _, own_BTV = response_logprobs(model, ids, mask, width, temperature)
         _, other_BTV = response_logprobs(reference, ids, mask, width, temperature)
         kl_BT = (own_BTV.exp() * (own_BTV - other_BTV)).sum(-1)
@@ -290,3 +344,27 @@ def by_length(turns: list[Read], rows: int) -> list[list[Read]]:
     """Batches of turns of similar length, so that little is padding."""
     ordered = sorted(turns, key=lambda t: len(t.prompt_ids) + len(t.response_ids))
     return [ordered[i : i + rows] for i in range(0, len(ordered), rows)]
+
+
+def parts(rows: int, at_once: int, among: int | None = None) -> int:
+    """Micro-batches of each process for `rows` of all: as many in every one, and none is empty."""
+    among = among or processes.size()
+    return max(1, min(math.ceil(math.ceil(rows / among) / at_once), rows // among))
+
+
+def chunks(turns: list[Turn], rows: np.ndarray, parts: int) -> list[np.ndarray]:
+    """Row numbers in micro-batches of similar length, so that little is padding."""
+    lengths = [len(turns[i].prompt_ids) + len(turns[i].response_ids) for i in rows]
+    ordered = np.sort(rows)[np.argsort(np.array(lengths)[np.argsort(rows)], kind="stable")]
+    return np.array_split(ordered, parts)
+
+
+def encoded(tokenizer, turns: Sequence[Read], device):
+    """Ids and mask (B, L), width T, and which of (B, T) are response tokens."""
+    prompts, responses = [t.prompt_ids for t in turns], [t.response_ids for t in turns]
+    return tokens.encode_ids(prompts, responses, tokenizer.pad_token_id, device)
+
+
+def padded(rows: list[list[float]], width: int, device) -> torch.Tensor:
+    """Numbers of each token (B, T), with 0 after the last one."""
+    return torch.tensor([row + [0.0] * (width - len(row)) for row in rows], device=device)

@@ -41,11 +41,11 @@ class Workspace:
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         self._lock = Lock(self.folder.with_name(self.folder.name + ".lock"), str(self.folder))
         mark = self.folder / "fingerprint"
-        if not mark.is_file() or mark.read_text() != fingerprint:
+        if not mark.is_file() or mark.read_text(encoding="utf-8") != fingerprint:
             mark.unlink(missing_ok=True)  # first: a folder half emptied is nobody's
             shutil.rmtree(self.folder, ignore_errors=True)
             self.folder.mkdir(parents=True)
-            mark.write_text(fingerprint)
+            mark.write_text(fingerprint, encoding="utf-8")
 
     @classmethod
     def joined(cls, folder: str | Path) -> "Workspace":

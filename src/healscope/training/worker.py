@@ -25,7 +25,7 @@ def main(file: Path) -> None:
     content, folder = provenance.read_json(file), file.parent
     rank = int(os.environ["RANK"])
     if rank:
-        sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115 (until the process ends)
+        sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 (until the process ends)
     warnings.simplefilter("ignore", FutureWarning)  # torch's about DeepSpeed, at every step
     stop.told_by(folder / "stop")
     try:

@@ -105,7 +105,7 @@ def _check_head(folder: str) -> None:
     """vLLM itself would only fail at the first answer."""
     from vllm.v1.attention.backends.cpu_attn import CPUAttentionBackend
 
-    with open(os.path.join(folder, "config.json")) as file:
+    with open(os.path.join(folder, "config.json"), encoding="utf-8") as file:
         config = json.load(file)
     config = config.get("text_config") or config
     size = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
@@ -125,7 +125,7 @@ def answer(engine, message: dict, tell) -> dict:
             raise RuntimeError("vLLM's prefix cache could not be emptied")
         return {}
     if "next" in message:
-        ask = {"max_new_tokens": 1, "temperature": 0.0, "top_p": 1.0, "eos": -1}
+        ask = {"max_new_tokens": 1, "temperature": 0.0, "top_p": 1.0, "eos": []}
         (row,) = _generated(engine, [message["next"]], ask, None, -1, False)
         return {"logprobs": [row.logprobs[0][i].logprob for i in range(len(row.logprobs[0]))]}
     if "score" in message:
@@ -152,7 +152,7 @@ def _generated(engine, prompts, ask: dict, seeds, logprobs: int, progress) -> li
             top_p=ask["top_p"],
             seed=seeds[i] if seeds else None,
             logprobs=logprobs,
-            stop_token_ids=[ask["eos"]] if ask["eos"] >= 0 else None,
+            stop_token_ids=[i for i in ask["eos"] if i >= 0],
             ignore_eos=True,  # what ends an answer is said here, not in the model's config
             detokenize=False,
         )
@@ -184,7 +184,7 @@ def _alive(tell):
         told = time.monotonic()
 
         def __init__(self, *args, **kwargs):
-            super().__init__(*args, **kwargs, file=open(os.devnull, "w"))  # noqa: SIM115
+            super().__init__(*args, **kwargs, file=open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
 
         def update(self, n=1):
             super().update(n)

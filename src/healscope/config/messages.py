@@ -1,0 +1,76 @@
+"""What is wrong with a config, in words: one line for each key."""
+
+import re
+from typing import Any
+
+from healscope.config.types import PATTERNS
+
+_EXPONENT = re.compile(r"[-+]?[\d.]+e[-+]?\d+", re.IGNORECASE)
+
+
+def explained(errors: list[dict]) -> list[str]:
+    """One line for each key of pydantic's `errors`: what is wrong, all alternatives of a union
+    together, and the value."""
+    messages: dict[str, list[str]] = {}
+    given: dict[str, str] = {}
+    inherited: set[tuple[str, ...]] = set()
+    for error in errors:
+        # a union adds parts such as "literal['last']" or "constrained-int" to the path
+        path = [
+            str(p)
+            for p in error["loc"]
+            if not re.match(r"literal\[|constrained-|str$|\[key\]$", str(p))
+        ]
+        message = _message(error)
+        if path[:1] == ["tasks"] and len(path) > 2:
+            path = [*path[:2], *path[3:]]  # less the family, by which its model was found
+        if path[:2] in (["rl", "recipes"], ["sft", "methods"]) and len(path) > 2:
+            path = [*path[:3], *path[4:]]  # less the algorithm, by which its model was found
+            if (message, *path[3:]) in inherited:
+                continue  # an entry that is like this one
+            inherited.add((message, *path[3:]))
+        where = ".".join(path)
+        if message not in messages.setdefault(where, []):
+            messages[where].append(message)
+        value = error.get("input")
+        if not isinstance(value, (dict, list)) and error["type"] != "missing":
+            given[where] = f", got {value!r}"
+    return [
+        f"  {f'{w}: ' if w else ''}{'; or '.join(m)}{given.get(w, '')}" for w, m in messages.items()
+    ]
+
+
+def _message(error: dict) -> str:
+    """What is wrong with one value, and what to write instead where that is known."""
+    kind, value = error["type"], error.get("input")
+    said = error["msg"].removeprefix("Value error, ")
+    if kind == "extra_forbidden":
+        return "unknown key (a typo, or a key of another section?)"
+    if kind == "string_pattern_mismatch":
+        return PATTERNS.get(error["ctx"]["pattern"], said)
+    if kind == "string_type" and isinstance(value, (bool, int, float)):
+        return f"YAML reads this as {_KINDS[type(value)]}; put it in quotes"
+    if kind in ("int_parsing", "int_from_float") and _EXPONENT.fullmatch(str(value)):
+        return f"{said}; YAML reads 1e3 as text: write {float(value):.0f}"
+    if kind == "list_type" and not isinstance(value, dict):
+        return f"{said}; put it in brackets, as [{value}]"
+    if kind in ("dict_type", "model_type", "model_attributes_type"):
+        return "a section is needed, as {key: value}"
+    return said
+
+
+_KINDS = {bool: "yes or no", int: "a number", float: "a number"}
+
+
+def booleans(data: Any, study: Any, path: tuple[str, ...] = ()) -> list[str]:
+    """A line for each yes or no of a config that was taken for the number 1 or 0."""
+    if isinstance(data, bool) and type(study) in (int, float):
+        return [f"  {'.'.join(path)}: a number is needed, and YAML reads yes, no, on and off as "
+                f"true or false, got {data}"]  # fmt: skip
+    if isinstance(data, dict) and isinstance(study, dict):
+        pairs = [(key, data[key], study[key]) for key in data if key in study]
+    elif isinstance(data, (list, tuple)) and isinstance(study, (list, tuple)):
+        pairs = [(i, *both) for i, both in enumerate(zip(data, study, strict=False))]
+    else:
+        return []
+    return [line for key, *both in pairs for line in booleans(*both, (*path, str(key)))]
