@@ -183,7 +183,8 @@ def test_a_peak_by_luck_of_one_run_is_not_reported_there():
     d = replace(d, rows=rows, landmarks=marks_of(rows))
     assert d.fall.value == pytest.approx(0)
     assert "with one run" not in paper.forgetting(d)[0]["detail"]
-    alone = replace(d, rows=rows[rows["seed"] == 0], landmarks={0: d.landmarks[0]})
+    first = {name: getattr(d, name).query("seed == 0") for name in ("rows", "train_rows")}
+    alone = replace(d, **first, landmarks={0: d.landmarks[0]})
     assert alone.fall.value == pytest.approx(-0.2)  # which one run cannot know better
     assert "luck in training still flatters" in paper.forgetting(alone)[0]["detail"]
 
