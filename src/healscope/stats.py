@@ -125,8 +125,8 @@ def estimate(
     means_RS = sum(sign * p.redrawn(drawn_RI) for sign, p in zip(signs, parts, strict=True))
     residual_SI = sum(sign * p.residual_SI for sign, p in zip(signs, parts, strict=True))
     tail = (1 - settings.confidence) / 2
-    means_RS = means_S + (means_RS - means_S) * _few(sum(p.counts_SI.sum(0) for p in parts), tail)
-    resampled_R = means_RS.mean(1)
+    counts_SI = sum(p.counts_SI for p in parts)
+    resampled_R = means_S.mean() + (means_RS - means_S).mean(1) * _few(counts_SI.sum(0), tail)
     between, outliers = None, []
     if seeds > 1:
         # the seeds' true variance is what they vary by less the instances' part; of the former a
@@ -143,7 +143,7 @@ def estimate(
         told_R = rng.chisquare(known, settings.resamples) / known
         true_R = np.maximum(spread / told_R - noise, 0.0)
         resampled_R += np.sqrt(true_R / seeds) * rng.standard_normal(settings.resamples)
-    asked = int(sum(p.counts_SI.sum(0) for p in parts).astype(bool).sum())
+    asked = int(counts_SI.sum(0).astype(bool).sum())
 
     def interval(draws: np.ndarray, value: np.ndarray) -> np.ndarray:
         """Never narrower than what as many instances without a single exception allow (Clopper and
@@ -153,7 +153,8 @@ def estimate(
         return np.clip([np.minimum(low, value - reach), np.maximum(high, value + reach)], *bounds)
 
     low, high = interval(resampled_R, means_S.mean())
-    limits_2S = interval(means_RS, means_S)
+    few_S = np.array([_few(counts_I, tail) for counts_I in counts_SI])
+    limits_2S = interval(means_S + (means_RS - means_S) * few_S, means_S)
     names = [str(seed) for seed in parts[0].seeds]
     return Estimate(
         value=float(means_S.mean()),
@@ -176,6 +177,8 @@ def _few(counts_I: np.ndarray, tail: float) -> float:
     quantile, with as many degrees of freedom as there would be instances of equal size (Kish's
     effective number), less one; and n / (n - 1) for the variance of a redraw.
     """
+    if not counts_I.any():
+        return 1.0
     effective = max(float(counts_I.sum() ** 2 / np.square(counts_I).sum()), 2.0)
     quantiles = scipy_stats.t.ppf(tail, effective - 1) / scipy_stats.norm.ppf(tail)
     return float(quantiles * np.sqrt(effective / (effective - 1)))

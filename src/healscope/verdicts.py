@@ -26,7 +26,7 @@ SEEDS = 3
 """So many seeds at least have to be trained before a verdict speaks for others: how much seeds
 differ would else be guessed more than measured."""
 
-DISSENT = 5
+DISSENT = 6
 """One seed in so many may have the other sign where a change is said to hold."""
 
 HELD, FAILED, OPEN = "held", "did not hold", "undecided"

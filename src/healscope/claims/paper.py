@@ -321,10 +321,10 @@ def _reverted(
     """One edit's claim; it can only be judged where the two checkpoints differ at all. `beside` is
     what a step as long changes that goes straight towards the parent."""
     none = kind == "values"
-    verdict = negligible(change) if none else moves(change)
+    verdict = (negligible if none else moves)(change, margin(gap))
     explained = moves(gap) in YES
     if not explained:
-        verdict = OPEN
+        verdict = Verdict(OPEN)
     return row(
         f"{kind}-reversion-{stage}-{rule}",
         f"Reverting all singular {kind} of the {stage.upper()} stage "

@@ -15,7 +15,17 @@ from healscope.claims.contrasts import Data
 from healscope.claims.paper import row
 from healscope.edit_kinds import CONTROLS, KINDS
 from healscope.stats import Estimate
-from healscope.verdicts import OPEN, YES, above, moves, negligible, positive, signed
+from healscope.verdicts import (
+    OPEN,
+    YES,
+    Verdict,
+    above,
+    margin,
+    moves,
+    negligible,
+    positive,
+    signed,
+)
 
 SHARE = 0.2
 """Of the directions: where the sibling paper (arXiv 2508.16546) looks."""
@@ -60,7 +70,7 @@ def _restored(d: Data, stage: str, claim: str, name: str, what: str) -> dict:
         f"Putting back {what} gives back at least {RESTORED:.0%} of the lost OOD accuracy "
         f"({stage.upper()} stage; arXiv 2508.16546)",
         e,
-        above(e) if known else OPEN,
+        above(e) if known else Verdict(OPEN),
         f"the edit's change less {RESTORED:.0%} of the loss; change "
         f"{signed(d.change(before, after))}, lost {signed(lost)}, share given back {share}"
         + ("" if known else ": no clear loss to give back"),
@@ -125,8 +135,8 @@ class Held:
         return moves(self.gap) in YES
 
     @property
-    def verdict(self) -> str:
-        return positive(self.difference) if self.explains else OPEN
+    def verdict(self) -> Verdict:
+        return positive(self.difference, margin(self.gap)) if self.explains else Verdict(OPEN)
 
 
 def controls(d: Data) -> list[dict]:
@@ -214,7 +224,7 @@ def splices(d: Data) -> list[dict]:
                     f"Singular directions put back{what} change OOD accuracy as the published "
                     f"splice does ({stage.upper()} stage)",
                     e,
-                    negligible(e),
+                    negligible(e, margin(d.change(*d.ends(stage, "ood")))),
                     f"{names[1]} less {names[0]}; changes {signed(d.change(before, two))} and "
                     f"{signed(d.change(before, one))}",
                 )
@@ -256,7 +266,7 @@ def against_rl(d: Data) -> list[dict]:
             "RL gives back more OOD accuracy than the best edit of the weights, whatever that "
             "costs in ID accuracy",
             e,
-            positive(e),
+            positive(e, margin(d.fall)),
             f"RL less the edit, {' or '.join(names)}, picked on other seeds and the "
             f"other half of the instances{d.picked_by_itself}; the edit changes {said[0]}, "
             f"{said[1]}; RL {said[2]}, {said[3]}",
