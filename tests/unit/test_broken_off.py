@@ -193,7 +193,7 @@ def test_a_source_with_a_shard_missing_or_cut_short(sharded, tmp_path):
     shard.write_bytes(whole[:-9])
     refused("is damaged or cut short")
     shard.unlink()
-    refused("is missing, which model.safetensors.index.json beside it names")
+    refused("is missing, which the index beside it names")
     shard.write_bytes(whole)  # the rerun
     fetch(Model(source=str(sharded), check_random=False), work)
     assert (work.staged("base") / "model.safetensors").is_file()

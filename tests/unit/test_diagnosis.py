@@ -34,7 +34,7 @@ EDITS = {
 class World:
     """Files as the workflow stores them; deals become right in a fixed order, or by `chance`."""
 
-    def __init__(self, folder, checkpoints, edits=EDITS, deals=300, chance=False):
+    def __init__(self, folder, checkpoints, edits=EDITS, deals=300, chance=False, seeds=(0,)):
         self.files = {"evaluations": [], "edits": [], "landmarks": []}
         far = {"from_target": 0.5, "from_parent": 0.6}
         for kind, variants in (("evaluations", checkpoints), ("edits", edits)):
@@ -45,15 +45,17 @@ class World:
                     )
                     for rule, share in zip(("id", "ood"), shares, strict=True)
                 ]
+                rows = [frame.assign(seed=seed) for frame in rows for seed in seeds]
                 self.files[kind].append(str(folder / f"{kind}-{variant}.parquet"))
                 pd.concat(rows).to_parquet(self.files[kind][-1])
         steps = with_steps(first_attempts(f for f in self.files["evaluations"] if "-sft-" in f))
         last = max(steps["step"])
         healed = "rl-from-59" if "rl-from-59" in checkpoints else None
-        content = {"model": "m", "seed": 0,
-                   "landmarks": landmarks.choose(steps, "auto", int(last), healed)}  # fmt: skip
-        self.files["landmarks"] = [str(folder / "marks.json")]
-        provenance.write_json(self.files["landmarks"][0], content)
+        for seed in seeds:
+            chosen = landmarks.choose(steps[steps["seed"] == seed], "auto", int(last), healed)
+            self.files["landmarks"].append(str(folder / f"marks-{seed}.json"))
+            content = {"model": "m", "seed": seed, "landmarks": chosen}
+            provenance.write_json(self.files["landmarks"][-1], content)
         self.table = measure(self.files, POINTS, SETTINGS)
         schemas.check(self.table, schemas.by_name("diagnosis"))
         given = {"m": {"sft-9": "/models/nine", "sft-0": "/models/base"}}
@@ -75,7 +77,7 @@ def attempts(variant, rule, share, deals, chance, **more):
     deal = np.arange(deals)
     order = np.random.default_rng(crc32(variant.encode())).permutation(deals) if chance else deal
     return pd.DataFrame(
-        {"model": "m", "seed": 0, "variant": variant, "rule": rule,
+        {"model": "m", "variant": variant, "rule": rule,
          "problem_id": [f"{d}:{rule}" for d in deal],
          "instance_id": deal.astype(str), "split": "held_out", "half": np.where(deal % 2, "b", "a"),
          "n_faces": 1, "draw": deal, "retried": True, "sample": 0, "attempt": 1,
@@ -86,7 +88,6 @@ def attempts(variant, rule, share, deals, chance, **more):
 def test_what_is_there_is_established(tmp_path):
     world = World(tmp_path, HEALS)
     assert "OOD accuracy peaked at step 9, and has fallen since." in world.page
-    assert "Both halves of the instances pick step 9 by themselves" in world.page
     assert "A loss is established from step 9 to step 59" in world.page
     assert "intervals count instances alone: 'established' is said of these" in world.page
     assert world.effect("lost", "since")["effect"] == pytest.approx(-0.4)
@@ -94,6 +95,27 @@ def test_what_is_there_is_established(tmp_path):
     assert "RL gave back OOD accuracy from step 59." in world.page
     assert world.effect("rl", "healed")["effect"] == pytest.approx(0.2)
     assert world.effect("rl", "beside maxood")["effect"] == pytest.approx(-0.2)
+
+
+@pytest.mark.parametrize("seeds", [(0,), (0, 1, 2)], ids=len)
+def test_only_one_run_leaves_luck_in_training_in_what_it_picks(tmp_path, seeds):
+    world = World(tmp_path, HEALS, seeds=seeds)
+    one = len(seeds) == 1
+    half = "Each half of the instances is reported at the step that the other half picks (step 9)"
+    assert (half in world.page) == one
+    luck = (
+        "Luck in training does: with one run a checkpoint that happened to come out well is both "
+        "picked and judged, which one run cannot tell from a peak."
+    )
+    assert (luck in world.page) == ("uck in training" in world.page) == one
+    runs = (
+        "each run and half of the instances is reported at the step that the other runs pick on "
+        "the other half (step 9)"
+    )
+    assert (runs in world.page) != one
+    assert ("There is one run, so intervals count instances alone" in world.page) == one
+    assert ("Intervals count instances and seeds." in world.page) != one
+    assert world.effect("peak", "maxood")["seeds"] == len(seeds)
 
 
 def test_vectors_that_do_no_better_than_a_straight_step_do_not_tell(tmp_path):

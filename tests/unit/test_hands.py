@@ -46,7 +46,8 @@ def test_the_first_orders_of_held_out_face_deals_are_retried(problems, orders):
     assert found["retried"].dtype == bool
     face = (problems["split"] == "held_out") & (problems["n_faces"] > 0)
     assert not found.loc[~face, "retried"].any()
-    for _, deal in found[face].groupby("instance_id"):
+    hand = found["cards"].map(lambda cards: tuple(sorted(cards)))
+    for _, deal in found[face].groupby(["instance_id", hand[face]]):
         pairs = list(dict.fromkeys(deal["pair_id"]))
         assert list(deal["retried"]) == [pair in pairs[:orders] for pair in deal["pair_id"]]
         assert len(deal[deal["retried"]]) == 2 * min(orders, len(pairs))

@@ -154,7 +154,8 @@ def test_a_hand_differs_from_a_training_hand_in_exactly_one_card(game, table):
     sides = split_deals(game, *SPLIT)
     own = of(table, "card exchanged")
     assert (own["distance"] == 1).all()
-    assert not own["cards"].map(lambda cards: tuple(sorted(cards))).duplicated().any()
+    hand = own["cards"].map(lambda cards: tuple(sorted(cards)))
+    assert not own.assign(hand=hand).duplicated(["hand", "target"]).any()
     for row in own.to_dict("records"):
         hands = [
             (*row["cards"][:place], rank, *row["cards"][place + 1 :])

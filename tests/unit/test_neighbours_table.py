@@ -9,12 +9,6 @@ from healscope.tables.neighbours import neighbours
 
 SETTINGS = Statistics(resamples=50)
 PLACES = (("training rule", 0), ("cards", -1), ("cards", 1))
-CHOSEN = {
-    "base": {"checkpoint": "base"},
-    "maxood": {"checkpoint": "sft-9", "by_half": {"a": "sft-5", "b": "sft-9"}},
-    "end": {"checkpoint": "sft-20"},
-    "rl": {"checkpoint": "ppo-from-20"},
-}
 # checkpoint -> half -> problems right, of 5 in each half
 RIGHT = {
     "sft-0": {"a": 0, "b": 0},
@@ -22,6 +16,16 @@ RIGHT = {
     "sft-9": {"a": 5, "b": 2},
     "sft-20": {"a": 1, "b": 0},
     "ppo-from-20": {"a": 3, "b": 2},
+}
+SHARES = {  # half "a" picks step 9, half "b" step 5
+    half: {v.removeprefix("sft-"): right[half] / 5 for v, right in RIGHT.items() if "sft-" in v}
+    for half in "ab"
+}
+CHOSEN = {
+    "base": {"checkpoint": "base"},
+    "maxood": {"checkpoint": "sft-9", "ood_by_half": SHARES},
+    "end": {"checkpoint": "sft-20"},
+    "rl": {"checkpoint": "ppo-from-20"},
 }
 
 

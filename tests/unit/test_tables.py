@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from healscope import provenance, schemas, stats
+from healscope import artifacts, provenance, schemas, stats
 from healscope.config import Statistics
 from healscope.evaluation import landmarks
 from healscope.tables import (
@@ -72,10 +72,14 @@ def cell(table, column, **where):
 @pytest.fixture
 def pool(tmp_path):
     """An SFT pool of all training deals of the world but one, and how many are drawn."""
-    file = tmp_path / "pool.parquet"
-    names = [f"train{d}" for d in range(9)]
-    pd.DataFrame({"instance_id": names, "n_faces": 0}).to_parquet(file)
-    return [str(file)], {"deals": 9, "examples": 9}
+    return pool_of(tmp_path, [f"train{d}" for d in range(9)]), {"deals": 9, "examples": 9}
+
+
+def pool_of(folder, instances):
+    file = folder / artifacts.path(artifacts.SFT_POOL, task="cards")
+    file.parent.mkdir(parents=True)
+    pd.DataFrame({"instance_id": instances, "n_faces": 0}).to_parquet(file)
+    return [str(file)]
 
 
 def test_curves_keep_splits_and_stages_apart(world, pool):
@@ -99,24 +103,48 @@ def test_the_window_pairs_rl_with_its_own_start(world):
         assert cell(table, "after", **at) == pytest.approx(before + change)
 
 
-def test_each_seed_has_its_own_maxood(world):
+def test_mcnemar_counts_one_problem_of_each_instance(tmp_path):
+    """Six instances turn right, each in three orders: they say as much as six problems do."""
+    share = {("ood", "held_out"): 0.0}, {("ood", "held_out"): 0.6}
+    files = []
+    for variant, shares in zip(("sft-5", "ppo-from-5"), share, strict=True):
+        files.append(attempts_file(tmp_path, variant, 0, shares))
+        orders = [pd.read_parquet(files[-1]).assign(draw=lambda r, i=i: 10 * i + r["draw"])
+                  for i in range(3)]  # fmt: skip
+        found = pd.concat(orders)
+        names = found["problem_id"] + ":" + found["draw"].astype(str)
+        found.assign(problem_id=names).to_parquet(files[-1])
+    table = accuracy.rl_window(files, SETTINGS)
+    assert cell(table, "n", seed="0") == 30
+    assert cell(table, "change", seed="0") == pytest.approx(0.6)
+    assert cell(table, "mcnemar_p", seed="0") == pytest.approx(2 / 2**6)
+    assert np.isnan(cell(table, "mcnemar_p", seed="all"))
+
+
+def test_maxood_is_reported_where_the_other_seed_picks_it(world):
     table = accuracy.landmarks(*world, SETTINGS)
     at = {"landmark": "maxood_uncorrected", "rule": "ood"}
     assert cell(table, "checkpoint", seed="0", **at) == "sft-5"
     assert cell(table, "checkpoint", seed="1", **at) == "sft-9"
     assert cell(table, "accuracy", seed="all", **at) == pytest.approx((0.6 + 0.4) / 2)
     at["landmark"] = "maxood"
-    assert cell(table, "checkpoint", seed="0", **at) == "sft-5"
-    assert cell(table, "accuracy", seed="0", **at) == pytest.approx(0.6)
+    assert cell(table, "checkpoint", seed="0", **at) == "sft-9"
+    assert cell(table, "checkpoint", seed="1", **at) == "sft-5"
+    assert cell(table, "accuracy", seed="all", **at) == pytest.approx((0.2 + 0.2) / 2)
+    alone = accuracy.landmarks(world[0][:4], world[1][:1], SETTINGS)  # its own other half picks
+    assert cell(alone, "checkpoint", seed="0", **at) == "sft-5"
+    assert cell(alone, "accuracy", seed="0", **at) == pytest.approx(0.6)
 
 
 def test_maxood_takes_the_earliest_of_equals_and_obeys_a_pin(world):
     steps = rows.with_steps(rows.first_attempts(world[0][:3]))
-    same = steps.assign(correct=True)
-    assert landmarks.choose(same, "auto", 5, "x")["maxood"]["step"] == 0
-    pinned = landmarks.choose(steps, 9, 5, "x")["maxood"]
-    assert pinned["checkpoint"] == "sft-9"
-    assert pinned["by_half"] == {"a": "sft-9", "b": "sft-9"}
+    same = landmarks.choose(steps.assign(correct=True), "auto", 5, "x")
+    assert same["maxood"]["step"] == 0
+    assert landmarks.picked({0: same}) == {0: {"a": "sft-0", "b": "sft-0"}}
+    pinned = landmarks.choose(steps, 9, 5, "x")
+    assert pinned["maxood"]["checkpoint"] == "sft-9"
+    assert pinned["maxood"]["ood_by_half"] is None
+    assert landmarks.picked({0: pinned}) == {0: {"a": "sft-9", "b": "sft-9"}}
 
 
 def protocol_file(folder):
@@ -163,11 +191,10 @@ def test_first_attempts_samples_and_feedback_are_never_merged(tmp_path):
 
 def test_exposure_tells_what_was_trained_on(tmp_path):
     file = protocol_file(tmp_path)
-    pool = tmp_path / "pool.parquet"
-    pd.DataFrame({"instance_id": ["0", "1", "other"], "n_faces": 0}).to_parquet(pool)
+    pool = pool_of(tmp_path, ["0", "1", "other"])
     sft = {"deals": 3, "examples": 3}
-    row = protocols.exposure([file], [str(pool)], sft, []).iloc[0]
-    assert row["problems"] == row["distinct_deals"] == 4
+    row = protocols.exposure([file], pool, sft, []).iloc[0]
+    assert row["problems"] == row["distinct_instances"] == 4
     assert row["trained_on_share"] == 0.5
     assert row["accuracy_trained_on"] == 0.5
     assert row["accuracy_not_trained_on"] == 0.0
@@ -178,9 +205,9 @@ def test_exposure_tells_what_was_trained_on(tmp_path):
 
 
 def design_file(folder, rule_effect, composition_effect):
-    """Every deal of two cards; accuracy is .5, less for the OOD rule and for each face card."""
+    """Hands of two cards; accuracy is .5, less for the OOD rule and for hands with face cards."""
     found = []
-    for seed in (0, 1):
+    for seed in (0, 1, 2):
         for i in range(300):
             faces = i % 3
             for rule in ("id", "ood"):
@@ -209,6 +236,21 @@ def test_rule_and_composition_are_told_apart(tmp_path):
     assert both == pytest.approx(-0.2 - 0.1 / 3, abs=0.002)
     rule = effect["rule, hands with a face card"]
     assert rule["low"] < rule["value"] < rule["high"] < 0
+
+
+def test_hands_of_one_instance_keep_their_own_weights():
+    """Under the ID rule K and J are both 10: one instance holds them all, in one order or two."""
+    answers = {"5-K>15": (1, True), "K-5>15": (1, False), "5-J>15": (1, True), "J-K>20": (2, False)}
+    rows = pd.DataFrame(
+        {"seed": 0, "rule": "id", "problem_id": f"{hand}:id", "instance_id": "x",
+         "n_faces": faces, "correct": correct}
+        for hand, (faces, correct) in answers.items()
+    )  # fmt: skip
+    deals = factorial.design(rows).set_index("hand")
+    assert deals["correct"].to_dict() == {("5", "K"): 0.5, ("5", "J"): 1.0, ("J", "K"): 0.0}
+    assert deals["id/any"].to_dict() == {("5", "K"): 2, ("5", "J"): 2, ("J", "K"): 2}
+    assert deals["id/face"].to_dict() == {("5", "K"): 2, ("5", "J"): 2, ("J", "K"): 4}
+    assert not deals[["ood/any", "ood/face"]].any(axis=None)
 
 
 def test_deals_weigh_as_often_as_they_are_dealt():
@@ -254,35 +296,58 @@ def test_a_knee_is_where_the_curve_bends():
     assert stopping.knee(steps, np.sqrt(steps)) in steps  # a straight line bends nowhere
 
 
-def test_stopping_rules_are_ranked_by_what_they_lose(world, pool, tmp_path):
-    """The test loss is lowest at each seed's OOD peak, the training loss at the end."""
-    files, marks = world
-    logged = []
-    for seed, peak in ((0, 5), (1, 9)):
-        for step in (0, 5, 9):
-            logged.append(
-                {"model": "m", "seed": seed, "step": step,
-                 **{name: float(step) for name in stopping.SIGNALS if "accuracy" not in name},
-                 "id_train_loss_nats": 9.0 - step, "id_test_loss_nats": float(abs(step - peak))}
-            )  # fmt: skip
-    file = tmp_path / "signals.parquet"
+def signals_file(folder, train_loss, test_loss):
+    """Losses as functions of the seed and the step; everything else just grows."""
+    logged = [
+        {"model": "m", "seed": seed, "step": step,
+         **{name: float(step) for name in stopping.SIGNALS if "accuracy" not in name},
+         "id_train_loss_nats": float(train_loss(seed, step)),
+         "id_test_loss_nats": float(test_loss(seed, step))}
+        for seed in (0, 1)
+        for step in (0, 5, 9)
+    ]  # fmt: skip
+    file = folder / "signals.parquet"
     pd.DataFrame(logged).to_parquet(file)
-    table = stopping.stopping(files, [str(file)], pool[0], marks, pool[1], SETTINGS)
+    return [str(file)]
+
+
+def test_stopping_rules_are_ranked_by_what_they_lose(world, pool, tmp_path):
+    """The test loss is lowest at each seed's OOD peak, the training loss at the end. The peak is
+    where the other seed picks it: at 0.2 in both."""
+    files, marks = world
+    peak = {0: 5, 1: 9}
+    logged = signals_file(tmp_path, lambda _, step: 9 - step, lambda s, step: abs(step - peak[s]))
+    table = stopping.stopping(files, logged, pool[0], marks, pool[1], SETTINGS)
+    schemas.check(table, schemas.by_name("stopping"))
     best = table[(table["signal"] == "id_test_loss_nats") & (table["rule"] == "optimum")].iloc[0]
-    assert best["regret"] == pytest.approx(0)
+    assert best["by_seed"] == pytest.approx([0.2 - 0.6, 0.2 - 0.4])
+    assert best["regret"] == pytest.approx(-0.3)
     assert best["stops_at"] == "5, 9"
     assert best["needs"] == stopping.NO_LABELS
     last = table[table["signal"] == "last checkpoint"].iloc[0]
-    assert last["regret"] == pytest.approx(((0.6 - 0.2) + 0) / 2)
+    assert last["regret"] == pytest.approx(((0.2 - 0.2) + (0.2 - 0.4)) / 2)
     blind = table[table["signal"].str.contains("blindly")].iloc[0]
-    assert blind["regret"] == pytest.approx(((0.6 - 0.8 / 3) + (0.4 - 0.6 / 3)) / 2)
+    assert blind["regret"] == pytest.approx(((0.2 - 0.8 / 3) + (0.2 - 0.6 / 3)) / 2)
     assert best["rank"] < last["rank"]
     assert list(table["rank"]) == sorted(table["rank"])
+    assert list(table["regret"]) == sorted(table["regret"])
+
+
+def test_the_best_stopping_rule_is_picked_on_the_other_seed(world, pool, tmp_path):
+    """The test loss always stops at 5, best for seed 0; the training loss at 9, best for seed 1:
+    each seed is judged by the rule that suits the other."""
+    logged = signals_file(tmp_path, lambda _, step: 9 - step, lambda _, step: abs(step - 5))
+    table = stopping.stopping(world[0], logged, pool[0], world[1], pool[1], SETTINGS)
+    offered = table[table["rule"].isin(["optimum", "knee"])].set_index(["signal", "rule"])
+    assert offered.loc[("id_test_loss_nats", "optimum"), "by_seed"] == pytest.approx([-0.4, 0])
+    assert offered.loc[("id_train_loss_nats", "optimum"), "by_seed"] == pytest.approx([0, -0.2])
+    found = table[table["signal"] == stopping.BEST].iloc[0]
+    assert (found["rule"], found["needs"]) == ("best", stopping.NO_LABELS)
+    assert found["by_seed"] == pytest.approx([0, 0])
+    assert found["regret"] > offered["regret"].min()
 
 
 def test_published_values_stand_beside_the_measured(world):
-    from pathlib import Path
-
     folder = Path(__file__).parents[2] / "config/published"
     files, marks = world
     for i, file in enumerate(files):
@@ -303,7 +368,7 @@ def test_published_values_stand_beside_the_measured(world):
     row = own.loc["exhaustive"]
     assert row["published"] == pytest.approx(-0.0258, abs=1e-3)
     assert not row["published_alone"]
-    assert row["measured"] == pytest.approx(((0.6 - 0.6) + (0.2 - 0.4)) / 2)
+    assert row["measured"] == pytest.approx(((0.6 - 0.2) + (0.2 - 0.2)) / 2)
     assert row["difference"] == pytest.approx(row["measured"] - row["published"])
     levels = table[(table["kind"] == "level") & (table["rule"] == "ood")].set_index("protocol")
     end = levels[(levels["what"] == "end") & (levels["published_model"] == "qwen-2.5-7b")]

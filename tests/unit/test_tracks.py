@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import task_tables
 
-from healscope import config, provenance, schemas
+from healscope import artifacts, config, provenance, schemas
 from healscope.claims import tasks as task_claims
 from healscope.config import Statistics
 from healscope.config.facts import track_facts
@@ -139,8 +139,8 @@ def test_each_task_has_a_pool_of_its_own(tmp_path):
     """Instance 1 of gp3 is trained on, that of nav is not."""
     pools = []
     for task, instance in (("gp3", "1"), ("nav", "2")):
-        pools.append(tmp_path / task / "sft.parquet")
-        pools[-1].parent.mkdir()
+        pools.append(tmp_path / artifacts.path(artifacts.SFT_POOL, task=task))
+        pools[-1].parent.mkdir(parents=True)
         pd.DataFrame({"instance_id": [instance]}).to_parquet(pools[-1])
     frame = pd.DataFrame({"task": ["gp3", "gp3", "nav", "nav"], "seed": 0,
                           "instance_id": ["1", "2", "1", "2"], "split": "train"})  # fmt: skip
@@ -213,8 +213,8 @@ def claims_table() -> pd.DataFrame:
             {"model": track, "claim": claim, "statement": f"about {claim}", "verdict": verdict,
              "effect": effect, **measured}
             for track, verdict, effect in (("tiny", "held", -0.15), ("tiny.nav", "undecided", 0.02))
-            for claim in ("gate-forgetting", "gate-recovery", "values-reversion-sft-ood",
-                          "rl-does-not-exceed-the-peak", "number-step")
+            for claim in ("ood-falls-after-its-peak", "gate-forgetting", "gate-recovery",
+                          "values-reversion-sft-ood", "rl-does-not-exceed-the-peak", "number-step")
         ]
     )  # fmt: skip
 
@@ -227,7 +227,7 @@ def window_table(late: float) -> pd.DataFrame:
             for track in TRACKS
             for rule in ("id", "ood")
             for start, change in ((0, 0.0), (9, 0.3), (59, late))
-            for seed in ("all", "0", "1")
+            for seed in ("all", "0", "1", "2")
         ]
     )  # fmt: skip
 
@@ -241,8 +241,10 @@ def test_claims_of_tasks_are_those_of_the_claims_table(tmp_path):
     assert at.loc[("gp3", "forgetting"), "verdict"] == "held"
     assert at.loc[("nav", "forgetting"), ["verdict", "effect"]].tolist() == ["undecided", 0.02]
     assert at.loc[("nav", "forgetting"), "statement"] == "about gate-forgetting"
-    # the first start changes nothing, the last one heals: judged as the window of starts is
+    # the first start changes nothing, the last one heals: judged as the window of starts is, where
+    # less than a quarter of the fall counts as nothing
     assert at.loc[("gp3", "early"), "verdict"] == "held"
+    assert at.loc[("nav", "early"), "verdict"] == "undecided"  # its fall is too small a measure
     assert at.loc[("gp3", "late"), "verdict"] == "did not hold"
     assert at.loc[("gp3", "late"), "source"] == "rl-window: start 59"
     assert at.loc[("gp3", "late"), "instances"] == 60

@@ -10,7 +10,7 @@ from healscope.config import Statistics
 from healscope.markdown import estimate, padded, points
 from healscope.stats import Estimate
 from healscope.tables.tasks import Tracks
-from healscope.verdicts import FAILED, HELD, HERE, NOT_HERE, OPEN, at_most
+from healscope.verdicts import FAILED, HELD, HERE, NOT_HERE, OPEN, at_most, margin
 
 _CLAIMS = {
     "forgetting": ("gate-forgetting", "OOD falls from MaxOOD to End"),
@@ -27,6 +27,8 @@ _CLAIMS = {
         for kind, what in (("values", "change nothing"), ("directions", "change OOD"))
     },
 }  # question -> the claim that answers it, and what it says in short
+_FALL = "ood-falls-after-its-peak"
+"""The claim whose effect is the gap that a change is measured by."""
 _HELD_OUT_OOD = [_CLAIMS[name][0] for name in ("forgetting", "healing", "window")]
 _STARTS = {
     "early": "RL from the first start does not",
@@ -86,7 +88,9 @@ def _start(
         f"RL from step {start}, its {'first' if question == 'early' else 'last'} start, does not "
         "raise OOD accuracy"
     )
-    judged = row(question, statement, e, at_most(e), detail="")
+    nan = float("nan")
+    fall = Estimate(claims["effect"].get(_FALL, nan), nan, nan, {})
+    judged = row(question, statement, e, at_most(e, margin(fall)), detail="")
     return {**judged, "source": f"rl-window: start {start}"}
 
 

@@ -218,15 +218,17 @@ def long_text(subject: Subject) -> Iterator[str]:
 def hold_out(subject: Subject) -> Iterator[str]:
     """The hold-out is the same each time, of the share asked for, and parts the tables."""
     task = subject.task
-    table, splits = task.problem_table(), task.splits()
+    splits = task.splits()
     again = build(task.name, task_settings(dict(subject.section))).splits()
     if dict(again) != dict(splits):
         yield "splits() of the same task are not the same each time; draw by self.stream(...)"
     if unknown := sorted({str(s) for s in splits.values()} - {"train", "held_out"}):
         yield f"splits() has {', '.join(unknown)}; a side is train or held_out"
+        return  # no table can be made of other sides
     held = sum(side == "held_out" for side in splits.values())
     if splits and abs(held / len(splits) - task.held_out) > 0.05 + 1 / len(splits):
         yield f"{held} of {len(splits)} instances are held out, not the share {task.held_out:g}"
+    table = task.problem_table()
     hidden = set(table.loc[table["split"] == "held_out", "instance_id"])
     for name, pool in (("SFT", task.sft_table()), ("RL", task.rl_table())):
         if both := sorted(hidden & set(pool["instance_id"])):
