@@ -281,7 +281,7 @@ def test_claims_that_nothing_reaches_say_so(tmp_path):
 RECORD = {
     "code": {"healscope": "0", "commit": None, "modified": None},
     "fingerprint": "0" * 16,
-    "config": {"statistics": {"confidence": 0.95}},
+    "config": {"statistics": {"confidence": 0.95}, "primary": ["gate-recovery"]},
 }
 
 
@@ -295,6 +295,7 @@ def test_the_text_shows_families_and_what_is_assumed_of_seeds(tmp_path):
     assert "OOD accuracy falls from its peak" in primary.split("Primary claims")[1]
     assert "ID accuracy on held-out problems" in others
     assert "up to 63% of runs may not have been drawn" in primary
+    assert "nothing to judge: gate-recovery" in others
     assert "had been made before" not in text
     again = " ".join(claims.text(table, answers, RECORD, [[0, 1]]).split())
     assert "had been made before, from seeds 0, 1:" in again

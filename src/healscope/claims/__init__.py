@@ -113,6 +113,9 @@ def text(
         if len(own):
             lines += ["", fill(about.format(rate=rate) + ".", 100), ""]
             lines += [line for row in own.to_dict("records") for line in _lines(row)]
+    unmade = ", ".join(sorted(set(record["config"]["primary"]) - set(claims["claim"])))
+    if unmade:
+        lines += [f"Declared as primary, but this study has nothing to judge: {unmade}", ""]
     lines.append("")
     lines.append(f"{provenance.made_by(record)}; the metadata of claims.parquet say more.\n")
     return "\n".join(lines)

@@ -275,7 +275,7 @@ class Claims(Section):
             "ood-falls-after-its-peak",
             "gate-recovery",
             "rl-does-not-exceed-the-peak",
-            "directions-beat-interpolation-sft",
+            "pinned-beat-interpolation-sft",
         ],
         description="claims that the study was made for, corrected by Holm's method; all others "
         "are corrected as exploration, by that of Benjamini and Hochberg",
