@@ -191,15 +191,16 @@ def corrected(claims: pd.DataFrame, primary: Iterable[str], confidence: float) -
     Claims named in `primary` are corrected by Holm's method (1979), which bounds the chance that
     any of them is wrongly judged; all others by that of Benjamini and Hochberg (1995), which bounds
     the share of wrong ones among those that are judged. A claim without a p (nothing to measure)
-    counts in its family with p = 1.
+    counts in its family with p = 1, and so does a declared one that the table lacks.
 
     Returns the table with column weaker replaced by family ("primary" or "other"), p_adjusted,
     verdict_alone (as before the correction) and verdict (weaker, where p_adjusted is too large).
     """
     first = claims["claim"].isin(set(primary)).to_numpy()
+    unmade = np.ones(len(set(primary) - set(claims["claim"])))
     p = claims["p"].fillna(1.0).to_numpy(float)
     adjusted = np.ones(len(p))
-    adjusted[first] = holm(p[first])
+    adjusted[first] = holm(np.append(p[first], unmade))[: first.sum()]
     if (~first).any():
         adjusted[~first] = false_discovery_control(p[~first])
     decided = claims["verdict"].isin([HELD, FAILED])

@@ -56,6 +56,14 @@ def shipped(*names):
 def test_shipped_configs_are_valid(names):
     study = shipped(*names)
     assert study.rl_landmark in study.branches
+    about_edits = {name for name in study.claims.primary if "-beat-" in name}
+    made = {
+        f"{kind}-beat-{control}-{stage}"
+        for stage in study.edits.stages
+        for kind, controls in study.edits.controls.items()
+        for control in controls
+    }
+    assert about_edits <= made, "a primary claim that the study cannot judge"
 
 
 @pytest.mark.parametrize("overlay", ["what-heals.yaml", "rotation-aware.yaml"])

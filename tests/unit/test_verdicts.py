@@ -385,6 +385,12 @@ def test_what_was_not_measured_counts_with_p_1(primary):
     assert alone["verdict"].tolist() == [HELD, OPEN]
 
 
+def test_a_declared_claim_that_was_not_made_still_counts():
+    found = corrected(claims_of(("a", HELD, 0.02, HERE)), ["a", "b", "c"], 0.95)
+    assert found["p_adjusted"].tolist() == [pytest.approx(0.06)]
+    assert found["verdict"].tolist() == [HERE]
+
+
 def test_a_correction_takes_back_what_speaks_for_others_and_nothing_else():
     rows = [("a", FAILED, 0.04, NOT_HERE), ("b", HERE, 0.3, HERE), ("c", HELD, 0.001, OPEN)]
     found = corrected(claims_of(*rows), ["a", "b", "c"], 0.95)

@@ -19,12 +19,13 @@ _CLAIMS = {
     "window": ("rl-heals-inside-a-window", "RL heals from a window of starts"),
     "peak": ("rl-does-not-exceed-the-peak", "RL does not exceed the SFT peak"),
     **{
-        f"{kind}-{stage}": (
-            f"{kind}-reversion-{stage}-ood",
-            f"{kind} put back {what}, {stage.upper()}",
-        )
+        f"{kind}-{stage}": (claim.format(stage), f"{what}, {stage.upper()}")
         for stage in artifacts.STAGES
-        for kind, what in (("values", "change nothing"), ("directions", "change OOD"))
+        for kind, claim, what in (
+            ("values", "values-reversion-{}-ood", "values put back change nothing"),
+            ("directions", "directions-reversion-{}-ood", "directions put back change OOD"),
+            ("pinned", "pinned-beat-interpolation-{}", "directions beat a straight step as long"),
+        )
     },
 }  # question -> the claim that answers it, and what it says in short
 _FALL = "ood-falls-after-its-peak"

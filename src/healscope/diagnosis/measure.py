@@ -14,7 +14,7 @@ from healscope.stats import Estimate
 from healscope.tables import reversions
 from healscope.tables.reversions import DISTANCES
 from healscope.tables.rows import first_attempts, with_steps
-from healscope.verdicts import above, moves, negative, positive
+from healscope.verdicts import above, margin, moves, negative, positive
 
 SHARE = 0.8
 """Of the lost OOD accuracy: an edit gives the loss back if it gives back at least so much."""
@@ -31,7 +31,9 @@ def measure(
 ) -> pd.DataFrame:
     """All numbers of the page, from files of evaluations (SFT and branches), edits and landmarks.
 
-    Edits are those of stage `sft`, where the study makes it put End back to MaxOOD.
+    Edits are those of stage `sft`, where the study makes it put End back to MaxOOD. What counts as
+    no change (column margin) is a share of the OOD accuracy lost from MaxOOD to End, with a floor
+    (`verdicts.margin`).
     """
     rows = with_steps(first_attempts(inputs["evaluations"]))
     rows = rows[rows["split"] == "held_out"]
@@ -49,10 +51,12 @@ def measure(
             landmarks={m["seed"]: m["landmarks"] for m in marks if m["model"] == model},
             stages={k: v for k, v in stages.items() if k == STAGE}, settings=settings,
         )  # fmt: skip
-        parts = [*_peak(data), *_lost(data), *_healed(data)]
+        ends = (data.at("ood", data.landmark(name)) for name in ("maxood", "end"))
+        least = margin(data.change(*ends))
+        parts = [*_peak(data, least), *_lost(data, least), *_healed(data, least)]
         if len(data.edits):
-            parts += [*_rotation(data), *_repair(data)]
-        found += [{"model": model, **row} for row in parts]
+            parts += [*_rotation(data, least), *_repair(data, least)]
+        found += [{"model": model, "margin": least, **row} for row in parts]
     return pd.DataFrame(found)
 
 
@@ -73,7 +77,7 @@ def _names(choice: Choice) -> str:
     return " or ".join(sorted(names, key=lambda n: artifacts.stage_and_step(n)[1]))
 
 
-def _peak(d: Data) -> list[dict]:
+def _peak(d: Data, least: float) -> list[dict]:
     """Accuracy along SFT; at MaxOOD, as other seeds and instances pick it; and the way up."""
     found = []
     for step in d.steps:
@@ -88,22 +92,22 @@ def _peak(d: Data) -> list[dict]:
     start = d.everywhere(artifacts.sft(d.steps[0]))
     rise = d.change(d.at("ood", start), d.at("ood", picked))
     ends = {"before": _names(start), "after": _names(picked)}
-    return [*found, _row("peak", "rise", "ood", rise, positive(rise), **ends)]
+    return [*found, _row("peak", "rise", "ood", rise, positive(rise, least), **ends)]
 
 
-def _lost(d: Data) -> list[dict]:
+def _lost(d: Data, least: float) -> list[dict]:
     """From MaxOOD to End, paired."""
     start, end = d.landmark("maxood"), d.landmark("end")
     found = []
     for rule, judge in (("ood", negative), ("id", moves)):
         e = d.change(d.at(rule, start), d.at(rule, end))
         found.append(
-            _row("lost", "since", rule, e, judge(e), before=_names(start), after=_names(end))
+            _row("lost", "since", rule, e, judge(e, least), before=_names(start), after=_names(end))
         )
     return found
 
 
-def _healed(d: Data) -> list[dict]:
+def _healed(d: Data, least: float) -> list[dict]:
     """By RL from each start, and how far that is from MaxOOD."""
     found = []
     branches = d.rows[d.rows["stage"] == "rl"].drop_duplicates("variant").sort_values("step")
@@ -112,10 +116,10 @@ def _healed(d: Data) -> list[dict]:
         picked, ends = d.landmark("maxood"), {"before": artifacts.sft(int(step)), "after": name}
         for rule, judge in (("ood", positive), ("id", moves)):
             e = d.change(d.at(rule, start), d.at(rule, end))
-            found.append(_row("rl", "healed", rule, e, judge(e), **ends))
+            found.append(_row("rl", "healed", rule, e, judge(e, least), **ends))
         e = d.change(d.at("ood", picked), d.at("ood", end))
         ends["before"] = _names(picked)
-        found.append(_row("rl", "beside maxood", "ood", e, moves(e), **ends))
+        found.append(_row("rl", "beside maxood", "ood", e, moves(e, least), **ends))
     return found
 
 
@@ -125,33 +129,32 @@ def _distances(d: Data, name: str) -> dict[str, float]:
     return {column: float(own.groupby("seed")[column].mean().mean()) for column in DISTANCES}
 
 
-def _rotation(d: Data) -> list[dict]:
+def _rotation(d: Data, least: float) -> list[dict]:
     """Singular values put back; singular directions put back, beside each control."""
     before, parent = d.ends(STAGE, "ood")
     points = d.point(d.stages[STAGE]["parent"])
     gap = d.change(before, parent)
-    found = [_row("rotation", "whole", "ood", gap, moves(gap), after=_names(points))]
+    found = [_row("rotation", "whole", "ood", gap, moves(gap, least), after=_names(points))]
     edits = {name: edit_names.parse(name) for name in d.edit_names(STAGE)}
     values = [n for n, e in edits.items() if e.kind == "values" and not e.control]
     if values:
         name = max(values, key=lambda n: _distances(d, n)["from_target"])
         e = d.change(before, d.edited(STAGE, name, "ood"))
-        found.append(
-            _row("rotation", "values", "ood", e, moves(e), after=name, **_distances(d, name))
-        )
+        about = {"after": name, **_distances(d, name)}
+        found.append(_row("rotation", "values", "ood", e, moves(e, least), **about))
     for held in held_against_controls(d, STAGE):
         name = f"{held.kind} {held.control}"
         for what, e, verdict, edit in (
             ("less its control", held.difference, held.verdict, held.matched),
-            ("itself", held.own, positive(held.own), held.name),
-            ("the control", held.other, positive(held.other), held.matched),
+            ("itself", held.own, positive(held.own, least), held.name),
+            ("the control", held.other, positive(held.other, least), held.matched),
         ):
             ends = {"before": held.name, "after": edit, **_distances(d, edit)}
             found.append(_row("rotation", f"{name}: {what}", "ood", e, verdict, **ends))
     return found
 
 
-def _repair(d: Data) -> list[dict]:
+def _repair(d: Data, least: float) -> list[dict]:
     """Going back altogether; the cheapest edit that gives the loss back."""
     ends = {rule: d.ends(STAGE, rule) for rule in ("id", "ood")}
     target = pd.concat([before for before, _ in ends.values()])
@@ -159,7 +162,7 @@ def _repair(d: Data) -> list[dict]:
     changes = reversions.changes_of(rows, target)
     parent = {rule: stats.paired(*pair) for rule, pair in ends.items()}
     point = _names(d.point(d.stages[STAGE]["parent"]))
-    found = [_judged("going back", rule, parent[rule], d, after=point) for rule in ends]
+    found = [_judged("going back", rule, parent[rule], d, least, after=point) for rule in ends]
     offered = {
         name: change
         for name, change in changes.items()
@@ -175,9 +178,9 @@ def _repair(d: Data) -> list[dict]:
     enough = reversions.worth(offered[best], parent, SHARE)[0]
     about = {"before": by_halves, "after": best, **_distances(d, best)}
     name = "cheapest" if enough else "most"
-    found += [_judged(name, rule, own[rule], d, **about) for rule in ends]
+    found += [_judged(name, rule, own[rule], d, least, **about) for rule in ends]
     kept = _less(own["id"], parent["id"])
-    found.append(_judged("kept", "id", kept, d, **about))
+    found.append(_judged("kept", "id", kept, d, least, **about))
     e = stats.bootstrap(_less(own["ood"], parent["ood"], SHARE), "change", d.settings)
     found.append(_row("repair", "beyond the share", "ood", e, above(e), **about))
     return found
@@ -189,6 +192,8 @@ def _less(change: pd.DataFrame, other: pd.DataFrame, share: float = 1.0) -> pd.D
     return both.assign(change=both["change"] - share * both["change_other"])
 
 
-def _judged(name: str, rule: str, change: pd.DataFrame, d: Data, **more) -> dict:
+def _judged(
+    name: str, rule: str, change: pd.DataFrame, d: Data, least: float, **more: str | float
+) -> dict:
     e = stats.bootstrap(change, "change", d.settings)
-    return _row("repair", name, rule, e, (positive if rule == "ood" else moves)(e), **more)
+    return _row("repair", name, rule, e, (positive if rule == "ood" else moves)(e, least), **more)

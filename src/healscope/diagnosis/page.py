@@ -12,7 +12,6 @@ import pandas as pd
 from healscope import artifacts, provenance
 from healscope.diagnosis.weights import repair, rotation
 from healscope.diagnosis.words import (
-    MARGIN_POINTS,
     WIDTH,
     Model,
     Section,
@@ -88,7 +87,8 @@ def _intro(m: Model) -> str:
         f"Accuracy is that of greedy first attempts at task {m.task}, on {row['instances']} "
         f"held-out instances where the rules differ: ID, the rule of training, and OOD, the other "
         f"one. Brackets are intervals of {100 * m.study.confidence:g}%. {seeds} "
-        f"A change within {MARGIN_POINTS} counts as none."
+        f"A change within {m.margin} counts as none: a quarter of the OOD accuracy that was lost from "
+        "MaxOOD to End, and at least 2 points."
     )
 
 
@@ -155,7 +155,7 @@ def _lost(m: Model) -> Section:
     if own["verdict"] in YES:
         meanwhile = "gained" if own["effect"] > 0 else "lost as well"
     else:
-        meanwhile = f"within {MARGIN_POINTS}" if own["verdict"] in NO else "undecided"
+        meanwhile = f"within {m.margin}" if own["verdict"] in NO else "undecided"
     found = "No loss is established"
     if m.lost:
         found = f"A loss is {word(ood)}".replace("is in", "is there in")

@@ -7,10 +7,9 @@ import pandas as pd
 
 from healscope import artifacts
 from healscope.diagnosis.measure import STAGE
-from healscope.verdicts import HERE, MARGIN, NO, YES
+from healscope.verdicts import HERE, NO, YES
 
 WIDTH = 100
-MARGIN_POINTS = f"{100 * MARGIN:g} points"
 
 
 @dataclass(frozen=True)
@@ -65,6 +64,11 @@ class Model:
         return "step " + " or ".join(name.rpartition("-")[2] for name in names)
 
     @property
+    def margin(self) -> str:
+        """What counts as no change."""
+        return f"{100 * self.rows['margin'].iloc[0]:.1f} points"
+
+    @property
     def runs(self) -> int:
         """How many training runs (seeds) there are."""
         return int(self.one("peak", "maxood")["seeds"])
@@ -107,7 +111,7 @@ def step(checkpoint: str) -> str:
 def word(row) -> str:
     """Its verdict: what several seeds show, but cannot say of others, is told from the rest."""
     if row["verdict"] in NO:
-        return "no change" if max(-row["low"], row["high"]) < MARGIN else "not so"
+        return "no change" if max(-row["low"], row["high"]) < row["margin"] else "not so"
     if row["verdict"] not in YES:
         return "undecided"
     return "in these seeds" if row["verdict"] == HERE and row["seeds"] > 1 else "established"

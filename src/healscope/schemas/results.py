@@ -380,6 +380,7 @@ _DIAGNOSIS = (
         "One number of the page `diagnosis.md`, about one model.",
         (
             MODEL,
+            share("margin", "a change within it counts as none"),
             choice("part", diagnosis.PARTS, "section of the page"),
             text("name", "what is measured; of rotation, kind, control and which of them"),
             RULE,
