@@ -236,7 +236,9 @@ class Statistics(Section):
         description="guess of how much seeds differ, in standard deviations of a single answer "
         "(0.1 of 0.5: 5 points of accuracy); counts as one more seed",
     )
-    resamples: Positive = 2000
+    resamples: Positive = Field(
+        2000, description="redraws of the instances, to which what seeds differ by is added"
+    )
     seed: Natural = 0
 
 

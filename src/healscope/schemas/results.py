@@ -166,7 +166,7 @@ _ACCURACY = (
             Column(
                 "mcnemar_p",
                 "float",
-                "McNemar's test on one card order of each deal; for single seeds",
+                "McNemar's test on one problem of each instance; for single seeds",
                 "probability",
                 low=0,
                 high=1,

@@ -62,7 +62,7 @@ def landmarks(
 ) -> pd.DataFrame:
     """Accuracy at MaxOOD, End and RL, by rule (fig1).
 
-    Landmark "maxood" is corrected for having been picked; "maxood_uncorrected" is what the deals
+    Landmark "maxood" is corrected for having been picked; "maxood_uncorrected" is what the answers
     that picked it say.
     """
     names = ["maxood", "maxood_uncorrected", "end", "rl"]

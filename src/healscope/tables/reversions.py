@@ -26,7 +26,7 @@ def reversion(
     """Held-out accuracy of edited models, of the unedited target (kind "none") and of the parent.
 
     `points` names the stage's target and parent. An edit starts from one checkpoint, so a MaxOOD
-    among them is here the one that all deals pick.
+    among them is here each seed's own, which all its instances pick.
     """
     rows = pd.concat([_around(evaluations, landmark_files, points), edited(edits)])
     rows = rows.assign(stage=stage)
