@@ -14,6 +14,7 @@ for orders). Then the share of right answers over all seeds and instances follow
 
 import argparse
 import platform
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
 from time import perf_counter
@@ -283,28 +284,33 @@ def two_kinds(rng, n: int, seeds: int, differ: float, share: float = 0.25) -> Wo
 
 
 def null_table(n: int, settings: Statistics) -> None:
-    """Every null of a single claim: how often a study says "held", and where that is wrong."""
-    print("| nothing changes, but | candidates | seeds | held | did not hold | measured, points |")
-    print("|---|--:|--:|--:|--:|--:|")
+    """Every null of a single claim: how often a study says "held", and how often its interval holds
+    the truth, no change."""
+    print(
+        "| nothing changes, but | candidates | seeds | held | seen in each seed | did not hold "
+        "| measured, points | coverage |"
+    )
+    print("|---|--:|--:|--:|--:|--:|--:|--:|")
     rng = np.random.default_rng(11)
     for tau, candidates, seeds in product((0, 0.04, 0.06), (4, 8), (3, 5, 10)):
-        said, fall = wandering_verdicts(wandering(rng, n, seeds, candidates, tau), settings)
-        print(
-            f"| checkpoints wander by {100 * tau:.0f} | {candidates} | {seeds} "
-            f"| {_share(said == verdicts.HELD)} | {_share(said == verdicts.FAILED)} "
-            f"| {100 * fall.mean():+.1f} |",
-            flush=True,
-        )
+        studies = wandering(rng, n, seeds, candidates, tau)
+        found = [estimate(last, peak, SIZES, settings) for peak, last in studies]
+        about = f"checkpoints wander by {100 * tau:.0f} | {candidates} | {seeds}"
+        _print_null(about, found, verdicts.negative)
     for differ, seeds in product((0, 0.05, 0.10, 0.20), SEEDS):
         found = rise(rng, n, seeds, 0.0, differ).estimates(settings)
-        said = np.array([str(verdicts.moves(e)) for e in found])
-        print(
-            f"| seeds differ by {100 * differ:.0f} | - | {seeds} "
-            f"| {_share(said == verdicts.HELD)} "
-            f"| {_share(said == verdicts.FAILED)} "
-            f"| {100 * np.mean([e.value for e in found]):+.1f} |",
-            flush=True,
-        )
+        _print_null(f"seeds differ by {100 * differ:.0f} | - | {seeds}", found, verdicts.moves)
+
+
+def _print_null(about: str, found: list[Estimate], judge: Callable) -> None:
+    said = np.array([str(judge(e)) for e in found])
+    holds = np.array([e.low <= 0 <= e.high for e in found])
+    shares = [said == v for v in (verdicts.HELD, verdicts.HERE, verdicts.FAILED)]
+    print(
+        f"| {about} | {' | '.join(map(_share, shares))} "
+        f"| {100 * np.mean([e.value for e in found]):+.1f} | {_share(holds)} |",
+        flush=True,
+    )
 
 
 def kinds_table(n: int, settings: Statistics) -> None:

@@ -72,6 +72,7 @@ def sentences(table: pd.DataFrame, stages: tuple[str, ...] = ("sft", "rl")) -> l
             f"{row['model']}: OOD {row['phenomenon']} {row['answer']} "
             f"({first} to {second} {100 * row['effect']:+.1f} points "
             f"[{100 * row['low']:+.1f}, {100 * row['high']:+.1f}], {row['seeds']} "
-            f"seed{'s' if row['seeds'] > 1 else ''}, {row['instances']} instances)"
+            f"seed{'s' if row['seeds'] > 1 else ''}, {row['instances']} instances; by itself, not "
+            "corrected for the number of claims)"
         )
     return lines

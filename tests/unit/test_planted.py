@@ -248,6 +248,8 @@ def test_the_chain_tells_what_carries_the_skill(world):
         assert verdicts[claim] in expected, claim
     for claim, expected in unsaid.items():
         assert verdicts[claim] not in expected, claim
+    # where vectors carry the skill the straight way back is that same turn: no better, no worse
+    assert verdicts["pinned-beat-interpolation"] in NO
 
 
 GRID = [

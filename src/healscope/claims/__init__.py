@@ -19,6 +19,7 @@ from healscope.tables.rows import (
     with_steps,
 )
 from healscope.tasks.tables import rules_differ
+from healscope.verdicts import FAILED, HELD
 
 PARTS = (
     paper.phenomena,
@@ -148,7 +149,7 @@ def _seeds(claims: pd.DataFrame, rate: float, added: list[list[int]]) -> str:
     if added:
         before = "; ".join(", ".join(map(str, seeds)) for seeds in added)
         said += (
-            f" Claims of this study had been made before, from seeds {before}: where seeds were "
+            f" In this folder claims had been made before, from seeds {before}: where seeds were "
             "added after a look at them, p and intervals are too favourable."
         )
     return said
@@ -168,6 +169,8 @@ def _lines(row: dict) -> list[str]:
             f"p {_p(row['p'])}, adjusted {_p(row['p_adjusted'])}{alone}",
         ]
     lines += [f"    {line}" for line in measured]
+    if row["verdict"] in (HELD, FAILED):
+        lines.append(f"    assumes that other seeds vary around the mean of these {row['seeds']}")
     lines.append(fill(row["detail"], 100, initial_indent="    ", subsequent_indent="    "))
     if not pd.isna(row["effect"]):
         lines.append(

@@ -112,7 +112,8 @@ INTRO = fill(
     "The main claims, on each task that models were trained on: whether each held, and the "
     "change that decides, in accuracy points on held-out problems. *: every seed shows it by "
     "itself, yet they cannot speak for others; ?: undecided. Intervals are below. Nothing was "
-    "measured anew: all is taken from the tables that the last column names.",
+    "measured anew: all is taken from the tables that the last column names. Verdicts of claims "
+    "are corrected for their number, those of single starts (rl-window) are not.",
     100,
 )
 

@@ -87,8 +87,8 @@ def _intro(m: Model) -> str:
         f"Accuracy is that of greedy first attempts at task {m.task}, on {row['instances']} "
         f"held-out instances where the rules differ: ID, the rule of training, and OOD, the other "
         f"one. Brackets are intervals of {100 * m.study.confidence:g}%. {seeds} "
-        f"A change within {m.margin} counts as none: a quarter of the OOD accuracy that was lost from "
-        "MaxOOD to End, and at least 2 points."
+        f"A change within {m.margin} counts as none: a quarter of the OOD accuracy that was lost "
+        "from MaxOOD to End, and at least 2 points."
     )
 
 
