@@ -147,6 +147,51 @@ def test_each_departure_from_independence_tells(kind):
     integrity.check_trained(weights, STD, kind)
 
 
+def learned(weights: dict, share: float, directions: int = 3) -> dict[str, torch.Tensor]:
+    """Each matrix and an update of `share` of its norm, in directions of the residual stream that
+    all matrices have in common."""
+    draws = torch.Generator().manual_seed(7)
+    common, found = torch.randn(directions, SIZE, generator=draws), dict(weights)
+    for name, w in weights.items():
+        if w.ndim == 2:
+            reads = w.shape[1] == SIZE
+            update = torch.randn(max(w.shape) if reads else w.shape[1], directions, generator=draws)
+            update = update[: w.shape[0]] @ common if reads else common.T @ update.T
+            found[name] = w + share * w.norm() / update.norm() * update
+    return found
+
+
+@pytest.mark.parametrize("part", [*SHAPES, "embed_tokens", "lm_head"])
+def test_a_role_that_learned_little_of_what_the_others_did_passes(part):
+    """Its scale, rows and spectra are those of fresh weights; its directions are not."""
+    fresh = drawn()
+    little, much = learned(fresh, 0.2), learned(fresh, 0.7)
+    mixed = {name: little[name] if part in name else w for name, w in much.items()}
+    integrity.check_trained(mixed, STD, "learned")
+    with pytest.raises(HealscopeError, match=f"all of .*{part}"):
+        integrity.check_trained(much | {n: fresh[n] for n in fresh if part in n}, STD, "one")
+
+
+def test_directions_of_fresh_matrices_agree_by_chance_alone():
+    found = []
+    for seed in range(20):
+        matrices = [w for w in drawn(seed=seed).values() if w.ndim == 2]
+        together = noise.shared_directions(matrices, SIZE)
+        found += [noise.alignment(w, together) for w in matrices]
+    assert max(found) < noise.ALIGNED
+    assert abs(np.mean(found)) < 1
+
+
+def test_a_tied_matrix_does_not_agree_with_itself():
+    weights = drawn()
+    weights["lm_head.weight"] = weights["model.embed_tokens.weight"]
+    weights = learned(weights, 0.7) | {
+        n: weights[n] for n in ("lm_head.weight", "model.embed_tokens.weight")
+    }
+    with pytest.raises(HealscopeError, match="all of .*embed_tokens"):
+        integrity.check_trained(weights, STD, "tied")
+
+
 def test_padding_does_not_hide_fresh_embeddings():
     weights = updated(drawn(seed=5), 0.7)
     weights["model.embed_tokens.weight"] = drawn()["model.embed_tokens.weight"]

@@ -9,6 +9,7 @@ measured of them afterwards looks like a finding: singular values of two random 
 percent, and every singular vector has turned.
 """
 
+import functools
 import math
 import re
 import sys
@@ -137,17 +138,19 @@ def check_trained(weights: Mapping[str, torch.Tensor], init_std: float, source: 
     """Refuses a model whose weights, or all of one role, cannot be told from freshly drawn ones.
 
     `weights`: name -> tensor; the 2-D ones of the language model with a shorter side of at least
-    32 count. The mapping may read from disk: a matrix is asked for twice at most. `init_std` is
+    32 count. The mapping may read from disk: a tensor is asked for anew each time. `init_std` is
     that of `initial_std`. A matrix is taken for fresh where its rows, and columns, are as even as
-    those of independent entries, and its spectrum follows their law (`noise`), at any scale; a
-    smaller one than 160 also has to have a scale at which a usual initialiser draws. Refused are:
+    those of independent entries, its spectrum follows their law (`noise`), at any scale, and it
+    does not stretch the directions that others do; a smaller one than 160 also has to
+    have a scale at which a usual initialiser draws. Refused are:
 
     - a role (the matrices of one name, all layers) of which every matrix is fresh;
     - a model of whose matrices at least half are fresh;
     - one of which at least three quarters follow the law, whatever the scale.
 
     Of a role with many layers four matrices are looked at, and spectra are computed of those alone
-    whose rows and columns are even: of a trained model of some size, hardly any. Raises
+    whose rows and columns are even: of a trained model of some size, hardly any. Where a spectrum
+    follows the law, directions are compared with all other matrices looked at. Raises
     HealscopeError.
     """
     roles: dict[str, list[str]] = {}
@@ -156,10 +159,25 @@ def check_trained(weights: Mapping[str, torch.Tensor], init_std: float, source: 
             roles.setdefault(re.sub(r"\.\d+\.", ".*.", name), []).append(name)
     layers = max(map(len, roles.values()), default=0)
     alike, fresh, total = 0.0, 0.0, sum(map(len, roles.values()))
+    samples = {role: names[:: math.ceil(len(names) / SAMPLE)] for role, names in roles.items()}
+
+    @functools.cache  # of most trained models never asked for
+    def together() -> torch.Tensor:
+        names = [name for sampled in samples.values() for name in sampled]
+        width = noise.commonest_side(_shapes(weights)[n] for n in names)
+        return noise.shared_directions((weights[n] for n in names), width)
+
     for role, names in roles.items():
-        sampled = names[:: math.ceil(len(names) / SAMPLE)]
+        sampled = samples[role]
         seen = {name: noise.look(weights[name]) for name in sampled}
-        random = [n for n in sampled if seen[n] and seen[n].even and noise.follows_law(weights[n])]
+        random = [
+            n
+            for n in sampled
+            if seen[n]
+            and seen[n].even
+            and noise.follows_law(weights[n])
+            and noise.alignment(weights[n], together()) < noise.ALIGNED
+        ]
         drawn = [
             n
             for n in random

@@ -2,10 +2,14 @@
 
 Training changes what independence fixes: how the squared singular values are distributed
 (Marchenko and Pastur 1967), and how little rows, and columns, differ in norm. Neither depends on
-the scale of the entries or, beyond its fourth moment, on their distribution.
+the scale of the entries or, beyond its fourth moment, on their distribution. Training also makes
+the matrices of a model stretch the same directions of its residual stream (`alignment`), which is
+seen long before a spectrum leaves the law.
 """
 
 import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +26,7 @@ STANDARD_ERRORS = 4  # of the standard deviation of entries
 SCALE = 0.025  # what the standard deviation may be off besides: rounding, other factors near 1
 FLAT = 0.1  # relative spread of the squared singular values of an orthogonal initialisation
 UNIFORM = 2.4  # kurtosis: 1.8 of uniform entries, 3 of normal ones
+ALIGNED = 4  # standard errors that a matrix agrees with others in the directions it stretches
 ROWS = 4  # of a matrix at most so many times its shorter side is looked at
 
 TRUNCATED = {2: 0.8796, 3: 0.9866}
@@ -111,6 +116,61 @@ def follows_law(weight: torch.Tensor) -> bool:
     squares, law = spectrum(w), float(w.std())
     flat = float(squares.std() / squares.mean()) < FLAT
     return flat or distance(squares, tuple(w.shape), law) < DISTANCE / len(squares)
+
+
+def commonest_side(shapes: Iterable[Sequence[int]]) -> int:
+    """The side that most matrices of a model have: the width of its residual stream."""
+    return Counter(side for shape in shapes for side in set(shape)).most_common(1)[0][0]
+
+
+def stretching(weight: torch.Tensor, width: int) -> list[tuple[torch.Tensor, int]]:
+    """For each side of length `width`: how much more, or less, than others a matrix stretches each
+    direction of that space, as a symmetric matrix of trace 0, and of how many rows it is told."""
+    found = []
+    for w in (weight.detach(), weight.detach().T):
+        if w.shape[1] == width:
+            w = w[:: max(1, w.shape[0] // (ROWS * width))].float()
+            w = w[w.any(1)]
+            if len(w) and (square := float(w.square().mean())) > 0:
+                gram = w.T @ w / (square * len(w))
+                gram.diagonal().sub_(gram.diagonal().mean())
+                found.append((gram, len(w)))
+    return found
+
+
+def shared_directions(weights: Iterable[torch.Tensor], width: int) -> torch.Tensor:
+    """What matrices stretch together: the sum of `stretching`, each with a norm of 1.
+
+    Equal matrices are the same one, tied, and count once.
+    """
+    total, met = torch.zeros(width, width), set()
+    for weight in weights:
+        sides = stretching(weight, width)
+        mark = (tuple(weight.shape), *(float(gram.norm()) for gram, _ in sides))
+        if mark not in met:
+            total += _unit(sides, width)
+        met.add(mark)
+    return total
+
+
+def _unit(sides: list[tuple[torch.Tensor, int]], width: int) -> torch.Tensor:
+    grams = (gram.cpu() for gram, _ in sides)
+    return sum((g / g.norm().clamp_min(1e-12) for g in grams), torch.zeros(width, width))
+
+
+def alignment(weight: torch.Tensor, together: torch.Tensor) -> float:
+    """How far the directions that a matrix stretches are those that the others of its model do, in
+    standard errors of a matrix of independent entries; the larger where two sides can be asked.
+
+    `together`: `shared_directions` of all of them, the matrix included.
+    """
+    sides = stretching(weight, len(together))
+    others = together - _unit(sides, len(together))
+    if not sides or not (size := float(others.norm())) > 0:
+        return 0.0
+    return max(
+        float((gram.cpu() * others).sum()) / size / math.sqrt(2 / rows) for gram, rows in sides
+    )
 
 
 def spectrum(weight: torch.Tensor) -> np.ndarray:
