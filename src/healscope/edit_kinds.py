@@ -81,7 +81,7 @@ KINDS: dict[str, Kind] = {
         whole="directions",
     ),
     "pinned": Kind(
-        label="directions exact, the others made orthonormal to them",
+        label="directions exact, others adjusted",
         does="Putting singular directions back exactly, and making the others orthonormal to them,",
         figure="directions",
         marker="D",
@@ -148,7 +148,7 @@ CONTROLS: dict[str, Control] = {
         line="dotted",
     ),
     "rotation": Control(
-        label="as far and as turned, other way",
+        label="turned as far, another way",
         than="going as far and turning the same subspaces by the same angles, but another way",
         matched=(NORM, ANGLE),
         colour=9,

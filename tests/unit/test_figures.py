@@ -488,7 +488,7 @@ OF_A_READER = {
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_every_figure_is_drawn_and_byte_stable(name, tmp_path):
+def test_every_figure_is_drawn_and_byte_stable(name, figures, tmp_path):
     """Also in a session with settings of its own, which stay as they are."""
     frame = TABLES[FIGURES[name].table]()
     untouched = frame.copy()
@@ -499,6 +499,7 @@ def test_every_figure_is_drawn_and_byte_stable(name, tmp_path):
     assert b"/Type3" not in pdf  # fonts are embedded as TrueType
     assert png.startswith(b"\x89PNG")
     assert len(png) > 15_000
+    assert_legends_fit(figures[-1])
     pd.testing.assert_frame_equal(frame, untouched)
     with mpl.rc_context(OF_A_READER):
         before = dict(mpl.rcParams)
@@ -719,6 +720,34 @@ def test_controls_and_distances_stand_beside_the_edit(name, main):
     names = [f"{main}-rank-{a:g}" for a in PLACES["rank"]]
     far = [0.0, *whole.loc[whole["rule"] == "ood"].loc[names, "from_target"]]
     assert any(len(y) == len(far) and np.allclose(y, far) for y in lines)
+
+
+def crowded() -> pd.DataFrame:
+    """Edits of figure 6 with the controls of three further kinds."""
+    frame = TABLES["reversion-sft"]()
+    controls = frame[(frame["control"] != "") & (frame["kind"] == "directions")]
+    more = [controls.assign(kind=kind) for kind in ("pinned", "offdiagonal", "block")]
+    return pd.concat([frame, *more], ignore_index=True)
+
+
+def assert_legends_fit(figure):
+    figure.draw_without_rendering()
+    for legend in figure.legends:
+        box = legend.get_window_extent()
+        assert 0 <= box.x0 < box.x1 <= figure.bbox.width
+
+
+def test_controls_of_several_kinds_fit_and_are_told_apart():
+    figure = FIGURES["fig6"].draw(crowded(), STYLE)
+    assert_legends_fit(figure)
+    panel = figure.axes[0]
+    looks = {
+        (line.get_color(), line.get_marker(), str(line.get_markerfacecolor())): bars.get_label()
+        for bars in panel.containers
+        for line in bars.lines[:1]
+    }
+    labels = {bars.get_label() for bars in panel.containers}
+    assert set(looks.values()) == labels
 
 
 def test_every_kind_and_control_has_a_look_of_its_own():

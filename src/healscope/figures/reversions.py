@@ -181,7 +181,7 @@ def _controls(
             )
             form, label = _control_look(style, control), about.label
             if kind != main:
-                form["markerfacecolor"] = "white"
+                form |= {"marker": KINDS[kind].marker, "markerfacecolor": "white"}
                 label = f"{label}: {kind}"
             if len(points):
                 yield points, form, f"control: {label}"
