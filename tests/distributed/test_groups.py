@@ -11,7 +11,7 @@ def test_a_signal_stops_grpo_and_the_same_run_goes_on(
 ):
     settings = {"algorithm": "grpo", "iterations": 12, "responses": 16, "state_every": 1,
                 "optimizer": {"learning_rate": 1.5e-4, "warmup_steps": 2},
-                "reward": {"prefix": 1.0}}  # fmt: skip
+                "temperature": 2.0, "reward": {"prefix": 1.0}}  # fmt: skip
     recipe = Group.model_validate(settings).model_dump(mode="json")
     how = {"processes": 2, "deepspeed": "zero2", "micro_batch": 4}
     whole = train("grpo-from-0", how, None, recipe, learned)
