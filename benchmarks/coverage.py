@@ -259,9 +259,14 @@ def _at_peak(right_SCI: np.ndarray, sizes_I: np.ndarray) -> tuple[np.ndarray, np
     return peak_SI, right_SCI[:, -1]
 
 
+def falls(studies, settings: Statistics) -> list[Estimate]:
+    """The change from the peak to the last checkpoint of each study."""
+    return [estimate(last, peak, SIZES, settings) for peak, last in studies]
+
+
 def wandering_verdicts(studies, settings: Statistics) -> tuple[np.ndarray, np.ndarray]:
     """(verdict on 'it falls from its peak', measured fall) of each study."""
-    found = [estimate(last, peak, SIZES, settings) for peak, last in studies]
+    found = falls(studies, settings)
     return np.array([str(verdicts.negative(e)) for e in found]), np.array([e.value for e in found])
 
 
@@ -293,8 +298,7 @@ def null_table(n: int, settings: Statistics) -> None:
     print("|---|--:|--:|--:|--:|--:|--:|--:|")
     rng = np.random.default_rng(11)
     for tau, candidates, seeds in product((0, 0.04, 0.06), (4, 8), (3, 5, 10)):
-        studies = wandering(rng, n, seeds, candidates, tau)
-        found = [estimate(last, peak, SIZES, settings) for peak, last in studies]
+        found = falls(wandering(rng, n, seeds, candidates, tau), settings)
         about = f"checkpoints wander by {100 * tau:.0f} | {candidates} | {seeds}"
         _print_null(about, found, verdicts.negative)
     for differ, seeds in product((0, 0.05, 0.10, 0.20), SEEDS):

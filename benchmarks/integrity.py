@@ -7,7 +7,6 @@ bfloat16 and scaled; small models while they learn the text of docs/; every mode
 it is and with one role drawn anew; a model of 134M parameters. One thread.
 """
 
-import re
 import sys
 import tempfile
 import time
@@ -20,7 +19,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from healscope import provenance
 from healscope.errors import HealscopeError
-from healscope.models import integrity, noise
+from healscope.models import integrity
 from healscope.models.stored import Stored
 
 SMALL = {
@@ -150,18 +149,11 @@ def trained(folder: Path) -> None:
         std = integrity.initial_std(provenance.read_json(model / "config.json"))
         weights = {name: tensor.float() for name, tensor in Stored(model).items()}
         large = sum(w.numel() for w in weights.values()) > LARGE
-        names = [
-            n for n, w in weights.items() if w.ndim == 2 and min(w.shape) >= noise.SMALLEST_RANK
-        ]
-        roles = sorted({re.sub(r"\.\d+\.", ".*.", n) for n in names})
+        roles = integrity.roles_of(weights)
         torch.manual_seed(12345)  # not one that a model was drawn with
         for how, drawn in initialisers(std).items():
-            for role in roles if how == "normal" or not large else ():
-                fresh = {
-                    n: drawn(torch.empty_like(weights[n]))
-                    for n in names
-                    if re.sub(r"\.\d+\.", ".*.", n) == role
-                }
+            for role in sorted(roles) if how == "normal" or not large else ():
+                fresh = {n: drawn(torch.empty_like(weights[n])) for n in roles[role]}
                 asked[how] = asked.get(how, 0) + 1
                 missed[how] = missed.get(how, 0) + (not refused(weights | fresh, std))
     print(

@@ -4,24 +4,18 @@ The worlds are those of benchmarks/coverage.py, whose tables docs/statistics.md 
 what chance allows where the limits of that page hold.
 """
 
-import importlib.util
-import sys
 from itertools import product
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from benchmark import load
 from scipy.stats import binom
 
 from healscope import stats, verdicts
 from healscope.config import Statistics
 
-_FILE = Path(__file__).parents[2] / "benchmarks" / "coverage.py"
-_SPEC = importlib.util.spec_from_file_location("coverage_benchmark", _FILE)
-benchmark = importlib.util.module_from_spec(_SPEC)
-sys.modules[_SPEC.name] = benchmark  # dataclasses look their module up
-_SPEC.loader.exec_module(benchmark)
+benchmark = load("coverage")
 
 SETTINGS = Statistics(resamples=500)
 PURE = Statistics(resamples=500, seed_sd=None)

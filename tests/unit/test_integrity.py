@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from benchmark import load
 from safetensors.torch import load_file, save_file
 
 from healscope import provenance
@@ -25,29 +26,7 @@ SHAPES = {
 }
 
 
-def initialisers() -> dict:
-    """Name -> function that draws the entries of a tensor in place."""
-    from torch.nn import init
-
-    def cut(at):
-        return lambda w: init.trunc_normal_(w, 0, STD, -at * STD, at * STD)
-
-    return {
-        "normal": lambda w: init.normal_(w, 0, STD),
-        "truncated at 2": cut(2),
-        "truncated at 3": cut(3),
-        "Kaiming uniform": init.kaiming_uniform_,
-        "Kaiming normal": init.kaiming_normal_,
-        "linear layer of PyTorch": lambda w: init.kaiming_uniform_(w, a=5**0.5),
-        "Xavier uniform": init.xavier_uniform_,
-        "Xavier normal": init.xavier_normal_,
-        "uniform": lambda w: init.uniform_(w, -STD * 3**0.5, STD * 3**0.5),
-        "scaled by 0.98": lambda w: init.normal_(w, 0, 0.98 * STD),
-        "orthogonal": init.orthogonal_,
-    }
-
-
-INITIALISERS = initialisers()
+INITIALISERS = load("integrity").initialisers(STD)
 
 
 def drawn(how="normal", seed: int = 0, size: int = 1) -> dict[str, torch.Tensor]:

@@ -8,7 +8,6 @@ import math
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from functools import wraps
-from itertools import pairwise
 from pathlib import Path
 
 import matplotlib as mpl
@@ -170,33 +169,30 @@ def legend(figure: Figure, columns: int, note: str) -> None:
     for ax in figure.axes:
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
             found.setdefault(label, handle)
-    fitting = _fitting(list(found), columns, figure)
+    font = FontProperties(size=mpl.rcParams["legend.fontsize"])
+    fitting = _fitting(list(found), columns, figure, font)
     figure.legend(
         found.values(), found.keys(), loc="outside upper center", ncols=fitting,
         handlelength=_HANDLE, columnspacing=_APART, title=_wrapped(note, figure),
         title_fontsize="small",
     )  # fmt: skip
     rows = math.ceil(len(found) / fitting) - math.ceil(len(found) / columns)
-    size = FontProperties(size=mpl.rcParams["legend.fontsize"]).get_size_in_points()
     width, height = figure.get_size_inches()
-    figure.set_size_inches(width, height + rows * 1.5 * size / 72)
+    figure.set_size_inches(width, height + rows * 1.5 * font.get_size_in_points() / 72)
 
 
 _HANDLE, _APART = 3, 1.2
 """Of a legend's entries and columns, in units of its font size."""
 
 
-def _fitting(labels: list[str], columns: int, figure: Figure) -> int:
+def _fitting(labels: list[str], columns: int, figure: Figure, font: FontProperties) -> int:
     """The most columns, up to `columns`, in which a legend with these labels fits the figure."""
-    text = FontProperties(size=mpl.rcParams["legend.fontsize"])
-    em = text.get_size_in_points()
+    em = font.get_size_in_points()
     beside = (_HANDLE + mpl.rcParams["legend.handletextpad"]) * em
-    wide = [text_to_path.get_text_width_height_descent(x, text, False)[0] + beside for x in labels]
+    wide = [text_to_path.get_text_width_height_descent(x, font, False)[0] + beside for x in labels]
     for n in range(columns, 1, -1):
         # matplotlib fills column after column, the first ones with one entry more
-        each = [len(part) for part in np.array_split(np.arange(len(wide)), n)]
-        starts = np.cumsum([0, *each])
-        taken = sum(max(wide[a:b], default=0) for a, b in pairwise(starts))
+        taken = sum(max(part, default=0) for part in np.array_split(wide, n))
         if taken + (n - 1) * _APART * em <= 0.98 * 72 * figure.get_figwidth():
             return n
     return 1

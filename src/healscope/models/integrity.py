@@ -153,10 +153,7 @@ def check_trained(weights: Mapping[str, torch.Tensor], init_std: float, source: 
     follows the law, directions are compared with all other matrices looked at. Raises
     HealscopeError.
     """
-    roles: dict[str, list[str]] = {}
-    for name, shape in _shapes(weights).items():
-        if len(shape) == 2 and min(shape) >= noise.SMALLEST_RANK and not _of_another_tower(name):
-            roles.setdefault(re.sub(r"\.\d+\.", ".*.", name), []).append(name)
+    roles = roles_of(weights)
     layers = max(map(len, roles.values()), default=0)
     alike, fresh, total = 0.0, 0.0, sum(map(len, roles.values()))
     samples = {role: names[:: math.ceil(len(names) / SAMPLE)] for role, names in roles.items()}
@@ -189,6 +186,15 @@ def check_trained(weights: Mapping[str, torch.Tensor], init_std: float, source: 
         fresh += len(drawn) / len(sampled) * len(names)
     if total and (2 * fresh >= total or 4 * alike >= 3 * total):
         raise _random(source, f"about {round(max(alike, fresh))} of {total} matrices")
+
+
+def roles_of(weights: Mapping[str, torch.Tensor]) -> dict[str, list[str]]:
+    """Role -> names of its matrices in all layers, of the matrices that `check_trained` counts."""
+    roles: dict[str, list[str]] = {}
+    for name, shape in _shapes(weights).items():
+        if len(shape) == 2 and min(shape) >= noise.SMALLEST_RANK and not _of_another_tower(name):
+            roles.setdefault(re.sub(r"\.\d+\.", ".*.", name), []).append(name)
+    return roles
 
 
 def _shapes(weights: Mapping[str, torch.Tensor]) -> Mapping[str, Sequence[int]]:

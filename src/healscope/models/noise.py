@@ -50,7 +50,10 @@ def excerpt(weight: torch.Tensor) -> torch.Tensor:
     """Returns the matrix (m, n), m >= n, in float32: transposed where it is wide, rows of zeros
     (padding) left out, and of a long one rows evenly spaced."""
     w = weight.detach()
-    w = w if w.shape[0] >= w.shape[1] else w.T
+    return _thinned(w if w.shape[0] >= w.shape[1] else w.T)
+
+
+def _thinned(w: torch.Tensor) -> torch.Tensor:
     w = w[:: max(1, w.shape[0] // (ROWS * w.shape[1]))].float()
     return w[w.any(1)]
 
@@ -129,8 +132,7 @@ def stretching(weight: torch.Tensor, width: int) -> list[tuple[torch.Tensor, int
     found = []
     for w in (weight.detach(), weight.detach().T):
         if w.shape[1] == width:
-            w = w[:: max(1, w.shape[0] // (ROWS * width))].float()
-            w = w[w.any(1)]
+            w = _thinned(w)
             if len(w) and (square := float(w.square().mean())) > 0:
                 gram = w.T @ w / (square * len(w))
                 gram.diagonal().sub_(gram.diagonal().mean())
