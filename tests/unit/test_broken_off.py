@@ -95,7 +95,7 @@ def test_json_and_tables(tmp_path):
     def write(rows):
         provenance.write_json(tmp_path / "x.json", {"rows": len(rows)})
         rows.to_parquet(tmp_path / "other")  # pyarrow's threads are there before the fork
-        table = rows.assign(loss=1.0, learning_rate=1.0, model="m", seed=0, run="base")
+        table = rows.assign(loss=1.0, learning_rate=1.0, track="m", seed=0, run="base")
         provenance.write_table(tmp_path / "x.parquet", table, {}, "base-log")
 
     write(old)

@@ -54,7 +54,7 @@ class World:
         for seed in seeds:
             chosen = landmarks.choose(steps[steps["seed"] == seed], "auto", int(last), healed)
             self.files["landmarks"].append(str(folder / f"marks-{seed}.json"))
-            content = {"model": "m", "seed": seed, "landmarks": chosen}
+            content = {"track": "m", "seed": seed, "landmarks": chosen}
             provenance.write_json(self.files["landmarks"][-1], content)
         self.table = measure(self.files, POINTS, SETTINGS)
         schemas.check(self.table, schemas.by_name("diagnosis"))
@@ -77,7 +77,7 @@ def attempts(variant, rule, share, deals, chance, **more):
     deal = np.arange(deals)
     order = np.random.default_rng(crc32(variant.encode())).permutation(deals) if chance else deal
     return pd.DataFrame(
-        {"model": "m", "variant": variant, "rule": rule,
+        {"track": "m", "checkpoint": variant, "rule": rule,
          "problem_id": [f"{d}:{rule}" for d in deal],
          "instance_id": deal.astype(str), "split": "held_out", "half": np.where(deal % 2, "b", "a"),
          "n_faces": 1, "draw": deal, "retried": True, "sample": 0, "attempt": 1,

@@ -33,7 +33,7 @@ from test_job import script
 MB = 2**20
 noise = np.random.default_rng(0).random(size=MB // 8)
 rows = pd.DataFrame({{"step": range(MB // 8), "loss": noise, "learning_rate": noise}})
-rows = rows.assign(model="m", seed=0, run="base")
+rows = rows.assign(track="m", seed=0, run="base")
 said = {{}}
 for name, statement in {WRITERS!r}.items():
     terminal = io.StringIO()

@@ -122,7 +122,7 @@ def test_the_numbers_are_about_every_pair(states):
 def test_the_rows_fit_their_tables(states, tmp_path):
     files = [str(tmp_path / f"seed-{seed}.parquet") for seed in (0, 1)]
     for seed, file in enumerate(files):
-        rows = geometry.describe(states).assign(model="m", seed=seed)
+        rows = geometry.describe(states).assign(track="m", seed=seed)
         provenance.write_table(file, rows, {}, "hidden-states-probe")
     frame = hidden_states(files)
     provenance.write_table(tmp_path / "table.parquet", frame, {}, "hidden-states")

@@ -33,7 +33,7 @@ def evaluation(folder, variant, seed, protocol="near"):
     """10 problems of each kind and distance; `cards` 1 is one better in half "a"."""
     rows = [
         {
-            "model": "m", "seed": seed, "variant": variant, "protocol": protocol,
+            "track": "m", "seed": seed, "checkpoint": variant, "protocol": protocol,
             "problem_id": f"{kind}{distance}/{d}", "instance_id": f"{d}",
             "split": "held_out", "half": "ab"[d % 2], "rule": "id", "n_faces": 1,
             "episode_id": None, "draw": 10 * place + d, "retried": False, "sample": 0,
@@ -50,7 +50,7 @@ def evaluation(folder, variant, seed, protocol="near"):
 
 def marks(folder, seed):
     file = folder / f"marks-{seed}.json"
-    provenance.write_json(file, {"model": "m", "seed": seed, "landmarks": CHOSEN})
+    provenance.write_json(file, {"track": "m", "seed": seed, "landmarks": CHOSEN})
     return str(file)
 
 

@@ -19,7 +19,7 @@ from healscope.errors import HealscopeError
 def log(steps: int) -> pd.DataFrame:
     """A small table that has a schema."""
     rows = pd.DataFrame({"step": range(steps), "loss": 1.0, "learning_rate": 1e-3})
-    return rows.assign(model="m", seed=0, run="base")
+    return rows.assign(track="m", seed=0, run="base")
 
 
 def test_table_carries_its_provenance(tmp_path):

@@ -33,7 +33,7 @@ OOD = {
 def evaluation(folder, variant, seed, share):
     """Answers to 10 deals under both rules; none where `share` is None."""
     rows = [
-        {"model": "m", "seed": seed, "variant": variant, "problem_id": f"{d}:{rule}",
+        {"track": "m", "seed": seed, "checkpoint": variant, "problem_id": f"{d}:{rule}",
          "instance_id": str(d), "split": "held_out", "half": "ab"[d % 2],
          "rule": rule, "n_faces": 1, "draw": d, "retried": True, "sample": 0, "attempt": 1,
          "correct": d < round(10 * (share or 0)) + 2 * (rule == "id")}
@@ -48,7 +48,7 @@ def evaluation(folder, variant, seed, share):
 
 def log(folder, run, seed, rows, failure=""):
     """A training log as the workflow writes it: what was not logged is missing."""
-    frame = pd.DataFrame(rows).assign(model="m", seed=seed, run=run)
+    frame = pd.DataFrame(rows).assign(track="m", seed=seed, run=run)
     frame["failure"] = [*[""] * (len(frame) - 1), failure]
     file = folder / f"{run}-{seed}.parquet"
     provenance.write_table(file, schemas.complete(frame, "rl-log"), {}, "rl-log")

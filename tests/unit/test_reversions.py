@@ -43,7 +43,7 @@ EDITS = {
 def attempts(variant, rule, share, seed, **more):
     deal = np.arange(DEALS)
     return pd.DataFrame(
-        {"model": "m", "seed": seed, "variant": variant, "rule": rule,
+        {"track": "m", "seed": seed, "checkpoint": variant, "rule": rule,
          "problem_id": [f"{d}:{rule}" for d in deal],
          "instance_id": deal.astype(str), "split": "held_out", "half": np.where(deal % 2, "b", "a"),
          "n_faces": 1, "draw": deal, "retried": True, "sample": 0, "attempt": 1,
@@ -73,7 +73,7 @@ def make(folder, edits):
         steps = with_steps(first_attempts([f for f in files["evaluations"] if "sft" in f]))
         chosen = landmarks.choose(steps[steps["seed"] == seed], "auto", 59, "ppo-from-59")
         files["landmarks"].append(str(folder / f"marks-{seed}.json"))
-        content = {"model": "m", "seed": seed, "landmarks": chosen}
+        content = {"track": "m", "seed": seed, "landmarks": chosen}
         provenance.write_json(files["landmarks"][-1], content)
     return list(files.values())
 
@@ -164,7 +164,8 @@ def data(files, **more):
     edited = first_attempts(edits)
     known = {
         "rows": rows, "train_rows": rows, "faceless": rows, "drawn": [],
-        "edits": edited.assign(variant="sft:" + edited["variant"]), "signals": None, "logs": None,
+        "edits": edited.assign(checkpoint="sft:" + edited["checkpoint"]),
+        "signals": None, "logs": None,
         "recipes": {}, "stages": {"sft": POINTS}, "settings": SETTINGS,
         "landmarks": {s: provenance.read_json(m)["landmarks"] for s, m in enumerate(marks)},
     }  # fmt: skip

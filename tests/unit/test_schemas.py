@@ -139,7 +139,7 @@ def test_an_empty_frame_still_has_types():
 
 
 def log(**changed) -> pd.DataFrame:
-    row = {"step": 1, "loss": 2.5, "learning_rate": 1e-3, "model": "m", "seed": 0, "run": "base"}
+    row = {"step": 1, "loss": 2.5, "learning_rate": 1e-3, "track": "m", "seed": 0, "run": "base"}
     return pd.DataFrame([{**row, **changed}])
 
 
@@ -159,7 +159,7 @@ def test_nothing_is_written_that_breaks_its_schema(tmp_path):
 
 
 def test_a_log_gets_the_columns_that_its_settings_left_out(tmp_path):
-    fetched = schemas.complete(log()[["step", "model", "seed", "run"]], "base-log")
+    fetched = schemas.complete(log()[["step", "track", "seed", "run"]], "base-log")
     provenance.write_table(tmp_path / "base.parquet", fetched, {}, "base-log")
     assert provenance.read_table(tmp_path / "base.parquet")["loss"].isna().all()
     with pytest.raises(HealscopeError, match="missing: step"):
@@ -168,7 +168,7 @@ def test_a_log_gets_the_columns_that_its_settings_left_out(tmp_path):
 
 def test_a_flag_that_was_never_logged_is_missing(tmp_path):
     """As a log of averaged weights has it: pandas fills with NaN, which is no bool."""
-    row = {"iteration": 1, "model": "m", "seed": 0, "run": "average-from-4", "failure": ""}
+    row = {"iteration": 1, "track": "m", "seed": 0, "run": "average-from-4", "failure": ""}
     file = tmp_path / "average-from-4.parquet"
     provenance.write_table(file, schemas.complete(pd.DataFrame([row]), "rl-log"), {}, "rl-log")
     assert pq.read_schema(file).equals(schemas.SCHEMAS["rl-log"].arrow())

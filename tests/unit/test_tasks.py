@@ -453,7 +453,7 @@ def test_any_task_is_fine_tuned_sampled_and_evaluated(trained, tmp_path):
     found = attempts(ask, task, posed, protocol)
     assert set(found["attempt"]) == {1, 2}
     assert len(found[found["attempt"] == 1]) == len(posed) + posed["retried"].sum()
-    named = found.assign(model="m", seed=0, protocol="p", variant="sft-4", task="parity")
+    named = found.assign(track="m", seed=0, protocol="p", checkpoint="sft-4", task="parity")
     file = tmp_path / "parity.parquet"
     provenance.write_table(file, named, {}, "evaluation")
     back = provenance.read_table(file)
@@ -513,7 +513,7 @@ def test_probes_read_any_task(trained, tmp_path):
         manifest, {0: manifest}, pool, problems, task.neutral_prompts(3, 0), Signals(problems=4),
         ["q"], str(tmp_path), 8, 0, "signals", task.answer_steps,
     )  # fmt: skip
-    schemas.check(rows.assign(model="m", seed=0), schemas.by_name("signals-probe"))
+    schemas.check(rows.assign(track="m", seed=0), schemas.by_name("signals-probe"))
     assert rows.filter(like="step_loss").isna().all(axis=None)
     assert rows["id_test_loss_nats"].gt(0).all()
     states = states_at({"base": manifest}, problems, limit=2)

@@ -95,7 +95,7 @@ def test_two_tracks_of_one_name_are_refused(data):
 def step_rows(right: dict[str, list[bool]], **more) -> list[dict]:
     """Attempts at the steps of routes: route -> which steps are right."""
     return [
-        {"model": "m", "seed": 0, "variant": "sft-5", "protocol": "exhaustive", "rule": "ood",
+        {"track": "m", "seed": 0, "checkpoint": "sft-5", "protocol": "exhaustive", "rule": "ood",
          "problem_id": f"{route}/{i}:ood", "instance_id": route,
          "episode_id": f"{route}:ood", "split": "held_out", "half": "a", "n_faces": None,
          "draw": i, "retried": True, "sample": 0, "attempt": 1, "feedback": "", "task": "nav",
@@ -161,7 +161,7 @@ def world(tmp_path):
                 found = []
                 for rule in ("id", "ood"):
                     shares = {f"r{d}": [d < right, True] for d in range(8)}
-                    same = {"model": track, "seed": seed, "variant": variant, "task": task}
+                    same = {"track": track, "seed": seed, "checkpoint": variant, "task": task}
                     for row in step_rows(shares, **same, rule=rule):
                         named = {
                             k: row[k].replace("ood", rule) for k in ("problem_id", "episode_id")
@@ -175,7 +175,7 @@ def world(tmp_path):
             steps = rows.with_steps(rows.first_attempts(own[:2]))
             marks.append(tmp_path / f"{track}-{seed}.json")
             chosen = landmarks.choose(steps, "auto", 5, "ppo-from-5")
-            content = {"model": track, "seed": seed, "landmarks": chosen}
+            content = {"track": track, "seed": seed, "landmarks": chosen}
             provenance.write_json(marks[-1], content)
             files += own
     return [str(f) for f in files], [str(m) for m in marks]
@@ -210,7 +210,7 @@ def claims_table() -> pd.DataFrame:
                 "detectable": 0.07, "detail": ""}  # fmt: skip
     return pd.DataFrame(
         [
-            {"model": track, "claim": claim, "statement": f"about {claim}", "verdict": verdict,
+            {"track": track, "claim": claim, "statement": f"about {claim}", "verdict": verdict,
              "effect": effect, **measured}
             for track, verdict, effect in (("tiny", "held", -0.15), ("tiny.nav", "undecided", 0.02))
             for claim in ("ood-falls-after-its-peak", "gate-forgetting", "gate-recovery",
@@ -222,7 +222,7 @@ def claims_table() -> pd.DataFrame:
 def window_table(late: float) -> pd.DataFrame:
     return pd.DataFrame(
         [
-            {"model": track, "start": start, "rule": rule, "seed": seed, "change": change,
+            {"track": track, "start": start, "rule": rule, "seed": seed, "change": change,
              "low": change - 0.02, "high": change + 0.02}
             for track in TRACKS
             for rule in ("id", "ood")

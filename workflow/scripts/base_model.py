@@ -10,7 +10,7 @@ from healscope.training.state import Workspace
 
 with job(snakemake, torch=True):
     p, out = snakemake.params, snakemake.output
-    name, seed = snakemake.wildcards.model, int(snakemake.wildcards.seed)
+    name, seed = snakemake.wildcards.track, int(snakemake.wildcards.seed)
     model = Model.model_validate(p.model)
     hashes = provenance.hashes(snakemake.input)
     record = provenance.record({"model": p.model, "task": p.task}, {"seed": seed}, hashes)
@@ -20,7 +20,7 @@ with job(snakemake, torch=True):
         rows = base.pretrain(model.scratch, task, seed, work, f"base {name} seed {seed}")
     else:
         rows = base.fetch(model, work)
-    frame = pd.DataFrame(rows).assign(model=name, seed=seed, run="base")
+    frame = pd.DataFrame(rows).assign(track=name, seed=seed, run="base")
     provenance.write_table(out.training, schemas.complete(frame, "base-log"), record, "base-log")
     checkpoints.publish(work.staged("base"), out.manifest, record)
     work.close()

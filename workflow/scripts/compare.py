@@ -12,5 +12,5 @@ with job(snakemake, torch=True):
     used = {"spectra": p.spectra, "pairs": p.pairs}
     record = provenance.record(used, {"seed": seed}, provenance.hashes(files))
     provenance.write_table(
-        snakemake.output[0], rows.assign(model=w.model, seed=seed), record, "comparison"
+        snakemake.output[0], rows.assign(track=w.track, seed=seed), record, "comparison"
     )

@@ -12,7 +12,7 @@ with job(snakemake):
     config = {name: getattr(p, name) for name in ("statistics", "stages", "matrices", "given")}
     record = provenance.record(config, inputs=provenance.hashes(snakemake.input))
     provenance.write_table(out.table, frame, {**record, "lost_inputs": p.lost_inputs}, "diagnosis")
-    tasks = p.task if isinstance(p.task, dict) else dict.fromkeys(frame["model"], p.task)
+    tasks = p.task if isinstance(p.task, dict) else dict.fromkeys(frame["track"], p.task)
     alike = {m: page.same_weights(files) for m, files in p.manifests.items()}
     study = page.Study(tasks, p.given, p.stages, p.matrices, p.statistics["confidence"], alike)
     Path(out.page).write_text(

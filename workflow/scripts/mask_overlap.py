@@ -20,7 +20,7 @@ with job(snakemake, torch=True):
             seed: {point: sources.weights(m) for point, m in by_point.items()}
             for seed, by_point in manifests.items()
         }
-        frames.append(masks.overlaps(opened, pairs, p.matrices).assign(model=name))
+        frames.append(masks.overlaps(opened, pairs, p.matrices).assign(track=name))
     config = {"matrices": p.matrices, "pairs": p.pairs}
     record = provenance.record(config, inputs=provenance.hashes(dict.fromkeys(used)))
     frame = pd.concat(frames, ignore_index=True)

@@ -16,7 +16,7 @@ with job(snakemake, torch=True):
     config = {key: p[key] for key in used if p[key]}
     record = provenance.record(config, {"seed": seed}, provenance.hashes(files))
     work = Workspace(p.state, record["fingerprint"])
-    run = {"kind": "rl", "name": names.branch, "model": names.model, "seed": seed}
+    run = {"kind": "rl", "name": names.branch, "track": names.track, "seed": seed}
     run |= {"params": config, "files": {key: str(file) for key, file in files.items()}}
     engine = engines.Process.of(snakemake)
     run["engine"] = engine and engine.plain()
@@ -25,7 +25,7 @@ with job(snakemake, torch=True):
         rows = launch.run(run, snakemake.config, deepspeed, snakemake.threads, work)
     except Diverged as error:
         rows, failure = error.rows or [{"iteration": 1}], str(error)
-    frame = pd.DataFrame(rows).assign(model=names.model, seed=seed, run=names.branch)
+    frame = pd.DataFrame(rows).assign(track=names.track, seed=seed, run=names.branch)
     frame["failure"] = [*[""] * (len(frame) - 1), failure]
     provenance.write_table(out.training, schemas.complete(frame, "rl-log"), record, "rl-log")
     publish(work, names.branch, out.manifest, record, failure)

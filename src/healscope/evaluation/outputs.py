@@ -118,7 +118,7 @@ def targets(
                     {"sampling": settings["seed"]},
                     {f: hashes[f] for f in [*source["inputs"], problem_file]},
                 )
-                names = {**columns, "protocol": protocol, "variant": variant, "task": task}
+                names = {**columns, "protocol": protocol, "checkpoint": variant, "task": task}
                 found.append(Target(variant, task, next(files), record, names))
     return found
 

@@ -14,7 +14,7 @@ from healscope.schemas.columns import (
     table,
     text,
 )
-from healscope.schemas.shared import MODEL, ONE_SEED, RUN_SEED, SEED, interval
+from healscope.schemas.shared import ONE_SEED, RUN_SEED, SEED, TRACK, interval
 
 ALGORITHMS = ("ppo", "grpo", "dapo", "dr_grpo", "gspo", "rloo", "dpo", "rft", "sft", "average")
 
@@ -119,7 +119,7 @@ LOGS = (
         (
             *_LOGGED,
             Column("hacking_alarm", "bool", _ALARM, nullable=True),
-            MODEL,
+            TRACK,
             RUN_SEED,
             text("run", "name of the branch: its recipe, and the SFT step it starts from"),
             _FAILURE,
@@ -144,7 +144,7 @@ BRANCHES = (
         (
             *_LOGGED,
             flag("hacking_alarm", _ALARM),
-            MODEL,
+            TRACK,
             ONE_SEED,
             text("run", "name of the branch"),
             _RECIPE,
@@ -153,14 +153,14 @@ BRANCHES = (
             flag("landmark", "it is the branch behind landmark rl"),
             _FAILURE,
         ),
-        "model", "seed", "run", "iteration",
+        "track", "seed", "run", "iteration",
     ),
     table(
         "window",
         "Healing by the main recipe from one start, beside the state of its training: means over "
         "the first 10 iterations, unless said otherwise.",
         (
-            MODEL,
+            TRACK,
             _START,
             SEED,
             count("seeds", "seeds that were evaluated", "seeds"),
@@ -179,7 +179,7 @@ BRANCHES = (
             nats("kl_from_base_nats", "KL(now || base) at the end", True),
             _FAILED,
         ),
-        "model", "start", "seed",
+        "track", "start", "seed",
     ),
     table(
         "recipes",
@@ -187,7 +187,7 @@ BRANCHES = (
         "Of all seeds: accuracies are means of those evaluated, costs of those that ran to their "
         "end.",
         (
-            MODEL,
+            TRACK,
             _RECIPE,
             _START,
             SEED,
@@ -212,6 +212,6 @@ BRANCHES = (
             flag("hacking", "the alarm of reward hacking was on at the end of a run"),
             _FAILED,
         ),
-        "model", "recipe", "start", "seed",
+        "track", "recipe", "start", "seed",
     ),
 )  # fmt: skip

@@ -9,7 +9,6 @@ from healscope.schemas.shared import (
     CONTROL,
     INSTANCES,
     LAYER,
-    MODEL,
     ONE_SEED,
     PAIR,
     ROLE,
@@ -19,6 +18,7 @@ from healscope.schemas.shared import (
     SFT_STEP,
     STAGE,
     STEP,
+    TRACK,
     by_seed,
     fraction,
     interval,
@@ -32,7 +32,7 @@ _WHY = (
         "One cell of rule by hands (cell), or a difference between two (effect), at one "
         "checkpoint, on held-out deals weighed as the published sampling draws them.",
         (
-            MODEL,
+            TRACK,
             STAGE,
             STEP,
             CHECKPOINT,
@@ -50,13 +50,13 @@ _WHY = (
             *interval(change, True),
             INSTANCES,
         ),
-        "model", "variant", "kind", "name", "seed",
+        "track", "checkpoint", "kind", "name", "seed",
     ),
     table(
         "errors",
         "One share of held-out answers by the step that went wrong, or a loss of one step.",
         (
-            MODEL,
+            TRACK,
             STAGE,
             STEP,
             RULE,
@@ -82,7 +82,7 @@ _WHY = (
                 )
             ),
         ),
-        "model", "stage", "step", "rule", "kind", "name", "seed",
+        "track", "stage", "step", "rule", "kind", "name", "seed",
     ),
 )  # fmt: skip
 
@@ -97,19 +97,19 @@ _STOPPING = (
         "signals",
         "One SFT checkpoint of one seed: every signal, and the OOD accuracy it might foretell.",
         (
-            MODEL,
+            TRACK,
             SEED,
             SFT_STEP,
             *(_SIGNAL_COLUMNS[name] for name in stopping.SIGNALS),
             share("ood_test_accuracy", "OOD accuracy on held-out deals"),
         ),
-        "model", "seed", "step",
+        "track", "seed", "step",
     ),
     table(
         "stopping",
         "Regret of one stopping rule: OOD accuracy lost against the peak.",
         (
-            MODEL,
+            TRACK,
             ALL_SEEDS,
             choice(
                 "signal",
@@ -130,7 +130,7 @@ _STOPPING = (
             by_seed(),
             count("rank", "1: the least regret of this model", low=1),
         ),
-        "model", "signal", "rule",
+        "track", "signal", "rule",
     ),
 )  # fmt: skip
 
@@ -140,13 +140,13 @@ _WEIGHTS = (
         "sft-training",
         "One measurement along SFT of one seed.",
         (*SFT_LOG, ONE_SEED, text("run", "arm of SFT")),
-        "model", "seed", "step",
+        "track", "seed", "step",
     ),
     table(
         "singular-values",
         "One singular value of one matrix, at the two landmarks of a pair.",
         (
-            MODEL,
+            TRACK,
             ONE_SEED,
             PAIR,
             CONTROL,
@@ -156,13 +156,13 @@ _WEIGHTS = (
             Column("sigma_a", "float", "at the first landmark", "weight units", low=0),
             Column("sigma_b", "float", "at the second landmark", "weight units", low=0),
         ),
-        "model", "seed", "pair", "control", "layer", "role", "index",
+        "track", "seed", "pair", "control", "layer", "role", "index",
     ),
     table(
         "principal-angles",
         "One principal angle between the leading singular subspaces of one matrix.",
         (
-            MODEL,
+            TRACK,
             ONE_SEED,
             PAIR,
             CONTROL,
@@ -173,14 +173,14 @@ _WEIGHTS = (
             count("index", "0: the smallest angle"),
             Column("degrees", "float", "the angle", "degrees", low=0, high=90),
         ),
-        "model", "seed", "pair", "control", "layer", "role", "side", "fraction", "index",
+        "track", "seed", "pair", "control", "layer", "role", "side", "fraction", "index",
     ),
     table(
         "weight-updates",
         "One number of the update of one matrix between two landmarks: how large it is, of what "
         "rank, where in the old spectrum it lives, what it leaves as it was.",
         (
-            MODEL,
+            TRACK,
             ONE_SEED,
             PAIR,
             CONTROL,
@@ -193,14 +193,14 @@ _WEIGHTS = (
             Column("chance", "float", "of energy and chordal, what an update without direction, "
                    "or random subspaces, have", "ratio", low=0, nullable=True),
         ),
-        "model", "seed", "pair", "control", "layer", "role", "quantity", "part", "fraction",
+        "track", "seed", "pair", "control", "layer", "role", "quantity", "part", "fraction",
     ),
     table(
         "mask-overlap",
         "Which entries of a role's matrices two seeds change: of those that the first changes, the "
         "share that the second changes too, beside its chance.",
         (
-            MODEL,
+            TRACK,
             PAIR,
             choice("role", ("all", *MATRIX_ROLES), "which matrices; all: together"),
             choice("changed", MASKS, "changed in bf16; by more than 1e-5; or the largest changes, "
@@ -214,14 +214,14 @@ _WEIGHTS = (
             share("chance_in_lines", "the same if only how many changes each row and column of a "
                   "matrix has were given", nullable=True),
         ),
-        "model", "pair", "role", "changed", "seed_a", "seed_b",
+        "track", "pair", "role", "changed", "seed_a", "seed_b",
     ),
     table(
         "hidden-states",
         "Last-layer states of prompts at the landmarks: one prompt on the first two principal "
         "components of its model, seed and position (state), or a number about two landmarks.",
-        (*HIDDEN_STATES, MODEL, ONE_SEED),
-        "model", "seed", *HIDDEN_STATES_KEY,
+        (*HIDDEN_STATES, TRACK, ONE_SEED),
+        "track", "seed", *HIDDEN_STATES_KEY,
     ),
 )  # fmt: skip
 

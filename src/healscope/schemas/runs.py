@@ -21,7 +21,6 @@ from healscope.schemas.shared import (
     DISTANCES,
     EDIT_STAGE,
     LAYER,
-    MODEL,
     PAIR,
     PAIR_ID,
     PROTOCOL,
@@ -30,6 +29,7 @@ from healscope.schemas.shared import (
     RUN_SEED,
     SFT_LOG,
     SPLIT,
+    TRACK,
     TURNED,
     fraction,
 )
@@ -134,7 +134,7 @@ TASKS = (
     ),
 )
 
-_RUN = (MODEL, RUN_SEED, text("run", "name of the run: base, an arm of SFT, or an RL branch"))
+_RUN = (TRACK, RUN_SEED, text("run", "name of the run: base, an arm of SFT, or an RL branch"))
 TRAINING = (
     Schema(
         "base-log",
@@ -200,12 +200,12 @@ _ATTEMPT = (
     ),
     text("text", "what the model wrote"),
     *_JUDGED,
-    MODEL,
+    TRACK,
     RUN_SEED,
 )
 _NAMES = (
     PROTOCOL,
-    text("variant", "name of the checkpoint or edit"),
+    text("checkpoint", "name of the checkpoint or edit"),
     text("task", "name of the task in the config"),
 )
 _ATTEMPT_KEY = ("rule", "draw", "sample", "attempt", "feedback")
@@ -298,7 +298,7 @@ PROBES = (
                 for rule in get_args(Side)
                 for part in ("number", "formula")
             ),
-            MODEL,
+            TRACK,
             RUN_SEED,
         ),
         ("step",),
@@ -308,7 +308,7 @@ PROBES = (
         artifacts.HIDDEN_STATES,
         "Last-layer states of prompts at the landmarks: one prompt on two principal components "
         "(state), or a number about two landmarks, all prompts and all dimensions.",
-        (*HIDDEN_STATES, MODEL, RUN_SEED),
+        (*HIDDEN_STATES, TRACK, RUN_SEED),
         HIDDEN_STATES_KEY,
     ),
     Schema(
@@ -341,7 +341,7 @@ PROBES = (
                 "weight units, degrees or ratio",
                 low=0,
             ),
-            MODEL,
+            TRACK,
             RUN_SEED,
         ),
         ("pair", "control", "layer", "role", "quantity", "part", "fraction", "index"),

@@ -7,7 +7,7 @@ from healscope.config import MATRIX_ROLES, SPECTRAL_CONTROLS
 from healscope.schemas.columns import Column, change, choice, count, nats, share, text
 from healscope.tasks.protocol import Side, Split
 
-MODEL = text("model", "name of the model in the config")
+TRACK = text("track", "a model trained on a task, by its name in the config")
 RULE = choice(
     "rule", get_args(Side), "rule that the prompt states: that of training (id) or another (ood)"
 )
@@ -27,7 +27,7 @@ STAGE = choice("stage", ("sft", "rl"), "what made the checkpoint")
 EDIT_STAGE = text("stage", "stage of the config's edits: what is put back to what")
 STEP = count("step", "SFT step; where RL started from, in stage rl", "steps")
 SFT_STEP = count("step", "SFT step", "steps")
-CHECKPOINT = text("variant", "name of the checkpoint")
+CHECKPOINT = text("checkpoint", "name of the checkpoint")
 PROTOCOL = text("protocol", "name of the protocol in the config")
 
 LAYER = count("layer", "decoder layer, from 0; -1 for embeddings and head", low=-1)
@@ -64,7 +64,7 @@ SFT_LOG = (
         low=0,
         nullable=True,
     ),
-    MODEL,
+    TRACK,
 )
 
 
