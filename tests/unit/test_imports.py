@@ -29,6 +29,7 @@ FORBIDDEN = (  # of rooms that may lie on one floor, or in which a library may n
 )
 KNOWN = {  # (module or room, what it should not import) -> why it still does
     ("tasks", "config"): "a task's section lies in the config",
+    ("tasks", "tasks.protocol"): "parts of tasks are annotated with the class of them",
     ("provenance", "schemas"): "write_table looks a schema up by its name",
     ("evaluation.outputs", "schemas"): "the same",
     ("schemas.results", "diagnosis"): "words of a table's columns",
