@@ -56,19 +56,6 @@ OTHERS = [name for name in PROTOCOLS if name not in (EXHAUSTIVE, *NEIGHBOURS)]
 PUBLISHED_FILES = sorted(glob.glob(os.path.join(workflow.basedir, "config/published/*.csv")))
 BRANCHES, MAIN_BRANCHES = study.branches, study.main_branches
 HEALED = study.rl_landmark is not None  # there is RL from End
-OPTIONAL = {  # figures that a study must ask for, or cannot have
-    "fig_arms": bool(set(CONTROLS) & set(study.sft.arms)),
-    "fig_methods": bool(set(study.sft.methods) & set(study.sft.arms)),
-    **{f: "sft" in study.edits.stages for f in ("fig4", "fig6", "fig_repair")},
-    **{f: "rl" in study.edits.stages for f in ("fig5", "fig7")},
-    "fig10": bool(MAIN_BRANCHES),
-    # all tracks, also those that are not followed: then they are trained for these figures
-    **{f: SEVERAL_TASKS and set(TRACKS) == set(FOLLOWED) for f in ("fig9", "fig_tasks")},
-    "fig_neighbours": bool(NEAR),
-    "fig_episodes": bool(set(EPISODIC) & set(FOLLOWED)),
-    "fig_protocols": bool(OTHERS)
-    or PROTOCOLS[EXHAUSTIVE] != PROTOCOLS[EXHAUSTIVE].first_attempts(),
-}
 TRAINED_ONLY = {  # tables made from training logs, or from what SFT read
     *("sft-training", "rl-training", "window", "recipes", "signals", "stopping"),
     *("exposure", "published", "claims", "arms"),
@@ -76,7 +63,6 @@ TRAINED_ONLY = {  # tables made from training logs, or from what SFT read
 # tables on parts of its answers, and on its neighbours
 CARDS_ONLY = {"exposure", "errors", "factorial", "published", "neighbours"}
 ABSENT = {*(TRAINED_ONLY if study.taken else ()), *(() if CARDS else CARDS_ONLY)}
-SHOWN = [n for n, f in FIGURES.items() if OPTIONAL.get(n, True) and f.table not in ABSENT]
 RECIPES = [given.RECIPE] if study.taken else list(study.rl.recipes)
 
 

@@ -8,7 +8,10 @@ GATE = artifacts.path(artifacts.TABLE, table="gate")
 PLAIN = not SEVERAL_TASKS and CARDS == FOLLOWED
 SHOWN_TRACKS = {} if PLAIN else {"tracks": track_facts(study, FOLLOWED)}
 
-for entry in [f for f in FIGURES.values() if f.table in TABLES]:
+POSSIBLE = [figure for figure in FIGURES.values() if figure.table in TABLES]
+SHOWN = [figure.name for figure in POSSIBLE if figure.asked(study)]
+
+for entry in POSSIBLE:
 
     rule:
         name:
@@ -22,7 +25,7 @@ for entry in [f for f in FIGURES.values() if f.table in TABLES]:
             png=report(
                 artifacts.path(artifacts.FIGURE, figure=entry.name, format="png"),
                 category="Figures",
-                caption=f"../report/{entry.caption}",
+                caption="../report/figure.rst",
                 labels={"figure": entry.name, "shows": entry.title},
             ),
         log:
@@ -35,6 +38,7 @@ for entry in [f for f in FIGURES.values() if f.table in TABLES]:
             **section("figures"),
             **({} if entry.table in OF_ALL_TRACKS else SHOWN_TRACKS),
             figure=entry.name,
+            caption=entry.caption,
         message:
             f"Figure {entry.name}: {entry.title}"
         script:
