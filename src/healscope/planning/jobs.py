@@ -28,8 +28,8 @@ class Job:
 
     @property
     def track(self) -> str:
-        """The track that it is of; empty where it is of several."""
-        return self.wildcards.get("track", "")
+        """The track whose stage it is of; empty for others, which are small."""
+        return "" if self.stage == OTHER else self.wildcards["track"]
 
 
 def job_of(started: dict) -> Job:
