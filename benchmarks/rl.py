@@ -134,7 +134,7 @@ def main() -> None:
     study = config.load(yaml.safe_load((ROOT / "config/config.yaml").read_text()))
 
     def manifest(name: str) -> str:
-        path = artifacts.path(artifacts.CHECKPOINT, model="tiny", seed=0, checkpoint=name)
+        path = artifacts.path(artifacts.CHECKPOINT, track="tiny", seed=0, checkpoint=name)
         return str(args.results.parent / path)
 
     pools = [provenance.read_table(args.results / f"tasks/gp3/{p}.parquet") for p in ("rl", "sft")]

@@ -307,9 +307,9 @@ def test_models_and_tasks_are_called_what_people_call_them(data, name):
     study = config.load({**data, "train_on": name, "study": name})
     assert list(study.tracks) == [name]
     evaluation = artifacts.path(
-        artifacts.EVALUATION, protocol="paper", model=name, seed=0, checkpoint="sft-4", task=name
+        artifacts.EVALUATION, protocol="paper", track=name, seed=0, checkpoint="sft-4", task=name
     )
-    assert artifacts.parse(artifacts.EVALUATION, evaluation)["model"] == name
+    assert artifacts.parse(artifacts.EVALUATION, evaluation)["track"] == name
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ ANSWERS.append("diagnosis" if study.taken else "claims")
 # of given checkpoints: model -> checkpoint -> manifest; step 0 is the base
 GIVEN_MANIFESTS = {
     name: {
-        c: artifacts.path(artifacts.CHECKPOINT, model=name, seed=0, checkpoint=c)
+        c: artifacts.path(artifacts.CHECKPOINT, track=name, seed=0, checkpoint=c)
         for c in GIVEN[name]
         if c != artifacts.sft(0)
     }

@@ -38,7 +38,7 @@ _NAMES = {
 def tradeoff(frame: pd.DataFrame, style: FigureStyle) -> Figure:
     """ID against OOD accuracy along SFT, a panel for each arm with the plain arm behind it; below,
     what each arm changes at the last step."""
-    models = list(frame["model"].unique())
+    models = list(frame["track"].unique())
     arms = sorted(set(frame["arm"]) - {"sft"}, key=_place)
     rows = -(-len(arms) // _COLUMNS)
     heights = [*[1.75] * rows, 0.9 + 0.22 * len(arms)]  # inches, in a figure of the usual width
@@ -49,7 +49,7 @@ def tradeoff(frame: pd.DataFrame, style: FigureStyle) -> Figure:
         len(models) * (rows + 1), _COLUMNS, height_ratios=heights * len(models)
     )
     for i, model in enumerate(models):
-        own = frame[frame["model"] == model]
+        own = frame[frame["track"] == model]
         first = i * (rows + 1)
         places = [divmod(n, _COLUMNS) for n in range(len(arms))]
         axes = [figure.add_subplot(grid[first + row, column]) for row, column in places]
@@ -117,4 +117,4 @@ def _at_the_end(ax: Axes, frame: pd.DataFrame, arms: list[str], style: FigureSty
     ax.set_ylim(len(arms) - 0.5, -0.5)
     ax.xaxis.set_major_formatter(as_percent)
     ax.set_xlabel("accuracy, method \N{MINUS SIGN} plain SFT (percentage points)")
-    title(ax, frame["model"].iloc[0], f"method beside plain SFT at step {last}")
+    title(ax, frame["track"].iloc[0], f"method beside plain SFT at step {last}")

@@ -32,7 +32,7 @@ def run(job: dict, work: Workspace, compute: Compute) -> list[dict]:
     """
     params, files = job["params"], job["files"]
     task = build("train", params["task"])
-    label = f"{job['name']} {job['model']} seed {job['seed']}"
+    label = f"{job['name']} {job['track']} seed {job['seed']}"
     if job["kind"] == "sft":
         return sft.train(
             SFT.model_validate(params["sft"]),

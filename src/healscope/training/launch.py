@@ -41,7 +41,7 @@ def run(
     Raises Stopped on SIGTERM or SIGUSR1, Diverged where RL cannot go on, and HealscopeError where a
     process failed, or where the state at hand was written by other processes.
     """
-    launch = load(config).model_of(job["model"]).launch
+    launch = load(config).model_of(job["track"]).launch
     if job["params"].get("recipe", {}).get("algorithm") == "average":
         launch = Launch()  # nothing is trained
     _keep_layout(launch, work)
