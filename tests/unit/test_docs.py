@@ -9,6 +9,8 @@ from runner import ROOT
 DOCS = sorted((ROOT / "docs").rglob("*.md"))
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "envs/README.md", *DOCS]
 README_LINES = 120
+FOLDERS = ("benchmarks", "config", "docs", "envs", "profiles", "src", "tests", "workflow")
+ABSENT = {"envs/core.sif", "tests/vllm"}  # made by a command of the page; a name to avoid
 
 
 def prose(text: str) -> str:
@@ -46,9 +48,23 @@ def broken(page: Path, target: str) -> str:
     return ""
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def paths(page: Path) -> set[str]:
+    """Files and folders of the checkout that a page names as code, without wildcards."""
+    found = re.findall(rf"`((?:{'|'.join(FOLDERS)})/[\w./-]*)`", page.read_text())
+    return set(found) - ABSENT
+
+
+every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+
+
+@every_page
 def test_every_link_leads_somewhere(page):
     assert not [why for target in links(page) if (why := broken(page, target))]
+
+
+@every_page
+def test_every_file_that_is_named_is_there(page):
+    assert not [path for path in paths(page) if not (ROOT / path).exists()]
 
 
 def test_the_readme_fits_on_a_few_screens():
@@ -77,3 +93,5 @@ def test_broken_links_are_found(tmp_path):
     assert links(page)[:2] == ["other.md", "other.md#a-title-with-code"]
     bad = [target for target in links(page) if broken(page, target)]
     assert bad == ["gone.md", "gone.png", "other.md#no-title", "#nowhere"]
+    page.write_text("`src/gone.py`, `config/micro.yaml`, `results/x`, `tests/test_*.py`")
+    assert paths(page) == {"src/gone.py", "config/micro.yaml"}
