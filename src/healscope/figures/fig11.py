@@ -65,7 +65,7 @@ def draw(frame: pd.DataFrame, style: FigureStyle) -> Drawn:
             layout.title(ax, f"{model}\n{name}" if several else name)
     layout.step_label(axes, "iteration")
     smoothed = f"smoothed over {width} iterations" if width > 1 else ""
-    return figure, layout.joined("cross: a run failed", smoothed, left_out)
+    return figure, layout.joined(crosses(frame), smoothed, left_out)
 
 
 def _named(start: int) -> str:
@@ -87,6 +87,11 @@ def mean_line(runs: pd.DataFrame, column: str, width: int) -> pd.Series:
     """Returns the mean of the seeds that still run, smoothed over `width` iterations."""
     line = runs.groupby("iteration")[column].mean().dropna()
     return line.rolling(width, center=True, min_periods=1).mean()
+
+
+def crosses(frame: pd.DataFrame) -> str:
+    """Returns what the note says of crosses, if there are any."""
+    return "cross: a run failed" if (frame["failure"] != "").any() else ""
 
 
 def mark_failures(ax: Axes, runs: pd.DataFrame, line: pd.Series) -> None:

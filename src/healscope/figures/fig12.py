@@ -22,7 +22,7 @@ import pandas as pd
 
 from healscope.config import FigureStyle
 from healscope.figures import layout, looks, messages
-from healscope.figures.fig11 import mark_failures, mean_line, smoothing
+from healscope.figures.fig11 import crosses, mark_failures, mean_line, smoothing
 from healscope.figures.record import Drawn, Figure
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def draw(frame: pd.DataFrame, style: FigureStyle) -> Drawn:
         more = f" and {len(left_out) - 3} more" if len(left_out) > 3 else ""
         room = f"no room for {', '.join(left_out[:3])}{more}"
     thin = "thin lines: single seeds" if frame["seed"].nunique() > 1 else ""
-    return figure, layout.joined(thin, "cross: a run failed", room)
+    return figure, layout.joined(thin, crosses(frame), room)
 
 
 def _same_range(axes: list[Axes]) -> None:

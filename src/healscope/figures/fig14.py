@@ -87,6 +87,7 @@ def _said(frame: pd.DataFrame, place: str) -> str:
     said = []
     for pair in compared(frame, _PAIRS):
         middle = frame[frame["pair"] == pair].groupby("control")["degrees"].median()
+        middle = middle.where(middle > 1e-6, 0)  # roundoff
         noise = f" (noise {middle['noise']:.2g}°)" if "noise" in middle else ""
         said.append(f"{STAGES[_PAIRS[pair][0]]} turns them by {middle['']:.2g}°{noise}")
     first = f"leading {100 * frame['fraction'].iloc[0]:.3g}% of directions, {place}"

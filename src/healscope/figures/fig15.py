@@ -7,7 +7,7 @@ Two upper rows, of one model alone: the first two principal components. There is
 column, on all four landmarks and both rules together, so the two panels of a column can be laid
 over each other and axes have equal scales. Small marks are prompts, large ones their means.
 Components belong to one seed and only the first is drawn. Components fitted on several checkpoints
-always show what sets these apart, so that clouds lie apart says little. The text in a panel says
+always show what sets these apart, so that clouds lie apart says little. Below a panel stands
 how far the mean state under RL went back along the straight way from End to MaxOOD: 0% is none of
 it, 100% all, and it says how far a step of the same length in a random direction would seem to go
 (19 times of 20). Training moves states in few directions, so that steps of unrelated causes can
@@ -79,12 +79,8 @@ def _components(axes: list[Axes], frame: pd.DataFrame, style: FigureStyle) -> No
         layout.title(ax, RULES[rule], _POSITIONS[frame["position"].iloc[0]])
         ax.set_ylabel(f"component 2 ({100 * states['share2'].iloc[0]:.0f}%)")
         back = frame[(frame["kind"] == "way_back") & (frame["rule"] == rule)]
-        ax.text(
-            0.02, 0.02, "\n".join(_way_back(back)), transform=ax.transAxes, fontsize="small",
-            va="bottom", in_layout=False,
-            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 1},
-        )  # fmt: skip
-    axes[-1].set_xlabel(f"component 1 ({100 * states['share1'].iloc[0]:.0f}% of variance)")
+        first = f"component 1 ({100 * states['share1'].iloc[0]:.0f}% of variance)"
+        ax.set_xlabel("\n".join([first, "; ".join(_way_back(back))]), fontsize="small")
 
 
 def _clouds(ax: Axes, states: pd.DataFrame, style: FigureStyle) -> None:

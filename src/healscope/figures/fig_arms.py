@@ -21,7 +21,7 @@ import pandas as pd
 
 from healscope.config import CONTROLS, FigureStyle, Study
 from healscope.figures import layout, looks, messages
-from healscope.figures.fig_methods import ARMS, at_the_end
+from healscope.figures.fig_methods import at_the_end
 from healscope.figures.looks import RULES
 from healscope.figures.record import Drawn, Figure
 
@@ -50,7 +50,7 @@ def draw(frame: pd.DataFrame, style: FigureStyle) -> Drawn:
         layout.from_zero(left)
         layout.percent_axis(left, "accuracy (%)")
         layout.percent_axis(right, "control \N{MINUS SIGN} SFT\n(percentage points)")
-        layout.title(left, model, ARMS.get(arm, arm))
+        layout.title(left, model, CONTROLS[arm])
         layout.title(right, "difference")
     layout.step_label(axes)
     return figure, layout.joined(layout.intervals(frame, "bands"), left_out)

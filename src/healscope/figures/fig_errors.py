@@ -66,6 +66,7 @@ def draw(frame: pd.DataFrame, style: FigureStyle) -> Drawn:
     axes[0, 1].set_ylim(-0.03, 1.03)
     if len(kinds) > 1:
         layout.from_zero(axes[0, 2])
+        axes[0, 2].set_ylim(top=1.05 * axes[0, 2].get_ylim()[1])
     layout.step_label(axes)
     return figure, layout.joined(layout.intervals(frame, "bands of success", ""), left_out)
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from healscope.config import FigureStyle, Study
+from healscope.config import ARM_LABELS, FigureStyle, Study
 from healscope.figures import layout, looks, messages
 from healscope.figures.looks import RULES
 from healscope.figures.record import Drawn, Figure
@@ -23,20 +23,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _COLUMNS = 3
-ARMS = {
-    "diverse": "paraphrased prompts",
-    "solutions": "any correct answer",
-    "rpsft": "RPSFT, as published",
-    "rpsft_normalised": "RPSFT, normalised",
-    "rotation": "rotation penalty",
-    "protected": "protected directions",
-    "kl": "KL to the base",
-    "l2": "L2 to the base",
-    "lora": "LoRA",
-    "dft": "DFT",
-}
-"""Arm of SFT -> how it is written; others are called by their names."""
-
 
 def draw(frame: pd.DataFrame, style: FigureStyle) -> Drawn:
     """Draws a panel for each arm with the plain arm behind it, and changes at the last step."""
@@ -67,8 +53,8 @@ def _arms(frame: pd.DataFrame) -> list[str]:
 
 def _place(arm: str) -> tuple[int, str]:
     """A study's own arm, such as kl_strong, stands after what its name begins with."""
-    family = [i for i, name in enumerate(ARMS) if f"{arm}_".startswith(f"{name}_")]
-    return max(family, default=len(ARMS)), arm
+    family = [i for i, name in enumerate(ARM_LABELS) if f"{arm}_".startswith(f"{name}_")]
+    return max(family, default=len(ARM_LABELS)), arm
 
 
 def _curves(axes: list[Axes], frame: pd.DataFrame, arms: list[str], style: FigureStyle) -> None:
@@ -91,7 +77,7 @@ def _curves(axes: list[Axes], frame: pd.DataFrame, arms: list[str], style: Figur
             ax.set_ylabel("OOD accuracy (%)")
         if last:
             ax.set_xlabel("ID accuracy (%)")
-        layout.title(ax, ARMS.get(arm, arm))
+        layout.title(ax, ARM_LABELS.get(arm, arm))
 
 
 def _curve(ax: Axes, levels: pd.DataFrame, label: str, form: dict) -> None:
@@ -117,7 +103,7 @@ def _at_the_end(ax: Axes, frame: pd.DataFrame, arms: list[str], style: FigureSty
             own["accuracy"], places, xerr=layout.errors(own, "accuracy"), label=RULES[rule], **form
         )
     ax.axvline(0, color=looks.INK, linewidth=0.9)
-    ax.set_yticks(range(len(arms)), [ARMS.get(arm, arm) for arm in arms])
+    ax.set_yticks(range(len(arms)), [ARM_LABELS.get(arm, arm) for arm in arms])
     ax.set_ylim(len(arms) - 0.5, -0.5)
     ax.xaxis.set_major_formatter(layout.as_percent)
     ax.set_xlabel("accuracy, method \N{MINUS SIGN} plain SFT (percentage points)")
@@ -134,7 +120,7 @@ def at_the_end(frame: pd.DataFrame, what: str) -> str:
     """Returns for how many arms the difference to plain SFT rises or falls at the last step."""
     last = frame[frame["step"] == frame["step"].max()]
     changes = {
-        ARMS.get(row.arm, row.arm): messages.of_row(row._asdict()) for row in last.itertuples()
+        ARM_LABELS.get(row.arm, row.arm): messages.of_row(row._asdict()) for row in last.itertuples()
     }
     return messages.counted("OOD", what, changes, "against plain SFT")
 
