@@ -16,7 +16,6 @@ from healscope.schemas.columns import (
 )
 from healscope.schemas.shared import ONE_SEED, RUN_SEED, SEED, TRACK, interval
 
-ALGORITHMS = ("ppo", "grpo", "dapo", "dr_grpo", "gspo", "rloo", "dpo", "rft", "sft", "average")
 
 
 def _least(name: str, about: str, unit: str = "", low: float = 0, kind: str = "float") -> Column:
@@ -191,7 +190,7 @@ BRANCHES = (
             _RECIPE,
             _START,
             SEED,
-            choice("algorithm", ALGORITHMS, "algorithm of the recipe"),
+            choice("algorithm", tuple(ALGORITHMS), "algorithm of the recipe"),
             *_FACTS,
             count("seeds", "seeds that were evaluated", "seeds"),
             share("ood_after", "OOD accuracy after it", True),
