@@ -40,7 +40,7 @@ class Method(Section):
 
     learning_rate: Rate | None = Field(None, description="null: that of sft.optimizer")
 
-    def refusal(self, zero: int) -> str | None:
+    def refusal(self, _zero: int) -> str | None:
         """Why the method cannot be trained at this ZeRO stage (0: without DeepSpeed), or None."""
         return None
 
@@ -149,7 +149,8 @@ CONTROLS = {"diverse": "paraphrased prompts", "solutions": "any correct answer"}
 """Arms that differ from plain SFT in what they read, with their labels in figures. The answers of
 `solutions` are drawn anew each time a problem comes up."""
 
-ARM_LABELS = {**CONTROLS, **{k: v for m in get_args(_SFTMethod) for k, v in m.labels.items()}}
+_LABELS = {name: label for m in get_args(_SFTMethod) for name, label in m.labels.items()}
+ARM_LABELS = {**CONTROLS, **{arm: _LABELS[values["method"]] for arm, values in METHODS.items()}}
 """Label of an arm in figures, by its name; other arms are shown by their names."""
 
 _RESERVED = ("base", "sft", "rl", *CONTROLS)

@@ -4,7 +4,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from healscope.config import EXHAUSTIVE, FigureStyle
+from healscope.config import CONTROLS, EXHAUSTIVE, FigureStyle
 from healscope.figures.style import (
     CONTROL,
     DASH_DOT,

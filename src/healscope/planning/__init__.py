@@ -13,7 +13,7 @@ from healscope.planning import constants as c
 from healscope.planning.asked import Asked
 from healscope.planning.disk import Disk, disk, peak
 from healscope.planning.jobs import OTHER, Costs, Job, parse
-from healscope.planning.sizes import size_of
+from healscope.planning.sizes import generation_speed, size_of, training_speed
 from healscope.tasks import build
 
 HEADER = ("stage", "model", "jobs", "GPUs", "hours each", "GPU-hours", "core-hours")
@@ -124,7 +124,7 @@ def _totals(study: Study, rows: list[Row], most: str, size: float, chains: dict)
 def _assumptions(study: Study, at_once: int) -> list[str]:
     engine = study.evaluation.engine
     if any(need.gpus for model in study.models.values() for need in model.needs.values()):
-        train, sample = c.training_speed(), c.generation_speed(engine)
+        train, sample = training_speed(), generation_speed(engine)
         svd = c.GPU_SVD_SHARE.value * c.H100_PEAK_FLOAT64.value
         speeds = (
             f"One H100 (not measured): {train / 1e12:.0f} TFLOP/s in training, "

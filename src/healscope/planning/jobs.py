@@ -9,7 +9,7 @@ from healscope.config import Model, Study
 from healscope.errors import HealscopeError
 from healscope.planning import constants as c
 from healscope.planning.asked import Asked
-from healscope.planning.sizes import Size, tokens
+from healscope.planning.sizes import Size, generation_speed, tokens, training_speed
 
 OTHER = "tables, others"
 
@@ -91,7 +91,7 @@ class Costs:
             if self.model.scratch:
                 return flops * (c.FORWARD if reading else c.TRAIN).value / c.SMALL_TRAIN.value
             each = c.FORWARD if reading else c.RECOMPUTED
-            return flops * each.value / c.training_speed() / gpus
+            return flops * each.value / training_speed() / gpus
         each = c.FORWARD if reading else c.TRAIN
         return flops * each.value / c.CPU_TRAIN.value / self.model.need(stage).threads
 
@@ -102,7 +102,7 @@ class Costs:
         if gpus := self._on_gpu(stage):
             batches = math.ceil(answers / (batch or evaluation.batch_size))
             waiting = batches * length * self.size.layers * c.LAUNCH.value
-            return max(waiting, flops / c.generation_speed(engine or evaluation.engine) / gpus)
+            return max(waiting, flops / generation_speed(engine or evaluation.engine) / gpus)
         return flops / c.CPU_GENERATE.value / self.model.need(stage).threads
 
     def _tokens(self) -> tuple[float, float]:

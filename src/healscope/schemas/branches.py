@@ -1,6 +1,7 @@
 """Training logs of branches, and the tables that set recipes side by side."""
 
 from healscope import artifacts
+from healscope.config import ALGORITHMS
 from healscope.schemas.columns import (
     Column,
     Schema,
@@ -15,7 +16,6 @@ from healscope.schemas.columns import (
     text,
 )
 from healscope.schemas.shared import ONE_SEED, RUN_SEED, SEED, TRACK, interval
-
 
 
 def _least(name: str, about: str, unit: str = "", low: float = 0, kind: str = "float") -> Column:

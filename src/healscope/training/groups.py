@@ -42,7 +42,6 @@ from healscope.training.branch import Branch
 from healscope.training.compute import ROWS_AT_ONCE, whole
 from healscope.training.optimization import adamw
 from healscope.training.references import distances, due, references
-from healscope.training.turns import Turn, advantage_statistics, summary
 from healscope.training.trainers import (
     arguments,
     at_once,
@@ -50,6 +49,7 @@ from healscope.training.trainers import (
     means,
     scheduled,
 )
+from healscope.training.turns import Turn, advantage_statistics, summary
 
 
 def train(recipe: Group, branch: Branch) -> list[dict]:

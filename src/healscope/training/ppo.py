@@ -30,7 +30,7 @@ import torch
 from torch import nn
 
 from healscope.config import PPO
-from healscope.evaluation.generate import response_logprobs
+from healscope.engines.generate import response_logprobs
 from healscope.models import checkpoints
 from healscope.progress import Bar
 from healscope.tasks.tables import draw
@@ -418,7 +418,7 @@ def k3(logprobs: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
 def value_loss(
     values_B: torch.Tensor, old_B: torch.Tensor, returns_B: torch.Tensor, clip: float | None
 ) -> torch.Tensor:
-    """Returns half the squared error of each row; with `clip`, the larger of it and the clipped one."""
+    """Returns half the squared error of each row; with `clip`, the larger of it and the clipped."""
     error_B = (values_B - returns_B) ** 2
     if clip is not None:
         near_B = old_B + (values_B - old_B).clamp(-clip, clip)

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from healscope.config import Training
-from healscope.evaluation.generate import response_logprobs
+from healscope.engines.generate import response_logprobs
 from healscope.models import checkpoints
 from healscope.training import processes
 from healscope.training.branch import Branch

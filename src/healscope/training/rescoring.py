@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import torch
 
 from healscope.engines import VLLM
+from healscope.engines.generate import Responses, response_logprobs, states_of
 from healscope.errors import HealscopeError
-from healscope.evaluation.generate import Responses, response_logprobs, states_of
 from healscope.models import tokens
 from healscope.training.turns import Turn, engine_gap
 

@@ -28,7 +28,6 @@ from healscope.training.branch import Branch
 from healscope.training.compute import ROWS_AT_ONCE
 from healscope.training.optimization import adamw
 from healscope.training.references import distances, references
-from healscope.training.turns import Turn, summary
 from healscope.training.trainers import (
     arguments,
     at_once,
@@ -36,6 +35,7 @@ from healscope.training.trainers import (
     means,
     scheduled,
 )
+from healscope.training.turns import Turn, summary
 
 
 def train(recipe: DPO | RejectionSampling, branch: Branch) -> list[dict]:

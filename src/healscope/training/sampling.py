@@ -11,7 +11,7 @@ import pandas as pd
 
 from healscope.draws import seeded
 from healscope.engines import VLLM
-from healscope.evaluation.generate import NotFinite, Responses, generate
+from healscope.engines.generate import NotFinite, Responses, generate
 from healscope.models import tokens
 from healscope.tasks.protocol import Task
 from healscope.tasks.rewards import Score, length_neutral

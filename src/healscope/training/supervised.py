@@ -13,16 +13,16 @@ import torch
 from torch import nn
 
 from healscope.config import Supervised
-from healscope.evaluation.generate import response_logprobs
+from healscope.engines.generate import response_logprobs
 from healscope.models import checkpoints, tokens
 from healscope.progress import Bar
 from healscope.tasks.tables import any_answers, draw
 from healscope.training import health, state, stop
 from healscope.training.branch import Branch
 from healscope.training.compute import ROWS_AT_ONCE
+from healscope.training.optimization import adamw, scale
 from healscope.training.references import distances, due, references
 from healscope.training.turns import Pair, by_length
-from healscope.training.optimization import adamw, scale
 
 
 def train(recipe: Supervised, branch: Branch) -> list[dict]:

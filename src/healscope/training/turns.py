@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import torch
 
-from healscope.evaluation.generate import response_logprobs
+from healscope.engines.generate import response_logprobs
 from healscope.models import tokens
 from healscope.tasks.protocol import Problem, Verdict
 from healscope.training import processes
