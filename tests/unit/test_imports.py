@@ -30,10 +30,6 @@ FORBIDDEN = (  # of rooms that may lie on one floor, or in which a library may n
 KNOWN = {  # (module or room, what it should not import) -> why it still does
     ("tasks", "config"): "a task's section lies in the config",
     ("tasks", "tasks.protocol"): "parts of tasks are annotated with the class of them",
-    ("provenance", "schemas"): "write_table looks a schema up by its name",
-    ("evaluation.outputs", "schemas"): "the same",
-    ("schemas.results", "diagnosis"): "words of a table's columns",
-    ("tables.rows", "schemas"): "rows of answers are read by their schema",
     ("config.neighbours", "config"): "checks are annotated with the study's class",
     ("config.tracks", "config"): "the same",
 }
