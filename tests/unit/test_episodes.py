@@ -2,9 +2,9 @@
 
 import pandas as pd
 import pytest
+from healscope.figures.episodes import episodes as draw
 
 from healscope.config import FigureStyle, Protocol, Statistics
-from healscope.figures.episodes import episodes as draw
 from healscope.tables.episodes import MEASURES, WAYS, episodes
 from healscope.tasks.navigation import Navigation
 

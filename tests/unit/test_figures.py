@@ -14,13 +14,13 @@ import pandas as pd
 import pytest
 import rl_tables
 import task_tables
+from healscope.figures.style import look
 
 from healscope.config import FigureStyle
 from healscope.edit_kinds import CONTROLS, KINDS
 from healscope.errors import HealscopeError
 from healscope.figures import style as styling
 from healscope.figures.catalogue import FIGURES, render
-from healscope.figures.style import look
 
 STYLE = FigureStyle()
 STEPS = (0, 9, 21, 59, 116, 192, 286, 400)

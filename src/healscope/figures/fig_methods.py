@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _COLUMNS = 3
 
+
 def draw(frame: pd.DataFrame, style: FigureStyle) -> Drawn:
     """Draws a panel for each arm with the plain arm behind it, and changes at the last step."""
     from matplotlib.figure import Figure as Canvas
@@ -120,7 +121,8 @@ def at_the_end(frame: pd.DataFrame, what: str) -> str:
     """Returns for how many arms the difference to plain SFT rises or falls at the last step."""
     last = frame[frame["step"] == frame["step"].max()]
     changes = {
-        ARM_LABELS.get(row.arm, row.arm): messages.of_row(row._asdict()) for row in last.itertuples()
+        ARM_LABELS.get(row.arm, row.arm): messages.of_row(row._asdict())
+        for row in last.itertuples()
     }
     return messages.counted("OOD", what, changes, "against plain SFT")
 

@@ -86,7 +86,9 @@ def message(frame: pd.DataFrame) -> str:
 def _said(frame: pd.DataFrame) -> str:
     frame = frame.sort_values("rank")
     picked = frame[frame["rule"] == "best"]
-    free = picked if len(picked) else frame[(frame["needs"] == "nothing") & (frame["rule"] != "none")]
+    free = (
+        picked if len(picked) else frame[(frame["needs"] == "nothing") & (frame["rule"] != "none")]
+    )
     said = []
     for rows in (free, frame[frame["signal"] == "last checkpoint"]):
         for _, row in rows.head(1).iterrows():
