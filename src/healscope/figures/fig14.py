@@ -44,14 +44,14 @@ def draw(frame: pd.DataFrame, style: FigureStyle) -> Drawn:
         part = frame[(frame["track"] == model) & (frame["pair"] == pair) & (frame["side"] == side)]
         for ax, fraction in zip(row, fractions, strict=True):
             _angles(ax, part[part["fraction"] == fraction], style, stage)
-        layout.title(row[0], model, f"{STAGES[stage]}: {step}", place, f"{side} vectors")
-        row[0].set_ylabel("degrees")
+        layout.title(row[0], model)
+        row[0].set_ylabel(f"{STAGES[stage]}: {step}\n{side} vectors\ndegrees")
     layout.log_to_zero(axes[0, 0], 1e-2, 60)
     for ax, fraction in zip(axes[-1], fractions, strict=True):
-        ax.set_xlabel(f"index in the leading {100 * fraction:.3g}%")
+        ax.set_xlabel(f"index, leading {100 * fraction:.3g}%")
         layout.integer_axis(ax, 4)
     seeds = "line: mean of the seeds; band: their range" if layout.several_seeds(frame) else ""
-    return figure, layout.joined(seeds, left_out)
+    return figure, layout.joined(place, seeds, left_out)
 
 
 def _one_matrix(frame: pd.DataFrame) -> tuple[pd.DataFrame, str]:

@@ -80,7 +80,7 @@ def _components(axes: list[Axes], frame: pd.DataFrame, style: FigureStyle) -> No
         ax.set_ylabel(f"component 2 ({100 * states['share2'].iloc[0]:.0f}%)")
         back = frame[(frame["kind"] == "way_back") & (frame["rule"] == rule)]
         first = f"component 1 ({100 * states['share1'].iloc[0]:.0f}% of variance)"
-        ax.set_xlabel("\n".join([first, "; ".join(_way_back(back))]), fontsize="small")
+        ax.set_xlabel("\n".join([first, *_way_back(back)]), fontsize="small")
 
 
 def _clouds(ax: Axes, states: pd.DataFrame, style: FigureStyle) -> None:

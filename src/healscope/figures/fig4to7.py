@@ -40,13 +40,11 @@ Accuracy of {target} when the singular {changed} of part of its matrices are put
 {parent} (the singular {kept} stay), for instance for a leading share of the spectrum in every layer
 or in the first layers. The lines without marks are {target} as it is and {parent}.{picked} {beside}
 
-Coloured markers are controls, each matched to the edit at its place, matrix by matrix: as far
-straight towards the parent; as far in a random direction; as far and by the same angles, another
-way; the update of the same edit in the next layer; as far along the rest of the update. Open
-markers are controls of other kinds of edits. What an edit does by being these {changed} must be
-held against them. The lower rows, drawn of one model alone, show how far the edited model is from
-either checkpoint, in units of the Frobenius distance between the two. At most four ways to choose
-parts are drawn; the table has all.
+Coloured markers are controls, each matched to the edit at its place, matrix by matrix: {controls}.
+Open markers are controls of other kinds of edits. What an edit does by being these {changed} must
+be held against them. The lower rows, drawn of one model alone, show how far the edited model is
+from either checkpoint, in units of the Frobenius distance between the two. At most four ways to
+choose parts are drawn; the table has all.
 
 Intervals count instances and seeds, see docs/statistics.md; thin lines are single seeds. The
 interval in the title is that of two independent accuracies, wider than the paired ones of the
@@ -74,7 +72,8 @@ def draw(frame: pd.DataFrame, style: FigureStyle, main: str) -> Drawn:
     shown = (*RULES, *_DISTANCES) if len(tracks) == 1 else tuple(RULES)
     shown = shown if len(tracks) < 3 else ("ood",)
     models, left_out = layout.fitting(tracks, len(shown))
-    drawn = [axis for axis in _AXES if _has_curve(frame, axis)][: layout.MOST]
+    made = dict.fromkeys([*_AXES, *frame["axis"]])
+    drawn = [axis for axis in made if _has_curve(frame, axis)][: layout.MOST]
     rows = [(model, what) for model in models for what in shown]
     figure, axes = layout.panels(
         style, len(rows), len(drawn) or 1, 1.85, sharex="col", sharey="row"
@@ -106,7 +105,8 @@ def draw(frame: pd.DataFrame, style: FigureStyle, main: str) -> Drawn:
 
 def _has_curve(frame: pd.DataFrame, axis: str) -> bool:
     """Whether edits along an axis have two places or more, the unedited target being one."""
-    return frame.loc[frame["axis"] == axis, "amount"].nunique() + (axis in _FROM_NOTHING) > 1
+    places = frame.loc[(frame["axis"] == axis) & (frame["control"] == ""), "amount"]
+    return axis != "" and places.nunique() + (axis in _FROM_NOTHING) > 1
 
 
 def _readable(frame: pd.DataFrame, kind: str) -> str:
@@ -202,7 +202,7 @@ def _controls(
 
 def _amount_axis(ax: Axes, axis: str, width: int) -> None:
     """`width`: characters for which the label has room."""
-    ax.set_xlabel(fill(_AXES[axis], width))
+    ax.set_xlabel(fill(_AXES.get(axis, axis), width))
     if axis in _SHARES:
         ax.xaxis.set_major_formatter(layout.as_percent)
     elif axis != "strength":
@@ -237,6 +237,7 @@ def _figure(number: int, stage: str, main: str) -> Figure:
             kept=other,
             picked=_PICKED if stage == "sft" else "",
             beside=_BESIDE[main],
+            controls="; ".join(control.than for control in CONTROLS.values()),
             number=number,
         ),
         partial(draw, main=main),

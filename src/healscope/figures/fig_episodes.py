@@ -3,8 +3,8 @@ A task of several steps, such as a route: the share of held-out episodes of whic
 right (left), and the share of steps that are right (right), along SFT and, as open diamonds, after
 RL at the step that it started from. Lines with bands count first tries. Dotted on the left: every
 step right within the tries of one conversation, with the most that the protocol says in between.
-Dotted on the right: steps as the released code counts them, which ends an episode at the first step
-that failed, so that what comes after a failure does not count.
+Dash-dotted on the right: steps as the released code counts them, which ends an episode at the first
+step that failed, so that what comes after a failure does not count.
 
 In each step the record of what was seen and done before is the true one, whatever the model
 answered there, as in `arXiv 2501.17161`_, from which the navigation task of `arXiv 2509.12235`_
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _TOLD = {
-    "after_none": "dotted, left: tried again",
-    "after_outcome": "dotted, left: told when wrong",
-    "after_full": "dotted, left: with full feedback",
+    "after_none": "left: tried again",
+    "after_outcome": "left: told when wrong",
+    "after_full": "left: with full feedback",
 }
 _PANELS = {"episode": "whole episodes", "step": "steps"}
 
@@ -66,7 +66,8 @@ def _rule(ax: Axes, frame: pd.DataFrame, measure: str, rule: str, style: FigureS
     thin = form | {"linestyle": looks.DOTTED, "marker": "", "linewidth": 1.2}
     if measure == "step":
         other = frame[(frame["way"] == "first") & (frame["measure"] == "step_reached")]
-        what = "dotted, right: until the first failure"
+        what = "right: steps until the first failure"
+        thin["linestyle"] = looks.DASH_DOT
     else:
         told = [way for way in reversed(_TOLD) if way in set(frame["way"])][:1]
         other = frame[frame["way"].isin(told) & (frame["measure"] == measure)]

@@ -9,8 +9,8 @@ the other half (with one run, its own other half), so a rule may beat it and its
 
 A rule is of use if its interval lies left of both baselines. The ranking alone says little: with
 this many rules the best of them looks good by chance too. So the title has the rule without OOD
-labels that did best on other runs and instances (of tables without it, the best one). Goes beyond section 3.2 of `arXiv 2509.12235`_, which leaves open
-what could show the peak.
+labels that did best on other runs and instances (of tables without it, the best one). Goes beyond
+section 3.2 of `arXiv 2509.12235`_, which leaves open what could show the peak.
 """
 
 from __future__ import annotations
