@@ -16,7 +16,7 @@ FLOORS = (  # bottom up; a module may import modules of its own floor and of low
     "tasks",
     "edit_kinds edit_names config stats verdicts",
     "models engines spectra",
-    "evaluation training probes measuring planning",
+    "evaluation training measuring planning",
     "published gate tables claims findings schemas",
     "figures diagnosis results_page report cli",
 )
