@@ -10,8 +10,8 @@ import yaml
 from pydantic import TypeAdapter
 
 from healscope import artifacts, config
-from healscope.config.types import merged
 from healscope.errors import HealscopeError
+from healscope.sections import merged
 from healscope.training.branch import TRAINERS
 
 ROOT = Path(__file__).parents[2]

@@ -9,9 +9,9 @@ import torch
 from healscope.config import PPO
 from healscope.evaluation.generate import response_logprobs
 from healscope.models import checkpoints, tokens
+from healscope.tasks.cards.verifier import Verdict
 from healscope.tasks.rewards import Scored
 from healscope.tasks.tables import draw
-from healscope.tasks.verdict import Verdict
 from healscope.training import sampling
 from healscope.training.sampling import (
     advantage_statistics,

@@ -15,7 +15,7 @@ from healscope.errors import HealscopeError
 from healscope.schemas import Column, Schema
 from healscope.schemas.columns import ARROW
 from healscope.schemas.page import page
-from healscope.tasks.problems import PROBLEM_COLUMNS
+from healscope.tasks.cards.deals import PROBLEM_COLUMNS
 from healscope.tasks.tables import COLUMNS
 
 ROOT = Path(__file__).parents[2]

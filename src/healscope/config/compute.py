@@ -4,7 +4,7 @@ from typing import Literal, get_args
 
 from pydantic import Field, model_validator
 
-from healscope.config.types import Natural, Positive, Section
+from healscope.sections import Natural, Positive, Section
 
 Stage = Literal["base", "sft", "rl", "evaluation", "edits", "spectra", "probes"]
 STAGES: tuple[str, ...] = get_args(Stage)

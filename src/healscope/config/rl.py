@@ -11,7 +11,7 @@ from pydantic import Field, field_validator, model_validator
 
 from healscope.config.engines import EngineName
 from healscope.config.training import Optimizer
-from healscope.config.types import (
+from healscope.sections import (
     Fraction,
     Name,
     Natural,

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from healscope.config.types import (
+from healscope.sections import (
     Name,
     Natural,
     OpenFraction,

@@ -14,7 +14,7 @@ from healscope.engines import Engine
 from healscope.evaluation.attempts import Asker, attempts, require_room
 from healscope.models.variants import Variant
 from healscope.progress import track
-from healscope.tasks.protocol import Task
+from healscope.tasks.task import Task
 
 
 @dataclass(frozen=True)

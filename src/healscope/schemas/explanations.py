@@ -24,7 +24,7 @@ from healscope.schemas.shared import (
     interval,
 )
 from healscope.tables import errors, factorial, stopping, weights
-from healscope.tasks.verdict import FIRST_ERRORS
+from healscope.tasks.cards.verifier import FIRST_ERRORS
 
 _WHY = (
     table(

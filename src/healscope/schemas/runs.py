@@ -33,11 +33,11 @@ from healscope.schemas.shared import (
     TURNED,
     fraction,
 )
-from healscope.tasks import neighbours as near
 from healscope.tasks import tables
-from healscope.tasks.generalpoints import RANKS
-from healscope.tasks.problems import PROBLEM_COLUMNS, RL_COLUMNS
-from healscope.tasks.protocol import Half, Level, Side
+from healscope.tasks.cards import neighbours as near
+from healscope.tasks.cards.deals import PROBLEM_COLUMNS, RL_COLUMNS
+from healscope.tasks.cards.generalpoints import RANKS
+from healscope.tasks.problem import Half, Level, Side
 
 QUANTITIES = ("sigma", "sigma_change", "angle", "chordal", "energy", "drift", "effective_rank",
               "stable_rank", "unchanged")  # fmt: skip  # of `spectra.compare`

@@ -5,7 +5,7 @@ from typing import get_args
 from healscope import edit_kinds, edit_names
 from healscope.config import MATRIX_ROLES, SPECTRAL_CONTROLS
 from healscope.schemas.columns import Column, change, choice, count, nats, share, text
-from healscope.tasks.protocol import Side, Split
+from healscope.tasks.problem import Side, Split
 
 TRACK = text("track", "a model trained on a task, by its name in the config")
 RULE = choice(

@@ -13,8 +13,8 @@ from healscope.config import Average, Recipe, Rewarded, Sampling, unshared
 from healscope.engines import VLLM, Process
 from healscope.errors import HealscopeError
 from healscope.models import checkpoints
-from healscope.tasks.protocol import Task
 from healscope.tasks.rewards import scorer
+from healscope.tasks.task import Task
 from healscope.training import groups, ppo, processes, rounds, supervised
 from healscope.training.compute import ONE_PROCESS, Compute
 from healscope.training.sampling import ROWS_AT_ONCE, Sampler

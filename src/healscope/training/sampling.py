@@ -18,9 +18,10 @@ from healscope.draws import seeded
 from healscope.engines import VLLM
 from healscope.evaluation.generate import NotFinite, Responses, generate, response_logprobs
 from healscope.models import tokens
-from healscope.tasks.protocol import Problem, Task, Verdict
+from healscope.tasks.problem import Problem, Verdict
 from healscope.tasks.rewards import Score, length_neutral
 from healscope.tasks.tables import draw
+from healscope.tasks.task import Task
 from healscope.training import drawn_elsewhere, processes
 
 ROWS_AT_ONCE = 256  # prompts generated together
