@@ -48,7 +48,9 @@ def task_landmarks() -> pd.DataFrame:
     for task, family in FAMILIES.items():
         own = values[values["figure"] == published.LANDMARKS.get(family)]
         own = own.rename(columns={"stage": "landmark", "split": "rule", "value": "accuracy"})
-        own = own.assign(task=task, family=family, kind="published", seed="all", instances=own["n"])
+        own = own.assign(
+            track="", task=task, family=family, kind="published", seed="all", instances=own["n"]
+        )
         parts.append(own.assign(checkpoint=None)[list(measured)])
     return pd.concat([part for part in parts if len(part)], ignore_index=True)
 

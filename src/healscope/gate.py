@@ -69,7 +69,7 @@ def sentences(table: pd.DataFrame, stages: tuple[str, ...] = ("sft", "rl")) -> l
     for row in table[table["stage"].isin(stages)].to_dict("records"):
         first, second = (artifacts.LANDMARK_NAMES[name] for name in artifacts.STAGES[row["stage"]])
         lines.append(
-            f"{row['model']}: OOD {row['phenomenon']} {row['answer']} "
+            f"{row['track']}: OOD {row['phenomenon']} {row['answer']} "
             f"({first} to {second} {100 * row['effect']:+.1f} points "
             f"[{100 * row['low']:+.1f}, {100 * row['high']:+.1f}], {row['seeds']} "
             f"seed{'s' if row['seeds'] > 1 else ''}, {row['instances']} instances; by itself, not "

@@ -6,11 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from healscope import provenance, schemas
+from healscope import provenance
 from healscope.config import Statistics
 from healscope.diagnosis import page
 from healscope.diagnosis.measure import measure
 from healscope.evaluation import landmarks
+from healscope.schema import check
+from healscope.schemas import SCHEMAS
 from healscope.tables.rows import first_attempts, with_steps
 
 SETTINGS = Statistics(resamples=300)
@@ -57,7 +59,7 @@ class World:
             content = {"track": "m", "seed": seed, "landmarks": chosen}
             provenance.write_json(self.files["landmarks"][-1], content)
         self.table = measure(self.files, POINTS, SETTINGS)
-        schemas.check(self.table, schemas.by_name("diagnosis"))
+        check(self.table, SCHEMAS["diagnosis"])
         given = {"m": {"sft-9": "/models/nine", "sft-0": "/models/base"}}
         study = page.Study({"m": "gp4"}, given, POINTS, ROLES, 0.95)
         record = provenance.record({})

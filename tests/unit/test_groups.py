@@ -10,8 +10,8 @@ from torch import nn
 from transformers.utils import logging
 
 from healscope.config import BUILT_IN, Group, Optimizer
+from healscope.engines.generate import response_logprobs
 from healscope.errors import HealscopeError
-from healscope.evaluation.generate import response_logprobs
 from healscope.models import checkpoints, tokens
 from healscope.tasks.cards.verifier import Verdict
 from healscope.tasks.rewards import Scored

@@ -8,7 +8,7 @@ from itertools import combinations, product
 
 import pytest
 
-from healscope import schemas
+from healscope.schema import check
 from healscope.tasks import build
 from healscope.tasks.cards import neighbours as near
 from healscope.tasks.cards.deals import Deal, halve_deals, problem_table, split_deals
@@ -24,6 +24,7 @@ from healscope.tasks.cards.generalpoints import (
     prompt,
 )
 from healscope.tasks.cards.verifier import read_answer, verify
+from healscope.tasks.schemas import POSED
 
 TARGETS = (6, 8, 9, 10, 12, 14, 15, 16, 18, 20, 21, 24)
 COMPACT = GeneralPoints("gp3", 3, TARGETS, rendering="compact", grade_number_line=True)
@@ -245,7 +246,7 @@ def test_the_task_poses_them_as_its_schema_says(study):
     task = build("gp3", study.tasks["gp3"])
     protocol = study.evaluation.protocols["near"]
     posed = task.posed(None, protocol)  # of all deals, not of the problem table
-    schemas.check(posed, schemas.by_name("posed"))
+    check(posed, POSED)
     split = task.held_out, task.seed
     assert posed.equals(near.neighbours(task.game, *split, protocol.per_kind, protocol.seed))
     assert task.read(posed.iloc[-1]).values == tuple(posed["values"].iloc[-1])

@@ -3,8 +3,10 @@
 import pandas as pd
 import pytest
 
-from healscope import provenance, schemas
+from healscope import provenance
 from healscope.config import Statistics
+from healscope.schema import check
+from healscope.schemas import SCHEMAS
 from healscope.tables.neighbours import neighbours
 
 SETTINGS = Statistics(resamples=50)
@@ -68,7 +70,7 @@ def at(table, **where):
 
 
 def test_it_is_what_its_schema_says(table):
-    schemas.check(table, schemas.by_name("neighbours"))
+    check(table, SCHEMAS["neighbours"])
     assert set(table["seed"]) == {"all", "0", "1"}
     assert len(table) == len(PLACES) * (4 + 2) * 3  # levels and changes; all and each seed
 

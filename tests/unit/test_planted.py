@@ -25,7 +25,8 @@ from healscope.evaluation.evaluate import Target, evaluate
 from healscope.models import checkpoints, tokens
 from healscope.models.stored import Stored
 from healscope.models.variants import from_checkpoint
-from healscope.schemas import by_name, check
+from healscope.schema import check
+from healscope.schemas import SCHEMAS
 from healscope.spectra.factors import load
 from healscope.spectra.sweep import Pair, Sweep
 from healscope.tables import reversions
@@ -223,7 +224,7 @@ def accuracy(table, name):
 def test_the_chain_tells_what_carries_the_skill(world):
     """Whole edits by their own effect, and each part of the update beside another as long."""
     table, verdicts = world.table, {c: r["verdict"] for c, r in world.claims.items()}
-    check(table, by_name("reversion"))
+    check(table, SCHEMAS["reversion"])
     assert accuracy(table, "maxood") > 0.95
     assert accuracy(table, "end") < 0.6
     carries, other = (

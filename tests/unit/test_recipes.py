@@ -4,12 +4,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from healscope import config, provenance, schemas, stats
+from healscope import config, provenance, stats
 from healscope.config import Statistics
 from healscope.config.facts import recipe_facts
+from healscope.schema import check
+from healscope.schemas import SCHEMAS
 from healscope.tables import Settings, build
 from healscope.tables.rows import WINDOW
 from healscope.training import health
+from healscope.training.schemas import RL_LOG
 
 FACTS = {
     "ppo": {"algorithm": "ppo", "kind": "rl", "main": True, "reward": "verdict"},
@@ -51,7 +54,7 @@ def log(folder, run, seed, rows, failure=""):
     frame = pd.DataFrame(rows).assign(track="m", seed=seed, run=run)
     frame["failure"] = [*[""] * (len(frame) - 1), failure]
     file = folder / f"{run}-{seed}.parquet"
-    provenance.write_table(file, schemas.complete(frame, "rl-log"), {}, "rl-log")
+    provenance.write_table(file, RL_LOG.complete(frame), {}, RL_LOG)
     return str(file)
 
 
@@ -94,7 +97,7 @@ def files(tmp_path):
 def made(name, files):
     """The table, which its schema takes."""
     table = build(name, files, SETTINGS)
-    schemas.check(table, schemas.SCHEMAS[name])
+    check(table, SCHEMAS[name])
     return table
 
 

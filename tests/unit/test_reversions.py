@@ -9,7 +9,8 @@ from healscope.claims import repair
 from healscope.claims.contrasts import Data
 from healscope.config import Statistics
 from healscope.evaluation import landmarks
-from healscope.schemas import by_name, check
+from healscope.schema import check
+from healscope.schemas import SCHEMAS
 from healscope.tables import reversions
 from healscope.tables.rows import first_attempts, with_steps
 
@@ -87,7 +88,7 @@ def row(table, **where):
 
 def test_a_sweep_shows_target_parent_edits_controls_and_distances(study):
     table = reversions.reversion(*study, "sft", POINTS, SETTINGS)
-    check(table, by_name("reversion"))
+    check(table, SCHEMAS["reversion"])
     at = {"rule": "ood", "seed": "all"}
     assert row(table, kind="none", **at)["accuracy"] == pytest.approx(0.2)
     assert row(table, kind="none", **at)["name"] == "end"
@@ -113,7 +114,7 @@ def test_any_two_checkpoints_can_be_the_ends(study):
 
 def test_the_front_holds_what_nothing_beats(study):
     table = reversions.repair(*study, POINTS, SETTINGS)
-    check(table, by_name("repair"))
+    check(table, SCHEMAS["repair"])
     front = set(table.loc[table["front"], "name"])
     # values-rank-1 changes nothing at all, which nothing beats for less
     assert front == {

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from transformers.utils import logging
 
 from healscope.config import DPO, Optimizer, RejectionSampling
-from healscope.evaluation.generate import response_logprobs
+from healscope.engines.generate import response_logprobs
 from healscope.models import checkpoints, tokens
 from healscope.tasks.cards.generalpoints import GeneralPoints, make_problem
 from healscope.tasks.cards.verifier import Verdict

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from healscope.config import PPO
-from healscope.evaluation.generate import response_logprobs
+from healscope.engines.generate import response_logprobs
 from healscope.models import checkpoints, tokens
 from healscope.tasks.cards.verifier import Verdict
 from healscope.tasks.rewards import Scored

@@ -6,9 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from healscope import artifacts, provenance, schemas, stats
+from healscope import artifacts, provenance, stats
 from healscope.config import Statistics
 from healscope.evaluation import landmarks
+from healscope.schema import check
+from healscope.schemas import SCHEMAS
 from healscope.tables import (
     accuracy,
     errors,
@@ -318,7 +320,7 @@ def test_stopping_rules_are_ranked_by_what_they_lose(world, pool, tmp_path):
     peak = {0: 5, 1: 9}
     logged = signals_file(tmp_path, lambda _, step: 9 - step, lambda s, step: abs(step - peak[s]))
     table = stopping.stopping(files, logged, pool[0], marks, pool[1], SETTINGS)
-    schemas.check(table, schemas.by_name("stopping"))
+    check(table, SCHEMAS["stopping"])
     best = table[(table["signal"] == "id_test_loss_nats") & (table["rule"] == "optimum")].iloc[0]
     assert best["by_seed"] == pytest.approx([0.2 - 0.6, 0.2 - 0.4])
     assert best["regret"] == pytest.approx(-0.3)
@@ -403,7 +405,7 @@ def test_every_arm_is_paired_with_sft(tmp_path):
     assert set(table.loc[table["kind"] == "difference", "arm"]) == {"diverse", "solutions"}
     one = accuracy.arms(files[:4], SETTINGS)  # a study that asks for one control
     assert set(one["arm"]) == {"sft", "diverse"}
-    schemas.check(table, schemas.SCHEMAS["arms"])
+    check(table, SCHEMAS["arms"])
 
 
 def test_a_point_is_a_landmark_or_a_checkpoint(tmp_path):
@@ -430,14 +432,14 @@ def test_comparisons_become_tables_of_values_angles_and_updates(tmp_path):
         )
     ]  # fmt: skip
     file = str(tmp_path / "seed-0.parquet")
-    provenance.write_table(file, pd.DataFrame(rows), {}, "comparison")
+    provenance.write_table(file, pd.DataFrame(rows), {}, SCHEMAS["comparison"])
     for name, make in (
         ("singular-values", weights.singular_values),
         ("principal-angles", weights.principal_angles),
         ("weight-updates", weights.updates),
     ):
         table = make([file])
-        schemas.check(table, schemas.by_name(name))
+        check(table, SCHEMAS[name])
         assert set(table["control"]) == {"", "noise"}
     updates = weights.updates([file]).query("control == ''").set_index("quantity")
     assert updates["value"].to_dict() == {

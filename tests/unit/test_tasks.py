@@ -9,10 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from healscope import config, provenance, schemas
+from healscope import config, provenance
 from healscope.config import Evaluation, Pretraining, Protocol, Scratch
 from healscope.errors import HealscopeError
-from healscope.tasks import build, posing, tables
+from healscope.evaluation.schemas import EVALUATION
+from healscope.probes.schemas import SIGNALS
+from healscope.schema import check
+from healscope.tasks import build, posing, schemas, tables
 from healscope.tasks.problem import FORMATS, Problem
 from healscope.tasks.rewards import scorer
 from healscope.tasks.task import Task
@@ -203,14 +206,14 @@ def test_tables_have_schemas(name, request, tmp_path):
     problems = task.problem_table()
     drawn = Protocol(problems="drawn", hands=5)
     made = {
-        "problems": problems,
-        "sft-pool": task.sft_table(),
-        "rl-pool": task.rl_table(),
-        "posed": task.posed(problems, drawn),
+        schemas.PROBLEMS: problems,
+        schemas.SFT_POOL: task.sft_table(),
+        schemas.RL_POOL: task.rl_table(),
+        schemas.POSED: task.posed(problems, drawn),
     }
     for schema, frame in made.items():
-        provenance.write_table(tmp_path / f"{schema}.parquet", frame, {}, schema)
-        back = provenance.read_table(tmp_path / f"{schema}.parquet")
+        provenance.write_table(tmp_path / f"{schema.name}.parquet", frame, {}, schema)
+        back = provenance.read_table(tmp_path / f"{schema.name}.parquet")
         assert [task.read(row) for row in back.to_dict("records")] == [
             task.read(row) for row in frame.to_dict("records")
         ]
@@ -218,15 +221,15 @@ def test_tables_have_schemas(name, request, tmp_path):
 
 def test_a_table_of_problems_has_one_set_of_columns(parity, tables):
     cards, plain = tables[0], parity.problem_table()
-    schema = schemas.by_name("problems")
+    schema = schemas.PROBLEMS
     with pytest.raises(HealscopeError, match="columns unexpected: data"):
-        schemas.check(cards.assign(data="{}"), schema)
+        check(cards.assign(data="{}"), schema)
     with pytest.raises(HealscopeError, match="columns missing: n_faces"):
-        schemas.check(cards.drop(columns="n_faces"), schema)
+        check(cards.drop(columns="n_faces"), schema)
     with pytest.raises(HealscopeError, match="columns missing: data"):
-        schemas.check(plain.drop(columns="data"), schema)
+        check(plain.drop(columns="data"), schema)
     with pytest.raises(HealscopeError, match="columns unexpected: n_faces"):
-        schemas.check(plain.assign(n_faces=1), schema)
+        check(plain.assign(n_faces=1), schema)
 
 
 def test_pretraining_reads_rules_by_the_mixture_of_the_task():
@@ -456,7 +459,7 @@ def test_any_task_is_fine_tuned_sampled_and_evaluated(trained, tmp_path):
     assert len(found[found["attempt"] == 1]) == len(posed) + posed["retried"].sum()
     named = found.assign(track="m", seed=0, protocol="p", checkpoint="sft-4", task="parity")
     file = tmp_path / "parity.parquet"
-    provenance.write_table(file, named, {}, "evaluation")
+    provenance.write_table(file, named, {}, EVALUATION)
     back = provenance.read_table(file)
     assert back[["n_faces", "uses_numbers", "episode_id", "neighbour"]].isna().all(axis=None)
     assert set(back["outcome"]) <= set(task.outcomes)
@@ -514,7 +517,7 @@ def test_probes_read_any_task(trained, tmp_path):
         manifest, {0: manifest}, pool, problems, task.neutral_prompts(3, 0), Signals(problems=4),
         ["q"], str(tmp_path), 8, 0, "signals", task.answer_steps,
     )  # fmt: skip
-    schemas.check(rows.assign(track="m", seed=0), schemas.by_name("signals-probe"))
+    check(rows.assign(track="m", seed=0), SIGNALS)
     assert rows.filter(like="step_loss").isna().all(axis=None)
     assert rows["id_test_loss_nats"].gt(0).all()
     states = states_at({"base": manifest}, problems, limit=2)

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import task_tables
 
-from healscope import artifacts, config, provenance, schemas
+from healscope import artifacts, config, provenance
 from healscope.claims import tasks as task_claims
 from healscope.config import Statistics
 from healscope.config.facts import track_facts
@@ -15,6 +15,8 @@ from healscope.errors import HealscopeError
 from healscope.evaluation import landmarks
 from healscope.figures import style as styling
 from healscope.figures.catalogue import FIGURES, render
+from healscope.schema import check
+from healscope.schemas import SCHEMAS
 from healscope.slurm import explain
 from healscope.tables import rows, tasks
 
@@ -187,7 +189,7 @@ TRACKS = {name: task_tables.TRACKS[name] for name in ("tiny", "tiny.nav")}
 def test_tasks_stand_side_by_side_with_what_was_published(world):
     folder = task_tables.Path(__file__).parents[2] / "config/published"
     table = tasks.landmarks(*world, [str(folder / "fig1.csv")], TRACKS, SETTINGS)
-    schemas.check(table, schemas.by_name("task-landmarks"))
+    check(table, SCHEMAS["task-landmarks"])
     own = table[(table["kind"] == "measured") & (table["rule"] == "ood") & (table["seed"] == "all")]
     for task in ("gp3", "nav"):
         at = own[own["task"] == task].set_index("landmark")
@@ -197,7 +199,7 @@ def test_tasks_stand_side_by_side_with_what_was_published(world):
     beside = table[table["kind"] == "published"].groupby("task")["n"].unique()
     assert {task: list(n) for task, n in beside.items()} == {"gp3": [234], "nav": [48]}
     curves = tasks.curves(world[0], TRACKS, SETTINGS)
-    schemas.check(curves, schemas.by_name("task-curves"))
+    check(curves, SCHEMAS["task-curves"])
     at = curves[(curves["seed"] == "all") & (curves["rule"] == "ood")]
     at = at.set_index(["task", "checkpoint"])["accuracy"]
     assert at["nav", "sft-0"] == at["gp3", "sft-0"] == 0.5
@@ -236,7 +238,7 @@ def test_claims_of_tasks_are_those_of_the_claims_table(tmp_path):
     claims = claims_table()
     claims.loc[claims["claim"] == "number-step", "instances"] = 900  # asked of other problems
     table = task_claims.measure(claims, window_table(late=0.3), TRACKS, SETTINGS)
-    schemas.check(table, schemas.by_name("task-claims"))
+    check(table, SCHEMAS["task-claims"])
     at = table.set_index(["task", "question"])
     assert at.loc[("gp3", "forgetting"), "verdict"] == "held"
     assert at.loc[("nav", "forgetting"), ["verdict", "effect"]].tolist() == ["undecided", 0.02]
@@ -262,7 +264,7 @@ def test_figures_name_the_task_and_leave_other_tasks_without_published_cards(tmp
     monkeypatch.setattr(styling, "save", lambda f, *rest: (kept.append(f), save(f, *rest)))
     table = task_tables.task_landmarks().query("kind == 'measured' and task in ['gp3', 'nav']")
     names = {"gp3": "tiny", "nav": "tiny.nav"}
-    frame = table.assign(model=table["task"].map(names))
+    frame = table.assign(track=table["task"].map(names))
     files = [str(task_tables.Path(__file__).parents[2] / "config/published/fig1.csv")]
     style = config.FigureStyle(published="llama-3.2-11b")
     paths = tmp_path / "a.pdf", tmp_path / "a.png"

@@ -1,11 +1,12 @@
 import pandas as pd
 
-from healscope import provenance, schemas
+from healscope import provenance
 from healscope.config import Model
 from healscope.job import job
 from healscope.models import checkpoints
 from healscope.tasks import build
 from healscope.training import base
+from healscope.training.schemas import BASE_LOG
 from healscope.training.state import Workspace
 
 with job(snakemake, torch=True):
@@ -21,6 +22,6 @@ with job(snakemake, torch=True):
     else:
         rows = base.fetch(model, work)
     frame = pd.DataFrame(rows).assign(track=name, seed=seed, run="base")
-    provenance.write_table(out.training, schemas.complete(frame, "base-log"), record, "base-log")
+    provenance.write_table(out.training, BASE_LOG.complete(frame), record, BASE_LOG)
     checkpoints.publish(work.staged("base"), out.manifest, record)
     work.close()

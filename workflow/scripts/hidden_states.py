@@ -3,6 +3,7 @@ from healscope.evaluation import landmarks
 from healscope.job import job
 from healscope.probes.geometry import describe
 from healscope.probes.hidden_states import states_at
+from healscope.probes.schemas import HIDDEN_STATES
 
 with job(snakemake, torch=True):
     w, files, limit = snakemake.wildcards, snakemake.input, snakemake.params.problems
@@ -12,4 +13,4 @@ with job(snakemake, torch=True):
     rows = describe(states).assign(track=w.track, seed=int(w.seed))
     used = provenance.hashes([*chosen.values(), files.problems])
     record = provenance.record({"problems": limit, "landmarks": chosen}, inputs=used)
-    provenance.write_table(snakemake.output[0], rows, record, "hidden-states-probe")
+    provenance.write_table(snakemake.output[0], rows, record, HIDDEN_STATES)

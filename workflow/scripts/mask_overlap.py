@@ -4,6 +4,7 @@ from healscope import provenance
 from healscope.evaluation import landmarks
 from healscope.job import job
 from healscope.spectra import masks, sources
+from healscope.spectra.schemas import MASK_OVERLAP
 
 with job(snakemake, torch=True):
     p, files = snakemake.params, snakemake.input.landmarks
@@ -24,4 +25,4 @@ with job(snakemake, torch=True):
     config = {"matrices": p.matrices, "pairs": p.pairs}
     record = provenance.record(config, inputs=provenance.hashes(dict.fromkeys(used)))
     frame = pd.concat(frames, ignore_index=True)
-    provenance.write_table(snakemake.output[0], frame, record, "mask-overlap")
+    provenance.write_table(snakemake.output[0], frame, record, MASK_OVERLAP)

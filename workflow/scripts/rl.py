@@ -2,11 +2,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from healscope import engines, provenance, schemas
+from healscope import engines, provenance
 from healscope.job import job
 from healscope.training import launch
 from healscope.training.branch import publish
 from healscope.training.health import Diverged
+from healscope.training.schemas import RL_LOG
 from healscope.training.state import Workspace
 
 with job(snakemake, torch=True):
@@ -27,5 +28,5 @@ with job(snakemake, torch=True):
         rows, failure = error.rows or [{"iteration": 1}], str(error)
     frame = pd.DataFrame(rows).assign(track=names.track, seed=seed, run=names.branch)
     frame["failure"] = [*[""] * (len(frame) - 1), failure]
-    provenance.write_table(out.training, schemas.complete(frame, "rl-log"), record, "rl-log")
+    provenance.write_table(out.training, RL_LOG.complete(frame), record, RL_LOG)
     publish(work, names.branch, out.manifest, record, failure)

@@ -2,11 +2,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from healscope import artifacts, provenance, schemas
+from healscope import artifacts, provenance
 from healscope.config import SFT
 from healscope.job import job
 from healscope.models import checkpoints
 from healscope.training import launch
+from healscope.training.schemas import SFT_LOG
 from healscope.training.state import Workspace
 
 with job(snakemake, torch=True):
@@ -21,7 +22,7 @@ with job(snakemake, torch=True):
     deepspeed = Path(snakemake.scriptdir).resolve().parents[1] / "config/deepspeed"
     rows = launch.run(run, snakemake.config, deepspeed, snakemake.threads, work)
     frame = pd.DataFrame(rows).assign(track=name, seed=seed, run=p.arm)
-    provenance.write_table(out.training, schemas.complete(frame, "sft-log"), record, "sft-log")
+    provenance.write_table(out.training, SFT_LOG.complete(frame), record, SFT_LOG)
     grid = SFT.model_validate(p.sft).checkpoints
     for step, manifest in zip(grid, out.manifests, strict=True):
         checkpoints.publish(work.staged(artifacts.sft(step, p.arm)), manifest, record)

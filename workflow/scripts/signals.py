@@ -2,6 +2,7 @@ from healscope import artifacts, provenance
 from healscope.config import Signals
 from healscope.job import job
 from healscope.probes import signals
+from healscope.probes.schemas import SIGNALS
 from healscope.tasks import build
 from healscope.tasks.tables import sft_examples
 
@@ -27,4 +28,4 @@ with job(snakemake, torch=True):
     used = {name: getattr(p, name) for name in names}
     record = provenance.record(used, {"seed": seed}, provenance.hashes(files))
     rows = rows.assign(track=name, seed=seed)
-    provenance.write_table(snakemake.output[0], rows, record, "signals-probe")
+    provenance.write_table(snakemake.output[0], rows, record, SIGNALS)

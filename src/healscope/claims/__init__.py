@@ -165,7 +165,7 @@ def _lines(row: dict) -> list[str]:
         alone = f", alone: {row['verdict_alone']}" if row["verdict_alone"] != row["verdict"] else ""
         measured = [
             f"{100 * row['effect']:+.1f} [{100 * row['low']:+.1f}, {100 * row['high']:+.1f}] "
-            f"(by seed: {seeds}) {row['model']}",
+            f"(by seed: {seeds}) {row['track']}",
             f"p {_p(row['p'])}, adjusted {_p(row['p_adjusted'])}{alone}",
         ]
     lines += [f"    {line}" for line in measured]

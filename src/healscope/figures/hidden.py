@@ -69,7 +69,7 @@ def _components(axes: list[Axes], frame: pd.DataFrame, style: FigureStyle) -> No
         )  # fmt: skip
     first = states.iloc[0]
     axes[0].set_title(
-        f"{first['model']}, seed {first['seed']}\n{axes[0].get_title('left')}", loc="left"
+        f"{first['track']}, seed {first['seed']}\n{axes[0].get_title('left')}", loc="left"
     )
     axes[-1].set_xlabel(f"component 1 ({100 * first['share1']:.0f}% of variance)")
 

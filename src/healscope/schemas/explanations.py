@@ -1,30 +1,24 @@
 """What may explain it, under results/tables: factors, errors, signals, weights, states."""
 
-from healscope.config import MATRIX_ROLES
-from healscope.schemas.columns import Column, change, choice, count, share, table, text
-from healscope.schemas.runs import HIDDEN_STATES, HIDDEN_STATES_KEY, SIGNALS
+from healscope.probes.schemas import HIDDEN_STATES_COLUMNS, HIDDEN_STATES_KEY, SIGNAL_COLUMNS
+from healscope.schema import TRACK, Column, change, choice, count, share, table, text
 from healscope.schemas.shared import (
     ALL_SEEDS,
     CHECKPOINT,
-    CONTROL,
     INSTANCES,
-    LAYER,
     ONE_SEED,
-    PAIR,
-    ROLE,
-    RULE,
     SEED,
-    SFT_LOG,
     SFT_STEP,
     STAGE,
     STEP,
-    TRACK,
     by_seed,
-    fraction,
     interval,
 )
+from healscope.spectra.schemas import CONTROL, LAYER, PAIR, ROLE, fraction
 from healscope.tables import errors, factorial, stopping, weights
 from healscope.tasks.cards.verifier import FIRST_ERRORS
+from healscope.tasks.schemas import RULE
+from healscope.training.schemas import SFT_LOG_COLUMNS
 
 _WHY = (
     table(
@@ -87,7 +81,7 @@ _WHY = (
 )  # fmt: skip
 
 _SIGNAL_COLUMNS = {
-    **{column.name: column for column in SIGNALS},
+    **{column.name: column for column in SIGNAL_COLUMNS},
     "id_train_accuracy": share("id_train_accuracy", "ID accuracy on training deals"),
     "id_test_accuracy": share("id_test_accuracy", "ID accuracy on held-out deals"),
 }
@@ -134,12 +128,11 @@ _STOPPING = (
     ),
 )  # fmt: skip
 
-MASKS = ("bf16", "1e-5", "largest")  # of `spectra.masks`
 _WEIGHTS = (
     table(
         "sft-training",
         "One measurement along SFT of one seed.",
-        (*SFT_LOG, ONE_SEED, text("run", "arm of SFT")),
+        (*SFT_LOG_COLUMNS, ONE_SEED, text("run", "arm of SFT")),
         "track", "seed", "step",
     ),
     table(
@@ -196,31 +189,10 @@ _WEIGHTS = (
         "track", "seed", "pair", "control", "layer", "role", "quantity", "part", "fraction",
     ),
     table(
-        "mask-overlap",
-        "Which entries of a role's matrices two seeds change: of those that the first changes, the "
-        "share that the second changes too, beside its chance.",
-        (
-            TRACK,
-            PAIR,
-            choice("role", ("all", *MATRIX_ROLES), "which matrices; all: together"),
-            choice("changed", MASKS, "changed in bf16; by more than 1e-5; or the largest changes, "
-                   "a tenth of the entries of each matrix"),
-            text("seed_a", "first seed"),
-            text("seed_b", "second seed"),
-            share("changed_a", "entries that the first seed changes"),
-            share("changed_b", "entries that the second seed changes"),
-            share("overlap", "of the first's, also changed by the second", nullable=True),
-            share("chance", "the same if each matrix's changes lay anywhere in it", nullable=True),
-            share("chance_in_lines", "the same if only how many changes each row and column of a "
-                  "matrix has were given", nullable=True),
-        ),
-        "track", "pair", "role", "changed", "seed_a", "seed_b",
-    ),
-    table(
         "hidden-states",
         "Last-layer states of prompts at the landmarks: one prompt on the first two principal "
         "components of its model, seed and position (state), or a number about two landmarks.",
-        (*HIDDEN_STATES, TRACK, ONE_SEED),
+        (*HIDDEN_STATES_COLUMNS, TRACK, ONE_SEED),
         "track", "seed", *HIDDEN_STATES_KEY,
     ),
 )  # fmt: skip

@@ -3,7 +3,9 @@
 from typing import get_args
 
 from healscope import artifacts, diagnosis, edit_names, gate, published, verdicts
-from healscope.schemas.columns import (
+from healscope.evaluation.schemas import DISTANCES, EDIT_STAGE, TURNED
+from healscope.schema import (
+    TRACK,
     Column,
     Schema,
     change,
@@ -19,19 +21,12 @@ from healscope.schemas.shared import (
     ACCURACY,
     ALL_SEEDS,
     CHECKPOINT,
-    DISTANCES,
     EDIT,
-    EDIT_STAGE,
     ONE_SEED,
-    PROTOCOL,
-    RULE,
     SEED,
     SFT_STEP,
-    SPLIT,
     STAGE,
     STEP,
-    TRACK,
-    TURNED,
     N,
     effect,
     interval,
@@ -41,6 +36,7 @@ from healscope.tables import published as published_table
 from healscope.tables.neighbours import POINTS
 from healscope.tasks.cards import neighbours as near
 from healscope.tasks.problem import Split
+from healscope.tasks.schemas import PROTOCOL, RULE, SPLIT
 
 _KINDS = ", ".join(edit_names.KINDS)
 

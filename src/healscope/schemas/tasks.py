@@ -2,11 +2,10 @@
 
 from healscope import artifacts, verdicts
 from healscope.claims import tasks
-from healscope.schemas.columns import choice, table, text
+from healscope.schema import choice, table, text
 from healscope.schemas.shared import (
     ACCURACY,
     INSTANCES,
-    RULE,
     SEED,
     STAGE,
     STEP,
@@ -14,6 +13,7 @@ from healscope.schemas.shared import (
     effect,
     interval,
 )
+from healscope.tasks.schemas import RULE
 
 _TASK = (
     text("track", "its name in the config; empty for published values"),
@@ -43,7 +43,7 @@ COMPARED = (
             text("checkpoint", "behind the landmark; missing for all seeds", nullable=True),
             text("source", "of a published value; else empty"),
         ),
-        "track", "task", "kind", "landmark", "rule", "seed", "source",
+        "track", "model", "task", "kind", "landmark", "rule", "seed", "source",
     ),
     table(
         "task-curves",

@@ -12,6 +12,7 @@ from healscope import artifacts, provenance, stats
 from healscope.config import Statistics
 from healscope.evaluation import landmarks
 from healscope.tasks.tables import rules_differ, sft_examples
+from healscope.training.schemas import RL_LOG
 
 COLUMNS = [
     "track", "seed", "checkpoint", "problem_id", "instance_id", "split", "half", "rule",
@@ -134,10 +135,8 @@ def branch_logs(files: Iterable[str]) -> pd.DataFrame:
 
     What an earlier version did not log is missing.
     """
-    from healscope import schemas  # here, because schemas know the tables
-
     rows = pd.concat([provenance.read_table(f) for f in files], ignore_index=True)
-    rows = schemas.complete(rows, "rl-log")
+    rows = RL_LOG.complete(rows)
     named = {run: artifacts.parse_branch(run) for run in rows["run"].unique()}
     return rows.assign(
         recipe=rows["run"].map(lambda run: named[run][0]),

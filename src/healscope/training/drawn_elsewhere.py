@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from healscope.engines import VLLM
+from healscope.engines.generate import Responses, response_logprobs, states_of
 from healscope.errors import HealscopeError
-from healscope.evaluation.generate import Responses, response_logprobs, states_of
 from healscope.models import tokens
 
 if TYPE_CHECKING:

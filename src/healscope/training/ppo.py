@@ -28,7 +28,7 @@ import torch
 from torch import nn
 
 from healscope.config import PPO
-from healscope.evaluation.generate import response_logprobs
+from healscope.engines.generate import response_logprobs
 from healscope.models import checkpoints
 from healscope.progress import Bar
 from healscope.training import health, processes, state, stop

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from healscope.config import PPO, Training
-from healscope.evaluation.generate import response_logprobs
+from healscope.engines.generate import response_logprobs
 from healscope.models import checkpoints
 from healscope.training import processes
 from healscope.training.sampling import Pair, Turn, chunks, encoded, kl_nats, padded, parts

@@ -16,7 +16,7 @@ import torch
 from healscope.config import PPO
 from healscope.draws import seeded
 from healscope.engines import VLLM
-from healscope.evaluation.generate import NotFinite, Responses, generate, response_logprobs
+from healscope.engines.generate import NotFinite, Responses, generate, response_logprobs
 from healscope.models import tokens
 from healscope.tasks.problem import Problem, Verdict
 from healscope.tasks.rewards import Score, length_neutral

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from healscope.config import Supervised
-from healscope.evaluation.generate import response_logprobs
+from healscope.engines.generate import response_logprobs
 from healscope.models import checkpoints, tokens
 from healscope.progress import Bar
 from healscope.tasks.tables import any_answers, draw
