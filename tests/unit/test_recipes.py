@@ -6,7 +6,6 @@ import pytest
 
 from healscope import config, provenance, stats
 from healscope.config import Statistics
-from healscope.config.facts import recipe_facts
 from healscope.schema import check
 from healscope.schemas import SCHEMAS
 from healscope.tables import Settings, build
@@ -223,7 +222,7 @@ def test_facts_of_recipes(study):
     rl["recipes"]["held"]["optimizer"] = {"learning_rate": 1e-5}
     starts = ["ppo", "taught", "mixed", "fresh", "held", "average", "paced"]
     rl["branches"] = dict.fromkeys(starts, [8])
-    facts = recipe_facts(config.RL.model_validate(rl))
+    facts = config.RL.model_validate(rl).facts()
     assert list(facts) == starts
     assert [n for n, f in facts.items() if f["main"]] == ["ppo"]
     assert [n for n, f in facts.items() if f["kind"] == "control"] == starts[3:]

@@ -10,7 +10,7 @@ import task_tables
 from healscope import artifacts, config, provenance
 from healscope.claims import tasks as task_claims
 from healscope.config import Statistics
-from healscope.config.facts import track_facts
+from healscope.config.tracks import track_facts
 from healscope.errors import HealscopeError
 from healscope.evaluation import landmarks
 from healscope.figures import style as styling

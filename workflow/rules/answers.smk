@@ -68,7 +68,7 @@ if not study.taken:
         params:
             **section("statistics"),
             **STUDY,
-            recipes=recipe_facts(study.rl),
+            recipes=study.rl.facts(),
             landmark=study.rl_landmark,
             stages=stage_points(),
             primary=study.claims.primary,

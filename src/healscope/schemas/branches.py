@@ -1,5 +1,6 @@
 """Tables that set recipes side by side."""
 
+from healscope.config import ALGORITHMS
 from healscope.schema import (
     TRACK,
     change,
@@ -14,9 +15,6 @@ from healscope.schema import (
 )
 from healscope.schemas.shared import ONE_SEED, SEED, interval
 from healscope.training.schemas import ALARM, FAILURE, RL_LOG_COLUMNS, logged
-
-ALGORITHMS = ("ppo", "grpo", "dapo", "dr_grpo", "gspo", "rloo", "dpo", "rft", "sft", "average")
-
 
 _RECIPE = text("recipe", "name of the recipe in the config")
 _START = count("start", "SFT step where it starts", "steps")
@@ -81,7 +79,7 @@ BRANCHES = (
             _RECIPE,
             _START,
             SEED,
-            choice("algorithm", ALGORITHMS, "algorithm of the recipe"),
+            choice("algorithm", tuple(ALGORITHMS), "algorithm of the recipe"),
             *_FACTS,
             count("seeds", "seeds that were evaluated", "seeds"),
             share("ood_after", "OOD accuracy after it", True),

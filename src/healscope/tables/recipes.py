@@ -21,7 +21,7 @@ RULES = {"ood": ("healing", ""), "id": ("id_change", "id_")}  # rule -> column, 
 def training(files: list[str], recipes: dict[str, dict], landmark: str) -> pd.DataFrame:
     """Everything logged along all branches, with facts of their recipes (fig11, fig12).
 
-    `recipes`: as `config.facts.recipe_facts` has them; `landmark`: the branch behind landmark `rl`.
+    `recipes`: as `config.RL.facts` has them; `landmark`: the branch behind landmark `rl`.
     """
     rows = branch_logs(files)
     facts = {fact: {n: r[fact] for n, r in recipes.items()} for fact in FACTS}

@@ -14,7 +14,7 @@ from healscope.tables import accuracy
 from healscope.tables.rows import first_attempts, summarise, with_steps
 
 Tracks = dict[str, dict[str, str]]
-"""track -> model, task and family, as `config.facts.track_facts` has them."""
+"""track -> model, task and family, as `config.tracks.track_facts` has them."""
 
 
 def landmarks(
