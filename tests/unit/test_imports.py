@@ -16,9 +16,9 @@ FLOORS = (  # bottom up; a module may import modules of its own floor and of low
     "tasks",
     "edit_kinds edit_names config stats verdicts",
     "models engines spectra",
-    "evaluation training probes measuring planning",
-    "published gate tables claims findings schemas",
-    "figures diagnosis results_page report cli",
+    "evaluation training measuring planning",
+    "published gate tables claims findings schemas diagnosis",
+    "figures results_page report cli",
 )
 FORBIDDEN = (  # of rooms that may lie on one floor, or in which a library may not be used
     ("tasks", "torch"),

@@ -13,7 +13,6 @@ from healscope import config, provenance
 from healscope.config import Evaluation, Pretraining, Protocol, Scratch
 from healscope.errors import HealscopeError
 from healscope.evaluation.schemas import EVALUATION
-from healscope.probes.schemas import SIGNALS
 from healscope.schema import check
 from healscope.tasks import build, posing, schemas, tables
 from healscope.tasks.problem import FORMATS, Problem
@@ -506,19 +505,22 @@ def test_prompts_of_several_lengths_are_answered_as_alone(trained):
     assert together == alone
 
 
-def test_probes_read_any_task(trained, tmp_path):
-    from healscope.config import Signals
+def test_measurements_read_any_task(trained, tmp_path, monkeypatch):
+    from healscope.measuring import signals
+    from healscope.measuring.hidden_states import states_at
     from healscope.models import checkpoints
-    from healscope.probes import signals
-    from healscope.probes.hidden_states import states_at
 
     task, (problems, pool, _), manifest = trained
     checkpoints.verify(manifest)
-    rows = signals.measure(
-        manifest, {0: manifest}, pool, problems, task.neutral_prompts(3, 0), Signals(problems=4),
-        ["q"], str(tmp_path), 8, 0, "signals", task.answer_steps,
-    )  # fmt: skip
-    check(rows.assign(track="m", seed=0), SIGNALS)
+    monkeypatch.chdir(tmp_path)
+    settings = {
+        "signals": {"problems": 4, "rotation_fraction": 0.25},
+        "matrices": ["q"],
+        "max_new_tokens": 8,
+    }
+    manifests = {"base": manifest, "sft-0": manifest}
+    rows = signals.along_sft(task, manifests, pool, problems, settings, 0, "signals")
+    check(rows.assign(track="m", seed=0), signals.SCHEMA)
     assert rows.filter(like="step_loss").isna().all(axis=None)
     assert rows["id_test_loss_nats"].gt(0).all()
     states = states_at({"base": manifest}, problems, limit=2)

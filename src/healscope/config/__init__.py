@@ -294,6 +294,17 @@ class Study(Section):
             for start in (grid if starts == "all" else sorted(starts))
         ]
 
+    def sft_checkpoints(self, arm: str = "sft") -> list[str]:
+        """Names of all checkpoints of one arm of SFT."""
+        return [artifacts.sft(step, arm) for step in self.sft.checkpoints]
+
+    @property
+    def landmark_checkpoints(self) -> dict[str, list[str]]:
+        """Landmark -> the checkpoints that it may be: MaxOOD is known once SFT is evaluated."""
+        rl = {} if self.rl_landmark is None else {"rl": [self.rl_landmark]}
+        end = [artifacts.sft(self.end_step)]
+        return {"base": ["base"], "maxood": self.sft_checkpoints(), "end": end, **rl}
+
     @property
     def main_branches(self) -> list[str]:
         """Branches of the main recipe."""
