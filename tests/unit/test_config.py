@@ -12,8 +12,8 @@ from pydantic import TypeAdapter
 
 from healscope import artifacts, config
 from healscope.config.annotated import complete
-from healscope.config.types import merged
 from healscope.errors import HealscopeError
+from healscope.sections import merged
 
 ROOT = Path(__file__).parents[2]
 

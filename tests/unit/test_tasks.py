@@ -14,9 +14,10 @@ from healscope.config import Evaluation, Pretraining, Protocol, Scratch
 from healscope.errors import HealscopeError
 from healscope.evaluation.schemas import EVALUATION
 from healscope.schema import check
-from healscope.tasks import build, schemas, tables
-from healscope.tasks.protocol import FORMATS, Problem, Task
+from healscope.tasks import build, posing, schemas, tables
+from healscope.tasks.problem import FORMATS, Problem
 from healscope.tasks.rewards import scorer
+from healscope.tasks.task import Task
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from parity import Parity
@@ -186,7 +187,7 @@ def test_a_protocol_poses_all_problems_or_draws_instances(parity):
     fewer = parity.posed(problems, Protocol(problems="drawn", hands=20, seed=3))
     start = drawn[drawn["draw"] < 20].reset_index(drop=True)
     pd.testing.assert_frame_equal(fewer, start)
-    assert tables.drawn_problems(parity, problems, 0, seed=3).empty
+    assert posing.drawn_problems(parity, problems, 0, seed=3).empty
 
 
 def test_a_drawn_episode_has_all_its_steps_each_time(steps):

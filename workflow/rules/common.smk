@@ -48,7 +48,7 @@ SEVERAL_TASKS = len(study.trained_on) > 1
 # tracks of the card game, of which alone some tables tell
 CARDS = [t for t in FOLLOWED if study.tasks[TRACKS[t].task].family == "generalpoints"]
 # tracks whose problems are steps of episodes; none of them need be followed
-EPISODIC = [t for t in TRACKS if getattr(study.tasks[TRACKS[t].task], "episodes", False)]
+EPISODIC = [t for t in TRACKS if study.tasks[TRACKS[t].task].task_class.episodes]
 EPISODIC = [t for t in EPISODIC if t in FOLLOWED] or EPISODIC
 PROTOCOLS = study.evaluation.protocols
 # protocols that ask for neighbours of the card game: these have a table of their own
@@ -105,7 +105,7 @@ def section(*names):
 def task_settings(name, without=()):
     """The values of a task section, but for kinds of those that a rule does not use."""
     task = study.tasks[name]
-    unused = {key for kind in without for key in getattr(task, kind, UNUSED[kind])}
+    unused = {key for kind in without for key in getattr(task.task_class, kind)}
     return task.model_dump(mode="json", exclude=unused)
 
 
@@ -133,14 +133,6 @@ def sampling_engine(branch):
     values = study.engine_values(study.rl.engine) if isinstance(recipe, Sampling) else {}
     return values.get("vllm")
 
-
-# Kinds of values that some rules do not use: a new reward draws no new problems and reruns no SFT.
-# A section may name its own.
-UNUSED = {
-    "rl_only": ["rewards"],
-    "judging_only": ["rewards", "mixture", "reasoning"],
-    "dealing_only": [],
-}
 
 # Values of a protocol that decide which problems it poses.
 POSING = {"problems", "hands", "per_kind", "seed", "retried_orders"}

@@ -17,7 +17,7 @@ from healscope.edit_names import leading
 from healscope.measuring import Cost, Inputs
 from healscope.schema import RUN_SEED, TRACK, Column, Schema, count, nats
 from healscope.tasks import Task, build
-from healscope.tasks.protocol import Side
+from healscope.tasks.problem import Side
 from healscope.tasks.tables import rules_differ, sft_examples
 
 OF_OWN_SFT = True

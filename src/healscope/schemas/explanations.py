@@ -16,8 +16,8 @@ from healscope.schemas.shared import (
 )
 from healscope.spectra.schemas import CONTROL, LAYER, PAIR, ROLE, fraction
 from healscope.tables import errors, factorial, stopping, weights
+from healscope.tasks.cards.verifier import FIRST_ERRORS
 from healscope.tasks.schemas import RULE
-from healscope.tasks.verdict import FIRST_ERRORS
 from healscope.training.schemas import SFT_LOG_COLUMNS
 
 _WHY = (

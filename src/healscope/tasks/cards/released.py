@@ -8,25 +8,18 @@ nothing that a model writes is run.
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
 
-from healscope.tasks.expressions import Expression, evaluate
+from healscope.tasks.cards.expressions import Expression, evaluate
 
 MAX_BRACKETS = 200
 """Nested brackets that Python itself reads."""
 _LONGEST = 18
 """Digits of a number; a longer one is no card's, whichever it is."""
 
-_FIELDS = {
-    "formula": re.compile(r'"formula": "(.*?)"'),
-    "number": re.compile(r'"number": \[([^\]]{1,1024})\]'),
-    **{key: re.compile(f'"{key}": "(.*?)"') for key in ("action", "current observation")},
-}
 _TOKEN = re.compile(r"\d+|[+\-*/()]")
 _START, _NUMBER, _OPERATOR = "", "number", "operator"
 _AFTER = {
@@ -36,22 +29,6 @@ _AFTER = {
     ")": {_NUMBER, ")"},
 }
 """Kind of a token -> what may stand before it."""
-
-
-def read_field(text: str, key: str) -> Any:
-    """A field of a response: of the JSON object that the text is, else the first that looks so.
-
-    None where there is none. The search wants one space after the colon and double quotes, and
-    decodes no escapes.
-    """
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        found = None
-    if isinstance(found, dict) and key in found:
-        return found[key]
-    match = _FIELDS[key].search(text)
-    return match[1] if match else None
 
 
 def read_formula(text: str) -> Expression:

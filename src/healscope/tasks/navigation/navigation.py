@@ -12,27 +12,27 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from healscope.tasks import navigation_texts as texts
-from healscope.tasks import routes as on_foot
-from healscope.tasks.protocol import (
-    EVALUATION_FORMAT,
-    FORMATS,
-    Feedback,
-    Problem,
-    Side,
-    Task,
-    Verdict,
+from pydantic import Field
+
+from healscope.sections import Fraction, Natural, Positive
+from healscope.tasks.navigation import routes as on_foot
+from healscope.tasks.navigation import texts
+from healscope.tasks.navigation.streets import KINDS, Town, draw_town
+from healscope.tasks.problem import EVALUATION_FORMAT, FORMATS, Feedback, Problem, Side, Verdict
+from healscope.tasks.responses import (
+    MAX_RESPONSE,
+    agreed,
+    fields,
+    holding,
+    read,
+    released_field,
 )
-from healscope.tasks.released import read_field
-from healscope.tasks.responses import MAX_RESPONSE, agreed, fields, holding, read
-from healscope.tasks.streets import KINDS, Town, draw_town
+from healscope.tasks.task import Task
 
 if TYPE_CHECKING:
     import numpy as np
-
-    from healscope.config.navigation import NavigationTask
 
 ActionSpace = Literal["absolute", "relative"]
 
@@ -45,41 +45,71 @@ _QUOTED = re.compile(r"""\(\s{0,8}\\?(["'])([a-z ]{1,20})\\?\1\s{0,8}\)""", re.I
 
 @dataclass(frozen=True, kw_only=True)
 class Navigation(Task):
-    """One instance of the task; of the base class's rewards, those of the released code.
+    """Text navigation (arXiv 2509.12235, appendix C.2): absolute or relative turns.
 
-    Attributes:
-        id_rule: action space of training, "absolute" or "relative"; the other one is the OOD rule.
-        routes: the published route_infos.json, or None to draw routes.
-        generated: how many are drawn.
-        legs: fewest and most legs of a drawn route.
-        landmarks: share of a drawn town's intersections whose landmark directions mention.
-        straight_line_length: points on each leg, the last one its end.
-        drop_rate: chance that such a point is left out; drawn once, from the seed.
-        clearance: metres; points not further than this from both ends of the leg are left out.
-        heading: "corrected", or "published": how turns are named (`routes.turn`).
-        verifier: "tolerant" of case, spaces, quotes and "_" in actions and of broken JSON; or
-            "reference", the exact string in the first field, as released.
-        contradiction: which wrong answers get `contradiction_reward`: those whose observation says
-            "intersection" where there is none, or the reverse. "published" compares with the
-            landmark alone, so that naming a real intersection is punished.
-        contradiction_reward: reward of a wrong action beside such an observation.
-        hints: what feedback of level "full" says: "published" whether there is an intersection,
-            "action" also the right action.
+    Rewards are those of the released code. Reward `contradiction` is paid instead for a wrong
+    action beside an observation that is wrong too.
     """
 
-    id_rule: ActionSpace = "absolute"
-    routes: str | None = None
-    generated: int = 1000
-    legs: tuple[int, int] = (3, 9)
-    landmarks: float = 0.5
-    straight_line_length: int = 5
-    drop_rate: float = 0.5
-    clearance: float = 8.0
-    heading: on_foot.Heading = "corrected"
-    verifier: Literal["tolerant", "reference"] = "tolerant"
-    contradiction: Literal["published", "corrected"] = "corrected"
-    contradiction_reward: float = -1.5
-    hints: Literal["published", "action"] = "published"
+    family: ClassVar[str] = "navigation"
+
+    id_rule: Annotated[
+        ActionSpace,
+        Field(
+            description="turns in training: absolute (compass directions) or relative (left, "
+            "right); the others are OOD"
+        ),
+    ] = "absolute"
+    routes: Annotated[
+        str | None,
+        Field(
+            description="the published route_infos.json, with rendering json; null: routes are "
+            "drawn"
+        ),
+    ] = None
+    routes_sha256: Annotated[
+        str | None,
+        Field(description="hash of that file; filled in, or given to insist on it"),
+    ] = None
+    generated: Annotated[
+        Positive, Field(description="number of routes drawn, if there is no file")
+    ] = 1000
+    legs: Annotated[
+        tuple[Positive, ...],
+        Field(min_length=2, max_length=2, description="fewest and most legs of a drawn route"),
+    ] = (3, 9)
+    landmarks: Annotated[
+        Fraction, Field(description="share of intersections whose landmark the directions mention")
+    ] = 0.5
+    straight_line_length: Annotated[
+        Natural, Field(description="points on a leg, its end included (published: 5)")
+    ] = 5
+    drop_rate: Annotated[Fraction, Field(description="chance that such a point is left out")] = 0.5
+    clearance: Annotated[
+        float, Field(ge=0, description="metres; points nearer to an end of the leg are left out")
+    ] = 8.0
+    heading: Annotated[
+        on_foot.Heading,
+        Field(description="published: from 350 to 10 degrees is a turn to the left; or corrected"),
+    ] = "corrected"
+    verifier: Annotated[
+        Literal["tolerant", "reference"],
+        Field(description="tolerant; reference: an action counts only if it is spelt exactly"),
+    ] = "tolerant"
+    contradiction: Annotated[
+        Literal["corrected", "published"],
+        Field(
+            description="published: an answer that names a real intersection contradicts; or corrected"
+        ),
+    ] = "corrected"
+    hints: Annotated[
+        Literal["published", "action"],
+        Field(description="feedback `full`: as published; action: it also names the right action"),
+    ] = "published"
+    held_out: Annotated[
+        float, Field(gt=0, lt=1, description="share of routes that SFT and RL never see")
+    ] = 0.4
+    seed: Annotated[Natural, Field(description="draws town, routes, points and the hold-out")] = 0
 
     outcomes: ClassVar[Mapping[str, float]] = MappingProxyType(
         {
@@ -92,28 +122,42 @@ class Navigation(Task):
     )
     wrong: ClassVar[str] = "wrong_action"
     episodes: ClassVar[bool] = True
-
-    @classmethod
-    def of(cls, name: str, settings: NavigationTask) -> Navigation:
-        """The task of a config section."""
-        options = settings.model_dump(exclude={"family", "routes_sha256"})
-        rewards = options.pop("rewards")
-        paid = rewards.pop("contradiction")
-        own = {"legs": tuple(settings.legs), "contradiction_reward": paid, "rewards": rewards}
-        return cls(**options | own, name=name)
+    rule_kinds: ClassVar[Mapping[str, float]] = MappingProxyType({"id": 0.5, "ood": 0.5})
+    judging_only: ClassVar[tuple[str, ...]] = (
+        *("rewards", "mixture", "verifier", "contradiction", "hints", "reasoning"),
+    )
+    dealing_only: ClassVar[tuple[str, ...]] = ("held_out",)
 
     def __post_init__(self) -> None:
-        """Raises ValueError on an option that cannot be."""
         super().__post_init__()
         where = f"task {self.name!r}"
         fewest, most = self.legs
         if not 1 <= fewest <= most <= 20:
-            raise ValueError(f"{where}: legs must be fewest and most, from 1 to 20: {self.legs}")
+            raise ValueError(
+                f"{where}: legs: {list(self.legs)} must be fewest and most, at most 20"
+            )
+        if self.routes is None and self.routes_sha256 is not None:
+            raise ValueError(f"{where}: routes_sha256 is that of routes, which is not given")
         if self.routes is not None and self.rendering == "compact":
             raise ValueError(
-                f"{where}: names in a route file are no words of the compact vocabulary; set "
-                "rendering: json, or routes: null"
+                f"{where}: routes: names in a file are no words of rendering 'compact'; set "
+                "rendering: json"
             )
+
+    @classmethod
+    def reward_table(cls) -> Mapping[str, float]:
+        return {**cls.outcomes, "contradiction": -1.5}
+
+    @classmethod
+    def completed(cls, section: dict[str, Any]) -> dict[str, Any]:
+        """Results depend on the content of a route file: its hash becomes a value."""
+        file, pinned = section.get("routes"), section.get("routes_sha256")
+        if not isinstance(file, str):
+            return section
+        found = on_foot.hash_of(file)
+        if pinned not in (None, found):
+            raise ValueError(f"routes_sha256: {file} has another content, {found}; was it changed?")
+        return {**section, "routes_sha256": found}
 
     # The task.
 
@@ -150,7 +194,7 @@ class Navigation(Task):
             outcome = "other_rule" if action in self._actions[other] else "illegal"
         verdict = self.verdict(outcome, follows_rule=action in self._actions[problem.rule])
         if outcome != "correct" and self._contradicts(problem, seen) is not None:
-            return verdict._replace(reward=float(self.contradiction_reward))
+            return verdict._replace(reward=self.reward("contradiction"))
         return verdict
 
     def layout(self, problem: Problem, answer: str, format_token: str) -> str:  # noqa: ARG002
@@ -347,7 +391,7 @@ class Navigation(Task):
         if self.rendering == "compact":
             return self._read_compact(text.split())
         if self.verifier == "reference":
-            said = [read_field(text, key) for key in (_ACTION, _SEEN)]
+            said = [released_field(text, key) for key in (_ACTION, _SEEN)]
             action, seen = (value if isinstance(value, str) else None for value in said)
             return action, "None" if seen is None else seen
         objects, rest = read(_QUOTED.sub(r"(\2)", text))

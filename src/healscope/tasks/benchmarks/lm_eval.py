@@ -10,17 +10,21 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from pydantic import Field
 
 from healscope.errors import HealscopeError
-from healscope.tasks import lm_eval_harness as harness
-from healscope.tasks.protocol import MAX_RESPONSE, Option, Problem, Side, Task, Verdict
+from healscope.sections import Distinct, Natural, Positive
+from healscope.tasks.benchmarks import files, harness
+from healscope.tasks.posing import Protocol
+from healscope.tasks.problem import Option, Problem, Rendering, Side, Verdict
+from healscope.tasks.responses import MAX_RESPONSE
+from healscope.tasks.task import Task
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from healscope.config import Protocol
-    from healscope.config.tasks import LmEvalTask
 
 NOT_CERTAIN = "(not the likeliest)"
 """The answer where a continuation would have to be the likeliest, and is not."""
@@ -28,38 +32,74 @@ NOT_CERTAIN = "(not the likeliest)"
 
 @dataclass(frozen=True, kw_only=True)
 class LmEval(Task):
-    """A task of tasks.
+    """Benchmarks of lm-evaluation-harness (docs/benchmarks-as-tasks.md); nothing is trained.
 
-    Attributes:
-        id: names of tasks, groups or tags of the harness whose documents are the ID problems.
-        ood: those of the OOD problems; they are not paired with ID problems.
-        include: folder with the YAML of local tasks.
-        limit: documents of each task at most, the first ones.
-        fewshot: examples in each prompt; None: as each task says.
-        metric: what counts as right, in all tasks or by task; None: each task's first metric that
-            is 0 or 1.
-        filter: which of a task's filters reads the answer, alike; None: the first.
-        chat_template: whether prompts are put by the tokenizer's chat template, if it has one.
-        seed: draws the examples of prompts; the harness's own default is 1234.
+    OOD problems are not paired with ID problems.
     """
 
-    id: Sequence[str]
-    ood: Sequence[str]
-    include: str | None = None
-    limit: int | None = None
-    fewshot: int | None = None
-    metric: harness.ByTask = None
-    filter: harness.ByTask = None
-    chat_template: bool = True
-    held_out: float = 1.0
-    seed: int = 1234
+    family: ClassVar[str] = "lm_eval"
 
+    id: Annotated[
+        Distinct[str], Field(description="tasks, groups or tags of the harness: the ID problems")
+    ]
+    ood: Annotated[Distinct[str], Field(description="the same of the OOD problems")]
+    include: Annotated[
+        str | None, Field(description="folder with the YAML files of local tasks")
+    ] = None
+    limit: Annotated[
+        Positive | None,
+        Field(description="documents of each task at most, the first ones; null: all"),
+    ] = None
+    fewshot: Annotated[
+        Natural | None, Field(description="examples in each prompt; null: as each task says")
+    ] = None
+    metric: Annotated[
+        str | dict[str, str] | None,
+        Field(
+            description="what counts as right, in all tasks or by task; null: each task's first "
+            "metric that is 0 or 1"
+        ),
+    ] = None
+    filter: Annotated[
+        str | dict[str, str] | None,
+        Field(description="which of a task's filters reads an answer, alike; null: the first"),
+    ] = None
+    chat_template: Annotated[
+        bool,
+        Field(description="prompts are put by the tokenizer's chat template, where it has one"),
+    ] = True
+    seed: Annotated[
+        Natural, Field(description="draws examples, as the harness's own default does")
+    ] = 1234
+    code: Annotated[
+        str | None,
+        Field(description="version and hash of what is asked; filled in, or given to insist on it"),
+    ] = None
+
+    rendering: ClassVar[Rendering] = "json"
+    held_out: ClassVar[float] = 1.0
+    rewards: ClassVar[Mapping[str, float]] = MappingProxyType({})
+    mixture: ClassVar[Mapping[str, float]] = MappingProxyType({})
     trainable: ClassVar[bool] = False
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if both := set(self.id) & set(self.ood):
+            raise ValueError(
+                f"task {self.name!r}: ood: '{min(both)}' is in id too; the rules need tasks of "
+                "their own"
+            )
+
     @classmethod
-    def of(cls, name: str, settings: LmEvalTask) -> LmEval:
-        """The task of a section of the config."""
-        return cls(name=name, **settings.model_dump(exclude={"family", "code"}))
+    def completed(cls, section: dict[str, Any]) -> dict[str, Any]:
+        """Fill in `code`, where the section is far enough in order for its files to be found."""
+        sides = [section.get("id"), section.get("ood")]
+        if not isinstance(section.get("include"), str | None) or not all(
+            isinstance(side, list | tuple) and all(isinstance(name, str) for name in side)
+            for side in sides
+        ):
+            return section
+        return files.completed(section)
 
     def problems(self, rule: Side) -> Iterable[Problem]:
         for name, benchmark in self._benchmarks[rule].items():

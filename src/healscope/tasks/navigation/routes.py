@@ -5,6 +5,7 @@ Headings are degrees clockwise from north. Nothing here knows a rule or a text.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import re
@@ -137,18 +138,7 @@ def read_routes(file: str | Path, rng: np.random.Generator) -> list[Route]:
     then it is drawn), milestone_info and route_results.geocode_list. Raises HealscopeError, in one
     sentence, on anything else; a pickle is never opened as one.
     """
-    try:
-        content = json.loads(Path(file).expanduser().read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise HealscopeError(
-            f"routes: {file} cannot be read as JSON ({type(error).__name__}); give the published "
-            "route_infos.json itself, not a pickle or an archive"
-        ) from None
-    listed = content[0] if isinstance(content, list) and content else None
-    if not isinstance(listed, list) or not listed:
-        raise HealscopeError(
-            f"routes: {file} holds no routes; element 0 of route_infos.json is their list"
-        )
+    listed, _ = _content(file)
     found = []
     for index, about in enumerate(listed):
         drawn = int(rng.integers(360))  # for every route, so that one file change moves no other
@@ -158,6 +148,29 @@ def read_routes(file: str | Path, rng: np.random.Generator) -> list[Route]:
             reason = f"no {error}" if isinstance(error, KeyError) else str(error)
             raise HealscopeError(f"routes: {file}, route {index}: {reason}") from None
     return found
+
+
+def hash_of(file: str | Path) -> str:
+    """SHA-256 of a file that holds routes; raises HealscopeError as `read_routes`."""
+    return _content(file)[1]
+
+
+def _content(file: str | Path) -> tuple[list, str]:
+    """The list of routes in a file, and the file's SHA-256."""
+    try:
+        content = Path(file).expanduser().read_bytes()
+        parsed = json.loads(content)
+    except (OSError, ValueError, RecursionError) as error:
+        raise HealscopeError(
+            f"routes: {file} cannot be read as JSON ({type(error).__name__}); give the published "
+            "route_infos.json itself, not a pickle or an archive"
+        ) from None
+    listed = parsed[0] if isinstance(parsed, list) and parsed else None
+    if not isinstance(listed, list) or not listed:
+        raise HealscopeError(
+            f"routes: {file} holds no routes; element 0 of route_infos.json is their list"
+        )
+    return listed, hashlib.sha256(content).hexdigest()
 
 
 def _read_route(route_id: str, about: dict[str, Any], drawn_heading: int) -> Route:

@@ -6,17 +6,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from math import factorial
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from healscope.config.matrices import DeterminantTask, Size
-from healscope.tasks.matrices import Matrix, another, determinant, non_singular, terms
-from healscope.tasks.matrix_task import MatrixTask
-from healscope.tasks.protocol import Side
+from pydantic import Field
+
+from healscope.sections import Fraction
+from healscope.tasks.matrices.arithmetic import (
+    Matrix,
+    Size,
+    another,
+    determinant,
+    non_singular,
+    terms,
+)
+from healscope.tasks.matrices.matrix_task import MatrixTask
+from healscope.tasks.problem import Side
 
 if TYPE_CHECKING:
     import numpy as np
-
-_DEFAULTS = DeterminantTask(family="determinant")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,14 +32,13 @@ class Determinant(MatrixTask):
 
     Matrices are uniform among the non-singular ones of their size and range, and the symmetric
     share among the symmetric of those; all are different.
-
-    Attributes:
-        symmetric: share of the matrices that are symmetric.
     """
 
-    id: Size = _DEFAULTS.id
-    ood: Size = _DEFAULTS.ood
-    symmetric: float = _DEFAULTS.symmetric
+    family: ClassVar[str] = "determinant"
+
+    id: Size = Size(rows=2, columns=2, low=-4, high=4)
+    ood: Size = Size(rows=3, columns=3, low=-5, high=5)
+    symmetric: Annotated[Fraction, Field(description="share of matrices that are symmetric")] = 0.5
 
     noun: ClassVar[str] = "determinant"
     work_name: ClassVar[str] = "terms"
@@ -43,8 +49,16 @@ class Determinant(MatrixTask):
         "the sign that its orientation gives? That number is its determinant.",
     )
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for rule, size in (("id", self.id), ("ood", self.ood)):
+            if size.rows != size.columns:
+                raise ValueError(
+                    f"task {self.name!r}: {rule}: a determinant needs as many rows as columns"
+                )
+
     def matrices_of(self, rule: Side, rng: np.random.Generator, taken: set[Matrix]) -> list[Matrix]:
-        size, found = self._size(rule), []
+        size, found = self.size(rule), []
         for number in range(self.matrices):
             symmetric = int((number + 1) * self.symmetric) > int(number * self.symmetric)
             made = another(partial(non_singular, size, symmetric, rng), taken)
@@ -60,7 +74,7 @@ class Determinant(MatrixTask):
         return found
 
     def fresh(self, rule: Side, rng: np.random.Generator) -> Matrix:
-        return non_singular(self._size(rule), rng.random() < self.symmetric, rng)
+        return non_singular(self.size(rule), rng.random() < self.symmetric, rng)
 
     def value(self, matrix: Matrix) -> int:
         return determinant(matrix)
@@ -77,6 +91,3 @@ class Determinant(MatrixTask):
             *(factorial(size.rows) * size.largest**size.rows for size in sizes),
             *(max(size.largest, size.rows) for size in sizes),
         )
-
-    def _size(self, rule: Side) -> Size:
-        return self.id if rule == "id" else self.ood

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from healscope.config.matrices import RankTask, Size, check_ranks
-from healscope.tasks.matrices import (
+from pydantic import Field
+
+from healscope.sections import Distinct, Natural
+from healscope.tasks.matrices.arithmetic import (
     Matrix,
+    Size,
     another,
     as_words,
     eliminate,
@@ -16,13 +19,11 @@ from healscope.tasks.matrices import (
     of_rank,
     rank,
 )
-from healscope.tasks.matrix_task import MatrixTask
-from healscope.tasks.protocol import Side
+from healscope.tasks.matrices.matrix_task import MatrixTask
+from healscope.tasks.problem import Side
 
 if TYPE_CHECKING:
     import numpy as np
-
-_DEFAULTS = RankTask(family="rank")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,17 +32,22 @@ class Rank(MatrixTask):
 
     Ranks are equally frequent, by how matrices are made, and matrices different. But there is one
     matrix of rank 0: it is posed once, unless it is repeated.
-
-    Attributes:
-        ranks: those that matrices are made with.
-        repeat_zero: as released, the matrix of rank 0 is as frequent as the other ranks. So it is
-            both trained on and held out.
     """
 
-    id: Size = _DEFAULTS.id
-    ood: Size = _DEFAULTS.ood
-    ranks: tuple[int, ...] = tuple(_DEFAULTS.ranks)
-    repeat_zero: bool = False
+    family: ClassVar[str] = "rank"
+
+    id: Size = Size(rows=4, columns=5, low=-4, high=4)
+    ood: Size = Size(rows=5, columns=4, low=-5, high=5)
+    ranks: Annotated[Distinct[Natural], Field(description="of matrices, in equal shares")] = (
+        *(0, 1, 2, 3, 4),
+    )
+    repeat_zero: Annotated[
+        bool,
+        Field(
+            description="the one matrix of rank 0 is posed once; true (reference): as often as "
+            "those of another rank, in training and in the hold-out"
+        ),
+    ] = False
 
     noun: ClassVar[str] = "rank"
     work_name: ClassVar[str] = "echelon"
@@ -56,10 +62,22 @@ class Rank(MatrixTask):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_ranks(self.ranks, self.id, self.ood)
+        where = f"task {self.name!r}: ranks"
+        if not any(self.ranks):
+            raise ValueError(f"{where}: give one above 0; of rank 0 there is one matrix")
+        for rule, size in (("id", self.id), ("ood", self.ood)):
+            if max(self.ranks) > min(size.shape):
+                raise ValueError(
+                    f"{where}: no {size.rows}x{size.columns} matrix (of {rule}) has rank "
+                    f"{max(self.ranks)}"
+                )
+        if 0 in self.ranks and self.id.shape == self.ood.shape:
+            raise ValueError(
+                f"{where}: the matrix of rank 0 would be that of id and of ood; leave 0 out"
+            )
 
     def matrices_of(self, rule: Side, rng: np.random.Generator, taken: set[Matrix]) -> list[Matrix]:
-        size, found = self._size(rule), []
+        size, found = self.size(rule), []
         for wanted in self._ranks():
             draw = partial(of_rank, wanted, size, rng)
             made = another(draw, taken) if wanted else draw()
@@ -81,7 +99,7 @@ class Rank(MatrixTask):
 
     def fresh(self, rule: Side, rng: np.random.Generator) -> Matrix:
         wanted = self.ranks[int(rng.integers(len(self.ranks)))]
-        return of_rank(wanted, self._size(rule), rng)
+        return of_rank(wanted, self.size(rule), rng)
 
     def value(self, matrix: Matrix) -> int:
         return rank(matrix)
@@ -100,6 +118,3 @@ class Rank(MatrixTask):
         entry = most * factor**2
         minors = (largest_minor(order, entry) for order in range(1, most + 1))
         return max(entry, *minors, *self.id.shape, *self.ood.shape)
-
-    def _size(self, rule: Side) -> Size:
-        return self.id if rule == "id" else self.ood

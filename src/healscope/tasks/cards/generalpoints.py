@@ -13,10 +13,10 @@ from itertools import permutations, product
 from types import MappingProxyType
 from typing import Any, Literal
 
-from healscope.config.types import REASONING, Marks
-from healscope.tasks import json_texts
-from healscope.tasks.expressions import render, to_tree
-from healscope.tasks.protocol import EVALUATION_FORMAT, Side
+from healscope.tasks.cards import json_texts
+from healscope.tasks.cards.expressions import render, to_tree
+from healscope.tasks.problem import EVALUATION_FORMAT, Side
+from healscope.tasks.responses import REASONING, Marks
 
 RANKS = ("A", "2", "3", "4", "5", "6", "7", "8", "9", "10", "J", "Q", "K")
 FACES = ("J", "Q", "K")

@@ -10,16 +10,17 @@ from collections import Counter
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
-from healscope.tasks.expressions import MAX_TOKENS, Expression
-from healscope.tasks.generalpoints import (
+from healscope.tasks.cards.expressions import MAX_TOKENS, Expression
+from healscope.tasks.cards.generalpoints import (
     FACES,
     GeneralPoints,
     Problem,
     compact_vocabulary,
     prompt,
 )
-from healscope.tasks.protocol import EVALUATION_FORMAT, Feedback, Level, Verdict, at_level
-from healscope.tasks.verdict import read_answer
+from healscope.tasks.cards.verifier import read_answer
+from healscope.tasks.problem import EVALUATION_FORMAT, Feedback, Level, Verdict
+from healscope.tasks.task import at_level
 
 
 class _Fault(NamedTuple):

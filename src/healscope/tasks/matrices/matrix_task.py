@@ -14,23 +14,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from healscope.config.matrices import LARGEST_WORD, MatrixSettings, Size, check_rules
-from healscope.config.types import REASONING, Marks
-from healscope.tasks.matrices import Matrix, as_text, as_words
-from healscope.tasks.protocol import (
+from pydantic import Field
+
+from healscope.sections import Natural, Positive
+from healscope.tasks.matrices.arithmetic import Matrix, Size, as_text, as_words
+from healscope.tasks.problem import (
     EVALUATION_FORMAT,
     FORMATS,
     SIDES,
     Feedback,
     Problem,
     Side,
-    Task,
     Verdict,
 )
 from healscope.tasks.responses import (
     MAX_RESPONSE,
+    REASONING,
+    Marks,
     agreed,
     fields,
     holding,
@@ -38,10 +40,13 @@ from healscope.tasks.responses import (
     read,
     spoken,
 )
+from healscope.tasks.task import Task
 
 if TYPE_CHECKING:
     import numpy as np
 
+LARGEST_WORD = 999
+"""A model of the compact rendering has a word for every number up to its largest."""
 _MATRICES = 100  # stream of random numbers
 
 _MAX_DIGITS = 18
@@ -68,29 +73,33 @@ _JSON_FORMATS = MappingProxyType(
 
 @dataclass(frozen=True, kw_only=True)
 class MatrixTask(Task):
-    """An integer that is asked of a matrix.
-
-    Attributes:
-        id: size and entries of the matrices that are trained on.
-        ood: those of the others.
-        matrices: how many there are of each rule.
-        verifier: "corrected": the answer stands in its field, after the model's reasoning.
-            "reference", as released: where there is no such field the first integer of the
-            response is taken.
-        grade_work: a compact answer whose line of working is wrong is "wrong_work".
-    """
+    """An integer that is asked of a matrix."""
 
     id: Size
     ood: Size
-    matrices: int = 1000
-    verifier: Literal["corrected", "reference"] = "corrected"
-    grade_work: bool = False
+    matrices: Annotated[Positive, Field(description="of each rule, all different")] = 1000
+    verifier: Annotated[
+        Literal["corrected", "reference"],
+        Field(
+            description="reference: without an answer field the first integer anywhere is the "
+            "answer, and ranks are compared modulo 1000, as in the released code"
+        ),
+    ] = "corrected"
+    grade_work: Annotated[
+        bool, Field(description="of rendering compact: true grades the line of working too")
+    ] = False
+    held_out: Annotated[
+        float, Field(gt=0, lt=1, description="share of ID matrices kept from SFT and RL")
+    ] = 0.4
+    seed: Annotated[Natural, Field(description="draws the matrices and the hold-out")] = 0
 
     outcomes: ClassVar[Mapping[str, float]] = MappingProxyType(
         {"correct": 5.0, "wrong_value": -1.0, "wrong_work": -1.0, "no_answer": -1.0}
     )
     rule_kinds: ClassVar[Mapping[str, float]] = MappingProxyType({"id": 0.5, "ood": 0.5})
     wrong: ClassVar[str] = "wrong_value"
+    judging_only: ClassVar[tuple[str, ...]] = ("rewards", "mixture", "verifier", "reasoning")
+    dealing_only: ClassVar[tuple[str, ...]] = ("held_out",)
     noun: ClassVar[str]
     """What is asked for: its name in texts, and the first word of the last compact line."""
     work_name: ClassVar[str]
@@ -101,26 +110,25 @@ class MatrixTask(Task):
     def __post_init__(self) -> None:
         super().__post_init__()
         where = f"task {self.name!r}"
-        try:
-            check_rules(self.id, self.ood)
-        except ValueError as error:
-            raise ValueError(f"{where}: {error}") from None
-        if self.matrices < 1:
-            raise ValueError(f"{where}: matrices must be at least 1, not {self.matrices}")
+        if self.id == self.ood:  # as in two released configs
+            raise ValueError(
+                f"{where}: ood is the same as id ({self.id}): nothing would be out of "
+                "distribution; change its rows, columns, low or high"
+            )
+        if self.rendering == "compact" and self.verifier == "reference":
+            raise ValueError(
+                f"{where}: verifier 'reference' reads JSON: set rendering: json, or corrected"
+            )
+        if self.rendering == "json" and self.grade_work:
+            raise ValueError(
+                f"{where}: grade_work: answers of rendering json have no working: set false"
+            )
         if self.rendering == "compact" and self.largest_number > LARGEST_WORD:
             raise ValueError(
                 f"{where}: rendering compact would need words for numbers up to "
                 f"{self.largest_number}, which is more than {LARGEST_WORD}; take smaller matrices "
                 "or entries, or rendering json"
             )
-
-    @classmethod
-    def of(cls, name: str, settings: MatrixSettings) -> MatrixTask:
-        """The task of one config section."""
-        options = {key: value for key, value in settings if key != "family"}
-        shares = {key: options[key].model_dump() for key in ("rewards", "mixture")}
-        listed = {key: tuple(v) for key, v in options.items() if isinstance(v, list)}
-        return cls(name=name, **options | shares | listed)
 
     # What the two tasks say.
 
@@ -151,6 +159,10 @@ class MatrixTask(Task):
     def agrees(self, answer: int, value: int) -> bool:
         """Whether an answer is right."""
         return answer == value
+
+    def size(self, rule: Side) -> Size:
+        """The size of the matrices of one rule."""
+        return self.id if rule == "id" else self.ood
 
     # What the library asks.
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from healscope.tasks.generalpoints import FACES, RANKS, GeneralPoints, make_problem
-from healscope.tasks.problems import (
+from healscope.tasks.cards.deals import (
     PROBLEM_COLUMNS,
     Deal,
     count_faces,
@@ -19,8 +18,9 @@ from healscope.tasks.problems import (
     problem_row,
     split_deals,
 )
-from healscope.tasks.protocol import SIDES, Side
-from healscope.tasks.solver import solvable
+from healscope.tasks.cards.generalpoints import FACES, RANKS, GeneralPoints, make_problem
+from healscope.tasks.cards.solver import solvable
+from healscope.tasks.problem import SIDES, Side
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,7 +39,7 @@ def drawn_hands(
     order. The cards are redrawn until the side's rule solves them. A hand depends on `seed`, its
     side and its number alone, and the first hands of a longer list are those of a shorter one.
 
-    Columns are those of `tables.all_problems`. `draw` counts from 0 within each side; a problem_id
+    Columns are those of `posing.all_problems`. `draw` counts from 0 within each side; a problem_id
     repeats where a hand comes up twice. `split` is the side of the hold-out (`held_out` and
     `split_seed`, as in `split_deals`) on which the hand's ID values are: "train" is the overlap
     with what SFT may see. All are `retried`. Raises ValueError if hands < 0, or if a target has

@@ -12,7 +12,7 @@ from functools import lru_cache
 from itertools import product
 from math import gcd
 
-from healscope.tasks.expressions import Tree, render, to_tree
+from healscope.tasks.cards.expressions import Tree, render, to_tree
 
 Pair = tuple[int, int]
 Formula = tuple[str, ...]

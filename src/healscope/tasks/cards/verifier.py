@@ -11,11 +11,19 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from healscope.tasks import released
-from healscope.tasks.expressions import MAX_DIGITS, Expression, evaluate, parse, tokenise
-from healscope.tasks.generalpoints import LAYOUTS, GeneralPoints, Problem
-from healscope.tasks.protocol import EVALUATION_FORMAT, Verdict
-from healscope.tasks.responses import MAX_RESPONSE, agreed, fields, holding, read, spoken
+from healscope.tasks.cards import released
+from healscope.tasks.cards.expressions import MAX_DIGITS, Expression, evaluate, parse, tokenise
+from healscope.tasks.cards.generalpoints import LAYOUTS, GeneralPoints, Problem
+from healscope.tasks.problem import EVALUATION_FORMAT, Verdict
+from healscope.tasks.responses import (
+    MAX_RESPONSE,
+    agreed,
+    fields,
+    holding,
+    read,
+    released_field,
+    spoken,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -192,7 +200,7 @@ def _is_template(answer: Answer) -> bool:
 
 
 def _read_as_released(text: str) -> Answer:
-    formula, line = (released.read_field(text, key) for key in ("formula", "number"))
+    formula, line = (released_field(text, key) for key in ("formula", "number"))
     if isinstance(line, str):
         line = [word.strip().strip("\"'") for word in line.strip().rstrip(",").split(",")]
     if not isinstance(formula, str):

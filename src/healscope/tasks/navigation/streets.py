@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from healscope.tasks.routes import Leg, Route, compass, side
+from healscope.tasks.navigation.routes import Leg, Route, compass, side
 
 if TYPE_CHECKING:
     import numpy as np

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from healscope.tasks import feedback as messages
-from healscope.tasks import hands, neighbours, pretraining, problems, tables
-from healscope.tasks.expressions import render, to_tree
-from healscope.tasks.generalpoints import (
-    FACE_10,
-    FACE_11_13,
+from pydantic import Field
+
+from healscope.sections import Distinct, Natural, Positive, Section
+from healscope.tasks import posing
+from healscope.tasks.cards import deals, hands, neighbours, pretraining
+from healscope.tasks.cards import feedback as messages
+from healscope.tasks.cards.expressions import render, to_tree
+from healscope.tasks.cards.generalpoints import (
     RELEASED_REWARDS,
     GeneralPoints,
     Problem,
@@ -23,44 +26,76 @@ from healscope.tasks.generalpoints import (
     renderings,
     response,
 )
-from healscope.tasks.neutral import card_prompts
-from healscope.tasks.protocol import (
-    EVALUATION_FORMAT,
-    Feedback,
-    Level,
-    Side,
-    Split,
-    Task,
-    Verdict,
-    same_start,
-)
-from healscope.tasks.solver import formulas
-from healscope.tasks.verdict import read_answer, verify
+from healscope.tasks.cards.solver import formulas
+from healscope.tasks.cards.verifier import read_answer, verify
+from healscope.tasks.posing import Protocol
+from healscope.tasks.pretraining import Pretraining
+from healscope.tasks.problem import EVALUATION_FORMAT, Feedback, Level, Side, Split, Verdict
+from healscope.tasks.task import Task, same_start
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-    from healscope.config import GeneralPointsTask, Pretraining, Protocol
+
+CardValue = Annotated[int, Field(ge=1, le=999)]
+
+
+class FaceRule(Section):
+    """What the face cards are worth."""
+
+    J: CardValue
+    Q: CardValue
+    K: CardValue
 
 
 @dataclass(frozen=True, kw_only=True)
 class CardGame(Task):
-    """GeneralPoints with its hold-out; `game` is what the functions of these modules take.
+    """The card game (arXiv 2509.12235, section 3.1 and appendix C.1)."""
 
-    Attributes:
-        cards, targets, id_rule, ood_rule, verifier, grade_number_line: as in `GeneralPoints`.
-        orders: orders of a deal that are evaluated.
-    """
+    family: ClassVar[str] = "generalpoints"
 
-    cards: int = 4
-    targets: tuple[int, ...] = (24,)
-    id_rule: Rule = FACE_10
-    ood_rule: Rule = FACE_11_13
-    verifier: Literal["tolerant", "reference"] = "tolerant"
-    grade_number_line: bool = False
-    orders: int = 2
+    cards: Annotated[int, Field(ge=2, le=4, description="cards in a deal (the paper: 4)")] = 4
+    targets: Distinct[CardValue] = (24,)
+    id_rule: FaceRule = FaceRule(J=10, Q=10, K=10)
+    ood_rule: FaceRule = FaceRule(J=11, Q=12, K=13)
+    verifier: Annotated[
+        Literal["tolerant", "reference"],
+        Field(
+            description="tolerant: what a careful person reads; reference: read and paid as in the "
+            "released code"
+        ),
+    ] = "tolerant"
+    grade_number_line: Annotated[
+        bool,
+        Field(
+            description="false: only the formula counts, as in the released code; true: the "
+            "number line too"
+        ),
+    ] = False
+    held_out: Annotated[
+        float,
+        Field(
+            gt=0,
+            lt=1,
+            description="share of deals, by their ID values, that SFT and RL never see",
+        ),
+    ] = 0.4
+    orders: Annotated[Positive, Field(description="card orders evaluated for each deal")] = 2
+    seed: Annotated[
+        Natural,
+        Field(
+            description="draws the hold-out and the card orders: the same for all seeds of the "
+            "study"
+        ),
+    ] = 0
 
+    mixture: ClassVar[Mapping[str, float]] = MappingProxyType({})
+    problems_of: ClassVar[tuple[str, ...]] = ("all", "drawn", "neighbours")
+    judging_only: ClassVar[tuple[str, ...]] = (
+        *("rewards", "verifier", "grade_number_line", "reasoning"),
+    )
+    dealing_only: ClassVar[tuple[str, ...]] = ("held_out", "orders", "seed")
     outcomes: ClassVar[Mapping[str, float]] = RELEASED_REWARDS
     rule_kinds: ClassVar[Mapping[str, float]] = dict.fromkeys(pretraining.RULE_KINDS, 1.0)
     wrong: ClassVar[str] = "wrong_value"
@@ -68,8 +103,11 @@ class CardGame(Task):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "targets", tuple(self.targets))
-        self.game  # noqa: B018 (refuses what cannot be)
+        if self.verifier == "reference" and self.grade_number_line:
+            raise ValueError(
+                f"task {self.name!r}: verifier 'reference' grades the formula alone: set "
+                "grade_number_line: false"
+            )
 
     @cached_property
     def game(self) -> GeneralPoints:
@@ -78,22 +116,14 @@ class CardGame(Task):
             name=self.name,
             n_cards=self.cards,
             targets=self.targets,
-            id_rule=self.id_rule,
-            ood_rule=self.ood_rule,
+            id_rule=Rule("id", self.id_rule.model_dump()),
+            ood_rule=Rule("ood", self.ood_rule.model_dump()),
             rendering=self.rendering,
             verifier=self.verifier,
             grade_number_line=self.grade_number_line,
             rewards={**RELEASED_REWARDS, **self.rewards},
             reasoning=self.reasoning,
         )
-
-    @classmethod
-    def of(cls, name: str, settings: GeneralPointsTask) -> CardGame:
-        """The task of one config section."""
-        options = settings.model_dump(exclude={"family"})
-        rules = {side: Rule(side, options.pop(f"{side}_rule")) for side in ("id", "ood")}
-        options["targets"] = tuple(options["targets"])
-        return cls(name=name, id_rule=rules["id"], ood_rule=rules["ood"], **options)
 
     # What every task says.
 
@@ -116,8 +146,8 @@ class CardGame(Task):
 
     def splits(self) -> dict[str, Split]:
         return {
-            problems.instance_id(self.game, deal): side
-            for deal, side in problems.split_deals(self.game, self.held_out, self.seed).items()
+            deals.instance_id(self.game, deal): side
+            for deal, side in deals.split_deals(self.game, self.held_out, self.seed).items()
         }
 
     def prompt(self, problem: Problem, format_token: str = EVALUATION_FORMAT) -> str:
@@ -169,13 +199,13 @@ class CardGame(Task):
         return max(texts[::2], key=self.length), max(texts[1::2], key=self.length)
 
     def problem_table(self) -> pd.DataFrame:
-        return problems.problem_table(self.game, self.held_out, self.seed, self.orders)
+        return deals.problem_table(self.game, self.held_out, self.seed, self.orders)
 
     def sft_table(self) -> pd.DataFrame:
-        return problems.sft_table(self.game, self.held_out, self.seed)
+        return deals.sft_table(self.game, self.held_out, self.seed)
 
     def rl_table(self) -> pd.DataFrame:
-        return problems.rl_table(self.game, self.held_out, self.seed)
+        return deals.rl_table(self.game, self.held_out, self.seed)
 
     def posed(self, problems: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
         """Drawn hands and neighbours are of all deals, not of the problem table alone."""
@@ -184,14 +214,14 @@ class CardGame(Task):
             return hands.drawn_hands(self.game, *split, protocol.hands, protocol.seed)
         if protocol.problems == "neighbours":
             return neighbours.posed(self.game, *split, protocol.per_kind, protocol.seed)
-        return tables.posed(self, problems, protocol)
+        return posing.posed(self, problems, protocol)
 
     def read(self, row: Mapping[str, Any]) -> Problem:
         return from_row(row)
 
     def count(self) -> tuple[int, int]:
         """Without writing the problem table out."""
-        return problems.count_problems(self.game, self.held_out, self.seed, self.orders)
+        return deals.count_problems(self.game, self.held_out, self.seed, self.orders)
 
     @property
     def parts(self) -> int:
@@ -203,7 +233,7 @@ class CardGame(Task):
 
     def noisy(self, problem: Problem, rng: np.random.Generator) -> str:
         """The answer under the OOD rule, where the cards have one."""
-        values = self.ood_rule.values(problem.cards)
+        values = self.game.ood_rule.values(problem.cards)
         found = formulas(values, problem.target) or formulas(problem.values, problem.target)
         return response(self.game, problem, found[int(rng.integers(len(found)))])
 
@@ -216,7 +246,7 @@ class CardGame(Task):
         return pretraining.corpus(self.game)
 
     def neutral_prompts(self, n: int, seed: int) -> list[str]:
-        return card_prompts(self.game, n, seed)
+        return pretraining.card_prompts(self.game, n, seed)
 
 
 class _Texts(Sequence[str]):
@@ -238,7 +268,7 @@ def _examples(
     task: CardGame, n: int, rng: np.random.Generator, settings: Pretraining, talks: bool
 ) -> list[tuple[list[str], str]]:
     mixture = {
-        "rules": task.mixture or settings.rules.model_dump(),
+        "rules": settings.rules.model_dump(),
         "formats": settings.formats.model_dump(),
         "rule_noise": settings.rule_noise,
         "eval_format_share": settings.eval_format_share,

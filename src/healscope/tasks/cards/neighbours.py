@@ -15,8 +15,17 @@ from itertools import combinations, islice, zip_longest
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from healscope.tasks import json_texts
-from healscope.tasks.generalpoints import (
+from healscope.tasks.cards import json_texts
+from healscope.tasks.cards.deals import (
+    PROBLEM_COLUMNS,
+    Deal,
+    count_faces,
+    halve_deals,
+    problem_frame,
+    problem_row,
+    split_deals,
+)
+from healscope.tasks.cards.generalpoints import (
     ARRANGEMENTS,
     FACES,
     RANKS,
@@ -28,17 +37,8 @@ from healscope.tasks.generalpoints import (
     prompt,
     renderings,
 )
-from healscope.tasks.problems import (
-    PROBLEM_COLUMNS,
-    Deal,
-    count_faces,
-    halve_deals,
-    problem_frame,
-    problem_row,
-    split_deals,
-)
-from healscope.tasks.protocol import Half, Side, Split
-from healscope.tasks.solver import solvable
+from healscope.tasks.cards.solver import solvable
+from healscope.tasks.problem import Half, Side, Split
 
 if TYPE_CHECKING:
     import numpy as np

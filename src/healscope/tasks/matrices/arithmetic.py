@@ -10,18 +10,49 @@ from collections.abc import Callable, Collection, Sequence
 from functools import lru_cache
 from itertools import combinations, permutations
 from math import isqrt, prod
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+from pydantic import Field, model_validator
+
+from healscope.sections import Section
 
 if TYPE_CHECKING:
     import numpy as np
-
-    from healscope.config.matrices import Size
 
 Matrix = tuple[tuple[int, ...], ...]
 """Rows."""
 
 _TRIES = 10_000
 """Draws of one matrix; a full-rank factor or a non-singular matrix is found within a few."""
+
+
+Side = Annotated[int, Field(ge=1, le=9)]
+Entry = Annotated[int, Field(ge=-999, le=999)]
+
+
+class Size(Section):
+    """Matrices of one rule: how large, and from which integers their entries are made."""
+
+    rows: Side
+    columns: Side
+    low: Entry
+    high: Entry
+
+    @model_validator(mode="after")
+    def _some_range(self):
+        if self.low >= self.high:
+            raise ValueError(f"low {self.low} must be below high {self.high}")
+        return self
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.rows, self.columns
+
+    @property
+    def largest(self) -> int:
+        """The largest absolute value from `low` to `high`."""
+        return max(abs(self.low), abs(self.high))
 
 
 class Echelon(NamedTuple):

@@ -1,6 +1,7 @@
 """What the sections of a config are made of."""
 
-from collections.abc import Callable, Collection
+import re
+from collections.abc import Callable, Collection, Sequence
 from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -22,51 +23,26 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 OpenFraction = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
-CardValue = Annotated[int, Field(ge=1, le=999)]
 Rate = Annotated[float, Field(gt=0, le=1)]
 
 
-def distinct(items: list) -> list:
+def distinct(items: Sequence) -> Sequence:
     """`items`, which hold nothing twice; raises ValueError."""
     if len(set(items)) < len(items):
-        raise ValueError(f"{items} holds the same value twice")
+        raise ValueError(f"{list(items)} holds the same value twice")
     return items
 
 
+def in_words(error: dict) -> str:
+    """What one of pydantic's errors says, in the words of YAML, which has lists and no tuples."""
+    said = error["msg"].removeprefix("Value error, ")
+    return re.sub(r"\b([Tt])uple\b", lambda m: "List" if m[1] == "T" else "list", said)
+
+
 class Section(BaseModel):
+    """One section of a config: unknown keys are refused, values do not change."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-Mark = Annotated[str, Field(min_length=1)]
-Marks = tuple[Mark | None, Mark]
-"""What begins a model's reasoning in a response (None: nothing to go by), and what ends it."""
-
-REASONING: tuple[Marks, ...] = (
-    ("<think>", "</think>"),  # DeepSeek-R1, Qwen3, QwQ, GLM, Phi-4-reasoning, OLMo 3 and others
-    ("<thinking>", "</thinking>"),
-    ("<thought>", "</thought>"),  # EXAONE Deep
-    ("<reasoning>", "</reasoning>"),
-    ("[THINK]", "[/THINK]"),  # Magistral
-    ("<seed:think>", "</seed:think>"),  # Seed-OSS
-    ("◁think▷", "◁/think▷"),  # Kimi
-    ("<|begin_of_thought|>", "<|end_of_thought|>"),  # Sky-T1, OpenThinker
-    ("<|START_THINKING|>", "<|END_THINKING|>"),  # Command A
-    ("<|inner_prefix|>", "<|inner_suffix|>"),  # Apertus
-    ("<|channel|>analysis<|message|>", "<|channel|>final<|message|>"),  # gpt-oss
-    ("<|channel>thought", "<channel|>"),  # Gemma 4
-    (None, "[BEGIN FINAL RESPONSE]"),  # Apriel
-)
-"""Marks of the chat templates of common models."""
-
-
-class TaskSection(Section):
-    """What the section of every task has."""
-
-    reasoning: tuple[Marks, ...] = Field(
-        REASONING,
-        description="[begin, end] of what a model thinks before it answers; only what follows the "
-        "last end is read, and nothing where reasoning never ends. verifier reference reads all",
-    )
 
 
 class Mixture(Section):
@@ -79,15 +55,9 @@ class Mixture(Section):
         return self
 
 
-class RuleShares(Mixture):
-    """Shares of a task's two rules in the pretraining of a model from scratch."""
-
-    id: Fraction = 0.5
-    ood: Fraction = 0.5
-
-
 T = TypeVar("T")
 Chosen = Annotated[list[T], Field(min_length=1), AfterValidator(distinct)]
+Distinct = Annotated[tuple[T, ...], Field(min_length=1), AfterValidator(distinct)]
 
 
 def merged(base: dict, over: dict) -> dict:

@@ -12,7 +12,7 @@ from itertools import combinations_with_replacement, permutations
 from math import factorial, prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from healscope.tasks.generalpoints import (
+from healscope.tasks.cards.generalpoints import (
     FACES,
     RANKS,
     GeneralPoints,
@@ -21,8 +21,8 @@ from healscope.tasks.generalpoints import (
     prompt,
     response,
 )
-from healscope.tasks.protocol import SIDES, Half, Split
-from healscope.tasks.solver import distinct_solutions, formulas, solvable
+from healscope.tasks.cards.solver import distinct_solutions, formulas, solvable
+from healscope.tasks.problem import SIDES, Half, Split
 
 if TYPE_CHECKING:
     import numpy as np

@@ -6,8 +6,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from healscope.tasks.protocol import EVALUATION_FORMAT
-from healscope.tasks.routes import COMPASS, RELATIVE
+from healscope.tasks.navigation.routes import COMPASS, RELATIVE
+from healscope.tasks.problem import EVALUATION_FORMAT
 
 # Wordings of what the task is; the first is the standard.
 _TASKS = (
