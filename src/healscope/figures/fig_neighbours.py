@@ -27,7 +27,7 @@ from healscope.config import FigureStyle
 from healscope.figures import layout, looks, messages
 from healscope.figures.looks import POINTS
 from healscope.figures.record import Drawn, Figure
-from healscope.tasks.neighbours import ANCHOR, KINDS
+from healscope.tasks.cards.neighbours import ANCHOR, KINDS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
