@@ -34,7 +34,7 @@ def draw(frame: pd.DataFrame, style: FigureStyle) -> Drawn:
         layout.zero_line(ax)
         ax.set_xticks(range(len(starts)), [str(start) for start in starts])
         ax.set_xlabel("SFT step where RL starts")
-        layout.percent_axis(ax, "accuracy after − before RL\n(percentage points)")
+        layout.percent_axis(ax, "after − before RL\n(percentage points)")
         layout.title(ax, model)
     note = layout.intervals(frame, "error bars", "small dots")
     return figure, layout.joined(note, "filled: it leaves out zero", left_out)
