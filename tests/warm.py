@@ -182,10 +182,16 @@ def _answer(args: list[str], jobs: str) -> tuple[int, str, list[str]]:
 
 
 def _import_all() -> None:
-    """What jobs import; several libraries import a part only when it is first asked for."""
+    """What jobs import, also late."""
+    import fontTools.subset  # noqa: F401 (matplotlib's PDF)
+    import matplotlib.backends.backend_agg
+    import matplotlib.backends.backend_pdf  # noqa: F401
+    import PIL.Image
     import torch
 
     import healscope
+
+    PIL.Image.preinit()
 
     torch.set_num_threads(1)
     for found in pkgutil.walk_packages(healscope.__path__, "healscope."):

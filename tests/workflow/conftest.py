@@ -42,6 +42,19 @@ def server():
 
 
 @pytest.fixture(scope="session")
+def hollow_micro(server, tmp_path_factory) -> Hollow:
+    workflow = Hollow(tmp_path_factory.mktemp("hollow-micro"), server)
+    workflow.run()
+    return workflow
+
+
+@pytest.fixture
+def touched(hollow_micro, tmp_path) -> Hollow:
+    """As `copy`, of a study whose files are empty: for what asks about plans alone."""
+    return hollow_micro.copied(tmp_path / "touched")
+
+
+@pytest.fixture(scope="session")
 def hollow(server, tmp_path_factory) -> Hollow:
     """A finished study whose files are empty: the micro study with two arms of SFT, a pair of
     named checkpoints to edit, and fewer branches; do not run or change it, use `copied`."""
