@@ -36,5 +36,5 @@ def neighbours() -> pd.DataFrame:
         frame["low"], frame["high"] = frame["accuracy"] - 0.06, frame["accuracy"] + 0.06
         level = frame["since"] == ""
         frame.loc[level, ["low", "high"]] = frame.loc[level, ["low", "high"]].clip(0, 1)
-        frames.append(frame.assign(model="tiny", protocol="near", seed=seed))
+        frames.append(frame.assign(track="tiny", protocol="near", seed=seed))
     return pd.concat(frames, ignore_index=True)

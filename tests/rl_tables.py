@@ -44,7 +44,7 @@ def rl_training(iterations: int = 60) -> pd.DataFrame:
             frames.append(
                 pd.DataFrame(
                     {
-                        "model": "tiny", "seed": seed, "run": f"{recipe}-from-{start}",
+                        "track": "tiny", "seed": seed, "run": f"{recipe}-from-{start}",
                         "recipe": recipe, "start": start, "iteration": i,
                         "kind": KINDS.get(recipe, "rl"), "main": recipe == "ppo",
                         "landmark": (recipe, start) == ("ppo", 59),
@@ -67,13 +67,13 @@ def window() -> pd.DataFrame:
             lost = ("ppo", start, seed) in FAILED
             healing = 0.12 * np.exp(-(((first - 0.6) / 0.25) ** 2)) + 0.01 * k - 0.02 * (j % 2)
             rows.append(
-                {"model": "tiny", "seed": seed, "start": start, "positive_share": first + 0.02 * k,
+                {"track": "tiny", "seed": seed, "start": start, "positive_share": first + 0.02 * k,
                  "advantage_entropy_nats": 1 + first * (1 - first) * 5 + 0.05 * k,
                  "entropy_nats": 1.2 - 0.15 * j + 0.04 * k, "kl_from_base_nats": 0.3 * j + 0.05 * k,
                  "healing": np.nan if lost else healing}
             )  # fmt: skip
     single = pd.DataFrame(rows)
-    whole = single.drop(columns="seed").groupby(["model", "start"], as_index=False).mean()
+    whole = single.drop(columns="seed").groupby(["track", "start"], as_index=False).mean()
     return pd.concat([whole.assign(seed="all"), single], ignore_index=True)
 
 
@@ -86,7 +86,7 @@ def recipes() -> pd.DataFrame:
             healing = np.nan if lost else value + (0, -0.03, 0.0, 0.03)[k]
             partly = (recipe, start, "2") in FAILED and seed == "all"
             rows.append(
-                {"model": "tiny", "recipe": recipe, "start": start, "seed": seed,
+                {"track": "tiny", "recipe": recipe, "start": start, "seed": seed,
                  "kind": KINDS.get(recipe, "rl"), "main": recipe == "ppo",
                  "healing": healing, "low": healing - 0.06, "high": healing + 0.06,
                  "id_change": healing / 2 + 0.05, "hacking": recipe == "format_only",

@@ -23,7 +23,8 @@ OTHERS = {"rank": 400, "det": 400}  # where more instances are posed under the O
 def _rows(task: str, value: float, width: float = 0.05, **place) -> list[dict]:
     posed = INSTANCES | (OTHERS if place["rule"] == "ood" else {})
     return [
-        {"model": "tiny", "task": task, "family": FAMILIES[task], **place, "seed": seed,
+        {"track": f"tiny.{task}", "model": "tiny", "task": task, "family": FAMILIES[task],
+         **place, "seed": seed,
          "n": 4 * posed[task], "instances": posed[task],
          "accuracy": float(np.clip(value + shift, 0, 1)),
          "low": max(value - width, 0), "high": min(value + width, 1)}
@@ -47,7 +48,9 @@ def task_landmarks() -> pd.DataFrame:
     for task, family in FAMILIES.items():
         own = values[values["figure"] == published.LANDMARKS.get(family)]
         own = own.rename(columns={"stage": "landmark", "split": "rule", "value": "accuracy"})
-        own = own.assign(task=task, family=family, kind="published", seed="all", instances=own["n"])
+        own = own.assign(
+            track="", task=task, family=family, kind="published", seed="all", instances=own["n"]
+        )
         parts.append(own.assign(checkpoint=None)[list(measured)])
     return pd.concat([part for part in parts if len(part)], ignore_index=True)
 

@@ -1,6 +1,6 @@
 """The names of files are the interface: this is the only place that spells a path.
 
-Patterns hold Snakemake wildcards; `path(PATTERN, model="tiny", ...)` fills them.
+Patterns hold Snakemake wildcards; `path(PATTERN, track="tiny", ...)` fills them.
 """
 
 import re
@@ -12,23 +12,23 @@ SFT_POOL = "results/tasks/{task}/sft.parquet"
 RL_POOL = "results/tasks/{task}/rl.parquet"
 POSED = "results/tasks/{task}/protocols/{protocol}.parquet"  # the problems of a protocol
 
-CHECKPOINTS = "results/checkpoints/{model}/seed-{seed}"
+CHECKPOINTS = "results/checkpoints/{track}/seed-{seed}"
 CHECKPOINT = CHECKPOINTS + "/{checkpoint}/checkpoint.json"  # written last: its folder is whole
 DROPPED = CHECKPOINTS + "/{checkpoint}/dropped.json"  # which weights were deleted
-TRAINING = "results/training/{model}/seed-{seed}/{run}.parquet"
-STATE = "results/.state/{model}/seed-{seed}/{run}"  # resumable, unknown to Snakemake
+TRAINING = "results/training/{track}/seed-{seed}/{run}.parquet"
+STATE = "results/.state/{track}/seed-{seed}/{run}"  # resumable, unknown to Snakemake
 UNFINISHED = "results/.state/.evaluations/{job}"  # what a job has evaluated so far
 ENGINE_WEIGHTS = "results/.state/engine"  # on their way to an engine, files without a name
 
-EVALUATION = "results/evals/{protocol}/{model}/seed-{seed}/{checkpoint}/{task}.parquet"
-LANDMARKS = "results/landmarks/{model}/seed-{seed}.json"
+EVALUATION = "results/evals/{protocol}/{track}/seed-{seed}/{checkpoint}/{task}.parquet"
+LANDMARKS = "results/landmarks/{track}/seed-{seed}.json"
 
-FACTORS = "results/spectra/{model}/seed-{seed}/{point}/factors.json"  # a landmark or a checkpoint
+FACTORS = "results/spectra/{track}/seed-{seed}/{point}/factors.json"  # a landmark or a checkpoint
 FACTORS_CACHE = "results/spectra/cache"  # by content, one file per layer; unknown to Snakemake
-COMPARISON = "results/comparisons/{model}/seed-{seed}.parquet"
-EDIT = "results/edits/{model}/seed-{seed}/{stage}/{edit}/{task}.parquet"
-SIGNALS = "results/probes/signals/{model}/seed-{seed}.parquet"
-HIDDEN_STATES = "results/probes/hidden-states/{model}/seed-{seed}.parquet"
+COMPARISON = "results/comparisons/{track}/seed-{seed}.parquet"
+EDIT = "results/edits/{track}/seed-{seed}/{stage}/{edit}/{task}.parquet"
+SIGNALS = "results/probes/signals/{track}/seed-{seed}.parquet"
+HIDDEN_STATES = "results/probes/hidden-states/{track}/seed-{seed}.parquet"
 
 TABLE = "results/tables/{table}.parquet"
 CLAIMS_TEXT = "results/tables/claims.txt"

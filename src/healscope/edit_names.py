@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 
 from healscope.edit_kinds import CONTROLS, KINDS
 from healscope.errors import HealscopeError
-from healscope.spectra.matrices import leading
 
 Range = tuple[float, float]
 Value = float | Range | tuple[str, ...]
@@ -213,6 +212,11 @@ def _written(value: Value) -> str:
 def _number(x: float) -> str:
     """Without an exponent, whose sign would end the value."""
     return f"{x:.10f}".rstrip("0").rstrip(".")
+
+
+def leading(fraction: float, rank: int) -> int:
+    """Number of directions that a share of the rank stands for; at least one."""
+    return max(1, round(fraction * rank))
 
 
 def _directions(selector: str, value: Value, rank: int) -> tuple[int, int]:

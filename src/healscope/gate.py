@@ -40,7 +40,7 @@ def measure(
     rows = rows[(rows["split"] == "held_out") & (rows["rule"] == "ood")]
     rows = at_landmarks(rows, landmark_files, ["maxood", "end", "rl"])
     out = []
-    for model, own in rows.groupby("model"):
+    for model, own in rows.groupby("track"):
         gap = None
         for phenomenon, (stage, judge) in PHENOMENA.items():
             if not set(artifacts.STAGES[stage]) <= there:
@@ -53,7 +53,7 @@ def measure(
                 )
             e = stats.bootstrap(stats.paired(before, after), "change", settings)
             out.append(
-                {"model": model, "phenomenon": phenomenon, "stage": stage,
+                {"track": model, "phenomenon": phenomenon, "stage": stage,
                  "answer": ANSWERS[judge(e, margin(gap))],
                  "effect": e.value, "low": e.low, "high": e.high,
                  "by_seed": list(e.by_seed.values()), "seeds": len(e.by_seed),
@@ -69,7 +69,7 @@ def sentences(table: pd.DataFrame, stages: tuple[str, ...] = ("sft", "rl")) -> l
     for row in table[table["stage"].isin(stages)].to_dict("records"):
         first, second = (artifacts.LANDMARK_NAMES[name] for name in artifacts.STAGES[row["stage"]])
         lines.append(
-            f"{row['model']}: OOD {row['phenomenon']} {row['answer']} "
+            f"{row['track']}: OOD {row['phenomenon']} {row['answer']} "
             f"({first} to {second} {100 * row['effect']:+.1f} points "
             f"[{100 * row['low']:+.1f}, {100 * row['high']:+.1f}], {row['seeds']} "
             f"seed{'s' if row['seeds'] > 1 else ''}, {row['instances']} instances; by itself, not "

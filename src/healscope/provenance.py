@@ -14,7 +14,7 @@ from healscope.errors import HealscopeError
 PACKAGES = ("numpy", "pandas", "pyarrow", "safetensors", "scipy", "snakemake")
 TORCH_PACKAGES = ("torch", "transformers", "tokenizers", "trl", "peft", "accelerate")
 
-RESULTS_VERSION = 3
+RESULTS_VERSION = 4
 """Raise it with code that changes results: then nothing made before counts as standing."""
 
 
@@ -153,19 +153,18 @@ def read_json(file: str | Path) -> dict:
         raise HealscopeError(f"{file} cannot be read ({error}); delete it and rerun") from None
 
 
-def write_table(file: str | Path, frame, provenance: dict, schema: str) -> None:
+def write_table(file: str | Path, frame, provenance: dict, schema) -> None:
     """Writes a frame as Parquet, whole or not at all, with its provenance in the metadata.
 
-    `schema` names one of `healscope.schemas`, which the frame is held against before anything is
-    written; HealscopeError says what does not fit.
+    Raises HealscopeError where the frame does not fit the `schema` (`healscope.schema.Schema`).
     """
     import pyarrow.parquet as pq
 
-    from healscope import schemas  # here, because schemas know the tables, and these read tables
+    from healscope.schema import check
 
     file = Path(file)
     try:
-        table = schemas.check(frame, schemas.by_name(schema))
+        table = check(frame, schema)
     except HealscopeError as error:
         raise HealscopeError(f"{file} is not written: {error}") from None
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -67,7 +67,7 @@ def train(config, study, files, tmp_path_factory):
             "task": study.tasks["gp3"].model_dump(mode="json"),
             "max_new_tokens": 24,
         }
-        job = {"name": name, "model": "micro", "seed": 0, "params": params}
+        job = {"name": name, "track": "micro", "seed": 0, "params": params}
         job["files"] = {**files, **({"start": start} if start else {})}
         if recipe is None:
             job["kind"] = "sft"

@@ -10,8 +10,8 @@ from runner import Workflow
 
 from healscope import artifacts, provenance
 
-SFT = artifacts.path(artifacts.TRAINING, model="micro", seed=0, run="sft")
-BASE = artifacts.path(artifacts.CHECKPOINT, model="micro", seed=0, checkpoint="base")
+SFT = artifacts.path(artifacts.TRAINING, track="micro", seed=0, run="sft")
+BASE = artifacts.path(artifacts.CHECKPOINT, track="micro", seed=0, checkpoint="base")
 PROBLEMS = artifacts.path(artifacts.PROBLEMS, task="gp3")
 WEIGHTS = str(Path(BASE).with_name("model.safetensors"))
 

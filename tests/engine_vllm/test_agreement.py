@@ -12,9 +12,9 @@ import torch
 from healscope.config import DPO, PPO, Group, Optimizer
 from healscope.draws import seeded
 from healscope.engines import HF
+from healscope.engines.generate import response_logprobs
 from healscope.errors import HealscopeError
 from healscope.evaluation.attempts import Asker
-from healscope.evaluation.generate import response_logprobs
 from healscope.models import checkpoints, tokens
 from healscope.models.stored import Stored
 from healscope.models.variants import Variant, from_checkpoint

@@ -30,7 +30,7 @@ def test_a_study_by_vllm(tmp_path, python):
 
     # RL's end as vLLM answers, and an edit that puts nothing of it back, as it should
     whole = pd.read_parquet(study.folder / files[0])
-    assert set(whole["variant"]) == {"swap-rank-1"}
+    assert set(whole["checkpoint"]) == {"swap-rank-1"}
 
     # where the process runs changes nothing; its precision does
     study.config["vllm"]["memory_share"] = 0.5

@@ -16,7 +16,7 @@ STUDY_TARGETS = [
     *(f"results/figures/{figure}.pdf" for figure in ("fig1", "fig2a", "fig3a")),
 ]
 TARGETS = {
-    name: BASE.format(model=name) for name in ("cancelled", "warned", "hungry", "frozen", "refused")
+    name: BASE.format(track=name) for name in ("cancelled", "warned", "hungry", "frozen", "refused")
 }
 STEPS = 150
 WAIT_S = 900
@@ -87,7 +87,7 @@ def leaving_node(study: Study) -> Leaving:
         study.config, {"moved": {"threads": os.cpu_count() + 1}}, steps=STEPS
     )
     run = study.start(
-        "--set-resources", "base_model:slurm_partition=pair", "--", BASE.format(model="moved")
+        "--set-resources", "base_model:slurm_partition=pair", "--", BASE.format(track="moved")
     )
     job = wait_for(lambda: _at_work(study, "moved"), run)
     assert _freeze(job)

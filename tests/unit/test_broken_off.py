@@ -12,6 +12,7 @@ import torch
 from healscope import provenance
 from healscope.errors import HealscopeError
 from healscope.models import checkpoints
+from healscope.training.schemas import BASE_LOG
 from healscope.training.state import Workspace
 
 TOUCHING = {"open", "os.mkdir", "os.link", "os.chmod", "os.rename", "os.remove", "os.rmdir"}
@@ -95,8 +96,8 @@ def test_json_and_tables(tmp_path):
     def write(rows):
         provenance.write_json(tmp_path / "x.json", {"rows": len(rows)})
         rows.to_parquet(tmp_path / "other")  # pyarrow's threads are there before the fork
-        table = rows.assign(loss=1.0, learning_rate=1.0, model="m", seed=0, run="base")
-        provenance.write_table(tmp_path / "x.parquet", table, {}, "base-log")
+        table = rows.assign(loss=1.0, learning_rate=1.0, track="m", seed=0, run="base")
+        provenance.write_table(tmp_path / "x.parquet", table, {}, BASE_LOG)
 
     write(old)
     for _ in at_every_moment(lambda: write(new)):

@@ -27,7 +27,7 @@ def attempts(variant, rule, split, share, seed, deals=200, n_faces=1):
     deal = np.arange(deals)
     correct = deal < share * deals
     return pd.DataFrame(
-        {"model": "m", "seed": seed, "variant": variant, "rule": rule,
+        {"track": "m", "seed": seed, "checkpoint": variant, "rule": rule,
          "problem_id": [f"{d}:{rule}" for d in deal],
          "instance_id": deal.astype(str),
          "half": np.where(deal % 2, "b", "a"), "split": split, "n_faces": n_faces, "draw": deal,
@@ -40,7 +40,7 @@ def logs(positive=(0.0, 0.5, 0.7, 0.95), entropy=(1.2, 0.9, 0.5, 0.1), recipe="p
     """Training logs of one recipe from every step, the same in all seeds."""
     return pd.DataFrame(
         [
-            {"model": "m", "seed": seed, "run": f"{recipe}-from-{step}", "recipe": recipe,
+            {"track": "m", "seed": seed, "run": f"{recipe}-from-{step}", "recipe": recipe,
              "start": step, "iteration": i, "positive_share": positive[k] if i <= 10 else 0.5,
              "entropy_nats": entropy[k], "failure": failure if i == 12 else ""}
             for seed in SEEDS
@@ -142,7 +142,7 @@ def test_one_seeds_late_peak_does_not_refute_the_others():
     """A flat top: the last seed happens to be best late, and all fall alike."""
     d = world(ood=(0, 0.5, 0.5, 0.1), rl_ood=(0, 0.5, 0.5, 0.1))
     rows = d.rows.copy()
-    own = (rows["variant"] == "sft-50") & (rows["rule"] == "ood") & (rows["seed"] == 2)
+    own = (rows["checkpoint"] == "sft-50") & (rows["rule"] == "ood") & (rows["seed"] == 2)
     rows.loc[own, "correct"] = rows.loc[own, "draw"] < 0.52 * 200
     d = replace(d, rows=rows, landmarks=marks_of(rows))
     assert d.peak_steps() == [10, 10, 50]
@@ -164,7 +164,7 @@ def test_a_peak_by_luck_on_one_half_is_not_reported_there():
     rows = d.rows.copy()
     lucky = {"sft-10": "a", "sft-50": "b"}
     for variant, half in lucky.items():
-        own = (rows["variant"] == variant) & (rows["rule"] == "ood")
+        own = (rows["checkpoint"] == variant) & (rows["rule"] == "ood")
         rows.loc[own & (rows["half"] == half), "correct"] = True
     d = replace(d, rows=rows, landmarks=marks_of(rows))
     assert landmarks.picked(d.landmarks) == dict.fromkeys(SEEDS, {"a": "sft-50", "b": "sft-10"})
@@ -178,7 +178,7 @@ def test_a_peak_by_luck_of_one_run_is_not_reported_there():
     d = world(ood=(0.4, 0.4, 0.4, 0.4), rl_ood=(0, 0.4, 0.4, 0.4))
     rows = d.rows.copy()
     for seed, variant in zip(SEEDS, ("sft-0", "sft-10", "sft-50"), strict=True):
-        own = (rows["variant"] == variant) & (rows["rule"] == "ood") & (rows["seed"] == seed)
+        own = (rows["checkpoint"] == variant) & (rows["rule"] == "ood") & (rows["seed"] == seed)
         rows.loc[own, "correct"] = rows.loc[own, "draw"] < 0.6 * 200
     d = replace(d, rows=rows, landmarks=marks_of(rows))
     assert d.fall.value == pytest.approx(0)
@@ -240,7 +240,7 @@ def files_of(d, folder):
     marks = []
     for seed, content in d.landmarks.items():
         marks.append(folder / f"{seed}.json")
-        provenance.write_json(marks[-1], {"model": "m", "seed": seed, "landmarks": content})
+        provenance.write_json(marks[-1], {"track": "m", "seed": seed, "landmarks": content})
     return [str(file)], [str(m) for m in marks]
 
 
@@ -273,7 +273,7 @@ def test_claims_that_nothing_reaches_say_so(tmp_path):
     rows = d.rows.assign(parsed=False, correct=False, follows_rule=False)
     found = paper.steps(replace(d, rows=rows))
     assert [r["verdict"] for r in found] == ["undecided", "undecided"]
-    table = corrected(pd.DataFrame([{"model": "m", **r} for r in found]), [], 0.95)
+    table = corrected(pd.DataFrame([{"track": "m", **r} for r in found]), [], 0.95)
     answers = gate.measure(*files_of(d, tmp_path), SETTINGS)
     assert "nothing to measure" in claims.text(table, answers, RECORD)
 
@@ -287,7 +287,7 @@ RECORD = {
 
 def test_the_text_shows_families_and_what_is_assumed_of_seeds(tmp_path):
     d = world(ood=(0, 0.5, 0.3, 0.1), rl_ood=(0, 0.5, 0.45, 0.1))
-    found = pd.DataFrame([{"model": "m", **r} for r in paper.forgetting(d)])
+    found = pd.DataFrame([{"track": "m", **r} for r in paper.forgetting(d)])
     table = corrected(found, ["ood-falls-after-its-peak"], 0.95)
     answers = gate.measure(*files_of(d, tmp_path), SETTINGS)
     text = " ".join(claims.text(table, answers, RECORD).split())
@@ -369,7 +369,7 @@ def test_entropy_is_split_at_the_median_of_each_seed():
     (row,) = healing.entropy(d)
     assert row["effect"] == pytest.approx((0.2 + 0.1) / 2)
     assert row["verdict"] == "held"
-    odd = d.rows[d.rows["variant"] != "ppo-from-10"]  # the median start is on neither side
+    odd = d.rows[d.rows["checkpoint"] != "ppo-from-10"]  # the median start is on neither side
     (row,) = healing.entropy(changed(d, rows=odd))
     assert row["effect"] == pytest.approx(0.2)
 

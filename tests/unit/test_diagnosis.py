@@ -6,11 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from healscope import provenance, schemas
+from healscope import provenance
 from healscope.config import Statistics
 from healscope.diagnosis import page
 from healscope.diagnosis.measure import measure
 from healscope.evaluation import landmarks
+from healscope.schema import check
+from healscope.schemas import SCHEMAS
 from healscope.tables.rows import first_attempts, with_steps
 
 SETTINGS = Statistics(resamples=300)
@@ -54,10 +56,10 @@ class World:
         for seed in seeds:
             chosen = landmarks.choose(steps[steps["seed"] == seed], "auto", int(last), healed)
             self.files["landmarks"].append(str(folder / f"marks-{seed}.json"))
-            content = {"model": "m", "seed": seed, "landmarks": chosen}
+            content = {"track": "m", "seed": seed, "landmarks": chosen}
             provenance.write_json(self.files["landmarks"][-1], content)
         self.table = measure(self.files, POINTS, SETTINGS)
-        schemas.check(self.table, schemas.by_name("diagnosis"))
+        check(self.table, SCHEMAS["diagnosis"])
         given = {"m": {"sft-9": "/models/nine", "sft-0": "/models/base"}}
         study = page.Study({"m": "gp4"}, given, POINTS, ROLES, 0.95)
         record = provenance.record({})
@@ -77,7 +79,7 @@ def attempts(variant, rule, share, deals, chance, **more):
     deal = np.arange(deals)
     order = np.random.default_rng(crc32(variant.encode())).permutation(deals) if chance else deal
     return pd.DataFrame(
-        {"model": "m", "variant": variant, "rule": rule,
+        {"track": "m", "checkpoint": variant, "rule": rule,
          "problem_id": [f"{d}:{rule}" for d in deal],
          "instance_id": deal.astype(str), "split": "held_out", "half": np.where(deal % 2, "b", "a"),
          "n_faces": 1, "draw": deal, "retried": True, "sample": 0, "attempt": 1,

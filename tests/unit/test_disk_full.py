@@ -10,7 +10,7 @@ WRITERS = {
     "safetensors": "save_file({'a': torch.zeros(MB)}, 'weights')",
     "transformers": "GPT2LMHeadModel(GPT2Config(n_layer=1, n_embd=60)).save_pretrained('model')",
     "torch": "torch.save({'a': torch.zeros(MB)}, 'optimizer.pt')",
-    "a table": "provenance.write_table('x.parquet', rows, {}, 'base-log')",
+    "a table": "provenance.write_table('x.parquet', rows, {}, BASE_LOG)",
     "json": "provenance.write_json('x.json', list(range(MB)))",
     "a state": "Workspace('w', 'x').save(1, {'a': torch.zeros(MB)}, [])",
     "a copy": "shutil.copy2(torch.__file__.replace('__init__.py', 'lib/libtorch_cpu.so'), 'copy')",
@@ -28,12 +28,13 @@ from safetensors.torch import save_file
 from transformers import GPT2Config, GPT2LMHeadModel
 from healscope import provenance
 from healscope.job import job
+from healscope.training.schemas import BASE_LOG
 from healscope.training.state import Workspace
 from test_job import script
 MB = 2**20
 noise = np.random.default_rng(0).random(size=MB // 8)
 rows = pd.DataFrame({{"step": range(MB // 8), "loss": noise, "learning_rate": noise}})
-rows = rows.assign(model="m", seed=0, run="base")
+rows = rows.assign(track="m", seed=0, run="base")
 said = {{}}
 for name, statement in {WRITERS!r}.items():
     terminal = io.StringIO()

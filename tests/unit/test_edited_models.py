@@ -33,7 +33,7 @@ def running(base_manifest, tables, task, tmp_path):
     posed = all_problems(tables[0]).head(6)
     targets = [
         Target(n, "gp3", str(tmp_path / n / "gp3.parquet"), provenance.record({"edit": n}), {
-            "model": "m", "seed": 0, "stage": "sft", "protocol": "exhaustive", "variant": n,
+            "track": "m", "seed": 0, "stage": "sft", "protocol": "exhaustive", "checkpoint": n,
             "task": "gp3"})
         for n in NAMES
     ]  # fmt: skip
@@ -56,8 +56,8 @@ def test_every_edit_has_a_file_and_equal_weights_answer_once(running):
     assert len(run()) == 3 * 3  # three sets of weights, three tokens
     tables = {t.variant: pd.read_parquet(t.file) for t in targets}
     one, two = tables["swap-rank-1"], tables["swap-layers-2"]
-    assert one.drop(columns="variant").equals(two.drop(columns="variant"))
-    assert set(two["variant"]) == {"swap-layers-2"}
+    assert one.drop(columns="checkpoint").equals(two.drop(columns="checkpoint"))
+    assert set(two["checkpoint"]) == {"swap-layers-2"}
     far = {name: table[["from_target", "from_parent"]].iloc[0].tolist()
            for name, table in tables.items()}  # fmt: skip
     assert far["swap-rank-1"] == [1, 0]

@@ -20,7 +20,7 @@ SECOND = {("r1", 1): True, ("r1", 3): True, ("r2", 0): False}  # and which at th
 
 def attempt(route, part, variant="sft-5", **more):
     return {
-        "model": "m", "seed": 0, "variant": variant, "problem_id": f"{route}/{part}:ood",
+        "track": "m", "seed": 0, "checkpoint": variant, "problem_id": f"{route}/{part}:ood",
         "pair_id": f"{route}/{part}", "instance_id": route, "half": "a",
         "episode_id": f"{route}:ood", "split": "held_out", "rule": "ood", "n_faces": None,
         "draw": part, "retried": True, "sample": 0, "attempt": 1, "feedback": "",
@@ -32,7 +32,7 @@ def table(tmp_path, found, drawn=()):
     file = tmp_path / "attempts.parquet"
     pd.DataFrame(found).to_parquet(file)
     rows = episodes([str(file)], list(drawn), SETTINGS)
-    return rows[rows["seed"] == "all"].set_index(["variant", "split", "way", "measure"])
+    return rows[rows["seed"] == "all"].set_index(["checkpoint", "split", "way", "measure"])
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ def test_drawn_episodes_count_as_often_as_they_come(found, tmp_path):
 
 def test_the_figure_shows_both_panels(found, tmp_path):
     rows = [
-        row | {"variant": variant, "seed": seed, "rule": rule}
+        row | {"checkpoint": variant, "seed": seed, "rule": rule}
         for row in found
         for variant in ("sft-0", "sft-5", "ppo-from-5")
         for seed in (0, 1)

@@ -41,7 +41,7 @@ def with_intervals(rows: list[dict], value: str, width: float = 0.05) -> pd.Data
     """One row a seed, 0.02 apart, and their mean as seed "all"."""
     frames = []
     for seed, shift in (("0", -0.02), ("1", 0.02), ("all", 0.0)):
-        frame = pd.DataFrame(rows).assign(model="tiny", seed=seed)
+        frame = pd.DataFrame(rows).assign(track="tiny", seed=seed)
         frame[value] += shift
         frame["low"], frame["high"] = frame[value] - width, frame[value] + width
         frames.append(frame)
@@ -77,7 +77,7 @@ def sft_training() -> pd.DataFrame:
         frames.append(
             pd.DataFrame(
                 {
-                    "model": "tiny",
+                    "track": "tiny",
                     "seed": seed,
                     "step": step,
                     "train_loss_nats": np.where(step == 0, np.nan, 0.3 + 2 * fall),
@@ -172,7 +172,7 @@ def repair() -> pd.DataFrame:
     rows += [["maxood", "parent", "", 0.0, "", -0.19, 0.28], ["rl", "rl", "", 0.0, "", 0.01, 0.14]]
     rows += [[f"cheapest for {s}%", "pick", "", s / 100, "", -0.1, 0.2] for s in (50, 80)]
     named = ["name", "kind", "axis", "amount", "control", "id_change", "ood_change"]
-    frame = pd.DataFrame(rows, columns=named).assign(model="tiny", seed="all")
+    frame = pd.DataFrame(rows, columns=named).assign(track="tiny", seed="all")
     for rule in ("id", "ood"):
         frame[f"{rule}_low"] = frame[f"{rule}_change"] - 0.04
         frame[f"{rule}_high"] = frame[f"{rule}_change"] + 0.04
@@ -190,7 +190,7 @@ def singular_values() -> pd.DataFrame:
         SEEDS, (("maxood--end", 0.03), ("end--rl", 0.008)), CONTROL_SIZES.items(), (0, 1), "qkvo"
     ):
         change = size * share * rng.normal(0.3, 1, 128) * np.exp(-np.arange(128) / 60)
-        place = {"model": "tiny", "seed": seed, "pair": pair, "layer": layer, "role": role}
+        place = {"track": "tiny", "seed": seed, "pair": pair, "layer": layer, "role": role}
         values = {"index": np.arange(128), "sigma_a": sigma, "sigma_b": sigma + change}
         frames.append(pd.DataFrame({**place, "control": control, **values}))
     return pd.concat(frames, ignore_index=True)
@@ -205,7 +205,7 @@ def principal_angles() -> pd.DataFrame:
     ):
         index = np.arange(round(128 * fraction))
         degrees = share * (sizes[pair] * (0.3 + 1.6 * (index + 1) / len(index)) + 2 * int(seed))
-        place = {"model": "tiny", "seed": seed, "pair": pair, "layer": 0, "role": "k"}
+        place = {"track": "tiny", "seed": seed, "pair": pair, "layer": 0, "role": "k"}
         angles = {"index": index, "degrees": np.minimum(90, degrees), "control": control}
         frames.append(pd.DataFrame({**place, "side": side, "fraction": fraction, **angles}))
     return pd.concat(frames, ignore_index=True)
@@ -220,7 +220,7 @@ def weight_updates() -> pd.DataFrame:
         SEEDS, ("base--end", "maxood--end", "end--rl"), ("", "noise", "spectrum", "bf16"),
         ("q", "v", "up"),
     ):  # fmt: skip
-        place = {"model": "tiny", "seed": seed, "pair": pair, "control": control, "layer": 0,
+        place = {"track": "tiny", "seed": seed, "pair": pair, "control": control, "layer": 0,
                  "role": role, "fraction": np.nan}  # fmt: skip
         for part in [*parts, *(["outside"] if role == "up" else [])]:
             more = 3 if "head" in part and not control else 1
@@ -236,7 +236,7 @@ def hidden_states() -> pd.DataFrame:
     centres = {"base": (-9, 4), "maxood": (-4, 1), "end": (5, 0), "rl": (3, 2)}
     frames = []
     for seed, position, rule in product(SEEDS, ("last", "mean"), SFT):
-        place = {"model": "tiny", "seed": seed, "position": position, "rule": rule}
+        place = {"track": "tiny", "seed": seed, "position": position, "rule": rule}
         for name, (x, y) in centres.items():
             scores = {"pc1": rng.normal(x, 1, 150), "pc2": rng.normal(y, 1.5, 150)}
             shares = {"share1": 0.41, "share2": 0.17}
@@ -295,7 +295,7 @@ def factorial() -> pd.DataFrame:
         }
         for kind, values in (("cell", cells), ("effect", effects)):
             for name, value in values.items():
-                place = {"stage": "sft", "step": step, "variant": f"sft-{step}"}
+                place = {"stage": "sft", "step": step, "checkpoint": f"sft-{step}"}
                 rows.append({**place, "kind": kind, "name": name, "instances": 111, "value": value})
     return with_intervals(rows, "value")
 
@@ -319,7 +319,7 @@ def protocols() -> pd.DataFrame:
                 "protocol": protocol,
                 "stage": "sft",
                 "step": step,
-                "variant": f"sft-{step}",
+                "checkpoint": f"sft-{step}",
                 "rule": rule,
                 "split": split,
                 "k": 0 if paper else 8,
@@ -329,7 +329,7 @@ def protocols() -> pd.DataFrame:
                 known = not paper or name.startswith("first") or name == "after_full"
                 mean = value + gain + 0.08 * paper if known else np.nan
                 row |= {name: mean, f"{name}_low": mean - 0.05, f"{name}_high": mean + 0.05}
-            rows += [{**row, "seed": seed, "model": "tiny"} for seed in ("all", *SEEDS)]
+            rows += [{**row, "seed": seed, "track": "tiny"} for seed in ("all", *SEEDS)]
     return pd.DataFrame(rows)  # fmt: skip
 
 
@@ -359,7 +359,7 @@ def signals() -> pd.DataFrame:
         frames.append(
             pd.DataFrame(
                 {
-                    "model": "tiny",
+                    "track": "tiny",
                     "seed": seed,
                     "step": step,
                     "id_train_loss_nats": 0.42 + 2 * fall - 0.1 * rise + shift,
@@ -379,7 +379,7 @@ def signals() -> pd.DataFrame:
 
 
 def stopping() -> pd.DataFrame:
-    names = [name for name in signals() if name not in ("model", "seed", "step")][:-1]
+    names = [name for name in signals() if name not in ("track", "seed", "step")][:-1]
     rules = [(name, rule) for name in names for rule in ("optimum", "knee", "level")]
     rules = [(n, r) for n, r in rules if r != "optimum" or "loss" in n or "accuracy" in n]
     rules += [("last checkpoint", "none"), ("any checkpoint, picked blindly", "none")]
@@ -388,7 +388,7 @@ def stopping() -> pd.DataFrame:
         needs = "OOD labels of other runs" if rule == "level" else "nothing"
         regret = (-0.02, 0.28, 0.05, 0.12, 0.2)[i % 5] + i * 0.001
         rows.append(
-            {"model": "tiny", "seed": "all", "signal": signal, "rule": rule, "needs": needs,
+            {"track": "tiny", "seed": "all", "signal": signal, "rule": rule, "needs": needs,
              "stops_at": "9, 21", "regret": regret, "low": regret - 0.06, "high": regret + 0.06,
              "by_seed": [regret - 0.03, regret + 0.03]}
         )  # fmt: skip
@@ -414,7 +414,7 @@ def gate(forgetting: str = "present", recovery: str = "undecided") -> pd.DataFra
     rows = [("forgetting", "sft", forgetting, -0.28), ("recovery", "rl", recovery, 0.02)]
     return pd.DataFrame(
         [
-            {"model": "tiny", "phenomenon": phenomenon, "stage": stage, "answer": answer,
+            {"track": "tiny", "phenomenon": phenomenon, "stage": stage, "answer": answer,
              "effect": effect, "low": effect - 0.05, "high": effect + 0.05,
              "by_seed": [effect, effect], "seeds": 2, "instances": 111, "detectable": 0.07}
             for phenomenon, stage, answer, effect in rows
@@ -832,7 +832,7 @@ def test_neighbours_are_drawn_from_the_training_rule_outwards():
 
 def test_neighbours_of_several_models_are_told_apart():
     frame = near_tables.neighbours()
-    two = pd.concat([frame, frame.assign(model="wide")], ignore_index=True)
+    two = pd.concat([frame, frame.assign(track="wide")], ignore_index=True)
     firsts = [ax.get_title(loc="left") for ax in FIGURES["fig_neighbours"].draw(two, STYLE).axes]
     assert firsts[::6] == ["tiny \N{MIDDLE DOT} cards", "wide \N{MIDDLE DOT} cards"]
     asked = pd.concat([frame, frame.assign(protocol="nearer")], ignore_index=True)
@@ -877,7 +877,7 @@ LOOKED_AT = [
 @pytest.mark.parametrize(("name", "look_of"), LOOKED_AT)
 def test_figures_of_two_models_in_other_looks(name, look_of, shown):
     frame = TABLES[FIGURES[name].table]()
-    two = pd.concat([frame, frame.assign(model="tiny-wide")], ignore_index=True)
+    two = pd.concat([frame, frame.assign(track="tiny-wide")], ignore_index=True)
     style = FigureStyle(**look_of)
     figure = shown(name, two, style)
     assert_legends_fit(figure)

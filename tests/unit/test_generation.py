@@ -5,9 +5,9 @@ import torch
 
 from healscope.config import Evaluation
 from healscope.draws import seeded
+from healscope.engines.generate import generate, response_logprobs
 from healscope.evaluation import losses
 from healscope.evaluation.attempts import greedy_answers
-from healscope.evaluation.generate import generate, response_logprobs
 from healscope.models import tokens
 
 

@@ -11,8 +11,8 @@ from torch import nn
 from transformers.utils import logging
 
 from healscope.config import BUILT_IN, Group, Optimizer
+from healscope.engines.generate import response_logprobs
 from healscope.errors import HealscopeError
-from healscope.evaluation.generate import response_logprobs
 from healscope.models import checkpoints, tokens
 from healscope.tasks.rewards import Scored
 from healscope.tasks.tables import draw

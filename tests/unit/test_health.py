@@ -5,7 +5,7 @@ import math
 import pytest
 
 from healscope.config import Training
-from healscope.evaluation.generate import NotFinite
+from healscope.engines.generate import NotFinite
 from healscope.training import health
 from healscope.training.health import Diverged
 

@@ -10,6 +10,8 @@ from healscope.figures.catalogue import FIGURES
 from healscope.models import tokens
 from healscope.probes import geometry
 from healscope.probes.hidden_states import prompt_states, states_at
+from healscope.probes.schemas import HIDDEN_STATES
+from healscope.schemas import SCHEMAS
 from healscope.tables.hidden import hidden_states
 
 
@@ -122,9 +124,9 @@ def test_the_numbers_are_about_every_pair(states):
 def test_the_rows_fit_their_tables(states, tmp_path):
     files = [str(tmp_path / f"seed-{seed}.parquet") for seed in (0, 1)]
     for seed, file in enumerate(files):
-        rows = geometry.describe(states).assign(model="m", seed=seed)
-        provenance.write_table(file, rows, {}, "hidden-states-probe")
+        rows = geometry.describe(states).assign(track="m", seed=seed)
+        provenance.write_table(file, rows, {}, HIDDEN_STATES)
     frame = hidden_states(files)
-    provenance.write_table(tmp_path / "table.parquet", frame, {}, "hidden-states")
+    provenance.write_table(tmp_path / "table.parquet", frame, {}, SCHEMAS["hidden-states"])
     assert set(frame["seed"]) == {"0", "1"}
     FIGURES["fig15"].check(frame)

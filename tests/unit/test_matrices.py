@@ -4,9 +4,10 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, Gemma2Config, LlamaConfig, Phi3Config, Qwen2Config
 
+from healscope.edit_names import leading
 from healscope.errors import HealscopeError
 from healscope.spectra import sources
-from healscope.spectra.matrices import ROLES, Matrix, leading, matrices
+from healscope.spectra.matrices import ROLES, Matrix, matrices
 
 SMALL = {
     "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4,

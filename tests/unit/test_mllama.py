@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from healscope.config import Model
-from healscope.evaluation.generate import generate
+from healscope.engines.generate import generate
 from healscope.evaluation.losses import response_loss
 from healscope.models import checkpoints, integrity, tokens
 from healscope.models.stored import Stored

@@ -8,7 +8,7 @@ from itertools import combinations, product
 
 import pytest
 
-from healscope import schemas
+from healscope.schema import check
 from healscope.tasks import build
 from healscope.tasks import neighbours as near
 from healscope.tasks.generalpoints import (
@@ -23,6 +23,7 @@ from healscope.tasks.generalpoints import (
     prompt,
 )
 from healscope.tasks.problems import Deal, halve_deals, problem_table, split_deals
+from healscope.tasks.schemas import POSED
 from healscope.tasks.verdict import read_answer, verify
 
 TARGETS = (6, 8, 9, 10, 12, 14, 15, 16, 18, 20, 21, 24)
@@ -245,7 +246,7 @@ def test_the_task_poses_them_as_its_schema_says(study):
     task = build("gp3", study.tasks["gp3"])
     protocol = study.evaluation.protocols["near"]
     posed = task.posed(None, protocol)  # of all deals, not of the problem table
-    schemas.check(posed, schemas.by_name("posed"))
+    check(posed, POSED)
     split = task.held_out, task.seed
     assert posed.equals(near.neighbours(task.game, *split, protocol.per_kind, protocol.seed))
     assert task.read(posed.iloc[-1]).values == tuple(posed["values"].iloc[-1])

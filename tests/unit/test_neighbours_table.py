@@ -3,8 +3,10 @@
 import pandas as pd
 import pytest
 
-from healscope import provenance, schemas
+from healscope import provenance
 from healscope.config import Statistics
+from healscope.schema import check
+from healscope.schemas import SCHEMAS
 from healscope.tables.neighbours import neighbours
 
 SETTINGS = Statistics(resamples=50)
@@ -33,7 +35,7 @@ def evaluation(folder, variant, seed, protocol="near"):
     """10 problems of each kind and distance; `cards` 1 is one better in half "a"."""
     rows = [
         {
-            "model": "m", "seed": seed, "variant": variant, "protocol": protocol,
+            "track": "m", "seed": seed, "checkpoint": variant, "protocol": protocol,
             "problem_id": f"{kind}{distance}/{d}", "instance_id": f"{d}",
             "split": "held_out", "half": "ab"[d % 2], "rule": "id", "n_faces": 1,
             "episode_id": None, "draw": 10 * place + d, "retried": False, "sample": 0,
@@ -50,7 +52,7 @@ def evaluation(folder, variant, seed, protocol="near"):
 
 def marks(folder, seed):
     file = folder / f"marks-{seed}.json"
-    provenance.write_json(file, {"model": "m", "seed": seed, "landmarks": CHOSEN})
+    provenance.write_json(file, {"track": "m", "seed": seed, "landmarks": CHOSEN})
     return str(file)
 
 
@@ -68,7 +70,7 @@ def at(table, **where):
 
 
 def test_it_is_what_its_schema_says(table):
-    schemas.check(table, schemas.by_name("neighbours"))
+    check(table, SCHEMAS["neighbours"])
     assert set(table["seed"]) == {"all", "0", "1"}
     assert len(table) == len(PLACES) * (4 + 2) * 3  # levels and changes; all and each seed
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from healscope.engines import HF
-from healscope.evaluation.generate import NotFinite
+from healscope.engines.generate import NotFinite
 from healscope.models import tokens
 
 

@@ -42,7 +42,7 @@ class Job:
             },
             "tasks": {"gp3": study.tasks["gp3"].model_dump(mode="json")},
         }
-        self.columns = {"model": "micro", "seed": 0}
+        self.columns = {"track": "micro", "seed": 0}
         self.sources = {v: {"inputs": [m], "config": {}} for v, m in self.manifests.items()}
 
     def targets(self):
@@ -73,7 +73,7 @@ def test_every_file_holds_its_own_variant_and_protocol(done):
         for j, name in enumerate(VARIANTS):
             frame = provenance.read_table(done.outputs[2 * i + j])
             assert set(frame["protocol"]) == {protocol}
-            assert set(frame["variant"]) == {name}
+            assert set(frame["checkpoint"]) == {name}
             asked = pd.read_parquet(done.problems[i])
             assert list(frame["problem_id"]) == list(asked["problem_id"])
             record = provenance.read_provenance(done.outputs[2 * i + j])

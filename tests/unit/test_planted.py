@@ -25,7 +25,8 @@ from healscope.evaluation.evaluate import Target, evaluate
 from healscope.models import checkpoints, tokens
 from healscope.models.stored import Stored
 from healscope.models.variants import from_checkpoint
-from healscope.schemas import by_name, check
+from healscope.schema import check
+from healscope.schemas import SCHEMAS
 from healscope.spectra.factors import load
 from healscope.spectra.sweep import Pair, Sweep
 from healscope.tables import reversions
@@ -138,7 +139,7 @@ class World:
         edited = first_attempts(self.edits)
         return Data(
             rows=rows, train_rows=rows, faceless=rows, drawn=[],
-            edits=edited.assign(variant="sft:" + edited["variant"]), signals=None, logs=None,
+            edits=edited.assign(checkpoint="sft:" + edited["checkpoint"]), signals=None, logs=None,
             recipes={}, stages={"sft": POINTS}, settings=Statistics(resamples=300),
             landmarks=dict(enumerate(provenance.read_json(m)["landmarks"] for m in self.landmarks)),
         )  # fmt: skip
@@ -189,14 +190,14 @@ def _study(made, folder, world, seed, tokenizer, table, model):
     manifests = [folder / CHECKPOINTS[point] / "checkpoint.json" for point in POINTS.values()]
     pair = Pair(*(Stored(m.parent) for m in manifests), *(load(m, ROLES) for m in manifests))
     whole = [from_checkpoint(m.parent.name, m) for m in manifests]
-    named = {"model": "m", "seed": seed, "protocol": "exhaustive", "task": TASK.name}
+    named = {"track": "m", "seed": seed, "protocol": "exhaustive", "task": TASK.name}
     for variants, names, more, files in (
         (whole, list(CHECKPOINTS.values()), {}, made.evaluations),
         (Sweep(pair).variants(NAMES), NAMES, {"stage": "sft"}, made.edits),
     ):
         targets = [
             Target(n, TASK.name, str(folder / "answers" / f"{n}.parquet"),
-                   provenance.record({"variant": n}), {**named, **more, "variant": n})
+                   provenance.record({"checkpoint": n}), {**named, **more, "checkpoint": n})
             for n in names
         ]  # fmt: skip
         loaded, _ = checkpoints.load_model(manifests[0])
@@ -209,7 +210,7 @@ def _study(made, folder, world, seed, tokenizer, table, model):
     }
     marks["maxood_uncorrected"] = marks["maxood"]
     made.landmarks.append(str(folder / "landmarks.json"))
-    provenance.write_json(made.landmarks[-1], {"model": "m", "seed": seed, "landmarks": marks})
+    provenance.write_json(made.landmarks[-1], {"track": "m", "seed": seed, "landmarks": marks})
     made.pairs.append(pair)
 
 
@@ -222,7 +223,7 @@ def accuracy(table, name):
 def test_the_chain_tells_what_carries_the_skill(world):
     """Whole edits by their own effect, and each part of the update beside another as long."""
     table, verdicts = world.table, {c: r["verdict"] for c, r in world.claims.items()}
-    check(table, by_name("reversion"))
+    check(table, SCHEMAS["reversion"])
     assert accuracy(table, "maxood") > 0.95
     assert accuracy(table, "end") < 0.6
     carries, other = (

@@ -14,17 +14,18 @@ import pytest
 
 from healscope import machine, provenance
 from healscope.errors import HealscopeError
+from healscope.training.schemas import BASE_LOG
 
 
 def log(steps: int) -> pd.DataFrame:
     """A small table that has a schema."""
     rows = pd.DataFrame({"step": range(steps), "loss": 1.0, "learning_rate": 1e-3})
-    return rows.assign(model="m", seed=0, run="base")
+    return rows.assign(track="m", seed=0, run="base")
 
 
 def test_table_carries_its_provenance(tmp_path):
     record = provenance.record({"lr": 1e-3}, {"seed": 0}, {"in": "abc"})
-    provenance.write_table(tmp_path / "t.parquet", log(2), record, "base-log")
+    provenance.write_table(tmp_path / "t.parquet", log(2), record, BASE_LOG)
     assert provenance.read_provenance(tmp_path / "t.parquet") == json.loads(json.dumps(record))
     assert list(provenance.read_table(tmp_path / "t.parquet")["step"]) == [0, 1]
     assert not list(tmp_path.glob("*.part"))
@@ -164,7 +165,7 @@ def test_a_package_installed_below_another_repository_has_not_its_commit(checkou
 
 def test_a_truncated_table_is_named(tmp_path):
     file = tmp_path / "t.parquet"
-    provenance.write_table(file, log(1000), {}, "base-log")
+    provenance.write_table(file, log(1000), {}, BASE_LOG)
     file.write_bytes(file.read_bytes()[:200])
     assert provenance.read_provenance(file) is None
     with pytest.raises(HealscopeError, match=r"t\.parquet is not a readable Parquet file"):

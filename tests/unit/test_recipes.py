@@ -4,12 +4,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from healscope import config, provenance, schemas, stats
+from healscope import config, provenance, stats
 from healscope.config import Statistics
-from healscope.config.facts import recipe_facts
+from healscope.schema import check
+from healscope.schemas import SCHEMAS
 from healscope.tables import Settings, build
 from healscope.tables.rows import WINDOW
 from healscope.training import health
+from healscope.training.schemas import RL_LOG
 
 FACTS = {
     "ppo": {"algorithm": "ppo", "kind": "rl", "main": True, "reward": "verdict"},
@@ -33,7 +35,7 @@ OOD = {
 def evaluation(folder, variant, seed, share):
     """Answers to 10 deals under both rules; none where `share` is None."""
     rows = [
-        {"model": "m", "seed": seed, "variant": variant, "problem_id": f"{d}:{rule}",
+        {"track": "m", "seed": seed, "checkpoint": variant, "problem_id": f"{d}:{rule}",
          "instance_id": str(d), "split": "held_out", "half": "ab"[d % 2],
          "rule": rule, "n_faces": 1, "draw": d, "retried": True, "sample": 0, "attempt": 1,
          "correct": d < round(10 * (share or 0)) + 2 * (rule == "id")}
@@ -48,10 +50,10 @@ def evaluation(folder, variant, seed, share):
 
 def log(folder, run, seed, rows, failure=""):
     """A training log as the workflow writes it: what was not logged is missing."""
-    frame = pd.DataFrame(rows).assign(model="m", seed=seed, run=run)
+    frame = pd.DataFrame(rows).assign(track="m", seed=seed, run=run)
     frame["failure"] = [*[""] * (len(frame) - 1), failure]
     file = folder / f"{run}-{seed}.parquet"
-    provenance.write_table(file, schemas.complete(frame, "rl-log"), {}, "rl-log")
+    provenance.write_table(file, RL_LOG.complete(frame), {}, RL_LOG)
     return str(file)
 
 
@@ -94,7 +96,7 @@ def files(tmp_path):
 def made(name, files):
     """The table, which its schema takes."""
     table = build(name, files, SETTINGS)
-    schemas.check(table, schemas.SCHEMAS[name])
+    check(table, SCHEMAS[name])
     return table
 
 
@@ -220,7 +222,7 @@ def test_facts_of_recipes(study):
     rl["recipes"]["held"]["optimizer"] = {"learning_rate": 1e-5}
     starts = ["ppo", "taught", "mixed", "fresh", "held", "average", "paced"]
     rl["branches"] = dict.fromkeys(starts, [8])
-    facts = recipe_facts(config.RL.model_validate(rl))
+    facts = config.RL.model_validate(rl).facts()
     assert list(facts) == starts
     assert [n for n, f in facts.items() if f["main"]] == ["ppo"]
     assert [n for n, f in facts.items() if f["kind"] == "control"] == starts[3:]

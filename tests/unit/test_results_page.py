@@ -59,7 +59,7 @@ def test_claims_say_all_tasks_at_once_and_then_each():
 def test_episodes_leave_out_what_was_trained_on():
     place = {"protocol": "exhaustive", "stage": "sft", "way": "first", "seed": "all"}
     rows = [
-        {**place, "variant": f"sft-{step}", "step": step, "rule": rule, "split": split,
+        {**place, "checkpoint": f"sft-{step}", "step": step, "rule": rule, "split": split,
          "measure": measure, "share": share, "low": share, "high": share}
         for step in (9, 100)
         for rule in ("id", "ood")

@@ -9,7 +9,8 @@ from healscope.claims import repair
 from healscope.claims.contrasts import Data
 from healscope.config import Statistics
 from healscope.evaluation import landmarks
-from healscope.schemas import by_name, check
+from healscope.schema import check
+from healscope.schemas import SCHEMAS
 from healscope.tables import reversions
 from healscope.tables.rows import first_attempts, with_steps
 
@@ -43,7 +44,7 @@ EDITS = {
 def attempts(variant, rule, share, seed, **more):
     deal = np.arange(DEALS)
     return pd.DataFrame(
-        {"model": "m", "seed": seed, "variant": variant, "rule": rule,
+        {"track": "m", "seed": seed, "checkpoint": variant, "rule": rule,
          "problem_id": [f"{d}:{rule}" for d in deal],
          "instance_id": deal.astype(str), "split": "held_out", "half": np.where(deal % 2, "b", "a"),
          "n_faces": 1, "draw": deal, "retried": True, "sample": 0, "attempt": 1,
@@ -73,7 +74,7 @@ def make(folder, edits):
         steps = with_steps(first_attempts([f for f in files["evaluations"] if "sft" in f]))
         chosen = landmarks.choose(steps[steps["seed"] == seed], "auto", 59, "ppo-from-59")
         files["landmarks"].append(str(folder / f"marks-{seed}.json"))
-        content = {"model": "m", "seed": seed, "landmarks": chosen}
+        content = {"track": "m", "seed": seed, "landmarks": chosen}
         provenance.write_json(files["landmarks"][-1], content)
     return list(files.values())
 
@@ -87,7 +88,7 @@ def row(table, **where):
 
 def test_a_sweep_shows_target_parent_edits_controls_and_distances(study):
     table = reversions.reversion(*study, "sft", POINTS, SETTINGS)
-    check(table, by_name("reversion"))
+    check(table, SCHEMAS["reversion"])
     at = {"rule": "ood", "seed": "all"}
     assert row(table, kind="none", **at)["accuracy"] == pytest.approx(0.2)
     assert row(table, kind="none", **at)["name"] == "end"
@@ -113,7 +114,7 @@ def test_any_two_checkpoints_can_be_the_ends(study):
 
 def test_the_front_holds_what_nothing_beats(study):
     table = reversions.repair(*study, POINTS, SETTINGS)
-    check(table, by_name("repair"))
+    check(table, SCHEMAS["repair"])
     front = set(table.loc[table["front"], "name"])
     # values-rank-1 changes nothing at all, which nothing beats for less
     assert front == {
@@ -164,7 +165,8 @@ def data(files, **more):
     edited = first_attempts(edits)
     known = {
         "rows": rows, "train_rows": rows, "faceless": rows, "drawn": [],
-        "edits": edited.assign(variant="sft:" + edited["variant"]), "signals": None, "logs": None,
+        "edits": edited.assign(checkpoint="sft:" + edited["checkpoint"]),
+        "signals": None, "logs": None,
         "recipes": {}, "stages": {"sft": POINTS}, "settings": SETTINGS,
         "landmarks": {s: provenance.read_json(m)["landmarks"] for s, m in enumerate(marks)},
     }  # fmt: skip

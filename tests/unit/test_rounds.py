@@ -11,7 +11,7 @@ from targets import later
 from transformers.utils import logging
 
 from healscope.config import DPO, Optimizer, RejectionSampling
-from healscope.evaluation.generate import response_logprobs
+from healscope.engines.generate import response_logprobs
 from healscope.models import checkpoints, tokens
 from healscope.tasks.generalpoints import GeneralPoints, make_problem
 from healscope.tasks.rewards import Scored
@@ -19,8 +19,8 @@ from healscope.tasks.tables import draw
 from healscope.tasks.verdict import Verdict
 from healscope.training import rounds
 from healscope.training.health import Diverged
-from healscope.training.sampling import Turn
 from healscope.training.state import Workspace
+from healscope.training.turns import Turn
 
 COMMON = {
     "iterations": 10, "responses": 64, "samples_per_prompt": 8, "rounds": 5, "batch_size": 32,

@@ -12,11 +12,12 @@ import pytest
 
 from healscope import artifacts, provenance, schemas
 from healscope.errors import HealscopeError
-from healscope.schemas import Column, Schema
-from healscope.schemas.columns import ARROW
+from healscope.schema import ARROW, Column, Schema, check
+from healscope.schemas import SCHEMAS
 from healscope.schemas.page import page
 from healscope.tasks.problems import PROBLEM_COLUMNS
 from healscope.tasks.tables import COLUMNS
+from healscope.training.schemas import BASE_LOG, RL_LOG
 
 ROOT = Path(__file__).parents[2]
 
@@ -52,7 +53,7 @@ def things(**changed) -> pd.DataFrame:
 
 
 def test_columns_come_in_order_with_types_units_and_meanings():
-    table = schemas.check(things()[["cards", "p", "by_seed", "right", "n", "loss", "rule"]], THINGS)
+    table = check(things()[["cards", "p", "by_seed", "right", "n", "loss", "rule"]], THINGS)
     assert table.column_names == [c.name for c in THINGS.columns]
     assert table.schema.types == [ARROW[c.kind] for c in THINGS.columns]
     assert table.schema.field("p").metadata == {b"unit": b"share", b"about": b"how often"}
@@ -77,15 +78,15 @@ def test_columns_come_in_order_with_types_units_and_meanings():
     ],
 )
 def test_what_loses_nothing_is_taken(changed):
-    table = schemas.check(things(**changed), THINGS)
+    table = check(things(**changed), THINGS)
     assert table.schema.types == [ARROW[c.kind] for c in THINGS.columns]
 
 
 def test_nan_is_a_missing_value():
-    table = schemas.check(things(loss=[float("nan"), 0.2, None]), THINGS)
+    table = check(things(loss=[float("nan"), 0.2, None]), THINGS)
     assert table["loss"].to_pylist() == [None, 0.2, None]
     arrow = pd.Series([0.1, 0.2, float("nan")], dtype=pd.ArrowDtype(pa.float64()))
-    assert schemas.check(things(loss=arrow), THINGS)["loss"].null_count == 1
+    assert check(things(loss=arrow), THINGS)["loss"].null_count == 1
 
 
 @pytest.mark.parametrize(
@@ -121,60 +122,58 @@ def test_nan_is_a_missing_value():
 )
 def test_a_violation_is_refused_with_its_place_and_what_is_allowed(changed, message):
     with pytest.raises(HealscopeError) as error:
-        schemas.check(things(**changed), THINGS)
+        check(things(**changed), THINGS)
     assert message in str(error.value)
 
 
 def test_columns_that_are_missing_or_repeated_are_named():
     frame = things().drop(columns=["p", "loss"])
     with pytest.raises(HealscopeError, match="table things: columns missing: p, loss "):
-        schemas.check(frame, THINGS)
+        check(frame, THINGS)
     with pytest.raises(HealscopeError, match="columns repeated: n "):
-        schemas.check(pd.concat([things(), things()[["n"]]], axis=1), THINGS)
+        check(pd.concat([things(), things()[["n"]]], axis=1), THINGS)
 
 
 def test_an_empty_frame_still_has_types():
-    table = schemas.check(things().iloc[:0], THINGS)
+    table = check(things().iloc[:0], THINGS)
     assert table.schema.types == [ARROW[c.kind] for c in THINGS.columns]
 
 
 def log(**changed) -> pd.DataFrame:
-    row = {"step": 1, "loss": 2.5, "learning_rate": 1e-3, "model": "m", "seed": 0, "run": "base"}
+    row = {"step": 1, "loss": 2.5, "learning_rate": 1e-3, "track": "m", "seed": 0, "run": "base"}
     return pd.DataFrame([{**row, **changed}])
 
 
 def test_nothing_is_written_that_breaks_its_schema(tmp_path):
     file = tmp_path / "new" / "base.parquet"
     with pytest.raises(HealscopeError, match=r"base\.parquet is not written: table base-log, col"):
-        provenance.write_table(file, log(loss=-1.0), {}, "base-log")
+        provenance.write_table(file, log(loss=-1.0), {}, BASE_LOG)
     assert not file.parent.exists()
-    with pytest.raises(HealscopeError, match="no schema 'log'; allowed: problems, sft-pool"):
-        provenance.write_table(file, log(), {}, "log")
-    provenance.write_table(file, log(), {"seeds": {}}, "base-log")
+    provenance.write_table(file, log(), {"seeds": {}}, BASE_LOG)
     stored = pq.read_schema(file)
     assert stored.field("loss").metadata[b"unit"] == b"nats per token"
-    assert stored.equals(schemas.SCHEMAS["base-log"].arrow())
+    assert stored.equals(BASE_LOG.arrow())
     assert provenance.read_provenance(file) == {"seeds": {}}
     pd.testing.assert_frame_equal(provenance.read_table(file), log())
 
 
 def test_a_log_gets_the_columns_that_its_settings_left_out(tmp_path):
-    fetched = schemas.complete(log()[["step", "model", "seed", "run"]], "base-log")
-    provenance.write_table(tmp_path / "base.parquet", fetched, {}, "base-log")
+    fetched = BASE_LOG.complete(log()[["step", "track", "seed", "run"]])
+    provenance.write_table(tmp_path / "base.parquet", fetched, {}, BASE_LOG)
     assert provenance.read_table(tmp_path / "base.parquet")["loss"].isna().all()
     with pytest.raises(HealscopeError, match="missing: step"):
-        schemas.check(schemas.complete(log()[["run"]], "base-log"), schemas.SCHEMAS["base-log"])
+        check(BASE_LOG.complete(log()[["run"]]), BASE_LOG)
 
 
 def test_a_flag_that_was_never_logged_is_missing(tmp_path):
     """As a log of averaged weights has it: pandas fills with NaN, which is no bool."""
-    row = {"iteration": 1, "model": "m", "seed": 0, "run": "average-from-4", "failure": ""}
+    row = {"iteration": 1, "track": "m", "seed": 0, "run": "average-from-4", "failure": ""}
     file = tmp_path / "average-from-4.parquet"
-    provenance.write_table(file, schemas.complete(pd.DataFrame([row]), "rl-log"), {}, "rl-log")
-    assert pq.read_schema(file).equals(schemas.SCHEMAS["rl-log"].arrow())
+    provenance.write_table(file, RL_LOG.complete(pd.DataFrame([row])), {}, RL_LOG)
+    assert pq.read_schema(file).equals(RL_LOG.arrow())
     assert provenance.read_table(file)["hacking_alarm"].isna().all()
     with pytest.raises(HealscopeError, match="column right, row 0: missing"):
-        schemas.check(things(right=[float("nan")] * 3), THINGS)
+        check(things(right=[float("nan")] * 3), THINGS)
 
 
 def test_every_pattern_of_a_table_has_a_schema():
@@ -205,7 +204,7 @@ def test_every_pattern_of_a_table_has_a_schema():
 
 
 def test_schemas_are_sound():
-    for name, schema in schemas.SCHEMAS.items():
+    for name, schema in SCHEMAS.items():
         columns = [c.name for c in schema.columns]
         assert len(set(columns)) == len(columns), name
         assert schema.key, name
@@ -217,13 +216,13 @@ def test_schemas_are_sound():
                 assert column.unit in ("nats per token", "nats"), (name, column.name)
             if column.name.startswith("accuracy") or column.name.endswith("_share"):
                 assert column.high == 1, (name, column.name)
-    problems = schemas.SCHEMAS["problems"]
+    problems = SCHEMAS["problems"]
     assert [c.name for c in problems.of(PROBLEM_COLUMNS).columns] == list(PROBLEM_COLUMNS)
     assert [c.name for c in problems.of(COLUMNS).columns] == list(COLUMNS)
 
 
 def test_the_page_is_made_from_the_schemas():
-    made = page(list(schemas.SCHEMAS.values()))
+    made = page(list(SCHEMAS.values()))
     assert (ROOT / "docs/tables.md").read_text() == made, "run `make schema`"
 
 

@@ -9,7 +9,7 @@ import yaml
 
 from healscope import config
 from healscope.config import Pretraining
-from healscope.evaluation.generate import generate
+from healscope.engines.generate import generate
 from healscope.models import checkpoints, tokens
 from healscope.tasks import build
 from healscope.tasks.generalpoints import LAYOUTS, from_row, prompt

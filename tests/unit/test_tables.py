@@ -6,9 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from healscope import artifacts, provenance, schemas, stats
+from healscope import artifacts, provenance, stats
 from healscope.config import Statistics
 from healscope.evaluation import landmarks
+from healscope.schema import check
+from healscope.schemas import SCHEMAS
 from healscope.tables import (
     accuracy,
     errors,
@@ -27,7 +29,7 @@ def attempts_file(folder, variant, seed, shares, stage=None):
     """An evaluation of 10 deals; `shares`: (rule, split) -> share correct."""
     found = [
         {
-            "model": "m", "seed": seed, "variant": variant, "problem_id": f"{d}:{rule}:{split}",
+            "track": "m", "seed": seed, "checkpoint": variant, "problem_id": f"{d}:{rule}:{split}",
             "instance_id": f"{split}{d}", "split": split, "rule": rule,
             "half": "ab"[d % 2], "n_faces": 1, "draw": d, "retried": True, "sample": 0,
             "attempt": 1, "correct": d < share * 10,
@@ -57,7 +59,7 @@ def world(tmp_path):
         steps = rows.with_steps(rows.first_attempts(files[-4:-1]))
         chosen = landmarks.choose(steps, "auto", 5, "ppo-from-5")
         mark = tmp_path / f"marks-{seed}.json"
-        provenance.write_json(mark, {"model": "m", "seed": seed, "landmarks": chosen})
+        provenance.write_json(mark, {"track": "m", "seed": seed, "landmarks": chosen})
         marks.append(str(mark))
     return files, marks
 
@@ -150,7 +152,7 @@ def test_maxood_takes_the_earliest_of_equals_and_obeys_a_pin(world):
 def protocol_file(folder):
     """One checkpoint, 4 problems: one right at once, one in a sample, one after feedback, none."""
     common = {
-        "model": "m", "seed": 0, "protocol": "exhaustive", "variant": "sft-5", "rule": "ood",
+        "track": "m", "seed": 0, "protocol": "exhaustive", "checkpoint": "sft-5", "rule": "ood",
         "split": "held_out", "half": "a", "n_faces": 1, "retried": True, "told_rule": False,
     }  # fmt: skip
     found = []
@@ -213,7 +215,7 @@ def design_file(folder, rule_effect, composition_effect):
             for rule in ("id", "ood"):
                 share = 0.5 + rule_effect * (rule == "ood") + composition_effect * (faces > 0)
                 found.append(
-                    {"model": "m", "seed": seed, "variant": "sft-5",
+                    {"track": "m", "seed": seed, "checkpoint": "sft-5",
                      "problem_id": f"A-{'K' * (faces > 0) or 2}{i}>9:{rule}",
                      "instance_id": str(i),
                      "split": "held_out", "half": "a", "rule": rule, "n_faces": faces, "draw": i,
@@ -273,7 +275,7 @@ def test_a_step_is_judged_among_those_who_reached_it(tmp_path):
     answers.to_parquet(file)
     logged = tmp_path / "signals.parquet"
     losses = {f"{r}_{s}_step_loss_nats": 1.0 for r in ("id", "ood") for s in ("number", "formula")}
-    pd.DataFrame([{"model": "m", "seed": 0, "step": 5, **losses}]).to_parquet(logged)
+    pd.DataFrame([{"track": "m", "seed": 0, "step": 5, **losses}]).to_parquet(logged)
     table = errors.errors([str(file)], [str(logged)], SETTINGS)
     table = table[table["seed"] == "all"]
 
@@ -299,7 +301,7 @@ def test_a_knee_is_where_the_curve_bends():
 def signals_file(folder, train_loss, test_loss):
     """Losses as functions of the seed and the step; everything else just grows."""
     logged = [
-        {"model": "m", "seed": seed, "step": step,
+        {"track": "m", "seed": seed, "step": step,
          **{name: float(step) for name in stopping.SIGNALS if "accuracy" not in name},
          "id_train_loss_nats": float(train_loss(seed, step)),
          "id_test_loss_nats": float(test_loss(seed, step))}
@@ -318,7 +320,7 @@ def test_stopping_rules_are_ranked_by_what_they_lose(world, pool, tmp_path):
     peak = {0: 5, 1: 9}
     logged = signals_file(tmp_path, lambda _, step: 9 - step, lambda s, step: abs(step - peak[s]))
     table = stopping.stopping(files, logged, pool[0], marks, pool[1], SETTINGS)
-    schemas.check(table, schemas.by_name("stopping"))
+    check(table, SCHEMAS["stopping"])
     best = table[(table["signal"] == "id_test_loss_nats") & (table["rule"] == "optimum")].iloc[0]
     assert best["by_seed"] == pytest.approx([0.2 - 0.6, 0.2 - 0.4])
     assert best["regret"] == pytest.approx(-0.3)
@@ -403,7 +405,7 @@ def test_every_arm_is_paired_with_sft(tmp_path):
     assert set(table.loc[table["kind"] == "difference", "arm"]) == {"diverse", "solutions"}
     one = accuracy.arms(files[:4], SETTINGS)  # a study that asks for one control
     assert set(one["arm"]) == {"sft", "diverse"}
-    schemas.check(table, schemas.SCHEMAS["arms"])
+    check(table, SCHEMAS["arms"])
 
 
 def test_a_point_is_a_landmark_or_a_checkpoint(tmp_path):
@@ -415,7 +417,7 @@ def test_a_point_is_a_landmark_or_a_checkpoint(tmp_path):
 
 
 def test_comparisons_become_tables_of_values_angles_and_updates(tmp_path):
-    place = {"pair": "base--end", "layer": 0, "role": "q", "index": 0, "model": "tiny", "seed": 0}
+    place = {"pair": "base--end", "layer": 0, "role": "q", "index": 0, "track": "tiny", "seed": 0}
     rows = [
         {**place, "control": control, "quantity": quantity, "part": part, "fraction": fraction,
          "a": a, "b": b}
@@ -430,14 +432,14 @@ def test_comparisons_become_tables_of_values_angles_and_updates(tmp_path):
         )
     ]  # fmt: skip
     file = str(tmp_path / "seed-0.parquet")
-    provenance.write_table(file, pd.DataFrame(rows), {}, "comparison")
+    provenance.write_table(file, pd.DataFrame(rows), {}, SCHEMAS["comparison"])
     for name, make in (
         ("singular-values", weights.singular_values),
         ("principal-angles", weights.principal_angles),
         ("weight-updates", weights.updates),
     ):
         table = make([file])
-        schemas.check(table, schemas.by_name(name))
+        check(table, SCHEMAS[name])
         assert set(table["control"]) == {"", "noise"}
     updates = weights.updates([file]).query("control == ''").set_index("quantity")
     assert updates["value"].to_dict() == {

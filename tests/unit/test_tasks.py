@@ -9,10 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from healscope import config, provenance, schemas
+from healscope import config, provenance
 from healscope.config import Evaluation, Pretraining, Protocol, Scratch
 from healscope.errors import HealscopeError
-from healscope.tasks import build, tables
+from healscope.evaluation.schemas import EVALUATION
+from healscope.probes.schemas import SIGNALS
+from healscope.schema import check
+from healscope.tasks import build, schemas, tables
 from healscope.tasks.protocol import FORMATS, Problem, Task
 from healscope.tasks.rewards import scorer
 
@@ -202,14 +205,14 @@ def test_tables_have_schemas(name, request, tmp_path):
     problems = task.problem_table()
     drawn = Protocol(problems="drawn", hands=5)
     made = {
-        "problems": problems,
-        "sft-pool": task.sft_table(),
-        "rl-pool": task.rl_table(),
-        "posed": task.posed(problems, drawn),
+        schemas.PROBLEMS: problems,
+        schemas.SFT_POOL: task.sft_table(),
+        schemas.RL_POOL: task.rl_table(),
+        schemas.POSED: task.posed(problems, drawn),
     }
     for schema, frame in made.items():
-        provenance.write_table(tmp_path / f"{schema}.parquet", frame, {}, schema)
-        back = provenance.read_table(tmp_path / f"{schema}.parquet")
+        provenance.write_table(tmp_path / f"{schema.name}.parquet", frame, {}, schema)
+        back = provenance.read_table(tmp_path / f"{schema.name}.parquet")
         assert [task.read(row) for row in back.to_dict("records")] == [
             task.read(row) for row in frame.to_dict("records")
         ]
@@ -217,15 +220,15 @@ def test_tables_have_schemas(name, request, tmp_path):
 
 def test_a_table_of_problems_has_one_set_of_columns(parity, tables):
     cards, plain = tables[0], parity.problem_table()
-    schema = schemas.by_name("problems")
+    schema = schemas.PROBLEMS
     with pytest.raises(HealscopeError, match="columns unexpected: data"):
-        schemas.check(cards.assign(data="{}"), schema)
+        check(cards.assign(data="{}"), schema)
     with pytest.raises(HealscopeError, match="columns missing: n_faces"):
-        schemas.check(cards.drop(columns="n_faces"), schema)
+        check(cards.drop(columns="n_faces"), schema)
     with pytest.raises(HealscopeError, match="columns missing: data"):
-        schemas.check(plain.drop(columns="data"), schema)
+        check(plain.drop(columns="data"), schema)
     with pytest.raises(HealscopeError, match="columns unexpected: n_faces"):
-        schemas.check(plain.assign(n_faces=1), schema)
+        check(plain.assign(n_faces=1), schema)
 
 
 def test_pretraining_reads_rules_by_the_mixture_of_the_task():
@@ -432,7 +435,8 @@ def test_any_task_is_fine_tuned_sampled_and_evaluated(trained, tmp_path):
     from healscope.engines import HF
     from healscope.evaluation.attempts import Asker, attempts
     from healscope.models import checkpoints
-    from healscope.training.sampling import Sampler, summary
+    from healscope.training.sampling import Sampler
+    from healscope.training.turns import summary
 
     task, lists, manifest = trained
     work, rows = sft(task, lists, manifest, tmp_path)
@@ -453,9 +457,9 @@ def test_any_task_is_fine_tuned_sampled_and_evaluated(trained, tmp_path):
     found = attempts(ask, task, posed, protocol)
     assert set(found["attempt"]) == {1, 2}
     assert len(found[found["attempt"] == 1]) == len(posed) + posed["retried"].sum()
-    named = found.assign(model="m", seed=0, protocol="p", variant="sft-4", task="parity")
+    named = found.assign(track="m", seed=0, protocol="p", checkpoint="sft-4", task="parity")
     file = tmp_path / "parity.parquet"
-    provenance.write_table(file, named, {}, "evaluation")
+    provenance.write_table(file, named, {}, EVALUATION)
     back = provenance.read_table(file)
     assert back[["n_faces", "uses_numbers", "episode_id", "neighbour"]].isna().all(axis=None)
     assert set(back["outcome"]) <= set(task.outcomes)
@@ -470,7 +474,7 @@ def test_any_task_is_trained_by_rl(trained, tmp_path, algorithm, settings):
     from pydantic import TypeAdapter
 
     from healscope.config import Recipe
-    from healscope.training import branch
+    from healscope.training import branch, jobs
     from healscope.training.state import Workspace
 
     task, (_, pool, prompts), manifest = trained
@@ -480,7 +484,7 @@ def test_any_task_is_trained_by_rl(trained, tmp_path, algorithm, settings):
         name="rl-from-0", start=manifest, base=manifest, prompts=prompts, sft_pool=pool,
         sft_rows=pool, task=task, max_new_tokens=8, seed=0, work=work, label="rl",
     )  # fmt: skip
-    rows = branch.run(TypeAdapter(Recipe).validate_python(values), own)
+    rows = jobs.run_recipe(TypeAdapter(Recipe).validate_python(values), own)
     assert len(rows) == 2
     assert all(np.isfinite(row["gradient_norm"]) for row in rows)
     assert (work.staged("rl-from-0") / "model.safetensors").is_file()
@@ -513,7 +517,7 @@ def test_probes_read_any_task(trained, tmp_path):
         manifest, {0: manifest}, pool, problems, task.neutral_prompts(3, 0), Signals(problems=4),
         ["q"], str(tmp_path), 8, 0, "signals", task.answer_steps,
     )  # fmt: skip
-    schemas.check(rows.assign(model="m", seed=0), schemas.by_name("signals-probe"))
+    check(rows.assign(track="m", seed=0), SIGNALS)
     assert rows.filter(like="step_loss").isna().all(axis=None)
     assert rows["id_test_loss_nats"].gt(0).all()
     states = states_at({"base": manifest}, problems, limit=2)

@@ -7,14 +7,16 @@ import pandas as pd
 import pytest
 import task_tables
 
-from healscope import artifacts, config, provenance, schemas
+from healscope import artifacts, config, provenance
 from healscope.claims import tasks as task_claims
 from healscope.config import Statistics
-from healscope.config.facts import track_facts
+from healscope.config.tracks import track_facts
 from healscope.errors import HealscopeError
 from healscope.evaluation import landmarks
 from healscope.figures import style as styling
 from healscope.figures.catalogue import FIGURES, render
+from healscope.schema import check
+from healscope.schemas import SCHEMAS
 from healscope.slurm import explain
 from healscope.tables import rows, tasks
 
@@ -95,7 +97,7 @@ def test_two_tracks_of_one_name_are_refused(data):
 def step_rows(right: dict[str, list[bool]], **more) -> list[dict]:
     """Attempts at the steps of routes: route -> which steps are right."""
     return [
-        {"model": "m", "seed": 0, "variant": "sft-5", "protocol": "exhaustive", "rule": "ood",
+        {"track": "m", "seed": 0, "checkpoint": "sft-5", "protocol": "exhaustive", "rule": "ood",
          "problem_id": f"{route}/{i}:ood", "instance_id": route,
          "episode_id": f"{route}:ood", "split": "held_out", "half": "a", "n_faces": None,
          "draw": i, "retried": True, "sample": 0, "attempt": 1, "feedback": "", "task": "nav",
@@ -161,7 +163,7 @@ def world(tmp_path):
                 found = []
                 for rule in ("id", "ood"):
                     shares = {f"r{d}": [d < right, True] for d in range(8)}
-                    same = {"model": track, "seed": seed, "variant": variant, "task": task}
+                    same = {"track": track, "seed": seed, "checkpoint": variant, "task": task}
                     for row in step_rows(shares, **same, rule=rule):
                         named = {
                             k: row[k].replace("ood", rule) for k in ("problem_id", "episode_id")
@@ -175,7 +177,7 @@ def world(tmp_path):
             steps = rows.with_steps(rows.first_attempts(own[:2]))
             marks.append(tmp_path / f"{track}-{seed}.json")
             chosen = landmarks.choose(steps, "auto", 5, "ppo-from-5")
-            content = {"model": track, "seed": seed, "landmarks": chosen}
+            content = {"track": track, "seed": seed, "landmarks": chosen}
             provenance.write_json(marks[-1], content)
             files += own
     return [str(f) for f in files], [str(m) for m in marks]
@@ -187,7 +189,7 @@ TRACKS = {name: task_tables.TRACKS[name] for name in ("tiny", "tiny.nav")}
 def test_tasks_stand_side_by_side_with_what_was_published(world):
     folder = task_tables.Path(__file__).parents[2] / "config/published"
     table = tasks.landmarks(*world, [str(folder / "fig1.csv")], TRACKS, SETTINGS)
-    schemas.check(table, schemas.by_name("task-landmarks"))
+    check(table, SCHEMAS["task-landmarks"])
     own = table[(table["kind"] == "measured") & (table["rule"] == "ood") & (table["seed"] == "all")]
     for task in ("gp3", "nav"):
         at = own[own["task"] == task].set_index("landmark")
@@ -197,7 +199,7 @@ def test_tasks_stand_side_by_side_with_what_was_published(world):
     beside = table[table["kind"] == "published"].groupby("task")["n"].unique()
     assert {task: list(n) for task, n in beside.items()} == {"gp3": [234], "nav": [48]}
     curves = tasks.curves(world[0], TRACKS, SETTINGS)
-    schemas.check(curves, schemas.by_name("task-curves"))
+    check(curves, SCHEMAS["task-curves"])
     at = curves[(curves["seed"] == "all") & (curves["rule"] == "ood")]
     at = at.set_index(["task", "checkpoint"])["accuracy"]
     assert at["nav", "sft-0"] == at["gp3", "sft-0"] == 0.5
@@ -210,7 +212,7 @@ def claims_table() -> pd.DataFrame:
                 "detectable": 0.07, "detail": ""}  # fmt: skip
     return pd.DataFrame(
         [
-            {"model": track, "claim": claim, "statement": f"about {claim}", "verdict": verdict,
+            {"track": track, "claim": claim, "statement": f"about {claim}", "verdict": verdict,
              "effect": effect, **measured}
             for track, verdict, effect in (("tiny", "held", -0.15), ("tiny.nav", "undecided", 0.02))
             for claim in ("ood-falls-after-its-peak", "gate-forgetting", "gate-recovery",
@@ -222,7 +224,7 @@ def claims_table() -> pd.DataFrame:
 def window_table(late: float) -> pd.DataFrame:
     return pd.DataFrame(
         [
-            {"model": track, "start": start, "rule": rule, "seed": seed, "change": change,
+            {"track": track, "start": start, "rule": rule, "seed": seed, "change": change,
              "low": change - 0.02, "high": change + 0.02}
             for track in TRACKS
             for rule in ("id", "ood")
@@ -236,7 +238,7 @@ def test_claims_of_tasks_are_those_of_the_claims_table(tmp_path):
     claims = claims_table()
     claims.loc[claims["claim"] == "number-step", "instances"] = 900  # asked of other problems
     table = task_claims.measure(claims, window_table(late=0.3), TRACKS, SETTINGS)
-    schemas.check(table, schemas.by_name("task-claims"))
+    check(table, SCHEMAS["task-claims"])
     at = table.set_index(["task", "question"])
     assert at.loc[("gp3", "forgetting"), "verdict"] == "held"
     assert at.loc[("nav", "forgetting"), ["verdict", "effect"]].tolist() == ["undecided", 0.02]
@@ -262,7 +264,7 @@ def test_figures_name_the_task_and_leave_other_tasks_without_published_cards(tmp
     monkeypatch.setattr(styling, "save", lambda f, *rest: (kept.append(f), save(f, *rest)))
     table = task_tables.task_landmarks().query("kind == 'measured' and task in ['gp3', 'nav']")
     names = {"gp3": "tiny", "nav": "tiny.nav"}
-    frame = table.assign(model=table["task"].map(names))
+    frame = table.assign(track=table["task"].map(names))
     files = [str(task_tables.Path(__file__).parents[2] / "config/published/fig1.csv")]
     style = config.FigureStyle(published="llama-3.2-11b")
     paths = tmp_path / "a.pdf", tmp_path / "a.png"

@@ -13,7 +13,7 @@ from healscope.evaluation import unfinished
 
 def evaluation(step: int, model: str = "m") -> str:
     return artifacts.path(
-        artifacts.EVALUATION, protocol="p", model=model, seed=0, checkpoint=f"sft-{step}", task="t"
+        artifacts.EVALUATION, protocol="p", track=model, seed=0, checkpoint=f"sft-{step}", task="t"
     )
 
 

@@ -347,7 +347,7 @@ def test_holm_is_the_closed_test_of_bonferroni():
 
 def claims_of(*rows):
     table = pd.DataFrame(rows, columns=["claim", "verdict", "p", "weaker"])
-    return table.assign(model="m")
+    return table.assign(track="m")
 
 
 def test_the_rest_is_corrected_by_benjamini_and_hochberg():

@@ -50,6 +50,7 @@ def test_every_table_is_what_its_schema_says(finished):
     import pyarrow.parquet as pq
 
     from healscope import schemas
+    from healscope.schema import check
 
     files = sorted((finished.folder / "results").rglob("*.parquet"))
     assert {"evaluation", "edit-evaluation", "rl-log", "gate"} <= {
@@ -61,7 +62,7 @@ def test_every_table_is_what_its_schema_says(finished):
         assert table.schema.equals(schema.arrow()), file
         for column in schema.columns:
             assert table.schema.field(column.name).metadata[b"unit"].decode() == column.unit
-        schemas.check(table.to_pandas(), schema)
+        check(table.to_pandas(), schema)
 
 
 def test_answers_become_a_page(finished, tmp_path):

@@ -143,7 +143,7 @@ def test_what_a_failed_job_has_evaluated_stands(own):
     evaluations = [
         artifacts.path(
             artifacts.EVALUATION,
-            protocol="exhaustive", model="mine", seed=0, checkpoint=f"sft-{step}", task="gp3",
+            protocol="exhaustive", track="mine", seed=0, checkpoint=f"sft-{step}", task="gp3",
         )
         for step in (0, 5, 9)
     ]  # fmt: skip

@@ -96,7 +96,7 @@ def test_check_task_finds_what_the_page_leaves_out(fresh):
 @pytest.mark.long
 def test_the_study_of_the_page_trains_and_evaluates(page):
     assert (page.folder / "results/figures/fig1.pdf").stat().st_size > 0
-    evaluated = {"protocol": "exhaustive", "model": "micro", "seed": 0, "task": "sorting"}
+    evaluated = {"protocol": "exhaustive", "track": "micro", "seed": 0, "task": "sorting"}
     for checkpoint in ("sft-0", "sft-12", "ppo-from-8"):
         file = page.folder / artifacts.path(
             artifacts.EVALUATION, checkpoint=checkpoint, **evaluated

@@ -11,7 +11,7 @@ ANSWERS.append("diagnosis" if study.taken else "claims")
 # of given checkpoints: model -> checkpoint -> manifest; step 0 is the base
 GIVEN_MANIFESTS = {
     name: {
-        c: artifacts.path(artifacts.CHECKPOINT, model=name, seed=0, checkpoint=c)
+        c: artifacts.path(artifacts.CHECKPOINT, track=name, seed=0, checkpoint=c)
         for c in GIVEN[name]
         if c != artifacts.sft(0)
     }
@@ -68,7 +68,7 @@ if not study.taken:
         params:
             **section("statistics"),
             **STUDY,
-            recipes=recipe_facts(study.rl),
+            recipes=study.rl.facts(),
             landmark=study.rl_landmark,
             stages=stage_points(),
             primary=study.claims.primary,

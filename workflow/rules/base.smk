@@ -3,23 +3,23 @@
 
 rule base_model:
     input:
-        lambda w: MODEL_FILES[w.model],
+        lambda w: MODEL_FILES[w.track],
     output:
         manifest=manifest("base"),
         training=this(artifacts.TRAINING, run="base"),
     log:
-        log_of("base_model", "model", "seed"),
+        log_of("base_model", "track", "seed"),
     threads: threads_of("base")
     resources:
         **resources_of("base"),
     params:
-        model=lambda w: model_settings(w.model),
+        model=lambda w: model_settings(w.track),
         # what is fetched is the same for every task
         task=lambda w: (
-            own_task("rl_only", "dealing_only")(w) if study.model_of(w.model).scratch else {}
+            own_task("rl_only", "dealing_only")(w) if study.model_of(w.track).scratch else {}
         ),
         state=this(artifacts.STATE, run="base"),
     message:
-        "Base model {wildcards.model}, seed {wildcards.seed}"
+        "Base model {wildcards.track}, seed {wildcards.seed}"
     script:
         "../scripts/base_model.py"

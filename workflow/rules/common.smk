@@ -86,7 +86,7 @@ def one_of(names):
 
 
 wildcard_constraints:
-    model=one_of(TRACKS),
+    track=one_of(TRACKS),
     task=one_of(study.tasks),
     seed=r"\d+",
     arm="|".join(["sft", *CONTROLS, *study.sft.methods]),
@@ -109,7 +109,7 @@ def task_settings(name, without=()):
 
 def own_task(*without):
     """The same, of the task that a track is trained on."""
-    return lambda w: task_settings(study.task_of(w.model), without)
+    return lambda w: task_settings(study.task_of(w.track), without)
 
 
 def sft_settings(arm):
@@ -158,7 +158,7 @@ def each(pattern, of=FOLLOWED, **wildcards):
     for track in of:
         named = {"task": study.task_of(track), **wildcards}
         named = {key: v(track) if callable(v) else v for key, v in named.items()}
-        found += expand(pattern, model=track, seed=SEEDS, **named)
+        found += expand(pattern, track=track, seed=SEEDS, **named)
     return found
 
 
@@ -168,8 +168,8 @@ def here(pattern, **wildcards):
     {task} is the track's own, unless it is given: then files are known once the track is.
     """
     if "{task}" in pattern and "task" not in wildcards:
-        return lambda w: here(pattern, task=study.task_of(w.model), **wildcards)
-    return expand(pattern, model="{model}", seed="{seed}", **wildcards)
+        return lambda w: here(pattern, task=study.task_of(w.track), **wildcards)
+    return expand(pattern, track="{track}", seed="{seed}", **wildcards)
 
 
 def evaluations(checkpoints, of=FOLLOWED):
@@ -206,8 +206,8 @@ def sft_pools(of=FOLLOWED):
 def this(pattern, **wildcards):
     """As `here`, for one file."""
     if "{task}" in pattern and "task" not in wildcards:
-        return lambda w: this(pattern, task=study.task_of(w.model), **wildcards)
-    return artifacts.path(pattern, model="{model}", seed="{seed}", **wildcards)
+        return lambda w: this(pattern, task=study.task_of(w.track), **wildcards)
+    return artifacts.path(pattern, track="{track}", seed="{seed}", **wildcards)
 
 
 def manifest(checkpoint):
@@ -328,19 +328,19 @@ def lost_inputs(table):
 
 def threads_of(stage):
     """CPU threads of a job of this stage."""
-    return lambda w: study.model_of(w.model).need(stage).threads
+    return lambda w: study.model_of(w.track).need(stage).threads
 
 
 def resources_of(stage):
     """What a scheduler is asked for; a job that ran out of memory or time gets twice as much."""
 
     def growing(what):
-        return lambda w, attempt: getattr(study.model_of(w.model).need(stage), what) * 2 ** (
+        return lambda w, attempt: getattr(study.model_of(w.track).need(stage), what) * 2 ** (
             attempt - 1
         )
 
     return {
-        "gpu": lambda w: study.model_of(w.model).need(stage).gpus,
+        "gpu": lambda w: study.model_of(w.track).need(stage).gpus,
         "mem_mb": growing("mem_mb"),
         "runtime": growing("runtime"),
     }

@@ -17,10 +17,10 @@ for stage, points in STAGES.items():
                 output:
                     [update(f) for f in here(artifacts.EDIT, stage=stage, edit=names, task=tasks)],
                 log:
-                    log_of(name, "model", "seed", *(["edit"] if names == ["{edit}"] else [])),
+                    log_of(name, "track", "seed", *(["edit"] if names == ["{edit}"] else [])),
                 wildcard_constraints:
                     edit=f"(?!({'|'.join(EDITS)})/)[^/]+",
-                    model=one_of(tracks),
+                    track=one_of(tracks),
                 threads: threads_of("edits")
                 resources:
                     **resources_of("edits"),
@@ -29,6 +29,6 @@ for stage, points in STAGES.items():
                     stage=stage,
                     points=points.model_dump(mode="json"),
                 message:
-                    f"Edits of stage {stage}: " "{wildcards.model}, seed {wildcards.seed}"
+                    f"Edits of stage {stage}: " "{wildcards.track}, seed {wildcards.seed}"
                 script:
                     "../scripts/evaluate_edits.py"

@@ -18,9 +18,9 @@ for protocol in PROTOCOLS:
                 output:
                     evaluation_outputs(protocol, chunk, tasks),
                 log:
-                    log_of(f"evaluate_sft_{protocol}_{number}", "arm", "model", "seed"),
+                    log_of(f"evaluate_sft_{protocol}_{number}", "arm", "track", "seed"),
                 wildcard_constraints:
-                    model=one_of(tracks),
+                    track=one_of(tracks),
                 threads: threads_of("evaluation")
                 resources:
                     **resources_of("evaluation"),
@@ -29,7 +29,7 @@ for protocol in PROTOCOLS:
                 message:
                     "Evaluate SFT ({wildcards.arm})"
                     f" under {protocol}: "
-                    "{wildcards.model}, seed {wildcards.seed}"
+                    "{wildcards.track}, seed {wildcards.seed}"
                 script:
                     "../scripts/evaluate_checkpoints.py"
 
@@ -46,9 +46,9 @@ for protocol in PROTOCOLS:
             output:
                 evaluation_outputs(protocol, "{branch}", tasks),
             log:
-                log_of(f"evaluate_rl_{protocol}", "model", "seed", "branch"),
+                log_of(f"evaluate_rl_{protocol}", "track", "seed", "branch"),
             wildcard_constraints:
-                model=one_of(tracks),
+                track=one_of(tracks),
             priority: 1 if GOING else 0  # what RL made goes before more is made
             threads: threads_of("evaluation")
             resources:
@@ -58,7 +58,7 @@ for protocol in PROTOCOLS:
             message:
                 "Evaluate {wildcards.branch}"
                 f" under {protocol}: "
-                "{wildcards.model}, seed {wildcards.seed}"
+                "{wildcards.track}, seed {wildcards.seed}"
             script:
                 "../scripts/evaluate_checkpoints.py"
 
@@ -73,7 +73,7 @@ rule landmarks:
     output:
         artifacts.LANDMARKS,
     log:
-        log_of("landmarks", "model", "seed"),
+        log_of("landmarks", "track", "seed"),
     resources:
         **SMALL,
     params:
@@ -81,6 +81,6 @@ rule landmarks:
         end=study.end_step,
         rl=study.rl_landmark,
     message:
-        "Landmarks of {wildcards.model}, seed {wildcards.seed}"
+        "Landmarks of {wildcards.track}, seed {wildcards.seed}"
     script:
         "../scripts/landmarks.py"

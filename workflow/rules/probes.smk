@@ -9,14 +9,14 @@ rule hidden_states:
     output:
         artifacts.HIDDEN_STATES,
     log:
-        log_of("hidden_states", "model", "seed"),
+        log_of("hidden_states", "track", "seed"),
     threads: threads_of("probes")
     resources:
         **resources_of("probes"),
     params:
         problems=study.hidden_states.problems,
     message:
-        "Hidden states of {wildcards.model}, seed {wildcards.seed}"
+        "Hidden states of {wildcards.track}, seed {wildcards.seed}"
     script:
         "../scripts/hidden_states.py"
 
@@ -32,7 +32,7 @@ if not study.taken:  # it asks about what SFT has read
         output:
             artifacts.SIGNALS,
         log:
-            log_of("signals", "model", "seed"),
+            log_of("signals", "track", "seed"),
         threads: threads_of("probes")
         resources:
             **resources_of("probes"),
@@ -44,6 +44,6 @@ if not study.taken:  # it asks about what SFT has read
             matrices=study.spectra.matrices,
             max_new_tokens=study.evaluation.max_new_tokens,
         message:
-            "Signals along SFT of {wildcards.model}, seed {wildcards.seed}"
+            "Signals along SFT of {wildcards.track}, seed {wildcards.seed}"
         script:
             "../scripts/signals.py"

@@ -14,7 +14,7 @@ rule rl:
         manifest=manifest("{branch}"),
         training=this(artifacts.TRAINING, run="{branch}"),
     log:
-        log_of("rl", "model", "seed", "branch"),
+        log_of("rl", "track", "seed", "branch"),
     threads: threads_of("rl")
     resources:
         **resources_of("rl"),
@@ -22,11 +22,11 @@ rule rl:
         vllm=lambda w: sampling_engine(w.branch),
         recipe=lambda w: recipe_settings(w.branch),
         examples=study.sft.model_dump(mode="json", include={"deals", "examples"}),
-        precision=lambda w: study.model_of(w.model).launch.precision,
+        precision=lambda w: study.model_of(w.track).launch.precision,
         task=own_task("dealing_only"),
         max_new_tokens=study.evaluation.max_new_tokens,
         state=this(artifacts.STATE, run="{branch}"),
     message:
-        "{wildcards.branch} of {wildcards.model}, seed {wildcards.seed}"
+        "{wildcards.branch} of {wildcards.track}, seed {wildcards.seed}"
     script:
         "../scripts/rl.py"

@@ -13,18 +13,18 @@ rule sft:
         training=this(artifacts.TRAINING, run="{arm}"),
         manifests=manifests(sft_checkpoints("{arm}")),
     log:
-        log_of("sft", "arm", "model", "seed"),
+        log_of("sft", "arm", "track", "seed"),
     threads: threads_of("sft")
     resources:
         **resources_of("sft"),
     params:
         sft=lambda w: sft_settings(w.arm),
         arm="{arm}",
-        precision=lambda w: study.model_of(w.model).launch.precision,
+        precision=lambda w: study.model_of(w.track).launch.precision,
         task=own_task("rl_only", "dealing_only"),
         max_new_tokens=study.evaluation.max_new_tokens,
         state=this(artifacts.STATE, run="{arm}"),
     message:
-        "SFT ({wildcards.arm}) of {wildcards.model}, seed {wildcards.seed}"
+        "SFT ({wildcards.arm}) of {wildcards.track}, seed {wildcards.seed}"
     script:
         "../scripts/sft.py"

@@ -21,16 +21,16 @@ for part, points in {k: v for k, v in FACTOR_JOBS.items() if v}.items():
         output:
             here(artifacts.FACTORS, point=points),
         log:
-            log_of(f"factors_{part}", "model", "seed"),
+            log_of(f"factors_{part}", "track", "seed"),
         threads: threads_of("spectra")
         resources:
             **resources_of("spectra"),
         params:
             matrices=study.spectra.matrices,
             points=points,
-            check_random=lambda w: study.model_of(w.model).check_random,
+            check_random=lambda w: study.model_of(w.track).check_random,
         message:
-            f"SVDs, {part}: " "{wildcards.model}, seed {wildcards.seed}"
+            f"SVDs, {part}: " "{wildcards.track}, seed {wildcards.seed}"
         script:
             "../scripts/factors.py"
 
@@ -41,7 +41,7 @@ rule compare:
     output:
         artifacts.COMPARISON,
     log:
-        log_of("compare", "model", "seed"),
+        log_of("compare", "track", "seed"),
     threads: threads_of("spectra")
     resources:
         **resources_of("spectra"),
@@ -50,7 +50,7 @@ rule compare:
         pairs=PAIRS,
         points=COMPARED,
     message:
-        "Compare weights of {wildcards.model}, seed {wildcards.seed}"
+        "Compare weights of {wildcards.track}, seed {wildcards.seed}"
     script:
         "../scripts/compare.py"
 
@@ -70,7 +70,7 @@ rule mask_overlap:
         pairs=PAIRS,
         models={
             track: {
-                str(seed): artifacts.path(artifacts.LANDMARKS, model=track, seed=seed)
+                str(seed): artifacts.path(artifacts.LANDMARKS, track=track, seed=seed)
                 for seed in SEEDS
             }
             for track in FOLLOWED

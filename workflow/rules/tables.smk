@@ -1,6 +1,6 @@
 """Tidy tables, each from all tracks and seeds; every figure is drawn from one of them."""
 
-from healscope.config.facts import recipe_facts, track_facts
+from healscope.config.tracks import track_facts
 
 SFT_EVALUATIONS = evaluations(sft_checkpoints())
 EVALUATED = [*sft_checkpoints(), *MAIN_BRANCHES]
@@ -128,7 +128,7 @@ TABLE_PARAMS = {
     **section("statistics"),
     **STUDY,
     # only tables made from training logs know of recipes: a new one makes no other table again
-    "recipes": lambda w: recipe_facts(study.rl) if "logs" in TABLES[w.table] else {},
+    "recipes": lambda w: study.rl.facts() if "logs" in TABLES[w.table] else {},
     "landmark": lambda w: study.rl_landmark if "logs" in TABLES[w.table] else "",
     "stages": lambda w: stage_points() if "edits" in TABLES[w.table] else {},
     "lost_inputs": lambda w: lost_inputs(w.table),

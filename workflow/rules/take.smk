@@ -13,18 +13,18 @@ GIVEN_FILES = {
 
 def watched(wildcards):
     """Files that a checkpoint is linked to; of the base, also what brings the tokenizer."""
-    files = GIVEN_FILES[wildcards.model, wildcards.checkpoint]
+    files = GIVEN_FILES[wildcards.track, wildcards.checkpoint]
     if wildcards.checkpoint != "base":
         return files
-    more = [f for f in GIVEN_FILES[wildcards.model, LAST] if not f.endswith(".safetensors")]
+    more = [f for f in GIVEN_FILES[wildcards.track, LAST] if not f.endswith(".safetensors")]
     return [*files, *(f for f in more if f not in files)]
 
 
 def beside(wildcards):
     """What a checkpoint is held against: its base; the base, the last SFT checkpoint."""
     if wildcards.checkpoint == "base":
-        return GIVEN[wildcards.model][LAST]
-    return artifacts.path(artifacts.CHECKPOINT, model=wildcards.model, seed=0, checkpoint="base")
+        return GIVEN[wildcards.track][LAST]
+    return artifacts.path(artifacts.CHECKPOINT, track=wildcards.track, seed=0, checkpoint="base")
 
 
 rule take:
@@ -34,7 +34,7 @@ rule take:
     output:
         this(artifacts.CHECKPOINT, checkpoint="{checkpoint}"),
     log:
-        log_of("take", "model", "seed", "checkpoint"),
+        log_of("take", "track", "seed", "checkpoint"),
     wildcard_constraints:
         checkpoint="|".join(next(iter(GIVEN.values()))),
         seed="0",
@@ -42,9 +42,9 @@ rule take:
     resources:
         **resources_of("base"),
     params:
-        source=lambda w: GIVEN[w.model][w.checkpoint],
+        source=lambda w: GIVEN[w.track][w.checkpoint],
         beside=beside,
     message:
-        "Take {wildcards.checkpoint} of {wildcards.model}"
+        "Take {wildcards.checkpoint} of {wildcards.track}"
     script:
         "../scripts/take.py"

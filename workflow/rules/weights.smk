@@ -13,15 +13,15 @@ rule drop_weights:
     input:
         manifest=manifest("{checkpoint}"),
         landmarks=artifacts.LANDMARKS,
-        made=lambda w: made_from(w.model, w.checkpoint),
+        made=lambda w: made_from(w.track, w.checkpoint),
     output:
         this(artifacts.DROPPED, checkpoint="{checkpoint}"),
     log:
-        log_of("drop_weights", "model", "seed", "checkpoint"),
+        log_of("drop_weights", "track", "seed", "checkpoint"),
     wildcard_constraints:
         checkpoint="|".join(PASSING),
     priority: 2
     message:
-        "Weights of {wildcards.checkpoint}, {wildcards.model}, seed {wildcards.seed}"
+        "Weights of {wildcards.checkpoint}, {wildcards.track}, seed {wildcards.seed}"
     script:
         "../scripts/drop_weights.py"

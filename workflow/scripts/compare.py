@@ -2,6 +2,7 @@ from healscope import provenance
 from healscope.config import Spectra
 from healscope.job import job
 from healscope.spectra import compare, factors
+from healscope.spectra.schemas import COMPARISON
 
 with job(snakemake, torch=True):
     w, p, files = snakemake.wildcards, snakemake.params, snakemake.input
@@ -12,5 +13,5 @@ with job(snakemake, torch=True):
     used = {"spectra": p.spectra, "pairs": p.pairs}
     record = provenance.record(used, {"seed": seed}, provenance.hashes(files))
     provenance.write_table(
-        snakemake.output[0], rows.assign(model=w.model, seed=seed), record, "comparison"
+        snakemake.output[0], rows.assign(track=w.track, seed=seed), record, COMPARISON
     )

@@ -6,7 +6,7 @@ from healscope.models.variants import from_checkpoint
 
 with job(snakemake, torch=True):
     p = snakemake.params
-    files, (name, seed) = snakemake.input, (snakemake.wildcards.model, snakemake.wildcards.seed)
+    files, (name, seed) = snakemake.input, (snakemake.wildcards.track, snakemake.wildcards.seed)
     by_name = {artifacts.parse(artifacts.CHECKPOINT, m)["checkpoint"]: m for m in files.manifests}
     manifests = {c: by_name[c] for c in variant_names(snakemake.output)}
     evaluate_outputs(
@@ -16,7 +16,7 @@ with job(snakemake, torch=True):
         Sections(p.evaluation, p.protocols, p.tasks, p.get("vllm")),
         files.problems,
         snakemake.output,
-        {"model": name, "seed": int(seed)},
+        {"track": name, "seed": int(seed)},
         f"evaluate {name} seed {seed}",
         Process.of(snakemake),
     )

@@ -13,7 +13,7 @@ from healscope.tasks.tables import rules_differ
 with job(snakemake, torch=True):
     p, files, w = snakemake.params, snakemake.input, snakemake.wildcards
     target, parent = (
-        landmarks.manifest(files.landmarks, w.model, w.seed, p.points[end])
+        landmarks.manifest(files.landmarks, w.track, w.seed, p.points[end])
         for end in ("target", "parent")
     )
     checkpoints.verify(parent)
@@ -22,7 +22,7 @@ with job(snakemake, torch=True):
         *(factors.read(manifest) for manifest in (files.target, files.parent)),
     )
     names = variant_names(snakemake.output)
-    sweep = Sweep(pair, f"{w.model} {w.seed} {p.stage}", checkpoints.device())
+    sweep = Sweep(pair, f"{w.track} {w.seed} {p.stage}", checkpoints.device())
     inputs = [target, parent, files.target, files.parent]
     evaluate_outputs(
         sweep.variants(names),
@@ -31,8 +31,8 @@ with job(snakemake, torch=True):
         Sections(p.evaluation, p.protocols, p.tasks, p.get("vllm")),
         files.problems,
         snakemake.output,
-        {"model": w.model, "seed": int(w.seed), "stage": p.stage},
-        f"edits {p.stage} {w.model} seed {w.seed}",
+        {"track": w.track, "seed": int(w.seed), "stage": p.stage},
+        f"edits {p.stage} {w.track} seed {w.seed}",
         Process.of(snakemake),
         keep=lambda t: (t["split"] == "held_out") & rules_differ(t),  # all that is shown
     )

@@ -8,8 +8,8 @@ from healscope.spectra import factors
 with job(snakemake, torch=True):
     w, p = snakemake.wildcards, snakemake.params
     todo = list(zip(p.points, snakemake.output, strict=True))
-    for point, output in track(todo, f"factors {w.model} seed {w.seed}", len(todo)):
-        source = landmarks.manifest(snakemake.input.landmarks, w.model, w.seed, point)
+    for point, output in track(todo, f"factors {w.track} seed {w.seed}", len(todo)):
+        source = landmarks.manifest(snakemake.input.landmarks, w.track, w.seed, point)
         stored = factors.load(source, p.matrices, artifacts.FACTORS_CACHE)
         if p.check_random:
             integrity.check_folder(stored.opened.folder)

@@ -12,5 +12,5 @@ with job(snakemake):
         {"seed": int(w.seed)},
         provenance.hashes(snakemake.input),
     )
-    content = {"model": w.model, "seed": int(w.seed), "landmarks": chosen, "provenance": record}
+    content = {"track": w.track, "seed": int(w.seed), "landmarks": chosen, "provenance": record}
     provenance.write_json(snakemake.output[0], content)

@@ -4,6 +4,7 @@ from healscope import provenance
 from healscope.evaluation import landmarks
 from healscope.job import job
 from healscope.spectra import masks, sources
+from healscope.spectra.schemas import MASK_OVERLAP
 
 with job(snakemake, torch=True):
     p, files = snakemake.params, snakemake.input.landmarks
@@ -20,8 +21,8 @@ with job(snakemake, torch=True):
             seed: {point: sources.weights(m) for point, m in by_point.items()}
             for seed, by_point in manifests.items()
         }
-        frames.append(masks.overlaps(opened, pairs, p.matrices).assign(model=name))
+        frames.append(masks.overlaps(opened, pairs, p.matrices).assign(track=name))
     config = {"matrices": p.matrices, "pairs": p.pairs}
     record = provenance.record(config, inputs=provenance.hashes(dict.fromkeys(used)))
     frame = pd.concat(frames, ignore_index=True)
-    provenance.write_table(snakemake.output[0], frame, record, "mask-overlap")
+    provenance.write_table(snakemake.output[0], frame, record, MASK_OVERLAP)

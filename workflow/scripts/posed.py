@@ -2,6 +2,7 @@ from healscope import provenance
 from healscope.config import Protocol
 from healscope.job import job
 from healscope.tasks import build
+from healscope.tasks.schemas import POSED
 
 with job(snakemake):
     p = snakemake.params
@@ -13,4 +14,4 @@ with job(snakemake):
         {"task": task.seed, "hands": protocol.seed},
         provenance.hashes(snakemake.input),
     )
-    provenance.write_table(snakemake.output[0], posed, record, "posed")
+    provenance.write_table(snakemake.output[0], posed, record, POSED)

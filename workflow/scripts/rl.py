@@ -2,11 +2,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from healscope import engines, provenance, schemas
+from healscope import engines, provenance
 from healscope.job import job
 from healscope.training import launch
-from healscope.training.branch import publish
 from healscope.training.health import Diverged
+from healscope.training.jobs import publish
+from healscope.training.schemas import RL_LOG
 from healscope.training.state import Workspace
 
 with job(snakemake, torch=True):
@@ -16,7 +17,7 @@ with job(snakemake, torch=True):
     config = {key: p[key] for key in used if p[key]}
     record = provenance.record(config, {"seed": seed}, provenance.hashes(files))
     work = Workspace(p.state, record["fingerprint"])
-    run = {"kind": "rl", "name": names.branch, "model": names.model, "seed": seed}
+    run = {"kind": "rl", "name": names.branch, "track": names.track, "seed": seed}
     run |= {"params": config, "files": {key: str(file) for key, file in files.items()}}
     engine = engines.Process.of(snakemake)
     run["engine"] = engine and engine.plain()
@@ -25,7 +26,7 @@ with job(snakemake, torch=True):
         rows = launch.run(run, snakemake.config, deepspeed, snakemake.threads, work)
     except Diverged as error:
         rows, failure = error.rows or [{"iteration": 1}], str(error)
-    frame = pd.DataFrame(rows).assign(model=names.model, seed=seed, run=names.branch)
+    frame = pd.DataFrame(rows).assign(track=names.track, seed=seed, run=names.branch)
     frame["failure"] = [*[""] * (len(frame) - 1), failure]
-    provenance.write_table(out.training, schemas.complete(frame, "rl-log"), record, "rl-log")
+    provenance.write_table(out.training, RL_LOG.complete(frame), record, RL_LOG)
     publish(work, names.branch, out.manifest, record, failure)

@@ -2,11 +2,12 @@ from healscope import artifacts, provenance
 from healscope.config import Signals
 from healscope.job import job
 from healscope.probes import signals
+from healscope.probes.schemas import SIGNALS
 from healscope.tasks import build
 from healscope.tasks.tables import sft_examples
 
 with job(snakemake, torch=True):
-    p, files, name = snakemake.params, snakemake.input, snakemake.wildcards.model
+    p, files, name = snakemake.params, snakemake.input, snakemake.wildcards.track
     seed, settings = int(snakemake.wildcards.seed), Signals.model_validate(p.signals)
     task = build("train", p.task)
     rows = signals.measure(
@@ -26,5 +27,5 @@ with job(snakemake, torch=True):
     names = "signals", "task", "examples", "matrices", "max_new_tokens"
     used = {name: getattr(p, name) for name in names}
     record = provenance.record(used, {"seed": seed}, provenance.hashes(files))
-    rows = rows.assign(model=name, seed=seed)
-    provenance.write_table(snakemake.output[0], rows, record, "signals-probe")
+    rows = rows.assign(track=name, seed=seed)
+    provenance.write_table(snakemake.output[0], rows, record, SIGNALS)

@@ -12,5 +12,5 @@ with job(snakemake):
     config = {"statistics": p.statistics, **study}
     record = provenance.record(config, inputs=provenance.hashes(snakemake.input))
     stored = {**record, "lost_inputs": p.lost_inputs}
-    schema = schemas.by_path(snakemake.output[0]).name
+    schema = schemas.by_path(snakemake.output[0])
     provenance.write_table(snakemake.output[0], frame, stored, schema)

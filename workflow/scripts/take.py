@@ -3,5 +3,5 @@ from healscope.models import taken
 
 with job(snakemake, torch=True):
     p, w = snakemake.params, snakemake.wildcards
-    name = f"{w.model}, {w.checkpoint}"
+    name = f"{w.track}, {w.checkpoint}"
     taken.take(name, p.source, p.beside, snakemake.output[0])

@@ -4,6 +4,7 @@ from healscope import provenance
 from healscope.claims import tasks
 from healscope.config import Statistics
 from healscope.job import job
+from healscope.schemas import SCHEMAS
 
 with job(snakemake):
     p, files, out = snakemake.params, snakemake.input, snakemake.output
@@ -12,5 +13,5 @@ with job(snakemake):
     frame = tasks.measure(claims, window, p.tracks, settings)
     config = {"statistics": p.statistics, "tracks": p.tracks}
     record = provenance.record(config, inputs=provenance.hashes(files))
-    provenance.write_table(out.table, frame, record, "task-claims")
+    provenance.write_table(out.table, frame, record, SCHEMAS["task-claims"])
     Path(out.page).write_text(tasks.page(frame, record), encoding="utf-8")

@@ -1,6 +1,6 @@
 from healscope import provenance
 from healscope.job import job
-from healscope.tasks import build
+from healscope.tasks import build, schemas
 from healscope.tasks.tables import require_enough
 
 with job(snakemake):
@@ -9,8 +9,8 @@ with job(snakemake):
     problems = task.problem_table()
     require_enough(task.name, problems)
     for file, frame, schema in (
-        (out.problems, problems, "problems"),
-        (out.sft, task.sft_table(), "sft-pool"),
-        (out.rl, task.rl_table(), "rl-pool"),
+        (out.problems, problems, schemas.PROBLEMS),
+        (out.sft, task.sft_table(), schemas.SFT_POOL),
+        (out.rl, task.rl_table(), schemas.RL_POOL),
     ):
         provenance.write_table(file, frame, record, schema)

@@ -51,29 +51,29 @@ def measure(inputs: dict[str, list[str]], settings: Settings) -> pd.DataFrame:
     rows = with_steps(first_attempts(files[EXHAUSTIVE], judged, faceless=True))
     drawn = [with_steps(attempts(files[n], ["protocol", "feedback"])) for n in settings.drawn]
     edits = first_attempts(inputs["edits"], ["stage"])
-    edits = edits.assign(variant=edits["stage"] + ":" + edits["variant"])
+    edits = edits.assign(checkpoint=edits["stage"] + ":" + edits["checkpoint"])
     logged = pd.concat([provenance.read_table(f) for f in inputs["signals"]], ignore_index=True)
     logs = branch_logs(inputs["logs"])
     marks = [provenance.read_json(f) for f in inputs["landmarks"]]
     found = []
-    for model, own in rows.groupby("model"):
+    for model, own in rows.groupby("track"):
         differ, held_out = rules_differ(own), own["split"] == "held_out"
         data = Data(
             rows=own[differ & held_out],
             train_rows=trained_on(own[differ & ~held_out], inputs["pool"], settings.sft),
             faceless=own[held_out],
-            drawn=[part[part["model"] == model] for part in drawn],
-            edits=edits[edits["model"] == model],
-            signals=logged[logged["model"] == model],
-            logs=logs[logs["model"] == model],
+            drawn=[part[part["track"] == model] for part in drawn],
+            edits=edits[edits["track"] == model],
+            signals=logged[logged["track"] == model],
+            logs=logs[logs["track"] == model],
             recipes=settings.recipes,
-            landmarks={m["seed"]: m["landmarks"] for m in marks if m["model"] == model},
+            landmarks={m["seed"]: m["landmarks"] for m in marks if m["track"] == model},
             stages=settings.stages,
             settings=settings.statistics,
             contrast=settings.contrast,
         )
         for part in PARTS:
-            found += [{"model": model, **row} for row in part(data)]
+            found += [{"track": model, **row} for row in part(data)]
     table = pd.DataFrame(found)
     return verdicts.corrected(table, settings.primary, settings.statistics.confidence)
 
@@ -165,7 +165,7 @@ def _lines(row: dict) -> list[str]:
         alone = f", alone: {row['verdict_alone']}" if row["verdict_alone"] != row["verdict"] else ""
         measured = [
             f"{100 * row['effect']:+.1f} [{100 * row['low']:+.1f}, {100 * row['high']:+.1f}] "
-            f"(by seed: {seeds}) {row['model']}",
+            f"(by seed: {seeds}) {row['track']}",
             f"p {_p(row['p'])}, adjusted {_p(row['p_adjusted'])}{alone}",
         ]
     lines += [f"    {line}" for line in measured]

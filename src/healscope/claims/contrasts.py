@@ -23,7 +23,7 @@ class Data:
     edits: pd.DataFrame  # held-out attempts of edited models, variant = stage:edit
     signals: pd.DataFrame  # what could be watched along SFT
     logs: pd.DataFrame  # training logs of all branches, with recipe and start
-    recipes: dict[str, dict]  # recipe -> its facts, as `config.facts` has them
+    recipes: dict[str, dict]  # recipe -> its facts, of `config.RL.facts`
     landmarks: dict[int, dict]  # seed -> landmark -> {checkpoint, …}
     stages: dict[str, dict[str, str]]  # stage of edits -> its target and parent
     settings: Statistics
@@ -69,7 +69,7 @@ class Data:
     def branches(self) -> dict[int, str]:
         """SFT step where the main recipe starts -> checkpoint after it."""
         rl = self.rows[self.rows["recipe"] == self.main]
-        return dict(sorted(zip(rl["step"], rl["variant"], strict=True)))
+        return dict(sorted(zip(rl["step"], rl["checkpoint"], strict=True)))
 
     @property
     def rl_start(self) -> int:
@@ -82,7 +82,7 @@ class Data:
         rows = self.rows if rows is None else rows
         chosen = {(s, half): name for s, halves in choice.items() for half, name in halves.items()}
         wanted = [chosen[key] for key in zip(rows["seed"], rows["half"], strict=True)]
-        return rows[(rows["rule"] == rule) & (rows["variant"] == wanted)]
+        return rows[(rows["rule"] == rule) & (rows["checkpoint"] == wanted)]
 
     def everywhere(self, checkpoint: str) -> Choice:
         """The same checkpoint for all seeds and instances."""
@@ -113,12 +113,12 @@ class Data:
 
     def edited(self, stage: str, edit: str, rule: str) -> pd.DataFrame:
         """Attempts of an edited model; empty where the study does not make the edit."""
-        named = self.edits["variant"] == f"{stage}:{edit}"
+        named = self.edits["checkpoint"] == f"{stage}:{edit}"
         return self.edits[named & (self.edits["rule"] == rule)]
 
     def edit_names(self, stage: str) -> list[str]:
         """The edits of a stage, controls included."""
-        found = self.edits["variant"].unique()
+        found = self.edits["checkpoint"].unique()
         return [v.removeprefix(f"{stage}:") for v in found if v.startswith(f"{stage}:")]
 
     def peak_steps(self) -> list[int]:
@@ -148,4 +148,6 @@ class Data:
 
 def mean(rows: pd.DataFrame, rule: str, variant: str) -> float:
     """Accuracy at one checkpoint, all seeds together."""
-    return float(rows.loc[(rows["rule"] == rule) & (rows["variant"] == variant), "correct"].mean())
+    return float(
+        rows.loc[(rows["rule"] == rule) & (rows["checkpoint"] == variant), "correct"].mean()
+    )

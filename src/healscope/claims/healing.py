@@ -10,16 +10,11 @@ import pandas as pd
 from healscope import artifacts, stats
 from healscope.claims.contrasts import Data
 from healscope.claims.paper import row
+from healscope.config import ALGORITHMS
 from healscope.stats import Estimate
 from healscope.tables.rows import WINDOW, at_first, failures
 from healscope.tables.window import BALANCED
 from healscope.verdicts import Verdict, at_most, margin, positive, signed
-
-# algorithm of a control -> what it does
-_CONTROLS = {
-    "sft": "going on with SFT",
-    "average": "averaging the weights with those of the base model",
-}
 
 
 def balanced_rewards(d: Data) -> list[dict]:
@@ -122,7 +117,7 @@ def controls(d: Data) -> list[dict]:
     found = []
     for name, facts in here.items():
         if facts["kind"] == "control":
-            claim, what = f"rl-heals-more-than-{name}", _CONTROLS[facts["algorithm"]]
+            claim, what = f"rl-heals-more-than-{name}", ALGORITHMS[facts["algorithm"]].does
             pace = ", in RL's own steps at its rate" if facts["matched"] else ""
             statement = f"RL heals more than {what} from the same start (control {name}{pace})"
             found.append(_against(d, name, claim, statement, positive))

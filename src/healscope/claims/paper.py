@@ -134,7 +134,7 @@ def composition(d: Data) -> list[dict]:
     """The control that the published test lacks: same hands, other rule (of the card game)."""
     if not d.cards:
         return []
-    last = d.faceless[d.faceless["variant"] == artifacts.sft(d.steps[-1])]
+    last = d.faceless[d.faceless["checkpoint"] == artifacts.sft(d.steps[-1])]
     names = {"weight": "ood/face", "minus": "id/face"}
     rule = stats.bootstrap(design(last), "correct", d.settings, **names)
     names = {"weight": "ood/face", "minus": "id/any"}

@@ -51,16 +51,16 @@ def measure(
     start, of `rl-window`, judged as claim rl-heals-inside-a-window judges them."""
     found = []
     for track, facts in tracks.items():
-        own = claims[claims["model"] == track].set_index("claim")
+        own = claims[claims["track"] == track].set_index("claim")
         for question in QUESTIONS:
             judged = None
             if question in _STARTS:
-                judged = _start(question, window[window["model"] == track], own, settings)
+                judged = _start(question, window[window["track"] == track], own, settings)
             elif (claim := _CLAIMS[question][0]) in own.index:
                 judged = {**own.loc[claim].to_dict(), "source": f"claims: {claim}"}
             if judged:
                 kept = {n: judged[n] for n in ("statement", "verdict", "source", *_MEASURED)}
-                found.append({**facts, "question": question, **kept})
+                found.append({"track": track, **facts, "question": question, **kept})
     return pd.DataFrame(found)
 
 

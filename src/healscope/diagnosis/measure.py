@@ -37,18 +37,18 @@ def measure(
     """
     rows = with_steps(first_attempts(inputs["evaluations"]))
     rows = rows[rows["split"] == "held_out"]
-    edits = pd.DataFrame(columns=["model", "variant", "rule"])
+    edits = pd.DataFrame(columns=["track", "checkpoint", "rule"])
     if inputs["edits"]:
         edits = first_attempts(inputs["edits"], DISTANCES)
-        edits = edits.assign(name=edits["variant"], variant=f"{STAGE}:" + edits["variant"])
+        edits = edits.assign(name=edits["checkpoint"], checkpoint=f"{STAGE}:" + edits["checkpoint"])
     marks = [provenance.read_json(file) for file in inputs["landmarks"]]
     nothing = rows.iloc[:0]
     found = []
-    for model, own in rows.groupby("model"):
+    for model, own in rows.groupby("track"):
         data = Data(
             rows=own, train_rows=nothing, faceless=own, drawn=[],
-            edits=edits[edits["model"] == model], signals=nothing, logs=nothing, recipes={},
-            landmarks={m["seed"]: m["landmarks"] for m in marks if m["model"] == model},
+            edits=edits[edits["track"] == model], signals=nothing, logs=nothing, recipes={},
+            landmarks={m["seed"]: m["landmarks"] for m in marks if m["track"] == model},
             stages={k: v for k, v in stages.items() if k == STAGE}, settings=settings,
         )  # fmt: skip
         ends = (data.at("ood", data.landmark(name)) for name in ("maxood", "end"))
@@ -56,7 +56,7 @@ def measure(
         parts = [*_peak(data, least), *_lost(data, least), *_healed(data, least)]
         if len(data.edits):
             parts += [*_rotation(data, least), *_repair(data, least)]
-        found += [{"model": model, "margin": least, **row} for row in parts]
+        found += [{"track": model, "margin": least, **row} for row in parts]
     return pd.DataFrame(found)
 
 
@@ -110,8 +110,8 @@ def _lost(d: Data, least: float) -> list[dict]:
 def _healed(d: Data, least: float) -> list[dict]:
     """By RL from each start, and how far that is from MaxOOD."""
     found = []
-    branches = d.rows[d.rows["stage"] == "rl"].drop_duplicates("variant").sort_values("step")
-    for name, step in zip(branches["variant"], branches["step"], strict=True):
+    branches = d.rows[d.rows["stage"] == "rl"].drop_duplicates("checkpoint").sort_values("step")
+    for name, step in zip(branches["checkpoint"], branches["step"], strict=True):
         start, end = d.everywhere(artifacts.sft(int(step))), d.everywhere(name)
         picked, ends = d.landmark("maxood"), {"before": artifacts.sft(int(step)), "after": name}
         for rule, judge in (("ood", positive), ("id", moves)):

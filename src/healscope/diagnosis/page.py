@@ -32,8 +32,8 @@ def text(frame: pd.DataFrame, landmark_files: list[str], study: Study, record: d
     """The page about all models."""
     marks = [provenance.read_json(file) for file in landmark_files]
     lines = []
-    for model, rows in frame.groupby("model"):
-        seeds = {m["seed"]: m["landmarks"] for m in marks if m["model"] == model}
+    for model, rows in frame.groupby("track"):
+        seeds = {m["seed"]: m["landmarks"] for m in marks if m["track"] == model}
         lines += _about(Model(model, rows, seeds, study))
     table = artifacts.path(artifacts.TABLE, table="diagnosis")
     lines += paragraph(f"{provenance.made_by(record)}. All numbers: {table}.")

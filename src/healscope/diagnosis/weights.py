@@ -166,7 +166,7 @@ def repair(m: Model) -> Section | None:
 
 
 def _folder(m: Model, seed: str, checkpoint: str) -> str:
-    manifest = artifacts.path(artifacts.CHECKPOINT, model=m.name, seed=seed, checkpoint=checkpoint)
+    manifest = artifacts.path(artifacts.CHECKPOINT, track=m.name, seed=seed, checkpoint=checkpoint)
     return str(Path(manifest).parent)
 
 

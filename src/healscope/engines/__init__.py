@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
+from healscope.engines.generate import Responses
 from healscope.engines.hf import HF
+from healscope.engines.options import Pair
 from healscope.engines.vllm import VLLM, Process
-from healscope.evaluation.generate import Responses
-from healscope.evaluation.options import Pair
 from healscope.models import checkpoints
 from healscope.models.stored import Stored
 from healscope.models.tokens import load_tokenizer
@@ -38,10 +38,10 @@ class Engine(Protocol):
         """Takes the weights of each variant in turn, and yields the variant."""
 
     def generate(self, prompts: list[list[int]], **settings) -> Responses:
-        """As `healscope.evaluation.generate.generate`, with its settings."""
+        """As `healscope.engines.generate.generate`, with its settings."""
 
     def scores(self, pairs: list[Pair], **settings) -> list[tuple[float, bool]]:
-        """As `healscope.evaluation.options.scores`, with its settings."""
+        """As `healscope.engines.options.scores`, with its settings."""
 
 
 @contextmanager

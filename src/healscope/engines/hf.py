@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import torch
 
-from healscope.evaluation.generate import Responses, generate
-from healscope.evaluation.options import Pair, scores
+from healscope.engines.generate import Responses, generate
+from healscope.engines.options import Pair, scores
 from healscope.models import tokens
 from healscope.models.variants import Variant, load_each
 

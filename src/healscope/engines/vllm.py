@@ -23,9 +23,9 @@ from safetensors.torch import save
 
 from healscope import artifacts, provenance
 from healscope.config import Vllm
+from healscope.engines.generate import NotFinite, Responses
+from healscope.engines.options import Pair
 from healscope.errors import HealscopeError
-from healscope.evaluation.generate import NotFinite, Responses
-from healscope.evaluation.options import Pair
 from healscope.models import checkpoints, integrity
 from healscope.models.stored import Stored
 from healscope.models.variants import Variant, Weights, check_weight
@@ -194,7 +194,7 @@ class VLLM:
         samples: int = 1,
         generator: torch.Generator | None = None,
     ) -> Responses:
-        """As `healscope.evaluation.generate.generate`, with other draws: every answer has a
+        """As `healscope.engines.generate.generate`, with other draws: every answer has a
         stream of its own, so that they do not hang on which answers are worked on together."""
         rows = [ids for ids in prompts for _ in range(samples)]
         seeds = None
@@ -223,7 +223,7 @@ class VLLM:
         )
 
     def scores(self, pairs: list[Pair], **_) -> list[tuple[float, bool]]:
-        """As `healscope.evaluation.options.scores`; all at once."""
+        """As `healscope.engines.options.scores`; all at once."""
         asked = {
             i: [[*prompt, *text], len(prompt)] for i, (prompt, text) in enumerate(pairs) if text
         }

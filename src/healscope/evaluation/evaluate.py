@@ -12,8 +12,10 @@ from healscope import provenance
 from healscope.config import Evaluation, Protocol
 from healscope.engines import Engine
 from healscope.evaluation.attempts import Asker, attempts, require_room
+from healscope.evaluation.schemas import EDIT_EVALUATION, EVALUATION
 from healscope.models.variants import Variant
 from healscope.progress import track
+from healscope.schema import Schema
 from healscope.tasks.protocol import Task
 
 
@@ -28,8 +30,8 @@ class Target:
     columns: dict
 
     @property
-    def schema(self) -> str:
-        return "edit-evaluation" if "stage" in self.columns else "evaluation"
+    def schema(self) -> Schema:
+        return EDIT_EVALUATION if "stage" in self.columns else EVALUATION
 
     def stands(self) -> bool:
         """Whether the file is there and came from exactly the same config and inputs."""

@@ -76,4 +76,4 @@ def manifest(landmarks_file: str, model: str, seed: str | int, point: str) -> st
     """Path of the checkpoint manifest behind a landmark, or of the checkpoint of that name."""
     marks = provenance.read_json(landmarks_file)["landmarks"]
     name = marks[point]["checkpoint"] if point in marks else point
-    return artifacts.path(artifacts.CHECKPOINT, model=model, seed=seed, checkpoint=name)
+    return artifacts.path(artifacts.CHECKPOINT, track=model, seed=seed, checkpoint=name)

@@ -2,7 +2,7 @@
 
 import torch
 
-from healscope.evaluation.generate import response_logprobs
+from healscope.engines.generate import response_logprobs
 from healscope.models import tokens
 
 

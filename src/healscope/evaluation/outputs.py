@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from healscope import artifacts, provenance, schemas
+from healscope import artifacts, provenance
 from healscope.config import Evaluation, Protocol
 from healscope.engines import Process, evaluating
 from healscope.evaluation import unfinished
@@ -71,8 +71,7 @@ def _fill(
     """Evaluates variants into targets, those that do not stand; arguments of `evaluate_outputs`."""
     failed = {v.name: v.failed for v in variants if v.failed}
     for target in (t for t in wanted if t.variant in failed and not t.stands()):
-        schema = schemas.by_name(target.schema)
-        provenance.write_table(target.file, schemas.empty(schema), target.record, target.schema)
+        provenance.write_table(target.file, target.schema.empty(), target.record, target.schema)
         print(f"healscope: {target.variant} is not evaluated, its run failed", file=sys.stderr)
     if len(failed) == len(variants):
         return
@@ -118,7 +117,7 @@ def targets(
                     {"sampling": settings["seed"]},
                     {f: hashes[f] for f in [*source["inputs"], problem_file]},
                 )
-                names = {**columns, "protocol": protocol, "variant": variant, "task": task}
+                names = {**columns, "protocol": protocol, "checkpoint": variant, "task": task}
                 found.append(Target(variant, task, next(files), record, names))
     return found
 

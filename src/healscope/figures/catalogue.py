@@ -62,7 +62,7 @@ class Figure:
 
     def check(self, frame: pd.DataFrame) -> None:
         """Raises HealscopeError where `frame` cannot be drawn."""
-        needed = ("model", "seed", *self.columns)
+        needed = ("track", "seed", *self.columns)
         missing = [column for column in needed if column not in frame]
         if missing:
             raise HealscopeError(f"{self._where()}: no column {', '.join(missing)}")
@@ -195,7 +195,7 @@ def render(
     over = {}
     if entry.overlay and published and style.published:
         values = _published(entry, style.published, published[0])
-        models = [name for name in frame["model"].unique() if name not in others]
+        models = [name for name in frame["track"].unique() if name not in others]
         parts = [values.assign(over=labels.get(name, name)) for name in models]
         over |= {"published": import_module("pandas").concat(parts)} if parts else {}
     figure = entry.draw(_labelled(frame, labels), style, **over)
@@ -205,7 +205,7 @@ def render(
 
 
 def _labelled(frame: pd.DataFrame, labels: Mapping[str, str]) -> pd.DataFrame:
-    return frame.assign(model=frame["model"].replace(labels)) if labels else frame
+    return frame.assign(track=frame["track"].replace(labels)) if labels else frame
 
 
 def _published(entry: Figure, model: str, file: str) -> pd.DataFrame:

@@ -4,7 +4,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from healscope.config import EXHAUSTIVE, FigureStyle
+from healscope.config import CONTROLS, EXHAUSTIVE, FigureStyle
 from healscope.figures.style import (
     CONTROL,
     DASH_DOT,
@@ -31,7 +31,6 @@ from healscope.figures.style import (
 _PLAIN = {"linestyle": "-"}
 _OPEN = {"linestyle": DASHED, "markerfacecolor": "white"}
 _COMPOSITIONS = {"any": ("any hand", _PLAIN), "face": ("hands with a face card", _OPEN)}
-_CONTROLS = {"diverse": "paraphrased prompts", "solutions": "any correct answer"}
 _EFFECTS = {
     "rule, hands with a face card": "rule, on hands with a face card",
     "composition, ID rule": "composition, under the ID rule",
@@ -43,10 +42,10 @@ _EFFECTS = {
 def factorial(frame: pd.DataFrame, style: FigureStyle) -> Figure:
     """Accuracy by rule and by composition of the hands, and what each of the two makes."""
     frame = frame[frame["stage"] == "sft"]
-    models = list(frame["model"].unique())
+    models = list(frame["track"].unique())
     figure, axes = panels(style, len(models), 2, 2.9)
     for (left, right), model in zip(axes, models, strict=True):
-        whole, _ = by_seed(frame[frame["model"] == model])
+        whole, _ = by_seed(frame[frame["track"] == model])
         for ax in (left, right):
             step_axis(ax, whole["step"], columns=2)
         cells, effects = (whole[whole["kind"] == kind] for kind in ("cell", "effect"))
@@ -82,12 +81,12 @@ def _zero(ax: Axes) -> None:
 def protocols(frame: pd.DataFrame, style: FigureStyle) -> Figure:
     """Accuracy along SFT by how attempts are counted."""
     frame = frame[frame["stage"] == "sft"]
-    models = list(frame["model"].unique())
+    models = list(frame["track"].unique())
     figure, axes = panels(style, len(models), 2, 3.0, sharey="row")
     for row, model in zip(axes, models, strict=True):
         for ax, rule in zip(row, RULES, strict=True):
-            own = (frame["model"] == model) & (frame["rule"] == rule) & (frame["seed"] == "all")
-            step_axis(ax, frame.loc[frame["model"] == model, "step"], columns=2)
+            own = (frame["track"] == model) & (frame["rule"] == rule) & (frame["seed"] == "all")
+            step_axis(ax, frame.loc[frame["track"] == model, "step"], columns=2)
             _ways_to_count(ax, frame[own].sort_values("step"), style)
             title(ax, model, RULES[rule])
         from_zero(row[0])
@@ -136,11 +135,11 @@ def _ways_to_count(ax: Axes, frame: pd.DataFrame, style: FigureStyle) -> None:
 @styled
 def arms(frame: pd.DataFrame, style: FigureStyle) -> Figure:
     """Accuracy along SFT and along each of its control arms, and the difference."""
-    controls = [arm for arm in _CONTROLS if arm in set(frame["arm"])]
-    rows = [(model, arm) for model in frame["model"].unique() for arm in controls]
+    controls = [arm for arm in CONTROLS if arm in set(frame["arm"])]
+    rows = [(model, arm) for model in frame["track"].unique() for arm in controls]
     figure, axes = panels(style, len(rows), 2, 2.6)
     for (left, right), (model, arm) in zip(axes, rows, strict=True):
-        part = frame[(frame["model"] == model) & frame["arm"].isin(["sft", arm])]
+        part = frame[(frame["track"] == model) & frame["arm"].isin(["sft", arm])]
         part = part.sort_values("step")
         for ax in (left, right):
             step_axis(ax, part["step"], columns=2)
@@ -150,7 +149,7 @@ def arms(frame: pd.DataFrame, style: FigureStyle) -> Figure:
         from_zero(left)
         percent_axis(left, "accuracy (%)")
         percent_axis(right, "control \N{MINUS SIGN} SFT\n(percentage points)")
-        title(left, model, _CONTROLS[arm])
+        title(left, model, CONTROLS[arm])
         title(right, "difference")
     step_label(figure)
     legend(figure, 3, intervals(frame, "bands"))

@@ -36,10 +36,10 @@ def episodes(frame: pd.DataFrame, style: FigureStyle) -> Figure:
     """Success on held-out episodes, at first and with feedback; RL's at the step it starts from."""
     frame = frame[(frame["protocol"] == EXHAUSTIVE) & (frame["split"] == "held_out")]
     frame = frame[frame["stage"].isin(["sft", "rl"])].rename(columns={"share": "accuracy"})
-    models = list(frame["model"].unique())
+    models = list(frame["track"].unique())
     figure, axes = panels(style, len(models), 2, 2.9, sharey="row")
     for row, model in zip(axes, models, strict=True):
-        own, _ = by_seed(frame[frame["model"] == model])
+        own, _ = by_seed(frame[frame["track"] == model])
         for ax, (measure, name) in zip(row, _PANELS.items(), strict=True):
             step_axis(ax, own["step"], columns=2)
             for rule in RULES:

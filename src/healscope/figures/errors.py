@@ -41,13 +41,13 @@ def errors(frame: pd.DataFrame, style: FigureStyle) -> Figure:
     """First error of every answer, success at each of its steps, and loss of the steps, where it is
     known."""
     frame = frame[frame["stage"] == "sft"]
-    rows = [(model, rule) for model in frame["model"].unique() for rule in RULES]
+    rows = [(model, rule) for model in frame["track"].unique() for rule in RULES]
     columns = 3 if "loss" in set(frame["kind"]) else 2
     figure, axes = panels(style, len(rows), columns, 1.95, sharex=True, sharey="col")
     for row, (model, rule) in zip(axes, rows, strict=True):
         for ax in row:
             step_axis(ax, round_steps(int(frame["step"].max())), columns=columns)
-        part, _ = by_seed(frame[(frame["model"] == model) & (frame["rule"] == rule)])
+        part, _ = by_seed(frame[(frame["track"] == model) & (frame["rule"] == rule)])
         _first_errors(row[0], part[part["kind"] == "first error"], style)
         for ax, kind in zip(row[1:], ("success", "loss"), strict=False):
             _steps(ax, part[part["kind"] == kind], style)

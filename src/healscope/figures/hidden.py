@@ -30,14 +30,14 @@ _OFFSETS = {"id": -0.19, "ood": 0.19}
 @styled
 def hidden_states(frame: pd.DataFrame, style: FigureStyle) -> Figure:
     """Fig 15: principal components under both rules, and how far the landmarks are apart."""
-    models = list(frame["model"].unique())
+    models = list(frame["track"].unique())
     figure, axes = panels(
         style, 4 * len(models), 2, sum(_HEIGHTS) / 4,
         gridspec_kw={"height_ratios": _HEIGHTS * len(models)},
     )  # fmt: skip
     for m, model in enumerate(models):
         for column, position in enumerate(_POSITIONS):
-            own = frame[(frame["model"] == model) & (frame["position"] == position)]
+            own = frame[(frame["track"] == model) & (frame["position"] == position)]
             _components(axes[4 * m : 4 * m + 2, column], own, style)
             for ax, kind in zip(axes[4 * m + 2 : 4 * m + 4, column], _NUMBERS, strict=True):
                 _numbers(ax, own[own["kind"] == kind], style, named=column == 0)
@@ -69,7 +69,7 @@ def _components(axes: list[Axes], frame: pd.DataFrame, style: FigureStyle) -> No
         )  # fmt: skip
     first = states.iloc[0]
     axes[0].set_title(
-        f"{first['model']}, seed {first['seed']}\n{axes[0].get_title('left')}", loc="left"
+        f"{first['track']}, seed {first['seed']}\n{axes[0].get_title('left')}", loc="left"
     )
     axes[-1].set_xlabel(f"component 1 ({100 * first['share1']:.0f}% of variance)")
 

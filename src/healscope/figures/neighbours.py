@@ -42,7 +42,7 @@ def neighbours(frame: pd.DataFrame, style: FigureStyle) -> Figure:
     """A panel for each kind of neighbour; the training rule is at 0 in all of them."""
     frame = frame[frame["since"] == ""]
     kinds = [kind for kind in _PANELS if kind in set(frame["neighbour"])]
-    blocks = list(frame.groupby(["model", "protocol"], sort=False))
+    blocks = list(frame.groupby(["track", "protocol"], sort=False))
     rows = -(-len(kinds) // _COLUMNS)
     figure, axes = panels(style, rows * len(blocks), _COLUMNS, 1.7, sharey=True)
     for block, (names, part) in zip(np.split(axes, len(blocks)), blocks, strict=True):

@@ -66,12 +66,12 @@ def _figure(frame: pd.DataFrame, style: FigureStyle, main: str) -> Figure:
     the kinds of the figure that is named after kind `main`."""
     kinds = tuple(name for name, kind in KINDS.items() if kind.figure == main)
     frame = frame[frame["kind"].isin(["none", "parent", *kinds])]
-    models = list(frame["model"].unique())
+    models = list(frame["track"].unique())
     axes_drawn = [axis for axis in _AXES if _has_curve(frame, axis)]
     rows = [(model, what) for model in models for what in _ROWS]
     figure, axes = panels(style, len(rows), len(axes_drawn) or 1, 1.75, sharex="col", sharey="row")
     for row, (model, what) in zip(axes, rows, strict=True):
-        own = frame[frame["model"] == model]
+        own = frame[frame["track"] == model]
         ends = {kind: _readable(own, kind) for kind in ("none", "parent")}
         for ax, axis in zip(row, axes_drawn, strict=False):
             if what in RULES:
@@ -213,11 +213,11 @@ def _amount_axis(ax: Axes, axis: str, width: int) -> None:
 @styled
 def repair(frame: pd.DataFrame, style: FigureStyle) -> Figure:
     """What every edit costs under the ID rule and gives back under the OOD rule, beside RL."""
-    models = list(frame["model"].unique())
+    models = list(frame["track"].unique())
     figure, axes = panels(style, len(models), 1, 4.2)
     said = []
     for (ax,), model in zip(axes, models, strict=True):
-        own = frame[frame["model"] == model]
+        own = frame[frame["track"] == model]
         for at in (ax.axhline, ax.axvline):
             at(0, color="0.6", linewidth=0.9, zorder=0)
         _clouds(ax, own, style)

@@ -38,11 +38,11 @@ _POINTS = "after − before (percentage points)"
 def single_stage(frame: pd.DataFrame, style: FigureStyle) -> Figure:
     """Fig 11: the main recipe from the base model, beside its other starts."""
     frame = frame[frame["main"]]
-    models = list(frame["model"].unique())
+    models = list(frame["track"].unique())
     figure, axes = panels(style, len(models), len(_ALONG), 2.0)
     width = _smoothing(frame)
     for row, model in zip(axes, models, strict=True):
-        part = frame[frame["model"] == model]
+        part = frame[frame["track"] == model]
         starts = sorted(part["start"].unique())
         forms = ordered_looks(style, len(starts))
         forms[0] |= {"color": INK, "linewidth": 2.2, "zorder": 3}
@@ -96,12 +96,12 @@ def _mark_failures(ax: Axes, runs: pd.DataFrame, line: pd.Series) -> None:
 @styled
 def hacking(frame: pd.DataFrame, style: FigureStyle) -> Figure:
     """Fig 12: does success rise with the reward? Where they part, the alarm is on."""
-    models = list(frame["model"].unique())
-    chosen = [(m, *found) for m in models for found in [_suspects(frame[frame["model"] == m])]]
+    models = list(frame["track"].unique())
+    chosen = [(m, *found) for m in models for found in [_suspects(frame[frame["track"] == m])]]
     shown = [(model, run) for model, runs, _ in chosen for run in runs]
     figure, axes = panels(style, len(shown), 2, 1.25)
     for row, (model, run) in zip(axes, shown, strict=True):
-        part = frame[(frame["model"] == model) & (frame["run"] == run)]
+        part = frame[(frame["track"] == model) & (frame["run"] == run)]
         first = part.iloc[0]
         name = f"{first['recipe']} from {first['start']}"
         title(row[0], *([model] if len(models) > 1 else []), name)
@@ -191,12 +191,12 @@ _PREDICTORS = {
 def window(frame: pd.DataFrame, style: FigureStyle) -> Figure:
     """What a start has that heals: one dot for each seed and start."""
     frame = frame[frame["seed"] != "all"]
-    models = list(frame["model"].unique())
+    models = list(frame["track"].unique())
     measured = [p for p in _PREDICTORS if frame[p].notna().any()] or ["positive_share"]
     deep = -(-len(measured) // 2)
     figure, axes = panels(style, deep * len(models), 2, 2.2, sharey=True)
     for block, model in zip(np.split(axes, len(models)), models, strict=True):
-        part = frame[frame["model"] == model]
+        part = frame[frame["track"] == model]
         for ax, predictor in zip(block.flat, measured, strict=False):
             _scatter(ax, part, predictor, style)
             name, unit = _PREDICTORS[predictor]
@@ -265,7 +265,7 @@ def _blocks(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame, pd.DataFrame]]
     Without such a start there is nothing to compare, and all branches stand in one block.
     """
     found = []
-    for model, part in frame.groupby("model", sort=False):
+    for model, part in frame.groupby("track", sort=False):
         several = part.groupby("start")["recipe"].nunique() > 1
         starts = list(several[several].index)
         for start in starts or [None]:

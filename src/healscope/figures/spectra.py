@@ -39,11 +39,11 @@ def singular_values(frame: pd.DataFrame, style: FigureStyle) -> Figure:
     """Fig 13: by how much every singular value changes, with nulls and floors."""
     frame = frame.assign(change=frame["sigma_b"] - frame["sigma_a"])
     roles = [r for r in ("q", "k", "v") if r in set(frame["role"])] or _roles(frame)[:3]
-    rows = [(model, pair) for model in frame["model"].unique() for pair in _there(frame, _STAGES)]
+    rows = [(model, pair) for model in frame["track"].unique() for pair in _there(frame, _STAGES)]
     figure, axes = panels(style, len(rows), len(roles), 2.1, sharex="col", sharey=True)
     for row, (model, pair) in zip(axes, rows, strict=True):
         stage, step = _STAGES[pair]
-        part = frame[(frame["model"] == model) & (frame["pair"] == pair)]
+        part = frame[(frame["track"] == model) & (frame["pair"] == pair)]
         for ax, role in zip(row, roles, strict=True):
             matrices = part[part["role"] == role]
             _value_changes(ax, matrices, style, stage)
@@ -111,14 +111,14 @@ def principal_angles(frame: pd.DataFrame, style: FigureStyle) -> Figure:
     fractions = _spread(sorted(frame["fraction"].unique()))
     rows = [
         (model, pair, side)
-        for model in frame["model"].unique()
+        for model in frame["track"].unique()
         for pair in _there(frame, _ROTATIONS)
         for side in ("left", "right")
         if side in set(frame["side"])
     ]
     figure, axes = panels(style, len(rows), len(fractions), 1.5, sharex="col", sharey="all")
     for row, (model, pair, side) in zip(axes, rows, strict=True):
-        part = frame[(frame["model"] == model) & (frame["pair"] == pair) & (frame["side"] == side)]
+        part = frame[(frame["track"] == model) & (frame["pair"] == pair) & (frame["side"] == side)]
         for ax, fraction in zip(row, fractions, strict=True):
             _angles(ax, part[part["fraction"] == fraction], style, *_ROTATIONS[pair])
         title(row[0], model, _ROTATIONS[pair][1], f"layer {layer}, {role}", f"{side} vectors")
@@ -163,11 +163,11 @@ _GROUPS = {
 def updates(frame: pd.DataFrame, style: FigureStyle) -> Figure:
     """Where updates live: energy in blocks of the old singular bases, relative to chance."""
     groups = [g for g, roles in _GROUPS.items() if set(roles) & set(frame["role"])]
-    rows = [(model, pair) for model in frame["model"].unique() for pair in _there(frame, _STAGES)]
+    rows = [(model, pair) for model in frame["track"].unique() for pair in _there(frame, _STAGES)]
     figure, axes = panels(style, len(rows), len(groups), 2.2, sharex=True, sharey=True)
     for row, (model, pair) in zip(axes, rows, strict=True):
         stage, step = _STAGES[pair]
-        part = frame[(frame["model"] == model) & (frame["pair"] == pair)]
+        part = frame[(frame["track"] == model) & (frame["pair"] == pair)]
         for ax, group in zip(row, groups, strict=True):
             own = part[part["role"].isin(_GROUPS[group])]
             _energies(ax, own[own["quantity"] == "energy"], stage, look(style, stage))

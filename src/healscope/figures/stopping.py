@@ -43,11 +43,11 @@ _SIGNALS = {
 @styled
 def signals(frame: pd.DataFrame, style: FigureStyle) -> Figure:
     """Everything that can be watched along SFT without OOD labels, and where OOD accuracy peaks."""
-    models = list(frame["model"].unique())
+    models = list(frame["track"].unique())
     figure, axes = panels(style, 3 * len(models), 3, 1.5, sharex=True)
     ticks = round_steps(int(frame["step"].max()))
     for block, model in zip(np.split(axes, len(models)), models, strict=True):
-        part = frame[frame["model"] == model].sort_values("step")
+        part = frame[frame["track"] == model].sort_values("step")
         for ax, (signal, (name, unit)) in zip(block.flat, _SIGNALS.items(), strict=True):
             step_axis(ax, ticks, columns=3)
             _signal(ax, part, signal, style)
@@ -78,11 +78,11 @@ def _signal(ax: Axes, frame: pd.DataFrame, signal: str, style: FigureStyle) -> N
 @styled
 def stopping(frame: pd.DataFrame, style: FigureStyle) -> Figure:
     """Regret of each stopping rule, the best on top."""
-    models = list(frame["model"].unique())
-    most = int(frame.groupby("model").size().max())
+    models = list(frame["track"].unique())
+    most = int(frame.groupby("track").size().max())
     figure, axes = panels(style, len(models), 1, 0.7 + 0.165 * most, sharex=True)
     for ax, model in zip(axes[:, 0], models, strict=True):
-        _ranking(ax, frame[frame["model"] == model].sort_values("rank"), style)
+        _ranking(ax, frame[frame["track"] == model].sort_values("rank"), style)
         title(ax, model)
     axes[-1, 0].set_xlabel("regret: OOD accuracy lost against\nthe peak (percentage points)")
     legend(figure, 2, "bars: interval over all seeds; dots: single seeds")

@@ -44,11 +44,11 @@ def landmarks(
     frame: pd.DataFrame, style: FigureStyle, published: pd.DataFrame | None = None
 ) -> Figure:
     """Fig 1: accuracy at the three landmarks, with the seeds as dots."""
-    models = list(frame["model"].unique())
+    models = list(frame["track"].unique())
     figure, axes = panels(style, len(models), 2, 2.7, sharey="row")
     for row, model in zip(axes, models, strict=True):
         for ax, rule in zip(row, RULES, strict=True):
-            part = frame[(frame["model"] == model) & (frame["rule"] == rule)]
+            part = frame[(frame["track"] == model) & (frame["rule"] == rule)]
             if published is not None:
                 over = published[published["over"] == model]
                 _published_landmarks(ax, over[over["split"] == rule])
@@ -175,10 +175,10 @@ def _along_sft(
 
     `known`: metric -> marker and name, of the published values that belong here.
     """
-    models = list(frame["model"].unique())
+    models = list(frame["track"].unique())
     figure, axes = panels(style, len(models), 1, 2.7)
     for ax, model in zip(axes[:, 0], models, strict=True):
-        steps = frame[frame["model"] == model].groupby("step")
+        steps = frame[frame["track"] == model].groupby("step")
         for column, name in series.items():
             lines = steps[column].agg(["mean", "min", "max"]).dropna()
             form = _series_look(style, column)
@@ -215,7 +215,7 @@ def accuracy_ood(
     for ax, part in parts:
         _curves(ax, part[part["split"] == "held_out"], style, "")
         if published is not None:
-            over = published[published["over"].isin(part["model"])]
+            over = published[published["over"].isin(part["track"])]
             for stage, marker, what in (("sft", "o", ", SFT"), ("sft+rl", "D", ", after RL")):
                 rows = over[over["stage"] == stage]
                 if len(rows):
@@ -246,16 +246,16 @@ def _curve_panels(
     frame: pd.DataFrame, style: FigureStyle, rule: str, published: pd.DataFrame | None = None
 ) -> tuple[Figure, list[tuple[Axes, pd.DataFrame]]]:
     frame = frame[frame["stage"].isin(STAGES)]  # a control run of SFT has a figure of its own
-    models = list(frame["model"].unique())
+    models = list(frame["track"].unique())
     figure, axes = panels(style, len(models), 1, 3.0)
     for ax, model in zip(axes[:, 0], models, strict=True):
         over = [] if published is None else published.loc[published["over"] == model, "x"]
-        step_axis(ax, {*frame.loc[frame["model"] == model, "step"], *map(int, over)})
+        step_axis(ax, {*frame.loc[frame["track"] == model, "step"], *map(int, over)})
         percent_axis(ax, f"{rule.upper()} accuracy (%)")
         title(ax, model, RULES[rule])
     frame = frame[frame["rule"] == rule].sort_values("step")
     return figure, [
-        (ax, frame[frame["model"] == m]) for ax, m in zip(axes[:, 0], models, strict=True)
+        (ax, frame[frame["track"] == m]) for ax, m in zip(axes[:, 0], models, strict=True)
     ]
 
 
@@ -299,10 +299,10 @@ def _mark_peak(ax: Axes, sft: pd.DataFrame) -> None:
 @styled
 def window(frame: pd.DataFrame, style: FigureStyle) -> Figure:
     """Fig 10: what RL changes, by the SFT step where it starts."""
-    models = list(frame["model"].unique())
+    models = list(frame["track"].unique())
     figure, axes = panels(style, len(models), 1, 2.8)
     for ax, model in zip(axes[:, 0], models, strict=True):
-        part = frame[frame["model"] == model].sort_values("start")
+        part = frame[frame["track"] == model].sort_values("start")
         starts = sorted(part["start"].unique())
         for offset, rule in ((-0.14, "id"), (0.14, "ood")):
             _changes(ax, part[part["rule"] == rule], starts, offset, style)

@@ -68,19 +68,3 @@ MOMENTS = Constant(8, "bytes a parameter", "float32: both moments of AdamW")
 FACTOR = Constant(8, "bytes an entry", "float64 singular values and vectors")
 ANSWER = Constant(120, "bytes an answer", "measured: 3,856 rows of the micro study, Parquet")
 WRONG = Constant(1, "share of first answers", "upper bound: every answer is wrong and retried")
-
-
-def training_speed() -> float:
-    """FLOP/s of one H100 in training: the published run's share of peak, on a newer GPU."""
-    from healscope.planning.sizes import KNOWN, PUBLISHED_TOKENS
-
-    parameters = KNOWN["llama-3.2-11b-vision"].parameters
-    done = RECOMPUTED.value * parameters * PUBLISHED_BATCH.value * PUBLISHED_TOKENS
-    share = done / PUBLISHED_STEP.value / PUBLISHED_GPUS.value / A100_PEAK.value
-    return share * H100_PEAK.value
-
-
-def generation_speed(engine: str) -> float:
-    """FLOP/s of one H100 in generation, at 2 FLOP a parameter and token."""
-    fast = FORWARD.value * VLLM_PARAMETERS.value * VLLM_TOKENS.value
-    return fast if engine == "vllm" else fast / HF_SLOWER.value

@@ -116,3 +116,17 @@ def tokens(task: Task, model: Model) -> tuple[float, float]:
     if model.scratch:  # every character of an answer is about a token
         return prompt / 2.7, answer / 1.2
     return TEMPLATE_TOKENS + prompt / c.TOKEN.value, answer / c.TOKEN.value
+
+
+def training_speed() -> float:
+    """FLOP/s of one H100 in training: the published run's share of peak, on a newer GPU."""
+    parameters = KNOWN["llama-3.2-11b-vision"].parameters
+    done = c.RECOMPUTED.value * parameters * c.PUBLISHED_BATCH.value * PUBLISHED_TOKENS
+    share = done / c.PUBLISHED_STEP.value / c.PUBLISHED_GPUS.value / c.A100_PEAK.value
+    return share * c.H100_PEAK.value
+
+
+def generation_speed(engine: str) -> float:
+    """FLOP/s of one H100 in generation, at 2 FLOP a parameter and token."""
+    fast = c.FORWARD.value * c.VLLM_PARAMETERS.value * c.VLLM_TOKENS.value
+    return fast if engine == "vllm" else fast / c.HF_SLOWER.value

@@ -13,15 +13,15 @@ import pandas as pd
 import torch
 
 from healscope.config import Evaluation, Signals
+from healscope.edit_names import leading
+from healscope.engines.generate import response_logprobs
 from healscope.evaluation.attempts import greedy_answers
-from healscope.evaluation.generate import response_logprobs
 from healscope.evaluation.losses import cross_entropy
 from healscope.models import checkpoints, tokens
 from healscope.models.variants import from_checkpoint, load_each
 from healscope.progress import track
 from healscope.spectra.angles import principal_angles
 from healscope.spectra.factors import Decomposed, load
-from healscope.spectra.matrices import leading
 from healscope.tasks.tables import rules_differ
 
 Pairs = list[tuple[str, str]]

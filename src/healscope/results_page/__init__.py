@@ -37,7 +37,7 @@ def answers(folder: str | Path, wanted: Sequence[str] = ()) -> str:
     folder = Path(folder)
     sections = {name: _section(name) for name in wanted or _SECTIONS}
     tables = {name: _read(folder, name) for name in sections}
-    models = list(dict.fromkeys(m for table in tables.values() for m in table["model"]))
+    models = list(dict.fromkeys(m for table in tables.values() for m in table[_owner(table)]))
     if not models:
         raise HealscopeError(f"{folder} has none of the tables {', '.join(sections)}; make them")
     parts = [("Run", _run(folder, sections))]
@@ -58,7 +58,7 @@ def _read(folder: Path, name: str) -> pd.DataFrame:
     """A table of the study; empty where it was not asked for."""
     file = folder / artifacts.path(artifacts.TABLE, table=name)
     if not file.exists():
-        return pd.DataFrame({"model": []})
+        return pd.DataFrame({"track": []})
     table = provenance.read_table(file)
     if name == "task-landmarks":  # it holds published models too
         table = table[table["kind"] == "measured"]
@@ -75,7 +75,12 @@ def _section(name: str) -> tuple[str, Callable[[pd.DataFrame], str]]:
 
 
 def _of(table: pd.DataFrame, model: str) -> pd.DataFrame:
-    return table[table["model"] == model]
+    return table[table[_owner(table)] == model]
+
+
+def _owner(table: pd.DataFrame) -> str:
+    """Column by which a table is parted: tables of all tasks are shown model by model."""
+    return "model" if "model" in table else "track"
 
 
 def _run(folder: Path, tables: Iterable[str]) -> str:

@@ -53,7 +53,7 @@ def protocols(table: pd.DataFrame) -> str:
     }  # fmt: skip
     order = ["protocol", "rule", "stage", "step"]
     rows = [
-        (r["protocol"], r["variant"], r["rule"].upper(), *(percent(r[m]) for m in measures))
+        (r["protocol"], r["checkpoint"], r["rule"].upper(), *(percent(r[m]) for m in measures))
         for r in whole.sort_values(order, key=_sft_first).to_dict("records")
     ]
     tries = table.groupby("protocol")["attempts"].max().items()

@@ -46,12 +46,12 @@ def episodes(table: pd.DataFrame) -> str:
     own = table[(table["seed"] == "all") & table["split"].isin(["held_out", "any"])]
     own = own[(own["split"] == "any") == own["protocol"].isin(_drawn(own))]
     own = own.sort_values(["protocol", "stage", "step"], key=_sft_first)
-    at = own.set_index(["protocol", "variant", "rule", "way", "measure"])
+    at = own.set_index(["protocol", "checkpoint", "rule", "way", "measure"])
     measured = list(dict.fromkeys(zip(own["way"], own["measure"], strict=True)))
     rows = [
         (protocol, variant, rule.upper(),
          *(_at(at, (protocol, variant, rule, *m), "share") for m in measured))
-        for protocol, variant in dict.fromkeys(zip(own["protocol"], own["variant"], strict=True))
+        for protocol, variant in dict.fromkeys(zip(own["protocol"], own["checkpoint"], strict=True))
         for rule in ("id", "ood")
     ]  # fmt: skip
     head = [f"{measure}, {way}".replace("_", " ") for way, measure in measured]

@@ -1,56 +1,36 @@
-"""Every Parquet table of a study: its columns, types, units, vocabularies, ranges and key.
-
-`provenance.write_table` checks a frame against the schema of its name before it writes anything.
-docs/tables.md is made from this (`make schema`).
-"""
+"""All schemas of a study's tables, from every room that makes one."""
 
 import re
 from pathlib import Path
 
-import pandas as pd
-
 from healscope.errors import HealscopeError
-from healscope.schemas import branches, explanations, results, runs, tasks
-from healscope.schemas.check import check
-from healscope.schemas.columns import Column, Schema
-
-__all__ = ["SCHEMAS", "Column", "Schema", "by_name", "by_path", "check", "complete", "empty"]
+from healscope.evaluation import schemas as evaluation
+from healscope.probes import schemas as probes
+from healscope.schema import Schema
+from healscope.schemas import branches, explanations, results, tasks
+from healscope.spectra import schemas as spectra
+from healscope.tasks import schemas as problems
+from healscope.training import schemas as training
 
 SCHEMAS: dict[str, Schema] = {
     schema.name: schema
     for schema in (
-        *runs.TASKS,
-        *runs.TRAINING,
-        *branches.LOGS,
-        *runs.EVALUATIONS,
-        *runs.PROBES,
+        *problems.SCHEMAS,
+        training.BASE_LOG,
+        training.SFT_LOG,
+        training.RL_LOG,
+        evaluation.EVALUATION,
+        evaluation.EDIT_EVALUATION,
+        probes.SIGNALS,
+        probes.HIDDEN_STATES,
+        spectra.COMPARISON,
         *results.RESULTS,
         *branches.BRANCHES,
         *tasks.COMPARED,
         *explanations.EXPLANATIONS,
+        spectra.MASK_OVERLAP,
     )
 }
-
-
-def by_name(name: str) -> Schema:
-    """The schema of that name; raises HealscopeError where there is none."""
-    if name not in SCHEMAS:
-        raise HealscopeError(f"there is no schema {name!r}; allowed: {', '.join(SCHEMAS)}")
-    return SCHEMAS[name]
-
-
-def complete(frame: pd.DataFrame, name: str) -> pd.DataFrame:
-    """The frame with those nullable columns of a schema that it lacks, empty.
-
-    For training logs, where the settings decide what is logged.
-    """
-    nullable = [c.name for c in by_name(name).columns if c.nullable]
-    return frame.reindex(columns=[*frame.columns, *(n for n in nullable if n not in frame)])
-
-
-def empty(schema: Schema) -> pd.DataFrame:
-    """A frame of the schema's columns without rows."""
-    return pd.DataFrame({column.name: pd.Series(dtype=object) for column in schema.columns})
 
 
 def by_path(file: str | Path) -> Schema:

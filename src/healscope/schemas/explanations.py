@@ -1,30 +1,24 @@
 """What may explain it, under results/tables: factors, errors, signals, weights, states."""
 
-from healscope.config import MATRIX_ROLES
-from healscope.schemas.columns import Column, change, choice, count, share, table, text
-from healscope.schemas.runs import HIDDEN_STATES, HIDDEN_STATES_KEY, SIGNALS
+from healscope.probes.schemas import HIDDEN_STATES_COLUMNS, HIDDEN_STATES_KEY, SIGNAL_COLUMNS
+from healscope.schema import TRACK, Column, change, choice, count, share, table, text
 from healscope.schemas.shared import (
     ALL_SEEDS,
     CHECKPOINT,
-    CONTROL,
     INSTANCES,
-    LAYER,
-    MODEL,
     ONE_SEED,
-    PAIR,
-    ROLE,
-    RULE,
     SEED,
-    SFT_LOG,
     SFT_STEP,
     STAGE,
     STEP,
     by_seed,
-    fraction,
     interval,
 )
+from healscope.spectra.schemas import CONTROL, LAYER, PAIR, ROLE, fraction
 from healscope.tables import errors, factorial, stopping, weights
+from healscope.tasks.schemas import RULE
 from healscope.tasks.verdict import FIRST_ERRORS
+from healscope.training.schemas import SFT_LOG_COLUMNS
 
 _WHY = (
     table(
@@ -32,7 +26,7 @@ _WHY = (
         "One cell of rule by hands (cell), or a difference between two (effect), at one "
         "checkpoint, on held-out deals weighed as the published sampling draws them.",
         (
-            MODEL,
+            TRACK,
             STAGE,
             STEP,
             CHECKPOINT,
@@ -50,13 +44,13 @@ _WHY = (
             *interval(change, True),
             INSTANCES,
         ),
-        "model", "variant", "kind", "name", "seed",
+        "track", "checkpoint", "kind", "name", "seed",
     ),
     table(
         "errors",
         "One share of held-out answers by the step that went wrong, or a loss of one step.",
         (
-            MODEL,
+            TRACK,
             STAGE,
             STEP,
             RULE,
@@ -82,12 +76,12 @@ _WHY = (
                 )
             ),
         ),
-        "model", "stage", "step", "rule", "kind", "name", "seed",
+        "track", "stage", "step", "rule", "kind", "name", "seed",
     ),
 )  # fmt: skip
 
 _SIGNAL_COLUMNS = {
-    **{column.name: column for column in SIGNALS},
+    **{column.name: column for column in SIGNAL_COLUMNS},
     "id_train_accuracy": share("id_train_accuracy", "ID accuracy on training deals"),
     "id_test_accuracy": share("id_test_accuracy", "ID accuracy on held-out deals"),
 }
@@ -97,19 +91,19 @@ _STOPPING = (
         "signals",
         "One SFT checkpoint of one seed: every signal, and the OOD accuracy it might foretell.",
         (
-            MODEL,
+            TRACK,
             SEED,
             SFT_STEP,
             *(_SIGNAL_COLUMNS[name] for name in stopping.SIGNALS),
             share("ood_test_accuracy", "OOD accuracy on held-out deals"),
         ),
-        "model", "seed", "step",
+        "track", "seed", "step",
     ),
     table(
         "stopping",
         "Regret of one stopping rule: OOD accuracy lost against the peak.",
         (
-            MODEL,
+            TRACK,
             ALL_SEEDS,
             choice(
                 "signal",
@@ -130,23 +124,22 @@ _STOPPING = (
             by_seed(),
             count("rank", "1: the least regret of this model", low=1),
         ),
-        "model", "signal", "rule",
+        "track", "signal", "rule",
     ),
 )  # fmt: skip
 
-MASKS = ("bf16", "1e-5", "largest")  # of `spectra.masks`
 _WEIGHTS = (
     table(
         "sft-training",
         "One measurement along SFT of one seed.",
-        (*SFT_LOG, ONE_SEED, text("run", "arm of SFT")),
-        "model", "seed", "step",
+        (*SFT_LOG_COLUMNS, ONE_SEED, text("run", "arm of SFT")),
+        "track", "seed", "step",
     ),
     table(
         "singular-values",
         "One singular value of one matrix, at the two landmarks of a pair.",
         (
-            MODEL,
+            TRACK,
             ONE_SEED,
             PAIR,
             CONTROL,
@@ -156,13 +149,13 @@ _WEIGHTS = (
             Column("sigma_a", "float", "at the first landmark", "weight units", low=0),
             Column("sigma_b", "float", "at the second landmark", "weight units", low=0),
         ),
-        "model", "seed", "pair", "control", "layer", "role", "index",
+        "track", "seed", "pair", "control", "layer", "role", "index",
     ),
     table(
         "principal-angles",
         "One principal angle between the leading singular subspaces of one matrix.",
         (
-            MODEL,
+            TRACK,
             ONE_SEED,
             PAIR,
             CONTROL,
@@ -173,14 +166,14 @@ _WEIGHTS = (
             count("index", "0: the smallest angle"),
             Column("degrees", "float", "the angle", "degrees", low=0, high=90),
         ),
-        "model", "seed", "pair", "control", "layer", "role", "side", "fraction", "index",
+        "track", "seed", "pair", "control", "layer", "role", "side", "fraction", "index",
     ),
     table(
         "weight-updates",
         "One number of the update of one matrix between two landmarks: how large it is, of what "
         "rank, where in the old spectrum it lives, what it leaves as it was.",
         (
-            MODEL,
+            TRACK,
             ONE_SEED,
             PAIR,
             CONTROL,
@@ -193,35 +186,14 @@ _WEIGHTS = (
             Column("chance", "float", "of energy and chordal, what an update without direction, "
                    "or random subspaces, have", "ratio", low=0, nullable=True),
         ),
-        "model", "seed", "pair", "control", "layer", "role", "quantity", "part", "fraction",
-    ),
-    table(
-        "mask-overlap",
-        "Which entries of a role's matrices two seeds change: of those that the first changes, the "
-        "share that the second changes too, beside its chance.",
-        (
-            MODEL,
-            PAIR,
-            choice("role", ("all", *MATRIX_ROLES), "which matrices; all: together"),
-            choice("changed", MASKS, "changed in bf16; by more than 1e-5; or the largest changes, "
-                   "a tenth of the entries of each matrix"),
-            text("seed_a", "first seed"),
-            text("seed_b", "second seed"),
-            share("changed_a", "entries that the first seed changes"),
-            share("changed_b", "entries that the second seed changes"),
-            share("overlap", "of the first's, also changed by the second", nullable=True),
-            share("chance", "the same if each matrix's changes lay anywhere in it", nullable=True),
-            share("chance_in_lines", "the same if only how many changes each row and column of a "
-                  "matrix has were given", nullable=True),
-        ),
-        "model", "pair", "role", "changed", "seed_a", "seed_b",
+        "track", "seed", "pair", "control", "layer", "role", "quantity", "part", "fraction",
     ),
     table(
         "hidden-states",
         "Last-layer states of prompts at the landmarks: one prompt on the first two principal "
         "components of its model, seed and position (state), or a number about two landmarks.",
-        (*HIDDEN_STATES, MODEL, ONE_SEED),
-        "model", "seed", *HIDDEN_STATES_KEY,
+        (*HIDDEN_STATES_COLUMNS, TRACK, ONE_SEED),
+        "track", "seed", *HIDDEN_STATES_KEY,
     ),
 )  # fmt: skip
 

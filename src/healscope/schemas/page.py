@@ -2,15 +2,16 @@
 
 from itertools import groupby
 
-from healscope.schemas.columns import Column, Schema
+from healscope.schema import Column, Schema
 
 TYPES = {"strings": "list of string", "ints": "list of int", "floats": "list of float"}
 INTRO = """# Tables
 
-Every Parquet file of a study, column by column. This page is made from `src/healscope/schemas/` by
-`make schema`. A file is checked against its schema before it is written: columns, types, missing
-values, vocabularies, ranges and keys. Tasks differ in what they say of a problem: such tables have
-one of several sets of columns, whole, beside those that all have.
+Every Parquet file of a study, column by column. `make schema` makes this page from the
+schemas, each beside the code that makes its table. A file is checked against its schema before it
+is written: columns, types, missing values, vocabularies, ranges and keys. Tasks differ in what they
+say of a problem: such tables have one of several sets of columns, whole, beside those that all
+have.
 
 Shares lie between 0 and 1 and never count percent. An interval (`low`, `high`) is the one of
 [statistics.md](statistics.md). In names of files, `{...}` stands for what varies. Units and

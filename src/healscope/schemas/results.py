@@ -3,7 +3,9 @@
 from typing import get_args
 
 from healscope import artifacts, diagnosis, edit_names, gate, published, verdicts
-from healscope.schemas.columns import (
+from healscope.evaluation.schemas import DISTANCES, EDIT_STAGE, TURNED
+from healscope.schema import (
+    TRACK,
     Column,
     Schema,
     change,
@@ -19,19 +21,12 @@ from healscope.schemas.shared import (
     ACCURACY,
     ALL_SEEDS,
     CHECKPOINT,
-    DISTANCES,
     EDIT,
-    EDIT_STAGE,
-    MODEL,
     ONE_SEED,
-    PROTOCOL,
-    RULE,
     SEED,
     SFT_STEP,
-    SPLIT,
     STAGE,
     STEP,
-    TURNED,
     N,
     effect,
     interval,
@@ -41,6 +36,7 @@ from healscope.tables import published as published_table
 from healscope.tables.neighbours import POINTS
 from healscope.tasks import neighbours as near
 from healscope.tasks.protocol import Split
+from healscope.tasks.schemas import PROTOCOL, RULE, SPLIT
 
 _KINDS = ", ".join(edit_names.KINDS)
 
@@ -49,20 +45,20 @@ _VERDICTS = (
         "gate",
         "One phenomenon in one model: how far held-out OOD accuracy changes, and what it says.",
         (
-            MODEL,
+            TRACK,
             choice("phenomenon", gate.PHENOMENA, "what has to be there to be explained"),
             choice("stage", artifacts.STAGES, "stage that brings it about"),
             choice("answer", gate.ANSWERS.values(), "whether it is there"),
             *effect("OOD accuracy after minus before"),
         ),
-        "model", "phenomenon",
+        "track", "phenomenon",
     ),
     table(
         "published",
         "One published accuracy at a landmark (level), or its change between two (change), beside "
         "what was measured.",
         (
-            MODEL,
+            TRACK,
             ALL_SEEDS,
             PROTOCOL,
             choice("published_model", published.ALLOWED["model"], "model of the paper"),
@@ -91,13 +87,13 @@ _VERDICTS = (
             ),
             flag("same_direction", "the signs agree"),
         ),
-        "model", "protocol", "published_model", "rule", "kind", "what", "published",
+        "track", "protocol", "published_model", "rule", "kind", "what", "published",
     ),
     table(
         "claims",
         "One claim of the paper in one model: how large the effect is, and whether it held.",
         (
-            MODEL,
+            TRACK,
             text("claim", "short name"),
             text("statement", "the claim, in a sentence"),
             choice("verdict", verdicts.VERDICTS, "by `verdicts`, corrected for their number"),
@@ -108,7 +104,7 @@ _VERDICTS = (
             *effect("the change that decides; missing where nothing was left to ask", True),
             text("detail", "what was compared, and numbers beside it"),
         ),
-        "model", "claim",
+        "track", "claim",
     ),
 )  # fmt: skip
 
@@ -117,7 +113,7 @@ _ACCURACY = (
         "landmarks",
         "Held-out accuracy at one landmark under one rule.",
         (
-            MODEL,
+            TRACK,
             choice(
                 "landmark",
                 ("maxood", "maxood_uncorrected", "end", "rl"),
@@ -131,13 +127,13 @@ _ACCURACY = (
             *interval(),
             text("checkpoint", "behind the landmark; missing for all seeds", nullable=True),
         ),
-        "model", "landmark", "rule", "seed",
+        "track", "landmark", "rule", "seed",
     ),
     table(
         "curves",
         "Accuracy of one checkpoint on one split under one rule.",
         (
-            MODEL,
+            TRACK,
             STAGE,
             STEP,
             text("checkpoint", "its name"),
@@ -148,13 +144,13 @@ _ACCURACY = (
             ACCURACY,
             *interval(),
         ),
-        "model", "checkpoint", "split", "rule", "seed",
+        "track", "checkpoint", "split", "rule", "seed",
     ),
     table(
         "rl-window",
         "Change of held-out accuracy by RL from one start, paired by problem.",
         (
-            MODEL,
+            TRACK,
             count("start", "SFT step where RL starts", "steps"),
             RULE,
             SEED,
@@ -173,14 +169,14 @@ _ACCURACY = (
                 nullable=True,
             ),
         ),
-        "model", "start", "rule", "seed",
+        "track", "start", "rule", "seed",
     ),
     table(
         "arms",
         "Held-out accuracy along one arm of SFT (level), or that of another arm minus that of "
         "arm sft on the same problems (difference).",
         (
-            MODEL,
+            TRACK,
             text(
                 "arm",
                 "sft: one prompt and one answer a problem; controls: diverse, paraphrased prompts; "
@@ -194,7 +190,7 @@ _ACCURACY = (
             change("accuracy", "greedy first attempts; below 0 only as a difference"),
             *interval(change),
         ),
-        "model", "arm", "kind", "step", "rule", "seed",
+        "track", "arm", "kind", "step", "rule", "seed",
     ),
     Schema(
         "reversion",
@@ -202,7 +198,7 @@ _ACCURACY = (
         "Held-out accuracy of one edited model, of the unedited target (none) or of the checkpoint "
         "that parts are put back to (parent). There is one table for each stage of edits.",
         (
-            MODEL,
+            TRACK,
             EDIT_STAGE,
             text("name", "of the edit; of the landmark or checkpoint, for target and parent"),
             text("kind", f"{_KINDS}; of a sum, joined by +; none: the target; parent"),
@@ -215,7 +211,7 @@ _ACCURACY = (
             *DISTANCES,
             TURNED,
         ),
-        ("model", "name", "kind", "rule", "seed"),
+        ("track", "name", "kind", "rule", "seed"),
     ),
     table(
         "repair",
@@ -244,10 +240,10 @@ _ACCURACY = (
             ),
             real("restored", "ood_change, of what was lost from parent to target", "ratio", True),
             flag("front", "no edit (no control) gives more OOD accuracy at no more ID cost"),
-            MODEL,
+            TRACK,
             ALL_SEEDS,
         ),
-        "model", "name", "kind",
+        "track", "name", "kind",
     ),
 )  # fmt: skip
 
@@ -279,7 +275,7 @@ _PROTOCOLS = (
         "protocols",
         "Accuracy of one checkpoint under one protocol, rule and split, in every way of counting.",
         (
-            MODEL,
+            TRACK,
             PROTOCOL,
             STAGE,
             STEP,
@@ -292,13 +288,13 @@ _PROTOCOLS = (
             share("later_parsed", "attempts after feedback that are in the answer format", True),
             *_measures(),
         ),
-        "model", "protocol", "variant", "rule", "split", "seed",
+        "track", "protocol", "checkpoint", "rule", "split", "seed",
     ),
     table(
         "exposure",
         "What one protocol's problems had to do with training, at the last SFT checkpoint.",
         (
-            MODEL,
+            TRACK,
             PROTOCOL,
             ONE_SEED,
             RULE,
@@ -313,7 +309,7 @@ _PROTOCOLS = (
             share("accuracy_after_told", "attempts right once such a message had come", True),
             share("accuracy_after_not_told", "attempts right where none had come yet", True),
         ),
-        "model", "protocol", "seed", "rule",
+        "track", "protocol", "seed", "rule",
     ),
 )  # fmt: skip
 
@@ -323,7 +319,7 @@ _NEIGHBOURS = (
         "Held-out accuracy at one landmark on problems that differ from training in one thing, by "
         "so much; or its change since an earlier landmark, paired by problem.",
         (
-            MODEL,
+            TRACK,
             PROTOCOL,
             choice("neighbour", near.KINDS, "kind of neighbour: what differs from training"),
             Column(
@@ -338,7 +334,7 @@ _NEIGHBOURS = (
             change("accuracy", "greedy first attempts; below 0 only as a change"),
             *interval(change),
         ),
-        "model", "protocol", "neighbour", "distance", "landmark", "since", "seed",
+        "track", "protocol", "neighbour", "distance", "landmark", "since", "seed",
     ),
 )  # fmt: skip
 
@@ -347,7 +343,7 @@ _EPISODES = (
         "episodes",
         "Success in a task of several steps: of one checkpoint under one protocol, rule and split.",
         (
-            MODEL,
+            TRACK,
             PROTOCOL,
             STAGE,
             STEP,
@@ -370,7 +366,7 @@ _EPISODES = (
             share("share", "how many of these are right"),
             *interval(share),
         ),
-        "model", "protocol", "variant", "rule", "split", "way", "measure", "seed",
+        "track", "protocol", "checkpoint", "rule", "split", "way", "measure", "seed",
     ),
 )  # fmt: skip
 
@@ -379,7 +375,7 @@ _DIAGNOSIS = (
         "diagnosis",
         "One number of the page `diagnosis.md`, about one model.",
         (
-            MODEL,
+            TRACK,
             share("margin", "a change within it counts as none"),
             choice("part", diagnosis.PARTS, "section of the page"),
             text("name", "what is measured; of rotation, kind, control and which of them"),
@@ -390,7 +386,7 @@ _DIAGNOSIS = (
             *effect("change of held-out accuracy; `accuracy` and `maxood`: the accuracy itself"),
             *DISTANCES,
         ),
-        "model", "part", "name", "rule", "after",
+        "track", "part", "name", "rule", "after",
     ),
 )  # fmt: skip
 

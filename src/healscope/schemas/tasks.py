@@ -2,12 +2,10 @@
 
 from healscope import artifacts, verdicts
 from healscope.claims import tasks
-from healscope.schemas.columns import choice, table, text
+from healscope.schema import choice, table, text
 from healscope.schemas.shared import (
     ACCURACY,
     INSTANCES,
-    MODEL,
-    RULE,
     SEED,
     STAGE,
     STEP,
@@ -15,9 +13,11 @@ from healscope.schemas.shared import (
     effect,
     interval,
 )
+from healscope.tasks.schemas import RULE
 
 _TASK = (
-    MODEL,
+    text("track", "its name in the config; empty for published values"),
+    text("model", "name of the model"),
     text("task", "name of the task that it was trained on, and is asked"),
     text("family", "family of the task"),
 )
@@ -43,7 +43,7 @@ COMPARED = (
             text("checkpoint", "behind the landmark; missing for all seeds", nullable=True),
             text("source", "of a published value; else empty"),
         ),
-        "model", "task", "kind", "landmark", "rule", "seed", "source",
+        "track", "model", "task", "kind", "landmark", "rule", "seed", "source",
     ),
     table(
         "task-curves",
@@ -60,7 +60,7 @@ COMPARED = (
             ACCURACY,
             *interval(),
         ),
-        "model", "task", "checkpoint", "rule", "seed",
+        "track", "task", "checkpoint", "rule", "seed",
     ),
     table(
         "task-claims",
@@ -74,6 +74,6 @@ COMPARED = (
             text("source", "table and row that it is taken from"),
             *effect("change of held-out accuracy; missing where nothing was left to ask", True),
         ),
-        "model", "task", "question",
+        "track", "task", "question",
     ),
 )  # fmt: skip

@@ -13,12 +13,12 @@ import pandas as pd
 import torch
 
 from healscope.config import Spectra
+from healscope.edit_names import leading
 from healscope.errors import HealscopeError
 from healscope.spectra import nulls
 from healscope.spectra.angles import chance_chordal, chordal, principal_angles
 from healscope.spectra.decompose import EPS
 from healscope.spectra.factors import Decomposed, load
-from healscope.spectra.matrices import leading
 from healscope.spectra.nulls import Point
 
 SHOWN = 256

@@ -138,8 +138,3 @@ def _outside(shapes: Mapping, config: Mapping, roles: set[str]) -> list[Matrix]:
 
 def _tied(shapes: Mapping, config: Mapping) -> bool:
     return bool(config.get("tie_word_embeddings")) or not any(_HEAD.search(n) for n in shapes)
-
-
-def leading(fraction: float, rank: int) -> int:
-    """Number of directions that a share of the rank stands for; at least one."""
-    return max(1, round(fraction * rank))

@@ -41,7 +41,7 @@ class Settings:
     statistics: Statistics
     sft: dict  # how many deals and examples SFT draws
     drawn: list[str]  # names of the protocols that draw hands
-    recipes: dict[str, dict] = field(default_factory=dict)  # as `config.facts` has them
+    recipes: dict[str, dict] = field(default_factory=dict)  # of `config.RL.facts`
     landmark: str = ""  # the branch behind the landmark `rl`
     stages: dict[str, dict[str, str]] = field(default_factory=dict)  # of edits: target and parent
     tracks: tasks.Tracks = field(default_factory=dict)  # of tables that hold all of them

@@ -24,10 +24,8 @@ def curves(
     Split "train" holds deals that the seed's SFT was trained on.
     """
     rows = with_steps(trained_on(first_attempts(evaluations), pools, sft))
-    by = ["model", "stage", "step", "variant", "split", "rule"]
-    return summarise(rows, by, settings).rename(
-        columns={"mean": "accuracy", "variant": "checkpoint"}
-    )
+    by = ["track", "stage", "step", "checkpoint", "split", "rule"]
+    return summarise(rows, by, settings).rename(columns={"mean": "accuracy"})
 
 
 def rl_window(evaluations: list[str], settings: Statistics) -> pd.DataFrame:
@@ -40,11 +38,11 @@ def rl_window(evaluations: list[str], settings: Statistics) -> pd.DataFrame:
     rows = rows[rows["split"] == "held_out"]
     before, after = rows[rows["stage"] == "sft"], rows[rows["stage"] == "rl"]
     out = []
-    for (model, start, rule), changed in after.groupby(["model", "step", "rule"]):
-        same = (before["model"] == model) & (before["step"] == start) & (before["rule"] == rule)
+    for (model, start, rule), changed in after.groupby(["track", "step", "rule"]):
+        same = (before["track"] == model) & (before["step"] == start) & (before["rule"] == rule)
         unchanged = before[same]
-        change = stats.paired(unchanged, changed).assign(model=model, start=start, rule=rule)
-        table = summarise(change, ["model", "start", "rule"], settings, "change")
+        change = stats.paired(unchanged, changed).assign(track=model, start=start, rule=rule)
+        table = summarise(change, ["track", "start", "rule"], settings, "change")
         for seed, name in [("all", None), *((str(s), s) for s in changed["seed"].unique())]:
             pick = table["seed"] == seed
             for column, part in (("before", unchanged), ("after", changed)):
@@ -79,11 +77,11 @@ def landmark_rows(
 
 def at_landmark(rows: pd.DataFrame, settings: Statistics) -> pd.DataFrame:
     """Means of such rows, with the checkpoints behind them."""
-    table = summarise(rows, ["model", "landmark", "rule"], settings)
-    found = rows.assign(seed=rows["seed"].astype(str)).groupby(["model", "seed", "landmark"])
-    checkpoints = found["variant"].agg(lambda v: ", ".join(sorted(set(v), key=_step)))
+    table = summarise(rows, ["track", "landmark", "rule"], settings)
+    found = rows.assign(seed=rows["seed"].astype(str)).groupby(["track", "seed", "landmark"])
+    checkpoints = found["checkpoint"].agg(lambda v: ", ".join(sorted(set(v), key=_step)))
     table = table.merge(
-        checkpoints.rename("checkpoint"), on=["model", "seed", "landmark"], how="left"
+        checkpoints.rename("checkpoint"), on=["track", "seed", "landmark"], how="left"
     )
     return table.rename(columns={"mean": "accuracy"})
 
@@ -99,11 +97,11 @@ def arms(evaluations: list[str], settings: Statistics) -> pd.DataFrame:
     """
     rows = with_steps(first_attempts(evaluations))
     rows = rows[rows["split"] == "held_out"].rename(columns={"stage": "arm"})
-    by = ["model", "arm", "kind", "step", "rule"]
+    by = ["track", "arm", "kind", "step", "rule"]
     out = [summarise(rows.assign(kind="level"), by, settings)]
-    for (model, step, rule), group in rows.groupby(["model", "step", "rule"]):
+    for (model, step, rule), group in rows.groupby(["track", "step", "rule"]):
         main = group[group["arm"] == "sft"]
         for arm, control in group[group["arm"] != "sft"].groupby("arm"):
-            at = {"model": model, "arm": arm, "kind": "difference", "step": step, "rule": rule}
+            at = {"track": model, "arm": arm, "kind": "difference", "step": step, "rule": rule}
             out.append(summarise(stats.paired(main, control).assign(**at), by, settings, "change"))
     return pd.concat(out, ignore_index=True).rename(columns={"mean": "accuracy"})

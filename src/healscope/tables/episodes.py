@@ -11,8 +11,8 @@ WAYS = ("first", *(f"after_{level}" for level in LEVELS))
 
 MEASURES = ("episode", "step", "step_reached")
 
-_BY = ["model", "protocol", "stage", "step", "variant", "rule", "split", "way", "measure"]
-_EPISODE = ["model", "protocol", "seed", "variant", "rule", "episode_id"]
+_BY = ["track", "protocol", "stage", "step", "checkpoint", "rule", "split", "way", "measure"]
+_EPISODE = ["track", "protocol", "seed", "checkpoint", "rule", "episode_id"]
 
 
 def episodes(evaluations: list[str], drawn: list[str], settings: Statistics) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from healscope.tables.rows import first_attempts, summarise, with_steps
 from healscope.tasks.verdict import FIRST_ERRORS, first_errors
 
 JUDGED = ["outcome", "parsed", "follows_rule", "uses_numbers"]
-BY = ["model", "stage", "step", "rule", "kind", "name"]
+BY = ["track", "stage", "step", "rule", "kind", "name"]
 
 # step -> (what must be right already, what is asked)
 STEPS = {
@@ -52,7 +52,7 @@ def _losses(files: list[str]) -> pd.DataFrame:
     for rule in ("id", "ood"):
         for step in ("number", "formula"):
             parts.append(
-                logged[["model", "seed", "step"]].assign(
+                logged[["track", "seed", "step"]].assign(
                     stage="sft", rule=rule, kind="loss", name=f"{step} step",
                     mean=logged[f"{rule}_{step}_step_loss_nats"],
                 )

@@ -15,7 +15,7 @@ from healscope import stats
 from healscope.config import Statistics
 from healscope.tables.rows import first_attempts, with_steps
 
-BY = ["model", "stage", "step", "variant"]
+BY = ["track", "stage", "step", "checkpoint"]
 
 # name -> (cells added, cells taken away): each a (rule, composition)
 EFFECTS = {

@@ -6,7 +6,7 @@ from healscope import artifacts, stats
 from healscope.config import Statistics
 from healscope.tables.rows import at_landmarks, first_attempts, summarise
 
-BY = ["model", "protocol", "neighbour", "distance", "landmark", "since"]
+BY = ["track", "protocol", "neighbour", "distance", "landmark", "since"]
 POINTS = ("base", *artifacts.LANDMARK_NAMES)
 
 

@@ -7,7 +7,7 @@ from healscope.config import Statistics
 from healscope.tables.rows import attempts, seen, with_steps
 from healscope.tasks.tables import rules_differ
 
-BY = ["model", "protocol", "stage", "step", "variant", "rule"]
+BY = ["track", "protocol", "stage", "step", "checkpoint", "rule"]
 LEVELS = ("none", "outcome", "full")
 PROBLEM = ["seed", "problem_id", "draw"]
 
@@ -88,7 +88,7 @@ def exposure(evaluations: list[str], pools: list[str], sft: dict, drawn: list[st
     rows = rows[(rows["step"] == rows["step"].max()) & reported]
     rows = rows.assign(seen=seen(rows, pools, sft))
     out = []
-    for (model, protocol, seed, rule), group in rows.groupby(["model", "protocol", "seed", "rule"]):
+    for (model, protocol, seed, rule), group in rows.groupby(["track", "protocol", "seed", "rule"]):
         first = group[(group["sample"] == 0) & (group["attempt"] == 1)]
         full = group[group["feedback"] == "full"].sort_values("attempt")
         told = (
@@ -96,7 +96,7 @@ def exposure(evaluations: list[str], pools: list[str], sft: dict, drawn: list[st
         )  # once told, it knows
         out.append(
             {
-                "model": model,
+                "track": model,
                 "protocol": protocol,
                 "seed": str(seed),
                 "rule": rule,

@@ -41,8 +41,8 @@ def comparison(
     counted.append(rows[first & rules_differ(rows) & (rows["split"] == "held_out")])
     rows = at_landmarks(pd.concat(counted, ignore_index=True), landmark_files, list(LEVELS))
     out = []
-    for (model, protocol, rule), own in rows.groupby(["model", "protocol", "rule"]):
-        place = {"model": model, "seed": "all", "protocol": protocol, "rule": rule}
+    for (model, protocol, rule), own in rows.groupby(["track", "protocol", "rule"]):
+        place = {"track": model, "seed": "all", "protocol": protocol, "rule": rule}
         at = {name: own[own["landmark"] == name] for name in LEVELS}
         for name in LEVELS:
             e = stats.bootstrap(at[name], "correct", settings)

@@ -21,7 +21,7 @@ RULES = {"ood": ("healing", ""), "id": ("id_change", "id_")}  # rule -> column, 
 def training(files: list[str], recipes: dict[str, dict], landmark: str) -> pd.DataFrame:
     """Everything logged along all branches, with facts of their recipes (fig11, fig12).
 
-    `recipes`: as `config.facts.recipe_facts` has them; `landmark`: the branch behind landmark `rl`.
+    `recipes`: as `config.RL.facts` has them; `landmark`: the branch behind landmark `rl`.
     """
     rows = branch_logs(files)
     facts = {fact: {n: r[fact] for n, r in recipes.items()} for fact in FACTS}
@@ -47,11 +47,11 @@ def recipes(
     rows = with_steps(first_attempts(evaluations))
     rows = rows[rows["split"] == "held_out"]
     out = []
-    for (model, recipe, start), runs in branch_logs(files).groupby(["model", "recipe", "start"]):
-        own = rows[rows["model"] == model]
-        before = own[own["variant"] == artifacts.sft(start)]
-        after = own[own["variant"] == artifacts.branch(recipe, start)]
-        place = {"model": model, "recipe": recipe, "start": start}
+    for (model, recipe, start), runs in branch_logs(files).groupby(["track", "recipe", "start"]):
+        own = rows[rows["track"] == model]
+        before = own[own["checkpoint"] == artifacts.sft(start)]
+        after = own[own["checkpoint"] == artifacts.branch(recipe, start)]
+        place = {"track": model, "recipe": recipe, "start": start}
         place |= {fact: recipes[recipe][fact] for fact in ("algorithm", *FACTS)}
         for seed in ("all", *sorted(map(int, runs["seed"].unique()))):
             change = _changes(of_seed(before, seed), of_seed(after, seed), settings)

@@ -7,7 +7,7 @@ from healscope.config import Statistics
 from healscope.tables.rows import at_landmarks, first_attempts, summarise
 
 PLACE = ["kind", "axis", "amount", "control", "matched"]
-BY = ["model", "stage", "name", *PLACE]
+BY = ["track", "stage", "name", *PLACE]
 DISTANCES = ["from_target", "from_parent"]
 MEASURED = [*DISTANCES, "turned_degrees"]
 
@@ -31,22 +31,22 @@ def reversion(
     rows = pd.concat([_around(evaluations, landmark_files, points), edited(edits)])
     rows = rows.assign(stage=stage)
     table = summarise(rows, [*BY, "rule"], settings).rename(columns={"mean": "accuracy"})
-    return table.merge(_distances(rows), on=["model", "seed", "name"])
+    return table.merge(_distances(rows), on=["track", "seed", "name"])
 
 
 def edited(files: list[str]) -> pd.DataFrame:
     """First attempts of edited models, with what the names of their edits say."""
     rows = first_attempts(files, MEASURED)
-    named = {name: edit_names.parse(name) for name in rows["variant"].unique()}
+    named = {name: edit_names.parse(name) for name in rows["checkpoint"].unique()}
     said = pd.DataFrame(
         [
-            {"variant": name, "name": name, "kind": edit.kind, "axis": edit.axis[0],
+            {"checkpoint": name, "name": name, "kind": edit.kind, "axis": edit.axis[0],
              "amount": edit.axis[1], "control": edit.control,
              "matched": edit_kinds.matched(edit.control)}
             for name, edit in named.items()
         ]
     )  # fmt: skip
-    return rows.merge(said, on="variant")
+    return rows.merge(said, on="checkpoint")
 
 
 def _around(
@@ -71,9 +71,9 @@ def _around(
 
 def _distances(rows: pd.DataFrame) -> pd.DataFrame:
     """The edits' distances by seed, and their means."""
-    keys = ["model", "seed", "name"]
+    keys = ["track", "seed", "name"]
     single = rows.drop_duplicates(keys)[[*keys, *MEASURED]]
-    whole = single.groupby(["model", "name"], as_index=False)[MEASURED].mean().assign(seed="all")
+    whole = single.groupby(["track", "name"], as_index=False)[MEASURED].mean().assign(seed="all")
     return pd.concat([whole, single.assign(seed=single["seed"].astype(str))])
 
 
@@ -97,8 +97,8 @@ def repair(
     healed = healed.assign(kind="rl", name="rl", axis="", amount=0.0, control="", matched="")
     rows = pd.concat([edited(edits), around[around["kind"] == "parent"], healed])
     found = []
-    for model, own in rows.groupby("model"):
-        target = around[(around["kind"] == "none") & (around["model"] == model)]
+    for model, own in rows.groupby("track"):
+        target = around[(around["kind"] == "none") & (around["track"] == model)]
         changes = changes_of(own, target)
         said = own.drop_duplicates("name").set_index("name")
         far = own.groupby("name")[MEASURED].mean()
@@ -120,7 +120,7 @@ def repair(
                  **_repaired(own, parent, settings)}
             )  # fmt: skip
         both = pd.concat([table, pd.DataFrame(picks)], ignore_index=True)
-        found.append(both.assign(model=model, seed="all"))
+        found.append(both.assign(track=model, seed="all"))
     return pd.concat(found, ignore_index=True)
 
 

@@ -12,9 +12,10 @@ from healscope import artifacts, provenance, stats
 from healscope.config import Statistics
 from healscope.evaluation import landmarks
 from healscope.tasks.tables import rules_differ, sft_examples
+from healscope.training.schemas import RL_LOG
 
 COLUMNS = [
-    "model", "seed", "variant", "problem_id", "instance_id", "split", "half", "rule",
+    "track", "seed", "checkpoint", "problem_id", "instance_id", "split", "half", "rule",
     "n_faces", "draw", "retried", "sample", "attempt", "correct",
 ]  # fmt: skip
 SINCE = ("episode_id", "task")
@@ -50,7 +51,7 @@ def episodes(rows: pd.DataFrame) -> pd.DataFrame:
     if single.all():
         return rows.drop(columns="episode_id")
     parts = rows[~single]
-    place = [c for c in ("model", "seed", "protocol", "variant", "stage") if c in parts]
+    place = [c for c in ("track", "seed", "protocol", "checkpoint", "stage") if c in parts]
     place += ["rule", "episode_id"]
     found = [_joined(parts[parts["attempt"] == 1], [*place, "sample"])]
     first = parts[(parts["sample"] == 0) & (parts["attempt"] == 1)]
@@ -118,14 +119,14 @@ def trained_on(rows: pd.DataFrame, pools: list[str], sft: dict) -> pd.DataFrame:
 def with_steps(rows: pd.DataFrame) -> pd.DataFrame:
     """Adds stage (an arm of SFT, or "rl" for any branch), step (the SFT step, or where the branch
     started from) and recipe (empty for SFT)."""
-    named = {v: artifacts.stage_and_step(v) for v in rows["variant"].unique()}
+    named = {v: artifacts.stage_and_step(v) for v in rows["checkpoint"].unique()}
     recipes = {
         v: artifacts.parse_branch(v)[0] if stage == "rl" else "" for v, (stage, _) in named.items()
     }
     return rows.assign(
-        stage=rows["variant"].map(lambda v: named[v][0]),
-        step=rows["variant"].map(lambda v: named[v][1]),
-        recipe=rows["variant"].map(recipes),
+        stage=rows["checkpoint"].map(lambda v: named[v][0]),
+        step=rows["checkpoint"].map(lambda v: named[v][1]),
+        recipe=rows["checkpoint"].map(recipes),
     )
 
 
@@ -134,10 +135,8 @@ def branch_logs(files: Iterable[str]) -> pd.DataFrame:
 
     What an earlier version did not log is missing.
     """
-    from healscope import schemas  # here, because schemas know the tables
-
     rows = pd.concat([provenance.read_table(f) for f in files], ignore_index=True)
-    rows = schemas.complete(rows, "rl-log")
+    rows = RL_LOG.complete(rows)
     named = {run: artifacts.parse_branch(run) for run in rows["run"].unique()}
     return rows.assign(
         recipe=rows["run"].map(lambda run: named[run][0]),
@@ -203,7 +202,7 @@ def any_attempt(rows: pd.DataFrame) -> pd.DataFrame:
     """
     levels = sorted(set(rows["feedback"]) - {""}, key=("none", "outcome", "full").index)
     own = rows[(rows["sample"] == 0) & rows["feedback"].isin(["", *levels[-1:]])]
-    keys = ["model", "seed", "protocol", "variant", "rule", "problem_id", "draw"]
+    keys = ["track", "seed", "protocol", "checkpoint", "rule", "problem_id", "draw"]
     first = own[own["attempt"] == 1].set_index(keys)
     right = own.groupby(keys)["correct"].any()
     return first.assign(correct=right).reset_index()
@@ -220,18 +219,18 @@ def at_landmarks(rows: pd.DataFrame, landmark_files: list[str], names: list[str]
     contents = [provenance.read_json(file) for file in landmark_files]
     picked = {
         model: landmarks.picked(
-            {c["seed"]: c["landmarks"] for c in contents if c["model"] == model}
+            {c["seed"]: c["landmarks"] for c in contents if c["track"] == model}
         )
-        for model in {c["model"] for c in contents}
+        for model in {c["track"] for c in contents}
     }
     parts = []
     for content in contents:
-        here = rows[(rows["model"] == content["model"]) & (rows["seed"] == content["seed"])]
+        here = rows[(rows["track"] == content["track"]) & (rows["seed"] == content["seed"])]
         for name in names:
             landmark = name.removesuffix("_uncorrected")
             mark = content["landmarks"].get(landmark, {"checkpoint": name})
             variant = artifacts.sft(0) if name == "base" else mark["checkpoint"]
             if name == "maxood":
-                variant = here["half"].map(picked[content["model"]][content["seed"]])
-            parts.append(here[here["variant"] == variant].assign(landmark=name))
+                variant = here["half"].map(picked[content["track"]][content["seed"]])
+            parts.append(here[here["checkpoint"] == variant].assign(landmark=name))
     return pd.concat(parts, ignore_index=True)

@@ -35,7 +35,7 @@ def signals(evaluations: list[str], files: list[str], pools: list[str], sft: dic
     """
     rows = with_steps(trained_on(first_attempts(evaluations), pools, sft))
     rows = rows[rows["stage"] == "sft"].assign(seed=lambda r: r["seed"].astype(str))
-    place = ["model", "seed", "step"]
+    place = ["track", "seed", "step"]
     table = pd.concat([provenance.read_table(f) for f in files], ignore_index=True)
     table = table.assign(seed=table["seed"].astype(str))
     for column, rule, split in (
@@ -47,7 +47,7 @@ def signals(evaluations: list[str], files: list[str], pools: list[str], sft: dic
         share = chosen.groupby(place)["correct"].mean().rename(column)
         table = table.merge(share, on=place, how="left", validate="one_to_one")
     keep = [*place, *SIGNALS, "ood_test_accuracy"]
-    whole = table.groupby(["model", "step"], as_index=False)[keep[3:]].mean().assign(seed="all")
+    whole = table.groupby(["track", "step"], as_index=False)[keep[3:]].mean().assign(seed="all")
     return pd.concat([whole, table[keep]], ignore_index=True)[keep]
 
 
@@ -75,10 +75,10 @@ def stopping(
     rows = rows[(rows["stage"] == "sft") & (rows["rule"] == "ood") & (rows["split"] == "held_out")]
     peaks = at_landmarks(rows, landmark_files, ["maxood"])
     out = []
-    for model, log in logged[logged["seed"] != "all"].groupby("model"):
-        own, best = (part[part["model"] == model] for part in (rows, peaks))
+    for model, log in logged[logged["seed"] != "all"].groupby("track"):
+        own, best = (part[part["track"] == model] for part in (rows, peaks))
         found = []
-        chosen = landmarks.picked({m["seed"]: m["landmarks"] for m in marks if m["model"] == model})
+        chosen = landmarks.picked({m["seed"]: m["landmarks"] for m in marks if m["track"] == model})
         picked = {str(seed): halves for seed, halves in chosen.items()}
         for (signal, rule), steps in _stops(log, picked).items():
             stop = [
@@ -86,7 +86,7 @@ def stopping(
                 for seed, half in zip(own["seed"], own["half"], strict=True)
             ]
             needs = LABELS if rule == "level" else NO_LABELS
-            lost = stats.paired(own[own["variant"] == stop], best)
+            lost = stats.paired(own[own["checkpoint"] == stop], best)
             found.append((signal, rule, needs, ", ".join(map(_either, steps.values())), lost))
         blind = pd.concat(
             [stats.paired(part, best) for _, part in own.groupby("step")], ignore_index=True
@@ -117,7 +117,7 @@ def _ranked(model: str, found: list[tuple], settings: Statistics) -> list[dict]:
     for signal, rule, needs, steps, lost in found:
         e = stats.bootstrap(lost, "change", settings)
         rows.append(
-            {"model": model, "seed": "all", "signal": signal, "rule": rule, "needs": needs,
+            {"track": model, "seed": "all", "signal": signal, "rule": rule, "needs": needs,
              "stops_at": steps, "regret": e.value, "low": e.low, "high": e.high,
              "by_seed": list(e.by_seed.values())}
         )  # fmt: skip

@@ -1,6 +1,6 @@
 """Training tasks side by side: every track of the study, also those that are not followed.
 
-Column `model` holds the model's name here, and `task` the task that it was trained on.
+Columns `model`, `task` and `family` say what each track is; published rows have no track.
 """
 
 from pathlib import Path
@@ -14,7 +14,7 @@ from healscope.tables import accuracy
 from healscope.tables.rows import first_attempts, summarise, with_steps
 
 Tracks = dict[str, dict[str, str]]
-"""track -> model, task and family, as `config.facts.track_facts` has them."""
+"""track -> model, task and family, as `config.tracks.track_facts` has them."""
 
 
 def landmarks(
@@ -32,7 +32,7 @@ def landmarks(
     """
     rows = accuracy.landmark_rows(evaluations, landmark_files, list(LANDMARK_NAMES))
     table = accuracy.at_landmark(rows, settings)
-    table = table.merge(_instances(rows, ["model", "landmark", "rule"]))
+    table = table.merge(_instances(rows, ["track", "landmark", "rule"]))
     table = _named(table, tracks).assign(kind="measured", source="")
     values = published.counts(published.read(Path(published_files[0]).parent))
     parts = [table]
@@ -40,7 +40,9 @@ def landmarks(
         own = values[values["figure"] == published.LANDMARKS.get(family)]
         own = own[(own["metric"] == "accuracy") & own["stage"].isin(LANDMARK_NAMES)]
         own = own.rename(columns={"stage": "landmark", "split": "rule", "value": "accuracy"})
-        own = own.assign(task=task, family=family, kind="published", seed="all", instances=own["n"])
+        own = own.assign(
+            track="", task=task, family=family, kind="published", seed="all", instances=own["n"]
+        )
         parts.append(own.assign(checkpoint=None)[list(table)])
     return pd.concat([part for part in parts if len(part)], ignore_index=True)
 
@@ -49,9 +51,9 @@ def curves(evaluations: list[str], tracks: Tracks, settings: Statistics) -> pd.D
     """Held-out accuracy of every track along SFT, and after RL from each start (fig_tasks)."""
     rows = with_steps(first_attempts(evaluations))
     rows = rows[rows["split"] == "held_out"]
-    by = ["model", "stage", "step", "variant", "rule"]
+    by = ["track", "stage", "step", "checkpoint", "rule"]
     table = summarise(rows, by, settings).merge(_instances(rows, by))
-    return _named(table, tracks).rename(columns={"mean": "accuracy", "variant": "checkpoint"})
+    return _named(table, tracks).rename(columns={"mean": "accuracy"})
 
 
 def _instances(rows: pd.DataFrame, by: list[str]) -> pd.DataFrame:
@@ -60,9 +62,9 @@ def _instances(rows: pd.DataFrame, by: list[str]) -> pd.DataFrame:
 
 
 def _named(table: pd.DataFrame, tracks: Tracks) -> pd.DataFrame:
-    order = table["model"].map({track: place for place, track in enumerate(tracks)})
+    order = table["track"].map({track: place for place, track in enumerate(tracks)})
     table = table.iloc[order.argsort(kind="stable")]  # as the config lists them
-    said = {c: table["model"].map({t: f[c] for t, f in tracks.items()}) for c in FACTS}
+    said = {c: table["track"].map({t: f[c] for t, f in tracks.items()}) for c in FACTS}
     return table.assign(**said)
 
 

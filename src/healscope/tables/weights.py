@@ -4,7 +4,7 @@ import pandas as pd
 
 from healscope import provenance
 
-_PLACE = ["model", "seed", "pair", "control", "layer", "role"]
+_PLACE = ["track", "seed", "pair", "control", "layer", "role"]
 UPDATES = ("sigma_change", "chordal", "energy", "drift", "effective_rank", "stable_rank",
             "unchanged")  # fmt: skip
 _WITH_CHANCE = ("chordal", "energy")

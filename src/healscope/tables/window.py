@@ -45,9 +45,9 @@ def window(evaluations: list[str], files: list[str], settings: Statistics) -> pd
     rows = with_steps(first_attempts(evaluations))
     rows = rows[(rows["split"] == "held_out") & (rows["rule"] == "ood")]
     out = []
-    for (model, run, start), runs in branch_logs(files).groupby(["model", "run", "start"]):
-        own = rows[rows["model"] == model]
-        before, after = (own[own["variant"] == name] for name in (artifacts.sft(start), run))
+    for (model, run, start), runs in branch_logs(files).groupby(["track", "run", "start"]):
+        own = rows[rows["track"] == model]
+        before, after = (own[own["checkpoint"] == name] for name in (artifacts.sft(start), run))
         state = pd.DataFrame({int(seed): _state(part) for seed, part in runs.groupby("seed")}).T
         for seed in ("all", *state.index):
             ends = [of_seed(part, seed) for part in (before, after)]
@@ -56,7 +56,7 @@ def window(evaluations: list[str], files: list[str], settings: Statistics) -> pd
             e = stats.bootstrap(stats.paired(*ends), "change", settings)
             accuracies = [part.groupby("seed")["correct"].mean().mean() for part in ends]
             out.append(
-                {"model": model, "start": start, "seed": str(seed),
+                {"track": model, "start": start, "seed": str(seed),
                  "seeds": len(e.by_seed), "healing": e.value, "low": e.low, "high": e.high,
                  "before": accuracies[0], "after": accuracies[1],
                  **(state.mean() if seed == "all" else state.loc[seed]),

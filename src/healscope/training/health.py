@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from healscope.config import Training
+from healscope.engines.generate import NotFinite
 from healscope.errors import HealscopeError
-from healscope.evaluation.generate import NotFinite
 
 WINDOW = 10
 """Iterations over which rates are averaged."""

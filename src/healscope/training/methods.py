@@ -20,9 +20,9 @@ from trl import SFTTrainer
 
 from healscope.config import BlockDrift, LoRA, Penalty, Protected, Rotation, SFTMethod
 from healscope.draws import seeded
+from healscope.edit_names import leading
 from healscope.models import checkpoints
 from healscope.spectra.decompose import decompose
-from healscope.spectra.matrices import leading
 from healscope.spectra.nulls import orthonormal
 from healscope.training import processes
 

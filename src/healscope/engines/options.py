@@ -2,7 +2,7 @@
 
 import torch
 
-from healscope.evaluation.generate import NotFinite, response_logprobs
+from healscope.engines.generate import NotFinite, response_logprobs
 from healscope.models import tokens
 
 Pair = tuple[list[int], list[int]]
