@@ -67,7 +67,8 @@ class Pretraining(Section):
     )
     conversations: Fraction = Field(
         0.0,
-        description="share of steps on two-turn conversations: wrong answer, feedback, right answer",
+        description="share of steps on two-turn conversations: wrong answer, feedback, "
+        "right answer",
     )
     state_every: Positive = Field(50, description="steps between states to resume from")
 

@@ -86,7 +86,8 @@ class Task(ABC):
     reasoning: Annotated[
         tuple[Marks, ...],
         Field(
-            description="[begin, end] marks of a model's reasoning. Only what follows the last end is "
+            description="[begin, end] marks of a model's reasoning. Only what follows the last "
+            "end is "
             "read as the answer, and nothing if reasoning never ends; begin may be null. "
             "verifier reference reads all"
         ),

@@ -99,7 +99,8 @@ class Navigation(Task):
     contradiction: Annotated[
         Literal["corrected", "published"],
         Field(
-            description="published: an answer that names a real intersection contradicts; or corrected"
+            description="published: an answer that names a real intersection contradicts; or "
+            "corrected"
         ),
     ] = "corrected"
     hints: Annotated[
