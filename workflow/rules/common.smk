@@ -11,7 +11,7 @@ from snakemake.logging import logger
 
 import healscope.config
 from healscope import artifacts, provenance, slurm
-from healscope.config import CONTROLS, EXHAUSTIVE, Sampling, files, own_checkpoints
+from healscope.config import CONTROLS, EXHAUSTIVE, Sampling, files, own_checkpoints, sources
 from healscope.errors import HealscopeError
 from healscope.evaluation import unfinished
 from healscope.figures.catalogue import FIGURES

@@ -6,8 +6,8 @@ LAST = artifacts.sft(study.sft.checkpoints[-1])  # brings the tokenizer, if it h
 # listed once: hundreds of jobs need not ask a file system again
 GIVEN_FILES = {
     (name, checkpoint): sources.files(source)
-    for name, sources in GIVEN.items()
-    for checkpoint, source in sources.items()
+    for name, named in GIVEN.items()
+    for checkpoint, source in named.items()
 }
 
 
