@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from healscope import artifacts
 from healscope.tasks import TaskSection
-from healscope.tasks.cards.card_game import CardGame
+from healscope.tasks.cards.generalpoints import GeneralPoints
 
 if TYPE_CHECKING:
     from healscope.config import Study
@@ -90,7 +90,7 @@ def evaluated(study: Study, track: Track) -> list[str]:
 
 def _reads(own: TaskSection, other: TaskSection) -> bool:
     """Whether the vocabulary of one task is known to hold that of another."""
-    known = own.rendering == "json" or issubclass(own.task_class, CardGame)
+    known = own.rendering == "json" or issubclass(own.task_class, GeneralPoints)
     return own.family == other.family and known and not _lack(own, other)
 
 
@@ -99,7 +99,7 @@ def _lack(own: TaskSection, other: TaskSection) -> str:
     against it."""
     if other.rendering != own.rendering:
         return f"reads only rendering '{own.rendering}'"
-    if own.rendering == "json" or not issubclass(own.task_class, CardGame):
+    if own.rendering == "json" or not issubclass(own.task_class, GeneralPoints):
         return ""  # letters spell any number
     unknown = sorted(_numbers(other) - _numbers(own))
     return f"has no word for {unknown}" if unknown else ""
