@@ -84,7 +84,7 @@ FACE_11_13 = FaceRule(J=11, Q=12, K=13)
 class Game(Task):
     """What the card game is played with; `GeneralPoints` makes a task of it."""
 
-    cards: Annotated[int, Field(ge=2, le=4, description="cards in a deal")] = 4
+    cards: Annotated[int, Field(ge=2, le=4, description="cards in a deal (the paper: 4)")] = 4
     targets: Annotated[Distinct[CardValue], Field(description="each is dealt with every hand")] = (
         24,
     )
@@ -92,18 +92,32 @@ class Game(Task):
     ood_rule: FaceRule = FACE_11_13
     verifier: Annotated[
         Literal["tolerant", "reference"],
-        Field(description="reference: answers are read and paid as by the released code"),
+        Field(
+            description="tolerant: what a careful person reads; reference: read and paid as in the "
+            "released code"
+        ),
     ] = "tolerant"
     grade_number_line: Annotated[
         bool,
-        Field(description="false (reference): only the formula counts; true: the number line too"),
+        Field(
+            description="false: only the formula counts, as in the released code; true: the "
+            "number line too"
+        ),
     ] = False
     held_out: Annotated[
         float,
-        Field(gt=0, lt=1, description="share of deals (by their ID values) kept from SFT and RL"),
+        Field(
+            gt=0, lt=1, description="share of deals, by their ID values, that SFT and RL never see"
+        ),
     ] = 0.4
     orders: Annotated[Positive, Field(description="card orders evaluated for each deal")] = 2
-    seed: Annotated[Natural, Field(description="draws the hold-out and the card orders")] = 0
+    seed: Annotated[
+        Natural,
+        Field(
+            description="draws the hold-out and the card orders: the same for all seeds of the "
+            "study"
+        ),
+    ] = 0
 
     mixture: ClassVar[Mapping[str, float]] = MappingProxyType({})
     outcomes: ClassVar[Mapping[str, float]] = RELEASED_REWARDS
