@@ -85,9 +85,9 @@ class Game(Task):
     """What the card game is played with; `GeneralPoints` makes a task of it."""
 
     cards: Annotated[int, Field(ge=2, le=4, description="cards in a deal (the paper: 4)")] = 4
-    targets: Annotated[Distinct[CardValue], Field(description="each is dealt with every hand")] = (
-        24,
-    )
+    targets: Annotated[
+        Distinct[CardValue], Field(description="numbers to make from every hand (the paper: [24])")
+    ] = (24,)
     id_rule: FaceRule = FACE_10
     ood_rule: FaceRule = FACE_11_13
     verifier: Annotated[
