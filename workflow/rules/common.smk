@@ -1,6 +1,5 @@
 """The validated study, wildcards, and the few helpers that rules share."""
 
-import functools
 import glob
 import os
 import re
@@ -9,11 +8,12 @@ import sys
 from snakemake.logging import logger
 
 import healscope.config
-from healscope import artifacts, provenance, slurm
+from healscope import artifacts, findings, slurm
 from healscope.config import CONTROLS, EXHAUSTIVE, Sampling, files, given
 from healscope.errors import HealscopeError
 from healscope.evaluation import unfinished
 from healscope.figures.catalogue import FIGURES
+from healscope.files import Files
 
 DEEPSPEED = os.path.join(workflow.basedir, "config/deepspeed")  # files that `launch` names
 
@@ -43,17 +43,11 @@ if workflow.nodes:
 
 SEEDS = study.seeds
 SEVERAL_TASKS = len(study.trained_on) > 1
-# tracks of the card game, of which alone some tables tell
-CARDS = [t for t in FOLLOWED if study.tasks[TRACKS[t].task].family == "generalpoints"]
-# tracks whose problems are steps of episodes; none of them need be followed
-EPISODIC = [t for t in TRACKS if getattr(study.tasks[TRACKS[t].task], "episodes", False)]
-EPISODIC = [t for t in EPISODIC if t in FOLLOWED] or EPISODIC
-PROTOCOLS = study.evaluation.protocols
-# protocols that ask for neighbours of the card game: these have a table of their own
-NEIGHBOURS = [name for name, p in PROTOCOLS.items() if p.problems == "neighbours"]
-NEAR = NEIGHBOURS if CARDS else []
-OTHERS = [name for name in PROTOCOLS if name not in (EXHAUSTIVE, *NEIGHBOURS)]
 PUBLISHED_FILES = sorted(glob.glob(os.path.join(workflow.basedir, "config/published/*.csv")))
+FILES = Files(study, tuple(PUBLISHED_FILES))
+CARDS, EPISODIC = FILES.cards, FILES.episodic
+PROTOCOLS = study.evaluation.protocols
+OTHERS = FILES.others
 BRANCHES, MAIN_BRANCHES = study.branches, study.main_branches
 HEALED = study.rl_landmark is not None  # there is RL from End
 OPTIONAL = {  # figures that a study must ask for, or cannot have
@@ -64,19 +58,13 @@ OPTIONAL = {  # figures that a study must ask for, or cannot have
     "fig10": bool(MAIN_BRANCHES),
     # all tracks, also those that are not followed: then they are trained for these figures
     **{f: SEVERAL_TASKS and set(TRACKS) == set(FOLLOWED) for f in ("fig9", "fig_tasks")},
-    "fig_neighbours": bool(NEAR),
     "fig_episodes": bool(set(EPISODIC) & set(FOLLOWED)),
     "fig_protocols": bool(OTHERS)
     or PROTOCOLS[EXHAUSTIVE] != PROTOCOLS[EXHAUSTIVE].first_attempts(),
 }
-TRAINED_ONLY = {  # tables made from training logs, or from what SFT read
-    *("sft-training", "rl-training", "window", "recipes", "signals", "stopping"),
-    *("exposure", "published", "claims", "arms"),
-}
-# tables on parts of its answers, and on its neighbours
-CARDS_ONLY = {"exposure", "errors", "factorial", "published", "neighbours"}
-ABSENT = {*(TRAINED_ONLY if study.taken else ()), *(() if CARDS else CARDS_ONLY)}
-SHOWN = [n for n, f in FIGURES.items() if OPTIONAL.get(n, True) and f.table not in ABSENT]
+SHOWN = [
+    n for n, f in FIGURES.items() if OPTIONAL.get(n, True) and f.table in findings.asked(FILES)
+]
 RECIPES = [given.RECIPE] if study.taken else list(study.rl.recipes)
 
 
@@ -144,22 +132,7 @@ UNUSED = {
 POSING = {"problems", "hands", "per_kind", "seed", "retried_orders"}
 
 
-def sft_checkpoints(arm="sft"):
-    """Names of all checkpoints of one arm of SFT."""
-    return [artifacts.sft(step, arm) for step in study.sft.checkpoints]
-
-
-def each(pattern, of=FOLLOWED, **wildcards):
-    """`pattern` for each of some tracks, every seed and every combination of `wildcards`.
-
-    {task} is the track's own, unless it is given. A function gives values for each track.
-    """
-    found = []
-    for track in of:
-        named = {"task": study.task_of(track), **wildcards}
-        named = {key: v(track) if callable(v) else v for key, v in named.items()}
-        found += expand(pattern, track=track, seed=SEEDS, **named)
-    return found
+sft_checkpoints, each = FILES.sft, FILES.each
 
 
 def here(pattern, **wildcards):
@@ -172,35 +145,6 @@ def here(pattern, **wildcards):
     return expand(pattern, track="{track}", seed="{seed}", **wildcards)
 
 
-def evaluations(checkpoints, of=FOLLOWED):
-    """Evaluations of checkpoints on the training task, for tracks and all seeds."""
-    return each(artifacts.EVALUATION, of, protocol=EXHAUSTIVE, checkpoint=checkpoints)
-
-
-def protocols_of(track):
-    """Names of the protocols under which a track is evaluated on its own task."""
-    return [name for name in PROTOCOLS if study.poses(study.task_of(track), name)]
-
-
-def other_protocols(track):
-    """The same but for the main one, and those of neighbours."""
-    return [name for name in protocols_of(track) if name in OTHERS]
-
-
-def under_other_protocols(of=FOLLOWED):
-    """Evaluations under these: SFT, and RL where its landmark is."""
-    asked = [*sft_checkpoints(), *RL_LANDMARK]
-    return each(artifacts.EVALUATION, of, protocol=other_protocols, checkpoint=asked)
-
-
-def signal_files(of=FOLLOWED):
-    """What SFT read, and losses on it, are known of SFT that was done here."""
-    return [] if study.taken else each(artifacts.SIGNALS, of)
-
-
-def sft_pools(of=FOLLOWED):
-    """What SFT drew its examples from, a file for each task."""
-    return [] if study.taken else list(dict.fromkeys(each(artifacts.SFT_POOL, of)))
 
 
 def this(pattern, **wildcards):
@@ -218,18 +162,7 @@ def manifests(checkpoints):
     return here(artifacts.CHECKPOINT, checkpoint=checkpoints)
 
 
-RL_LANDMARK = [study.rl_landmark] if HEALED else []
-LANDMARK_CHECKPOINTS = {
-    "base": ["base"],
-    "maxood": sft_checkpoints(),  # which one is known only once they are evaluated
-    "end": [artifacts.sft(study.end_step)],
-    **({"rl": RL_LANDMARK} if HEALED else {}),
-}
-
-
-def behind(*points):
-    """Checkpoints that landmarks may be, each once; of another name, the one of that name."""
-    return list(dict.fromkeys(c for p in points for c in LANDMARK_CHECKPOINTS.get(p, [p])))
+LANDMARK_CHECKPOINTS, behind = FILES.behind_landmarks, FILES.behind
 
 
 def factor_points():
@@ -308,24 +241,6 @@ def evaluation_params(protocol, tasks, first_attempts=False):
     }
 
 
-exists = functools.cache(os.path.exists)  # most files go into many tables
-
-
-@functools.cache  # one answer for planning and for running
-def lost_inputs(table):
-    """How often a table has been made again because one of its inputs was lost.
-
-    A param of the rules that gather many files: Snakemake alone takes a lost intermediate file for
-    no longer needed. The count goes up while an input of a standing table is missing, and stays.
-    """
-    file = artifacts.path(artifacts.TABLE, table=table)
-    if not os.path.exists(file):
-        return 0
-    before = (provenance.read_provenance(file) or {}).get("lost_inputs", 0)
-    inputs = [f for files in TABLES[table].values() for f in files]
-    return before + (not all(map(exists, inputs)))
-
-
 def threads_of(stage):
     """CPU threads of a job of this stage."""
     return lambda w: study.model_of(w.track).need(stage).threads
@@ -370,22 +285,6 @@ EDITS = study.edits.names()
 STAGES = study.edits.stages
 
 
-def stage_evaluations(stage):
-    """Evaluations of all that the target and parent of a stage may be."""
-    names = behind(STAGES[stage].target, STAGES[stage].parent)
-    # the base is evaluated as the start of SFT
-    return evaluations(dict.fromkeys(artifacts.sft(0) if n == "base" else n for n in names))
-
-
-def stage_points():
-    """Target and parent of each stage of edits."""
-    return {name: points.model_dump(mode="json") for name, points in STAGES.items()}
-
-
-def edit_files(stage):
-    return each(artifacts.EDIT, stage=stage, edit=EDITS)
-
-
 # What happens to weights, by `checkpoints.keep`
 ARMS = [sft_checkpoints(arm) for arm in ["sft", *study.sft.arms]]
 EDITED = [p for stage in study.edits.stages.values() for p in (stage.target, stage.parent)]
@@ -401,7 +300,7 @@ def made_from(track, checkpoint):
     files = [artifacts.LANDMARKS]  # which is made from all of SFT under the main protocol
     protocols = [EXHAUSTIVE]
     if arm == ARMS[0]:
-        protocols = [name for name in protocols_of(track) if name != EXHAUSTIVE]
+        protocols = [name for name in FILES.protocols_of(track) if name != EXHAUSTIVE]
         after = [b for b in BRANCHES if artifacts.sft(artifacts.parse_branch(b)[1]) == checkpoint]
         files += [artifacts.SIGNALS, *manifests(after)]
     # of all of its arm, since one job evaluates several

@@ -3,6 +3,8 @@
 Figures that explain a phenomenon also read the gate's answer, whether there is one.
 """
 
+# tables that hold all tracks side by side, also those that are not followed
+OF_ALL_TRACKS = [name for name, finding in TABLES.items() if "tracks" in finding.parameters()]
 GATE = artifacts.path(artifacts.TABLE, table="gate")
 # what a figure has to know of tracks, where they are more than models that play cards
 PLAIN = not SEVERAL_TASKS and CARDS == FOLLOWED

@@ -1,0 +1,179 @@
+"""Which files a study has: for the rules of the workflow, and for the inputs of findings."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+
+from healscope import artifacts
+from healscope.config import EXHAUSTIVE, Study, given
+
+
+def fill(pattern: str, **wildcards) -> list[str]:
+    """Returns `pattern` for every combination of values; the last wildcard varies fastest.
+
+    A value is a string, a number or a list of them.
+    """
+    lists = [v if isinstance(v, list | tuple) else [v] for v in wildcards.values()]
+    return [
+        artifacts.path(pattern, **dict(zip(wildcards, values, strict=True)))
+        for values in product(*lists)
+    ]
+
+
+@dataclass(frozen=True, eq=False)
+class Files:
+    """The files of a study, by what they hold. Functions take tracks (`of`) and give a list of
+    files for these and all seeds; without `of`, for the tracks that the study follows.
+
+    `published`: the files of published values, which lie beside the workflow.
+    """
+
+    study: Study
+    published: tuple[str, ...] = ()
+
+    @cached_property
+    def followed(self) -> list[str]:
+        """Tracks that the study makes unasked."""
+        return self.study.followed
+
+    @cached_property
+    def cards(self) -> list[str]:
+        """Followed tracks of the card game, which some tables are about alone."""
+        return [t for t in self.followed if self._task(t).family == "generalpoints"]
+
+    @cached_property
+    def episodic(self) -> list[str]:
+        """Tracks whose problems are steps of episodes: those followed, or where none is, all."""
+        found = [t for t in self.study.tracks if getattr(self._task(t), "episodes", False)]
+        return [t for t in found if t in self.followed] or found
+
+    def _task(self, track: str):
+        return self.study.tasks[self.study.task_of(track)]
+
+    @property
+    def trained(self) -> bool:
+        """Whether the study trains its checkpoints: of given ones, training is not known."""
+        return not self.study.taken
+
+    @cached_property
+    def given(self) -> dict[str, dict[str, str]]:
+        """model -> checkpoint -> where it is taken from, of checkpoints that are given."""
+        models = self.study.models.items() if self.study.taken else ()
+        return {name: given.checkpoints(model) for name, model in models}
+
+    @cached_property
+    def neighbours(self) -> list[str]:
+        """Protocols that ask for neighbours of the card game."""
+        return self._protocols("neighbours")
+
+    @cached_property
+    def drawn(self) -> list[str]:
+        """Protocols that draw their problems."""
+        return self._protocols("drawn")
+
+    @cached_property
+    def others(self) -> list[str]:
+        """Protocols beside the main one and those of neighbours."""
+        main = (EXHAUSTIVE, *self.neighbours)
+        return [name for name in self.study.evaluation.protocols if name not in main]
+
+    def _protocols(self, problems: str) -> list[str]:
+        protocols = self.study.evaluation.protocols
+        return [name for name, p in protocols.items() if p.problems == problems]
+
+    def protocols_of(self, track: str) -> list[str]:
+        """Returns the protocols under which a track is evaluated on its own task."""
+        task = self.study.task_of(track)
+        return [p for p in self.study.evaluation.protocols if self.study.poses(task, p)]
+
+    def sft(self, arm: str = "sft") -> list[str]:
+        """Returns the checkpoints of one arm of SFT."""
+        return [artifacts.sft(step, arm) for step in self.study.sft.checkpoints]
+
+    @property
+    def rl(self) -> list[str]:
+        """The branch behind landmark `rl`, if there is one."""
+        return [self.study.rl_landmark] if self.study.rl_landmark is not None else []
+
+    @property
+    def along(self) -> list[str]:
+        """Checkpoints of SFT, and of the main recipe from each of its starts."""
+        return [*self.sft(), *self.study.main_branches]
+
+    @property
+    def at_landmarks(self) -> list[str]:
+        """Checkpoints that landmarks may be."""
+        return [*self.sft(), *self.rl]
+
+    @cached_property
+    def behind_landmarks(self) -> dict[str, list[str]]:
+        """landmark -> checkpoints that it may be: of MaxOOD this is known once they are
+        evaluated."""
+        end = artifacts.sft(self.study.end_step)
+        found = {"base": ["base"], "maxood": self.sft(), "end": [end]}
+        return found | ({"rl": self.rl} if self.rl else {})
+
+    def behind(self, *points: str) -> list[str]:
+        """Returns the checkpoints that landmarks may be, each once; any other name is that of a
+        checkpoint."""
+        known = self.behind_landmarks
+        return list(dict.fromkeys(c for p in points for c in known.get(p, [p])))
+
+    def each(self, pattern: str, of: Iterable[str] | None = None, **wildcards) -> list[str]:
+        """Returns `pattern` for each track, seed and combination of `wildcards`.
+
+        {task} is the track's own, unless it is given. A function gives values for each track.
+        """
+        found = []
+        for track in self.followed if of is None else of:
+            named = {"task": self.study.task_of(track), **wildcards}
+            named = {k: v(track) if isinstance(v, Callable) else v for k, v in named.items()}
+            found += fill(pattern, track=track, seed=self.study.seeds, **named)
+        return list(dict.fromkeys(found))
+
+    def evaluations(self, checkpoints, of: Iterable[str] | None = None) -> list[str]:
+        """Returns the answers of checkpoints to the training task, under the main protocol."""
+        names = [checkpoints] if isinstance(checkpoints, str) else list(checkpoints)
+        return self.each(artifacts.EVALUATION, of, protocol=EXHAUSTIVE, checkpoint=names)
+
+    def under_other_protocols(
+        self, of: Iterable[str] | None = None, checkpoints: Iterable[str] | None = None
+    ) -> list[str]:
+        """Returns answers under all other protocols; of the checkpoints of landmarks, if no others
+        are given."""
+        names = self.at_landmarks if checkpoints is None else list(checkpoints)
+
+        def protocols(track: str) -> list[str]:
+            return [name for name in self.protocols_of(track) if name in self.others]
+
+        return self.each(artifacts.EVALUATION, of, protocol=protocols, checkpoint=names)
+
+    def landmarks(self, of: Iterable[str] | None = None) -> list[str]:
+        return self.each(artifacts.LANDMARKS, of)
+
+    def logs(self, runs: Iterable[str]) -> list[str]:
+        """Returns the training logs of runs."""
+        return self.each(artifacts.TRAINING, run=list(runs))
+
+    def signals(self, of: Iterable[str] | None = None) -> list[str]:
+        """Returns what could be watched along SFT; nothing is known of SFT done elsewhere."""
+        return self.each(artifacts.SIGNALS, of) if self.trained else []
+
+    def pools(self, of: Iterable[str] | None = None) -> list[str]:
+        """Returns what SFT drew its examples from, a file for each task."""
+        return self.each(artifacts.SFT_POOL, of) if self.trained else []
+
+    def edits(self, stage: str) -> list[str]:
+        return self.each(artifacts.EDIT, stage=stage, edit=self.study.edits.names())
+
+    def around(self, stage: str) -> list[str]:
+        """Returns the answers of all that the target and the parent of a stage of edits may be.
+
+        The base is evaluated as the start of SFT.
+        """
+        points = self.study.edits.stages[stage]
+        names = self.behind(points.target, points.parent)
+        return self.evaluations(
+            dict.fromkeys(artifacts.sft(0) if n == "base" else n for n in names)
+        )
