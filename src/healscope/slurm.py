@@ -16,8 +16,9 @@ LOGS = ".snakemake/slurm_logs"  # where Snakemake's executor puts what Slurm say
 SIGNATURE = ".snakemake/started-by"
 
 STAGE_OF = {  # beginning of a rule's name -> the stage whose `needs` it asks for
-    "base_model": "base", "sft": "sft", "rl": "rl", "evaluate": "evaluation", "edit": "edits",
-    "factors": "spectra", "compare": "spectra", "signals": "probes", "hidden_states": "probes",
+    "base_model": "base", "take": "base", "sft": "sft", "rl": "rl", "evaluate": "evaluation",
+    "edit": "edits", "factors": "spectra", "compare": "spectra", "signals": "probes",
+    "hidden_states": "probes",
 }  # fmt: skip
 
 MEMORY, TIME, GPU = "mem_mb", "runtime", "gpus"
@@ -100,8 +101,13 @@ def explain(job: dict, models: Mapping[str, str] = MappingProxyType({})) -> str:
     return "\n".join(lines)
 
 
+def stage_of(rule: str) -> str | None:
+    """The stage whose `needs` the jobs of a rule ask for; None for small jobs."""
+    return next((s for start, s in STAGE_OF.items() if re.match(rf"{start}(_|$)", rule)), None)
+
+
 def _advice(rule: str, model: str | None, resource: str | None, refused: bool) -> str:
-    stage = next((s for start, s in STAGE_OF.items() if re.match(rf"{start}(_|$)", rule)), None)
+    stage = stage_of(rule)
     if stage and model:
         asked = f"models.{model}.needs.{stage}"
         more = f"raise {asked}.{resource} in the study"

@@ -30,7 +30,6 @@ FORBIDDEN = (  # of rooms that may lie on one floor, or in which a library may n
 KNOWN = {  # (module or room, what it should not import) -> why it still does
     ("tasks", "config"): "a task's section lies in the config",
     ("tasks", "tasks.protocol"): "parts of tasks are annotated with the class of them",
-    ("schemas.results", "diagnosis"): "words of a table's columns",
     ("config.neighbours", "config"): "checks are annotated with the study's class",
     ("config.tracks", "config"): "the same",
     ("training", "training.branch"): "the table of trainers is in the branch's module",

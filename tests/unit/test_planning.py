@@ -6,17 +6,23 @@ import pytest
 import torch
 import yaml
 
-from healscope import config
+from healscope import artifacts, config
 from healscope.errors import HealscopeError
 from healscope.planning import table
 from healscope.planning.asked import Asked, answers_of
 from healscope.planning.disk import disk, peak, staying
-from healscope.planning.jobs import OTHER, Costs, Job, parse
+from healscope.planning.jobs import OTHER, Costs, job_of
 from healscope.planning.sizes import KNOWN, size_of
 from healscope.spectra.matrices import matrices
 from healscope.training.base import scratch_model, task_tokenizer
 
 ROLES = ["q", "k", "v", "o", "gate", "up", "down"]
+
+
+def job(rule, output="x", **wildcards):
+    """A job of track `micro`, but for tables."""
+    track = {} if "table" in wildcards else {"track": "micro", "seed": "0"}
+    return job_of({"rule": rule, "wildcards": {**track, **wildcards}, "output": [output]})
 
 
 def test_a_model_from_scratch_is_as_large_as_it_is(study, task):
@@ -79,9 +85,9 @@ def asked(study, task):
 
 def test_more_work_costs_more(study, task, size):
     costs = Costs(asked(study, task), size)
-    one = costs.seconds(Job("rl", "micro", {"branch": "ppo-from-8"}))
-    talk = costs.seconds(Job("rl", "micro", {"branch": "talk-from-8"}))
-    average = costs.seconds(Job("rl", "micro", {"branch": "average-from-8"}))
+    one = costs.seconds(job("rl", branch="ppo-from-8"))
+    talk = costs.seconds(job("rl", branch="talk-from-8"))
+    average = costs.seconds(job("rl", branch="average-from-8"))
     assert average < one < talk  # nothing trained; one attempt; up to three
 
 
@@ -96,27 +102,23 @@ def test_landmarks_alone_take_less_disk(study, task, size):
     assert peak([whole], 2) > peak([least], 2) > peak([least], 1)
 
 
-def test_jobs_are_read_from_a_dry_run(study):
-    printed = (
-        "Job stats:\njob  count\n---  ---\nrl  1\nall  1\ntotal  3\n\n"
-        "Job 2: ppo-from-8 of micro, seed 0\nReason: x\n    Job 3: Table curves\nReason: y\n"
+def test_jobs_have_stages(study):
+    found = [job("rl", branch="ppo-from-8"), job("table", table="curves")]
+    found += [job("take", checkpoint="sft-400"), job("factors_sft"), job("edit_rl_1")]
+    assert [one.stage for one in found] == ["rl", OTHER, "base", "spectra", "edits"]
+    file = artifacts.path(
+        artifacts.EVALUATION, protocol="paper", track="micro", seed=0, checkpoint="x-1", task="gp3"
     )
-    jobs = parse(printed)
-    assert jobs == [Job("rl", "micro", {"branch": "ppo-from-8"}), Job(OTHER)]
-    assert parse("Nothing to be done") == []
-    taken = "total  1\n\nJob 1: Take sft-400 of mine\n"
-    assert parse(taken) == [Job("base", "mine", {"given": "sft-400"})]
-    text = table(study, jobs, at_once=1)
+    assert job("evaluate_sft_paper_1", file).protocol == "paper"
+    text = table(study, found[:2], at_once=1)
     assert "total  2 jobs to run, 0.0 GPU-hours" in text
-    with pytest.raises(HealscopeError, match="counted 2 jobs and named 1"):
-        parse(printed.replace("Job 3:", "Job:"))
 
 
 def test_a_schedule_on_gpus_counts_them(study):
     data = copy.deepcopy(study.model_dump(mode="json"))
     data["models"]["micro"]["needs"] = {"sft": {"gpus": 4, "threads": 8}}
     with_gpus = config.load(yaml.safe_load(yaml.safe_dump(data)))
-    text = table(with_gpus, [Job("sft", "micro", {"arm": "sft"})], at_once=1)
+    text = table(with_gpus, [job("sft", arm="sft")], at_once=1)
     row = next(line.split() for line in text.splitlines() if line.startswith("sft"))
     assert row[2:4] == ["1", "4"]
     assert "on up to 4 GPUs a job" in text

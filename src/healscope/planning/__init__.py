@@ -1,18 +1,16 @@
 """`healscope plan`: what is left to do, on how many GPUs, for how long, and on how much disk."""
 
-import subprocess
-import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from healscope.config import Study, files, load
 from healscope.config.compute import STAGES
-from healscope.errors import HealscopeError
 from healscope.planning import constants as c
 from healscope.planning.asked import Asked
 from healscope.planning.disk import Disk, disk, peak
-from healscope.planning.jobs import OTHER, Costs, Job, parse
+from healscope.planning.dry_run import dry_run
+from healscope.planning.jobs import OTHER, Costs, Job, job_of
 from healscope.planning.sizes import generation_speed, size_of, training_speed
 from healscope.tasks import build
 
@@ -46,19 +44,14 @@ def plan(
     Raises HealscopeError where Snakemake refuses the study, or a model's size is unknown.
     """
     study = load(files.read_together(configfiles or ["config/config.yaml"]))
-    command = [sys.executable, "-m", "snakemake", "--dry-run", "--quiet", "host"]
-    command += ["--directory", directory] if directory else []
-    command += ["--configfile", *configfiles] if configfiles else []
-    done = subprocess.run([*command, "--", *targets], capture_output=True, text=True, check=False)
-    if done.returncode:
-        lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-        raise HealscopeError("the dry run failed:\n" + "\n".join(lines[-12:]))
-    return table(study, parse(done.stdout + done.stderr), at_once)
+    arguments = ["--directory", directory] if directory else []
+    arguments += ["--configfile", *configfiles] if configfiles else []
+    return table(study, list(map(job_of, dry_run([*arguments, "--", *targets]))), at_once)
 
 
 def table(study: Study, jobs: Sequence[Job], at_once: int) -> str:
     """The plan as text, at most 100 columns wide."""
-    tracks = dict.fromkeys([*study.followed, *(job.model for job in jobs if job.model)])
+    tracks = dict.fromkeys([*study.followed, *(job.track for job in jobs if job.track)])
     names = {task for track in tracks for task in study.evaluated(track)}
     tasks = {name: build(name, study.tasks[name]) for name in names}
     problems = {name: task.count() for name, task in tasks.items()}
@@ -69,7 +62,7 @@ def table(study: Study, jobs: Sequence[Job], at_once: int) -> str:
         costs, disks[name] = Costs(asked, size), disk(asked, size)
         seconds = defaultdict(list)
         for job in jobs:
-            if job.model == name:
+            if job.track == name:
                 seconds[job.stage].append(costs.seconds(job))
         rows += [_row(study, name, s, seconds[s], disks[name]) for s in STAGES]
         chains[name] = sum(max(s, default=0) for s in seconds.values()) / 3600

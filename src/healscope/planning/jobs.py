@@ -1,66 +1,43 @@
-"""The jobs that a real dry run would start, and how long each takes."""
+"""How long each job that Snakemake would start takes."""
 
 import math
-import re
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 
-from healscope import artifacts
+from healscope import artifacts, slurm
 from healscope.config import Model, Study
 from healscope.config.rl import DPO, PPO, Average, Recipe, Sampling, Supervised
-from healscope.errors import HealscopeError
 from healscope.planning import constants as c
 from healscope.planning.asked import Asked
 from healscope.planning.sizes import Size, generation_speed, tokens, training_speed
 
 OTHER = "tables, others"
 
-# What a job says of itself (`message` of its rule) -> its stage
-MESSAGES = (
-    ("base", r"Base model (?P<model>\S+), seed \d+"),
-    ("base", r"Take (?P<given>\S+) of (?P<model>\S+)"),
-    ("sft", r"SFT \((?P<arm>\S+)\) of (?P<model>\S+), seed \d+"),
-    ("rl", r"(?P<branch>\S+-from-\d+) of (?P<model>\S+), seed \d+"),
-    ("evaluation", r"Evaluate SFT \(\S+\) under (?P<protocol>\S+): (?P<model>\S+), seed \d+"),
-    ("evaluation", r"Evaluate (?P<branch>\S+) under (?P<protocol>\S+): (?P<model>\S+), seed \d+"),
-    ("spectra", r"SVDs, (?P<part>\w+): (?P<model>\S+), seed \d+"),
-    ("spectra", r"(?P<compare>Compare) weights of (?P<model>\S+), seed \d+"),
-    ("edits", r"Edits of stage (?P<stage>\S+): (?P<model>\S+), seed \d+"),
-    ("probes", r"(?P<probe>Hidden states|Signals along SFT) of (?P<model>\S+), seed \d+"),
-)
-_JOB = re.compile(r"^\s*Job \d+: (.+)$", re.MULTILINE)
-_TOTAL = re.compile(r"^total\s+(\d+)\s*$", re.MULTILINE)
-
 
 @dataclass(frozen=True)
 class Job:
-    stage: str
-    model: str = ""
-    about: dict[str, str] = field(default_factory=dict)
+    """A job of a stage (`slurm.STAGE_OF`, or OTHER), by its rule and wildcards.
 
-
-def parse(output: str) -> list[Job]:
-    """The jobs in what `snakemake --dry-run` printed; the target rule itself is none.
-
-    Raises HealscopeError where their number is not the one that Snakemake counted.
+    `protocol`: of an evaluation.
     """
-    found = [_job(message) for message in _JOB.findall(output)]
-    total = _TOTAL.search(output)
-    counted = int(total[1]) if total else 0
-    aims = len(re.findall(r"^all\s+1\s*$", output.split("\ntotal")[0], re.MULTILINE))
-    if counted - aims != len(found):
-        raise HealscopeError(
-            f"the dry run counted {counted - aims} jobs and named {len(found)}; run "
-            "`snakemake --dry-run` to see them"
-        )
-    return found
+
+    stage: str
+    rule: str
+    wildcards: Mapping[str, str]
+    protocol: str = ""
+
+    @property
+    def track(self) -> str:
+        """The track whose stage it is of; empty for others, which are small."""
+        return "" if self.stage == OTHER else self.wildcards["track"]
 
 
-def _job(message: str) -> Job:
-    for stage, pattern in MESSAGES:
-        if match := re.fullmatch(pattern, message.strip()):
-            about = match.groupdict()
-            return Job(stage, about.pop("model"), about)
-    return Job(OTHER)
+def job_of(started: dict) -> Job:
+    """A job of `dry_run`."""
+    rule, wildcards, output = (started[key] for key in ("rule", "wildcards", "output"))
+    stage = slurm.stage_of(rule) or OTHER
+    found = artifacts.parse(artifacts.EVALUATION, output[0]) if stage == "evaluation" else {}
+    return Job(stage, rule, wildcards, found.get("protocol", ""))
 
 
 @dataclass(frozen=True)
@@ -80,7 +57,7 @@ class Costs:
 
     def seconds(self, job: Job) -> float:
         work = getattr(self, f"_{job.stage}")
-        return c.START.value + work(job.about)
+        return c.START.value + work(job)
 
     def _on_gpu(self, stage: str) -> int:
         return self.model.need(stage).gpus
@@ -129,8 +106,8 @@ class Costs:
             return flops / (c.GPU_SVD_SHARE.value * c.H100_PEAK_FLOAT64.value)
         return flops / c.CPU_SVD.value / self.model.need("spectra").threads
 
-    def _base(self, about: dict) -> float:
-        if about.get("given"):  # linked, and looked through
+    def _base(self, job: Job) -> float:
+        if job.rule == "take":  # linked, and looked through
             return self._load(2)
         if self.model.scratch:
             p = self.model.scratch.pretraining
@@ -139,7 +116,7 @@ class Costs:
             return self._load(2)
         return self.size.weight_bytes / c.NETWORK.value + self._save()
 
-    def _sft(self, _about: dict) -> float:
+    def _sft(self, _job: Job) -> float:
         s = self.study.sft
         logs = s.steps / s.log_every
         return (
@@ -151,8 +128,8 @@ class Costs:
             + self._load()
         )
 
-    def _rl(self, about: dict) -> float:
-        recipe = self.study.rl.recipes[artifacts.parse_branch(about["branch"])[0]]
+    def _rl(self, job: Job) -> float:
+        recipe = self.study.rl.recipes[artifacts.parse_branch(job.wildcards["branch"])[0]]
         if isinstance(recipe, Average):
             return self._load(2) + self._save()
         states = self._states(recipe.iterations / recipe.state_every)
@@ -174,16 +151,16 @@ class Costs:
             + self._train("rl", measured, reading=True)
         )
 
-    def _evaluation(self, about: dict) -> float:
+    def _evaluation(self, job: Job) -> float:
         variants = (
             1
-            if about.get("branch")
+            if "branch" in job.wildcards
             else min(self.study.evaluation.variants_per_job, len(self.study.sft.checkpoints))
         )
-        answers = self._answers("evaluation", self.asked.answers(about["protocol"]))
+        answers = self._answers("evaluation", self.asked.answers(job.protocol))
         return variants * (answers + self._load()) + self._load()
 
-    def _edits(self, _about: dict) -> float:
+    def _edits(self, _job: Job) -> float:
         """Every edit reads the factors of both checkpoints of its stage."""
         edits = self.study.edits.names()
         jobs = -(-len(edits) // self.study.evaluation.variants_per_job)
@@ -191,16 +168,16 @@ class Costs:
         each = self._answers("edits", self.asked.retried) + reading
         return self._load(2) + len(edits) / jobs * each
 
-    def _spectra(self, about: dict) -> float:
-        if about.get("compare"):  # four pairs; every control is an SVD of each matrix
+    def _spectra(self, job: Job) -> float:
+        if job.rule == "compare":  # four pairs; every control is an SVD of each matrix
             pairs, roles = 4, self.study.spectra.matrices
             reading = pairs * 2 * self.size.factor_bytes(roles) / c.DISK.value
             return reading + self._svd(pairs * (1 + len(self.study.spectra.controls)))
-        points = 1 if about["part"] == "rl" else 3
+        points = 1 if job.rule == "factors_rl" else 3
         return points * self._load() + self._svd(points)
 
-    def _probes(self, about: dict) -> float:
-        if about["probe"].startswith("Hidden"):
+    def _probes(self, job: Job) -> float:
+        if job.rule == "hidden_states":
             rows = 4 * 2 * self.study.hidden_states.problems
             return self._load(4) + self._train("probes", rows, reading=True)
         steps = len(self.study.sft.checkpoints)

@@ -1,0 +1,97 @@
+"""Pages for readers: their links lead somewhere, the README stays short, no page is lost."""
+
+import re
+from pathlib import Path
+
+import pytest
+from runner import ROOT
+
+DOCS = sorted((ROOT / "docs").rglob("*.md"))
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "envs/README.md", *DOCS]
+README_LINES = 120
+FOLDERS = ("benchmarks", "config", "docs", "envs", "profiles", "src", "tests", "workflow")
+ABSENT = {"envs/core.sif", "tests/vllm"}  # made by a command of the page; a name to avoid
+
+
+def prose(text: str) -> str:
+    """The page without its code, in which brackets are no links."""
+    text = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+    return re.sub(r"`[^`\n]*`", "", text)
+
+
+def links(page: Path) -> list[str]:
+    """Targets of all links and pictures of a page, except those to other sites."""
+    found = re.findall(r"\]\(([^()\s]+)\)", prose(page.read_text()))
+    return [target for target in found if not re.match(r"[a-z]+:", target)]
+
+
+def anchors(page: Path) -> set[str]:
+    """What `#...` can name on a page: its headings as GitHub spells them."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    found: list[str] = []
+    for title in re.findall(r"^#+ +(.*)$", text, re.MULTILINE):
+        title = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", title)
+        slug = re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
+        again = found.count(slug)
+        found += [slug, *([f"{slug}-{again}"] if again else [])]
+    return set(found)
+
+
+def broken(page: Path, target: str) -> str:
+    """Why a link of `page` leads nowhere; empty where it does not."""
+    path, _, anchor = target.partition("#")
+    file = (page.parent / path).resolve() if path else page
+    if not file.exists():
+        return f"{page.name}: {target}: there is no such file"
+    if anchor and anchor not in anchors(file):
+        return f"{page.name}: {target}: the page has no such heading"
+    return ""
+
+
+def paths(page: Path) -> set[str]:
+    """Files and folders of the checkout that a page names as code, without wildcards."""
+    found = re.findall(rf"`((?:{'|'.join(FOLDERS)})/[\w./-]*)`", page.read_text())
+    return set(found) - ABSENT
+
+
+every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+
+
+@every_page
+def test_every_link_leads_somewhere(page):
+    assert not [why for target in links(page) if (why := broken(page, target))]
+
+
+@every_page
+def test_every_file_that_is_named_is_there(page):
+    assert not [path for path in paths(page) if not (ROOT / path).exists()]
+
+
+def test_the_readme_fits_on_a_few_screens():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= README_LINES
+
+
+def test_the_index_links_every_page():
+    index = ROOT / "docs/README.md"
+    linked = {(index.parent / target.partition("#")[0]).resolve() for target in links(index)}
+    assert not [page.name for page in DOCS if page != index and page not in linked]
+
+
+def test_the_readme_leads_to_the_index():
+    assert "docs/README.md" in links(ROOT / "README.md")
+
+
+def test_broken_links_are_found(tmp_path):
+    """The checks above can fail: files and headings that are not there, but not those in code."""
+    (tmp_path / "other.md").write_text("# A title, with `code`\n\n```\n# no title\n```\n")
+    page = tmp_path / "page.md"
+    page.write_text(
+        "[fine](other.md) [fine](other.md#a-title-with-code) [x](https://a.b)\n"
+        "[gone](gone.md) ![gone](gone.png) [off](other.md#no-title) [here](#nowhere)\n"
+        "`[code](in-line.md)`\n```\n[code](block.md)\n```\n"
+    )
+    assert links(page)[:2] == ["other.md", "other.md#a-title-with-code"]
+    bad = [target for target in links(page) if broken(page, target)]
+    assert bad == ["gone.md", "gone.png", "other.md#no-title", "#nowhere"]
+    page.write_text("`src/gone.py`, `config/micro.yaml`, `results/x`, `tests/test_*.py`")
+    assert paths(page) == {"src/gone.py", "config/micro.yaml"}
