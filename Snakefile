@@ -58,7 +58,7 @@ rule all:
         expand(artifacts.FIGURE, figure=SHOWN, format=["pdf", "png"]),
         expand(artifacts.TABLE, table=ANSWERS),
         PAGES,
-        each(artifacts.DROPPED, checkpoint=GOING),
+        FILES.each(artifacts.DROPPED, checkpoint=FILES.dropped),
 
 
 onstart:

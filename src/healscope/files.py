@@ -1,5 +1,7 @@
 """Which files a study has: for the rules of the workflow, and for the inputs of findings."""
 
+import os
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -177,3 +179,75 @@ class Files:
         return self.evaluations(
             dict.fromkeys(artifacts.sft(0) if n == "base" else n for n in names)
         )
+
+    @property
+    def factor_points(self) -> list[str]:
+        """Landmarks and checkpoints whose factors the study needs: all landmarks, and what is
+        edited."""
+        return list(dict.fromkeys([*self.behind_landmarks, *self._edited]))
+
+    @property
+    def _edited(self) -> list[str]:
+        stages = self.study.edits.stages.values()
+        return [point for stage in stages for point in (stage.target, stage.parent)]
+
+    @property
+    def _arms(self) -> list[list[str]]:
+        return [self.sft(arm) for arm in ["sft", *self.study.sft.arms]]
+
+    @cached_property
+    def without_role(self) -> list[str]:
+        """Checkpoints whose weights nothing needs once they are evaluated."""
+        kept = {artifacts.sft(self.study.end_step), *self.rl, *self._edited}
+        return [c for c in [*sum(self._arms, []), *self.study.branches] if c not in kept]
+
+    @property
+    def dropped(self) -> list[str]:
+        """Checkpoints whose weights are deleted. Given ones are links, with nothing to delete."""
+        drop = self.study.checkpoints.keep == "landmarks" and not self.study.taken
+        return self.without_role if drop else []
+
+    def made_from(self, track: str, seed: str, checkpoint: str) -> list[str]:
+        """Returns what is made from the weights of a checkpoint without a role, for one seed."""
+        arm = next((names for names in self._arms if checkpoint in names), [checkpoint])
+        place = {"track": track, "seed": seed}
+        found = fill(artifacts.LANDMARKS, **place)  # made from all of SFT, main protocol
+        protocols = [EXHAUSTIVE]
+        if arm == self._arms[0]:
+            protocols = [name for name in self.protocols_of(track) if name != EXHAUSTIVE]
+            after = [
+                b
+                for b in self.study.branches
+                if artifacts.sft(artifacts.parse_branch(b)[1]) == checkpoint
+            ]
+            found += fill(artifacts.SIGNALS, **place)
+            found += fill(artifacts.CHECKPOINT, **place, checkpoint=after)
+        # of all of its arm, since one job evaluates several
+        names = {"protocol": protocols, "checkpoint": arm, "task": self.study.task_of(track)}
+        return found + fill(artifacts.EVALUATION, **place, **names)
+
+    def batches(self, variants: list[str]) -> list[list[str]]:
+        """Returns chunks of as many variants as one process evaluates."""
+        size = self.study.evaluation.variants_per_job
+        return [variants[i : i + size] for i in range(0, len(variants), size)]
+
+    def asked_alike(self, protocol: str) -> list[tuple[str, tuple[str, ...], list[str]]]:
+        """Returns (ending of rules' names, tasks, tracks) of tracks that are asked the same.
+
+        A rule names its outputs alike for all that it makes, so each of these has its own rules.
+        """
+        alike: dict[tuple[str, ...], list[str]] = {}
+        for track in self.study.tracks:
+            tasks = [t for t in self.study.evaluated(track) if self.study.poses(t, protocol)]
+            alike.setdefault(tuple(tasks), []).append(track)
+        names = [re.sub(r"\W", "_", tracks[0]) for tracks in alike.values()]
+        endings = ["", *(f"_{name}" for name in names[1:])]
+        if len(set(endings)) < len(endings):  # my-model and my.model
+            endings = ["", *(f"_{number}_{name}" for number, name in enumerate(names[1:], 2))]
+        return [(end, *found) for end, found in zip(endings, alike.items(), strict=True) if found[0]]
+
+
+def of_model(folder: str) -> list[str]:
+    """Returns the files of a model that lies in a folder here; none where it is made or fetched."""
+    files = os.listdir(folder) if os.path.isdir(folder) else []
+    return [os.path.join(folder, f) for f in sorted(files) if f.endswith((".json", ".safetensors"))]

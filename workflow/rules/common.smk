@@ -1,4 +1,4 @@
-"""The validated study, wildcards, and the few helpers that rules share."""
+"""The validated study, wildcards, and what rules share."""
 
 import glob
 import os
@@ -8,12 +8,11 @@ import sys
 from snakemake.logging import logger
 
 import healscope.config
-from healscope import artifacts, findings, slurm
-from healscope.config import CONTROLS, EXHAUSTIVE, Sampling, files, given
+from healscope import artifacts, files, findings, slurm, values
+from healscope.config import CONTROLS, EXHAUSTIVE, given
+from healscope.config.files import read as read_config
 from healscope.errors import HealscopeError
 from healscope.evaluation import unfinished
-from healscope.figures.catalogue import FIGURES
-from healscope.files import Files
 
 DEEPSPEED = os.path.join(workflow.basedir, "config/deepspeed")  # files that `launch` names
 
@@ -25,7 +24,7 @@ if re.search(r"[\s'\"]", sys.executable):
 
 try:
     for file in workflow.overwrite_configfiles:
-        files.read(file)
+        read_config(file)
     study = healscope.config.load(config)
     for launched in (m.launch.deepspeed for m in study.models.values()):
         if launched:
@@ -33,38 +32,16 @@ try:
 except HealscopeError as error:
     sys.exit(f"healscope: {error}")
 
-TRACKS, FOLLOWED = study.tracks, study.followed
-failures = slurm.Failures({name: track.model for name, track in TRACKS.items()})
+failures = slurm.Failures({name: track.model for name, track in study.tracks.items()})
 if workflow.nodes:
     # on a cluster, the cores of this host are no limit to what a job may ask for
     workflow.global_resources["_cores"] = None
     if workflow.is_main_process:
         logger.addHandler(failures)
 
-SEEDS = study.seeds
-SEVERAL_TASKS = len(study.trained_on) > 1
 PUBLISHED_FILES = sorted(glob.glob(os.path.join(workflow.basedir, "config/published/*.csv")))
-FILES = Files(study, tuple(PUBLISHED_FILES))
-CARDS, EPISODIC = FILES.cards, FILES.episodic
-PROTOCOLS = study.evaluation.protocols
-OTHERS = FILES.others
-BRANCHES, MAIN_BRANCHES = study.branches, study.main_branches
-HEALED = study.rl_landmark is not None  # there is RL from End
-OPTIONAL = {  # figures that a study must ask for, or cannot have
-    "fig_arms": bool(set(CONTROLS) & set(study.sft.arms)),
-    "fig_methods": bool(set(study.sft.methods) & set(study.sft.arms)),
-    **{f: "sft" in study.edits.stages for f in ("fig4", "fig6", "fig_repair")},
-    **{f: "rl" in study.edits.stages for f in ("fig5", "fig7")},
-    "fig10": bool(MAIN_BRANCHES),
-    # all tracks, also those that are not followed: then they are trained for these figures
-    **{f: SEVERAL_TASKS and set(TRACKS) == set(FOLLOWED) for f in ("fig9", "fig_tasks")},
-    "fig_episodes": bool(set(EPISODIC) & set(FOLLOWED)),
-    "fig_protocols": bool(OTHERS)
-    or PROTOCOLS[EXHAUSTIVE] != PROTOCOLS[EXHAUSTIVE].first_attempts(),
-}
-SHOWN = [
-    n for n, f in FIGURES.items() if OPTIONAL.get(n, True) and f.table in findings.asked(FILES)
-]
+FILES = files.Files(study, tuple(PUBLISHED_FILES))
+SEVERAL_TASKS = len(study.trained_on) > 1
 RECIPES = [given.RECIPE] if study.taken else list(study.rl.recipes)
 
 
@@ -74,84 +51,39 @@ def one_of(names):
 
 
 wildcard_constraints:
-    track=one_of(TRACKS),
+    track=one_of(study.tracks),
     task=one_of(study.tasks),
     seed=r"\d+",
     arm="|".join(["sft", *CONTROLS, *study.sft.methods]),
-    protocol="|".join(PROTOCOLS),
+    protocol="|".join(study.evaluation.protocols),
     branch=f"({'|'.join(RECIPES)})-from-({'|'.join(map(str, study.sft.checkpoints))})",
     landmark="base|maxood|end|rl",
 
 
 def section(*names):
-    """The plain values of config sections: what a rule depends on, as its params."""
-    return {name: getattr(study, name).model_dump(mode="json") for name in names}
-
-
-def task_settings(name, without=()):
-    """The values of a task section, but for kinds of those that a rule does not use."""
-    task = study.tasks[name]
-    unused = {key for kind in without for key in getattr(task, kind, UNUSED[kind])}
-    return task.model_dump(mode="json", exclude=unused)
+    """Sections of the config, as params."""
+    return values.section(study, *names)
 
 
 def own_task(*without):
-    """The same, of the task that a track is trained on."""
-    return lambda w: task_settings(study.task_of(w.track), without)
-
-
-def sft_settings(arm):
-    """The values of SFT that an arm uses: of all methods, its own."""
-    plain = study.sft.model_dump(mode="json", exclude={"arms", "methods"})
-    if arm not in study.sft.methods:
-        return plain
-    return plain | {"methods": {arm: study.sft.methods[arm].model_dump(mode="json")}}
-
-
-def recipe_settings(branch):
-    """The values of the recipe of a branch."""
-    return study.rl.recipes[artifacts.parse_branch(branch)[0]].model_dump(mode="json")
-
-
-def sampling_engine(branch):
-    """What engine vllm adds to the values that a branch depends on, where it samples."""
-    recipe = study.rl.recipes[artifacts.parse_branch(branch)[0]]
-    values = study.engine_values(study.rl.engine) if isinstance(recipe, Sampling) else {}
-    return values.get("vllm")
-
-
-# Kinds of values that some rules do not use: a new reward draws no new problems and reruns no SFT.
-# A section may name its own.
-UNUSED = {
-    "rl_only": ["rewards"],
-    "judging_only": ["rewards", "mixture", "reasoning"],
-    "dealing_only": [],
-}
-
-# Values of a protocol that decide which problems it poses.
-POSING = {"problems", "hands", "per_kind", "seed", "retried_orders"}
-
-
-sft_checkpoints, each = FILES.sft, FILES.each
+    """The values of the task that a track is trained on, as a param."""
+    return lambda w: values.task(study, study.task_of(w.track), without)
 
 
 def here(pattern, **wildcards):
-    """`pattern` with model and seed left open, for every combination of `wildcards`.
+    """`pattern` with track and seed left open, for every combination of `wildcards`.
 
     {task} is the track's own, unless it is given: then files are known once the track is.
     """
     if "{task}" in pattern and "task" not in wildcards:
         return lambda w: here(pattern, task=study.task_of(w.track), **wildcards)
-    return expand(pattern, track="{track}", seed="{seed}", **wildcards)
-
-
+    return files.fill(pattern, track="{track}", seed="{seed}", **wildcards)
 
 
 def this(pattern, **wildcards):
     """As `here`, for one file."""
-    if "{task}" in pattern and "task" not in wildcards:
-        return lambda w: this(pattern, task=study.task_of(w.track), **wildcards)
-    return artifacts.path(pattern, track="{track}", seed="{seed}", **wildcards)
+    found = here(pattern, **wildcards)
+    return (lambda w: found(w)[0]) if callable(found) else found[0]
 
 
 def manifest(checkpoint):
@@ -162,83 +94,10 @@ def manifests(checkpoints):
     return here(artifacts.CHECKPOINT, checkpoint=checkpoints)
 
 
-LANDMARK_CHECKPOINTS, behind = FILES.behind_landmarks, FILES.behind
-
-
-def factor_points():
-    """Landmarks and checkpoints whose factors the study needs: all landmarks, and what is edited."""
-    edited = [p for stage in study.edits.stages.values() for p in (stage.target, stage.parent)]
-    return list(dict.fromkeys([*LANDMARK_CHECKPOINTS, *edited]))
-
-
-def files_in(folder):
-    """The files of a model that lies in a folder here; none where it is made or fetched."""
-    files = os.listdir(folder) if os.path.isdir(folder) else []
-    return [os.path.join(folder, f) for f in sorted(files) if f.endswith((".json", ".safetensors"))]
-
-
-MODEL_FILES = {track: files_in(study.model_of(track).source) for track in TRACKS}
-
-
-def batches(items):
-    """Chunks of as many variants as one process evaluates."""
-    size = study.evaluation.variants_per_job
-    return [items[i : i + size] for i in range(0, len(items), size)]
-
-
-def model_settings(track):
-    """The values of a model that its base is made from: one that is trained here is not checked."""
-    model = study.model_of(track)
-    unused = {"needs", "launch", *({"check_random"} if model.scratch else ())}
-    return model.model_dump(mode="json", exclude=unused)
-
-
-def evaluated_alike(protocol):
-    """(ending of rules' names, tasks, tracks) of tracks that are asked the same under a protocol.
-
-    A rule names its outputs alike for all that it makes, so each of these has rules of its own.
-    """
-    alike = {}
-    for track in TRACKS:
-        tasks = tuple(t for t in study.evaluated(track) if study.poses(t, protocol))
-        alike.setdefault(tasks, []).append(track)
-    names = [re.sub(r"\W", "_", tracks[0]) for tracks in alike.values()]
-    endings = ["", *(f"_{name}" for name in names[1:])]
-    if len(set(endings)) < len(endings):  # my-model and my.model
-        endings = ["", *(f"_{number}_{name}" for number, name in enumerate(names[1:], 2))]
-    return [(end, *found) for end, found in zip(endings, alike.items()) if found[0]]
-
-
-def posed(protocol, tasks):
-    """Files of a protocol's problems, task by task."""
-    return expand(artifacts.POSED, protocol=protocol, task=tasks)
-
-
 def evaluation_outputs(protocol, checkpoints, tasks):
     """Files of checkpoints and tasks, in the order in which a job fills them."""
     wanted = here(artifacts.EVALUATION, protocol=protocol, checkpoint=checkpoints, task=tasks)
     return [update(f) for f in wanted]
-
-
-def protocol_settings(protocol, only=None):
-    """The values of a protocol, or `only` some, but for those that its problems do not use."""
-    unused = set() if protocol.problems == "neighbours" else {"per_kind"}
-    return protocol.model_dump(mode="json", include=only, exclude=unused)
-
-
-def evaluation_params(protocol, tasks, first_attempts=False):
-    """All config values that evaluations on tasks under a protocol depend on."""
-    chosen = PROTOCOLS[protocol]
-    if first_attempts:
-        chosen = chosen.first_attempts()
-    return {
-        "evaluation": study.evaluation.model_dump(
-            mode="json", exclude={"variants_per_job", "protocols"}
-        ),
-        "protocols": {protocol: protocol_settings(chosen)},
-        "tasks": {name: task_settings(name) for name in tasks},
-        **study.engine_values(study.evaluation.engine),
-    }
 
 
 def threads_of(stage):
@@ -279,31 +138,3 @@ def one_job(name):
 def log_of(job, *wildcards):
     """results/logs/{job}-{wildcard}-….log"""
     return artifacts.path(artifacts.LOG, job="-".join([job, *("{%s}" % w for w in wildcards)]))
-
-
-EDITS = study.edits.names()
-STAGES = study.edits.stages
-
-
-# What happens to weights, by `checkpoints.keep`
-ARMS = [sft_checkpoints(arm) for arm in ["sft", *study.sft.arms]]
-EDITED = [p for stage in study.edits.stages.values() for p in (stage.target, stage.parent)]
-STAYING = {artifacts.sft(study.end_step), study.rl_landmark, *EDITED}
-PASSING = [c for c in [*sum(ARMS, []), *BRANCHES] if c not in STAYING]
-# given checkpoints are links: there is nothing to delete
-GOING = PASSING if study.checkpoints.keep == "landmarks" and not study.taken else []
-
-
-def made_from(track, checkpoint):
-    """What reads the weights of a checkpoint without a role, and which one MaxOOD is."""
-    arm = next((names for names in ARMS if checkpoint in names), [checkpoint])
-    files = [artifacts.LANDMARKS]  # which is made from all of SFT under the main protocol
-    protocols = [EXHAUSTIVE]
-    if arm == ARMS[0]:
-        protocols = [name for name in FILES.protocols_of(track) if name != EXHAUSTIVE]
-        after = [b for b in BRANCHES if artifacts.sft(artifacts.parse_branch(b)[1]) == checkpoint]
-        files += [artifacts.SIGNALS, *manifests(after)]
-    # of all of its arm, since one job evaluates several
-    task = study.task_of(track)
-    files += here(artifacts.EVALUATION, protocol=protocols, checkpoint=arm, task=task)
-    return files

@@ -7,6 +7,8 @@ TABLES = findings.asked(FILES)
 # tables that a run without targets makes, also where no figure shows them
 ANSWERS = [name for name, finding in TABLES.items() if finding.target(FILES)]
 PAGES = [TABLES[name].page.file for name in ANSWERS if TABLES[name].page]
+if len(study.seeds) > 1:
+    ANSWERS.append("mask-overlap")
 
 
 rule table:

@@ -4,7 +4,7 @@
 rule hidden_states:
     input:
         landmarks=artifacts.LANDMARKS,
-        manifests=manifests(behind(*LANDMARK_CHECKPOINTS)),
+        manifests=manifests(FILES.behind(*FILES.behind_landmarks)),
         problems=this(artifacts.PROBLEMS),
     output:
         artifacts.HIDDEN_STATES,
@@ -26,7 +26,7 @@ if not study.taken:  # it asks about what SFT has read
     rule signals:
         input:
             base=manifest("base"),
-            manifests=manifests(sft_checkpoints()),
+            manifests=manifests(FILES.sft()),
             pool=this(artifacts.SFT_POOL),
             problems=this(artifacts.PROBLEMS),
         output:
@@ -39,7 +39,7 @@ if not study.taken:  # it asks about what SFT has read
         params:
             **section("signals"),
             steps=study.sft.checkpoints,
-            examples=study.sft.model_dump(mode="json", include={"deals", "examples"}),
+            examples=values.examples(study),
             task=own_task("rl_only"),
             matrices=study.spectra.matrices,
             max_new_tokens=study.evaluation.max_new_tokens,

@@ -17,6 +17,7 @@ from healscope.config.facts import recipe_facts, track_facts
 from healscope.errors import HealscopeError
 from healscope.files import Files
 from healscope.findings.finding import Finding, Inputs
+from healscope.values import examples
 
 _MODULES = [import_module(f"{__name__}.{module.name}") for module in iter_modules(__path__)]
 FINDINGS: dict[str, Finding] = {
@@ -30,7 +31,7 @@ FINDINGS: dict[str, Finding] = {
 
 VALUES = {
     "statistics": lambda files: files.study.statistics.model_dump(mode="json"),
-    "sft": lambda files: files.study.sft.model_dump(mode="json", include={"deals", "examples"}),
+    "sft": lambda files: examples(files.study),
     "drawn": lambda files: files.drawn,
     "recipes": lambda files: recipe_facts(files.study.rl),
     "landmark": lambda files: files.study.rl_landmark,

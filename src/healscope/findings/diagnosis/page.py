@@ -162,8 +162,8 @@ def _peak(m: Model) -> Section:
     body = [
         *padded(["SFT step", "OOD accuracy, %", "ID accuracy, %"], rows),
         *paragraph(
-            f"At the peak: OOD {level(best, 'effect')}, ID {level(at_peak, 'effect')}. From the base "
-            f"to it: OOD {estimate(rise)} points ({word(rise)}).{more} {fair}"
+            f"At the peak: OOD {level(best, 'effect')}, ID {level(at_peak, 'effect')}. From the "
+            f"base to it: OOD {estimate(rise)} points ({word(rise)}).{more} {fair}"
         ),
     ]
     return Section("Where did OOD accuracy peak?", lead, body)
