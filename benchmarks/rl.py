@@ -26,10 +26,11 @@ from healscope.job import prepare_torch
 from healscope.models import checkpoints
 from healscope.tasks import build
 from healscope.tasks.tables import draw, sft_examples
-from healscope.training import groups, ppo, trainers
+from healscope.training import groups, optimization, ppo, trainers
 from healscope.training.branch import Branch
-from healscope.training.sampling import Sampler, Turn
+from healscope.training.sampling import Sampler
 from healscope.training.state import Workspace
+from healscope.training.turns import Turn
 
 ROOT = Path(__file__).parents[1]
 START = 59
@@ -60,8 +61,8 @@ class OneByOne(Sampler):
             verdict, reward = self.score(problem, text)
             turns.append(
                 Turn(problem, len(turns), 1, ids["input_ids"][0].tolist(), response.tolist(),
-                     logps.tolist(), text, verdict, reward, True, False,
-                     torch.stack([read_LH.mean(0), read_LH[-1]]))
+                     logps.tolist(), text, verdict, reward, True,
+                     state_2H=torch.stack([read_LH.mean(0), read_LH[-1]]))
             )  # fmt: skip
         return turns
 
@@ -117,7 +118,7 @@ def stock(recipe, branch) -> float:
                 train_dataset=Dataset.from_dict({"prompt": prompts, "number": range(len(posed))}),
                 callbacks=[clock],
                 optimizers=trainers.scheduled(
-                    recipe, trainers.adamw(recipe, trained), lambda step: step
+                    recipe, optimization.adamw(recipe, trained), lambda step: step
                 ),
             )
         )  # fmt: skip

@@ -244,7 +244,8 @@ class Files:
         endings = ["", *(f"_{name}" for name in names[1:])]
         if len(set(endings)) < len(endings):  # my-model and my.model
             endings = ["", *(f"_{number}_{name}" for number, name in enumerate(names[1:], 2))]
-        return [(end, *found) for end, found in zip(endings, alike.items(), strict=True) if found[0]]
+        named = zip(endings, alike.items(), strict=True)
+        return [(ending, *found) for ending, found in named if found[0]]
 
 
 def of_model(folder: str) -> list[str]:

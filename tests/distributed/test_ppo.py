@@ -31,19 +31,19 @@ def update(name: str, branch, compute) -> tuple[dict, dict]:
     recipe = PPO.model_validate(RECIPES[name])
     model, tokenizer = checkpoints.load_model(branch.start)
     trained = checkpoints.freeze(model, recipe.freeze)
-    head, optimizer, _ = ppo._optimizers(recipe, model, trained, seed=0)
+    head, optimizer, _ = ppo.value_head_and_optimizers(recipe, model, trained, seed=0)
     policy = ppo.Policy(model, None if name == "own" else head)
     learner = Learner(compute, policy, optimizer, max_grad_norm=1.0)
     learner.rate(RATE)
-    penalty = ppo.Penalty(recipe, branch)
+    others = ppo.references(recipe, branch, recipe.kl_from if recipe.kl != "none" else None)
     sampler = branch.sampler(recipe, prompt_states=True)
     problems = branch.prompts.iloc[: recipe.prompts]
     with learner.whole():
         turns = sampler._episodes(model, tokenizer, problems, (0, 5, 0))
     turns = [ppo.Turn(**{**vars(t), "reward": float(i % 4)}) for i, t in enumerate(turns)]
-    judged = ppo.judge(recipe, head, tokenizer, turns, penalty)
-    updates = ppo.Update(recipe, model, learner, tokenizer, penalty)
-    row = updates.policy(turns, judged, np.random.default_rng(0))
+    judged = ppo.judge(recipe, head, tokenizer, turns, others)
+    order = np.random.default_rng(0)
+    row = ppo.update_policy(recipe, learner, tokenizer, turns, judged, others, order)
     with learner.whole():
         return row, {k: v.detach().clone() for k, v in policy.state_dict().items()}
 

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import pkgutil
 import re
 from pathlib import Path
 
@@ -12,7 +13,6 @@ from pydantic import TypeAdapter
 from healscope import artifacts, config
 from healscope.config.types import merged
 from healscope.errors import HealscopeError
-from healscope.training.branch import TRAINERS
 
 ROOT = Path(__file__).parents[2]
 
@@ -429,7 +429,8 @@ def test_every_algorithm_can_be_asked_for_by_name(data):
     data["rl"] = {"branches": {"ppo": [8]}}
     recipes = config.load(data).rl.recipes
     assert set(recipes) == set(config.BUILT_IN)
-    assert {r.algorithm for r in recipes.values()} == set(TRAINERS) | {"average"}
+    assert {r.algorithm for r in recipes.values()} == set(config.ALGORITHMS)
+    assert all(callable(pkgutil.resolve_name(r.trainer)) for r in recipes.values())
 
 
 def test_all_starts(data):

@@ -7,12 +7,12 @@ import torch
 
 from healscope import provenance
 from healscope.figures.catalogue import FIGURES
+from healscope.findings.hidden_states import hidden_states
 from healscope.models import tokens
 from healscope.probes import geometry
 from healscope.probes.hidden_states import prompt_states, states_at
 from healscope.probes.schemas import HIDDEN_STATES
 from healscope.schemas import SCHEMAS
-from healscope.tables.hidden import hidden_states
 
 
 def test_the_states_are_what_the_output_layer_reads(model_and_tokenizer, tables):

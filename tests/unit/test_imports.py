@@ -32,8 +32,6 @@ KNOWN = {  # (module or room, what it should not import) -> why it still does
     ("tasks", "tasks.protocol"): "parts of tasks are annotated with the class of them",
     ("config.neighbours", "config"): "checks are annotated with the study's class",
     ("config.tracks", "config"): "the same",
-    ("training", "training.branch"): "the table of trainers is in the branch's module",
-    ("training.sampling", "training.drawn_elsewhere"): "shared records lie in either",
 }
 LEVELS = {room: level for level, rooms in enumerate(FLOORS) for room in rooms.split()}
 

@@ -14,8 +14,8 @@ from healscope.tasks.tables import draw
 from healscope.tasks.verdict import Verdict
 from healscope.training import ppo, references
 from healscope.training.health import Diverged
-from healscope.training.sampling import rollout
-from healscope.training.schedule import scale
+from healscope.training.optimization import scale
+from healscope.training.ppo import rollout
 from healscope.training.state import Workspace
 
 TRUE = torch.tensor([True])
@@ -290,17 +290,17 @@ def test_the_kl_penalty_of_a_reward_has_the_sign_of_the_log_ratio(branch_at):
     problems = draw(branch.prompts, 4, np.random.default_rng(0))
     sampler = branch.sampler(settings, prompt_states=True)
     turns = sampler.sample(model, tokenizer, problems, (0, 1))
-    penalty = references.Penalty(settings, branch)
+    others = references.references(settings, branch, "start")
     with torch.no_grad():
-        penalty.models["start"].lm_head.weight.mul_(3)
-    other_BT, real_BT = logprobs(penalty.models["start"], tokenizer, turns)
+        others["start"].lm_head.weight.mul_(3)
+    other_BT, real_BT = logprobs(others["start"], tokenizer, turns)
     expected_B = torch.tensor([sum(t.logprobs) for t in turns]) - (other_BT * real_BT).sum(1)
     assert expected_B.min() < -0.1 < 0.1 < expected_B.max()
-    found_B = penalty.of_responses(tokenizer, turns)
+    found_B = references.log_ratios(others["start"], tokenizer, turns, settings.temperature)
     torch.testing.assert_close(found_B, expected_B, rtol=1e-3, atol=1e-4)
     head = ppo.value_head("own", model.config.hidden_size)
     paid_B = torch.tensor([t.reward for t in turns])
-    judged = ppo.judge(settings, head, tokenizer, turns, penalty)
+    judged = ppo.judge(settings, head, tokenizer, turns, others)
     torch.testing.assert_close(judged.rewards_B, paid_B - 0.5 * found_B)
 
 
@@ -362,10 +362,10 @@ def test_a_cut_batch_is_judged_by_the_value_of_what_follows(branch_at):
     turns, beyond = rollout(settings, sampler, model, tokenizer, branch.prompts, (0, 0))
     assert not turns[-1].last
     head = ppo.value_head("own", model.config.hidden_size)
-    judged = ppo.judge(settings, head, tokenizer, turns, None, beyond[0])
+    judged = ppo.judge(settings, head, tokenizer, turns, {}, beyond[0])
     after = head(beyond[0].state_2H[:1])[0, 0]
     torch.testing.assert_close(judged.returns_B[-1], turns[-1].reward + 0.5 * after)
-    alone = ppo.judge(settings, head, tokenizer, turns, None)
+    alone = ppo.judge(settings, head, tokenizer, turns, {})
     assert alone.returns_B[-1] == pytest.approx(turns[-1].reward)
 
 

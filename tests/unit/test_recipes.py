@@ -6,11 +6,10 @@ import pytest
 
 from healscope import config, provenance, stats
 from healscope.config import Statistics
-from healscope.config.facts import recipe_facts
+from healscope.findings import build
+from healscope.findings.rows import WINDOW
 from healscope.schema import check
 from healscope.schemas import SCHEMAS
-from healscope.tables import Settings, build
-from healscope.tables.rows import WINDOW
 from healscope.training import health
 from healscope.training.schemas import RL_LOG
 
@@ -20,7 +19,11 @@ FACTS = {
     "sft_more": {"algorithm": "sft", "kind": "control", "main": False, "reward": ""},
     "average": {"algorithm": "average", "kind": "control", "main": False, "reward": ""},
 }
-SETTINGS = Settings(Statistics(resamples=100), {}, [], FACTS, "ppo-from-5")
+STUDY = {
+    "statistics": Statistics(resamples=100).model_dump(),
+    "recipes": FACTS,
+    "landmark": "ppo-from-5",
+}
 # checkpoint -> OOD accuracy of each seed, on 10 deals; ID is 0.2 higher everywhere
 OOD = {
     "sft-0": (0.0, 0.1),
@@ -96,7 +99,7 @@ def files(tmp_path):
 
 def made(name, files):
     """The table, which its schema takes."""
-    table = build(name, files, SETTINGS)
+    table = build(name, files, STUDY)
     check(table, SCHEMAS[name])
     return table
 
@@ -223,7 +226,7 @@ def test_facts_of_recipes(study):
     rl["recipes"]["held"]["optimizer"] = {"learning_rate": 1e-5}
     starts = ["ppo", "taught", "mixed", "fresh", "held", "average", "paced"]
     rl["branches"] = dict.fromkeys(starts, [8])
-    facts = recipe_facts(config.RL.model_validate(rl))
+    facts = config.RL.model_validate(rl).facts()
     assert list(facts) == starts
     assert [n for n, f in facts.items() if f["main"]] == ["ppo"]
     assert [n for n, f in facts.items() if f["kind"] == "control"] == starts[3:]

@@ -5,7 +5,7 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from healscope.config.rl import RewardName
+from healscope.config.recipes import RewardName
 from healscope.tasks.card_game import CardGame
 from healscope.tasks.generalpoints import make_problem, response
 from healscope.tasks.rewards import REWARDS, length_neutral, scorer

@@ -18,8 +18,8 @@ from healscope.tasks.tables import draw
 from healscope.tasks.verdict import Verdict
 from healscope.training import rounds
 from healscope.training.health import Diverged
-from healscope.training.sampling import Turn
 from healscope.training.state import Workspace
+from healscope.training.turns import Turn
 
 COMMON = {
     "iterations": 10, "responses": 64, "samples_per_prompt": 8, "rounds": 5, "batch_size": 32,

@@ -12,13 +12,8 @@ from healscope.models import checkpoints, tokens
 from healscope.tasks.rewards import Scored
 from healscope.tasks.tables import draw
 from healscope.tasks.verdict import Verdict
-from healscope.training import sampling
-from healscope.training.sampling import (
-    advantage_statistics,
-    kl_nats,
-    summary,
-    tokens_before_formula,
-)
+from healscope.training.released import tokens_before_formula
+from healscope.training.turns import advantage_statistics, by_length, kl_nats, summary
 
 
 def judged(good: bool) -> Scored:
@@ -149,7 +144,7 @@ def test_the_formula_begins_where_its_word_does(problems, model_and_tokenizer, s
 
 def test_batches_by_length_hold_every_turn_once(sampler, problems, model_and_tokenizer):
     turns = sampler.sample(*model_and_tokenizer, problems, (0, 1))
-    batches = sampling.by_length(turns, 5)
+    batches = by_length(turns, 5)
     assert sorted(id(t) for b in batches for t in b) == sorted(map(id, turns))
     lengths = [len(t.prompt_ids) + len(t.response_ids) for b in batches for t in b]
     assert lengths == sorted(lengths)

@@ -11,7 +11,7 @@ import torch
 
 from healscope.config import PPO, Supervised
 from healscope.models import checkpoints
-from healscope.training import base, branch, sft, stop
+from healscope.training import base, jobs, sft, stop
 from healscope.training.state import Workspace
 
 
@@ -103,7 +103,7 @@ def test_a_branch(recipe, branch_at, tmp_path, sigterm):
     def run(folder):
         own = branch_at(folder.name)
         try:
-            return branch.run(recipe, own), weights(own.work, own.name)
+            return jobs.run_recipe(recipe, own), weights(own.work, own.name)
         finally:
             own.work._lock.close()
 

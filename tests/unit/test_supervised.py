@@ -13,7 +13,7 @@ from healscope.tasks.generalpoints import from_row
 from healscope.tasks.solver import formulas
 from healscope.tasks.tables import draw, sft_examples
 from healscope.tasks.verdict import read_answer, verify
-from healscope.training import branch, supervised
+from healscope.training import branch, jobs, supervised
 from healscope.training.base import scratch_model
 from healscope.training.health import Diverged
 from healscope.training.state import Workspace
@@ -63,7 +63,7 @@ def other_manifest(study, task, tmp_path_factory):
 
 
 def carried_out(recipe, on: branch.Branch):
-    rows = branch.run(recipe, on)
+    rows = jobs.run_recipe(recipe, on)
     on.work._lock.close()  # as when the process ends
     return rows, checkpoints.load_file(on.work.staged(on.name) / checkpoints.WEIGHTS)
 
@@ -239,7 +239,7 @@ def test_a_run_that_diverges_says_so_and_publishes_nothing(start):
     # a rate that throws weights to infinity, which no clipping of the gradient prevents
     wild = Optimizer(learning_rate=1.0, warmup_steps=0, weight_decay=1e30)
     with pytest.raises(Diverged, match=r"optimizer\.learning_rate") as failure:
-        branch.run(variant(optimizer=wild), on)
+        jobs.run_recipe(variant(optimizer=wild), on)
     assert failure.value.rows
     assert on.work.latest() is None
     assert not on.work.staged(on.name).exists()

@@ -435,7 +435,8 @@ def test_any_task_is_fine_tuned_sampled_and_evaluated(trained, tmp_path):
     from healscope.engines import HF
     from healscope.evaluation.attempts import Asker, attempts
     from healscope.models import checkpoints
-    from healscope.training.sampling import Sampler, summary
+    from healscope.training.sampling import Sampler
+    from healscope.training.turns import summary
 
     task, lists, manifest = trained
     work, rows = sft(task, lists, manifest, tmp_path)
@@ -473,7 +474,7 @@ def test_any_task_is_trained_by_rl(trained, tmp_path, algorithm, settings):
     from pydantic import TypeAdapter
 
     from healscope.config import Recipe
-    from healscope.training import branch
+    from healscope.training import branch, jobs
     from healscope.training.state import Workspace
 
     task, (_, pool, prompts), manifest = trained
@@ -483,7 +484,7 @@ def test_any_task_is_trained_by_rl(trained, tmp_path, algorithm, settings):
         name="rl-from-0", start=manifest, base=manifest, prompts=prompts, sft_pool=pool,
         sft_rows=pool, task=task, max_new_tokens=8, seed=0, work=work, label="rl",
     )  # fmt: skip
-    rows = branch.run(TypeAdapter(Recipe).validate_python(values), own)
+    rows = jobs.run_recipe(TypeAdapter(Recipe).validate_python(values), own)
     assert len(rows) == 2
     assert all(np.isfinite(row["gradient_norm"]) for row in rows)
     assert (work.staged("rl-from-0") / "model.safetensors").is_file()

@@ -5,8 +5,8 @@ import pandas as pd
 from healscope import engines, provenance
 from healscope.job import job
 from healscope.training import launch
-from healscope.training.branch import publish
 from healscope.training.health import Diverged
+from healscope.training.jobs import publish
 from healscope.training.schemas import RL_LOG
 from healscope.training.state import Workspace
 

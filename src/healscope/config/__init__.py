@@ -10,9 +10,8 @@ from pydantic import Field, ValidationError, model_validator
 
 from healscope import artifacts
 from healscope.config import given, neighbours, tracks
-from healscope.config.compute import STAGES, Launch, Need
+from healscope.config.compute import STAGES, Launch, Need, read_deepspeed
 from healscope.config.engines import OF_RESULTS, Vllm
-from healscope.config.launching import check_recipe, check_sft, read_deepspeed, unshared
 from healscope.config.measurement import (
     COMMON_PROBLEMS,
     EXHAUSTIVE,
@@ -32,12 +31,12 @@ from healscope.config.measurement import (
     Statistics,
 )
 from healscope.config.messages import booleans, explained
-from healscope.config.rl import (
+from healscope.config.recipes import (
+    ALGORITHMS,
     BUILT_IN,
     DPO,
     PPO,
     REFERENCE,
-    RL,
     Average,
     Group,
     Recipe,
@@ -47,6 +46,7 @@ from healscope.config.rl import (
     Supervised,
     Training,
 )
+from healscope.config.rl import RL
 from healscope.config.tasks import (
     AnyTask,
     FaceRule,
@@ -56,6 +56,7 @@ from healscope.config.tasks import (
 )
 from healscope.config.tracks import Track
 from healscope.config.training import (
+    ARM_LABELS,
     CONTROLS,
     DFT,
     METHODS,
@@ -63,6 +64,7 @@ from healscope.config.training import (
     BlockDrift,
     LoRA,
     Optimizer,
+    Penalised,
     Penalty,
     Protected,
     Rotation,
@@ -79,6 +81,8 @@ from healscope.edit_names import OF_LAYERS, beyond
 from healscope.errors import HealscopeError
 
 __all__ = [
+    "ALGORITHMS",
+    "ARM_LABELS",
     "BUILT_IN",
     "CONTROLS",
     "DFT",
@@ -112,6 +116,7 @@ __all__ = [
     "Model",
     "Need",
     "Optimizer",
+    "Penalised",
     "Penalty",
     "Pretraining",
     "Protected",
@@ -136,7 +141,6 @@ __all__ = [
     "read_deepspeed",
     "schema",
     "task_settings",
-    "unshared",
 ]
 
 
@@ -225,9 +229,9 @@ class Study(Section):
             given.refuse_own_results(name, given.checkpoints(model).values())
         else:
             try:
-                check_sft(model.launch, self.sft)
+                self.sft.check_launch(model.launch)
                 for recipe in self.rl.branches:
-                    check_recipe(model.launch, recipe, self.rl.recipes[recipe])
+                    self.rl.recipes[recipe].check_launch(model.launch, recipe)
             except ValueError as error:
                 raise ValueError(f"models.{name}.launch: {error}") from None
         layers = model.layers()

@@ -1,17 +1,25 @@
-"""What the jobs of a model may use of a machine; on a laptop nothing needs to be said."""
+"""What the jobs of a model ask of a machine, and how its training computes; all optional."""
 
+import json
+from pathlib import Path
 from typing import Literal, get_args
 
 from pydantic import Field, model_validator
 
 from healscope.config.types import Natural, Positive, Section
+from healscope.errors import HealscopeError
+
+OURS = ("optimizer", "scheduler", "bf16", "fp16", "torch_autocast", "gradient_clipping",
+        "train_batch_size", "train_micro_batch_size_per_gpu",
+        "gradient_accumulation_steps")  # fmt: skip
+"""Keys that a DeepSpeed file must not have: the study's own config decides them."""
 
 Stage = Literal["base", "sft", "rl", "evaluation", "edits", "spectra", "probes"]
 STAGES: tuple[str, ...] = get_args(Stage)
 
 
 class Need(Section):
-    """What one job of a stage asks for: a scheduler holds it to that, a laptop does not."""
+    """What one job of a stage asks for: a limit on a cluster, no limit on a laptop."""
 
     gpus: Natural = Field(0, description="GPUs; fewer than that at the job end it at once")
     threads: Positive = Field(1, description="CPU threads; sums come out in another order")
@@ -52,8 +60,18 @@ class Launch(Section):
             )
         return self
 
+    @property
+    def zero(self) -> int:
+        """ZeRO stage by the name of the DeepSpeed file; 0 without one, 2 at least for others."""
+        if self.deepspeed is None:
+            return 0
+        return 3 if self.deepspeed.startswith("zero3") else 2
+
     def share(self, rows: int, what: str) -> int:
-        """Rows of one process at once; raises ValueError where `rows` cannot be shared evenly."""
+        """Returns the rows of a micro-batch, of which `rows` of all processes are made.
+
+        Raises ValueError, with the name `what`, if they cannot be shared evenly.
+        """
         own, rest = divmod(rows, self.processes)
         if rest:
             raise ValueError(f"{what} {rows} is no multiple of launch.processes {self.processes}")
@@ -64,3 +82,24 @@ class Launch(Section):
                 f"multiple of launch.micro_batch {micro}"
             )
         return micro
+
+
+def read_deepspeed(name: str, folder: str | Path) -> dict:
+    """Reads the DeepSpeed file of this name in `folder`, or at this path.
+
+    Raises HealscopeError if it cannot be read, or holds a key of OURS.
+    """
+    file = Path(name) if name.endswith(".json") else Path(folder) / f"{name}.json"
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError) as error:
+        there = ", ".join(sorted(f.stem for f in Path(folder).glob("*.json")))
+        raise HealscopeError(
+            f"launch.deepspeed: '{name}' cannot be read ({error}); there are {there}"
+        ) from None
+    if wrong := [key for key in OURS if key in content]:
+        raise HealscopeError(
+            f"launch.deepspeed: {file} sets '{wrong[0]}', which the study's own config decides; "
+            "take it out (a scheduler there would replace the learning rates of `schedule`)"
+        )
+    return content

@@ -130,7 +130,7 @@ def read_json(file: Path) -> dict:
 
 def refuse_own_results(name: str, sources: Iterable[str]) -> None:
     """Raises ValueError where a source lies where the model's checkpoints will be linked."""
-    own = Path(artifacts.path(artifacts.CHECKPOINTS, model=name, seed=0)).resolve()
+    own = Path(artifacts.path(artifacts.CHECKPOINTS, track=name, seed=0)).resolve()
     for source in sources:
         if own in folder(source).resolve().parents:
             raise ValueError(

@@ -150,3 +150,13 @@ def check_scratch(study: Study, name: str) -> None:
                 f"tasks.{beside}: model '{name}' {lacks[0]}, as it is trained from scratch on "
                 f"'{alike[0]}'; add '{beside}' to train_on for a model of its own"
             )
+
+
+def track_facts(study: Study, names: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Returns track -> plain values for tables and figures: model, task and family of the task."""
+    found = {}
+    for name in names:
+        track = study.tracks[name]
+        family = study.tasks[track.task].family
+        found[name] = {"model": track.model, "task": track.task, "family": family}
+    return found

@@ -1,10 +1,15 @@
-"""SFT and its methods, and the optimizer that all training shares."""
+"""SFT and its methods, and the optimizer that all training shares.
+
+A new method takes two files: here a class, its place in `SFTMethod` and its values in `METHODS`;
+and how it trains, in `healscope.training.methods`.
+"""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import AfterValidator, Field, model_validator
 
+from healscope.config.compute import Launch
 from healscope.config.types import (
     Name,
     Natural,
@@ -31,7 +36,22 @@ class Optimizer(Section):
 class Method(Section):
     """What every method of SFT has."""
 
+    labels: ClassVar[dict[str, str]]  # in figures, by the value of `method`
+
     learning_rate: Rate | None = Field(None, description="null: that of sft.optimizer")
+
+    def refusal(self, _zero: int) -> str | None:
+        """Why the method cannot be trained at this ZeRO stage (0: without DeepSpeed), or None."""
+        return None
+
+
+class Penalised(Method):
+    """Methods that add a penalty to the loss; each has a `strength`."""
+
+    def refusal(self, zero: int) -> str | None:
+        if zero < 3:
+            return None
+        return f"the penalty '{self.method}' needs whole matrices, which ZeRO-3 parts: use zero2"
 
 
 Directions = Annotated[
@@ -41,15 +61,22 @@ Directions = Annotated[
 Share = Annotated[float, Field(gt=0, lt=1, description="share of the directions of a matrix")]
 
 
-class Penalty(Method):
+class Penalty(Penalised):
     """A penalty that is added to the loss: KL(base || model) on the answers, or |W - W0|^2."""
+
+    labels: ClassVar[dict[str, str]] = {"kl": "KL to the base", "l2": "L2 to the base"}
 
     method: Literal["kl", "l2"]
     strength: AboveZero = Field(description="what the penalty is multiplied by")
 
 
-class BlockDrift(Method):
+class BlockDrift(Penalised):
     """Penalty on U'(W - W0)V, the leading singular directions of W0 (RPSFT, arXiv 2605.10973)."""
+
+    labels: ClassVar[dict[str, str]] = {
+        "rpsft": "RPSFT, as published",
+        "rpsft_normalised": "RPSFT, normalised",
+    }
 
     method: Literal["rpsft", "rpsft_normalised"]
     strength: AboveZero = Field(description="what the penalty is multiplied by")
@@ -57,8 +84,10 @@ class BlockDrift(Method):
     directions: Directions = "leading"
 
 
-class Rotation(Method):
+class Rotation(Penalised):
     """Penalty on what turns the leading singular subspaces of W0, to first order."""
+
+    labels: ClassVar[dict[str, str]] = {"rotation": "rotation penalty"}
 
     method: Literal["rotation"]
     strength: AboveZero = Field(description="what the penalty is multiplied by")
@@ -69,13 +98,22 @@ class Rotation(Method):
 class Protected(Method):
     """Updates are kept out of the leading singular subspaces of W0, both left and right."""
 
+    labels: ClassVar[dict[str, str]] = {"protected": "protected directions"}
+
     method: Literal["protected"]
     share: Share
     directions: Directions = "leading"
 
+    def refusal(self, zero: int) -> str | None:
+        if not zero:
+            return None
+        return "'protected' projects gradients, which DeepSpeed keeps to itself: use no deepspeed"
+
 
 class LoRA(Method):
     """Low-rank updates (arXiv 2106.09685) of the matrices that SFT trains, merged when saved."""
+
+    labels: ClassVar[dict[str, str]] = {"lora": "LoRA"}
 
     method: Literal["lora"]
     rank: Positive = Field(description="of the update of a matrix")
@@ -85,12 +123,13 @@ class LoRA(Method):
 class DFT(Method):
     """Dynamic fine-tuning: tokens weigh as their probability (arXiv 2508.05629)."""
 
+    labels: ClassVar[dict[str, str]] = {"dft": "DFT"}
+
     method: Literal["dft"]
 
 
-SFTMethod = Annotated[
-    Penalty | BlockDrift | Rotation | Protected | LoRA | DFT, Field(discriminator="method")
-]
+_SFTMethod = Penalty | BlockDrift | Rotation | Protected | LoRA | DFT
+SFTMethod = Annotated[_SFTMethod, Field(discriminator="method")]
 
 # Strengths have a unit: they depend on the scale and the number of a model's weights, on the length
 # of training and on the loss. These are for the tiny world (docs/log.md: how they were found).
@@ -106,11 +145,15 @@ METHODS: Mapping[str, Mapping[str, Any]] = {
 }
 """Methods that can be used by their name."""
 
-CONTROLS = ("diverse", "solutions")
-"""Arms that differ from plain SFT in what they read: paraphrased prompts; any correct answer, drawn
-anew each time a problem comes up."""
+CONTROLS = {"diverse": "paraphrased prompts", "solutions": "any correct answer"}
+"""Arms that differ from plain SFT in what they read, with their labels in figures. The answers of
+`solutions` are drawn anew each time a problem comes up."""
 
-_TAKEN = ("base", "sft", "rl", *CONTROLS)
+_LABELS = {name: label for m in get_args(_SFTMethod) for name, label in m.labels.items()}
+ARM_LABELS = {**CONTROLS, **{arm: _LABELS[values["method"]] for arm, values in METHODS.items()}}
+"""Label of an arm in figures, by its name; other arms are shown by their names."""
+
+_RESERVED = ("base", "sft", "rl", *CONTROLS)
 
 
 class SFT(Section):
@@ -143,7 +186,7 @@ class SFT(Section):
     @model_validator(mode="before")
     @classmethod
     def _inherit(cls, data: Any) -> Any:
-        """Every method as a whole: what it is `like` or is built in, then its own keys."""
+        """Completes every method: what it is `like` or its built-in values, then its own keys."""
         given = (data.get("methods") or {}) if isinstance(data, dict) else None
         if not isinstance(given, dict):
             return data
@@ -160,8 +203,8 @@ class SFT(Section):
 
     @model_validator(mode="after")
     def _known(self):
-        if taken := [name for name in self.methods if name in _TAKEN]:
-            raise ValueError(f"methods: '{taken[0]}' means something else; take another name")
+        if reserved := [name for name in self.methods if name in _RESERVED]:
+            raise ValueError(f"methods: '{reserved[0]}' means something else; take another name")
         there = (*CONTROLS, *self.methods)
         if unknown := [arm for arm in self.arms if arm not in there]:
             raise ValueError(
@@ -183,3 +226,18 @@ class SFT(Section):
                 "state_every must be a multiple of log_every, or a resume would split a row"
             )
         return self
+
+    def check_launch(self, launch: Launch) -> None:
+        """Raises ValueError if SFT cannot be trained with these settings."""
+        launch.share(self.batch_size, "sft.batch_size")
+        last = self.examples % self.batch_size
+        if last % launch.processes:
+            raise ValueError(
+                f"sft.examples {self.examples} leave {last} rows for the last batch of an epoch "
+                f"(sft.batch_size {self.batch_size}), which launch.processes {launch.processes} "
+                "cannot share evenly"
+            )
+        for arm in self.arms:
+            method = self.methods.get(arm)
+            if method and (reason := method.refusal(launch.zero)):
+                raise ValueError(f"sft.arms '{arm}': {reason}")

@@ -4,7 +4,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from healscope.config import EXHAUSTIVE, FigureStyle
+from healscope.config import CONTROLS, EXHAUSTIVE, FigureStyle
 from healscope.figures.style import (
     CONTROL,
     DASH_DOT,
@@ -31,7 +31,6 @@ from healscope.figures.style import (
 _PLAIN = {"linestyle": "-"}
 _OPEN = {"linestyle": DASHED, "markerfacecolor": "white"}
 _COMPOSITIONS = {"any": ("any hand", _PLAIN), "face": ("hands with a face card", _OPEN)}
-_CONTROLS = {"diverse": "paraphrased prompts", "solutions": "any correct answer"}
 _EFFECTS = {
     "rule, hands with a face card": "rule, on hands with a face card",
     "composition, ID rule": "composition, under the ID rule",
@@ -136,7 +135,7 @@ def _ways_to_count(ax: Axes, frame: pd.DataFrame, style: FigureStyle) -> None:
 @styled
 def arms(frame: pd.DataFrame, style: FigureStyle) -> Figure:
     """Accuracy along SFT and along each of its control arms, and the difference."""
-    controls = [arm for arm in _CONTROLS if arm in set(frame["arm"])]
+    controls = [arm for arm in CONTROLS if arm in set(frame["arm"])]
     rows = [(model, arm) for model in frame["track"].unique() for arm in controls]
     figure, axes = panels(style, len(rows), 2, 2.6)
     for (left, right), (model, arm) in zip(axes, rows, strict=True):
@@ -150,7 +149,7 @@ def arms(frame: pd.DataFrame, style: FigureStyle) -> Figure:
         from_zero(left)
         percent_axis(left, "accuracy (%)")
         percent_axis(right, "control \N{MINUS SIGN} SFT\n(percentage points)")
-        title(left, model, _CONTROLS[arm])
+        title(left, model, CONTROLS[arm])
         title(right, "difference")
     step_label(figure)
     legend(figure, 3, intervals(frame, "bands"))

@@ -4,7 +4,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from healscope.config import FigureStyle
+from healscope.config import ARM_LABELS, FigureStyle
 from healscope.figures.style import (
     CONTROL,
     DASHED,
@@ -20,18 +20,6 @@ from healscope.figures.style import (
 )
 
 _COLUMNS = 3
-_NAMES = {
-    "diverse": "paraphrased prompts",
-    "solutions": "any correct answer",
-    "rpsft": "RPSFT, as published",
-    "rpsft_normalised": "RPSFT, normalised",
-    "rotation": "rotation penalty",
-    "protected": "protected directions",
-    "kl": "KL to the base",
-    "l2": "L2 to the base",
-    "lora": "LoRA",
-    "dft": "DFT",
-}  # other arms are called what they are called
 
 
 @styled
@@ -64,8 +52,8 @@ def tradeoff(frame: pd.DataFrame, style: FigureStyle) -> Figure:
 
 def _place(arm: str) -> tuple[int, str]:
     """A study's own arm, such as kl_strong, stands after what its name begins with."""
-    family = [i for i, name in enumerate(_NAMES) if f"{arm}_".startswith(f"{name}_")]
-    return max(family, default=len(_NAMES)), arm
+    family = [i for i, name in enumerate(ARM_LABELS) if f"{arm}_".startswith(f"{name}_")]
+    return max(family, default=len(ARM_LABELS)), arm
 
 
 def _curves(axes, frame: pd.DataFrame, arms: list[str], style: FigureStyle) -> None:
@@ -87,7 +75,7 @@ def _curves(axes, frame: pd.DataFrame, arms: list[str], style: FigureStyle) -> N
             ax.set_ylabel("OOD accuracy (%)")
         if i + _COLUMNS >= len(arms):
             ax.set_xlabel("ID accuracy (%)")
-        title(ax, _NAMES.get(arm, arm))
+        title(ax, ARM_LABELS.get(arm, arm))
 
 
 def _curve(ax: Axes, levels: pd.DataFrame, label: str, form: dict) -> None:
@@ -113,7 +101,7 @@ def _at_the_end(ax: Axes, frame: pd.DataFrame, arms: list[str], style: FigureSty
             own["accuracy"], places, xerr=errors(own, "accuracy"), label=RULES[rule], **form
         )
     ax.axvline(0, color=INK, linewidth=0.9)
-    ax.set_yticks(range(len(arms)), [_NAMES.get(arm, arm) for arm in arms])
+    ax.set_yticks(range(len(arms)), [ARM_LABELS.get(arm, arm) for arm in arms])
     ax.set_ylim(len(arms) - 0.5, -0.5)
     ax.xaxis.set_major_formatter(as_percent)
     ax.set_xlabel("accuracy, method \N{MINUS SIGN} plain SFT (percentage points)")

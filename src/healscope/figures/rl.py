@@ -23,7 +23,7 @@ from healscope.figures.style import (
     title,
 )  # fmt: skip
 from healscope.stats import rank_correlation
-from healscope.tables.window import BALANCED
+from healscope.findings.window import BALANCED
 
 _MOST = 6  # branches in figure 12: more would not be read
 _ALONG = {

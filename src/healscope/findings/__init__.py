@@ -13,7 +13,7 @@ import pandas as pd
 
 from healscope import artifacts, provenance
 from healscope.config import Statistics
-from healscope.config.facts import recipe_facts, track_facts
+from healscope.config.tracks import track_facts
 from healscope.errors import HealscopeError
 from healscope.files import Files
 from healscope.findings.finding import Finding, Inputs
@@ -29,11 +29,14 @@ FINDINGS: dict[str, Finding] = {
 }
 """name -> finding, in the order in which they are shown."""
 
+CLAIMS = [claim for finding in FINDINGS.values() for claim in finding.claims]
+"""What makes claims, in the same order."""
+
 VALUES = {
     "statistics": lambda files: files.study.statistics.model_dump(mode="json"),
     "sft": lambda files: examples(files.study),
     "drawn": lambda files: files.drawn,
-    "recipes": lambda files: recipe_facts(files.study.rl),
+    "recipes": lambda files: files.study.rl.facts(),
     "landmark": lambda files: files.study.rl_landmark,
     "stages": lambda files: {
         name: points.model_dump(mode="json") for name, points in files.study.edits.stages.items()
@@ -88,7 +91,7 @@ def values(name: str, files: Files) -> dict:
 def build(name: str, inputs: Inputs, values: dict) -> pd.DataFrame:
     """Makes a table from its files and the values of the study."""
     finding, stage = by_table(name)
-    return _call(finding.make, inputs, {**values, "stage": stage})
+    return _call(finding.make, inputs, {**values, "stage": stage, "parts": CLAIMS})
 
 
 def page(name: str, table: pd.DataFrame, record: dict, inputs: Inputs, values: dict) -> str:

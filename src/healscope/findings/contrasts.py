@@ -24,7 +24,7 @@ class Data:
     edits: pd.DataFrame  # held-out attempts of edited models, variant = stage:edit
     signals: pd.DataFrame  # what could be watched along SFT
     logs: pd.DataFrame  # training logs of all branches, with recipe and start
-    recipes: dict[str, dict]  # recipe -> its facts, as `config.facts` has them
+    recipes: dict[str, dict]  # recipe -> its facts, of `config.RL.facts`
     landmarks: dict[int, dict]  # seed -> landmark -> {checkpoint, …}
     stages: dict[str, dict[str, str]]  # stage of edits -> its target and parent
     settings: Statistics

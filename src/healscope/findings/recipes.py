@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pandas as pd
 
 from healscope import artifacts, stats
-from healscope.config import Statistics
+from healscope.config import ALGORITHMS, Statistics
 from healscope.findings.columns import FAILED_RUNS, ONE_SEED, SEED, START, interval
 from healscope.findings.contrasts import Data, row
 from healscope.findings.finding import Finding
@@ -35,7 +35,7 @@ RULES = {"ood": ("healing", ""), "id": ("id_change", "id_")}  # rule -> column, 
 def training(logs: list[str], recipes: dict[str, dict], landmark: str) -> pd.DataFrame:
     """Everything logged along all branches, with facts of their recipes (fig11, fig12).
 
-    `recipes`: as `config.facts.recipe_facts` has them; `landmark`: the branch behind landmark `rl`.
+    `recipes`: as `config.RL.facts` has them; `landmark`: the branch behind landmark `rl`.
     """
     rows = branch_logs(logs)
     facts = {fact: {n: r[fact] for n, r in recipes.items()} for fact in FACTS}
@@ -111,13 +111,6 @@ def _cost(runs: pd.DataFrame) -> dict:
     }
 
 
-# algorithm of a control -> what it does
-_DOES = {
-    "sft": "going on with SFT",
-    "average": "averaging the weights with those of the base model",
-}
-
-
 def against_controls(d: Data) -> list[dict]:
     """Is it RL that heals? Against what costs as much, or nothing, from the same start."""
     tried = set(d.logs.loc[d.logs["start"] == d.rl_start, "recipe"])
@@ -127,7 +120,7 @@ def against_controls(d: Data) -> list[dict]:
     found = []
     for name, facts in here.items():
         if facts["kind"] == "control":
-            claim, what = f"rl-heals-more-than-{name}", _DOES[facts["algorithm"]]
+            claim, what = f"rl-heals-more-than-{name}", ALGORITHMS[facts["algorithm"]].does
             pace = ", in RL's own steps at its rate" if facts["matched"] else ""
             statement = f"RL heals more than {what} from the same start (control {name}{pace})"
             found.append(_against(d, name, claim, statement, positive))
@@ -232,7 +225,6 @@ _FACT_COLUMNS = (
     text("reward", "reward functions and their weights; empty for controls"),
 )
 
-ALGORITHMS = ("ppo", "grpo", "dapo", "dr_grpo", "gspo", "rloo", "dpo", "rft", "sft", "average")
 
 TRAINING_SCHEMA = table(
     "rl-training",
@@ -262,7 +254,7 @@ RECIPES_SCHEMA = table(
         _RECIPE,
         START,
         SEED,
-        choice("algorithm", ALGORITHMS, "algorithm of the recipe"),
+        choice("algorithm", tuple(ALGORITHMS), "algorithm of the recipe"),
         *_FACT_COLUMNS,
         count("seeds", "seeds that were evaluated", "seeds"),
         share("ood_after", "OOD accuracy after it", True),

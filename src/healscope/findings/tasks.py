@@ -20,7 +20,7 @@ from healscope.schema import choice, table, text
 from healscope.tasks.schemas import RULE
 
 Tracks = dict[str, dict[str, str]]
-"""track -> model, task and family, as `config.facts.track_facts` has them."""
+"""track -> model, task and family, as `config.tracks.track_facts` has them."""
 
 
 def landmarks(

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from healscope import artifacts, slurm
 from healscope.config import Model, Study
-from healscope.config.rl import DPO, PPO, Average, Recipe, Sampling, Supervised
 from healscope.planning import constants as c
 from healscope.planning.asked import Asked
 from healscope.planning.sizes import Size, generation_speed, tokens, training_speed
@@ -130,25 +129,15 @@ class Costs:
 
     def _rl(self, job: Job) -> float:
         recipe = self.study.rl.recipes[artifacts.parse_branch(job.wildcards["branch"])[0]]
-        if isinstance(recipe, Average):
-            return self._load(2) + self._save()
-        states = self._states(recipe.iterations / recipe.state_every)
-        return self._recipe(recipe) + self._load(2) + self._save() + states
-
-    def _recipe(self, recipe: Recipe) -> float:
-        rows = recipe.iterations * recipe.responses
-        if isinstance(recipe, Supervised):
-            return self._train("rl", rows)
-        of_episodes = isinstance(recipe, PPO) and recipe.counted == "episodes"
-        turns = recipe.attempts + recipe.extra_attempt if of_episodes else 1
-        epochs = getattr(recipe, "epochs", 1) * (2 if isinstance(recipe, DPO) else 1)
-        measured = recipe.responses * 2 * (recipe.iterations / (recipe.kl_every or 10**9))
-        sampled = rows * turns if isinstance(recipe, Sampling) else 0
+        cost, batch = recipe.cost, getattr(recipe, "responses", 0)
         return (
-            self._answers("rl", sampled, self.study.rl.engine, recipe.responses)
-            + self._train("rl", sampled, reading=True)  # log-probabilities and values before
-            + self._train("rl", sampled * epochs)
-            + self._train("rl", measured, reading=True)
+            self._answers("rl", cost.sampled, self.study.rl.engine, batch)
+            + self._train("rl", cost.sampled, reading=True)  # log-probabilities and values before
+            + self._train("rl", cost.trained)
+            + self._train("rl", cost.measured, reading=True)
+            + self._load(2)
+            + self._save()
+            + self._states(cost.states)
         )
 
     def _evaluation(self, job: Job) -> float:

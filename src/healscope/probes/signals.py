@@ -42,7 +42,7 @@ def measure(
     label: str,
     answer_steps: tuple[str, ...] = ("number", "formula"),
 ) -> pd.DataFrame:
-    """One row for each SFT checkpoint; columns as in `healscope.schemas`.
+    """One row for each SFT checkpoint; columns as in `probes.schemas.SIGNALS`.
 
     `base` and `steps` (step -> manifest) name checkpoints; `examples` are the SFT rows of this
     seed, `problems` the task's problems, `neutral` prompts outside the task; `cache` is the folder

@@ -15,6 +15,8 @@ import torch
 
 from healscope.config import Launch
 
+ROWS_AT_ONCE = 128  # of a micro-batch: its activations stay in a CPU's cache
+
 
 @dataclass(frozen=True)
 class Compute:

@@ -19,13 +19,10 @@ KL from the start is k3 in the loss (2402.03300, eq. 4); of rloo, the log-ratio 
 reward. With one step on each batch all ratios are 1, and no clip does anything.
 """
 
-from __future__ import annotations
-
 import time
 import weakref
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -41,21 +38,18 @@ from healscope.models import checkpoints
 from healscope.progress import Bar
 from healscope.tasks.tables import draw
 from healscope.training import health, processes, state, stop
-from healscope.training.compute import whole
+from healscope.training.branch import Branch
+from healscope.training.compute import ROWS_AT_ONCE, whole
+from healscope.training.optimization import adamw
 from healscope.training.references import distances, due, references
-from healscope.training.sampling import Turn, advantage_statistics, summary
 from healscope.training.trainers import (
-    ROWS_AT_ONCE,
-    adamw,
     arguments,
     at_once,
     fit,
     means,
     scheduled,
 )
-
-if TYPE_CHECKING:
-    from healscope.training.branch import Branch
+from healscope.training.turns import Turn, advantage_statistics, summary
 
 
 def train(recipe: Group, branch: Branch) -> list[dict]:

@@ -1,39 +1,51 @@
-"""The two training jobs of the workflow, from values and files to rows and staged checkpoints.
+"""The two training jobs of the workflow: from values and files to logged rows and checkpoints.
 
-A job is plain JSON, so that it is the same thing in the process that Snakemake started and in those
+A job is plain JSON, so that it means the same in the process that Snakemake started and in those
 that were launched from there:
 
     kind     "sft" or "rl"
-    name     of the run; with `model` and `seed`
+    name     of the run; with `track` and `seed`
     params   the rule's values: what results depend on
     files    name -> path of the rule's inputs
-    engine   of RL, where engine vllm samples: how its process runs
+    engine   of RL, if vLLM samples: how its process runs
 """
 
 import os
+import pkgutil
+import sys
+from dataclasses import replace
+from pathlib import Path
 
 import torch
 from pydantic import TypeAdapter
 
 from healscope import provenance
-from healscope.config import SFT, Recipe
-from healscope.engines import Process
+from healscope.config import SFT, Recipe, Sampling
+from healscope.engines import VLLM, Process
+from healscope.errors import HealscopeError
+from healscope.models import checkpoints
 from healscope.tasks import build
 from healscope.tasks.tables import sft_examples
-from healscope.training import branch, processes, sft
+from healscope.training import processes
+from healscope.training.branch import Branch
 from healscope.training.compute import Compute
+from healscope.training.sampling import PROMPTS_AT_ONCE
 from healscope.training.state import Workspace
+
+ENGINE = "engine.json"  # of the state folder: which engine sampled, for the provenance
 
 
 def run(job: dict, work: Workspace, compute: Compute) -> list[dict]:
     """Trains and stages checkpoints in `work`; returns the logged rows.
 
-    Raises Stopped on a signal, Diverged where RL cannot go on.
+    Raises Stopped on a signal, and Diverged if RL cannot go on.
     """
     params, files = job["params"], job["files"]
     task = build("train", params["task"])
     label = f"{job['name']} {job['track']} seed {job['seed']}"
     if job["kind"] == "sft":
+        from healscope.training import sft  # imports TRL, which most RL does not need
+
         return sft.train(
             SFT.model_validate(params["sft"]),
             job["name"],
@@ -48,7 +60,7 @@ def run(job: dict, work: Workspace, compute: Compute) -> list[dict]:
             compute,
         )
     pool = provenance.read_table(files["sft_pool"])
-    own = branch.Branch(
+    branch = Branch(
         name=job["name"],
         start=files["start"],
         base=files["base"],
@@ -61,18 +73,52 @@ def run(job: dict, work: Workspace, compute: Compute) -> list[dict]:
         work=work,
         label=label,
         compute=compute,
-        process=_engine(job),
     )
-    return branch.run(TypeAdapter(Recipe).validate_python(params["recipe"]), own)
+    recipe = TypeAdapter(Recipe).validate_python(params["recipe"])
+    return run_recipe(recipe, branch, _engine_process(job))
 
 
-def _engine(job: dict) -> Process | None:
-    """That of this process: of several, each has an engine on its own GPU."""
+def run_recipe(recipe: Recipe, branch: Branch, process: Process | None = None) -> list[dict]:
+    """Runs the trainer of a recipe, which stages the checkpoint `branch.name`.
+
+    `process` is that of vLLM, if it samples. Returns the logged rows. Raises Diverged if training
+    cannot go on, Stopped on a signal, and HealscopeError if the recipe cannot be trained with the
+    DeepSpeed settings of `branch.compute`.
+    """
+    if reason := recipe.refusal(branch.compute.zero):
+        raise HealscopeError(f"{branch.name}: {reason}")
+    train = pkgutil.resolve_name(recipe.trainer)
+    if process is None or not isinstance(recipe, Sampling):
+        return train(recipe, branch)
+    share = process.settings.rl_memory_share
+    with VLLM(Path(branch.start).parent, process, PROMPTS_AT_ONCE, share) as engine:
+        if processes.first():
+            provenance.write_json(branch.work.folder / ENGINE, engine.facts)
+        return train(recipe, replace(branch, engine=engine))
+
+
+def publish(work: Workspace, name: str, manifest: str, record: dict, failure: str) -> None:
+    """Publishes the staged checkpoint of a branch; or, of a failed run, the reason.
+
+    The study goes on without a failed branch.
+    """
+    if (work.folder / ENGINE).is_file():
+        record = {**record, "engine": provenance.read_json(work.folder / ENGINE)}
+    if failure:
+        print(f"healscope: {failure} (the study goes on without {name})", file=sys.stderr)
+        checkpoints.publish_failure(failure, manifest, record)
+    else:
+        checkpoints.publish(work.staged(name), manifest, record)
+    work.close()
+
+
+def _engine_process(job: dict) -> Process | None:
+    """Returns the vLLM process of this process; of several, each has one on its own GPU."""
     if not job.get("engine"):
         return None
     gpu = None
     if processes.size() > 1 and torch.cuda.is_available():
-        seen = os.environ.get("CUDA_VISIBLE_DEVICES")
-        here = torch.cuda.current_device()
-        gpu = seen.split(",")[here] if seen else str(here)
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        device = torch.cuda.current_device()
+        gpu = visible.split(",")[device] if visible else str(device)
     return Process.read(job["engine"], processes.rank(), gpu)

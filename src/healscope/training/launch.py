@@ -20,9 +20,10 @@ from pathlib import Path
 from threading import Thread
 
 from healscope import provenance
-from healscope.config import Launch, load, read_deepspeed
+from healscope.config import ALGORITHMS, Launch, Training, load, read_deepspeed
 from healscope.errors import HealscopeError
-from healscope.training import stop
+from healscope.training import jobs, stop
+from healscope.training.compute import Compute
 from healscope.training.health import Diverged
 from healscope.training.state import Workspace
 
@@ -42,14 +43,12 @@ def run(
     process failed, or where the state at hand was written by other processes.
     """
     launch = load(config).model_of(job["track"]).launch
-    if job["params"].get("recipe", {}).get("algorithm") == "average":
+    recipe = job["params"].get("recipe")
+    if recipe and not issubclass(ALGORITHMS[recipe["algorithm"]], Training):
         launch = Launch()  # nothing is trained
     _keep_layout(launch, work)
     with stop.heeded():
         if launch.deepspeed is None:
-            from healscope.training import jobs  # here: the processes that are launched need it
-            from healscope.training.compute import Compute
-
             return jobs.run(job, work, Compute(launch))
         content = {
             "job": job,

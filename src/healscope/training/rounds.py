@@ -11,11 +11,8 @@ Every round has an optimizer of its own: its data and its loss are new, and what
 needs to be repeated to the bit is the model alone.
 """
 
-from __future__ import annotations
-
 import copy
 import time
-from typing import TYPE_CHECKING
 
 import numpy as np
 from datasets import Dataset
@@ -27,20 +24,18 @@ from healscope.models import checkpoints
 from healscope.progress import Bar
 from healscope.tasks.tables import draw
 from healscope.training import health, state, stop
+from healscope.training.branch import Branch
+from healscope.training.compute import ROWS_AT_ONCE
+from healscope.training.optimization import adamw
 from healscope.training.references import distances, references
-from healscope.training.sampling import Turn, summary
 from healscope.training.trainers import (
-    ROWS_AT_ONCE,
-    adamw,
     arguments,
     at_once,
     fit,
     means,
     scheduled,
 )
-
-if TYPE_CHECKING:
-    from healscope.training.branch import Branch
+from healscope.training.turns import Turn, summary
 
 
 def train(recipe: DPO | RejectionSampling, branch: Branch) -> list[dict]:

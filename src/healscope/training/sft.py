@@ -17,7 +17,7 @@ from torch.utils.data import Sampler
 from transformers import PrinterCallback, ProgressCallback
 from trl import SFTConfig, SFTTrainer
 
-from healscope.config import DFT, SFT, LoRA, SFTMethod, unshared
+from healscope.config import DFT, SFT, LoRA, SFTMethod
 from healscope.errors import HealscopeError
 from healscope.models import checkpoints, tokens
 from healscope.tasks.protocol import Task
@@ -91,7 +91,7 @@ def train(
     HealscopeError where the arm cannot be trained as `compute` says.
     """
     method = settings.methods.get(arm)
-    if reason := unshared(compute.zero, method):
+    if method and (reason := method.refusal(compute.zero)):
         raise HealscopeError(f"arm '{arm}': {reason}")
     model, tokenizer = checkpoints.load_model(start)
     checkpoints.freeze(model, settings.freeze)

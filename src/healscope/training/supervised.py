@@ -4,11 +4,8 @@ Loss, in nats a response token: L = -log p(y | x) + c KL(reference || model), th
 the vocabulary at every prefix of y. Shape suffixes: B rows, T response tokens, V vocabulary.
 """
 
-from __future__ import annotations
-
 import time
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -21,15 +18,11 @@ from healscope.models import checkpoints, tokens
 from healscope.progress import Bar
 from healscope.tasks.tables import any_answers, draw
 from healscope.training import health, state, stop
+from healscope.training.branch import Branch
+from healscope.training.compute import ROWS_AT_ONCE
+from healscope.training.optimization import adamw, scale
 from healscope.training.references import distances, due, references
-from healscope.training.sampling import Pair, by_length
-from healscope.training.schedule import scale
-from healscope.training.trainers import adamw
-
-if TYPE_CHECKING:
-    from healscope.training.branch import Branch
-
-ROWS_AT_ONCE = 128  # a micro-batch: small enough that its activations stay in a CPU's cache
+from healscope.training.turns import Pair, by_length
 
 
 def train(recipe: Supervised, branch: Branch) -> list[dict]:

@@ -3,11 +3,8 @@
 TRL trains; the optimizer, the learning rate, the state that is kept and what is logged are ours.
 """
 
-from __future__ import annotations
-
 import math
 import warnings
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,12 +12,8 @@ from transformers import PrinterCallback, ProgressCallback
 
 from healscope.config import Training
 from healscope.models import checkpoints
-from healscope.training.schedule import scale
-
-if TYPE_CHECKING:
-    from healscope.training.branch import Branch
-
-ROWS_AT_ONCE = 128  # a micro-batch: small enough that its activations stay in a CPU's cache
+from healscope.training.branch import Branch
+from healscope.training.optimization import scale
 
 LOGGED = {
     "loss": "policy_loss",  # with the KL term, where it is part of the loss
@@ -31,18 +24,6 @@ LOGGED = {
     "learning_rate": "learning_rate",
 }
 """TRL's name of a number -> the column of schema `rl-log`."""
-
-
-def adamw(recipe: Training, trained: list) -> torch.optim.AdamW:
-    """The optimizer of every recipe."""
-    o = recipe.optimizer
-    return torch.optim.AdamW(
-        trained,
-        lr=o.learning_rate,
-        betas=(0.9, o.beta2),
-        eps=o.epsilon,
-        weight_decay=o.weight_decay,
-    )
 
 
 def scheduled(recipe: Training, optimizer, iteration) -> tuple:

@@ -1,0 +1,433 @@
+"""Recipes: ways to go on from an SFT checkpoint by RL, or by the controls that RL has to beat.
+
+A branch is a recipe and a start. Every recipe of `BUILT_IN` can be used by its name; a study
+changes their values, or adds recipes of its own that start from another one (`like`).
+
+A new algorithm takes two files: here a class, its place in `Recipe` and its values in `BUILT_IN`;
+and a trainer, the function that `trainer` names.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, get_args
+
+from pydantic import Field, model_validator
+
+from healscope.config.compute import Launch
+from healscope.config.training import Optimizer
+from healscope.config.types import (
+    Fraction,
+    OpenFraction,
+    Positive,
+    Rate,
+    Section,
+)
+
+NonNegative = Annotated[float, Field(ge=0)]
+AboveZero = Annotated[float, Field(gt=0)]
+RewardName = Literal["verdict", "binary", "canonical", "format", "prefix"]  # tasks/rewards.py
+
+
+def added(default: Any, description: str) -> Any:
+    """Returns a field that is dumped only if it differs from its default.
+
+    So runs made before the field existed keep their fingerprint, and are not made again.
+    """
+    return Field(default, description=description, exclude_if=lambda value: value == default)
+
+
+class Cost(NamedTuple):
+    """Upper bounds of what a run costs: how many responses it samples, trains on and measures KL
+    on, and how many states it saves."""
+
+    sampled: int = 0
+    trained: int = 0
+    measured: float = 0
+    states: float = 0
+
+
+class BaseRecipe(Section):
+    """What is known of every recipe.
+
+    A trainer carries the recipe out: a function of recipe and branch
+    (`healscope.training.branch.Branch`) that stages a checkpoint and returns the logged rows.
+    """
+
+    trainer: ClassVar[str]  # module:function
+    kind: ClassVar[Literal["rl", "control"]] = "control"
+    does: ClassVar[str] = ""  # of a control, in the sentence "RL heals more than …"
+    one_process: ClassVar[bool] = False  # it cannot be trained with DeepSpeed
+
+    @property
+    def reward_words(self) -> str:
+        """The reward as tables have it, such as `binary + 0.5 format`; empty without one."""
+        return ""
+
+    @property
+    def pace(self) -> tuple | None:
+        """Optimizer steps, rows of a step, optimizer and schedule; None if nothing is trained."""
+        return None
+
+    @property
+    def any_fresh_answer(self) -> bool:
+        """Whether it is plain SFT on fresh examples with any correct answer."""
+        return False
+
+    @property
+    def cost(self) -> Cost:
+        return Cost()
+
+    def refusal(self, zero: int) -> str | None:
+        """Why the recipe cannot be trained at this ZeRO stage (0: without DeepSpeed), or None."""
+        if zero and self.one_process:
+            return f"'{self.algorithm}' trains in one process only: use no deepspeed"
+        return None
+
+    def check_launch(self, launch: Launch, name: str) -> None:
+        """Raises ValueError if the recipe, called `name`, cannot be trained with these settings."""
+        if reason := self.refusal(launch.zero):
+            raise ValueError(f"rl.branches '{name}': {reason}")
+
+
+class Training(BaseRecipe):
+    """What every recipe that trains has: `rl.defaults` gives it once for all."""
+
+    iterations: Positive = Field(100, description="sample and update; for `sft`, steps")
+    responses: Positive = Field(256, description="sampled (or read) in an iteration")
+    token_budget: Positive | None = Field(
+        None, description="stop once this many tokens were generated (or read, for `sft`)"
+    )
+    optimizer: Optimizer = Optimizer(learning_rate=1.5e-4, warmup_steps=0, beta2=0.95)
+    schedule: Literal["constant", "cosine"] = "constant"
+    freeze: list[str] = ["embed_tokens", "lm_head", "norm"]
+    state_every: Positive = Field(20, description="iterations between states to resume from")
+    kl_every: Positive | None = Field(
+        10, description="iterations between measurements of KL from start and base; null: none"
+    )
+
+    @property
+    def pace(self) -> tuple | None:
+        return self.iterations, self.responses, self.optimizer, self.schedule
+
+    @property
+    def cost(self) -> Cost:
+        rows = self.iterations * self.responses
+        return Cost(trained=rows, states=self.iterations / self.state_every)
+
+
+class Sampling(Training):
+    """Recipes that learn from the model's own responses."""
+
+    kind: ClassVar[Literal["rl", "control"]] = "rl"
+
+    samples_per_prompt: Positive = 1
+    temperature: AboveZero = 1.0
+    problems: Literal["training", "sft"] = Field(
+        "training", description="prompts from all training deals, or from those SFT saw"
+    )
+
+    @model_validator(mode="after")
+    def _whole_groups(self):
+        if self.responses % self.samples_per_prompt:
+            raise ValueError(
+                f"responses ({self.responses}) must be a multiple of samples_per_prompt "
+                f"({self.samples_per_prompt})"
+            )
+        return self
+
+    @property
+    def prompts(self) -> int:
+        """Number of problems of an iteration."""
+        return self.responses // self.samples_per_prompt
+
+    @property
+    def reward_words(self) -> str:
+        return "verdict"
+
+    @property
+    def turns(self) -> int:
+        """The most turns of what `responses` counts."""
+        return 1
+
+    @property
+    def passes(self) -> int:
+        """How often each response is trained on, or read by a second model in training."""
+        return 1
+
+    @property
+    def cost(self) -> Cost:
+        sampled = self.iterations * self.responses * self.turns
+        measured = self.responses * 2 * (self.iterations / (self.kl_every or 10**9))
+        return Cost(sampled, sampled * self.passes, measured, self.iterations / self.state_every)
+
+
+class Rewarded(Sampling):
+    """Recipes that learn from rewards; the others learn from what the verifier calls correct.
+
+    They take `epochs` passes over the responses of an iteration, in `minibatches` steps each.
+    """
+
+    reward: Annotated[dict[RewardName, float], Field(min_length=1)] = Field(
+        {"verdict": 1.0}, description="weights of reward functions, which are added up"
+    )
+    length_neutral: bool = Field(
+        False, description="take out of rewards what length explains among equal verdicts"
+    )
+
+    @model_validator(mode="after")
+    def _whole_minibatches(self):
+        if self.responses % self.minibatches:
+            raise ValueError("responses must be a multiple of minibatches")
+        return self
+
+    @property
+    def steps(self) -> int:
+        """Number of optimizer steps on the responses of an iteration."""
+        return self.epochs * self.minibatches
+
+    @property
+    def passes(self) -> int:
+        return self.epochs
+
+    @property
+    def reward_words(self) -> str:
+        terms = (name if w == 1 else f"{w:g} {name}" for name, w in self.reward.items())
+        return " + ".join(terms)
+
+    @property
+    def pace(self) -> tuple | None:
+        rows = self.responses // self.minibatches
+        return self.iterations * self.steps, rows, self.optimizer, self.schedule
+
+    def check_launch(self, launch: Launch, name: str) -> None:
+        super().check_launch(launch, name)
+        where = f"rl.recipes.{name}"
+        if self.prompts % launch.processes:
+            raise ValueError(
+                f"{where}: {self.prompts} prompts an iteration (responses / samples_per_prompt) "
+                f"are no multiple of launch.processes {launch.processes}"
+            )
+        launch.share(self.responses // self.minibatches, f"{where}: responses of a minibatch")
+
+
+class PPO(Rewarded):
+    """Proximal policy optimisation; one action is one whole response.
+
+    The defaults are the correct algorithm; `REFERENCE` sets what the released code does.
+    """
+
+    trainer: ClassVar[str] = "healscope.training.ppo:train"
+
+    algorithm: Literal["ppo"]
+    attempts: Positive = Field(1, description="turns of an episode, the first included")
+    feedback: Literal["none", "outcome", "full"] = "full"
+    extra_attempt: bool = Field(False, description="reference: one more turn, scored -1 unseen")
+    counted: Literal["episodes", "turns"] = added(
+        "episodes",
+        "what `responses` counts; turns (reference): the last episode is cut, and goes on in the "
+        "value head's view alone",
+    )
+    epochs: Positive = 1
+    minibatches: Positive = 1
+    normalise_advantages: bool = True
+    value_head: Literal["own", "shared"] = Field(
+        "own", description="shared (reference): on the last prompt token, through the policy"
+    )
+    value_learning_rate: Rate = 3e-3
+    value_steps: Positive = Field(20, description="steps of the own value head an iteration")
+    value_coefficient: NonNegative = Field(0.5, description="of the value loss, if shared")
+    value_clip: AboveZero | None = None
+    clip: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    ratio: Literal["token", "response"] = "token"
+    ratio_limit: AboveZero | None = Field(
+        None, description="reference: rows with a larger ratio keep the clipped branch alone"
+    )
+    discount: Fraction = Field(1.0, description="gamma, between the turns of one episode")
+    gae_lambda: Fraction = 0.95
+    cut_failures: bool = Field(
+        True, description="false (reference): a failed episode's value leaks into the next one's"
+    )
+    logprob_precision: Literal["float32", "bfloat16"] = "float32"
+    skip_first_token: bool = Field(False, description="reference: its log-probability is dropped")
+    early_token_weight: Fraction = Field(
+        1.0,
+        description="of log-probabilities before the formula, or before the last four tokens where "
+        "there is none (reference: 0.5)",
+    )
+    kl: Literal["none", "reward", "loss"] = "none"
+    kl_coefficient: NonNegative = 0.0
+    kl_from: Literal["start", "base"] = "start"
+    entropy_coefficient: NonNegative = 0.0
+
+    @model_validator(mode="after")
+    def _divides(self):
+        longest = self.attempts + self.extra_attempt
+        if self.counted == "turns" and self.responses < longest:
+            raise ValueError(f"responses must be at least {longest}, the turns of one episode")
+        if (self.kl == "none") != (self.kl_coefficient == 0):
+            raise ValueError("kl (reward or loss) and a positive kl_coefficient need each other")
+        return self
+
+    @property
+    def turns(self) -> int:
+        return self.attempts + self.extra_attempt if self.counted == "episodes" else 1
+
+
+class Group(Rewarded):
+    """Group-relative algorithms of TRL: GRPO, DAPO, Dr. GRPO, GSPO (GRPOTrainer) and RLOO."""
+
+    trainer: ClassVar[str] = "healscope.training.groups:train"
+
+    algorithm: Literal["grpo", "dapo", "dr_grpo", "gspo", "rloo"]
+    samples_per_prompt: Annotated[int, Field(ge=2)] = 4
+    epochs: Positive = 1
+    minibatches: Positive = added(1, "optimizer steps a pass, each on its share of the responses")
+    clip: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    clip_high: AboveZero | None = Field(None, description="upper clip, where it differs")
+    kl_coefficient: NonNegative = Field(
+        0.0, description="of KL from the start: k3 in the loss; rloo: the log-ratio in the reward"
+    )
+    most_draws: Positive = added(
+        1,
+        "dynamic sampling where above 1: prompts are drawn again, at most so often in all, until "
+        "enough groups hold different rewards; groups of equal rewards are left out",
+    )
+    overlong: Fraction = added(
+        0.0,
+        "soft overlong penalty: last share of max_new_tokens over which a reward falls by up to 1",
+    )
+
+
+class DPO(Sampling):
+    """Direct preference optimisation on pairs that the verifier makes, in rounds."""
+
+    trainer: ClassVar[str] = "healscope.training.rounds:train"
+    one_process: ClassVar[bool] = True
+
+    algorithm: Literal["dpo"]
+    samples_per_prompt: Annotated[int, Field(ge=2)] = 4
+    rounds: Positive = Field(5, description="sample from the model at hand, pair, train")
+    beta: AboveZero = 0.1
+    batch_size: Positive = Field(64, description="pairs a step")
+
+    @property
+    def passes(self) -> int:
+        return 2  # the reference reads each response, too
+
+
+class RejectionSampling(Sampling):
+    """Fine-tuning on the model's own correct responses, in rounds."""
+
+    trainer: ClassVar[str] = "healscope.training.rounds:train"
+    one_process: ClassVar[bool] = True
+
+    algorithm: Literal["rft"]
+    samples_per_prompt: Positive = 4
+    rounds: Positive = Field(5, description="sample from the model at hand, filter, train")
+    batch_size: Positive = Field(64, description="responses a step")
+
+
+class Supervised(Training):
+    """Control: go on with SFT."""
+
+    trainer: ClassVar[str] = "healscope.training.supervised:train"
+    does: ClassVar[str] = "going on with SFT"
+    one_process: ClassVar[bool] = True
+
+    algorithm: Literal["sft"]
+    examples: Literal["same", "fresh"] = Field(
+        "same", description="those of SFT, or new ones on all training deals"
+    )
+    answers: Literal["canonical", "any"] = Field(
+        "canonical", description="one fixed answer a problem, or any correct one, drawn each time"
+    )
+    kl_coefficient: NonNegative = Field(0.0, description="of KL(reference || model), in the loss")
+    kl_from: Literal["start", "base"] = "base"
+
+    @property
+    def any_fresh_answer(self) -> bool:
+        fresh = (self.examples, self.answers) == ("fresh", "any")
+        return fresh and self.kl_coefficient == 0
+
+
+class Average(BaseRecipe):
+    """Control: no training; weights between start and base (arXiv 2109.01903)."""
+
+    trainer: ClassVar[str] = "healscope.training.average:train"
+    does: ClassVar[str] = "averaging the weights with those of the base model"
+
+    algorithm: Literal["average"]
+    base_share: OpenFraction = 0.5
+
+
+_Recipe = PPO | Group | DPO | RejectionSampling | Supervised | Average
+Recipe = Annotated[_Recipe, Field(discriminator="algorithm")]
+ALGORITHMS: dict[str, type[BaseRecipe]] = {
+    name: settings
+    for settings in get_args(_Recipe)
+    for name in get_args(settings.model_fields["algorithm"].annotation)
+}
+"""algorithm -> the class of its settings."""
+
+# What the released code does (arXiv 2509.12235, its PPO): each line is one difference from the
+# defaults above, and what it does to training. Its learning rate is that of an 11B model.
+REFERENCE: Mapping[str, Any] = {
+    "counted": "turns",  # 256 responses in all; the last hand of a batch is cut wherever it is
+    "attempts": 5,  # tries in one episode: late ones are paid for reading feedback
+    "feedback": "full",  # it names numbers that only the rule gives
+    "extra_attempt": True,  # a sixth response is sampled and punished, whatever it says
+    "epochs": 4,  # so that clipping has something to do
+    "minibatches": 2,  # 256 rows, 128 of them a step
+    "temperature": 0.2,  # hardly any exploration
+    "value_head": "shared",  # fresh, at the policy's rate, and through the policy
+    "value_coefficient": 0.5,  # so that the critic's error pulls on the policy
+    "value_clip": 0.1,  # at rewards of up to 5, values can hardly move
+    "clip": 0.1,  # half the usual
+    "ratio": "response",  # one ratio of the whole response leaves 10% at once
+    "ratio_limit": 10.0,  # the unclipped branch is dropped above it
+    "discount": 0.9,  # a success at the fifth try is worth less
+    "gae_lambda": 0.95,
+    "cut_failures": False,  # only success ends an episode: values leak into the next hand
+    "logprob_precision": "bfloat16",  # tokens and their sum are rounded: ratios move in steps
+    "skip_first_token": True,  # it is sampled, but not learned
+    "early_token_weight": 0.5,  # tokens before "formula", or before the last four, count half
+    "kl": "none",  # nothing holds the policy
+    "entropy_coefficient": 0.0,  # its config says 0.01, its loss leaves the term out
+    "optimizer": {
+        "learning_rate": 1e-6,
+        "epsilon": 1e-7,  # as large as the clipped gradient's elements: steps are damped
+        "beta2": 0.999,
+        "max_grad_norm": 0.01,
+    },
+    "schedule": "cosine",
+}
+
+# With one step on each batch of responses all of ppo, grpo, dapo, dr_grpo and rloo follow the
+# same on-policy gradient; they differ in baseline and length normalisation. Clipping acts in
+# `_multi` and in gspo, which take several steps, as their papers describe.
+BUILT_IN: Mapping[str, Mapping[str, Any]] = {
+    "ppo": {"algorithm": "ppo"},
+    "ppo_multi": {"algorithm": "ppo", "epochs": 4},  # K epochs (1707.06347, algorithm 1)
+    "ppo_reference": {"algorithm": "ppo", **REFERENCE},
+    "grpo": {"algorithm": "grpo"},
+    # mu steps and the KL term, beta = 0.04 (2402.03300, algorithm 1 and section 4.2)
+    "grpo_multi": {"algorithm": "grpo", "epochs": 4, "kl_coefficient": 0.04},
+    "dapo": {"algorithm": "dapo", "clip_high": 0.28},
+    # several steps on each batch, dynamic sampling, a cache of 4,096 of 20,480 tokens (2503.14476,
+    # section 4.1); as many draws at most as its code makes
+    "dapo_multi": {
+        "algorithm": "dapo",
+        "clip_high": 0.28,
+        "minibatches": 4,
+        "most_draws": 10,
+        "overlong": 0.2,
+    },
+    "dr_grpo": {"algorithm": "dr_grpo"},
+    # four minibatches, clips of the length-normalised ratio (2507.18071, section 5.1)
+    "gspo": {"algorithm": "gspo", "minibatches": 4, "clip": 3e-4, "clip_high": 4e-4},
+    "rloo": {"algorithm": "rloo"},
+    "dpo": {"algorithm": "dpo"},
+    "rft": {"algorithm": "rft"},
+    "sft_more": {"algorithm": "sft"},
+    "sft_matched": {"algorithm": "sft"},  # steps, rows and rate of `rl.defaults`: those of RL
+    "average": {"algorithm": "average"},
+}
