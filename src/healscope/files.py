@@ -47,7 +47,7 @@ class Files:
     @cached_property
     def episodic(self) -> list[str]:
         """Tracks whose problems are steps of episodes: those followed, or where none is, all."""
-        found = [t for t in self.study.tracks if getattr(self._task(t), "episodes", False)]
+        found = [t for t in self.study.tracks if self._task(t).task_class.episodes]
         return [t for t in found if t in self.followed] or found
 
     def _task(self, track: str):
@@ -91,7 +91,7 @@ class Files:
 
     def sft(self, arm: str = "sft") -> list[str]:
         """Returns the checkpoints of one arm of SFT."""
-        return [artifacts.sft(step, arm) for step in self.study.sft.checkpoints]
+        return self.study.sft_checkpoints(arm)
 
     @property
     def rl(self) -> list[str]:
@@ -108,18 +108,10 @@ class Files:
         """Checkpoints that landmarks may be."""
         return [*self.sft(), *self.rl]
 
-    @cached_property
-    def behind_landmarks(self) -> dict[str, list[str]]:
-        """landmark -> checkpoints that it may be: of MaxOOD this is known once they are
-        evaluated."""
-        end = artifacts.sft(self.study.end_step)
-        found = {"base": ["base"], "maxood": self.sft(), "end": [end]}
-        return found | ({"rl": self.rl} if self.rl else {})
-
     def behind(self, *points: str) -> list[str]:
         """Returns the checkpoints that landmarks may be, each once; any other name is that of a
         checkpoint."""
-        known = self.behind_landmarks
+        known = self.study.landmark_checkpoints
         return list(dict.fromkeys(c for p in points for c in known.get(p, [p])))
 
     def each(self, pattern: str, of: Iterable[str] | None = None, **wildcards) -> list[str]:
@@ -160,7 +152,7 @@ class Files:
 
     def signals(self, of: Iterable[str] | None = None) -> list[str]:
         """Returns what could be watched along SFT; nothing is known of SFT done elsewhere."""
-        return self.each(artifacts.SIGNALS, of) if self.trained else []
+        return self.each(artifacts.probe("signals"), of) if self.trained else []
 
     def pools(self, of: Iterable[str] | None = None) -> list[str]:
         """Returns what SFT drew its examples from, a file for each task."""
@@ -184,7 +176,7 @@ class Files:
     def factor_points(self) -> list[str]:
         """Landmarks and checkpoints whose factors the study needs: all landmarks, and what is
         edited."""
-        return list(dict.fromkeys([*self.behind_landmarks, *self._edited]))
+        return list(dict.fromkeys([*self.study.landmark_checkpoints, *self._edited]))
 
     @property
     def _edited(self) -> list[str]:
@@ -220,7 +212,6 @@ class Files:
                 for b in self.study.branches
                 if artifacts.sft(artifacts.parse_branch(b)[1]) == checkpoint
             ]
-            found += fill(artifacts.SIGNALS, **place)
             found += fill(artifacts.CHECKPOINT, **place, checkpoint=after)
         # of all of its arm, since one job evaluates several
         names = {"protocol": protocols, "checkpoint": arm, "task": self.study.task_of(track)}

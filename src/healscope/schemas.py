@@ -10,7 +10,7 @@ from pathlib import Path
 from healscope.errors import HealscopeError
 from healscope.evaluation import schemas as evaluation
 from healscope.findings import FINDINGS
-from healscope.probes import schemas as probes
+from healscope.measuring import measurements
 from healscope.schema import Column, Schema
 from healscope.spectra import schemas as spectra
 from healscope.tasks import schemas as problems
@@ -25,8 +25,7 @@ SCHEMAS: dict[str, Schema] = {
         training.RL_LOG,
         evaluation.EVALUATION,
         evaluation.EDIT_EVALUATION,
-        probes.SIGNALS,
-        probes.HIDDEN_STATES,
+        *(measurement.SCHEMA for measurement in measurements().values()),
         spectra.COMPARISON,
         *(finding.schema for finding in FINDINGS.values()),
         spectra.MASK_OVERLAP,

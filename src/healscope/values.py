@@ -6,14 +6,6 @@ A job is run again where one of them has changed, so a rule is given no more tha
 from healscope import artifacts
 from healscope.config import Protocol, Sampling, Study
 
-UNUSED = {
-    "rl_only": ["rewards"],
-    "judging_only": ["rewards", "mixture", "reasoning"],
-    "dealing_only": [],
-}
-"""Kinds of values of a task that some rules do not use: a new reward draws no new problems and
-reruns no SFT. A section may name its own, in an attribute of the kind's name."""
-
 POSING = {"problems", "hands", "per_kind", "seed", "retried_orders"}
 """Values of a protocol that decide which problems it poses."""
 
@@ -24,9 +16,12 @@ def section(study: Study, *names: str) -> dict:
 
 
 def task(study: Study, name: str, without: tuple[str, ...] = ()) -> dict:
-    """Returns the values of a task, without those kinds (of UNUSED) that a rule does not use."""
+    """Returns the values of a task, without those kinds that a rule does not use.
+
+    A kind is an attribute of the task's class that names them: a new reward draws no new problems.
+    """
     section = study.tasks[name]
-    unused = {key for kind in without for key in getattr(section, kind, UNUSED[kind])}
+    unused = {key for kind in without for key in getattr(section.task_class, kind)}
     return section.model_dump(mode="json", exclude=unused)
 
 

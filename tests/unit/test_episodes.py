@@ -7,7 +7,7 @@ from healscope.config import FigureStyle, Protocol, Statistics
 from healscope.figures.episodes import episodes as draw
 from healscope.findings.episodes import MEASURES, WAYS
 from healscope.findings.episodes import success as episodes
-from healscope.tasks.navigation import Navigation
+from healscope.tasks.navigation.navigation import Navigation
 
 SETTINGS = Statistics(resamples=100)
 

@@ -30,7 +30,8 @@ from healscope.schema import check
 from healscope.schemas import SCHEMAS
 from healscope.spectra.factors import load
 from healscope.spectra.sweep import Pair, Sweep
-from healscope.tasks.protocol import Problem, Rendering, Task
+from healscope.tasks.problem import Problem, Rendering
+from healscope.tasks.task import Task
 from healscope.training.base import scratch_model
 from healscope.verdicts import NO, YES
 

@@ -14,7 +14,7 @@ from healscope import artifacts, provenance, schemas
 from healscope.errors import HealscopeError
 from healscope.schema import ARROW, Column, Schema, check
 from healscope.schemas import SCHEMAS, page
-from healscope.tasks.problems import PROBLEM_COLUMNS
+from healscope.tasks.cards.deals import PROBLEM_COLUMNS
 from healscope.tasks.tables import COLUMNS
 from healscope.training.schemas import BASE_LOG, RL_LOG
 

@@ -13,6 +13,7 @@ from healscope.config import CONTROLS, EXHAUSTIVE, given
 from healscope.config.files import read as read_config
 from healscope.errors import HealscopeError
 from healscope.evaluation import unfinished
+from healscope.measuring import measurements
 
 DEEPSPEED = os.path.join(workflow.basedir, "config/deepspeed")  # files that `launch` names
 
@@ -41,6 +42,11 @@ if workflow.nodes:
 
 PUBLISHED_FILES = sorted(glob.glob(os.path.join(workflow.basedir, "config/published/*.csv")))
 FILES = files.Files(study, tuple(PUBLISHED_FILES))
+MEASUREMENTS = {
+    name: module
+    for name, module in measurements().items()
+    if not (study.taken and getattr(module, "OF_OWN_SFT", False))
+}
 SEVERAL_TASKS = len(study.trained_on) > 1
 RECIPES = [given.RECIPE] if study.taken else list(study.rl.recipes)
 

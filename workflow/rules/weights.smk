@@ -13,6 +13,9 @@ rule drop_weights:
     input:
         manifest=manifest("{checkpoint}"),
         landmarks=artifacts.LANDMARKS,
+        measured=lambda w: [
+            m.SCHEMA.path for m in MEASUREMENTS.values() if w.checkpoint in m.reads(study)
+        ],
         made=lambda w: FILES.made_from(w.track, w.seed, w.checkpoint),
     output:
         this(artifacts.DROPPED, checkpoint="{checkpoint}"),

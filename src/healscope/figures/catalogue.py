@@ -179,7 +179,7 @@ def render(
     """Draws a figure and saves it twice; equal input gives equal bytes.
 
     `record`, its provenance, goes into the files' metadata: Keywords of the PDF, the text
-    `healscope` of the PNG. `answers`, the table of `healscope.findings.gate`, is what stands under a figure
+    `healscope` of the PNG. `answers`, the table of `findings.gate`, is what stands under a figure
     that explains a phenomenon; `published` are the files of published values, drawn where the
     figure can take them and the style names a model. `tracks` are facts of what column `model`
     names, where these are more than models that play the card game: then a reader is told the task,

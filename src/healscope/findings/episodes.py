@@ -11,7 +11,7 @@ from healscope.findings.protocols import LEVELS
 from healscope.findings.rows import sft_first, steps, summarise, with_steps
 from healscope.markdown import at, grid
 from healscope.schema import TRACK, choice, count, share, table
-from healscope.tasks.protocol import Split
+from healscope.tasks.problem import Split
 from healscope.tasks.schemas import PROTOCOL, RULE
 
 WAYS = ("first", *(f"after_{level}" for level in LEVELS))

@@ -13,8 +13,8 @@ from healscope.findings.contrasts import Data, row
 from healscope.findings.finding import Finding
 from healscope.findings.rows import first_attempts, summarise, with_steps
 from healscope.schema import TRACK, Column, choice, count, table
+from healscope.tasks.cards.verifier import FIRST_ERRORS, first_errors
 from healscope.tasks.schemas import RULE
-from healscope.tasks.verdict import FIRST_ERRORS, first_errors
 from healscope.verdicts import margin, negative, positive
 
 JUDGED = ["outcome", "parsed", "follows_rule", "uses_numbers"]

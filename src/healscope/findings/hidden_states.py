@@ -5,7 +5,7 @@ import pandas as pd
 from healscope import artifacts, provenance
 from healscope.findings.columns import ONE_SEED
 from healscope.findings.finding import Finding
-from healscope.probes.schemas import HIDDEN_STATES_COLUMNS, HIDDEN_STATES_KEY
+from healscope.measuring.hidden_states import COLUMNS, KEY
 from healscope.schema import TRACK, table
 
 
@@ -19,13 +19,13 @@ SCHEMA = table(
     "hidden-states",
     "Last-layer states of prompts at the landmarks: one prompt on the first two principal "
     "components of its model, seed and position (state), or a number about two landmarks.",
-    (*HIDDEN_STATES_COLUMNS, TRACK, ONE_SEED),
-    "track", "seed", *HIDDEN_STATES_KEY,
+    (*COLUMNS, TRACK, ONE_SEED),
+    "track", "seed", *KEY,
 )  # fmt: skip
 
 FINDING = Finding(
     name="hidden-states",
     schema=SCHEMA,
     make=hidden_states,
-    inputs=lambda files: {"states": files.each(artifacts.HIDDEN_STATES)},
+    inputs=lambda files: {"states": files.each(artifacts.probe("hidden-states"))},
 )

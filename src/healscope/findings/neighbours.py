@@ -9,7 +9,7 @@ from healscope.findings.finding import Finding
 from healscope.findings.rows import at_landmarks, first_attempts, summarise
 from healscope.markdown import at, grid
 from healscope.schema import TRACK, Column, change, choice, table
-from healscope.tasks import neighbours as near
+from healscope.tasks.cards import neighbours as near
 from healscope.tasks.schemas import PROTOCOL
 
 BY = ["track", "protocol", "neighbour", "distance", "landmark", "since"]

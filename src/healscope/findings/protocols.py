@@ -12,7 +12,7 @@ from healscope.findings.finding import Finding
 from healscope.findings.rows import any_attempt, attempts, seen, sft_first, with_steps
 from healscope.markdown import grid, percent
 from healscope.schema import TRACK, Column, choice, count, share, table
-from healscope.tasks.protocol import Split
+from healscope.tasks.problem import Split
 from healscope.tasks.schemas import PROTOCOL, RULE
 from healscope.tasks.tables import rules_differ
 from healscope.verdicts import margin, negative

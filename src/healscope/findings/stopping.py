@@ -15,7 +15,7 @@ from healscope.findings.contrasts import Data, row
 from healscope.findings.finding import Finding
 from healscope.findings.rows import at_landmarks, first_attempts, trained_on, with_steps
 from healscope.markdown import grid, level
-from healscope.probes.schemas import SIGNAL_COLUMNS
+from healscope.measuring.signals import COLUMNS as SIGNAL_COLUMNS
 from healscope.schema import TRACK, change, choice, count, share, table, text
 from healscope.verdicts import margin, positive
 
