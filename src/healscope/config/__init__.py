@@ -135,26 +135,59 @@ __all__ = [
 class Study(Section):
     """models × training tasks × seeds × what to do and measure."""
 
-    study: FolderName
-    seeds: list[Natural] = Field(min_length=1)
-    tasks: dict[FolderName, AnyTask] = Field(min_length=1)
-    train_on: FolderName | Chosen[FolderName] = Field(
-        description="the task of SFT and RL, or several: each has models of its own"
+    study: FolderName = Field(description="name of the study")
+    seeds: list[Natural] = Field(
+        min_length=1,
+        description="random seeds; each repeats everything: base model, SFT data and order, RL "
+        "draws",
     )
-    models: dict[FolderName, Model] = Field(min_length=1)
-    sft: SFT = SFT()
-    rl: RL | None = Field(None, description="required, but for checkpoints that are given")
-    evaluation: Evaluation = Evaluation()
-    landmarks: Landmarks = Landmarks()
-    checkpoints: Checkpoints = Checkpoints()
-    spectra: Spectra = Spectra()
-    edits: Edits = Edits()
-    signals: Signals = Signals()
-    hidden_states: HiddenStates = HiddenStates()
-    vllm: Vllm = Vllm()
-    statistics: Statistics = Statistics()
-    claims: Claims = Claims()
-    figures: FigureStyle = FigureStyle()
+    tasks: dict[FolderName, AnyTask] = Field(
+        min_length=1,
+        description="name -> task; `train_on` says which of them models are trained on",
+    )
+    train_on: FolderName | Chosen[FolderName] = Field(
+        description="the task of SFT and RL; or several, as [gp3, nav]: each has models of its own"
+    )
+    models: dict[FolderName, Model] = Field(
+        min_length=1, description="name -> where its base model comes from"
+    )
+    sft: SFT = Field(SFT(), description="supervised fine-tuning on the ID rule")
+    rl: RL | None = Field(
+        None,
+        description="what continues from SFT checkpoints: RL on the ID rule, on training deals "
+        "only, and controls",
+    )
+    evaluation: Evaluation = Field(
+        Evaluation(), description="of every checkpoint; edits by the first attempts of `exhaustive`"
+    )
+    landmarks: Landmarks = Field(Landmarks(), description="checkpoints with a role")
+    checkpoints: Checkpoints = Field(Checkpoints(), description="weights on disk")
+    spectra: Spectra = Field(
+        Spectra(), description="singular values and vectors of the base, MaxOOD, End and RL"
+    )
+    edits: Edits = Field(
+        Edits(),
+        description="parts of a target's matrices put back to a parent's, in memory; names: "
+        "docs/edits.md",
+    )
+    signals: Signals = Field(
+        Signals(), description="what could be watched along SFT without OOD labels"
+    )
+    hidden_states: HiddenStates = Field(
+        HiddenStates(), description="hidden states at the landmarks"
+    )
+    vllm: Vllm = Field(
+        Vllm(),
+        description="the process of engine vllm, if it is chosen; only dtype and max_model_len "
+        "change results",
+    )
+    statistics: Statistics = Field(Statistics(), description="of tables and claims")
+    claims: Claims = Field(
+        Claims(), description="what is claimed before the study is run (docs/statistics.md)"
+    )
+    figures: FigureStyle = Field(
+        FigureStyle(), description="style; changing it redraws and recomputes nothing else"
+    )
 
     @model_validator(mode="before")
     @classmethod

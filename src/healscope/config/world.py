@@ -13,12 +13,16 @@ from healscope.tasks.pretraining import Pretraining
 class Architecture(Section):
     """A Llama-style decoder trained from scratch."""
 
-    hidden_size: Positive = 128
-    layers: Positive = 2
-    heads: Positive = 4
-    ffn_size: Positive = 256
-    rope_theta: Annotated[float, Field(gt=0)] = 100.0
-    init_std: Annotated[float, Field(gt=0)] = 0.05
+    hidden_size: Positive = Field(128, description="width")
+    layers: Positive = Field(2, description="decoder layers")
+    heads: Positive = Field(4, description="attention heads")
+    ffn_size: Positive = Field(256, description="width of the MLP")
+    rope_theta: Annotated[float, Field(gt=0)] = Field(
+        100.0, description="base of the rotary positions"
+    )
+    init_std: Annotated[float, Field(gt=0)] = Field(
+        0.05, description="standard deviation of initial weights"
+    )
 
     @model_validator(mode="after")
     def _heads_divide(self):
@@ -30,28 +34,40 @@ class Architecture(Section):
 
 
 class Scratch(Section):
-    architecture: Architecture = Architecture()
-    pretraining: Pretraining = Pretraining()
+    architecture: Architecture = Field(Architecture(), description="a Llama-style decoder")
+    pretraining: Pretraining = Field(
+        Pretraining(), description="many rules and layouts, so that there is a skill to forget"
+    )
 
 
 class Model(Section):
     """Where a base model comes from: trained from scratch, a local folder, or a hub id; and its
     checkpoints, where they are taken instead of trained."""
 
-    source: str = Field("scratch", description="'scratch', a Hugging Face folder, or a hub id")
+    source: str = Field("scratch", description="scratch, a Hugging Face folder, or a hub id")
     revision: str | None = Field(None, description="hub revision; pin it for reproducibility")
     check_random: bool = Field(
         True, description="refuse weights that cannot be told from a fresh initialisation"
     )
-    scratch: Scratch | None = None
+    scratch: Scratch | None = Field(
+        None, description="required by `source: scratch`, and only by it"
+    )
     sft: dict[Positive, str] | None = Field(
-        None, description="instead of training: SFT step -> folder, hub id or hub id@revision"
+        None,
+        description="instead of training: {step: folder or hub id}, see own-"
+        "checkpoints.example.yaml",
     )
     rl: dict[Positive, str] = Field(
-        {}, description="the same after RL, by the SFT step that it started from; beside sft only"
+        {}, description="beside sft, after RL: {step that RL started from: folder or hub id}"
     )
-    needs: Needs = Field({}, description="stage -> what its jobs may use; others: one thread")
-    launch: Launch = Launch()
+    needs: Needs = Field(
+        {},
+        description="stage (base, sft, rl, evaluation, edits, spectra, probes) -> what a job may "
+        "use",
+    )
+    launch: Launch = Field(
+        Launch(), description="how its SFT and RL compute (docs/training-at-scale.md)"
+    )
 
     @model_validator(mode="after")
     def _scratch_matches(self):

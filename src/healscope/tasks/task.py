@@ -86,9 +86,10 @@ class Task(ABC):
     reasoning: Annotated[
         tuple[Marks, ...],
         Field(
-            description="[begin, end] of what a model thinks before it answers; only what follows "
-            "the last end is read, and nothing where reasoning never ends. verifier reference "
-            "reads all"
+            description="[begin, end] marks of a model's reasoning. Only what follows the last "
+            "end is "
+            "read as the answer, and nothing if reasoning never ends; begin may be null. "
+            "verifier reference reads all"
         ),
     ] = REASONING
 

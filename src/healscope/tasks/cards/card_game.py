@@ -55,28 +55,40 @@ class CardGame(Task):
 
     family: ClassVar[str] = "generalpoints"
 
-    cards: Annotated[int, Field(ge=2, le=4, description="cards in a deal")] = 4
+    cards: Annotated[int, Field(ge=2, le=4, description="cards in a deal (the paper: 4)")] = 4
     targets: Distinct[CardValue] = (24,)
     id_rule: FaceRule = FaceRule(J=10, Q=10, K=10)
     ood_rule: FaceRule = FaceRule(J=11, Q=12, K=13)
     verifier: Annotated[
         Literal["tolerant", "reference"],
-        Field(description="reference: answers are read and paid as by the released code"),
+        Field(
+            description="tolerant: what a careful person reads; reference: read and paid as in the "
+            "released code"
+        ),
     ] = "tolerant"
     grade_number_line: Annotated[
         bool,
-        Field(description="false (reference): only the formula counts; true: the number line too"),
+        Field(
+            description="false: only the formula counts, as in the released code; true: the "
+            "number line too"
+        ),
     ] = False
     held_out: Annotated[
         float,
         Field(
             gt=0,
             lt=1,
-            description="share of deals (by their ID values) kept from SFT and RL",
+            description="share of deals, by their ID values, that SFT and RL never see",
         ),
     ] = 0.4
     orders: Annotated[Positive, Field(description="card orders evaluated for each deal")] = 2
-    seed: Annotated[Natural, Field(description="draws the hold-out and the card orders")] = 0
+    seed: Annotated[
+        Natural,
+        Field(
+            description="draws the hold-out and the card orders: the same for all seeds of the "
+            "study"
+        ),
+    ] = 0
 
     mixture: ClassVar[Mapping[str, float]] = MappingProxyType({})
     problems_of: ClassVar[tuple[str, ...]] = ("all", "drawn", "neighbours")
