@@ -132,7 +132,7 @@ def _rotation(d: Data) -> list[dict]:
     points = d.point(d.stages[STAGE]["parent"])
     gap = d.change(before, parent)
     found = [_row("rotation", "whole", "ood", gap, moves(gap, d.least), after=names_of(points))]
-    edits = {name: edit_names.parse(name) for name in d.editnames_of(STAGE)}
+    edits = {name: edit_names.parse(name) for name in d.edit_names(STAGE)}
     values = [n for n, e in edits.items() if e.kind == "values" and not e.control]
     if values:
         name = max(values, key=lambda n: _distances(d, n)["from_target"])
