@@ -29,8 +29,6 @@ FORBIDDEN = (  # of rooms that may lie on one floor, or in which a library may n
 )
 KNOWN = {  # (module or room, what it should not import) -> why it still does
     ("tasks", "tasks.task"): "parts of tasks are annotated with the class of them",
-    ("config.neighbours", "config"): "checks are annotated with the study's class",
-    ("config.tracks", "config"): "the same",
 }
 LEVELS = {room: level for level, rooms in enumerate(FLOORS) for room in rooms.split()}
 

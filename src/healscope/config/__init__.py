@@ -9,7 +9,7 @@ from functools import cached_property
 from pydantic import Field, ValidationError, model_validator
 
 from healscope import artifacts
-from healscope.config import given, neighbours, tracks
+from healscope.config import given, tracks
 from healscope.config.compute import STAGES, Launch, Need, read_deepspeed
 from healscope.config.engines import OF_RESULTS, Vllm
 from healscope.config.measurement import (
@@ -72,64 +72,6 @@ from healscope.sections import Chosen, FolderName, Natural, Section
 from healscope.tasks import AnyTask
 from healscope.tasks.posing import Protocol
 from healscope.tasks.pretraining import Pretraining
-
-__all__ = [
-    "ALGORITHMS",
-    "ARM_LABELS",
-    "BUILT_IN",
-    "CONTROLS",
-    "DFT",
-    "DPO",
-    "EXHAUSTIVE",
-    "LANDMARKS",
-    "MATRIX_ROLES",
-    "METHODS",
-    "PPO",
-    "REFERENCE",
-    "RL",
-    "SFT",
-    "SPECTRAL_CONTROLS",
-    "STAGES",
-    "Architecture",
-    "Average",
-    "BlockDrift",
-    "Checkpoints",
-    "Claims",
-    "Edits",
-    "Evaluation",
-    "FigureStyle",
-    "Group",
-    "HiddenStates",
-    "Landmarks",
-    "Launch",
-    "LoRA",
-    "Model",
-    "Need",
-    "Optimizer",
-    "Penalised",
-    "Penalty",
-    "Pretraining",
-    "Protected",
-    "Protocol",
-    "Recipe",
-    "Rewarded",
-    "RejectionSampling",
-    "Rotation",
-    "SFTMethod",
-    "Sampling",
-    "Scratch",
-    "Signals",
-    "Spectra",
-    "Statistics",
-    "Study",
-    "Supervised",
-    "Track",
-    "Training",
-    "Vllm",
-    "load",
-    "read_deepspeed",
-    "schema",
-]
 
 
 class Study(Section):
@@ -197,7 +139,8 @@ class Study(Section):
     @model_validator(mode="after")
     def _consistent(self):
         grid = self.sft.checkpoints
-        tracks.check(self)
+        tracks.check(self.tasks, self.trained_on, self.taken)
+        _ = self.tracks  # each with a name of its own
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError("seeds: the same seed twice")
         if not self.taken and self.rl is None:
@@ -227,7 +170,7 @@ class Study(Section):
                 self._check_point(stage, name)
         for name, model in self.models.items():
             self._check_model(name, model)
-        neighbours.check(self)
+        self._check_neighbours()
         return self
 
     def _check_point(self, stage: str, name: str) -> None:
@@ -267,7 +210,28 @@ class Study(Section):
                             f"edits.{key}.{axis}: {most}, but model '{name}' has {layers} layers"
                         )
         if model.scratch:
-            tracks.check_scratch(self, name)
+            tracks.check_scratch(name, model, self.tasks, self.trained_on)
+
+    def _check_neighbours(self) -> None:
+        """Raises ValueError where a compact answer to neighbours would be cut short.
+
+        They are asked of no study that trains on no card game.
+        """
+        protocols = self.evaluation.protocols.items()
+        asked = [name for name, protocol in protocols if protocol.problems == "neighbours"]
+        trained = [self.tasks[name] for name in self.trained_on]
+        cards = [
+            task.cards
+            for task in trained
+            if "neighbours" in task.task_class.problems_of and task.rendering == "compact"
+        ]
+        most = 1 + max(cards, default=0)
+        tokens, words = self.evaluation.max_new_tokens, 6 * most
+        if asked and cards and tokens < words:
+            raise ValueError(
+                f"evaluation.max_new_tokens: {tokens}, but an answer with {most} cards, which "
+                f"protocol '{asked[0]}' asks for, has {words} words"
+            )
 
     def engine_values(self, engine: str) -> dict:
         """What an engine adds to the values that results depend on: nothing, for `hf`."""
@@ -281,7 +245,7 @@ class Study(Section):
     @cached_property
     def tracks(self) -> dict[str, Track]:
         """name -> every model on every task that it can be trained on."""
-        return tracks.tracks(self)
+        return tracks.tracks(self.models, self.tasks, self.trained_on, self.taken)
 
     @property
     def followed(self) -> list[str]:
@@ -298,7 +262,8 @@ class Study(Section):
 
     def evaluated(self, track: str) -> list[str]:
         """Names of the tasks that a track is evaluated on."""
-        return tracks.evaluated(self, self.tracks[track])
+        scratch = self.model_of(track).scratch is not None
+        return tracks.evaluated(self.tracks[track], self.tasks, self.trained_on, scratch)
 
     def poses(self, task: str, protocol: str) -> bool:
         """Whether a task has the problems that a protocol asks for."""
