@@ -8,7 +8,7 @@ from functools import cached_property
 from itertools import product
 
 from healscope import artifacts
-from healscope.config import EXHAUSTIVE, Study, given
+from healscope.config import EXHAUSTIVE, Study, own_checkpoints
 
 
 def fill(pattern: str, **wildcards) -> list[str]:
@@ -62,7 +62,7 @@ class Files:
     def given(self) -> dict[str, dict[str, str]]:
         """model -> checkpoint -> where it is taken from, of checkpoints that are given."""
         models = self.study.models.items() if self.study.taken else ()
-        return {name: given.checkpoints(model) for name, model in models}
+        return {name: own_checkpoints.checkpoints(model) for name, model in models}
 
     @cached_property
     def neighbours(self) -> list[str]:

@@ -15,7 +15,7 @@ import torch
 
 from healscope import provenance
 from healscope.config import Evaluation, Protocol, Statistics
-from healscope.config.world import Architecture
+from healscope.config.models import Architecture
 from healscope.edit_kinds import ANGLE, CONTROLS, KINDS, NORM
 from healscope.edit_names import names_along, parse
 from healscope.engines import HF

@@ -9,7 +9,7 @@ from snakemake.logging import logger
 
 import healscope.config
 from healscope import artifacts, files, findings, slurm, values
-from healscope.config import CONTROLS, EXHAUSTIVE, given
+from healscope.config import CONTROLS, EXHAUSTIVE, own_checkpoints
 from healscope.config.files import read as read_config
 from healscope.errors import HealscopeError
 from healscope.evaluation import unfinished
@@ -48,7 +48,7 @@ MEASUREMENTS = {
     if not (study.taken and getattr(module, "OF_OWN_SFT", False))
 }
 SEVERAL_TASKS = len(study.trained_on) > 1
-RECIPES = [given.RECIPE] if study.taken else list(study.rl.recipes)
+RECIPES = [own_checkpoints.RECIPE] if study.taken else list(study.rl.recipes)
 
 
 def one_of(names):

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from healscope import artifacts
-from healscope.config.world import Model
+from healscope.config.models import Model
 from healscope.tasks import TaskSection
 from healscope.tasks.cards.card_game import CardGame
 
