@@ -52,7 +52,7 @@ def render(
     """Draws a figure and saves it twice; equal input gives equal bytes.
 
     `record`, its provenance, goes into the files' metadata: Keywords of the PDF, the text
-    `healscope` of the PNG. `answers`, the table of `healscope.gate`, is what stands under a figure
+    `healscope` of the PNG. `answers`, the table of `findings.gate`, is what stands under a figure
     that explains a phenomenon; `published` are the files of published values, drawn where the
     figure can take them and the style names a model. `tracks` says which model and task each track
     is, where these are more than models that play the card game: then titles name the task, and
@@ -92,7 +92,7 @@ def _published(entry: Figure, model: str, file: str) -> pd.DataFrame:
 
 def _gate_lines(answers: pd.DataFrame, stages: tuple[str, ...]) -> list[str]:
     """The gate's answers; where it found no phenomenon, the reader is told what follows."""
-    from healscope.gate import sentences  # loads scipy
+    from healscope.findings.gate import sentences  # loads scipy
 
     rows = answers[answers["stage"].isin(stages)]
     warned = ["" if a.startswith("present") else _NO_EXPLANATION for a in rows["answer"]]

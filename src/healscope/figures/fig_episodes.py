@@ -98,7 +98,7 @@ def _said(frame: pd.DataFrame) -> str:
 
 def _asked(study: Study) -> bool:
     """Where a task that is trained on poses its problems as steps of episodes."""
-    return any(getattr(study.tasks[name], "episodes", False) for name in study.trained_on)
+    return any(study.tasks[name].task_class.episodes for name in study.trained_on)
 
 
 FIGURES = [

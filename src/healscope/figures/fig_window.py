@@ -67,7 +67,7 @@ def _measured(frame: pd.DataFrame) -> list[str]:
 
 
 def _scatter(ax: Axes, part: pd.DataFrame, predictor: str, style: FigureStyle) -> None:
-    from healscope.tables.window import BALANCED  # loads scipy
+    from healscope.findings.window import BALANCED  # loads scipy
 
     ax.locator_params(axis="x", nbins=5)
     if predictor == "positive_share":
