@@ -228,7 +228,7 @@ CLAIMS = (
     "verified-success-heals-more-than-.+",
     "fresh-any-answers-explain",
 )
-"""Patterns of the names of claims, as the modules of `healscope.claims` give them."""
+"""Patterns of the names of claims, as the modules of `healscope.findings` give them."""
 
 
 class Claims(Section):
