@@ -225,8 +225,6 @@ def settings_of(measurement, wildcards):
     return measurement.settings(study, wildcards.track)
 
 
-
-
 def behind(*points):
     """Checkpoints that landmarks may be, each once; of another name, the one of that name."""
     return list(dict.fromkeys(c for p in points for c in LANDMARK_CHECKPOINTS.get(p, [p])))
