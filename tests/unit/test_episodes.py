@@ -5,7 +5,8 @@ import pytest
 
 from healscope.config import FigureStyle, Protocol, Statistics
 from healscope.figures.episodes import episodes as draw
-from healscope.tables.episodes import MEASURES, WAYS, episodes
+from healscope.findings.episodes import MEASURES, WAYS
+from healscope.findings.episodes import success as episodes
 from healscope.tasks.navigation.navigation import Navigation
 
 SETTINGS = Statistics(resamples=100)

@@ -8,17 +8,16 @@ import pytest
 import task_tables
 
 from healscope import artifacts, config, provenance
-from healscope.claims import tasks as task_claims
 from healscope.config import Statistics
 from healscope.config.tracks import track_facts
 from healscope.errors import HealscopeError
 from healscope.evaluation import landmarks
 from healscope.figures import style as styling
 from healscope.figures.catalogue import FIGURES, render
+from healscope.findings import rows, task_claims, tasks
 from healscope.schema import check
 from healscope.schemas import SCHEMAS
 from healscope.slurm import explain
-from healscope.tables import rows, tasks
 from healscope.tasks.navigation.navigation import Navigation
 
 SETTINGS = Statistics(resamples=100)

@@ -1,14 +1,24 @@
 """Measurements over checkpoints that train nothing: a rule for each module of them."""
 
+from functools import partial
+
+ROLES = {*study.landmark_checkpoints} - {"base"}  # landmarks that are known once they are chosen
+
+
+def settings_of(measurement, wildcards):
+    """What a measurement depends on, beside its files."""
+    return measurement.settings(study, wildcards.track)
+
+
 for name, measurement in MEASUREMENTS.items():
 
     rule:
         name:
             f"measure_{name}"
         input:
-            **{kind: this(pattern) for kind, pattern in measurement.TABLES.items()},
             landmarks=artifacts.LANDMARKS if ROLES & {*measurement.reads(study)} else [],
-            manifests=manifests(behind(*measurement.reads(study))),
+            manifests=manifests(FILES.behind(*measurement.reads(study))),
+            **{kind: this(pattern) for kind, pattern in measurement.TABLES.items()},
         output:
             measurement.SCHEMA.path,
         log:
@@ -21,6 +31,7 @@ for name, measurement in MEASUREMENTS.items():
             reads=measurement.reads(study),
             settings=partial(settings_of, measurement),
         message:
-            f"Measure {name.replace('_', ' ')}: " "{wildcards.track}, seed {wildcards.seed}"
+            f"Measure {name.replace('_', ' ')}: "
+            "{wildcards.track}, seed {wildcards.seed}"
         script:
             "../scripts/measure.py"

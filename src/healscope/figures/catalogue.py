@@ -179,7 +179,7 @@ def render(
     """Draws a figure and saves it twice; equal input gives equal bytes.
 
     `record`, its provenance, goes into the files' metadata: Keywords of the PDF, the text
-    `healscope` of the PNG. `answers`, the table of `healscope.gate`, is what stands under a figure
+    `healscope` of the PNG. `answers`, the table of `findings.gate`, is what stands under a figure
     that explains a phenomenon; `published` are the files of published values, drawn where the
     figure can take them and the style names a model. `tracks` are facts of what column `model`
     names, where these are more than models that play the card game: then a reader is told the task,
@@ -218,7 +218,7 @@ def _published(entry: Figure, model: str, file: str) -> pd.DataFrame:
 def _gate_lines(answers: pd.DataFrame, stages: tuple[str, ...]) -> list[str]:
     """The gate's answers; where it found no phenomenon, the reader is told what follows."""
     rows = answers[answers["stage"].isin(stages)]
-    said = import_module("healscope.gate").sentences(rows, stages)
+    said = import_module("healscope.findings.gate").sentences(rows, stages)
     warned = ["" if a.startswith("present") else _NO_EXPLANATION for a in rows["answer"]]
     return [
         f"Phenomenon gate \N{EM DASH} {text}{warning}"

@@ -22,8 +22,8 @@ from healscope.figures.style import (
     styled,
     title,
 )  # fmt: skip
+from healscope.findings.window import BALANCED
 from healscope.stats import rank_correlation
-from healscope.tables.window import BALANCED
 
 _MOST = 6  # branches in figure 12: more would not be read
 _ALONG = {
