@@ -14,7 +14,7 @@ With one step on each batch (epochs = minibatches = 1) rho is 1: nothing is clip
 gradient of plain REINFORCE with a baseline.
 
 Each difference of the released code is a setting, explained where it is used; the recipe
-`ppo_reference` has them all (healscope.config.rl.REFERENCE).
+`ppo_reference` has them all (healscope.config.recipes.REFERENCE).
 
 Shape suffixes: B turns, L padded prompt and response, T response tokens, V vocabulary, H hidden.
 """
