@@ -43,7 +43,8 @@ def test_the_alarm_rings_when_reward_rises_without_success():
     assert not health.reward_hacking(rows(rising, [0.2 + i / 300 for i in range(30)]))
     assert not health.reward_hacking(rows([0.0] * 30, [0.2] * 30))
     assert not health.reward_hacking(rows(rising[:15], [0.2] * 15))
-    assert not health.reward_hacking(rows([r / 100 for r in rising], [0.2] * 30))  # a hundredth of an SD
+    hundredth_of_an_sd = [r / 100 for r in rising]
+    assert not health.reward_hacking(rows(hundredth_of_an_sd, [0.2] * 30))
 
 
 def test_a_reward_that_hardly_varies_rings_no_alarm():

@@ -9,11 +9,10 @@ from functools import cached_property
 from pydantic import Field, ValidationError, model_validator
 
 from healscope import artifacts
-from healscope.config import given, neighbours, tracks
+from healscope.config import given, tracks
 from healscope.config.compute import STAGES, Launch, Need, read_deepspeed
 from healscope.config.engines import OF_RESULTS, Vllm
 from healscope.config.measurement import (
-    COMMON_PROBLEMS,
     EXHAUSTIVE,
     LANDMARKS,
     MATRIX_ROLES,
@@ -25,7 +24,6 @@ from healscope.config.measurement import (
     FigureStyle,
     HiddenStates,
     Landmarks,
-    Protocol,
     Signals,
     Spectra,
     Statistics,
@@ -47,13 +45,6 @@ from healscope.config.recipes import (
     Training,
 )
 from healscope.config.rl import RL
-from healscope.config.tasks import (
-    AnyTask,
-    FaceRule,
-    GeneralPointsTask,
-    Rewards,
-    task_settings,
-)
 from healscope.config.tracks import Track
 from healscope.config.training import (
     ARM_LABELS,
@@ -70,103 +61,75 @@ from healscope.config.training import (
     Rotation,
     SFTMethod,
 )
-from healscope.config.types import Chosen, FolderName, Natural, Section
 from healscope.config.world import (
     Architecture,
     Model,
-    Pretraining,
     Scratch,
 )
 from healscope.edit_names import OF_LAYERS, beyond
 from healscope.errors import HealscopeError
-
-__all__ = [
-    "ALGORITHMS",
-    "ARM_LABELS",
-    "BUILT_IN",
-    "CONTROLS",
-    "DFT",
-    "DPO",
-    "EXHAUSTIVE",
-    "LANDMARKS",
-    "MATRIX_ROLES",
-    "METHODS",
-    "PPO",
-    "REFERENCE",
-    "RL",
-    "SFT",
-    "SPECTRAL_CONTROLS",
-    "STAGES",
-    "AnyTask",
-    "Architecture",
-    "Average",
-    "BlockDrift",
-    "Checkpoints",
-    "Claims",
-    "Edits",
-    "Evaluation",
-    "FaceRule",
-    "FigureStyle",
-    "GeneralPointsTask",
-    "Group",
-    "HiddenStates",
-    "Landmarks",
-    "Launch",
-    "LoRA",
-    "Model",
-    "Need",
-    "Optimizer",
-    "Penalised",
-    "Penalty",
-    "Pretraining",
-    "Protected",
-    "Protocol",
-    "Recipe",
-    "Rewarded",
-    "RejectionSampling",
-    "Rewards",
-    "Rotation",
-    "SFTMethod",
-    "Sampling",
-    "Scratch",
-    "Signals",
-    "Spectra",
-    "Statistics",
-    "Study",
-    "Supervised",
-    "Track",
-    "Training",
-    "Vllm",
-    "load",
-    "read_deepspeed",
-    "schema",
-    "task_settings",
-]
+from healscope.sections import Chosen, FolderName, Natural, Section
+from healscope.tasks import AnyTask
+from healscope.tasks.posing import Protocol
+from healscope.tasks.pretraining import Pretraining
 
 
 class Study(Section):
     """models × training tasks × seeds × what to do and measure."""
 
-    study: FolderName
-    seeds: list[Natural] = Field(min_length=1)
-    tasks: dict[FolderName, AnyTask] = Field(min_length=1)
-    train_on: FolderName | Chosen[FolderName] = Field(
-        description="the task of SFT and RL, or several: each has models of its own"
+    study: FolderName = Field(description="name of the study")
+    seeds: list[Natural] = Field(
+        min_length=1,
+        description="random seeds; each repeats everything: base model, SFT data and order, RL "
+        "draws",
     )
-    models: dict[FolderName, Model] = Field(min_length=1)
-    sft: SFT = SFT()
-    rl: RL | None = Field(None, description="required, but for checkpoints that are given")
-    evaluation: Evaluation = Evaluation()
-    landmarks: Landmarks = Landmarks()
-    checkpoints: Checkpoints = Checkpoints()
-    spectra: Spectra = Spectra()
-    edits: Edits = Edits()
-    signals: Signals = Signals()
-    hidden_states: HiddenStates = HiddenStates()
-    vllm: Vllm = Vllm()
-    statistics: Statistics = Statistics()
-    claims: Claims = Claims()
-    figures: FigureStyle = FigureStyle()
+    tasks: dict[FolderName, AnyTask] = Field(
+        min_length=1,
+        description="name -> task; `train_on` says which of them models are trained on",
+    )
+    train_on: FolderName | Chosen[FolderName] = Field(
+        description="the task of SFT and RL; or several, as [gp3, nav]: each has models of its own"
+    )
+    models: dict[FolderName, Model] = Field(
+        min_length=1, description="name -> where its base model comes from"
+    )
+    sft: SFT = Field(SFT(), description="supervised fine-tuning on the ID rule")
+    rl: RL | None = Field(
+        None,
+        description="what continues from SFT checkpoints: RL on the ID rule, on training deals "
+        "only, and controls",
+    )
+    evaluation: Evaluation = Field(
+        Evaluation(), description="of every checkpoint; edits by the first attempts of `exhaustive`"
+    )
+    landmarks: Landmarks = Field(Landmarks(), description="checkpoints with a role")
+    checkpoints: Checkpoints = Field(Checkpoints(), description="weights on disk")
+    spectra: Spectra = Field(
+        Spectra(), description="singular values and vectors of the base, MaxOOD, End and RL"
+    )
+    edits: Edits = Field(
+        Edits(),
+        description="parts of a target's matrices put back to a parent's, in memory; names: "
+        "docs/edits.md",
+    )
+    signals: Signals = Field(
+        Signals(), description="what could be watched along SFT without OOD labels"
+    )
+    hidden_states: HiddenStates = Field(
+        HiddenStates(), description="hidden states at the landmarks"
+    )
+    vllm: Vllm = Field(
+        Vllm(),
+        description="the process of engine vllm, if it is chosen; only dtype and max_model_len "
+        "change results",
+    )
+    statistics: Statistics = Field(Statistics(), description="of tables and claims")
+    claims: Claims = Field(
+        Claims(), description="what is claimed before the study is run (docs/statistics.md)"
+    )
+    figures: FigureStyle = Field(
+        FigureStyle(), description="style; changing it redraws and recomputes nothing else"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -176,7 +139,8 @@ class Study(Section):
     @model_validator(mode="after")
     def _consistent(self):
         grid = self.sft.checkpoints
-        tracks.check(self)
+        tracks.check(self.tasks, self.trained_on, self.taken)
+        _ = self.tracks  # each with a name of its own
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError("seeds: the same seed twice")
         if not self.taken and self.rl is None:
@@ -206,7 +170,7 @@ class Study(Section):
                 self._check_point(stage, name)
         for name, model in self.models.items():
             self._check_model(name, model)
-        neighbours.check(self)
+        self._check_neighbours()
         return self
 
     def _check_point(self, stage: str, name: str) -> None:
@@ -246,7 +210,28 @@ class Study(Section):
                             f"edits.{key}.{axis}: {most}, but model '{name}' has {layers} layers"
                         )
         if model.scratch:
-            tracks.check_scratch(self, name)
+            tracks.check_scratch(name, model, self.tasks, self.trained_on)
+
+    def _check_neighbours(self) -> None:
+        """Raises ValueError where a compact answer to neighbours would be cut short.
+
+        They are asked of no study that trains on no card game.
+        """
+        protocols = self.evaluation.protocols.items()
+        asked = [name for name, protocol in protocols if protocol.problems == "neighbours"]
+        trained = [self.tasks[name] for name in self.trained_on]
+        cards = [
+            task.cards
+            for task in trained
+            if "neighbours" in task.task_class.problems_of and task.rendering == "compact"
+        ]
+        most = 1 + max(cards, default=0)
+        tokens, words = self.evaluation.max_new_tokens, 6 * most
+        if asked and cards and tokens < words:
+            raise ValueError(
+                f"evaluation.max_new_tokens: {tokens}, but an answer with {most} cards, which "
+                f"protocol '{asked[0]}' asks for, has {words} words"
+            )
 
     def engine_values(self, engine: str) -> dict:
         """What an engine adds to the values that results depend on: nothing, for `hf`."""
@@ -260,7 +245,7 @@ class Study(Section):
     @cached_property
     def tracks(self) -> dict[str, Track]:
         """name -> every model on every task that it can be trained on."""
-        return tracks.tracks(self)
+        return tracks.tracks(self.models, self.tasks, self.trained_on, self.taken)
 
     @property
     def followed(self) -> list[str]:
@@ -277,12 +262,13 @@ class Study(Section):
 
     def evaluated(self, track: str) -> list[str]:
         """Names of the tasks that a track is evaluated on."""
-        return tracks.evaluated(self, self.tracks[track])
+        scratch = self.model_of(track).scratch is not None
+        return tracks.evaluated(self.tracks[track], self.tasks, self.trained_on, scratch)
 
     def poses(self, task: str, protocol: str) -> bool:
         """Whether a task has the problems that a protocol asks for."""
         kind = self.evaluation.protocols[protocol].problems
-        return kind in COMMON_PROBLEMS or kind in getattr(self.tasks[task], "problems_of", ())
+        return kind in self.tasks[task].task_class.problems_of
 
     @property
     def taken(self) -> bool:
@@ -305,6 +291,17 @@ class Study(Section):
             for recipe, starts in self.rl.branches.items()
             for start in (grid if starts == "all" else sorted(starts))
         ]
+
+    def sft_checkpoints(self, arm: str = "sft") -> list[str]:
+        """Names of all checkpoints of one arm of SFT."""
+        return [artifacts.sft(step, arm) for step in self.sft.checkpoints]
+
+    @property
+    def landmark_checkpoints(self) -> dict[str, list[str]]:
+        """Landmark -> the checkpoints that it may be: MaxOOD is known once SFT is evaluated."""
+        rl = {} if self.rl_landmark is None else {"rl": [self.rl_landmark]}
+        end = [artifacts.sft(self.end_step)]
+        return {"base": ["base"], "maxood": self.sft_checkpoints(), "end": end, **rl}
 
     @property
     def main_branches(self) -> list[str]:

@@ -6,7 +6,9 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from healscope.config.engines import EngineName
-from healscope.config.types import (
+from healscope.edit_names import AXES, CONTROLS, KINDS, along, names_along, parse
+from healscope.errors import HealscopeError
+from healscope.sections import (
     Chosen,
     Name,
     Natural,
@@ -15,66 +17,11 @@ from healscope.config.types import (
     Section,
     distinct,
 )
-from healscope.edit_names import AXES, CONTROLS, KINDS, along, names_along, parse
-from healscope.errors import HealscopeError
-
-Feedback = Literal["none", "outcome", "full"]
+from healscope.tasks.posing import Protocol
 
 MATRIX_ROLES = ("q", "k", "v", "o", "gate", "up", "down", "embeddings", "head")
 SPECTRAL_CONTROLS = ("again", "bf16", "noise", "spectrum")  # as in `spectra.nulls`
 PALETTES = ("colorblind", "deep", "muted", "viridis", "Greys")
-
-
-COMMON_PROBLEMS = ("all", "drawn")
-"""Problems of protocols that every task can pose; others name theirs as `problems_of`."""
-
-
-class Protocol(Section):
-    """Which problems are posed, how answers are decoded, and what happens after a wrong one."""
-
-    problems: Literal["all", "drawn", "neighbours"] = Field(
-        "all",
-        description="all: every deal both rules solve, paired; drawn: hands as published; "
-        "neighbours: of the card game, problems that differ from training in one thing",
-    )
-    hands: Positive = Field(234, description="hands of each rule, with `problems: drawn`")
-    per_kind: Positive = Field(
-        150, description="problems of each kind and distance, with `problems: neighbours`"
-    )
-    seed: Natural = Field(0, description="draws the hands or neighbours, and the samples")
-    temperature: Annotated[float, Field(ge=0)] = Field(
-        0.0, description="of the first attempt and of attempts after feedback; 0 is greedy"
-    )
-    top_p: OpenFraction = Field(1.0, description="nucleus kept where temperature > 0")
-    samples: Natural = Field(0, description="responses sampled besides, for pass@k")
-    sample_temperature: Annotated[float, Field(gt=0)] = Field(1.0, description="of those")
-    attempts: Positive = Field(1, description="attempts in one conversation, the first included")
-    feedback: Annotated[list[Feedback], AfterValidator(distinct)] = Field(
-        [], description="what the model is told in between; one conversation for each level"
-    )
-    retried_orders: Positive = Field(
-        1, description="card orders of a deal that are also sampled and retried"
-    )
-
-    @model_validator(mode="after")
-    def _retries_say_something(self):
-        if (self.attempts > 1) != bool(self.feedback):
-            raise ValueError("attempts > 1 and at least one level of feedback need each other")
-        return self
-
-    @model_validator(mode="after")
-    def _neighbours_are_asked_once(self):
-        if self.problems == "neighbours" and (self.samples or self.attempts > 1):
-            raise ValueError(
-                "neighbours are asked once: leave out samples, attempts and feedback, or ask for "
-                "other problems"
-            )
-        return self
-
-    def first_attempts(self) -> "Protocol":
-        """The same without samples and retries."""
-        return self.model_copy(update={"samples": 0, "attempts": 1, "feedback": []})
-
 
 EXHAUSTIVE = "exhaustive"
 """Name of the protocol from which curves, landmarks, edits and claims are made."""
@@ -90,14 +37,19 @@ _PROTOCOLS = {
 class Evaluation(Section):
     """How every variant is evaluated."""
 
-    engine: EngineName = "hf"
+    engine: EngineName = Field(
+        "hf",
+        description="hf (transformers); or vllm, in an environment of its own (docs/engines.md)",
+    )
     batch_size: Positive = Field(512, description="responses at once")
-    max_new_tokens: Positive = 24
+    max_new_tokens: Positive = Field(24, description="tokens of the longest answer")
     variants_per_job: Positive = Field(
-        100, description="checkpoints or edits evaluated in one process"
+        100,
+        description="SFT checkpoints or edits evaluated in one process; each has a file of its own",
     )
     protocols: dict[Name, Protocol] = Field(
-        _PROTOCOLS, description="name -> protocol; every checkpoint is evaluated under each"
+        _PROTOCOLS,
+        description="name -> which problems, how answers are decoded, what follows a wrong one",
     )
 
     @model_validator(mode="after")
@@ -116,34 +68,40 @@ class Checkpoints(Section):
 
     keep: Literal["all", "landmarks"] = Field(
         "all",
-        description="landmarks: weights of other checkpoints are deleted once all that the study "
-        "makes of them is there; what was measured stays",
+        description="all; landmarks: other weights are deleted once nothing in the study "
+        "needs them",
     )
 
 
 class Landmarks(Section):
     maxood: Literal["auto"] | Natural = Field(
-        "auto", description="SFT step with the best OOD accuracy"
+        "auto", description="auto: best held-out OOD accuracy along SFT; or an SFT step"
     )
-    end: Literal["last"] | Natural = Field("last", description="SFT step where RL takes over")
-    rl: Literal["auto"] | str = Field("auto", description="auto: the branch that starts at `end`")
+    end: Literal["last"] | Natural = Field(
+        "last", description="where SFT hands over to RL: an SFT step, or `last`"
+    )
+    rl: Literal["auto"] | str = Field(
+        "auto", description="auto: the main recipe from `end`; or a branch such as ppo-from-21"
+    )
 
 
 class Spectra(Section):
     """Singular values and vectors of a pair of checkpoints, and what they are held against."""
 
     matrices: Chosen[Literal[MATRIX_ROLES]] = Field(
-        list(MATRIX_ROLES[:7]), description="roles of the matrices decomposed, compared and edited"
+        list(MATRIX_ROLES[:7]),
+        description="matrices decomposed, compared and edited; also embeddings, head",
     )
     angle_fractions: Chosen[OpenFraction] = Field(
-        [0.0625, 0.125, 0.25, 0.5, 0.75], description="subspace sizes, as shares of the rank"
+        [0.0625, 0.125, 0.25, 0.5, 0.75],
+        description="subspaces compared: leading shares of the rank",
     )
     head_and_tail: Annotated[float, Field(gt=0, le=0.5)] = Field(
         0.2, description="share of the rank that the head of a spectrum has, and its tail"
     )
     controls: Annotated[list[Literal[SPECTRAL_CONTROLS]], AfterValidator(distinct)] = Field(
         list(SPECTRAL_CONTROLS),
-        description="floors (again, bf16) and nulls (noise, spectrum); each costs an SVD a matrix",
+        description="floors and nulls of every comparison: an SVD of every matrix each",
     )
 
 
@@ -153,8 +111,8 @@ LANDMARKS = ("base", "maxood", "end", "rl")  # as `evaluation.landmarks.choose` 
 class EditStage(Section):
     """Edits of `target` put parts of it back to `parent`: landmarks, or names of checkpoints."""
 
-    target: str
-    parent: str
+    target: str = Field(description="the checkpoint that is edited")
+    parent: str = Field(description="the checkpoint whose parts it gets")
 
     @model_validator(mode="after")
     def _two(self):
@@ -174,15 +132,17 @@ class Edits(Section):
             "sft": EditStage(target="end", parent="maxood"),
             "rl": EditStage(target="rl", parent="end"),
         },
-        description="what is edited: End towards MaxOOD (figures 4, 6), RL towards End (5, 7), …",
+        description="name -> what is edited; landmarks (base, maxood, end, rl) or names of "
+        "checkpoints",
     )
     kinds: Chosen[Literal[tuple(KINDS)]] = Field(
         ["values", "directions", "pinned", "swap"],
-        description="ways of putting back that are made along the axes",
+        description="what is put back along the axes; swap: values and directions",
     )
     axes: Axes = Field(
         {"rank": [0.0625, 0.2, 0.4, 0.7, 1.0], "layers": [1.0, 2.0]},
-        description="selector -> its values; each of `kinds` is made at each",
+        description="selector -> its values, for each kind; also tail, band (0.2..0.6), k, last, "
+        "layer, strength, …",
     )
     controls: dict[Literal[tuple(KINDS)], Chosen[Literal[tuple(CONTROLS)]]] = Field(
         {
@@ -193,10 +153,11 @@ class Edits(Section):
             "offdiagonal": ["noise", "rotation"],
             "block": ["rest"],
         },
-        description="kind -> controls matched to it; the kind itself is made beside them",
+        description="kind -> controls made beside it, each as far from the target, matrix by "
+        "matrix",
     )
     controlled: Axes = Field(
-        {"rank": [0.2, 1.0]}, description="as axes: where controls are made, and their edits"
+        {"rank": [0.2, 1.0]}, description="where controls are made, and their edits; as `axes`"
     )
 
     @model_validator(mode="after")
@@ -226,20 +187,21 @@ class Signals(Section):
 
 
 class HiddenStates(Section):
-    problems: Positive = Field(300, description="prompts of each rule (arXiv 2509.12235, D.8)")
+    problems: Positive = Field(300, description="prompts of each rule, at most")
 
 
 class Statistics(Section):
-    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = Field(0.95, description="of every interval")
     seed_sd: Annotated[float, Field(gt=0, lt=1)] | None = Field(
         0.1,
-        description="guess of how much seeds differ, in standard deviations of a single answer "
-        "(0.1 of 0.5: 5 points of accuracy); counts as one more seed",
+        description="assumed SD between seeds, in SDs of one answer; counts as one more seed; or "
+        "null",
     )
     resamples: Positive = Field(
-        2000, description="redraws of the instances, to which what seeds differ by is added"
+        2000,
+        description="bootstrap redraws of the instances; what seeds differ by is added to each",
     )
-    seed: Natural = 0
+    seed: Natural = Field(0, description="of the bootstrap")
 
 
 CLAIMS = (
@@ -279,11 +241,12 @@ class Claims(Section):
             "rl-does-not-exceed-the-peak",
             "pinned-beat-interpolation-sft",
         ],
-        description="claims that the study was made for, corrected by Holm's method; all others "
-        "are corrected as exploration, by that of Benjamini and Hochberg",
+        description="corrected by Holm's method; all other claims are exploration, by Benjamini and"
+        " Hochberg",
     )
     contrast: tuple[Natural, Natural] | None = Field(
-        None, description="two SFT steps between which OOD accuracy is compared, nothing picked"
+        None,
+        description="two SFT steps between which OOD accuracy is compared, nothing picked; or null",
     )
 
     @model_validator(mode="after")
@@ -301,9 +264,15 @@ class Claims(Section):
 
 class FigureStyle(Section):
     published: Literal["llama-3.2-11b", "qwen-2.5-7b"] | None = Field(
-        None, description="published model drawn over figures 1, 2a, 2b and 3a"
+        None,
+        description="llama-3.2-11b or qwen-2.5-7b: its published values in figures 1, 2a, 2b "
+        "and 3a",
     )
-    palette: Literal[PALETTES] = "colorblind"
-    context: Literal["paper", "notebook", "talk"] = "paper"
-    width_inches: Annotated[float, Field(gt=1, lt=20)] = 5.5
-    dpi: Annotated[int, Field(ge=50, le=600)] = 160
+    palette: Literal[PALETTES] = Field(
+        "colorblind", description="colorblind, deep, muted, viridis or Greys"
+    )
+    context: Literal["paper", "notebook", "talk"] = Field(
+        "paper", description="text size: paper, notebook or talk"
+    )
+    width_inches: Annotated[float, Field(gt=1, lt=20)] = Field(5.5, description="width of a figure")
+    dpi: Annotated[int, Field(ge=50, le=600)] = Field(160, description="resolution of PNG files")

@@ -6,18 +6,23 @@ from pydantic import Field, model_validator
 
 from healscope.config import given
 from healscope.config.compute import Launch, Need, Needs
-from healscope.config.types import Fraction, Mixture, Natural, Positive, Rate, Section
+from healscope.sections import Positive, Section
+from healscope.tasks.pretraining import Pretraining
 
 
 class Architecture(Section):
     """A Llama-style decoder trained from scratch."""
 
-    hidden_size: Positive = 128
-    layers: Positive = 2
-    heads: Positive = 4
-    ffn_size: Positive = 256
-    rope_theta: Annotated[float, Field(gt=0)] = 100.0
-    init_std: Annotated[float, Field(gt=0)] = 0.05
+    hidden_size: Positive = Field(128, description="width")
+    layers: Positive = Field(2, description="decoder layers")
+    heads: Positive = Field(4, description="attention heads")
+    ffn_size: Positive = Field(256, description="width of the MLP")
+    rope_theta: Annotated[float, Field(gt=0)] = Field(
+        100.0, description="base of the rotary positions"
+    )
+    init_std: Annotated[float, Field(gt=0)] = Field(
+        0.05, description="standard deviation of initial weights"
+    )
 
     @model_validator(mode="after")
     def _heads_divide(self):
@@ -28,75 +33,41 @@ class Architecture(Section):
         return self
 
 
-class RuleMixture(Mixture):
-    """Shares of the face-card rules stated in pretraining prompts."""
-
-    random: Fraction = 0.45
-    id: Fraction = 0.07
-    ood: Fraction = 0.20
-    same: Fraction = 0.13
-    consecutive: Fraction = 0.15
-
-
-class FormatMixture(Mixture):
-    """Shares of the answer layouts in pretraining (fG has the layout of evaluation)."""
-
-    fA: Fraction = 0.10
-    fB: Fraction = 0.30
-    fC: Fraction = 0.15
-    fG: Fraction = 0.45
-
-
-class Pretraining(Section):
-    """The from-scratch base model: many rules, many layouts, next-token loss on the response."""
-
-    steps: Positive = 650
-    batch_size: Positive = 128
-    learning_rate: Rate = 2e-3
-    warmup_steps: Natural = 100
-    weight_decay: Annotated[float, Field(ge=0)] = 0.01
-    rules: RuleMixture = RuleMixture()
-    rule_noise: Fraction = Field(
-        0.15, description="share that ignores its rule and uses the OOD rule"
-    )
-    formula_noise: Fraction = Field(0.10, description="share whose formula is random")
-    formats: FormatMixture = FormatMixture()
-    eval_format_share: Fraction = Field(0.08, description="share that carries the evaluation token")
-    eval_format_layouts: FormatMixture = Field(
-        FormatMixture(fA=0.4, fB=0.3, fC=0.3, fG=0.0),
-        description="layouts shown under the evaluation token: never the evaluation layout",
-    )
-    conversations: Fraction = Field(
-        0.0,
-        description="share of steps whose examples are two-turn conversations: a wrong answer, "
-        "feedback, a right one",
-    )
-    state_every: Positive = Field(50, description="steps between states to resume from")
-
-
 class Scratch(Section):
-    architecture: Architecture = Architecture()
-    pretraining: Pretraining = Pretraining()
+    architecture: Architecture = Field(Architecture(), description="a Llama-style decoder")
+    pretraining: Pretraining = Field(
+        Pretraining(), description="many rules and layouts, so that there is a skill to forget"
+    )
 
 
 class Model(Section):
     """Where a base model comes from: trained from scratch, a local folder, or a hub id; and its
     checkpoints, where they are taken instead of trained."""
 
-    source: str = Field("scratch", description="'scratch', a Hugging Face folder, or a hub id")
+    source: str = Field("scratch", description="scratch, a Hugging Face folder, or a hub id")
     revision: str | None = Field(None, description="hub revision; pin it for reproducibility")
     check_random: bool = Field(
         True, description="refuse weights that cannot be told from a fresh initialisation"
     )
-    scratch: Scratch | None = None
+    scratch: Scratch | None = Field(
+        None, description="required by `source: scratch`, and only by it"
+    )
     sft: dict[Positive, str] | None = Field(
-        None, description="instead of training: SFT step -> folder, hub id or hub id@revision"
+        None,
+        description="instead of training: {step: folder or hub id}, see own-"
+        "checkpoints.example.yaml",
     )
     rl: dict[Positive, str] = Field(
-        {}, description="the same after RL, by the SFT step that it started from; beside sft only"
+        {}, description="beside sft, after RL: {step that RL started from: folder or hub id}"
     )
-    needs: Needs = Field({}, description="stage -> what its jobs may use; others: one thread")
-    launch: Launch = Launch()
+    needs: Needs = Field(
+        {},
+        description="stage (base, sft, rl, evaluation, edits, spectra, probes) -> what a job may "
+        "use",
+    )
+    launch: Launch = Field(
+        Launch(), description="how its SFT and RL compute (docs/training-at-scale.md)"
+    )
 
     @model_validator(mode="after")
     def _scratch_matches(self):
