@@ -29,6 +29,7 @@ from healscope.config.measurement import (
     Statistics,
 )
 from healscope.config.messages import booleans, explained
+from healscope.config.recipe_bases import Rewarded, Sampling, Training
 from healscope.config.recipes import (
     ALGORITHMS,
     BUILT_IN,
@@ -39,10 +40,7 @@ from healscope.config.recipes import (
     Group,
     Recipe,
     RejectionSampling,
-    Rewarded,
-    Sampling,
     Supervised,
-    Training,
 )
 from healscope.config.rl import RL
 from healscope.config.tracks import Track

@@ -81,13 +81,8 @@ def train(recipe: PPO, branch: Branch) -> list[dict]:
         optimizers = {"value_optimizer": value_optimizer}
     first, rows = state.restore(work, modules, optimizers, learner.engine)
     pool = branch.prompt_pool(recipe)
-    sampler = branch.sampler(
-        recipe,
-        attempts=recipe.attempts,
-        feedback=recipe.feedback,
-        extra_attempt=recipe.extra_attempt,
-        prompt_states=True,
-    )
+    turns = recipe.model_dump(include={"attempts", "feedback", "extra_attempt"})
+    sampler = branch.sampler(recipe, **turns, prompt_states=True)
     with Bar(recipe.iterations, branch.label, done=first) as bar:
         for i in range(first, recipe.iterations):
             if health.spent(rows, recipe):
