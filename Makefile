@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 VLLM := .venv-vllm
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help setup figures vllm lm-eval test test-slurm test-train test-vllm test-lm-eval locks lint report plan schema clean
+.PHONY: help setup figures vllm lm-eval test test-long test-all test-slurm test-train test-vllm test-lm-eval locks lint report plan schema clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -41,8 +41,15 @@ report: figures ## one self-contained HTML file with every figure and the claims
 	snakemake --cores 1 --report results/report.html
 	@echo "healscope: the report is results/report.html"
 
-test: setup ## every test, but for those of the next targets
-	python -m pytest -n $(CORES) --dist loadfile --no-loadscope-reorder
+PYTEST := python -m pytest -n $(CORES) --dist loadgroup --no-loadscope-reorder
+
+test: setup ## the tests, in five minutes on two cores
+	$(PYTEST) -m "not long"
+
+test-long: setup ## whole studies, kills in every stage, simulations: what takes longer
+	$(PYTEST) -m long
+
+test-all: test test-long ## every test that needs no service: those of the next targets do
 
 locks: setup ## is .venv exactly what envs/core.txt says, and train.txt and lm-eval.txt where these are installed?
 	python -m pip check

@@ -20,9 +20,28 @@ settings.load_profile("repeatable")
 ROOT = Path(__file__).parents[1]
 
 
+GROUPS = {"finished": "study", "server": "plans"}
+"""Fixtures that take long to make -> the group of the tests that need them."""
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items):
-    """The workflow's tests first: what takes longest must not be the last that a process takes."""
-    items.sort(key=lambda item: "workflow" not in item.path.parts)
+    """Groups for `--dist loadgroup`: tests of one group are run by one process, one after another.
+
+    A group is a file, but for tests with a group of their own, and for those that share what takes
+    long to make. What takes longest must not be the last that a process takes.
+    """
+    order = [*GROUPS.values(), "sft"]
+    for item in items:
+        found = [group for name, group in GROUPS.items() if name in item.fixturenames]
+        if not any(item.iter_markers("xdist_group")):
+            item.add_marker(pytest.mark.xdist_group(found[0] if found else item.path.stem))
+
+    def place(item):
+        group = next(item.iter_markers("xdist_group")).args[0]
+        return order.index(group) if group in order else len(order)
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session")

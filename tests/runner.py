@@ -2,8 +2,10 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
+from copy import deepcopy
 from pathlib import Path
 
 import yaml
@@ -12,10 +14,13 @@ ROOT = Path(__file__).parents[1]
 
 
 class Workflow:
-    """snakemake in a folder of its own, with a config of its own."""
+    """snakemake in a folder of its own, with a config of its own.
 
-    def __init__(self, folder: Path):
-        self.folder = folder
+    With a server (warm.py) that calls Snakemake; without, each call and each job is a new process.
+    """
+
+    def __init__(self, folder: Path, server=None):
+        self.folder, self.server = folder, server
         self.config = yaml.safe_load((ROOT / "config/micro.yaml").read_text())
 
     def command(self, *args: str) -> list[str]:
@@ -29,9 +34,10 @@ class Workflow:
 
     def called(self, *args: str) -> tuple[int, str]:
         """(exit code, everything printed)."""
-        done = subprocess.run(
-            self.command(*args), capture_output=True, text=True, check=False, cwd=ROOT
-        )
+        command = self.command(*args)
+        if self.server:
+            return self.server.call(command[command.index("snakemake") + 1 :])
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
         return done.returncode, done.stdout + done.stderr
 
     def run(self, *args: str) -> str:
@@ -43,6 +49,13 @@ class Workflow:
         code, output = self.called(*args)
         assert code != 0
         return output
+
+    def copied(self, folder: Path) -> "Workflow":
+        """A copy in `folder`, which may be run and changed."""
+        shutil.copytree(self.folder, folder)
+        copy = type(self)(folder, self.server)
+        copy.config = deepcopy(self.config)
+        return copy
 
     def start(self, *args: str) -> subprocess.Popen:
         return subprocess.Popen(

@@ -149,7 +149,7 @@ def _write(weights, edited: dict, folder: Path) -> None:
     """The target's files in `folder`, shard by shard, with the edited tensors in their places."""
     from safetensors.torch import save_file
 
-    from healscope.config import given
+    from healscope.config import sources
     from healscope.models.checkpoints import MANIFEST
     from healscope.models.integrity import LOGITS
 
@@ -157,7 +157,7 @@ def _write(weights, edited: dict, folder: Path) -> None:
         names = [name for name, place in weights.files.items() if place == file]
         tensors = {n: (edited[n] if n in edited else weights[n]).contiguous() for n in names}
         save_file(tensors, folder / file.name, metadata={"format": "pt"})
-    unread = [file.name for file in given.not_of_the_model(weights.folder)]
+    unread = [file.name for file in sources.not_of_the_model(weights.folder)]
     left = (MANIFEST, LOGITS, *unread)  # they speak of what is no longer there, or never was
     for file in sorted(weights.folder.iterdir()):
         if file.is_file() and file.suffix != ".safetensors" and file.name not in left:

@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 import rl_tables
 import task_tables
+from targets import first, later
 
 from healscope.config import FigureStyle
 from healscope.edit_kinds import CONTROLS, KINDS
@@ -470,6 +471,19 @@ def figures(monkeypatch) -> list:
     return kept
 
 
+@pytest.fixture
+def shown(monkeypatch):
+    """The figure that `render` would save, which takes most of the time."""
+    kept = []
+    monkeypatch.setattr(styling, "save", lambda figure, *rest: kept.append(figure))
+
+    def figure_of(name: str, frame: pd.DataFrame, style: FigureStyle = STYLE, **more: object):
+        render(name, frame, style, "not written", "not written", **more)
+        return kept[-1]
+
+    return figure_of
+
+
 def words_below(figure) -> str:
     return " ".join(figure.get_supxlabel().split())
 
@@ -488,11 +502,14 @@ OF_A_READER = {
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_every_figure_is_drawn_and_byte_stable(name, figures, tmp_path):
-    """Also in a session with settings of its own, which stay as they are."""
+def test_every_figure_is_drawn(name, figures, tmp_path):
+    """In a session with settings of its own, which stay as they are."""
     frame = TABLES[FIGURES[name].table]()
     untouched = frame.copy()
-    pdf, png = drawn(name, frame, tmp_path)
+    with mpl.rc_context(OF_A_READER):
+        before = dict(mpl.rcParams)
+        pdf, png = drawn(name, frame, tmp_path)
+        assert dict(mpl.rcParams) == before
     assert pdf.startswith(b"%PDF")
     assert len(pdf) > 8_000
     assert b"/CreationDate" not in pdf
@@ -501,10 +518,14 @@ def test_every_figure_is_drawn_and_byte_stable(name, figures, tmp_path):
     assert len(png) > 15_000
     assert_legends_fit(figures[-1])
     pd.testing.assert_frame_equal(frame, untouched)
+
+
+@pytest.mark.parametrize("name", first(("fig2b", "fig6", "fig15", "fig_errors"), FIGURES))
+def test_a_figure_has_the_same_bytes_in_every_session(name, tmp_path):
+    frame = TABLES[FIGURES[name].table]()
+    plain = drawn(name, frame, tmp_path)
     with mpl.rc_context(OF_A_READER):
-        before = dict(mpl.rcParams)
-        assert (pdf, png) == drawn(name, frame, tmp_path)
-        assert dict(mpl.rcParams) == before
+        assert plain == drawn(name, frame, tmp_path)
 
 
 def test_bytes_do_not_depend_on_the_process(tmp_path):
@@ -537,18 +558,13 @@ def test_the_catalogue_alone_imports_nothing_that_draws():
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_a_missing_column_is_named(name, tmp_path):
-    entry = FIGURES[name]
+def test_a_table_without_a_column_or_rows_is_named(name, tmp_path):
+    entry, frame = FIGURES[name], TABLES[FIGURES[name].table]()
     for column in entry.columns:
         with pytest.raises(HealscopeError, match=rf"'{entry.table}'.* column {column}$"):
-            drawn(name, TABLES[entry.table]().drop(columns=column), tmp_path)
-
-
-@pytest.mark.parametrize("name", FIGURES)
-def test_an_empty_table_is_named(name, tmp_path):
-    entry = FIGURES[name]
+            drawn(name, frame.drop(columns=column), tmp_path)
     with pytest.raises(HealscopeError, match=rf"'{entry.table}'.*no rows"):
-        drawn(name, TABLES[entry.table]().head(0), tmp_path)
+        drawn(name, frame.head(0), tmp_path)
 
 
 def test_a_table_without_the_aggregate_is_refused(tmp_path):
@@ -646,12 +662,10 @@ def test_fig1_shows_the_corrected_maxood_and_marks_the_uncorrected():
 
 
 @pytest.mark.parametrize("name", GATED)
-def test_the_gates_answer_stands_below_what_explains_a_phenomenon(name, figures, tmp_path):
+def test_the_gates_answer_stands_below_what_explains_a_phenomenon(name, shown):
     frame = TABLES[FIGURES[name].table]()
-    plain = drawn(name, frame, tmp_path)
-    assert plain != drawn(name, frame, tmp_path, answers=gate())
-    drawn(name, frame, tmp_path, answers=gate("absent", "absent"))
-    without, below, refused = (words_below(figure) for figure in figures)
+    given = ({}, {"answers": gate()}, {"answers": gate("absent", "absent")})
+    without, below, refused = (words_below(shown(name, frame, **answers)) for answers in given)
     assert without == ""
     for stage, text in (
         ("sft", "tiny: OOD forgetting present (MaxOOD to End -28.0 points"),
@@ -664,10 +678,9 @@ def test_the_gates_answer_stands_below_what_explains_a_phenomenon(name, figures,
 
 
 @pytest.mark.parametrize(("context", "width"), [("paper", 5.5), ("paper", 3.5), ("talk", 11.0)])
-def test_words_below_a_figure_fit_and_touch_nothing(context, width, figures, tmp_path):
+def test_words_below_a_figure_fit_and_touch_nothing(context, width, shown):
     style = FigureStyle(context=context, width_inches=width)
-    drawn("fig5", TABLES["reversion-rl"](), tmp_path, style, answers=gate())
-    (figure,) = figures
+    figure = shown("fig5", TABLES["reversion-rl"](), style, answers=gate())
     figure.draw_without_rendering()
     (words,) = [text for text in figure.texts if text.get_text().startswith("Phenomenon")]
     box = words.get_window_extent()
@@ -678,22 +691,22 @@ def test_words_below_a_figure_fit_and_touch_nothing(context, width, figures, tmp
 
 
 @pytest.mark.parametrize("name", OVERLAID)
-def test_published_values_are_drawn_over_where_a_model_is_named(name, figures, tmp_path):
+def test_published_values_are_drawn_over_where_a_model_is_named(name, shown):
     frame = TABLES[FIGURES[name].table]()
-    plain = drawn(name, frame, tmp_path)
-    assert plain == drawn(name, frame, tmp_path, published=PUBLISHED)  # the style names no model
-    over = drawn(name, frame, tmp_path, LLAMA, published=PUBLISHED)
-    assert over == drawn(name, frame, tmp_path, LLAMA, published=PUBLISHED)
-    assert plain != over
-    labels = [label for ax in figures[-1].axes for label in ax.get_legend_handles_labels()[1]]
-    assert any(label.startswith("published: llama-3.2-11b") for label in labels)
-    note = figures[-1].legends[0].get_title().get_text()
+
+    def labels(figure) -> list[str]:
+        return [label for ax in figure.axes for label in ax.get_legend_handles_labels()[1]]
+
+    unnamed, over = (shown(name, frame, style, published=PUBLISHED) for style in (STYLE, LLAMA))
+    assert labels(unnamed) == labels(FIGURES[name].draw(frame, STYLE))
+    assert not any(label.startswith("published") for label in labels(unnamed))
+    assert any(label.startswith("published: llama-3.2-11b") for label in labels(over))
+    note = over.legends[0].get_title().get_text()
     assert ("234 drawn hands" in " ".join(note.split())) == (name in ("fig1", "fig3a"))
 
 
-def test_published_values_are_those_of_the_model_and_not_read_off_a_picture(figures, tmp_path):
-    drawn("fig3a", curves(), tmp_path, LLAMA, published=PUBLISHED)
-    (ax,) = figures[-1].axes
+def test_published_values_are_those_of_the_model_and_not_read_off_a_picture(shown):
+    (ax,) = shown("fig3a", curves(), LLAMA, published=PUBLISHED).axes
     lines = {line.get_label(): line for line in ax.lines}
     x, y = lines["published: llama-3.2-11b, SFT"].get_data()
     assert (len(x), x.min(), x.max()) == (18, 0, 1600)
@@ -849,13 +862,30 @@ def test_stopping_rules_are_ranked_and_what_they_need_is_seen():
     assert len(faces) == len({str(face) for face in faces.values()}) == 3
 
 
-@pytest.mark.parametrize("name", [name for name in FIGURES if name.startswith("fig_")])
-@pytest.mark.parametrize("look_of", [{"palette": "Greys"}, {"palette": "viridis", "dpi": 80},
-                                     {"context": "talk", "width_inches": 11}])  # fmt: skip
-def test_new_figures_in_other_looks(name, look_of, tmp_path):
+OTHER_LOOKS = (
+    {"palette": "Greys"},
+    {"palette": "viridis", "dpi": 80},
+    {"context": "talk", "width_inches": 11},
+)
+LOOKED_AT = [
+    (name, look) if (i + j) % len(OTHER_LOOKS) == 0 else later(name, look)
+    for i, name in enumerate(FIGURES)
+    for j, look in enumerate(OTHER_LOOKS)
+]  # each figure in one of them, in the long target in all
+
+
+@pytest.mark.parametrize(("name", "look_of"), LOOKED_AT)
+def test_figures_of_two_models_in_other_looks(name, look_of, shown):
     frame = TABLES[FIGURES[name].table]()
     two = pd.concat([frame, frame.assign(track="tiny-wide")], ignore_index=True)
-    assert drawn(name, two, tmp_path, FigureStyle(**look_of)) != drawn(name, two, tmp_path)
+    style = FigureStyle(**look_of)
+    figure = shown(name, two, style)
+    assert_legends_fit(figure)
+    assert figure.get_figwidth() == style.width_inches
+    if style.palette == "Greys":
+        drawn = figure.findobj(lambda part: hasattr(part, "get_color"))
+        colours = [mpl.colors.to_rgb(part.get_color()) for part in drawn]
+        assert all(max(colour) - min(colour) < 1e-9 for colour in colours)
 
 
 def test_every_figure_has_a_caption():
@@ -875,13 +905,13 @@ def _note(entry) -> str:
 
 
 @pytest.mark.parametrize("name", ["fig13", "fig14", "fig_delta"])
-def test_embeddings_and_fewer_controls_can_be_drawn(name, tmp_path, figures):
+def test_embeddings_and_fewer_controls_can_be_drawn(name, shown):
     frame = TABLES[FIGURES[name].table]()
     frame = frame[frame["control"].isin(["", "noise"])]
     role = "k" if name == "fig14" else "q"
     outside = frame[frame["role"] == role].assign(role="embeddings", layer=-1)
-    drawn(name, pd.concat([outside, frame[frame["role"] == role]]), tmp_path)
-    texts = " ".join(t.get_text() for t in figures[-1].findobj(lambda x: hasattr(x, "get_text")))
+    figure = shown(name, pd.concat([outside, frame[frame["role"] == role]]))
+    texts = " ".join(t.get_text() for t in figure.findobj(lambda x: hasattr(x, "get_text")))
     assert "noise" in texts
     assert "bf16" not in texts
     if name == "fig_delta":

@@ -2,29 +2,16 @@
 
 import pytest
 import torch
-from test_sft import drawn_examples, run
+from sft_runs import LIKE, with_methods
+from test_sft import drawn_examples
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from healscope import config
 from healscope.models import checkpoints, tokens
 from healscope.training import methods
 
+pytestmark = pytest.mark.xdist_group("sft")  # one process trains all arms
+
 M, N, K = 7, 5, 2
-LIKE = {  # methods as the micro study can try them
-    "rpsft": {"strength": 10.0},
-    "rpsft_normalised": {"strength": 10.0},
-    "rotation": {"strength": 10.0},
-    "l2": {"strength": 10.0},
-    "kl": {},
-    "protected": {},
-    "lora": {"rank": 2, "alpha": 4.0},
-    "dft": {},
-}
-
-
-def with_methods(study, **given):
-    """The study's SFT with these changes of its methods."""
-    return config.SFT.model_validate(study.sft.model_dump() | {"methods": given})
 
 
 @pytest.fixture
@@ -226,13 +213,9 @@ def test_kl_is_over_answers_alone_and_exact(study, batch):
 
 
 @pytest.fixture(scope="module")
-def runs(study, base_manifest, tables, task, tmp_path_factory):
+def runs(trained):
     """(rows, weights of every checkpoint) of plain SFT and of each method."""
-    settings = with_methods(study, **LIKE)
-    folder = tmp_path_factory.mktemp("methods")
-    return {
-        arm: run(settings, base_manifest, tables, task, folder / arm, arm) for arm in ["sft", *LIKE]
-    }
+    return {arm: trained(arm) for arm in ["sft", *LIKE]}
 
 
 def test_every_method_trains_the_same_matrices_and_ends_elsewhere(study, runs, base_manifest):

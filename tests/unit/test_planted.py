@@ -17,7 +17,7 @@ from healscope import provenance
 from healscope.claims import paper, repair
 from healscope.claims.contrasts import Data
 from healscope.config import Evaluation, Protocol, Statistics
-from healscope.config.world import Architecture
+from healscope.config.models import Architecture
 from healscope.edit_kinds import ANGLE, CONTROLS, KINDS, NORM
 from healscope.edit_names import names_along, parse
 from healscope.engines import HF

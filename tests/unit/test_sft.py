@@ -1,14 +1,16 @@
 """SFT data are drawn as the config says, losses go where they should, and a resume is exact."""
 
-import pandas as pd
 import pytest
 import torch
+from sft_runs import LIKE, run, with_methods
+from targets import first
 
 from healscope import config
 from healscope.models import checkpoints
 from healscope.tasks.tables import sft_examples
 from healscope.training import recording, sft
-from healscope.training.state import Workspace
+
+pytestmark = pytest.mark.xdist_group("sft")  # one process trains all arms
 
 
 def drawn_examples(pool, settings, seed):
@@ -50,23 +52,8 @@ def test_paraphrases_change_the_prompts_alone(study, task, tables):
         assert text in list(task.paraphrases(task.read(row)))
 
 
-def run(settings, base_manifest, tables, task, folder, arm="sft"):
-    work = Workspace(folder, "x")
-    rows = sft.train(settings, arm, base_manifest, tables[1], tables[0], task, 20, 0, work, arm)
-    weights = {
-        step: checkpoints.load_file(work.staged(f"{arm}-{step}") / checkpoints.WEIGHTS)
-        for step in settings.checkpoints
-    }
-    return pd.DataFrame(rows), weights
-
-
-@pytest.fixture(scope="module")
-def whole(study, base_manifest, tables, task, tmp_path_factory):
-    return run(study.sft, base_manifest, tables, task, tmp_path_factory.mktemp("whole"))
-
-
-def test_rows_and_checkpoints_follow_the_grid(study, whole, base_manifest):
-    rows, weights = whole
+def test_rows_and_checkpoints_follow_the_grid(study, trained, base_manifest):
+    rows, weights = trained("sft")
     assert list(rows["step"]) == [0, 2, 4, 6, 8, 10, 12]
     assert list(weights) == study.sft.checkpoints
     start = checkpoints.load_weights(base_manifest)
@@ -121,11 +108,13 @@ def test_solutions_are_all_answers_to_the_same_problems_in_the_same_order(
     assert not torch.equal(*(w[12]["model.layers.0.mlp.up_proj.weight"] for w in (once, control)))
 
 
-@pytest.mark.parametrize("arm", ["sft", "solutions", *config.METHODS])
+@pytest.mark.parametrize(
+    "arm", first(["sft", "rpsft", "lora"], ["sft", "solutions", *config.METHODS])
+)
 def test_an_interrupted_run_resumes_exactly(
-    arm, study, base_manifest, tables, task, tmp_path, monkeypatch
+    arm, study, base_manifest, tables, task, trained, tmp_path, monkeypatch
 ):
-    whole = run(study.sft, base_manifest, tables, task, tmp_path / "whole", arm)
+    whole, settings = trained(arm), with_methods(study, **LIKE)
     folder = tmp_path / "stopped"
 
     class StopError(Exception):
@@ -140,12 +129,12 @@ def test_an_interrupted_run_resumes_exactly(
 
     monkeypatch.setattr(recording.Recorder, "on_step_end", stops)
     with pytest.raises(StopError):
-        run(study.sft, base_manifest, tables, task, folder, arm)
+        run(settings, base_manifest, tables, task, folder, arm)
     monkeypatch.undo()
     torn = folder / "trainer" / "checkpoint-6"  # a newer state whose writing was cut off
     torn.mkdir()
     (torn / "model.safetensors").write_bytes(b"half")
-    rows, weights = run(study.sft, base_manifest, tables, task, folder, arm)
+    rows, weights = run(settings, base_manifest, tables, task, folder, arm)
     assert rows.equals(whole[0])
     assert all(
         torch.equal(weights[step][k], whole[1][step][k]) for step in weights for k in weights[step]

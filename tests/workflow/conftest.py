@@ -2,19 +2,25 @@
 
 import fcntl
 import os
-import shutil
 
 import pytest
-from hollow import Hollow, Server
+from hollow import Hollow
 from runner import Workflow
+from warm import Server
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory) -> Workflow:
+def forks():
+    with Server("fork") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def finished(forks, tmp_path_factory) -> Workflow:
     """The finished study, run by one of the processes that test; do not change it, use `copy`."""
     here = tmp_path_factory.getbasetemp()
     shared = here.parent if "PYTEST_XDIST_WORKER" in os.environ else here
-    workflow, said = Workflow(shared / "finished"), shared / "finished.txt"
+    workflow, said = Workflow(shared / "finished", forks), shared / "finished.txt"
     with open(shared / "finished.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not said.exists():
@@ -26,15 +32,26 @@ def finished(tmp_path_factory) -> Workflow:
 @pytest.fixture
 def copy(finished, tmp_path) -> Workflow:
     """A copy of the finished study that a test may change."""
-    folder = tmp_path / "copy"
-    shutil.copytree(finished.folder, folder)
-    return Workflow(folder)
+    return finished.copied(tmp_path / "copy")
 
 
 @pytest.fixture(scope="session")
 def server():
-    with Server() as running:
+    with Server("touch") as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def hollow_micro(server, tmp_path_factory) -> Hollow:
+    workflow = Hollow(tmp_path_factory.mktemp("hollow-micro"), server)
+    workflow.run()
+    return workflow
+
+
+@pytest.fixture
+def touched(hollow_micro, tmp_path) -> Hollow:
+    """As `copy`, of a study whose files are empty: for what asks about plans alone."""
+    return hollow_micro.copied(tmp_path / "touched")
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,8 +18,8 @@ from healscope import artifacts, provenance
 class Own(Workflow):
     """The micro study's task and a pair of checkpoints that were made elsewhere."""
 
-    def __init__(self, folder: Path):
-        super().__init__(folder)
+    def __init__(self, folder: Path, server):
+        super().__init__(folder, server)
         micro = yaml.safe_load((ROOT / "config/micro.yaml").read_text())
         self.config = {
             "study": "own",
@@ -47,13 +48,13 @@ class Own(Workflow):
 
 
 @pytest.fixture(scope="module")
-def own(tmp_path_factory, task):
-    """The study, finished."""
+def given(tmp_path_factory, task) -> Path:
+    """A folder with the checkpoints."""
     import transformers
 
     from healscope.models import tokens
 
-    workflow = Own(tmp_path_factory.mktemp("own"))
+    given = tmp_path_factory.mktemp("given")
     tokenizer = tokens.word_tokenizer(task.words())
     sizes = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "head_dim": 8,
              "num_attention_heads": 2, "num_key_value_heads": 1}  # fmt: skip
@@ -64,16 +65,32 @@ def own(tmp_path_factory, task):
         )
         model = transformers.Qwen3ForCausalLM(config)
         for name in ("base", "sft-5", "sft-9"):
-            folder = workflow.folder / "given" / name
+            folder = given / "given" / name
             model.save_pretrained(folder, max_shard_size="8KB")
             tokenizer.save_pretrained(folder)
             with torch.no_grad():
                 for weight in model.parameters():
                     weight += 0.02 * torch.randn(weight.shape)
+    return given
+
+
+@pytest.fixture(scope="module")
+def own(given, forks, tmp_path_factory) -> Own:
+    """The study, finished."""
+    workflow = Own(shutil.copytree(given, tmp_path_factory.mktemp("own") / "study"), forks)
     workflow.output = workflow.run()
     return workflow
 
 
+@pytest.fixture(scope="module")
+def hollow_own(given, server, tmp_path_factory) -> Own:
+    """The study, finished, of empty files."""
+    workflow = Own(shutil.copytree(given, tmp_path_factory.mktemp("hollow") / "study"), server)
+    workflow.run()
+    return workflow
+
+
+@pytest.mark.long
 def test_it_ends_with_the_page_and_has_nothing_more_to_do(own):
     page = (own.folder / "results/tables/diagnosis.md").read_text()
     assert page.startswith("# Diagnosis: mine")
@@ -84,6 +101,7 @@ def test_it_ends_with_the_page_and_has_nothing_more_to_do(own):
     assert own.plan() == {}
 
 
+@pytest.mark.long
 def test_only_figures_that_such_a_study_has_are_drawn(own):
     drawn = {file.stem for file in (own.folder / "results/figures").glob("*.png")}
     assert drawn == {
@@ -93,6 +111,7 @@ def test_only_figures_that_such_a_study_has_are_drawn(own):
     assert not (own.folder / "results/training").exists()
 
 
+@pytest.mark.long
 def test_the_printed_command_writes_the_edited_model(own):
     """Nothing was ever right here, so nothing is lost; the command is asked of any edit."""
     from healscope.diagnosis import weights
@@ -118,6 +137,7 @@ def test_the_printed_command_writes_the_edited_model(own):
         assert torch.allclose(tensor, between, atol=1e-6), name
 
 
+@pytest.mark.long
 def test_what_a_failed_job_has_evaluated_stands(own):
     """One job evaluates all three; the last of them has lost a shard when its turn comes."""
     evaluations = [
@@ -147,19 +167,19 @@ def test_what_a_failed_job_has_evaluated_stands(own):
     assert evaluations[2].removeprefix("results/") in after
 
 
-def test_a_change_of_a_given_folder_is_noticed(own):
-    config = own.folder / "given/sft-5/generation_config.json"
+def test_a_change_of_a_given_folder_is_noticed(hollow_own):
+    config = hollow_own.folder / "given/sft-5/generation_config.json"
     text = config.read_text()
     config.write_text(text.replace("{", '{ "note": 1,', 1))
-    plan = own.plan()
+    plan = hollow_own.plan()
     assert plan["take"] == 1
     assert plan["evaluate_sft_exhaustive_1"] == 1
     config.write_text(text)
 
 
-def test_a_wrong_folder_stops_before_any_job(own):
-    own.config["models"]["mine"]["sft"][9] = "given/sft-10"
-    message = own.fails()
+def test_a_wrong_folder_stops_before_any_job(hollow_own):
+    hollow_own.config["models"]["mine"]["sft"][9] = "given/sft-10"
+    message = hollow_own.fails()
     assert re.search(r"sft\.9 \(given/sft-10\): no folder of this name, but given holds", message)
     assert "Traceback" not in message
 

@@ -27,8 +27,8 @@ SHOWN = [text for kind, text in BLOCKS if kind == "text"]
 class Page(Workflow):
     """The page's files in a folder, beside healscope's own configs, and its study."""
 
-    def __init__(self, folder: Path):
-        self.folder = folder
+    def __init__(self, folder: Path, server=None):
+        self.folder, self.server = folder, server
         for name, text in FILES.items():
             file = folder / name
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -61,16 +61,17 @@ class Page(Workflow):
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory) -> Page:
+def page(forks, tmp_path_factory) -> Page:
     """The page's micro study, finished."""
-    workflow = Page(tmp_path_factory.mktemp("page"))
-    workflow.output = workflow.run()
+    workflow = Page(tmp_path_factory.mktemp("page"), forks)
+    workflow.run()
     return workflow
 
 
 @pytest.fixture
-def fresh(tmp_path) -> Page:
-    return Page(tmp_path / "page")
+def fresh(server, tmp_path) -> Page:
+    """The page's study before its first job; jobs touch their outputs."""
+    return Page(tmp_path / "page", server)
 
 
 def test_the_page_has_a_task_of_less_than_150_lines_and_its_studies():
@@ -92,6 +93,7 @@ def test_check_task_finds_what_the_page_leaves_out(fresh):
     assert done.returncode == 1
 
 
+@pytest.mark.long
 def test_the_study_of_the_page_trains_and_evaluates(page):
     assert (page.folder / "results/figures/fig1.pdf").stat().st_size > 0
     evaluated = {"protocol": "exhaustive", "track": "micro", "seed": 0, "task": "sorting"}
@@ -116,6 +118,7 @@ def test_the_study_of_the_page_trains_and_evaluates(page):
     assert page.plan() == {}
 
 
+@pytest.mark.long
 def test_no_place_of_the_file_is_in_the_results(page):
     place = str(page.folder)
     tables = [*page.folder.glob("results/**/*.parquet")]
@@ -126,15 +129,14 @@ def test_no_place_of_the_file_is_in_the_results(page):
     assert not [f for f in others if place in f.read_text()]
 
 
-def test_a_changed_file_makes_again_all_of_its_task(page):
-    first = page.plan()
-    text = page.file.read_text()
-    page.file.write_text(text + "# a comment\n")
-    try:
-        changed = page.plan()
-    finally:
-        page.file.write_text(text)
-    assert first == {} == page.plan()
+def test_a_changed_file_makes_again_all_of_its_task(fresh):
+    fresh.run()
+    assert fresh.plan() == {}
+    text = fresh.file.read_text()
+    fresh.file.write_text(text + "# a comment\n")
+    changed = fresh.plan()
+    fresh.file.write_text(text)
+    assert fresh.plan() == {}
     made = {"task_tables", "posed", "base_model", "sft", "rl", "landmarks", "table"}
     assert made <= set(changed)
     assert {"evaluate_sft_exhaustive_1", "evaluate_rl_exhaustive"} <= set(changed)

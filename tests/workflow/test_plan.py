@@ -2,8 +2,6 @@
 
 import functools
 import re
-import subprocess
-import sys
 import tempfile
 
 import pytest
@@ -25,13 +23,11 @@ def counted(text: str) -> dict[str, int]:
     return found
 
 
-def dry_run(folder, *configs: str) -> dict[str, int]:
-    done = subprocess.run(
-        [sys.executable, "-m", "snakemake", "--dry-run", "--directory", str(folder),
-         "--configfile", *configs],
-        capture_output=True, text=True, check=True, cwd=ROOT,
-    )  # fmt: skip
-    table = (done.stdout + done.stderr).split("Job stats:")[1].split("\ntotal")[0]
+def dry_run(server, folder, *configs: str) -> dict[str, int]:
+    asked = ["--dry-run", "--directory", str(folder), "--configfile", *configs]
+    code, output = server.call(asked)
+    assert code == 0, output
+    table = output.split("Job stats:")[1].split("\ntotal")[0]
     return {rule: int(n) for rule, n in re.findall(r"^(\w+)\s+(\d+)\s*$", table, re.M)}
 
 
@@ -46,8 +42,8 @@ def in_checkout(monkeypatch):
     monkeypatch.chdir(ROOT)
 
 
-def test_the_plan_of_the_paper_is_that_of_the_dry_run(tmp_path, in_checkout):
-    rules = dry_run(tmp_path, "config/paper.yaml")
+def test_the_plan_of_the_paper_is_that_of_the_dry_run(server, tmp_path, in_checkout):
+    rules = dry_run(server, tmp_path, "config/paper.yaml")
     text = planned("config/paper.yaml")
     assert max(map(len, text.splitlines())) <= 100
     jobs = counted(text)
@@ -70,15 +66,15 @@ def test_the_page_has_the_plan_at_hand(in_checkout, config):
     assert written(page, config, planned(config)) == page, "run python -m healscope.planning"
 
 
-def test_the_published_preset_can_be_planned(tmp_path):
-    rules = dry_run(tmp_path, "config/paper.yaml", "config/paper-published.yaml")
+def test_the_published_preset_can_be_planned(server, tmp_path):
+    rules = dry_run(server, tmp_path, "config/paper.yaml", "config/paper-published.yaml")
     assert rules["rl"] == 2 * 19
 
 
-def test_what_stands_is_not_planned_again(finished, tmp_path, in_checkout):
-    micro = str(finished.folder / "study.yaml")
+def test_what_stands_is_not_planned_again(hollow_micro, tmp_path, in_checkout):
+    micro = str(hollow_micro.folder / "study.yaml")
     assert "total  0 jobs to run, 0.0 GPU-hours" in planning.plan(
-        [micro], directory=str(finished.folder)
+        [micro], directory=str(hollow_micro.folder)
     )
     fresh = Workflow(tmp_path / "fresh")
     fresh.command()

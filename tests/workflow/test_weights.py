@@ -2,7 +2,10 @@
 
 import json
 
+import pytest
 
+
+@pytest.mark.long
 def test_weights_go_and_nothing_reruns(copy):
     """All but landmarks; what asks for them later is told how to have them made again."""
     copy.config["checkpoints"] = {"keep": "landmarks"}

@@ -11,7 +11,7 @@ from snakemake.logging import logger
 
 import healscope.config
 from healscope import artifacts, provenance, slurm
-from healscope.config import CONTROLS, EXHAUSTIVE, Sampling, files, given
+from healscope.config import CONTROLS, EXHAUSTIVE, Sampling, files, own_checkpoints, sources
 from healscope.errors import HealscopeError
 from healscope.evaluation import unfinished
 from healscope.figures.catalogue import FIGURES
@@ -79,7 +79,7 @@ TRAINED_ONLY = {  # tables made from training logs, or from what SFT read
 CARDS_ONLY = {"exposure", "errors", "factorial", "published", "neighbours"}
 ABSENT = {*(TRAINED_ONLY if study.taken else ()), *(() if CARDS else CARDS_ONLY)}
 SHOWN = [n for n, f in FIGURES.items() if OPTIONAL.get(n, True) and f.table not in ABSENT]
-RECIPES = [given.RECIPE] if study.taken else list(study.rl.recipes)
+RECIPES = [own_checkpoints.RECIPE] if study.taken else list(study.rl.recipes)
 
 
 def one_of(names):

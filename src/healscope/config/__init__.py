@@ -9,7 +9,7 @@ from functools import cached_property
 from pydantic import Field, ValidationError, model_validator
 
 from healscope import artifacts
-from healscope.config import given, tracks
+from healscope.config import own_checkpoints, tracks
 from healscope.config.compute import STAGES, Launch, Need, read_deepspeed
 from healscope.config.engines import OF_RESULTS, Vllm
 from healscope.config.measurement import (
@@ -29,6 +29,11 @@ from healscope.config.measurement import (
     Statistics,
 )
 from healscope.config.messages import booleans, explained
+from healscope.config.models import (
+    Architecture,
+    Model,
+    Scratch,
+)
 from healscope.config.recipe_bases import Rewarded, Sampling, Training
 from healscope.config.recipes import (
     ALGORITHMS,
@@ -58,11 +63,6 @@ from healscope.config.training import (
     Protected,
     Rotation,
     SFTMethod,
-)
-from healscope.config.world import (
-    Architecture,
-    Model,
-    Scratch,
 )
 from healscope.edit_names import OF_LAYERS, beyond
 from healscope.errors import HealscopeError
@@ -132,7 +132,7 @@ class Study(Section):
     @model_validator(mode="before")
     @classmethod
     def _complete(cls, data):
-        return given.completed(data)
+        return own_checkpoints.completed(data)
 
     @model_validator(mode="after")
     def _consistent(self):
@@ -188,7 +188,7 @@ class Study(Section):
 
     def _check_model(self, name: str, model: Model) -> None:
         if model.sft:
-            given.refuse_own_results(name, given.checkpoints(model).values())
+            own_checkpoints.refuse_own_results(name, own_checkpoints.checkpoints(model).values())
         else:
             try:
                 self.sft.check_launch(model.launch)
@@ -282,7 +282,7 @@ class Study(Section):
         """Names of all branches, recipe by recipe."""
         if self.taken:
             starts = sorted(next(iter(self.models.values())).rl)
-            return [artifacts.branch(given.RECIPE, start) for start in starts]
+            return [artifacts.branch(own_checkpoints.RECIPE, start) for start in starts]
         grid = self.sft.checkpoints
         return [
             artifacts.branch(recipe, start)
@@ -314,7 +314,7 @@ class Study(Section):
         if self.landmarks.rl != "auto":
             return self.landmarks.rl
         if self.taken:
-            name = artifacts.branch(given.RECIPE, self.end_step)
+            name = artifacts.branch(own_checkpoints.RECIPE, self.end_step)
             return name if name in self.branches else None
         return artifacts.branch(self.rl.main, self.end_step)
 

@@ -8,9 +8,9 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from healscope import artifacts
-from healscope.config.world import Model
+from healscope.config.models import Model
 from healscope.tasks import TaskSection
-from healscope.tasks.cards.card_game import CardGame
+from healscope.tasks.cards.generalpoints import GeneralPoints
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def evaluated(
 
 def _reads(own: TaskSection, other: TaskSection) -> bool:
     """Whether the vocabulary of one task is known to hold that of another."""
-    known = own.rendering == "json" or issubclass(own.task_class, CardGame)
+    known = own.rendering == "json" or issubclass(own.task_class, GeneralPoints)
     return own.family == other.family and known and not _lack(own, other)
 
 
@@ -92,7 +92,7 @@ def _lack(own: TaskSection, other: TaskSection) -> str:
     against it."""
     if other.rendering != own.rendering:
         return f"reads only rendering '{own.rendering}'"
-    if own.rendering == "json" or not issubclass(own.task_class, CardGame):
+    if own.rendering == "json" or not issubclass(own.task_class, GeneralPoints):
         return ""  # letters spell any number
     unknown = sorted(_numbers(other) - _numbers(own))
     return f"has no word for {unknown}" if unknown else ""

@@ -18,7 +18,7 @@ from healscope.tasks.cards.deals import (
     problem_row,
     split_deals,
 )
-from healscope.tasks.cards.generalpoints import FACES, RANKS, GeneralPoints, make_problem
+from healscope.tasks.cards.game import FACES, RANKS, Game, make_problem
 from healscope.tasks.cards.solver import solvable
 from healscope.tasks.problem import SIDES, Side
 
@@ -29,9 +29,7 @@ if TYPE_CHECKING:
 _HAND_STREAM = 6  # the streams of the tables are numbered in `problems`
 
 
-def drawn_hands(
-    task: GeneralPoints, held_out: float, split_seed: int, hands: int, seed: int
-) -> pd.DataFrame:
+def drawn_hands(task: Game, hands: int, seed: int) -> pd.DataFrame:
     """Hands drawn with replacement (arXiv 2509.12235, appendix C.1): `hands` ID rows, then OOD.
 
     The target is uniform over the task's. An ID hand is uniform ranks; an OOD hand has at least
@@ -47,8 +45,8 @@ def drawn_hands(
     """
     if hands < 0:
         raise ValueError(f"hands must be at least 0, not {hands}")
-    splits = split_deals(task, held_out, split_seed)
-    halves = halve_deals(task, held_out, split_seed)
+    splits = split_deals(task)
+    halves = halve_deals(task)
     _require_solvable_hands(task)
     rows = []
     for number, side in enumerate(SIDES):
@@ -62,22 +60,20 @@ def drawn_hands(
     return table.astype({"draw": int}).assign(retried=True)
 
 
-def _draw_hand(
-    task: GeneralPoints, side: Side, rng: np.random.Generator
-) -> tuple[tuple[str, ...], int]:
+def _draw_hand(task: Game, side: Side, rng: np.random.Generator) -> tuple[tuple[str, ...], int]:
     target = task.targets[int(rng.integers(len(task.targets)))]
     while True:
         if side == "id":
-            cards = [RANKS[rank] for rank in rng.integers(len(RANKS), size=task.n_cards)]
+            cards = [RANKS[rank] for rank in rng.integers(len(RANKS), size=task.cards)]
         else:
-            others = [RANKS[rank] for rank in rng.integers(len(RANKS), size=task.n_cards - 1)]
+            others = [RANKS[rank] for rank in rng.integers(len(RANKS), size=task.cards - 1)]
             dealt = [*others, FACES[int(rng.integers(len(FACES)))]]
-            cards = [dealt[position] for position in rng.permutation(task.n_cards)]
+            cards = [dealt[position] for position in rng.permutation(task.cards)]
         if solvable(task.rule(side).values(cards), target):
             return tuple(cards), target
 
 
-def _require_solvable_hands(task: GeneralPoints) -> None:
+def _require_solvable_hands(task: Game) -> None:
     """Without this, a target that no hand reaches would be drawn for ever."""
     every_deal = deals(task)
     for side in SIDES:
@@ -88,7 +84,7 @@ def _require_solvable_hands(task: GeneralPoints) -> None:
                 if deal.target == target and (side == "id" or count_faces(deal.cards))
             ):
                 raise ValueError(
-                    f"task {task.name!r}: no hand of {task.n_cards} cards makes {target} under "
+                    f"task {task.name!r}: no hand of {task.cards} cards makes {target} under "
                     f"the {side} rule; leave it out of targets"
                 )
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 from healscope.tasks.cards.expressions import Expression, evaluate
@@ -63,7 +63,11 @@ def breaks(tokens: Sequence[str]) -> int:
 
 
 def earned(
-    text: str, formula: Expression, values: Sequence[int], target: int, rewards: dict[str, float]
+    text: str,
+    formula: Expression,
+    values: Sequence[int],
+    target: int,
+    reward: Callable[[str], float],
 ) -> tuple[str, float]:
     """(outcome, reward) of a formula without its "=", where cards count as `values`.
 
@@ -73,12 +77,12 @@ def earned(
     """
     tokens = _TOKEN.findall(text)
     if "".join(tokens) != text:
-        return "illegal", rewards["illegal"]
+        return "illegal", reward("illegal")
     dealt, used = Counter(values), Counter(formula.numbers)
     numbers = bool(used - dealt) + bool(dealt - used)
     wrong = breaks(tokens)
     if wrong or numbers:
-        paid = wrong * rewards["illegal"] + numbers * rewards["wrong_number"]
+        paid = wrong * reward("illegal") + numbers * reward("wrong_number")
         return "illegal" if wrong else "wrong_number", paid
     reaches = formula.denominator != 0 and formula.numerator == target * formula.denominator
     outcome = "wrong_value"
@@ -86,7 +90,7 @@ def earned(
         outcome = "correct"
     elif reaches and _form([*tokens, ")"]) in _forms(len(values)):
         outcome = "partial"
-    return outcome, rewards[outcome]
+    return outcome, reward(outcome)
 
 
 def _kind(token: str) -> str:

@@ -1,4 +1,4 @@
-"""The exact verifier of GeneralPoints: one response in, one verdict out.
+"""The exact verifier of Game: one response in, one verdict out.
 
 No response makes it raise, and its work is bounded by MAX_RESPONSE. There is one outcome of a
 closed list, and equality is exact. `verifier: reference` reads and pays as the released code does
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from healscope.tasks.cards import released
 from healscope.tasks.cards.expressions import MAX_DIGITS, Expression, evaluate, parse, tokenise
-from healscope.tasks.cards.generalpoints import LAYOUTS, GeneralPoints, Problem
+from healscope.tasks.cards.game import LAYOUTS, CardProblem, Game
 from healscope.tasks.problem import EVALUATION_FORMAT, Verdict
 from healscope.tasks.responses import (
     MAX_RESPONSE,
@@ -63,7 +63,7 @@ _NOTHING = Answer(False, Expression("unfinished"), None, False)
 
 
 def verify(
-    task: GeneralPoints, problem: Problem, text: str, format_token: str = EVALUATION_FORMAT
+    task: Game, problem: CardProblem, text: str, format_token: str = EVALUATION_FORMAT
 ) -> Verdict:
     """Judge a response. The compact rendering must match the layout of the format token.
 
@@ -87,7 +87,7 @@ def verify(
     reward = None
     if task.as_released and parsed:
         outcome, reward = released.earned(
-            answer.text, formula, problem.values, problem.target, task.rewards
+            answer.text, formula, problem.values, problem.target, task.reward
         )
     elif state == "illegal":
         outcome = "illegal"
@@ -106,7 +106,7 @@ def verify(
         outcome = "wrong_value"
     return Verdict(
         outcome,
-        task.rewards[outcome] if reward is None else reward,
+        task.reward(outcome) if reward is None else reward,
         parsed,
         follows_rule,
         line is not None and used == sorted(line),
@@ -115,7 +115,7 @@ def verify(
 
 
 def read_answer(
-    task: GeneralPoints, problem: Problem, text: str, format_token: str = EVALUATION_FORMAT
+    task: Game, problem: CardProblem, text: str, format_token: str = EVALUATION_FORMAT
 ) -> Answer:
     """Read a response as `verify` does. Never raises on any `text`."""
     if not task.as_released:
@@ -224,7 +224,7 @@ def _number_line(raw: object) -> tuple[int, ...] | None:
     return tuple(numbers)
 
 
-def _read_compact(text: str, problem: Problem, layout: tuple[str, ...]) -> Answer:
+def _read_compact(text: str, problem: CardProblem, layout: tuple[str, ...]) -> Answer:
     """The lines in their order, word for word, up to `= T` and nothing after it."""
     words = text.split()
     n, at, line = len(problem.cards), 0, None

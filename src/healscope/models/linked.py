@@ -14,7 +14,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from healscope import provenance
-from healscope.config import given
+from healscope.config import sources
 from healscope.errors import HealscopeError
 from healscope.models import hub, integrity
 from healscope.models.checkpoints import MANIFEST
@@ -43,9 +43,9 @@ _SCALED_BY_LENGTH = {"dynamic", "yarn", "longrope"}
 
 def local(source: str, files: Sequence[str] = hub.FILES) -> Path:
     """The folder of a checkpoint; a hub id is fetched into the hub's cache, or found there."""
-    if not given.is_hub_id(source):
-        return given.folder(source)
-    return hub.folder(*given.hub_id(source), files)
+    if not sources.is_hub_id(source):
+        return sources.folder(source)
+    return hub.folder(*sources.hub_id(source), files)
 
 
 def take(name: str, source: str, beside: str, manifest: str | Path) -> None:
@@ -67,7 +67,7 @@ def take(name: str, source: str, beside: str, manifest: str | Path) -> None:
         last = local(beside, TOKENIZER)
         asked_by = last if (last / TOKENIZER[0]).is_file() else place
     _same_tokens(name, place, asked_by, weights)
-    own = [Path(p) for p in given.files(str(place)) if Path(p).name not in (*TOKENIZER, END)]
+    own = [Path(p) for p in sources.files(str(place)) if Path(p).name not in (*TOKENIZER, END)]
     tokens = [asked_by / file for file in TOKENIZER if (asked_by / file).is_file()]
     ends = [f for f in (asked_by / END, place / END) if f.is_file()]
     if beside.endswith(MANIFEST):  # the base has it, if any of the two does
@@ -76,7 +76,7 @@ def take(name: str, source: str, beside: str, manifest: str | Path) -> None:
     for file in linked:
         if file.suffix == ".json":
             _read_json(name, file)
-    if unread := given.not_of_the_model(place):
+    if unread := sources.not_of_the_model(place):
         print(
             f"healscope: {name}: {place} also holds {unread[0].name}, which is not read: as in "
             f"transformers, {next(iter(weights.files.values())).name} goes first",
@@ -87,7 +87,7 @@ def take(name: str, source: str, beside: str, manifest: str | Path) -> None:
 
 def _weights(name: str, place: Path) -> Stored:
     try:
-        given.check(str(place))
+        sources.check(str(place))
     except ValueError as error:
         raise HealscopeError(f"{name} ({place}): {error}") from None
     weights = Stored(place)
@@ -108,7 +108,7 @@ def _weights(name: str, place: Path) -> Stored:
 
 def _read_json(name: str, file: Path) -> dict:
     try:
-        return given.read_json(file)
+        return sources.read_json(file)
     except ValueError as error:
         raise HealscopeError(f"{name}: {error}") from None
 
@@ -236,7 +236,7 @@ def _link_all(files: list[Path], source: str, place: Path, manifest: Path) -> No
         _link(file, manifest.parent / file.name)
         listed[file.name] = {"bytes": file.stat().st_size, "sha256": provenance.sha256(file)}
     config = {"source": source}
-    if given.is_hub_id(source):
+    if sources.is_hub_id(source):
         config["commit"] = place.name  # snapshots are called by it
     hashes = {name: about["sha256"] for name, about in listed.items()}
     record = provenance.record(config, inputs=hashes)

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from healscope.config import given
+from healscope.config import own_checkpoints, sources
 from healscope.config.compute import Launch, Need, Needs
 from healscope.sections import Positive, Section
 from healscope.tasks.pretraining import Pretraining
@@ -88,12 +88,12 @@ class Model(Section):
                 f"rl.{stray[0]}: RL cannot have started from step {stray[0]}, which is not in sft "
                 f"{sorted(self.sft)}"
             )
-        given.distinct_sources(self.sft, self.rl)
+        own_checkpoints.distinct_sources(self.sft, self.rl)
         wrong = []
         named = {"source": self.source, **{f"sft.{k}": v for k, v in self.sft.items()}}
         for name, source in (named | {f"rl.{k}": v for k, v in self.rl.items()}).items():
             try:
-                given.check(source)
+                sources.check(source)
             except ValueError as error:
                 wrong.append(f"{name} ({source}): {error}")
         if wrong:
@@ -109,8 +109,8 @@ class Model(Section):
         from LLaMA-3.2-Vision those of cross-attention do not count: it has none."""
         if self.scratch:
             return self.scratch.architecture.layers
-        file = given.folder(self.source) / "config.json"
-        about = given.read_json(file) if file.is_file() else {}
+        file = sources.folder(self.source) / "config.json"
+        about = sources.read_json(file) if file.is_file() else {}
         text = about.get("text_config") or about
         crossing = () if self.sft else text.get("cross_attention_layers") or ()
         layers = text.get("num_hidden_layers")

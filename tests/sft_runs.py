@@ -1,0 +1,35 @@
+"""Runs of SFT and of its methods as the micro study can try them."""
+
+import pandas as pd
+
+from healscope import config
+from healscope.models import checkpoints
+from healscope.training import sft
+from healscope.training.state import Workspace
+
+LIKE = {
+    "rpsft": {"strength": 10.0},
+    "rpsft_normalised": {"strength": 10.0},
+    "rotation": {"strength": 10.0},
+    "l2": {"strength": 10.0},
+    "kl": {},
+    "protected": {},
+    "lora": {"rank": 2, "alpha": 4.0},
+    "dft": {},
+}
+
+
+def with_methods(study, **given):
+    """The study's SFT with these changes of its methods."""
+    return config.SFT.model_validate(study.sft.model_dump() | {"methods": given})
+
+
+def run(settings, base_manifest, tables, task, folder, arm="sft"):
+    """(rows, weights of every checkpoint)."""
+    work = Workspace(folder, "x")
+    rows = sft.train(settings, arm, base_manifest, tables[1], tables[0], task, 20, 0, work, arm)
+    weights = {
+        step: checkpoints.load_file(work.staged(f"{arm}-{step}") / checkpoints.WEIGHTS)
+        for step in settings.checkpoints
+    }
+    return pd.DataFrame(rows), weights
