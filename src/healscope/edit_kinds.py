@@ -67,8 +67,6 @@ class Control:
     turns: bool = False
     of_update_alone: bool = False
     layers: int = 1
-    depends_on_update_alone: bool = False
-    layers: int = 1
 
 
 KINDS: dict[str, Kind] = {
