@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from healscope.edit_kinds import KINDS
+from healscope.edit_kinds import CONTROLS, KINDS, NORM
 from healscope.edit_names import names_along, parse
 from healscope.errors import HealscopeError
 from healscope.spectra import controls, edits
@@ -241,15 +241,21 @@ def test_two_equal_checkpoints_are_no_distance_apart(pair):
     assert math.isnan(measured["from_target"])
 
 
+REFUSED = {("values-rank-1", "rotation"), ("swap-layers-1", "rest")}
+
+
+@pytest.mark.parametrize("control", CONTROLS)
 @pytest.mark.parametrize("edit", ["directions-rank-0.5", "values-rank-1", "swap-layers-1"])
-def test_controls_go_as_far_as_the_edit_in_every_matrix(pair, edit):
+def test_controls_go_as_far_as_the_edit_in_every_matrix(pair, edit, control):
+    assert NORM in CONTROLS[control].matched
+    if (edit, control) in REFUSED:
+        return
     own, _ = made(pair, edit)
-    updates = {n: w - pair.target[n] for n, w in own.items()}
-    for control in ("interpolation", "noise", "shuffle"):
-        got, _ = made(pair, f"{edit}-as-{control}")
-        assert list(got) == list(own)
-        for n, update in updates.items():
-            assert (got[n] - pair.target[n]).norm() == pytest.approx(float(update.norm()), rel=1e-4)
+    got, _ = made(pair, f"{edit}-as-{control}")
+    assert list(got) == list(own)
+    for n, w in own.items():
+        far = float((w - pair.target[n]).norm())
+        assert float((got[n] - pair.target[n]).norm()) == pytest.approx(far, rel=1e-3)
 
 
 def test_interpolation_goes_towards_the_parent(pair):

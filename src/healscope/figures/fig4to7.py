@@ -54,11 +54,10 @@ claims. docs/edits.md defines every edit and control. Answers Figure {number} of
 _PICKED = """ MaxOOD is here the one checkpoint that all problems pick, since an edit needs one to
 start from; its line is therefore not corrected for the choice."""
 _BESIDE = {
-    "values": """Lines are named at their ends: beside the values themselves, the part of the update
-that changes them to first order.""",
-    "directions": """Lines are named at their ends: beside the published splice, whose columns come
-from two bases, stand other kinds of directions put back, and whole matrices (swap), values and
-directions together.""",
+    kind: "Lines are named at their ends: "
+    + "; ".join(f"{name}, {about.label}" for name, about in KINDS.items() if about.figure == kind)
+    + "."
+    for kind in ("values", "directions")
 }
 
 
