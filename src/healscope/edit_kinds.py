@@ -196,15 +196,6 @@ CONTROLS: dict[str, Control] = {
         line="dash_dot",
         of_update_alone=True,
     ),
-    "opposite": Control(
-        label="as far, straight away",
-        than="going as far straight away from the parent",
-        matched=(NORM,),
-        colour=3,
-        marker="<",
-        line="dotted",
-        of_update_alone=True,
-    ),
 }
 
 

@@ -12,7 +12,6 @@ edit's own update of a matrix (`healscope.edit_kinds` says what each is matched 
                  scaled to |D|_F: the right update in the wrong place
 - rest           W_p - W_t less the edit made at full strength, scaled to |D|_F: as far by what the
                  edit does not put back
-- opposite       W_t - W_p, scaled to |D|_F: as far away from the parent
 """
 
 from collections.abc import Callable
@@ -105,17 +104,12 @@ def rest(update: Update) -> torch.Tensor:
     return scaled(remaining, update.norm)
 
 
-def opposite(update: Update) -> torch.Tensor:
-    return scaled(-update.gap, update.norm)
-
-
 FORMULAS: dict[str, Callable[[Update], torch.Tensor]] = {
     "interpolation": interpolation,
     "noise": noise,
     "rotation": rotation,
     "shuffle": shuffle,
     "rest": rest,
-    "opposite": opposite,
 }
 """control -> its update (m, n), float32."""
 
