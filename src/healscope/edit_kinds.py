@@ -142,13 +142,6 @@ KINDS: dict[str, Kind] = {
         face="open",
         in_part=True,
     ),
-    "outputs": Kind(
-        label="update: what it writes along directions",
-        does="Undoing what the update writes along the leading left singular vectors",
-        figure="directions",
-        marker="<",
-        face="full",
-    ),
 }
 
 CONTROLS: dict[str, Control] = {

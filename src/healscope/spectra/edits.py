@@ -18,14 +18,13 @@ that the singular values are exactly S_t:
 - pinned       the parent's columns stay; the target's are projected onto what is orthogonal to
                those, and replaced by the polar factor of that
 
-Five kinds take a part of D itself, by its entries E = U_t' D V_t in the target's own bases:
+Four kinds take a part of D itself, by its entries E = U_t' D V_t in the target's own bases:
 
 - diagonal     the entries E_ii for i in I: what changes singular values I to first order
 - offdiagonal  all other entries in rows or columns I, and what lies outside of the two spans: what
                turns singular vectors I to first order
 - block        the entries in rows and columns I
 - complement   D without that block
-- outputs      U_t,I U_t,I' D, all that D writes along the left vectors I
 
 `directions`, `swap` and the orthonormal kinds choose the parent's vectors by their index. Where
 singular values are equal, or nearly so, these vectors are arbitrary, and `aligned` chooses them.
@@ -148,11 +147,6 @@ def _complement(i: slice, gap: torch.Tensor, target: Factors, parent: Factors) -
     return gap - _block(i, gap, target, parent)
 
 
-def _outputs(i: slice, gap: torch.Tensor, target: Factors, _parent: Factors) -> torch.Tensor:
-    u = target.u[:, i]
-    return u @ (u.T @ gap)
-
-
 DENSE: dict[str, Callable[[slice, torch.Tensor, Factors, Factors], torch.Tensor]] = {
     "orthonormal": _orthonormal,
     "pinned": _pinned,
@@ -160,7 +154,6 @@ DENSE: dict[str, Callable[[slice, torch.Tensor, Factors, Factors], torch.Tensor]
     "offdiagonal": _offdiagonal,
     "block": _block,
     "complement": _complement,
-    "outputs": _outputs,
 }
 """kind -> its update (m, n), by a range of directions, W_p - W_t (m, n) in float64, and factors."""
 
