@@ -2,16 +2,20 @@
 
 import pytest
 import torch
-from sft_runs import LIKE, with_methods
+from sft_runs import with_methods
 from test_sft import drawn_examples
 from transformers import GPT2Config, GPT2LMHeadModel
 
+from healscope import config
 from healscope.models import checkpoints, tokens
 from healscope.training import methods
 
 pytestmark = pytest.mark.xdist_group("sft")  # one process trains all arms
 
 M, N, K = 7, 5, 2
+PENALTIES = [
+    name for name, method in config.SFT().methods.items() if isinstance(method, config.Penalised)
+]
 
 
 @pytest.fixture
@@ -119,7 +123,7 @@ def batch(model_and_tokenizer, study, tables):
     return model, {key: torch.tensor(value) for key, value in inputs.items()}
 
 
-@pytest.mark.parametrize("name", ["rpsft", "rpsft_normalised", "rotation", "l2", "kl"])
+@pytest.mark.parametrize("name", PENALTIES)
 def test_a_penalty_of_a_model_is_zero_at_the_start_and_has_the_right_slope(name, study, batch):
     model, inputs = batch
     if name == "kl":  # norms inside a Llama are computed in float32, those of a GPT-2 are not
@@ -215,13 +219,13 @@ def test_kl_is_over_answers_alone_and_exact(study, batch):
 @pytest.fixture(scope="module")
 def runs(trained):
     """(rows, weights of every checkpoint) of plain SFT and of each method."""
-    return {arm: trained(arm) for arm in ["sft", *LIKE]}
+    return {arm: trained(arm) for arm in ["sft", *config.METHODS]}
 
 
 def test_every_method_trains_the_same_matrices_and_ends_elsewhere(study, runs, base_manifest):
     start = checkpoints.load_weights(base_manifest)
     plain = runs["sft"][1][12]
-    for arm in LIKE:
+    for arm in config.METHODS:
         rows, weights = runs[arm]
         assert list(rows["step"]) == [0, 2, 4, 6, 8, 10, 12]
         assert all(torch.equal(weights[0][k], start[k]) for k in start), arm
@@ -233,14 +237,14 @@ def test_every_method_trains_the_same_matrices_and_ends_elsewhere(study, runs, b
 
 
 def test_losses_are_logged_apart_from_penalties(runs):
-    for arm in ("rpsft", "rpsft_normalised", "rotation", "l2", "kl"):
+    for arm in PENALTIES:
         rows = runs[arm][0]
         assert (rows["penalty"].iloc[2:] > 0).all(), arm  # the first update has a rate of 0
         first = runs["sft"][0]["train_loss_nats"].iloc[
             1
         ]  # of two steps, one where the penalty is 0
         assert rows["train_loss_nats"].iloc[1] == pytest.approx(first, rel=1e-2), arm
-    for arm in ("sft", "protected", "lora", "dft"):
+    for arm in set(runs) - set(PENALTIES):
         assert "penalty" not in runs[arm][0], arm
 
 

@@ -19,7 +19,15 @@ from torch import nn
 from transformers import TrainerCallback
 from trl import SFTTrainer
 
-from healscope.config import DFT, BlockDrift, LoRA, Penalised, Protected, Rotation, SFTMethod
+from healscope.config.training import (
+    DFT,
+    BlockDrift,
+    LoRA,
+    Penalised,
+    Protected,
+    Rotation,
+    SFTMethod,
+)
 from healscope.draws import seeded
 from healscope.edit_names import leading
 from healscope.models import checkpoints
@@ -143,8 +151,10 @@ def penalty(method: Penalised, model) -> Callable[[dict], torch.Tensor]:
     if method.method == "l2":
         anchored = anchors(model)
         return lambda _: sum(drift(a.change()) for a in anchored)
-    reference = copy.deepcopy(model).requires_grad_(False).eval()
-    return lambda inputs: kl(reference, model, inputs)
+    if method.method == "kl":
+        reference = copy.deepcopy(model).requires_grad_(False).eval()
+        return lambda inputs: kl(reference, model, inputs)
+    raise NotImplementedError(f"training.methods.penalty does not say what '{method.method}' is")
 
 
 def _block(anchor: Anchor, d_MN: torch.Tensor) -> torch.Tensor:
@@ -231,6 +241,10 @@ def setup(method: SFTMethod | None, model, seed: int) -> Setup:
         trainer = partial(Projected, anchors(model, method.share, method.directions))
     elif isinstance(method, Penalised):
         trainer = partial(PenalisedTrainer, penalty(method, model), method.strength)
+    elif method is not None:
+        raise NotImplementedError(
+            f"training.methods.setup does not say how '{method.method}' trains"
+        )
     return Setup(model, lambda: model, trainer, settings)
 
 
