@@ -277,5 +277,4 @@ class FigureStyle(Section):
         "paper", description="text size: paper, notebook or talk"
     )
     width_inches: Annotated[float, Field(gt=1, lt=20)] = Field(5.5, description="width of a figure")
-    grid: bool = Field(True, description="lines across a panel at the values of its y axis")
     dpi: Annotated[int, Field(ge=50, le=600)] = Field(160, description="resolution of PNG files")

@@ -121,7 +121,7 @@ def settings(style: FigureStyle) -> dict:
         "font.family": ["DejaVu Sans"],
         "pdf.fonttype": 42,
         "axes.axisbelow": True,
-        "axes.grid": style.grid,
+        "axes.grid": True,
         "axes.grid.axis": "y",
         "axes.labelsize": sizes["font.size"] * 0.9,
         "axes.spines.right": False,
