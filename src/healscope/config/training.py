@@ -93,15 +93,6 @@ class BlockDrift(Penalised):
     directions: Directions = "leading"
 
 
-class Relative(Penalised):
-    """Penalty on |W - W0|^2 / |W0|^2, summed over matrices: large ones may move further."""
-
-    labels: ClassVar[dict[str, str]] = {"l2_relative": "L2, relative to the base"}
-
-    method: Literal["l2_relative"]
-    strength: AboveZero = Field(description="what the penalty is multiplied by")
-
-
 class Rotation(Penalised):
     """Penalty on what turns the leading singular subspaces of W0, to first order."""
 
@@ -146,7 +137,7 @@ class DFT(Method):
     method: Literal["dft"]
 
 
-_SFTMethod = Penalty | BlockDrift | Relative | Rotation | Protected | LoRA | DFT
+_SFTMethod = Penalty | BlockDrift | Rotation | Protected | LoRA | DFT
 SFTMethod = Annotated[_SFTMethod, Field(discriminator="method")]
 
 # Strengths have a unit: they depend on the scale and the number of a model's weights, on the length
@@ -158,7 +149,6 @@ METHODS: Mapping[str, Mapping[str, Any]] = {
     "protected": {"method": "protected", "share": 0.25},
     "kl": {"method": "kl", "strength": 0.3},
     "l2": {"method": "l2", "strength": 0.01},
-    "l2_relative": {"method": "l2_relative", "strength": 10.0},
     "lora": {"method": "lora", "rank": 8, "alpha": 16.0, "learning_rate": 1e-3},
     "dft": {"method": "dft"},
 }

@@ -25,7 +25,6 @@ from healscope.config.training import (
     LoRA,
     Penalised,
     Protected,
-    Relative,
     Rotation,
     SFTMethod,
 )
@@ -149,9 +148,6 @@ def penalty(method: Penalised, model) -> Callable[[dict], torch.Tensor]:
     if isinstance(method, Rotation):
         anchored = anchors(model, method.share, method.directions)
         return lambda _: sum(rotation(a.change(), a.u, a.v) for a in anchored)
-    if isinstance(method, Relative):
-        anchored = anchors(model)
-        return lambda _: sum(drift(a.change()) / drift(a.start) for a in anchored)
     if method.method == "l2":
         anchored = anchors(model)
         return lambda _: sum(drift(a.change()) for a in anchored)
