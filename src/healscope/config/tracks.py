@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from healscope import artifacts
 from healscope.config.models import Model
 from healscope.tasks import TaskSection
-from healscope.tasks.cards.generalpoints import GeneralPoints
 
 
 @dataclass(frozen=True)
@@ -82,26 +81,23 @@ def evaluated(
 
 
 def _reads(own: TaskSection, other: TaskSection) -> bool:
-    """Whether the vocabulary of one task is known to hold that of another."""
-    known = own.rendering == "json" or issubclass(own.task_class, GeneralPoints)
+    """Whether a model trained from scratch on one task surely has the words of another."""
+    known = own.rendering == "json" or own.task_class.fixed_words
     return own.family == other.family and known and not _lack(own, other)
 
 
 def _lack(own: TaskSection, other: TaskSection) -> str:
-    """Why what reads one task cannot read another one of its family; empty where nothing is known
-    against it."""
+    """Why a model trained from scratch on one task cannot read another one of its family.
+
+    Empty where nothing is known against it.
+    """
     if other.rendering != own.rendering:
         return f"reads only rendering '{own.rendering}'"
-    if own.rendering == "json" or not issubclass(own.task_class, GeneralPoints):
-        return ""  # letters spell any number
-    unknown = sorted(_numbers(other) - _numbers(own))
-    return f"has no word for {unknown}" if unknown else ""
-
-
-def _numbers(task: TaskSection) -> set[int]:
-    """Numbers that a compact task writes."""
-    faces = {*task.id_rule.model_dump().values(), *task.ood_rule.model_dump().values()}
-    return {*range(1, 14), *faces, *task.targets}
+    if own.rendering == "json" or not own.task_class.fixed_words:
+        return ""  # letters spell any word
+    known = set(own.build("own").words())
+    unknown = [word for word in other.build("other").words() if word not in known]
+    return f"has no word for {', '.join(unknown)}" if unknown else ""
 
 
 def check(tasks: Mapping[str, TaskSection], trained_on: list[str], taken: bool) -> None:

@@ -109,6 +109,8 @@ class Task(ABC):
     """Rules that pretraining can show, with the share of each where the config gives none."""
     wrong: ClassVar[str] = "wrong"
     """Outcome as which reward `canonical` pays correct answers that are not the reference one."""
+    fixed_words: ClassVar[bool] = False
+    """Whether `words` follows from the options alone, without a look at the problems."""
     answer_steps: ClassVar[tuple[str, ...]] = ()
     """Words that begin the steps of an answer, where losses are told apart by them."""
     problems_of: ClassVar[tuple[str, ...]] = ("all", "drawn")

@@ -1,1 +1,1 @@
-"""The card game Game: make a target from the numbers of four cards."""
+"""The card game GeneralPoints: make a target from the numbers of four cards."""

@@ -1,4 +1,4 @@
-"""The fixed lists of Game: all deals, the hold-out, and the tables of the workflow.
+"""List all deals of the card game, split them, and make the tables of its problems.
 
 The deal space is finite, so evaluation is on all of it, ID and OOD paired on the same cards in
 the same order. Every random choice comes from the seed; a different `orders` or `held_out` does
@@ -63,7 +63,7 @@ class Deal(NamedTuple):
 
 
 def deals(task: Game) -> list[Deal]:
-    """Every multiset of cards with every target, solvable or not."""
+    """Return every multiset of cards with every target, solvable or not."""
     return [
         Deal(cards, target)
         for target in task.targets
@@ -98,7 +98,7 @@ def halve_deals(task: Game) -> dict[Deal, Half]:
 
 
 def problem_table(task: Game) -> pd.DataFrame:
-    """The evaluation problems, two rows (ID, OOD) for each order of each deal.
+    """Make the table of evaluation problems: two rows (ID, OOD) for each order of each deal.
 
     First the deals of both splits that hold a face card and that both rules solve, in up to
     `orders` distinct random orders. Then the solvable held-out deals without a face card, in one
@@ -130,7 +130,10 @@ def problem_table(task: Game) -> pd.DataFrame:
 
 
 def count_problems(task: Game) -> tuple[int, int]:
-    """(rows of `problem_table`, those that are held out and hold a face card), not written out."""
+    """Count (rows of `problem_table`, those that are held out and hold a face card).
+
+    Without writing the table out, which would need the solver for every row.
+    """
     every = faced = 0
     for deal, split in split_deals(task).items():
         if not all(solvable(task.rule(s).values(deal.cards), deal.target) for s in SIDES):
@@ -146,7 +149,7 @@ def count_problems(task: Game) -> tuple[int, int]:
 
 
 def sft_table(task: Game) -> pd.DataFrame:
-    """The pool of SFT examples: ID problems on every ID-solvable training deal.
+    """Make the pool of SFT examples: ID problems on every ID-solvable training deal.
 
     With or without faces, in every distinct order (at most MAX_SFT_ORDERS random ones for four or
     more cards). Columns are SFT_COLUMNS, as in `problem_table`; `instance_id` is the unit from
@@ -156,7 +159,7 @@ def sft_table(task: Game) -> pd.DataFrame:
 
 
 def rl_table(task: Game) -> pd.DataFrame:
-    """The same pool without responses: the prompts of RL. Columns are RL_COLUMNS."""
+    """Make the same pool without responses: the prompts of RL. Columns are RL_COLUMNS."""
     return problem_frame(_pool(task), RL_COLUMNS)
 
 
@@ -181,12 +184,15 @@ def _pool(task: Game) -> list[dict[str, Any]]:
 
 
 def instance_id(task: Game, deal: Deal) -> str:
-    """The unit of the hold-out that a deal belongs to: its ID values, ascending, and the target."""
+    """Name the unit of the hold-out that a deal belongs to, as "3-5-10>24".
+
+    These are its ID values, ascending, and the target.
+    """
     return f"{'-'.join(map(str, sorted(task.id_rule.values(deal.cards))))}>{deal.target}"
 
 
 def problem_row(task: Game, problem: CardProblem, split: Split, half: Half) -> dict[str, Any]:
-    """One row of PROBLEM_COLUMNS. The problem must be solvable under its rule."""
+    """Make one row of PROBLEM_COLUMNS. The problem must be solvable under its rule."""
     formula = formulas(problem.values, problem.target)[0]
     return {
         "problem_id": problem.problem_id,
@@ -209,26 +215,26 @@ def problem_row(task: Game, problem: CardProblem, split: Split, half: Half) -> d
 def problem_frame(
     rows: list[dict[str, Any]], columns: tuple[str, ...] = PROBLEM_COLUMNS
 ) -> pd.DataFrame:
-    """The table of these rows, with the columns even where there is no row."""
+    """Make a table of these rows; without rows it still has the columns."""
     import pandas as pd
 
     return pd.DataFrame(rows, columns=list(columns))
 
 
 def count_faces(cards: Sequence[str]) -> int:
-    """How many of the cards are J, Q or K."""
+    """Count the J, Q and K among the cards."""
     return sum(card in FACES for card in cards)
 
 
 def _id_multisets(task: Game) -> dict[Deal, tuple[int, ...]]:
-    """Every deal's values under the ID rule, ascending."""
+    """Return the values of every deal under the ID rule, ascending."""
     return {deal: tuple(sorted(task.id_rule.values(deal.cards))) for deal in deals(task)}
 
 
 def _shuffled(
     multisets: Iterable[tuple[int, ...]], rng: np.random.Generator
 ) -> list[tuple[int, ...]]:
-    """The distinct ones in random order."""
+    """Return the distinct multisets in random order."""
     units = sorted(set(multisets))
     return [units[index] for index in rng.permutation(len(units))]
 

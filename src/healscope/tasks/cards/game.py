@@ -1,4 +1,4 @@
-"""Game: make a target from cards, when the prompt says what J, Q and K count as.
+"""The card game: make a target from cards, when the prompt says what J, Q and K count as.
 
 The task of arXiv 2509.12235, appendix C.1 (four cards, target 24), for any number of cards, any
 targets and any two rules. One task, two renderings: "json", for pretrained language models, and
@@ -82,7 +82,7 @@ FACE_11_13 = FaceRule(J=11, Q=12, K=13)
 
 @dataclass(frozen=True, kw_only=True)
 class Game(Task):
-    """What the card game is played with; `GeneralPoints` makes a task of it."""
+    """The options of the card game. `GeneralPoints` makes a task of it, and is what to build."""
 
     cards: Annotated[int, Field(ge=2, le=4, description="cards in a deal (the paper: 4)")] = 4
     targets: Annotated[
@@ -166,7 +166,7 @@ class CardProblem:
 
 
 def make_problem(task: Game, cards: Sequence[str], rule: Side, target: int) -> CardProblem:
-    """The problem of these cards in this order. Raises ValueError on an unknown rank or rule."""
+    """Pose these cards in this order. Raises ValueError on an unknown rank or rule."""
     unknown = [card for card in cards if card not in RANKS]
     if unknown or len(cards) != task.cards:
         raise ValueError(f"expected {task.cards} cards of {' '.join(RANKS)}, not {list(cards)}")
@@ -184,7 +184,7 @@ def make_problem(task: Game, cards: Sequence[str], rule: Side, target: int) -> C
 
 
 def from_row(row: Mapping[str, Any]) -> CardProblem:
-    """The problem in one row of a problem, SFT or RL table."""
+    """Read the problem in one row of a problem, SFT or RL table."""
     return CardProblem(
         problem_id=str(row["problem_id"]),
         pair_id=str(row["pair_id"]),
@@ -202,7 +202,7 @@ def prompt(
     format_token: str = EVALUATION_FORMAT,
     rendering: int = 0,
 ) -> str:
-    """The text of the user's turn, which asks for the layout of the format token.
+    """Write the user's turn, which asks for the answer layout of the format token.
 
     `rendering` chooses one of `renderings(task)` ways to say the same; 0 is the standard one.
     Raises ValueError on another number.
@@ -221,7 +221,7 @@ def prompt(
 
 
 def renderings(task: Game) -> int:
-    """How many ways there are to state a problem of this task.
+    """Count the ways to state a problem of this task.
 
     Compact ones arrange the same words differently; those of a few deals agree (8-8-8>8 says the
     same with the target before or after the cards).
@@ -235,7 +235,7 @@ def response(
     formula: Sequence[str],
     format_token: str = EVALUATION_FORMAT,
 ) -> str:
-    """The answer that states this formula (bracketed tokens, as `solver.formulas` gives them).
+    """Write the answer that states a formula (bracketed tokens, as `solver.formulas` gives them).
 
     JSON writes it with the fewest brackets and no spaces, compact as it is. In the JSON rendering
     PLAIN_LAYOUTS are lines that no verifier reads.
@@ -262,7 +262,7 @@ def compact_prompt(
     format_token: str,
     rendering: int = 0,
 ) -> str:
-    """`J v Q v K v T c c c FMT`, or with rule, target and cards in another order."""
+    """Write `J v Q v K v T c c c FMT`, or rule, target and cards in another order."""
     order, faces = ARRANGEMENTS[rendering]
     parts = {
         "rule": " ".join(f"{FACES[face]} {rule_values[face]}" for face in faces),
@@ -279,7 +279,7 @@ def compact_response(
     formula: Sequence[str],
     target: int,
 ) -> str:
-    """`cards c c c number n n n formula ( a - b ) * c = T`, with only the lines named."""
+    """Write `cards c c c number n n n formula ( a - b ) * c = T`, only the lines named."""
     words: list[str] = []
     if "cards" in lines:
         words += "cards", *cards
@@ -289,7 +289,7 @@ def compact_response(
 
 
 def compact_vocabulary(task: Game) -> list[str]:
-    """Every word of the compact rendering, in a fixed order; no bos, eos or padding."""
+    """List every word of the compact rendering in a fixed order, without bos, eos, padding."""
     numbers = {*range(1, 14), *task.targets, *task.id_rule.face_values, *task.ood_rule.face_values}
     return [
         *(str(number) for number in sorted(numbers)),

@@ -1,4 +1,4 @@
-"""The card game as a task: GeneralPoints, its verifier, tables and examples behind the protocol."""
+"""GeneralPoints: the card game as a task."""
 
 from __future__ import annotations
 
@@ -40,6 +40,7 @@ class GeneralPoints(Game):
 
     rule_kinds: ClassVar[Mapping[str, float]] = dict.fromkeys(pretraining.RULE_KINDS, 1.0)
     wrong: ClassVar[str] = "wrong_value"
+    fixed_words: ClassVar[bool] = True
     answer_steps: ClassVar[tuple[str, ...]] = ("number", "formula")
     problems_of: ClassVar[tuple[str, ...]] = ("all", "drawn", "neighbours")
     judging_only: ClassVar[tuple[str, ...]] = (
@@ -50,7 +51,7 @@ class GeneralPoints(Game):
     # What every task says.
 
     def problems(self, rule: Side) -> Iterable[CardProblem]:
-        """Those of the problem table."""
+        """Return the problems of the problem table."""
         table = self.problem_table()
         return [from_row(row) for row in table[table["rule"] == rule].to_dict("records")]
 
@@ -75,7 +76,7 @@ class GeneralPoints(Game):
         return prompt(self, problem, format_token)
 
     def answers(self, problem: CardProblem) -> Sequence[str]:
-        """One for every formula of `solver.formulas`."""
+        """Return a response for every formula of `solver.formulas`."""
         found = formulas(problem.values, problem.target)
         return _Texts(len(found), lambda i: response(self, problem, found[i]))
 
@@ -84,7 +85,7 @@ class GeneralPoints(Game):
         return _Texts(n, lambda i: prompt(self, problem, rendering=i))
 
     def progress(self, problem: CardProblem, text: str) -> float:
-        """The share of a solution that the formula begins with, for the best one."""
+        """Return how much of a solution the formula begins with, for the closest solution."""
         written = read_answer(self, problem, text).words
         shares = [
             same_start(written, spelling) / (len(spelling) + 1)
@@ -93,7 +94,7 @@ class GeneralPoints(Game):
         return max(shares, default=0.0)
 
     def canonical(self, problem: CardProblem, text: str) -> bool:
-        """Whether the formula is the first of `solver.formulas`, in either spelling."""
+        """Return whether the formula is the first of `solver.formulas`, in either spelling."""
         reference = formulas(problem.values, problem.target)[0]
         return read_answer(self, problem, text).words in _spellings(reference)
 
@@ -104,13 +105,13 @@ class GeneralPoints(Game):
         return compact_vocabulary(self)
 
     def lengths(self) -> tuple[float, float]:
-        """Of compact ones by their layout; of JSON the means of four cards."""
+        """Return lengths known from the layout (compact) or measured with four cards (JSON)."""
         if self.rendering == "compact":
             return 8.0 + self.cards, 4.0 + 6 * self.cards
         return 630.0, 92.0
 
     def longest(self) -> tuple[str, str]:
-        """Of a sample: all are about as long."""
+        """Return the longest prompt and answer of a sample: all are about as long."""
         texts = self.corpus()
         return max(texts[::2], key=self.length), max(texts[1::2], key=self.length)
 
@@ -124,7 +125,7 @@ class GeneralPoints(Game):
         return deals.rl_table(self)
 
     def posed(self, problems: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
-        """Drawn hands and neighbours are of all deals, not of the problem table alone."""
+        """Pose problems. Drawn hands and neighbours come from all deals, not from the table."""
         if protocol.problems == "drawn":
             return hands.drawn_hands(self, protocol.hands, protocol.seed)
         if protocol.problems == "neighbours":
@@ -135,7 +136,7 @@ class GeneralPoints(Game):
         return from_row(row)
 
     def count(self) -> tuple[int, int]:
-        """Without writing the problem table out."""
+        """Count problems without making their table."""
         return deals.count_problems(self)
 
     @property
@@ -143,11 +144,11 @@ class GeneralPoints(Game):
         return self.orders
 
     def draw(self, kind: str, rng: np.random.Generator) -> CardProblem:
-        """A problem as pretraining draws it; of kinds other than "id" and "ood", it has no name."""
+        """Draw a problem as pretraining does; its ids are empty."""
         return pretraining.draw_problem(self, kind, rng)
 
     def noisy(self, problem: CardProblem, rng: np.random.Generator) -> str:
-        """The answer under the OOD rule, where the cards have one."""
+        """Return the answer under the OOD rule, or the right one where the cards have none."""
         values = self.ood_rule.values(problem.cards)
         found = formulas(values, problem.target) or formulas(problem.values, problem.target)
         return response(self, problem, found[int(rng.integers(len(found)))])
@@ -165,7 +166,7 @@ class GeneralPoints(Game):
 
 
 class _Texts(Sequence[str]):
-    """Texts that are written when they are asked for: a problem may have hundreds of answers."""
+    """A sequence of texts that are written on access: a problem may have hundreds of answers."""
 
     def __init__(self, n: int, write: Callable[[int], str]):
         self._n, self._write = n, write
@@ -202,5 +203,6 @@ def _solutions(values: tuple[int, ...], target: int) -> tuple[tuple[str, ...], .
 
 
 def _spellings(formula: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
-    """With brackets around every step, as compact answers have it, and with the fewest."""
+    """Return a formula with brackets around every step, as in compact answers, and with the
+    fewest."""
     return tuple(render(to_tree(formula), style) for style in ("bracketed", "minimal"))

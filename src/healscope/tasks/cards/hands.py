@@ -1,4 +1,4 @@
-"""Hands of the card game drawn at random, as the published evaluation draws them.
+"""Draw hands of the card game at random, as the published evaluation does.
 
 The deal space is finite, so all of it can be evaluated. The published sampling draws hands with
 replacement instead, where hands that training has seen come up as well.
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-_HAND_STREAM = 6  # the streams of the tables are numbered in `problems`
+_HAND_STREAM = 6  # the streams of the tables are numbered in `deals`
 
 
 def drawn_hands(task: Game, hands: int, seed: int) -> pd.DataFrame:
-    """Hands drawn with replacement (arXiv 2509.12235, appendix C.1): `hands` ID rows, then OOD.
+    """Draw hands with replacement (arXiv 2509.12235, appendix C.1): `hands` ID rows, then OOD.
 
     The target is uniform over the task's. An ID hand is uniform ranks; an OOD hand has at least
     one J, Q or K: that card is uniform among the three, the others among all ranks, in random
@@ -38,8 +38,8 @@ def drawn_hands(task: Game, hands: int, seed: int) -> pd.DataFrame:
     side and its number alone, and the first hands of a longer list are those of a shorter one.
 
     Columns are those of `posing.all_problems`. `draw` counts from 0 within each side; a problem_id
-    repeats where a hand comes up twice. `split` is the side of the hold-out (`held_out` and
-    `split_seed`, as in `split_deals`) on which the hand's ID values are: "train" is the overlap
+    repeats where a hand comes up twice. `split` is the side of the hold-out (`split_deals`)
+    on which the hand's ID values are: "train" is the overlap
     with what SFT may see. All are `retried`. Raises ValueError if hands < 0, or if a target has
     no solvable hand.
     """
@@ -74,7 +74,7 @@ def _draw_hand(task: Game, side: Side, rng: np.random.Generator) -> tuple[tuple[
 
 
 def _require_solvable_hands(task: Game) -> None:
-    """Without this, a target that no hand reaches would be drawn for ever."""
+    """Raise ValueError on a target that no hand reaches, which would be drawn for ever."""
     every_deal = deals(task)
     for side in SIDES:
         for target in task.targets:

@@ -69,7 +69,7 @@ _NEIGHBOUR_STREAM = 8  # the other streams are in `problems`, `hands` and `neutr
 
 
 class Neighbour(NamedTuple):
-    """One problem, the game that it is a problem of, and the rendering of its prompt."""
+    """A problem, its game, and the number of its rendering."""
 
     game: Game
     problem: CardProblem
@@ -77,7 +77,7 @@ class Neighbour(NamedTuple):
 
 
 def neighbours(game: Game, per_kind: int, seed: int) -> pd.DataFrame:
-    """`per_kind` problems of each of KINDS at each of its `distances`, fewer where there are fewer.
+    """Make a table of `per_kind` problems of each of KINDS at each of its `distances`.
 
     Columns are COLUMNS: those of `problems.problem_table`, `draw`, which numbers the rows,
     `retried`, which is False, and the kind and distance of the neighbour. `rule` is "ood" under
@@ -98,7 +98,7 @@ def neighbours(game: Game, per_kind: int, seed: int) -> pd.DataFrame:
 
 
 def posed(game: Game, per_kind: int, seed: int) -> pd.DataFrame:
-    """`neighbours`, with a line on standard error for each of `left_out`."""
+    """Return `neighbours`, and print a line for each of `left_out` on standard error."""
     table = neighbours(game, per_kind, seed)
     for sentence in left_out(game, table):
         print(f"healscope: {sentence}", file=sys.stderr)
@@ -106,7 +106,7 @@ def posed(game: Game, per_kind: int, seed: int) -> pd.DataFrame:
 
 
 def distances(game: Game) -> dict[str, tuple[int, ...]]:
-    """The distances of each of KINDS, ascending, at which neighbours are looked for.
+    """Return the distances of each of KINDS, ascending, at which neighbours are looked for.
 
     A compact game can only have targets that are words of its own. Rules and compact renderings
     have more distances than are asked: some, evenly spaced, and always that of the OOD rule.
@@ -129,7 +129,7 @@ def distances(game: Game) -> dict[str, tuple[int, ...]]:
 
 
 def left_out(game: Game, table: pd.DataFrame) -> list[str]:
-    """A sentence for each distance of a kind at which `neighbours` found no problem, and why."""
+    """Say of each distance of a kind without a problem why there is none, in a sentence."""
     possible = distances(game)
     wanted = {**possible, "cards": (-1, 1), "target": _TARGET_DISTANCES}
     why = {
@@ -147,7 +147,7 @@ def left_out(game: Game, table: pd.DataFrame) -> list[str]:
 
 
 def rendering_distance(game: Game, rendering: int) -> int:
-    """How far a rendering is from the standard one, which is 0.
+    """Return how far a rendering is from the standard one, which is 0.
 
     json: how many of the sentences (game, what cards count as, goal) are worded otherwise.
     compact: swaps of adjacent parts that lead to it (Kendall's distance), of rule, target and
@@ -161,7 +161,7 @@ def rendering_distance(game: Game, rendering: int) -> int:
 
 
 def one_reading(game: Game, problem: CardProblem, rendering: int) -> bool:
-    """Whether a prompt states this problem only, whatever order of its parts a reader expects.
+    """Return whether a prompt can be read as this problem only, in whatever order of its parts.
 
     `8 8 J 8` is the target 8 before the cards 8 J 8, or after the cards 8 8 J.
     """
@@ -192,7 +192,7 @@ def _other_target(game: Game, distance: int, seed: int) -> Iterator[Neighbour]:
 
 
 def _other_rule(kind: str, game: Game, distance: int, seed: int) -> Iterator[Neighbour]:
-    """The rules of one distance take turns."""
+    """Yield problems under the rules of one distance, which take turns."""
     lists = [
         _hidden(replace(game, ood_rule=rule), _stream(seed, kind, *rule.face_values), "ood")
         for rule in _rules(game)
@@ -202,7 +202,7 @@ def _other_rule(kind: str, game: Game, distance: int, seed: int) -> Iterator[Nei
 
 
 def _exchanged(game: Game, _distance: int, seed: int) -> Iterator[Neighbour]:
-    """Every training hand lends at most one neighbour, and no neighbour comes up twice."""
+    """Exchange one card of training hands: at most one neighbour a hand, none twice."""
     rng, sides = _stream(seed, "card exchanged"), _sides(game)[0]
     trained = [deal for deal, side in sides.items() if side == "train"]
     exchanges = [(place, rank) for place in range(game.cards) for rank in RANKS]
@@ -225,7 +225,7 @@ def _exchanged(game: Game, _distance: int, seed: int) -> Iterator[Neighbour]:
 
 
 def _rendered(game: Game, distance: int, seed: int) -> Iterator[Neighbour]:
-    """The anchor's problems, in its order, less those whose text could state another problem."""
+    """Render the anchor's problems otherwise, but for texts that could state another problem."""
     rng = _stream(seed, "rendering", distance)
     others = [r for r in range(renderings(game)) if rendering_distance(game, r) == distance]
     for _, problem, _ in _as_trained(game, 0, seed):
@@ -246,7 +246,7 @@ _MAKERS = {
 
 
 def _hidden(game: Game, rng: np.random.Generator, side: Side = "id") -> Iterator[Neighbour]:
-    """Held-out hands with a face card that the side's rule solves, each in one random order.
+    """Yield held-out hands with a face card that the side's rule solves, in random order.
 
     Under another rule than that of training, hands that count differently by it.
     """
@@ -260,7 +260,7 @@ def _hidden(game: Game, rng: np.random.Generator, side: Side = "id") -> Iterator
 
 
 def _sides(game: Game) -> tuple[dict[Deal, Split], dict[Deal, Half]]:
-    """The side of the hold-out and the half of every deal, for which no OOD rule matters."""
+    """Return the split and the half of every deal, which do not depend on the OOD rule."""
     return _sides_of(replace(game, ood_rule=game.id_rule))
 
 
@@ -270,7 +270,7 @@ def _sides_of(game: Game) -> tuple[dict[Deal, Split], dict[Deal, Half]]:
 
 
 def _rows(found: Sequence[Neighbour], **named: Any) -> list[dict[str, Any]]:
-    """A row for each of the problems of one kind and distance."""
+    """Make the rows of the problems of one kind and distance."""
     halves = _sides(found[0].game)[1] if found else {}
     rows = []
     for game, problem, rendering in found:
@@ -283,14 +283,14 @@ def _rows(found: Sequence[Neighbour], **named: Any) -> list[dict[str, Any]]:
 
 
 def _name(problem: CardProblem, rendering: int, kind: str) -> str:
-    """The problem's own name, with the rule's values or the rendering, where these are others."""
+    """Name a problem, with the rule's values or the rendering where these differ from training."""
     if kind in ("equal rule", "unequal rule"):
         return f"{problem.pair_id}:{'-'.join(map(str, problem.rule_values))}"
     return f"{problem.problem_id}/{rendering}" if rendering else problem.problem_id
 
 
 def _rules(game: Game) -> list[FaceRule]:
-    """Rules but that of training: one value for all, consecutive values, and the OOD rule."""
+    """List rules other than that of training: equal values, consecutive ones, the OOD rule."""
     equal = [(value,) * 3 for value in range(1, _MOST_FACE + 1)]
     consecutive = [(first, first + 1, first + 2) for first in range(1, _MOST_FACE - 1)]
     values = {*equal, *consecutive, game.ood_rule.face_values} - {game.id_rule.face_values}
@@ -307,7 +307,7 @@ def _rule_distance(game: Game, rule: FaceRule) -> int:
 
 
 def _targets(game: Game, distance: int) -> tuple[int, ...]:
-    """Targets that are not trained, so far from the nearest that is, and can be written."""
+    """Return the untrained targets at this distance from the nearest trained one."""
     near = {trained + way for trained in game.targets for way in (-distance, distance)}
     if game.rendering == "compact":
         near &= {int(word) for word in compact_vocabulary(game) if word.isdigit()}
@@ -319,7 +319,7 @@ def _targets(game: Game, distance: int) -> tuple[int, ...]:
 
 
 def _spread(found: set[int]) -> set[int]:
-    """At most _MOST_DISTANCES of them, evenly spaced, the smallest and the largest included."""
+    """Thin distances to _MOST_DISTANCES, evenly spaced, with the smallest and the largest."""
     every, last = sorted(found), _MOST_DISTANCES - 1
     if len(every) <= _MOST_DISTANCES:
         return set(every)
@@ -327,12 +327,12 @@ def _spread(found: set[int]) -> set[int]:
 
 
 def _swaps(places: Sequence[int]) -> int:
-    """Pairs that are out of order: as many swaps of neighbours sort them."""
+    """Count the pairs that are out of order, which is the number of adjacent swaps to sort."""
     return sum(a > b for a, b in combinations(places, 2))
 
 
 def _read(words: Sequence[str], arrangement: tuple) -> tuple | None:
-    """What a compact prompt states if its parts stand in this order; None if they cannot."""
+    """Read a compact prompt as if its parts stood in this order; None if they cannot."""
     order, faces = arrangement
     lengths = {"rule": 6, "target": 1, "cards": len(words) - 7}
     parts, at = {}, 0
@@ -356,7 +356,7 @@ def _shuffled(cards: Sequence[str], rng: np.random.Generator) -> tuple[str, ...]
 
 
 def _in_turns(lists: Sequence[Any]) -> Iterator[Any]:
-    """One of each, and again, those that have ended left out."""
+    """Yield one item of each list in turns, until all have ended."""
     return (item for turn in zip_longest(*lists) for item in turn if item is not None)
 
 

@@ -88,7 +88,7 @@ def pretraining_examples(
 
 
 def corpus(task: Game, n: int = 2000) -> list[str]:
-    """Texts from which a tokenizer learns the words of the task: the same ones each time."""
+    """Return texts from which a tokenizer learns the words of the task, the same each time."""
     import numpy as np
 
     even = dict.fromkeys(RULE_KINDS, 1.0), dict.fromkeys(TRAINING_FORMATS, 1.0)
@@ -143,13 +143,13 @@ def conversation_examples(
 
 
 def draw_problem(task: Game, kind: str, rng: np.random.Generator) -> CardProblem:
-    """A problem under a rule of one of RULE_KINDS, as `pretraining_examples` draws it: nameless."""
+    """Draw a problem under a rule of one of RULE_KINDS, as `pretraining_examples` does."""
     plain = {kind: 1.0}, {"fG": 1.0}, 0.0, 0.0, 0.0, None, 0.6
     return _draw_examples(task, 1, rng, *plain)[0].problem
 
 
 def card_prompts(task: Game, n: int, seed: int) -> list[str]:
-    """n different prompts; the first ones of a longer list are those of a shorter one.
+    """Draw n different neutral prompts; a longer list begins with a shorter one.
 
     compact: problems under rules of three random values 1..13, which are neither of the task's
     rules and solve them, under the format tokens of pretraining. json: INSTRUCTIONS in random
@@ -202,7 +202,7 @@ def _mistaken(
     other: tuple[int, int, int],
     rng: np.random.Generator,
 ) -> str:
-    """A whole answer, meant to be wrong; `other` is what J, Q and K count as in mistake "rule"."""
+    """Write a wrong answer; `other` is what J, Q and K count as in mistake "rule"."""
     if mistake == "number":
         formula = list(example.formula)
         numbers = [at for at, word in enumerate(formula) if word.isdigit()]
@@ -232,7 +232,7 @@ def _draw_examples(
     eval_format_layouts: Mapping[str, float] | None,
     face_probability: float,
 ) -> list[_Drawn]:
-    """What `pretraining_examples` draws, before it is written down."""
+    """Draw what `pretraining_examples` writes down."""
     for name, share in {
         "rule_noise": rule_noise,
         "formula_noise": formula_noise,
@@ -280,7 +280,7 @@ def _draw_examples(
 def _draw_rules(
     task: Game, kinds: Sequence[str], rng: np.random.Generator
 ) -> list[tuple[int, int, int]]:
-    """The values of J, Q and K for each kind."""
+    """Draw the values of J, Q and K for each kind of rule."""
     free = rng.integers(1, _MAX_FACE + 1, (len(kinds), 3)).tolist()
     first = rng.integers(1, _MAX_FACE - 1, len(kinds)).tolist()
     drawn = []
@@ -301,7 +301,7 @@ def _draw_rules(
 def _world(
     n_cards: int, targets: tuple[int, ...], face_values: tuple[int, int, int]
 ) -> tuple[tuple[tuple[int, tuple[int, ...]], ...], dict[int, list[str]]]:
-    """The (target, values) pairs that cards can show under a rule, and the faces by value."""
+    """Return the (target, values) pairs that cards can show under a rule, and faces by value."""
     shown_by: dict[int, list[str]] = {}
     for face, value in zip(FACES, face_values, strict=True):
         shown_by.setdefault(value, []).append(face)
@@ -323,7 +323,7 @@ def _pairs(
 def _card(
     value: int, faces: list[str] | None, draw: Sequence[float], face_probability: float
 ) -> str:
-    """A rank that counts as the value; a value above 10 has only its faces."""
+    """Choose a rank that counts as the value; a value above 10 has only its faces."""
     coin, which = draw
     if faces and (value > 10 or coin < face_probability):
         return faces[int(which * len(faces))]
@@ -331,7 +331,7 @@ def _card(
 
 
 def _random_tree(values: Sequence[int], rng: np.random.Generator) -> Tree:
-    """A random bracketing and random operators over the values in random order."""
+    """Draw a random bracketing and random operators over the values in random order."""
     trees: list[Tree] = [values[position] for position in rng.permutation(len(values)).tolist()]
     while len(trees) > 1:
         at = int(rng.integers(len(trees) - 1))
@@ -340,7 +340,7 @@ def _random_tree(values: Sequence[int], rng: np.random.Generator) -> Tree:
 
 
 def _weights(name: str, given: Mapping[str, float], allowed: Sequence[str]) -> list[float]:
-    """Normalised weights in the order of `allowed`."""
+    """Normalise weights, in the order of `allowed`."""
     unknown = sorted(set(given) - set(allowed))
     if unknown:
         raise ValueError(f"{name}: unknown {', '.join(unknown)}; allowed: {', '.join(allowed)}")

@@ -1,4 +1,4 @@
-"""The verifier of the released code: how fields are read, and what card games' formulas earn.
+"""The verifier of the released code: how formulas of the card game are read and paid.
 
 That of arXiv 2501.17161, which arXiv 2509.12235 uses. Faults add up there: each break of the order
 of numbers, operators and brackets, numbers that no card has, cards that are left out. What is
@@ -32,7 +32,7 @@ _AFTER = {
 
 
 def read_formula(text: str) -> Expression:
-    """A formula without its "=", as `faults` sees it: "illegal" where there is any, with numbers.
+    """Read a formula without its "="; where the order of tokens is broken it is "illegal".
 
     Numbers may begin with zeros, and be of any digits that Python knows; then there is no value.
     """
@@ -50,7 +50,7 @@ def read_formula(text: str) -> Expression:
 
 
 def breaks(tokens: Sequence[str]) -> int:
-    """How often the order of numbers, operators and brackets is broken; brackets may stay open."""
+    """Count breaks in the order of numbers, operators and brackets; brackets may stay open."""
     before, opened, found = _START, 0, 0
     for token in tokens:
         kind = _kind(token)
@@ -69,7 +69,7 @@ def earned(
     target: int,
     reward: Callable[[str], float],
 ) -> tuple[str, float]:
-    """(outcome, reward) of a formula without its "=", where cards count as `values`.
+    """Return (outcome, reward) of a formula without its "=", where cards count as `values`.
 
     `formula` is what `read_formula` makes of it. "illegal" and "wrong_number" earn the sum of what
     their faults do. "partial" is a formula that lacks the last bracket of a solution in one of the
@@ -103,7 +103,7 @@ def _integer(digits: str) -> int:
 
 
 def _form(tokens: Sequence[str]) -> str:
-    """Numbers and operators as one letter each, with the brackets."""
+    """Abbreviate numbers and operators to one letter each, and keep brackets."""
     return "".join(kind if kind in "()" else kind[0] for kind in map(_kind, tokens))
 
 

@@ -1,4 +1,4 @@
-"""The exact verifier of Game: one response in, one verdict out.
+"""The exact verifier of the card game: one response in, one verdict out.
 
 No response makes it raise, and its work is bounded by MAX_RESPONSE. There is one outcome of a
 closed list, and equality is exact. `verifier: reference` reads and pays as the released code does
@@ -40,7 +40,7 @@ FIRST_ERRORS = ("none", "format", "number_line", "formula_numbers", "arithmetic"
 
 
 class Answer(NamedTuple):
-    """What a response says, whether right or wrong.
+    """The parts of a response, whether right or wrong.
 
     Attributes:
         parsed: as in `Verdict`.
@@ -132,7 +132,7 @@ def read_answer(
 def first_error(
     parsed: bool, follows_rule: bool, uses_numbers: bool, outcome: str, *, line_asked: bool = True
 ) -> str:
-    """The first step of an answer that failed, one of FIRST_ERRORS.
+    """Return the first step of an answer that failed, one of FIRST_ERRORS.
 
     The first four arguments are those of the verdict. "none" is a correct answer; "format" one
     that did not parse; "number_line" has a line that is missing or breaks the rule, and is skipped
@@ -151,7 +151,7 @@ def first_error(
 
 
 def first_errors(rows: pd.DataFrame) -> pd.Series:
-    """`first_error` of every row, indexed as they are.
+    """Return `first_error` of every row, with the index of `rows`.
 
     Needs the columns parsed, follows_rule, uses_numbers and outcome, of answers whose layout asks
     for a number line, as all evaluation does.
@@ -185,7 +185,7 @@ def _read_json(text: str, graded: bool) -> Answer:
 
 
 def _answer(formula: object, lines: Sequence[object]) -> Answer:
-    """What one object says; number lines that differ are none."""
+    """Read the fields of one object. Number lines that differ count as none."""
     lines = {_number_line(raw) for raw in lines}
     line = lines.pop() if len(lines) == 1 else None
     if type(formula) is not str:  # words without quotes are none
@@ -195,7 +195,7 @@ def _answer(formula: object, lines: Sequence[object]) -> Answer:
 
 
 def _is_template(answer: Answer) -> bool:
-    """Whether a formula is a description of one, or a placeholder."""
+    """Return whether a formula is a placeholder, or describes one in words."""
     return not answer.words or bool(_WORDS.search(answer.text))
 
 
@@ -211,7 +211,7 @@ def _read_as_released(text: str) -> Answer:
 
 
 def _number_line(raw: object) -> tuple[int, ...] | None:
-    """A list of integers, or of strings of ASCII digits, as a tuple; anything else is None."""
+    """Return a list of integers, or of strings of ASCII digits, as a tuple; else None."""
     if not isinstance(raw, list) or len(raw) > _MAX_LINE:
         return None
     numbers = []
@@ -225,7 +225,7 @@ def _number_line(raw: object) -> tuple[int, ...] | None:
 
 
 def _read_compact(text: str, problem: CardProblem, layout: tuple[str, ...]) -> Answer:
-    """The lines in their order, word for word, up to `= T` and nothing after it."""
+    """Read the lines in their order, word for word, up to `= T` and nothing after it."""
     words = text.split()
     n, at, line = len(problem.cards), 0, None
     for name in layout[:-1]:
