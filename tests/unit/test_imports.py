@@ -28,7 +28,7 @@ FORBIDDEN = (  # of rooms that may lie on one floor, or in which a library may n
     ("", "workflow"),
 )
 KNOWN = {  # (module or room, what it should not import) -> why it still does
-    ("tasks", "tasks.task"): "parts of tasks are annotated with the class of them",
+    ("tasks", "tasks.task"): "functions over any task are annotated with the class that calls them",
 }
 LEVELS = {room: level for level, rooms in enumerate(FLOORS) for room in rooms.split()}
 

@@ -12,7 +12,7 @@ from healscope.config import Statistics
 from healscope.config.tracks import track_facts
 from healscope.errors import HealscopeError
 from healscope.evaluation import landmarks
-from healscope.figures import style as styling
+from healscope.figures import looks
 from healscope.figures.catalogue import FIGURES, render
 from healscope.findings import rows, task_claims, tasks
 from healscope.schema import check
@@ -260,8 +260,8 @@ def test_claims_of_tasks_are_those_of_the_claims_table(tmp_path):
 
 def test_figures_name_the_task_and_leave_other_tasks_without_published_cards(tmp_path, monkeypatch):
     kept = []
-    save = styling.save
-    monkeypatch.setattr(styling, "save", lambda f, *rest: (kept.append(f), save(f, *rest)))
+    save = looks.save
+    monkeypatch.setattr(looks, "save", lambda f, *rest: (kept.append(f), save(f, *rest)))
     table = task_tables.task_landmarks().query("kind == 'measured' and task in ['gp3', 'nav']")
     names = {"gp3": "tiny", "nav": "tiny.nav"}
     frame = table.assign(track=table["task"].map(names))

@@ -13,19 +13,10 @@ GATE = artifacts.path(artifacts.TABLE, table="gate")
 PLAIN = not SEVERAL_TASKS and FILES.cards == FILES.followed
 SHOWN_TRACKS = {} if PLAIN else {"tracks": track_facts(study, FILES.followed)}
 
-TOGETHER = SEVERAL_TASKS and set(study.tracks) == set(FILES.followed)
-MAIN_PROTOCOL = study.evaluation.protocols[EXHAUSTIVE]
-OPTIONAL = {  # figures that a study must ask for, or cannot have
-    "fig_arms": bool(set(CONTROLS) & set(study.sft.arms)),
-    "fig_methods": bool(set(study.sft.methods) & set(study.sft.arms)),
-    # all tracks, also those that are not followed: then they are trained for these figures
-    **{f: TOGETHER for f in ("fig9", "fig_tasks")},
-    "fig_episodes": bool(set(FILES.episodic) & set(FILES.followed)),
-    "fig_protocols": bool(FILES.others) or MAIN_PROTOCOL != MAIN_PROTOCOL.first_attempts(),
-}
-SHOWN = [n for n, f in FIGURES.items() if OPTIONAL.get(n, True) and f.table in TABLES]
+POSSIBLE = [figure for figure in FIGURES.values() if figure.table in TABLES]
+SHOWN = [figure.name for figure in POSSIBLE if figure.asked(study)]
 
-for entry in [f for f in FIGURES.values() if f.table in TABLES]:
+for entry in POSSIBLE:
 
     rule:
         name:
@@ -39,7 +30,7 @@ for entry in [f for f in FIGURES.values() if f.table in TABLES]:
             png=report(
                 artifacts.path(artifacts.FIGURE, figure=entry.name, format="png"),
                 category="Figures",
-                caption=f"../report/{entry.caption}",
+                caption="../report/figure.rst",
                 labels={"figure": entry.name, "shows": entry.title},
             ),
         log:
@@ -52,6 +43,7 @@ for entry in [f for f in FIGURES.values() if f.table in TABLES]:
             **section("figures"),
             **({} if entry.table in OF_ALL_TRACKS else SHOWN_TRACKS),
             figure=entry.name,
+            caption=entry.caption,
         message:
             f"Figure {entry.name}: {entry.title}"
         script:

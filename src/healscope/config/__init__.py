@@ -1,4 +1,5 @@
-"""The study: one validated config. These models are the single source of keys, types and limits.
+"""The study: one validated config. The models in this package define its keys, types, limits and
+defaults.
 
 `workflow/schemas/study.schema.json` is generated from them (`make schema`), and a test holds the
 annotated `config/config.yaml` against them. Every number that a result depends on is here.
@@ -34,6 +35,7 @@ from healscope.config.models import (
     Model,
     Scratch,
 )
+from healscope.config.recipe_bases import Rewarded, Sampling, Training
 from healscope.config.recipes import (
     ALGORITHMS,
     BUILT_IN,
@@ -44,10 +46,7 @@ from healscope.config.recipes import (
     Group,
     Recipe,
     RejectionSampling,
-    Rewarded,
-    Sampling,
     Supervised,
-    Training,
 )
 from healscope.config.rl import RL
 from healscope.config.tracks import Track
@@ -75,7 +74,7 @@ from healscope.tasks.pretraining import Pretraining
 
 
 class Study(Section):
-    """models × training tasks × seeds × what to do and measure."""
+    """A study: models × training tasks × seeds × what to do and measure."""
 
     study: FolderName = Field(description="name of the study")
     seeds: list[Natural] = Field(
@@ -213,7 +212,7 @@ class Study(Section):
             tracks.check_scratch(name, model, self.tasks, self.trained_on)
 
     def _check_neighbours(self) -> None:
-        """Raises ValueError where a compact answer to neighbours would be cut short.
+        """Raise ValueError if a compact answer to neighbours would be cut short.
 
         They are asked of no study that trains on no card game.
         """
@@ -234,45 +233,45 @@ class Study(Section):
             )
 
     def engine_values(self, engine: str) -> dict:
-        """What an engine adds to the values that results depend on: nothing, for `hf`."""
+        """Return the values of an engine that results depend on; none for `hf`."""
         return {"vllm": self.vllm.model_dump(include=OF_RESULTS)} if engine == "vllm" else {}
 
     @property
     def trained_on(self) -> list[str]:
-        """The tasks of `train_on`."""
+        """Names of the tasks of `train_on`."""
         return [self.train_on] if isinstance(self.train_on, str) else self.train_on
 
     @cached_property
     def tracks(self) -> dict[str, Track]:
-        """name -> every model on every task that it can be trained on."""
+        """name -> track, of every model on every task that it can be trained on."""
         return tracks.tracks(self.models, self.tasks, self.trained_on, self.taken)
 
     @property
     def followed(self) -> list[str]:
-        """Names of the tracks whose tasks are in `train_on`: what the study makes unasked."""
+        """Names of the tracks that the study makes by default: those on tasks of `train_on`."""
         return [name for name, track in self.tracks.items() if track.task in self.trained_on]
 
     def model_of(self, track: str) -> Model:
-        """The model of a track, by the track's name."""
+        """Return the model of a track."""
         return self.models[self.tracks[track].model]
 
     def task_of(self, track: str) -> str:
-        """Name of the task that a track is trained on."""
+        """Return the name of the task that a track is trained on."""
         return self.tracks[track].task
 
     def evaluated(self, track: str) -> list[str]:
-        """Names of the tasks that a track is evaluated on."""
+        """Return the names of the tasks that a track is evaluated on."""
         scratch = self.model_of(track).scratch is not None
         return tracks.evaluated(self.tracks[track], self.tasks, self.trained_on, scratch)
 
     def poses(self, task: str, protocol: str) -> bool:
-        """Whether a task has the problems that a protocol asks for."""
+        """Return whether a task has the problems of a protocol."""
         kind = self.evaluation.protocols[protocol].problems
         return kind in self.tasks[task].task_class.problems_of
 
     @property
     def taken(self) -> bool:
-        """Whether checkpoints are given, and nothing is trained."""
+        """Whether the study takes the user's checkpoints, and trains nothing."""
         return any(model.sft for model in self.models.values())
 
     @property
@@ -293,12 +292,13 @@ class Study(Section):
         ]
 
     def sft_checkpoints(self, arm: str = "sft") -> list[str]:
-        """Names of all checkpoints of one arm of SFT."""
+        """Return the names of all checkpoints of an arm of SFT."""
         return [artifacts.sft(step, arm) for step in self.sft.checkpoints]
 
     @property
     def landmark_checkpoints(self) -> dict[str, list[str]]:
-        """Landmark -> the checkpoints that it may be: MaxOOD is known once SFT is evaluated."""
+        """Landmark -> checkpoints that it may be. MaxOOD is one of SFT, known once these are
+        evaluated."""
         rl = {} if self.rl_landmark is None else {"rl": [self.rl_landmark]}
         end = [artifacts.sft(self.end_step)]
         return {"base": ["base"], "maxood": self.sft_checkpoints(), "end": end, **rl}
@@ -312,7 +312,7 @@ class Study(Section):
 
     @property
     def rl_landmark(self) -> str | None:
-        """Name of the branch behind the landmark `rl`; None where none is given from End."""
+        """Name of the branch that is landmark `rl`; None if no RL checkpoint starts from End."""
         if self.landmarks.rl != "auto":
             return self.landmarks.rl
         if self.taken:
@@ -322,7 +322,7 @@ class Study(Section):
 
 
 def load(data: dict) -> Study:
-    """Validates a config; raises HealscopeError with one line for each wrong key."""
+    """Validate a config; raises HealscopeError with one line for each wrong key."""
     try:
         study = Study.model_validate(data)
         lines = booleans(data, study.model_dump())
@@ -334,5 +334,5 @@ def load(data: dict) -> Study:
 
 
 def schema() -> dict:
-    """JSON schema of a study (draft 2020-12)."""
+    """Return the JSON schema of a study (draft 2020-12)."""
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Study.model_json_schema()}

@@ -1,4 +1,4 @@
-"""What generates text, and how the process of engine `vllm` is run."""
+"""Settings of the engines that generate text."""
 
 from typing import Annotated, Literal
 

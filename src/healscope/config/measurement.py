@@ -1,4 +1,4 @@
-"""What is measured, and how it is drawn."""
+"""Settings of evaluation, measurements, edits, statistics, claims and figures."""
 
 import re
 from typing import Annotated, Literal
@@ -35,7 +35,7 @@ _PROTOCOLS = {
 
 
 class Evaluation(Section):
-    """How every variant is evaluated."""
+    """How checkpoints and edits are evaluated."""
 
     engine: EngineName = Field(
         "hf",
@@ -64,7 +64,7 @@ class Evaluation(Section):
 
 
 class Checkpoints(Section):
-    """What stays on disk once the study has read it."""
+    """Which weights stay on disk."""
 
     keep: Literal["all", "landmarks"] = Field(
         "all",
@@ -86,7 +86,7 @@ class Landmarks(Section):
 
 
 class Spectra(Section):
-    """Singular values and vectors of a pair of checkpoints, and what they are held against."""
+    """Singular values and vectors of checkpoints, and the controls of their comparison."""
 
     matrices: Chosen[Literal[MATRIX_ROLES]] = Field(
         list(MATRIX_ROLES[:7]),
@@ -109,7 +109,8 @@ LANDMARKS = ("base", "maxood", "end", "rl")  # as `evaluation.landmarks.choose` 
 
 
 class EditStage(Section):
-    """Edits of `target` put parts of it back to `parent`: landmarks, or names of checkpoints."""
+    """A stage of edits, which put parts of `target` back to `parent`: landmarks, or names of
+    checkpoints."""
 
     target: str = Field(description="the checkpoint that is edited")
     parent: str = Field(description="the checkpoint whose parts it gets")
@@ -125,7 +126,7 @@ Axes = dict[Literal[AXES], Chosen[float | str]]
 
 
 class Edits(Section):
-    """What is put back, and what each edit is held against (`healscope.edit_names`)."""
+    """Which edits are made, and their controls (names: `healscope.edit_names`)."""
 
     stages: dict[Name, EditStage] = Field(
         {
@@ -173,12 +174,13 @@ class Edits(Section):
         return self
 
     def names(self) -> list[str]:
-        """All edits of a stage, controls included, in the order in which a sweep makes them."""
+        """Return all edits of a stage, controls included, in the order in which a sweep makes
+        them."""
         return names_along(self.kinds, self.axes, self.controls, self.controlled)
 
 
 class Signals(Section):
-    """What a practitioner without OOD labels could watch along SFT."""
+    """What can be watched along SFT without OOD labels."""
 
     problems: Positive = Field(200, description="ID prompts, and neutral prompts, at most")
     rotation_fraction: OpenFraction = Field(
@@ -232,7 +234,7 @@ CLAIMS = (
 
 
 class Claims(Section):
-    """What is claimed before the study is run."""
+    """Claims that are declared before the study is run."""
 
     primary: list[str] = Field(
         [

@@ -1,4 +1,4 @@
-"""Where base models come from."""
+"""Settings of models: where the base comes from, and how it is pretrained if it is made here."""
 
 from typing import Annotated
 
@@ -41,8 +41,8 @@ class Scratch(Section):
 
 
 class Model(Section):
-    """Where a base model comes from: trained from scratch, a local folder, or a hub id; and its
-    checkpoints, where they are taken instead of trained."""
+    """A base model: trained from scratch, a local folder, or a hub id; and the user's checkpoints
+    of it, if the study takes those instead of training."""
 
     source: str = Field("scratch", description="scratch, a Hugging Face folder, or a hub id")
     revision: str | None = Field(None, description="hub revision; pin it for reproducibility")
@@ -101,12 +101,12 @@ class Model(Section):
         return self
 
     def need(self, stage: str) -> Need:
-        """What a job of this stage may use."""
+        """Return what a job of this stage may use."""
         return self.needs.get(stage, Need())
 
     def layers(self) -> int | None:
-        """Number of decoder layers, or None where only the hub knows it. Of a base that is made
-        from LLaMA-3.2-Vision those of cross-attention do not count: it has none."""
+        """Return the number of decoder layers, or None if only the hub knows it. Layers of cross-
+        attention, which a base made from LLaMA-3.2-Vision lacks, do not count."""
         if self.scratch:
             return self.scratch.architecture.layers
         file = sources.folder(self.source) / "config.json"

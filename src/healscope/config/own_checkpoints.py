@@ -12,7 +12,8 @@ RECIPE = "rl"
 
 
 def refuse_own_results(name: str, places: Iterable[str]) -> None:
-    """Raises ValueError where a source lies where the model's checkpoints will be linked."""
+    """Raise ValueError if a source is in the folder where the model's checkpoints will be
+    linked."""
     own = Path(artifacts.path(artifacts.CHECKPOINTS, track=name, seed=0)).resolve()
     for source in places:
         if own in sources.folder(source).resolve().parents:
@@ -23,7 +24,7 @@ def refuse_own_results(name: str, places: Iterable[str]) -> None:
 
 
 def completed(data: Any) -> Any:
-    """A config as given, with what follows from checkpoints that its models take.
+    """Return a config with what follows from the checkpoints that its models take.
 
     The SFT grid is the steps of the models, from 0, the base; edits and landmarks of RL are there
     where RL starts at End. Raises ValueError where models do not agree, or what would train stands
@@ -67,7 +68,7 @@ def completed(data: Any) -> Any:
 
 
 def _steps(key: str, given: Any) -> list[int]:
-    """The steps of checkpoints, sorted; raises ValueError where one is no whole number."""
+    """Return the sorted steps of checkpoints; raises ValueError if one is not a whole number."""
     if not isinstance(given, dict):
         raise ValueError(f"{key}: give each checkpoint with its step, as {{140: folder/of/it}}")
     if not given and key.endswith(".sft"):
@@ -83,7 +84,7 @@ def _steps(key: str, given: Any) -> list[int]:
 
 
 def _agreed(what: str, steps: dict[str, list[int]]) -> list[int]:
-    """The steps that all models have."""
+    """Return the steps of all models; raises ValueError if they differ."""
     (first, own), *others = steps.items()
     for name, more in others:
         if more != own:
@@ -95,7 +96,7 @@ def _agreed(what: str, steps: dict[str, list[int]]) -> list[int]:
 
 
 def distinct_sources(sft: Mapping[int, str], rl: Mapping[int, str]) -> None:
-    """Raises ValueError where two checkpoints come from one place."""
+    """Raise ValueError if two checkpoints have the same source."""
     places: dict[str, str] = {}
     for kind, taken in (("sft", sft), ("rl", rl)):
         for step, source in taken.items():
@@ -106,7 +107,7 @@ def distinct_sources(sft: Mapping[int, str], rl: Mapping[int, str]) -> None:
 
 
 def checkpoints(model) -> dict[str, str]:
-    """Name of every checkpoint -> source, of a `config.Model` that takes them; sft-0 is the base.
+    """Return name -> source of every checkpoint of a `config.Model`; sft-0 is the base.
 
     A hub id of the base carries the model's revision.
     """

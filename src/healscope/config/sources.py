@@ -19,23 +19,23 @@ _PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 
 
 def is_hub_id(source: str) -> bool:
-    """Whether `source` can only be a hub id: it looks like one, and nothing here is called so."""
+    """Return whether `source` can only be a hub id: it looks like one, and is no folder here."""
     return bool(_HUB.fullmatch(source)) and not folder(source).is_dir()
 
 
 def folder(source: str) -> Path:
-    """The local folder that `source` names."""
+    """Return the local folder that `source` names."""
     return Path(source).expanduser()
 
 
 def hub_id(source: str) -> tuple[str, str | None]:
-    """(repository, revision or None) of `organisation/name@revision`."""
+    """Split `organisation/name@revision` into repository and revision, which may be None."""
     repository, _, revision = source.partition("@")
     return repository, revision or None
 
 
 def check(source: str) -> str:
-    """`source`, a hub id or a folder that holds a model; raises ValueError.
+    """Return `source` if it is a hub id or a folder that holds a model; raises ValueError.
 
     Weights must be safetensors: a pickle can run code when it is read.
     """
@@ -78,8 +78,8 @@ def check(source: str) -> str:
 
 
 def weight_files(place: Path) -> list[Path]:
-    """Files of a folder that hold its weights, as transformers chooses them: model.safetensors, or
-    those that the index names, or else all safetensors but adapters.
+    """Return the files that hold the weights of a folder, as transformers chooses them:
+    model.safetensors, else those that the index names, else all safetensors but adapters.
 
     Those of an index may be missing. Raises ValueError where the index cannot be read.
     """
@@ -94,7 +94,8 @@ def weight_files(place: Path) -> list[Path]:
 
 
 def not_of_the_model(place: Path) -> list[Path]:
-    """Weights in a folder that are not read, and an index that speaks of none that are."""
+    """Return weights in a folder that are not read, and an index that does not belong to those that
+    are."""
     read = weight_files(place)
     others = [p for p in sorted(place.glob("*.safetensors")) if p not in read]
     index = place / _INDEX
@@ -102,7 +103,7 @@ def not_of_the_model(place: Path) -> list[Path]:
 
 
 def read_json(file: Path) -> dict:
-    """Contents of a JSON file of a model; raises ValueError, in words for whom the file belongs to.
+    """Read a JSON file of a user's model; raises ValueError with advice for its owner.
 
     `provenance.read_json` would advise to delete it, as one of a study's own results.
     """
@@ -121,7 +122,7 @@ def read_json(file: Path) -> dict:
 
 
 def files(source: str) -> list[str]:
-    """Paths of the files of a folder that a study takes, sorted; none of a hub id."""
+    """Return the sorted paths of the files of a folder that a study takes; none for a hub id."""
     if is_hub_id(source):
         return []
     place = folder(source)

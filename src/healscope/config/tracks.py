@@ -1,4 +1,4 @@
-"""Tracks: which models are trained on which tasks, and what each is evaluated on besides.
+"""Tracks: which models are trained on which tasks, and what else each is evaluated on.
 
 A study trains every model on every task of `train_on`. A track has the name of its model if its
 task is the first of `train_on`, else MODEL.TASK.
@@ -14,7 +14,7 @@ from healscope.tasks import TaskSection
 
 @dataclass(frozen=True)
 class Track:
-    """A model on a training task: `model` and `task` are the config's names of the two."""
+    """A model trained on a task; `model` and `task` are their names in the config."""
 
     name: str
     model: str
@@ -24,7 +24,7 @@ class Track:
 def tracks(
     models: Collection[str], tasks: Mapping[str, TaskSection], trained_on: list[str], taken: bool
 ) -> dict[str, Track]:
-    """name -> track, of all that can be asked for, model by model, those of `train_on` first.
+    """Return name -> track of all that can be asked for, model by model, tasks of `train_on` first.
 
     Beside the tasks of `train_on` these are all others that can be trained on. Checkpoints that are
     given were trained on one task. Raises ValueError where two would have one name.
@@ -49,7 +49,7 @@ def tracks(
 
 
 def _refuse_names(key: str, names: Iterable[str]) -> None:
-    """Raises ValueError where a folder of a model or task would be another one too."""
+    """Raise ValueError if two models or tasks would share a folder, or take one that is in use."""
     known: dict[str, str] = {}
     for name in names:
         if key == "models" and name in artifacts.TAKEN_NAMES:
@@ -68,7 +68,8 @@ def _refuse_names(key: str, names: Iterable[str]) -> None:
 def evaluated(
     track: Track, tasks: Mapping[str, TaskSection], trained_on: list[str], scratch: bool
 ) -> list[str]:
-    """Names of the tasks that a track is evaluated on: its own, and those that none is followed on.
+    """Return the tasks that a track is evaluated on: its own, and those that no track of the study
+    is trained on.
 
     A model that is trained from scratch knows no words but those of its own task.
     """
@@ -81,13 +82,13 @@ def evaluated(
 
 
 def _reads(own: TaskSection, other: TaskSection) -> bool:
-    """Whether a model trained from scratch on one task surely has the words of another."""
+    """Return whether a model trained from scratch on one task surely has the words of another."""
     known = own.rendering == "json" or own.task_class.fixed_words
     return own.family == other.family and known and not _lack(own, other)
 
 
 def _lack(own: TaskSection, other: TaskSection) -> str:
-    """Why a model trained from scratch on one task cannot read another one of its family.
+    """Return why a model trained from scratch on one task cannot read another of its family.
 
     Empty where nothing is known against it.
     """
@@ -101,7 +102,7 @@ def _lack(own: TaskSection, other: TaskSection) -> str:
 
 
 def check(tasks: Mapping[str, TaskSection], trained_on: list[str], taken: bool) -> None:
-    """Raises ValueError where `train_on` cannot be."""
+    """Raise ValueError if models cannot be trained on the tasks of `train_on`."""
     for name in trained_on:
         if name not in tasks:
             raise ValueError(f"train_on: '{name}' is not in tasks: {', '.join(tasks)}")
@@ -120,7 +121,7 @@ def check(tasks: Mapping[str, TaskSection], trained_on: list[str], taken: bool) 
 def check_scratch(
     name: str, model: Model, tasks: Mapping[str, TaskSection], trained_on: list[str]
 ) -> None:
-    """Raises ValueError where a model that is trained from scratch could not read a task.
+    """Raise ValueError if a model that is trained from scratch could not read a task.
 
     A task of another family is not asked of it; one of the same family, that no track of it can
     read, is taken for a mistake.

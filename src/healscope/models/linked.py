@@ -1,4 +1,4 @@
-"""Given checkpoints become a study's: linked, never copied, and held against their base.
+"""Links the user's checkpoints into a study, without copying, and checks them against their base.
 
 All checkpoints of a study are asked in one way, by one tokenizer and chat template: those of the
 last SFT checkpoint, as it was trained with them and a base often has no template; where it has no
@@ -42,14 +42,14 @@ _SCALED_BY_LENGTH = {"dynamic", "yarn", "longrope"}
 
 
 def local(source: str, files: Sequence[str] = hub.FILES) -> Path:
-    """The folder of a checkpoint; a hub id is fetched into the hub's cache, or found there."""
+    """Return the folder of a checkpoint; a hub id is downloaded to the hub's cache if needed."""
     if not sources.is_hub_id(source):
         return sources.folder(source)
     return hub.folder(*sources.hub_id(source), files)
 
 
 def take(name: str, source: str, beside: str, manifest: str | Path) -> None:
-    """Links a checkpoint's files to where `manifest` lies, then writes the manifest.
+    """Link a checkpoint's files to the folder of `manifest`, then write the manifest.
 
     `beside`: for the base, the source of the last SFT checkpoint, which may bring the tokenizer;
     for all others, the manifest of the base, which has it. Raises HealscopeError where it is no
@@ -114,7 +114,7 @@ def _read_json(name: str, file: Path) -> dict:
 
 
 def _same_model(name: str, weights: Stored, base: Stored) -> None:
-    """Refuses what the base's skeleton does not hold, or would run in another way."""
+    """Refuse weights that do not fit the base's architecture."""
     for tensor in sorted(set(weights) & set(base)):
         own, other = weights.shapes[tensor], base.shapes[tensor]
         if own == other:
@@ -140,7 +140,7 @@ def _same_model(name: str, weights: Stored, base: Stored) -> None:
 
 
 def _same_computation(name: str, place: Path, base: Path) -> None:
-    """Refuses a config.json that makes another function of the same weights than the base's.
+    """Refuse a config.json that computes another function of the same weights than the base's.
 
     Compared are the fields that the architecture itself declares, as transformers reads them: what
     programs that fine-tune add, and what steers outputs, precision or training, changes no logit.
@@ -169,7 +169,7 @@ def _same_computation(name: str, place: Path, base: Path) -> None:
 
 
 def _computed_by(config) -> list[str]:
-    """Fields of a config that decide what the model computes from its weights."""
+    """Return the fields of a config that decide what the model computes from its weights."""
     from transformers import PreTrainedConfig
 
     declared = {f.name for f in fields(config)} - {f.name for f in fields(PreTrainedConfig)}
@@ -244,7 +244,7 @@ def _link_all(files: list[Path], source: str, place: Path, manifest: Path) -> No
 
 
 def _link(file: Path, link: Path) -> None:
-    """A hard link where possible, as it survives a moved folder; else a symbolic one."""
+    """Make a hard link if possible, as it survives a moved folder; else a symbolic one."""
     real = file.resolve()  # the hub's cache holds links itself
     try:
         os.link(real, link)

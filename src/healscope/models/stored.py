@@ -1,4 +1,4 @@
-"""Weights that stay on disk: tensors of a Hugging Face folder, read one at a time."""
+"""Reads weights that stay on disk, one tensor at a time."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -12,8 +12,8 @@ from healscope.errors import HealscopeError
 
 
 class Stored(Mapping[str, torch.Tensor]):
-    """name -> tensor, on the CPU and of its own type, of the files in a folder that hold its
-    weights (`sources.weight_files`).
+    """name -> tensor, on the CPU in its own type, of the weight files of a folder
+    (`sources.weight_files`).
 
     A tensor is read, by memory map, each time it is asked for, and nothing is kept: one that is
     let go of takes no memory. Names come in the order of files, then of the file; `shapes` has
