@@ -127,7 +127,7 @@ def check_scratch(
     """Raise ValueError if a model that is trained from scratch could not read a task.
 
     A task of another family is not asked of it; one of the same family, that no track of it can
-    read, is own_checkpoints for a mistake.
+    read, is a mistake.
     """
     compact = all(tasks[task].rendering == "compact" for task in trained_on)
     if model.scratch.pretraining.conversations and not compact:
