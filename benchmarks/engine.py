@@ -64,7 +64,8 @@ def job(folder: Path, engine: str, python: str, shares: list[float]) -> None:
     from healscope.spectra import factors
     from healscope.spectra.sweep import Pair, Sweep
     from healscope.tasks import build
-    from healscope.tasks.tables import all_problems, rules_differ
+    from healscope.tasks.posing import all_problems
+    from healscope.tasks.tables import rules_differ
 
     torch.set_num_threads(1)
     task, settings = build("gp3", study().tasks["gp3"]), study().evaluation

@@ -23,8 +23,8 @@ from time import perf_counter
 import numpy as np
 from verdicts import cpu_model
 
-from healscope.tasks.feedback import feedback
-from healscope.tasks.verdict import first_error, verify
+from healscope.tasks.cards.feedback import feedback
+from healscope.tasks.cards.verifier import first_error, verify
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 from hostile_responses import Case, hostile_responses  # noqa: E402

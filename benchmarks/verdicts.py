@@ -17,9 +17,15 @@ from pathlib import Path
 from random import Random
 from time import perf_counter
 
-from healscope.tasks import solver
-from healscope.tasks.generalpoints import RANKS, GeneralPoints, Problem, make_problem, response
-from healscope.tasks.verdict import verify
+from healscope.tasks.cards import solver
+from healscope.tasks.cards.generalpoints import (
+    RANKS,
+    GeneralPoints,
+    Problem,
+    make_problem,
+    response,
+)
+from healscope.tasks.cards.verifier import verify
 
 LEGAL = re.compile(r"[0-9+\-*/() ]+")
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterator
 from random import Random
 
-from healscope.tasks.generalpoints import (
+from healscope.tasks.cards.generalpoints import (
     RANKS,
     GeneralPoints,
     Problem,
@@ -12,7 +12,7 @@ from healscope.tasks.generalpoints import (
     prompt,
     response,
 )
-from healscope.tasks.solver import formulas
+from healscope.tasks.cards.solver import formulas
 
 Case = tuple[GeneralPoints, Problem, str]
 

@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import product
 
-from healscope.tasks.protocol import Feedback, Problem, Side, Task, Verdict
+from healscope.tasks.problem import Feedback, Problem, Side, Verdict
+from healscope.tasks.task import Task
 
 
 @dataclass(frozen=True, kw_only=True)

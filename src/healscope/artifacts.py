@@ -27,8 +27,7 @@ FACTORS = "results/spectra/{track}/seed-{seed}/{point}/factors.json"  # a landma
 FACTORS_CACHE = "results/spectra/cache"  # by content, one file per layer; unknown to Snakemake
 COMPARISON = "results/comparisons/{track}/seed-{seed}.parquet"
 EDIT = "results/edits/{track}/seed-{seed}/{stage}/{edit}/{task}.parquet"
-SIGNALS = "results/probes/signals/{track}/seed-{seed}.parquet"
-HIDDEN_STATES = "results/probes/hidden-states/{track}/seed-{seed}.parquet"
+PROBE = "results/probes/{probe}/{track}/seed-{seed}.parquet"
 
 TABLE = "results/tables/{table}.parquet"
 CLAIMS_TEXT = "results/tables/claims.txt"
@@ -51,6 +50,11 @@ STAGES = {"sft": ("maxood", "end"), "rl": ("end", "rl")}
 def path(pattern: str, **wildcards: object) -> str:
     """`pattern` with every wildcard filled; a missing one raises KeyError."""
     return pattern.format(**wildcards)
+
+
+def probe(name: str) -> str:
+    """The pattern of the tables of a measurement."""
+    return PROBE.replace("{probe}", name)
 
 
 def parse(pattern: str, file: str) -> dict[str, str]:

@@ -17,8 +17,7 @@ SIGNATURE = ".snakemake/started-by"
 
 STAGE_OF = {  # beginning of a rule's name -> the stage whose `needs` it asks for
     "base_model": "base", "take": "base", "sft": "sft", "rl": "rl", "evaluate": "evaluation",
-    "edit": "edits", "factors": "spectra", "compare": "spectra", "signals": "probes",
-    "hidden_states": "probes",
+    "edit": "edits", "factors": "spectra", "compare": "spectra", "measure": "probes",
 }  # fmt: skip
 
 MEMORY, TIME, GPU = "mem_mb", "runtime", "gpus"

@@ -18,8 +18,8 @@ from healscope.evaluation.attempts import Asker
 from healscope.models import checkpoints, tokens
 from healscope.models.stored import Stored
 from healscope.models.variants import Variant, from_checkpoint
+from healscope.tasks.cards.verifier import Verdict
 from healscope.tasks.rewards import Scored
-from healscope.tasks.verdict import Verdict
 from healscope.training import groups, ppo, rounds
 
 STEP = {"eos": 2, "pad": 0, "max_new_tokens": 12}

@@ -65,7 +65,7 @@ class Benchmarks:
 
     def task(self, id: list[str], ood: list[str], **settings):
         """The task of a study that asks these."""
-        from healscope.tasks.lm_eval_task import LmEval
+        from healscope.tasks.benchmarks.lm_eval import LmEval
 
         return LmEval(name="bench", id=id, ood=ood, include=str(self.tasks), **settings)
 

@@ -8,7 +8,7 @@ import pytest
 from conftest import CAPITALS, SUMS, capitals, sums
 
 from healscope.errors import HealscopeError
-from healscope.tasks.lm_eval_task import NOT_CERTAIN
+from healscope.tasks.benchmarks.lm_eval import NOT_CERTAIN
 
 
 def asked_by_the_harness(benchmarks, name: str, fewshot: int | None = None, limit=None) -> list:

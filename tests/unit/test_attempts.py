@@ -9,15 +9,15 @@ from healscope.engines import HF
 from healscope.errors import HealscopeError
 from healscope.evaluation.attempts import Asker, attempts, format_error_rate, require_room
 from healscope.models import tokens
-from healscope.tasks import tables as lists
-from healscope.tasks.protocol import Option
+from healscope.tasks import posing
+from healscope.tasks.problem import Option
 
 FIRST = {"sample": 0, "attempt": 1}
 
 
 @pytest.fixture
 def posed(tables):
-    return lists.all_problems(tables[0])
+    return posing.all_problems(tables[0])
 
 
 def where(rows, **values):

@@ -11,8 +11,8 @@ import yaml
 from pydantic import TypeAdapter
 
 from healscope import artifacts, config
-from healscope.config.types import merged
 from healscope.errors import HealscopeError
+from healscope.sections import merged
 
 ROOT = Path(__file__).parents[2]
 

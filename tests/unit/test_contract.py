@@ -9,8 +9,7 @@ from typing import get_args
 import pytest
 
 from healscope import cli
-from healscope.config.tasks import families
-from healscope.tasks import contract
+from healscope.tasks import contract, families
 from healscope.tasks.contract.checks import CHECKS
 
 OPTIONS: dict[str, dict] = {
@@ -55,7 +54,7 @@ import math, random, re
 from dataclasses import dataclass
 from itertools import count
 
-from healscope.tasks.protocol import MAX_RESPONSE, Feedback, Problem, Task, Verdict
+from healscope.tasks.task import MAX_RESPONSE, Feedback, Problem, Task, Verdict
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from healscope.models import checkpoints
 from healscope.models.stored import Stored
 from healscope.spectra.factors import load
 from healscope.spectra.sweep import Pair, Sweep
-from healscope.tasks.tables import all_problems
+from healscope.tasks.posing import all_problems
 
 ROLES = ["q", "down"]
 NAMES = ["swap-rank-1", "swap-layers-2", "directions-rank-0.5", "directions-rank-0.5-as-noise"]

@@ -6,7 +6,7 @@ import pytest
 from healscope.config import FigureStyle, Protocol, Statistics
 from healscope.figures.episodes import episodes as draw
 from healscope.tables.episodes import MEASURES, WAYS, episodes
-from healscope.tasks.navigation import Navigation
+from healscope.tasks.navigation.navigation import Navigation
 
 SETTINGS = Statistics(resamples=100)
 

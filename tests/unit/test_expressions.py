@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from healscope.tasks.expressions import (
+from healscope.tasks.cards.expressions import (
     MAX_CHARACTERS,
     MAX_DEPTH,
     MAX_DIGITS,

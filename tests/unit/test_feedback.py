@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from healscope.tasks.feedback import feedback, follow_up
-from healscope.tasks.generalpoints import GeneralPoints, make_problem, prompt
-from healscope.tasks.verdict import verify
+from healscope.tasks.cards.feedback import feedback, follow_up
+from healscope.tasks.cards.generalpoints import GeneralPoints, make_problem, prompt
+from healscope.tasks.cards.verifier import verify
 
 JSON4 = GeneralPoints("gp4", 4, (24,))
 COMPACT = GeneralPoints("gp3", 3, (8, 24), rendering="compact")

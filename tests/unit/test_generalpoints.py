@@ -13,9 +13,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from healscope.tasks.expressions import evaluate
-from healscope.tasks.feedback import feedback
-from healscope.tasks.generalpoints import (
+from healscope.tasks.cards.deals import (
+    PROBLEM_COLUMNS,
+    RL_COLUMNS,
+    SFT_COLUMNS,
+    deals,
+    halve_deals,
+    problem_table,
+    rl_table,
+    sft_table,
+    split_deals,
+)
+from healscope.tasks.cards.expressions import evaluate
+from healscope.tasks.cards.feedback import feedback
+from healscope.tasks.cards.generalpoints import (
     FACE_10,
     FACE_11_13,
     FACES,
@@ -31,20 +42,9 @@ from healscope.tasks.generalpoints import (
     renderings,
     response,
 )
-from healscope.tasks.pretraining import conversation_examples, pretraining_examples
-from healscope.tasks.problems import (
-    PROBLEM_COLUMNS,
-    RL_COLUMNS,
-    SFT_COLUMNS,
-    deals,
-    halve_deals,
-    problem_table,
-    rl_table,
-    sft_table,
-    split_deals,
-)
-from healscope.tasks.solver import formulas, solvable
-from healscope.tasks.verdict import MAX_RESPONSE, verify
+from healscope.tasks.cards.pretraining import conversation_examples, pretraining_examples
+from healscope.tasks.cards.solver import formulas, solvable
+from healscope.tasks.cards.verifier import MAX_RESPONSE, verify
 
 TARGETS = (8, 12, 16, 18, 20, 24)
 COMPACT = GeneralPoints("gp3", 3, TARGETS, rendering="compact")
@@ -471,7 +471,7 @@ def test_halves_are_drawn_apart_from_the_split():
 
     Of two independent draws about half of the multisets are in the same half by chance.
     """
-    from healscope.tasks import problems as made
+    from healscope.tasks.cards import deals as made
 
     keys = made._id_multisets(COMPACT)
     multisets = list(dict.fromkeys(keys.values()))
@@ -737,11 +737,11 @@ def test_pretraining_names_what_is_wrong():
 
 def test_tasks_import_neither_torch_nor_pandas():
     modules = (
-        "problems, hands, feedback, neutral, pretraining, verdict, generalpoints, solver, "
-        "expressions"
+        "deals, hands, feedback, pretraining, verifier, generalpoints, solver, expressions, "
+        "card_game"
     )
     code = (
-        f"import sys; from healscope.tasks import {modules}; "
+        f"import sys; from healscope.tasks.cards import {modules}; "
         "print([m for m in ('torch', 'transformers', 'pandas', 'numpy') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -14,9 +14,9 @@ from healscope.config import BUILT_IN, Group, Optimizer
 from healscope.engines.generate import response_logprobs
 from healscope.errors import HealscopeError
 from healscope.models import checkpoints, tokens
+from healscope.tasks.cards.verifier import Verdict
 from healscope.tasks.rewards import Scored
 from healscope.tasks.tables import draw
-from healscope.tasks.verdict import Verdict
 from healscope.training import groups
 from healscope.training.health import Diverged
 from healscope.training.state import Workspace

@@ -4,7 +4,8 @@ from collections import Counter
 
 import pytest
 
-from healscope.tasks.generalpoints import (
+from healscope.tasks.cards.deals import PROBLEM_COLUMNS, halve_deals, problem_table, split_deals
+from healscope.tasks.cards.generalpoints import (
     FACES,
     RANKS,
     GeneralPoints,
@@ -12,11 +13,10 @@ from healscope.tasks.generalpoints import (
     make_problem,
     prompt,
 )
-from healscope.tasks.hands import drawn_hands
-from healscope.tasks.problems import PROBLEM_COLUMNS, halve_deals, problem_table, split_deals
-from healscope.tasks.solver import solvable
-from healscope.tasks.tables import all_problems
-from healscope.tasks.verdict import verify
+from healscope.tasks.cards.hands import drawn_hands
+from healscope.tasks.cards.solver import solvable
+from healscope.tasks.cards.verifier import verify
+from healscope.tasks.posing import all_problems
 
 COMPACT = GeneralPoints("gp3", 3, (8, 12, 16, 18, 20, 24), rendering="compact")
 JSON4 = GeneralPoints("gp4", 4, (24,))

@@ -7,10 +7,9 @@ import torch
 
 from healscope import provenance
 from healscope.figures.catalogue import FIGURES
+from healscope.measuring import geometry
+from healscope.measuring.hidden_states import SCHEMA, prompt_states, states_at
 from healscope.models import tokens
-from healscope.probes import geometry
-from healscope.probes.hidden_states import prompt_states, states_at
-from healscope.probes.schemas import HIDDEN_STATES
 from healscope.schemas import SCHEMAS
 from healscope.tables.hidden import hidden_states
 
@@ -125,7 +124,7 @@ def test_the_rows_fit_their_tables(states, tmp_path):
     files = [str(tmp_path / f"seed-{seed}.parquet") for seed in (0, 1)]
     for seed, file in enumerate(files):
         rows = geometry.describe(states).assign(track="m", seed=seed)
-        provenance.write_table(file, rows, {}, HIDDEN_STATES)
+        provenance.write_table(file, rows, {}, SCHEMA)
     frame = hidden_states(files)
     provenance.write_table(tmp_path / "table.parquet", frame, {}, SCHEMAS["hidden-states"])
     assert set(frame["seed"]) == {"0", "1"}

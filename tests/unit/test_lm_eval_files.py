@@ -10,9 +10,9 @@ import yaml
 from runner import ROOT
 
 from healscope import config
-from healscope.config import task_settings
 from healscope.errors import HealscopeError
-from healscope.tasks import lm_eval_files
+from healscope.tasks import task_settings
+from healscope.tasks.benchmarks import files as lm_eval_files
 
 
 @pytest.fixture(autouse=True)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy.stats import chisquare
 
-from healscope.config.matrices import Size
-from healscope.tasks.matrices import (
+from healscope.tasks.matrices.arithmetic import (
+    Size,
     another,
     determinant,
     eliminate,

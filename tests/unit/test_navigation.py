@@ -12,11 +12,20 @@ import pytest
 from hostile_responses import hostile_responses
 
 from healscope import tasks
-from healscope.config.tasks import task_settings
 from healscope.errors import HealscopeError
-from healscope.tasks.navigation import Navigation
-from healscope.tasks.routes import COMPASS, RELATIVE, SIDES, Leg, Route, rail, read_routes, turn
-from healscope.tasks.streets import draw_town
+from healscope.tasks import task_settings
+from healscope.tasks.navigation.navigation import Navigation
+from healscope.tasks.navigation.routes import (
+    COMPASS,
+    RELATIVE,
+    SIDES,
+    Leg,
+    Route,
+    rail,
+    read_routes,
+    turn,
+)
+from healscope.tasks.navigation.streets import draw_town
 
 SMALL = {"generated": 12, "legs": (2, 5)}
 KINDS = [

@@ -10,8 +10,9 @@ import pytest
 
 from healscope.schema import check
 from healscope.tasks import build
-from healscope.tasks import neighbours as near
-from healscope.tasks.generalpoints import (
+from healscope.tasks.cards import neighbours as near
+from healscope.tasks.cards.deals import Deal, halve_deals, problem_table, split_deals
+from healscope.tasks.cards.generalpoints import (
     FACE_11_13,
     FACES,
     RANKS,
@@ -22,9 +23,8 @@ from healscope.tasks.generalpoints import (
     make_problem,
     prompt,
 )
-from healscope.tasks.problems import Deal, halve_deals, problem_table, split_deals
+from healscope.tasks.cards.verifier import read_answer, verify
 from healscope.tasks.schemas import POSED
-from healscope.tasks.verdict import read_answer, verify
 
 TARGETS = (6, 8, 9, 10, 12, 14, 15, 16, 18, 20, 21, 24)
 COMPACT = GeneralPoints("gp3", 3, TARGETS, rendering="compact", grade_number_line=True)

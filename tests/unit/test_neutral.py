@@ -2,14 +2,15 @@
 
 import pytest
 
-from healscope.tasks.generalpoints import (
+from healscope.tasks.cards.generalpoints import (
     FACES,
     GeneralPoints,
     Rule,
     compact_vocabulary,
 )
-from healscope.tasks.neutral import INSTRUCTIONS, card_prompts
-from healscope.tasks.solver import solvable
+from healscope.tasks.cards.pretraining import card_prompts
+from healscope.tasks.cards.solver import solvable
+from healscope.tasks.neutral import INSTRUCTIONS
 
 COMPACT = GeneralPoints("gp3", 3, (8, 12, 24), rendering="compact")
 JSON4 = GeneralPoints("gp4", 4, (24,))

@@ -12,7 +12,7 @@ from healscope.config import Protocol
 from healscope.evaluation.outputs import Sections, evaluate_outputs, targets
 from healscope.models import checkpoints
 from healscope.models.variants import from_checkpoint
-from healscope.tasks import tables as lists
+from healscope.tasks import posing
 
 VARIANTS = ["sft-0", "sft-4"]
 
@@ -28,7 +28,7 @@ class Job:
             checkpoints.publish(Path(base_manifest).parent, self.manifests[name], {})
         self.problems = [str(folder / f"{name}.parquet") for name in ("one", "two")]
         for i, file in enumerate(self.problems):
-            lists.all_problems(tables[0]).iloc[2 * i : 2 * i + 3].to_parquet(file)
+            posing.all_problems(tables[0]).iloc[2 * i : 2 * i + 3].to_parquet(file)
         self.outputs = [
             str(folder / protocol / name / "gp3.parquet")
             for protocol in ("one", "two")

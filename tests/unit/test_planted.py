@@ -31,7 +31,8 @@ from healscope.spectra.factors import load
 from healscope.spectra.sweep import Pair, Sweep
 from healscope.tables import reversions
 from healscope.tables.rows import first_attempts, with_steps
-from healscope.tasks.protocol import Problem, Rendering, Task
+from healscope.tasks.problem import Problem, Rendering
+from healscope.tasks.task import Task
 from healscope.training.base import scratch_model
 from healscope.verdicts import NO, YES
 

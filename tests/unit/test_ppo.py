@@ -10,9 +10,9 @@ from targets import later
 from healscope.config import BUILT_IN, PPO, RL, Optimizer
 from healscope.engines.generate import response_logprobs
 from healscope.models import checkpoints, tokens
+from healscope.tasks.cards.verifier import Verdict
 from healscope.tasks.rewards import Scored
 from healscope.tasks.tables import draw
-from healscope.tasks.verdict import Verdict
 from healscope.training import ppo, references
 from healscope.training.health import Diverged
 from healscope.training.optimization import scale

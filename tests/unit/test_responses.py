@@ -8,16 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from parity import Parity
 
-from healscope.config.tasks import families, task_settings
-from healscope.config.types import REASONING
 from healscope.models import tokens
-from healscope.tasks import build
-from healscope.tasks.card_game import CardGame
-from healscope.tasks.generalpoints import make_problem
-from healscope.tasks.matrix_task import read_integer
-from healscope.tasks.protocol import Problem, Task
-from healscope.tasks.responses import MAX_NESTED, MAX_RESPONSE, json_object, read, spoken
+from healscope.tasks import build, families, task_settings
+from healscope.tasks.cards.card_game import CardGame
+from healscope.tasks.cards.generalpoints import make_problem
+from healscope.tasks.matrices.matrix_task import read_integer
+from healscope.tasks.problem import Problem
+from healscope.tasks.responses import MAX_NESTED, MAX_RESPONSE, REASONING, json_object, read, spoken
 from healscope.tasks.rewards import REWARDS, scorer
+from healscope.tasks.task import Task
 
 JSON, COMPACT = {"rendering": "json"}, {"rendering": "compact"}
 SMALL = {"family": "navigation", "generated": 3}

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from healscope.config.recipes import RewardName
-from healscope.tasks.card_game import CardGame
-from healscope.tasks.generalpoints import make_problem, response
+from healscope.tasks.cards.card_game import CardGame
+from healscope.tasks.cards.generalpoints import make_problem, response
+from healscope.tasks.cards.solver import formulas
 from healscope.tasks.rewards import REWARDS, length_neutral, scorer
-from healscope.tasks.solver import formulas
 
 RENDERINGS = ("compact", "json")
 

@@ -13,10 +13,10 @@ from transformers.utils import logging
 from healscope.config import DPO, Optimizer, RejectionSampling
 from healscope.engines.generate import response_logprobs
 from healscope.models import checkpoints, tokens
-from healscope.tasks.generalpoints import GeneralPoints, make_problem
+from healscope.tasks.cards.generalpoints import GeneralPoints, make_problem
+from healscope.tasks.cards.verifier import Verdict
 from healscope.tasks.rewards import Scored
 from healscope.tasks.tables import draw
-from healscope.tasks.verdict import Verdict
 from healscope.training import rounds
 from healscope.training.health import Diverged
 from healscope.training.state import Workspace

@@ -9,9 +9,9 @@ import torch
 from healscope.config import PPO
 from healscope.engines.generate import response_logprobs
 from healscope.models import checkpoints, tokens
+from healscope.tasks.cards.verifier import Verdict
 from healscope.tasks.rewards import Scored
 from healscope.tasks.tables import draw
-from healscope.tasks.verdict import Verdict
 from healscope.training.released import tokens_before_formula
 from healscope.training.turns import advantage_statistics, by_length, kl_nats, summary
 

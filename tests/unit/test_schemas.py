@@ -15,7 +15,7 @@ from healscope.errors import HealscopeError
 from healscope.schema import ARROW, Column, Schema, check
 from healscope.schemas import SCHEMAS
 from healscope.schemas.page import page
-from healscope.tasks.problems import PROBLEM_COLUMNS
+from healscope.tasks.cards.deals import PROBLEM_COLUMNS
 from healscope.tasks.tables import COLUMNS
 from healscope.training.schemas import BASE_LOG, RL_LOG
 
@@ -184,8 +184,8 @@ def test_every_pattern_of_a_table_has_a_schema():
         artifacts.POSED: "posed",
         artifacts.EVALUATION: "evaluation",
         artifacts.EDIT: "edit-evaluation",
-        artifacts.SIGNALS: "signals-probe",
-        artifacts.HIDDEN_STATES: "hidden-states-probe",
+        artifacts.probe("signals"): "signals-probe",
+        artifacts.probe("hidden-states"): "hidden-states-probe",
         artifacts.COMPARISON: "comparison",
         artifacts.TRAINING.replace("{run}", "base"): "base-log",
         artifacts.TRAINING.replace("{run}", "diverse"): "sft-log",

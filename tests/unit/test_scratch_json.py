@@ -12,11 +12,11 @@ from healscope.config import Pretraining
 from healscope.engines.generate import generate
 from healscope.models import checkpoints, tokens
 from healscope.tasks import build
-from healscope.tasks.generalpoints import LAYOUTS, from_row, prompt
+from healscope.tasks.cards.deals import sft_table
+from healscope.tasks.cards.generalpoints import LAYOUTS, from_row, prompt
+from healscope.tasks.cards.pretraining import corpus, pretraining_examples
+from healscope.tasks.cards.verifier import verify
 from healscope.tasks.neutral import INSTRUCTIONS
-from healscope.tasks.pretraining import corpus, pretraining_examples
-from healscope.tasks.problems import sft_table
-from healscope.tasks.verdict import verify
 from healscope.training import base
 from healscope.training.state import Workspace
 

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
+from healscope.evaluation.losses import BATCH, by_step
 from healscope.models import tokens
-from healscope.probes.signals import BATCH, step_losses
 
 
 def loss_of(model, tokenizer, pairs, step: str) -> float:
@@ -33,15 +33,15 @@ def test_a_step_is_what_stands_from_its_word_to_the_next(model_and_tokenizer, ta
         for i, (prompt, response) in enumerate(zip(frame["prompt"], frame["response"], strict=True))
     ]
     assert len(pairs) > BATCH
-    found = step_losses(model, tokenizer, pairs)
+    found = by_step(model, tokenizer, pairs)
     for step in ("number", "formula"):
         expected = loss_of(model, tokenizer, pairs, step)
-        assert found[f"{step}_step_loss_nats"] == pytest.approx(expected, abs=1e-5)
-    assert found["number_step_loss_nats"] != pytest.approx(found["formula_step_loss_nats"])
+        assert found[step] == pytest.approx(expected, abs=1e-5)
+    assert found["number"] != pytest.approx(found["formula"])
 
 
 def test_answers_without_steps_have_no_such_losses(model_and_tokenizer):
-    assert all(math.isnan(v) for v in step_losses(*model_and_tokenizer, []).values())
-    found = step_losses(*model_and_tokenizer, [("cards", "cards formula 1 + 1")])
-    assert math.isnan(found["number_step_loss_nats"])
-    assert found["formula_step_loss_nats"] > 0
+    assert all(math.isnan(v) for v in by_step(*model_and_tokenizer, []).values())
+    found = by_step(*model_and_tokenizer, [("cards", "cards formula 1 + 1")])
+    assert math.isnan(found["number"])
+    assert found["formula"] > 0

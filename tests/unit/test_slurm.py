@@ -76,8 +76,7 @@ def test_a_small_job_is_given_more_by_its_rule(tmp_path, monkeypatch):
     [
         ("base_model", "base"), ("sft", "sft"), ("rl", "rl"), ("compare", "spectra"),
         ("evaluate_sft_exhaustive_1", "evaluation"), ("evaluate_rl_paper", "evaluation"),
-        ("edit_late_2", "edits"), ("factors_rl", "spectra"), ("hidden_states", "probes"),
-        ("signals", "probes"),
+        ("edit_late_2", "edits"), ("factors_rl", "spectra"), ("measure_signals", "probes"),
     ],
 )  # fmt: skip
 def test_every_stage_is_found_by_its_rules(tmp_path, monkeypatch, rule, stage):

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from healscope.tasks.expressions import evaluate, to_tree
-from healscope.tasks.solver import canonical, distinct_solutions, formulas, solvable
+from healscope.tasks.cards.expressions import evaluate, to_tree
+from healscope.tasks.cards.solver import canonical, distinct_solutions, formulas, solvable
 
 TARGETS_3 = (8, 12, 16, 18, 20, 24)
 

@@ -9,10 +9,10 @@ import torch
 from healscope.config import Average, Optimizer, Supervised
 from healscope.evaluation.losses import cross_entropy
 from healscope.models import checkpoints, tokens
-from healscope.tasks.generalpoints import from_row
-from healscope.tasks.solver import formulas
+from healscope.tasks.cards.generalpoints import from_row
+from healscope.tasks.cards.solver import formulas
+from healscope.tasks.cards.verifier import read_answer, verify
 from healscope.tasks.tables import draw, sft_examples
-from healscope.tasks.verdict import read_answer, verify
 from healscope.training import branch, jobs, supervised
 from healscope.training.base import scratch_model
 from healscope.training.health import Diverged

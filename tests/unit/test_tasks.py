@@ -13,11 +13,11 @@ from healscope import config, provenance
 from healscope.config import Evaluation, Pretraining, Protocol, Scratch
 from healscope.errors import HealscopeError
 from healscope.evaluation.schemas import EVALUATION
-from healscope.probes.schemas import SIGNALS
 from healscope.schema import check
-from healscope.tasks import build, schemas, tables
-from healscope.tasks.protocol import FORMATS, Problem, Task
+from healscope.tasks import build, posing, schemas, tables
+from healscope.tasks.problem import FORMATS, Problem
 from healscope.tasks.rewards import scorer
+from healscope.tasks.task import Task
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from parity import Parity
@@ -187,7 +187,7 @@ def test_a_protocol_poses_all_problems_or_draws_instances(parity):
     fewer = parity.posed(problems, Protocol(problems="drawn", hands=20, seed=3))
     start = drawn[drawn["draw"] < 20].reset_index(drop=True)
     pd.testing.assert_frame_equal(fewer, start)
-    assert tables.drawn_problems(parity, problems, 0, seed=3).empty
+    assert posing.drawn_problems(parity, problems, 0, seed=3).empty
 
 
 def test_a_drawn_episode_has_all_its_steps_each_time(steps):
@@ -505,19 +505,22 @@ def test_prompts_of_several_lengths_are_answered_as_alone(trained):
     assert together == alone
 
 
-def test_probes_read_any_task(trained, tmp_path):
-    from healscope.config import Signals
+def test_measurements_read_any_task(trained, tmp_path, monkeypatch):
+    from healscope.measuring import signals
+    from healscope.measuring.hidden_states import states_at
     from healscope.models import checkpoints
-    from healscope.probes import signals
-    from healscope.probes.hidden_states import states_at
 
     task, (problems, pool, _), manifest = trained
     checkpoints.verify(manifest)
-    rows = signals.measure(
-        manifest, {0: manifest}, pool, problems, task.neutral_prompts(3, 0), Signals(problems=4),
-        ["q"], str(tmp_path), 8, 0, "signals", task.answer_steps,
-    )  # fmt: skip
-    check(rows.assign(track="m", seed=0), SIGNALS)
+    monkeypatch.chdir(tmp_path)
+    settings = {
+        "signals": {"problems": 4, "rotation_fraction": 0.25},
+        "matrices": ["q"],
+        "max_new_tokens": 8,
+    }
+    manifests = {"base": manifest, "sft-0": manifest}
+    rows = signals.along_sft(task, manifests, pool, problems, settings, 0, "signals")
+    check(rows.assign(track="m", seed=0), signals.SCHEMA)
     assert rows.filter(like="step_loss").isna().all(axis=None)
     assert rows["id_test_loss_nats"].gt(0).all()
     states = states_at({"base": manifest}, problems, limit=2)

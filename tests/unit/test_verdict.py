@@ -7,15 +7,21 @@ import pandas as pd
 import pytest
 from hostile_responses import hostile_responses
 
-from healscope.tasks.feedback import Level, feedback, follow_up
-from healscope.tasks.generalpoints import (
+from healscope.tasks.cards.feedback import Level, feedback, follow_up
+from healscope.tasks.cards.generalpoints import (
     LAYOUTS,
     OUTCOMES,
     GeneralPoints,
     compact_vocabulary,
     make_problem,
 )
-from healscope.tasks.verdict import FIRST_ERRORS, first_error, first_errors, read_answer, verify
+from healscope.tasks.cards.verifier import (
+    FIRST_ERRORS,
+    first_error,
+    first_errors,
+    read_answer,
+    verify,
+)
 
 COMPACT = GeneralPoints("gp3", 3, (8, 24), rendering="compact", grade_number_line=True)
 JSON4 = GeneralPoints("gp4", 4, (24,))

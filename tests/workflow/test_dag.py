@@ -95,8 +95,10 @@ def test_one_figure_needs_only_its_own_branch_of_the_graph(server, tmp_path):
     plan = fresh.plan("results/figures/fig3a.pdf")
     assert plan["rl"] == 4
     assert plan["fig3a"] == 1
-    assert not {*FACTORS, "hidden_states", "compare"} & set(plan)
-    assert fresh.plan("results/figures/fig15.pdf")["hidden_states"] == 1  # all landmarks at once
+    assert not {*FACTORS, "measure_hidden_states", "compare"} & set(plan)
+    assert (
+        fresh.plan("results/figures/fig15.pdf")["measure_hidden_states"] == 1
+    )  # all landmarks at once
 
 
 def test_a_deleted_edit_reruns_that_edit_its_table_and_its_figure(copy):
@@ -167,7 +169,7 @@ def test_a_new_rate_of_one_recipe_reruns_its_branches_and_what_shows_them(touche
     assert plan["evaluate_rl_exhaustive"] == 1
     assert {"fig_recipes", "fig12"} <= figures(plan)
     others = {"task_tables", "base_model", "sft", "evaluate_sft_exhaustive_1", "landmarks"}
-    spectral = {*FACTORS, "hidden_states", "compare", "edit_rl_1", "fig13", "fig1", "fig4"}
+    spectral = {*FACTORS, "measure_hidden_states", "compare", "edit_rl_1", "fig13", "fig1", "fig4"}
     assert not {"fig2a", "fig3a", "fig10", "evaluate_rl_paper", *others, *spectral} & set(plan)
 
 
@@ -177,7 +179,7 @@ def test_a_new_rate_of_the_main_recipe_also_reruns_what_hangs_on_the_landmark(to
     assert plan["rl"] == 6  # four starts, and two recipes that are like it
     assert plan["evaluate_rl_paper"] == 1  # other protocols: SFT, and RL at its landmark
     assert plan["factors_rl"] == 1
-    assert plan["hidden_states"] == 1  # all landmarks at once
+    assert plan["measure_hidden_states"] == 1  # all landmarks at once
     assert "edit_rl_1" in plan
     assert {"fig1", "fig3a", "fig5", "fig7", "fig10", "fig_window"} <= figures(plan)
     assert not {"sft", "factors_sft", "edit_sft_1", "fig2a", "fig2b", "fig8"} & set(plan)
@@ -253,7 +255,7 @@ def test_a_new_protocol_is_evaluated_without_retraining(copy):
     plan = copy.plan()
     assert plan["posed"] == 1
     assert plan["evaluate_sft_quick_1"] == 1
-    untouched = {"task_tables", "base_model", "sft", "rl", "signals", "landmarks", *FACTORS}
+    untouched = {"task_tables", "base_model", "sft", "rl", "measure_signals", "landmarks", *FACTORS}
     assert not {*untouched, "evaluate_sft_exhaustive_1"} & set(plan)
     before = copy.inodes()
     copy.run("results/evals/quick/micro/seed-0/sft-4/gp3.parquet")

@@ -12,8 +12,8 @@ import yaml
 from runner import ROOT, Workflow
 
 from healscope import artifacts, config, provenance
-from healscope.config.tasks import OwnTask, task_settings
-from healscope.tasks import build, own
+from healscope.tasks import build, own, task_settings
+from healscope.tasks.own import OwnTask
 
 PAGE = (ROOT / "docs/own-task.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)

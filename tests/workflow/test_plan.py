@@ -57,7 +57,7 @@ def test_the_plan_of_the_paper_is_that_of_the_dry_run(server, tmp_path, in_check
         "spectra": ("factors", "compare"),
     }.items():
         assert jobs[stage] == sum(n for rule, n in rules.items() if rule.startswith(start)), stage
-    assert jobs["probes"] == rules["signals"] + rules["hidden_states"]
+    assert jobs["probes"] == rules["measure_signals"] + rules["measure_hidden_states"]
 
 
 @pytest.mark.parametrize("config", STUDIES)

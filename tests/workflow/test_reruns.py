@@ -27,7 +27,7 @@ def asked(*protocols):
 
 EVALUATIONS = asked(*PROTOCOLS)
 ANSWERS = EVALUATIONS | {"edit"}
-DEALT = {"task_tables", "posed", "signals"} | ANSWERS
+DEALT = {"task_tables", "posed", "measure_signals"} | ANSWERS
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ PROMISES = [
     Promise("tasks.gp3.*", "tasks.gp3.id_rule", {"J": 10, "Q": 10, "K": 12}, TRAINED | DEALT),
     Promise("tasks.gp3.held_out tasks.gp3.orders tasks.gp3.seed", "tasks.gp3.held_out", 0.5, DEALT),
     Promise("tasks.gp3.verifier tasks.gp3.grade_number_line", "tasks.gp3.grade_number_line", False,
-            TRAINED | {"signals"} | ANSWERS),
+            TRAINED | {"measure_signals"} | ANSWERS),
     # models: what jobs ask for and how they are launched changes no result, but for the precision
     Promise("models.micro.scratch.pretraining.*", "models.micro.scratch.pretraining.steps", 31,
             {"base_model"}),
@@ -62,8 +62,8 @@ PROMISES = [
     Promise("models.micro.launch.*", "models.micro.launch", {"micro_batch": 4}, set()),
     Promise("models.micro.check_random", "models.micro.check_random", True, {"factors"}),
     # SFT: its own settings; how many examples it draws is also known to what draws the same
-    Promise("sft.deals", "sft.deals", 10, {"sft", "rl", "signals"} | TABLES),
-    Promise("sft.examples", "sft.examples", 30, {"sft", "rl", "signals"} | TABLES),
+    Promise("sft.deals", "sft.deals", 10, {"sft", "rl", "measure_signals"} | TABLES),
+    Promise("sft.examples", "sft.examples", 30, {"sft", "rl", "measure_signals"} | TABLES),
     Promise("sft.methods.kl.*", "sft.methods", {"kl": {"strength": 3.0}}, {"sft kl"}),
     Promise("sft.methods.*", "sft.methods", {"l2": {"strength": 3.0}}, set()),
     Promise("sft.optimizer.*", "sft.optimizer.learning_rate", 1e-4, {"sft"}),
@@ -81,7 +81,7 @@ PROMISES = [
     Promise("evaluation.batch_size", "evaluation.batch_size", 64, ANSWERS),
     Promise("evaluation.engine", "evaluation.engine", "vllm", ANSWERS),
     Promise("evaluation.max_new_tokens", "evaluation.max_new_tokens", 25,
-            ANSWERS | {"sft", "rl", "signals"}),
+            ANSWERS | {"sft", "rl", "measure_signals"}),
     Promise("evaluation.protocols.exhaustive.samples", "evaluation.protocols.exhaustive.samples", 3,
             asked("exhaustive")),
     Promise("evaluation.protocols.exhaustive.*", "evaluation.protocols.exhaustive.seed", 3,
@@ -98,10 +98,10 @@ PROMISES = [
     Promise("landmarks.*", "landmarks.maxood", 4, {"landmarks"}),
     Promise("checkpoints.keep", "checkpoints.keep", "landmarks", {"drop_weights"}),
     Promise("spectra.matrices", "spectra.matrices", ["q", "k"],
-            {"factors", "compare", "signals"}),
+            {"factors", "compare", "measure_signals"}),
     Promise("spectra.*", "spectra.controls", ["noise"], {"compare"}),
-    Promise("signals.*", "signals.problems", 9, {"signals"}),
-    Promise("hidden_states.*", "hidden_states.problems", 9, {"hidden_states"}),
+    Promise("signals.*", "signals.problems", 9, {"measure_signals"}),
+    Promise("hidden_states.*", "hidden_states.problems", 9, {"measure_hidden_states"}),
     Promise("vllm.*", "vllm", {"dtype": "float16"}, set()),
     Promise("claims.*", "claims.primary", ["gate-recovery"], {"claims"}),
     Promise("statistics.*", "statistics.confidence", 0.9, TABLES),

@@ -5,6 +5,7 @@ import glob
 import os
 import re
 import sys
+from functools import partial
 
 from snakemake.logging import logger
 
@@ -14,6 +15,7 @@ from healscope.config import CONTROLS, EXHAUSTIVE, Sampling, files, given
 from healscope.errors import HealscopeError
 from healscope.evaluation import unfinished
 from healscope.figures.catalogue import FIGURES
+from healscope.measuring import measurements
 
 DEEPSPEED = os.path.join(workflow.basedir, "config/deepspeed")  # files that `launch` names
 
@@ -46,7 +48,7 @@ SEVERAL_TASKS = len(study.trained_on) > 1
 # tracks of the card game, of which alone some tables tell
 CARDS = [t for t in FOLLOWED if study.tasks[TRACKS[t].task].family == "generalpoints"]
 # tracks whose problems are steps of episodes; none of them need be followed
-EPISODIC = [t for t in TRACKS if getattr(study.tasks[TRACKS[t].task], "episodes", False)]
+EPISODIC = [t for t in TRACKS if study.tasks[TRACKS[t].task].task_class.episodes]
 EPISODIC = [t for t in EPISODIC if t in FOLLOWED] or EPISODIC
 PROTOCOLS = study.evaluation.protocols
 # protocols that ask for neighbours of the card game: these have a table of their own
@@ -103,7 +105,7 @@ def section(*names):
 def task_settings(name, without=()):
     """The values of a task section, but for kinds of those that a rule does not use."""
     task = study.tasks[name]
-    unused = {key for kind in without for key in getattr(task, kind, UNUSED[kind])}
+    unused = {key for kind in without for key in getattr(task.task_class, kind)}
     return task.model_dump(mode="json", exclude=unused)
 
 
@@ -132,21 +134,11 @@ def sampling_engine(branch):
     return values.get("vllm")
 
 
-# Kinds of values that some rules do not use: a new reward draws no new problems and reruns no SFT.
-# A section may name its own.
-UNUSED = {
-    "rl_only": ["rewards"],
-    "judging_only": ["rewards", "mixture", "reasoning"],
-    "dealing_only": [],
-}
-
 # Values of a protocol that decide which problems it poses.
 POSING = {"problems", "hands", "per_kind", "seed", "retried_orders"}
 
 
-def sft_checkpoints(arm="sft"):
-    """Names of all checkpoints of one arm of SFT."""
-    return [artifacts.sft(step, arm) for step in study.sft.checkpoints]
+sft_checkpoints = study.sft_checkpoints
 
 
 def each(pattern, of=FOLLOWED, **wildcards):
@@ -195,7 +187,7 @@ def under_other_protocols(of=FOLLOWED):
 
 def signal_files(of=FOLLOWED):
     """What SFT read, and losses on it, are known of SFT that was done here."""
-    return [] if study.taken else each(artifacts.SIGNALS, of)
+    return [] if study.taken else each(artifacts.probe("signals"), of)
 
 
 def sft_pools(of=FOLLOWED):
@@ -219,12 +211,20 @@ def manifests(checkpoints):
 
 
 RL_LANDMARK = [study.rl_landmark] if HEALED else []
-LANDMARK_CHECKPOINTS = {
-    "base": ["base"],
-    "maxood": sft_checkpoints(),  # which one is known only once they are evaluated
-    "end": [artifacts.sft(study.end_step)],
-    **({"rl": RL_LANDMARK} if HEALED else {}),
+LANDMARK_CHECKPOINTS = study.landmark_checkpoints
+ROLES = {*LANDMARK_CHECKPOINTS} - {"base"}  # landmarks that are known once they are chosen
+MEASUREMENTS = {
+    name: module
+    for name, module in measurements().items()
+    if not (study.taken and getattr(module, "OF_OWN_SFT", False))
 }
+
+
+def settings_of(measurement, wildcards):
+    """What a measurement depends on, beside its files."""
+    return measurement.settings(study, wildcards.track)
+
+
 
 
 def behind(*points):
@@ -403,7 +403,8 @@ def made_from(track, checkpoint):
     if arm == ARMS[0]:
         protocols = [name for name in protocols_of(track) if name != EXHAUSTIVE]
         after = [b for b in BRANCHES if artifacts.sft(artifacts.parse_branch(b)[1]) == checkpoint]
-        files += [artifacts.SIGNALS, *manifests(after)]
+        files += [m.SCHEMA.path for m in MEASUREMENTS.values() if checkpoint in m.reads(study)]
+        files += manifests(after)
     # of all of its arm, since one job evaluates several
     task = study.task_of(track)
     files += here(artifacts.EVALUATION, protocol=protocols, checkpoint=arm, task=task)

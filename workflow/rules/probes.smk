@@ -1,49 +1,27 @@
-"""Measurements over checkpoints that train nothing."""
+"""Measurements over checkpoints that train nothing: a rule for each module of them."""
 
+for name, measurement in MEASUREMENTS.items():
 
-rule hidden_states:
-    input:
-        landmarks=artifacts.LANDMARKS,
-        manifests=manifests(behind(*LANDMARK_CHECKPOINTS)),
-        problems=this(artifacts.PROBLEMS),
-    output:
-        artifacts.HIDDEN_STATES,
-    log:
-        log_of("hidden_states", "track", "seed"),
-    threads: threads_of("probes")
-    resources:
-        **resources_of("probes"),
-    params:
-        problems=study.hidden_states.problems,
-    message:
-        "Hidden states of {wildcards.track}, seed {wildcards.seed}"
-    script:
-        "../scripts/hidden_states.py"
-
-
-if not study.taken:  # it asks about what SFT has read
-
-    rule signals:
+    rule:
+        name:
+            f"measure_{name}"
         input:
-            base=manifest("base"),
-            manifests=manifests(sft_checkpoints()),
-            pool=this(artifacts.SFT_POOL),
-            problems=this(artifacts.PROBLEMS),
+            landmarks=artifacts.LANDMARKS if ROLES & {*measurement.reads(study)} else [],
+            manifests=manifests(behind(*measurement.reads(study))),
+            **{kind: this(pattern) for kind, pattern in measurement.TABLES.items()},
         output:
-            artifacts.SIGNALS,
+            measurement.SCHEMA.path,
         log:
-            log_of("signals", "track", "seed"),
+            log_of(f"measure_{name}", "track", "seed"),
         threads: threads_of("probes")
         resources:
             **resources_of("probes"),
         params:
-            **section("signals"),
-            steps=study.sft.checkpoints,
-            examples=study.sft.model_dump(mode="json", include={"deals", "examples"}),
-            task=own_task("rl_only"),
-            matrices=study.spectra.matrices,
-            max_new_tokens=study.evaluation.max_new_tokens,
+            measurement=name,
+            reads=measurement.reads(study),
+            settings=partial(settings_of, measurement),
         message:
-            "Signals along SFT of {wildcards.track}, seed {wildcards.seed}"
+            f"Measure {name.replace('_', ' ')}: "
+            "{wildcards.track}, seed {wildcards.seed}"
         script:
-            "../scripts/signals.py"
+            "../scripts/measure.py"

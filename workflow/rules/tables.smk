@@ -71,7 +71,7 @@ TABLES = {
     "singular-values": {"comparisons": COMPARISON_FILES},
     "principal-angles": {"comparisons": COMPARISON_FILES},
     "weight-updates": {"comparisons": COMPARISON_FILES},
-    "hidden-states": {"states": each(artifacts.HIDDEN_STATES)},
+    "hidden-states": {"states": each(artifacts.probe("hidden-states"))},
     "claims": {
         "evaluations": [*ALL_EVALUATIONS, *under_other_protocols()],
         "logs": TRAINING_FILES,

@@ -1,7 +1,7 @@
 from healscope import provenance
-from healscope.config import Protocol
 from healscope.job import job
 from healscope.tasks import build
+from healscope.tasks.posing import Protocol
 from healscope.tasks.schemas import POSED
 
 with job(snakemake):

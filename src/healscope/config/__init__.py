@@ -13,7 +13,6 @@ from healscope.config import given, neighbours, tracks
 from healscope.config.compute import STAGES, Launch, Need, read_deepspeed
 from healscope.config.engines import OF_RESULTS, Vllm
 from healscope.config.measurement import (
-    COMMON_PROBLEMS,
     EXHAUSTIVE,
     LANDMARKS,
     MATRIX_ROLES,
@@ -25,7 +24,6 @@ from healscope.config.measurement import (
     FigureStyle,
     HiddenStates,
     Landmarks,
-    Protocol,
     Signals,
     Spectra,
     Statistics,
@@ -47,13 +45,6 @@ from healscope.config.recipes import (
     Training,
 )
 from healscope.config.rl import RL
-from healscope.config.tasks import (
-    AnyTask,
-    FaceRule,
-    GeneralPointsTask,
-    Rewards,
-    task_settings,
-)
 from healscope.config.tracks import Track
 from healscope.config.training import (
     ARM_LABELS,
@@ -70,15 +61,17 @@ from healscope.config.training import (
     Rotation,
     SFTMethod,
 )
-from healscope.config.types import Chosen, FolderName, Natural, Section
 from healscope.config.world import (
     Architecture,
     Model,
-    Pretraining,
     Scratch,
 )
 from healscope.edit_names import OF_LAYERS, beyond
 from healscope.errors import HealscopeError
+from healscope.sections import Chosen, FolderName, Natural, Section
+from healscope.tasks import AnyTask
+from healscope.tasks.posing import Protocol
+from healscope.tasks.pretraining import Pretraining
 
 __all__ = [
     "ALGORITHMS",
@@ -97,7 +90,6 @@ __all__ = [
     "SFT",
     "SPECTRAL_CONTROLS",
     "STAGES",
-    "AnyTask",
     "Architecture",
     "Average",
     "BlockDrift",
@@ -105,9 +97,7 @@ __all__ = [
     "Claims",
     "Edits",
     "Evaluation",
-    "FaceRule",
     "FigureStyle",
-    "GeneralPointsTask",
     "Group",
     "HiddenStates",
     "Landmarks",
@@ -124,7 +114,6 @@ __all__ = [
     "Recipe",
     "Rewarded",
     "RejectionSampling",
-    "Rewards",
     "Rotation",
     "SFTMethod",
     "Sampling",
@@ -140,7 +129,6 @@ __all__ = [
     "load",
     "read_deepspeed",
     "schema",
-    "task_settings",
 ]
 
 
@@ -282,7 +270,7 @@ class Study(Section):
     def poses(self, task: str, protocol: str) -> bool:
         """Whether a task has the problems that a protocol asks for."""
         kind = self.evaluation.protocols[protocol].problems
-        return kind in COMMON_PROBLEMS or kind in getattr(self.tasks[task], "problems_of", ())
+        return kind in self.tasks[task].task_class.problems_of
 
     @property
     def taken(self) -> bool:
@@ -305,6 +293,17 @@ class Study(Section):
             for recipe, starts in self.rl.branches.items()
             for start in (grid if starts == "all" else sorted(starts))
         ]
+
+    def sft_checkpoints(self, arm: str = "sft") -> list[str]:
+        """Names of all checkpoints of one arm of SFT."""
+        return [artifacts.sft(step, arm) for step in self.sft.checkpoints]
+
+    @property
+    def landmark_checkpoints(self) -> dict[str, list[str]]:
+        """Landmark -> the checkpoints that it may be: MaxOOD is known once SFT is evaluated."""
+        rl = {} if self.rl_landmark is None else {"rl": [self.rl_landmark]}
+        end = [artifacts.sft(self.end_step)]
+        return {"base": ["base"], "maxood": self.sft_checkpoints(), "end": end, **rl}
 
     @property
     def main_branches(self) -> list[str]:

@@ -6,8 +6,8 @@ from typing import Literal, get_args
 
 from pydantic import Field, model_validator
 
-from healscope.config.types import Natural, Positive, Section
 from healscope.errors import HealscopeError
+from healscope.sections import Natural, Positive, Section
 
 OURS = ("optimizer", "scheduler", "bf16", "fp16", "torch_autocast", "gradient_clipping",
         "train_batch_size", "train_micro_batch_size_per_gpu",

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from healscope.config.types import OpenFraction, Positive, Section
+from healscope.sections import OpenFraction, Positive, Section
 
 EngineName = Literal["hf", "vllm"]
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import yaml
 
-from healscope.config.types import merged
 from healscope.errors import HealscopeError
+from healscope.sections import merged
 
 _ZERO_FIRST = re.compile(r"[-+]?0[0-7_]+")
 

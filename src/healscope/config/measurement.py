@@ -6,7 +6,9 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from healscope.config.engines import EngineName
-from healscope.config.types import (
+from healscope.edit_names import AXES, CONTROLS, KINDS, along, names_along, parse
+from healscope.errors import HealscopeError
+from healscope.sections import (
     Chosen,
     Name,
     Natural,
@@ -15,66 +17,11 @@ from healscope.config.types import (
     Section,
     distinct,
 )
-from healscope.edit_names import AXES, CONTROLS, KINDS, along, names_along, parse
-from healscope.errors import HealscopeError
-
-Feedback = Literal["none", "outcome", "full"]
+from healscope.tasks.posing import Protocol
 
 MATRIX_ROLES = ("q", "k", "v", "o", "gate", "up", "down", "embeddings", "head")
 SPECTRAL_CONTROLS = ("again", "bf16", "noise", "spectrum")  # as in `spectra.nulls`
 PALETTES = ("colorblind", "deep", "muted", "viridis", "Greys")
-
-
-COMMON_PROBLEMS = ("all", "drawn")
-"""Problems of protocols that every task can pose; others name theirs as `problems_of`."""
-
-
-class Protocol(Section):
-    """Which problems are posed, how answers are decoded, and what happens after a wrong one."""
-
-    problems: Literal["all", "drawn", "neighbours"] = Field(
-        "all",
-        description="all: every deal both rules solve, paired; drawn: hands as published; "
-        "neighbours: of the card game, problems that differ from training in one thing",
-    )
-    hands: Positive = Field(234, description="hands of each rule, with `problems: drawn`")
-    per_kind: Positive = Field(
-        150, description="problems of each kind and distance, with `problems: neighbours`"
-    )
-    seed: Natural = Field(0, description="draws the hands or neighbours, and the samples")
-    temperature: Annotated[float, Field(ge=0)] = Field(
-        0.0, description="of the first attempt and of attempts after feedback; 0 is greedy"
-    )
-    top_p: OpenFraction = Field(1.0, description="nucleus kept where temperature > 0")
-    samples: Natural = Field(0, description="responses sampled besides, for pass@k")
-    sample_temperature: Annotated[float, Field(gt=0)] = Field(1.0, description="of those")
-    attempts: Positive = Field(1, description="attempts in one conversation, the first included")
-    feedback: Annotated[list[Feedback], AfterValidator(distinct)] = Field(
-        [], description="what the model is told in between; one conversation for each level"
-    )
-    retried_orders: Positive = Field(
-        1, description="card orders of a deal that are also sampled and retried"
-    )
-
-    @model_validator(mode="after")
-    def _retries_say_something(self):
-        if (self.attempts > 1) != bool(self.feedback):
-            raise ValueError("attempts > 1 and at least one level of feedback need each other")
-        return self
-
-    @model_validator(mode="after")
-    def _neighbours_are_asked_once(self):
-        if self.problems == "neighbours" and (self.samples or self.attempts > 1):
-            raise ValueError(
-                "neighbours are asked once: leave out samples, attempts and feedback, or ask for "
-                "other problems"
-            )
-        return self
-
-    def first_attempts(self) -> "Protocol":
-        """The same without samples and retries."""
-        return self.model_copy(update={"samples": 0, "attempts": 1, "feedback": []})
-
 
 EXHAUSTIVE = "exhaustive"
 """Name of the protocol from which curves, landmarks, edits and claims are made."""

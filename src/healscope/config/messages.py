@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from healscope.config.types import PATTERNS
+from healscope.sections import PATTERNS, in_words
 
 _EXPONENT = re.compile(r"[-+]?[\d.]+e[-+]?\d+", re.IGNORECASE)
 
@@ -43,7 +43,7 @@ def explained(errors: list[dict]) -> list[str]:
 def _message(error: dict) -> str:
     """What is wrong with one value, and what to write instead where that is known."""
     kind, value = error["type"], error.get("input")
-    said = error["msg"].removeprefix("Value error, ")
+    said = in_words(error)
     if kind == "extra_forbidden":
         return "unknown key (a typo, or a key of another section?)"
     if kind == "string_pattern_mismatch":
@@ -52,7 +52,7 @@ def _message(error: dict) -> str:
         return f"YAML reads this as {_KINDS[type(value)]}; put it in quotes"
     if kind in ("int_parsing", "int_from_float") and _EXPONENT.fullmatch(str(value)):
         return f"{said}; YAML reads 1e3 as text: write {float(value):.0f}"
-    if kind == "list_type" and not isinstance(value, dict):
+    if kind in ("list_type", "tuple_type") and not isinstance(value, dict):
         return f"{said}; put it in brackets, as [{value}]"
     if kind in ("dict_type", "model_type", "model_attributes_type"):
         return "a section is needed, as {key: value}"

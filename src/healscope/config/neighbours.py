@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from healscope.config.tasks import GeneralPointsTask
+from healscope.tasks.cards.card_game import CardGame
 
 if TYPE_CHECKING:
     from healscope.config import Study
@@ -18,7 +18,7 @@ def check(study: Study) -> None:
     protocols = study.evaluation.protocols.items()
     asked = [name for name, protocol in protocols if protocol.problems == "neighbours"]
     trained = (study.tasks[name] for name in study.trained_on)
-    cards = [task for task in trained if isinstance(task, GeneralPointsTask)]
+    cards = [task for task in trained if issubclass(task.task_class, CardGame)]
     if not asked or not cards:
         return
     most = 1 + max((task.cards for task in cards if task.rendering == "compact"), default=0)

@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 
 from healscope.config.compute import Launch
 from healscope.config.training import Optimizer
-from healscope.config.types import (
+from healscope.sections import (
     Fraction,
     OpenFraction,
     Positive,

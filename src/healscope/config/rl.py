@@ -6,7 +6,7 @@ from pydantic import Field, field_validator, model_validator
 
 from healscope.config.engines import EngineName
 from healscope.config.recipes import ALGORITHMS, BUILT_IN, Recipe, Rewarded, Training
-from healscope.config.types import Name, Natural, Section, inherited, merged
+from healscope.sections import Name, Natural, Section, inherited, merged
 
 
 class RL(Section):

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from healscope import artifacts
-from healscope.config.tasks import AnyTask, GeneralPointsTask
+from healscope.tasks import TaskSection
+from healscope.tasks.cards.card_game import CardGame
 
 if TYPE_CHECKING:
     from healscope.config import Study
@@ -37,7 +38,11 @@ def tracks(study: Study) -> dict[str, Track]:
         _refuse_names(key, names)
     first, *more = study.trained_on
     if not study.taken:
-        more += [t for t in study.tasks if t not in study.trained_on and trainable(study.tasks[t])]
+        more += [
+            t
+            for t in study.tasks
+            if t not in study.trained_on and study.tasks[t].task_class.trainable
+        ]
     found: dict[str, Track] = {}
     for model in study.models:
         for task in (first, *more):
@@ -69,11 +74,6 @@ def _refuse_names(key: str, names: Iterable[str]) -> None:
             )
 
 
-def trainable(task: AnyTask) -> bool:
-    """Whether there are reference answers to train on."""
-    return getattr(task, "trainable", True)
-
-
 def evaluated(study: Study, track: Track) -> list[str]:
     """Names of the tasks that a track is evaluated on: its own, and those that none is followed on.
 
@@ -88,24 +88,24 @@ def evaluated(study: Study, track: Track) -> list[str]:
     ]
 
 
-def _reads(own: AnyTask, other: AnyTask) -> bool:
+def _reads(own: TaskSection, other: TaskSection) -> bool:
     """Whether the vocabulary of one task is known to hold that of another."""
-    known = own.rendering == "json" or isinstance(own, GeneralPointsTask)
+    known = own.rendering == "json" or issubclass(own.task_class, CardGame)
     return own.family == other.family and known and not _lack(own, other)
 
 
-def _lack(own: AnyTask, other: AnyTask) -> str:
+def _lack(own: TaskSection, other: TaskSection) -> str:
     """Why what reads one task cannot read another one of its family; empty where nothing is known
     against it."""
     if other.rendering != own.rendering:
         return f"reads only rendering '{own.rendering}'"
-    if own.rendering == "json" or not isinstance(own, GeneralPointsTask):
+    if own.rendering == "json" or not issubclass(own.task_class, CardGame):
         return ""  # letters spell any number
     unknown = sorted(_numbers(other) - _numbers(own))
     return f"has no word for {unknown}" if unknown else ""
 
 
-def _numbers(task: GeneralPointsTask) -> set[int]:
+def _numbers(task: TaskSection) -> set[int]:
     """Numbers that a compact task writes."""
     faces = {*task.id_rule.model_dump().values(), *task.ood_rule.model_dump().values()}
     return {*range(1, 14), *faces, *task.targets}
@@ -116,7 +116,7 @@ def check(study: Study) -> None:
     for name in study.trained_on:
         if name not in study.tasks:
             raise ValueError(f"train_on: '{name}' is not in tasks: {', '.join(study.tasks)}")
-        if not study.taken and not trainable(study.tasks[name]):
+        if not study.taken and not study.tasks[name].task_class.trainable:
             raise ValueError(
                 f"train_on: '{name}' has no reference answers to train on; it can only be "
                 "evaluated: name another task, or give checkpoints (models.*.sft)"

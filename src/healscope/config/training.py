@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 from pydantic import AfterValidator, Field, model_validator
 
 from healscope.config.compute import Launch
-from healscope.config.types import (
+from healscope.sections import (
     Name,
     Natural,
     OpenFraction,

@@ -6,7 +6,8 @@ from pydantic import Field, model_validator
 
 from healscope.config import given
 from healscope.config.compute import Launch, Need, Needs
-from healscope.config.types import Fraction, Mixture, Natural, Positive, Rate, Section
+from healscope.sections import Positive, Section
+from healscope.tasks.pretraining import Pretraining
 
 
 class Architecture(Section):
@@ -26,52 +27,6 @@ class Architecture(Section):
                 f"hidden_size {self.hidden_size} is not a multiple of heads {self.heads}"
             )
         return self
-
-
-class RuleMixture(Mixture):
-    """Shares of the face-card rules stated in pretraining prompts."""
-
-    random: Fraction = 0.45
-    id: Fraction = 0.07
-    ood: Fraction = 0.20
-    same: Fraction = 0.13
-    consecutive: Fraction = 0.15
-
-
-class FormatMixture(Mixture):
-    """Shares of the answer layouts in pretraining (fG has the layout of evaluation)."""
-
-    fA: Fraction = 0.10
-    fB: Fraction = 0.30
-    fC: Fraction = 0.15
-    fG: Fraction = 0.45
-
-
-class Pretraining(Section):
-    """The from-scratch base model: many rules, many layouts, next-token loss on the response."""
-
-    steps: Positive = 650
-    batch_size: Positive = 128
-    learning_rate: Rate = 2e-3
-    warmup_steps: Natural = 100
-    weight_decay: Annotated[float, Field(ge=0)] = 0.01
-    rules: RuleMixture = RuleMixture()
-    rule_noise: Fraction = Field(
-        0.15, description="share that ignores its rule and uses the OOD rule"
-    )
-    formula_noise: Fraction = Field(0.10, description="share whose formula is random")
-    formats: FormatMixture = FormatMixture()
-    eval_format_share: Fraction = Field(0.08, description="share that carries the evaluation token")
-    eval_format_layouts: FormatMixture = Field(
-        FormatMixture(fA=0.4, fB=0.3, fC=0.3, fG=0.0),
-        description="layouts shown under the evaluation token: never the evaluation layout",
-    )
-    conversations: Fraction = Field(
-        0.0,
-        description="share of steps whose examples are two-turn conversations: a wrong answer, "
-        "feedback, a right one",
-    )
-    state_every: Positive = Field(50, description="steps between states to resume from")
 
 
 class Scratch(Section):

@@ -11,12 +11,13 @@ from typing import Protocol as Interface
 import pandas as pd
 
 from healscope.config import Evaluation, Protocol
-from healscope.config.types import REASONING, Marks
 from healscope.draws import seeded
 from healscope.engines import HF, Engine
 from healscope.errors import HealscopeError
 from healscope.models import tokens
-from healscope.tasks.protocol import Option, Problem, Task
+from healscope.tasks.problem import Option, Problem
+from healscope.tasks.responses import REASONING, Marks
+from healscope.tasks.task import Task
 
 CARRIED = [
     "problem_id", "pair_id", "instance_id", "split", "half", "rule", "draw", "retried",

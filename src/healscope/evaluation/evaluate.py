@@ -16,7 +16,7 @@ from healscope.evaluation.schemas import EDIT_EVALUATION, EVALUATION
 from healscope.models.variants import Variant
 from healscope.progress import track
 from healscope.schema import Schema
-from healscope.tasks.protocol import Task
+from healscope.tasks.task import Task
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from typing import get_args
 
 from healscope import artifacts
 from healscope.schema import RUN_SEED, TRACK, Column, Schema, choice, count, flag, real, text
-from healscope.tasks.protocol import Level
+from healscope.tasks.problem import Level
 from healscope.tasks.schemas import NEIGHBOUR, POSED_COLUMNS, PROTOCOL, problem_columns
 
 EDIT_STAGE = text("stage", "stage of the config's edits: what is put back to what")

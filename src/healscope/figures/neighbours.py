@@ -22,7 +22,7 @@ from healscope.figures.style import (
     styled,
     title,
 )  # fmt: skip
-from healscope.tasks.neighbours import ANCHOR, KINDS
+from healscope.tasks.cards.neighbours import ANCHOR, KINDS
 
 _POINTS = {"base": "Base", **LANDMARKS}
 # kind -> title of its panel, and what its axis counts

@@ -11,7 +11,7 @@ from functools import lru_cache
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from healscope.config.types import Marks
+from healscope.tasks.responses import Marks
 
 TODAY = datetime(2024, 7, 26)
 """The day that chat templates are told it is, so that a study asks the same prompts on every day.

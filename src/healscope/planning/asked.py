@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from healscope.config import Model, Protocol, Study
 from healscope.planning import constants as c
-from healscope.tasks import Task, neighbours
+from healscope.tasks import Task
+from healscope.tasks.cards import neighbours
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from healscope import artifacts, slurm
 from healscope.config import Model, Study
+from healscope.measuring import measurements
 from healscope.planning import constants as c
 from healscope.planning.asked import Asked
 from healscope.planning.sizes import Size, generation_speed, tokens, training_speed
@@ -166,9 +167,6 @@ class Costs:
         return points * self._load() + self._svd(points)
 
     def _probes(self, job: Job) -> float:
-        if job.rule == "hidden_states":
-            rows = 4 * 2 * self.study.hidden_states.problems
-            return self._load(4) + self._train("probes", rows, reading=True)
-        steps = len(self.study.sft.checkpoints)
-        rows = steps * 8 * self.study.signals.problems
-        return self._load(2 * steps + 1) + self._train("probes", rows, True) + self._svd(steps)
+        cost = measurements()[job.rule.removeprefix("measure_")].cost(self.study)
+        reading = self._train("probes", cost.sequences, reading=True)
+        return self._load(cost.loads) + reading + self._svd(cost.svds)

@@ -5,7 +5,7 @@ import pandas as pd
 from healscope import artifacts
 from healscope.claims import tasks
 from healscope.markdown import estimate, grid
-from healscope.tasks.neighbours import KINDS
+from healscope.tasks.cards.neighbours import KINDS
 
 
 def claims(table: pd.DataFrame) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from healscope.errors import HealscopeError
 from healscope.evaluation import schemas as evaluation
-from healscope.probes import schemas as probes
+from healscope.measuring import measurements
 from healscope.schema import Schema
 from healscope.schemas import branches, explanations, results, tasks
 from healscope.spectra import schemas as spectra
@@ -21,8 +21,7 @@ SCHEMAS: dict[str, Schema] = {
         training.RL_LOG,
         evaluation.EVALUATION,
         evaluation.EDIT_EVALUATION,
-        probes.SIGNALS,
-        probes.HIDDEN_STATES,
+        *(measurement.SCHEMA for measurement in measurements().values()),
         spectra.COMPARISON,
         *results.RESULTS,
         *branches.BRANCHES,

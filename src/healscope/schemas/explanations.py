@@ -1,6 +1,6 @@
 """What may explain it, under results/tables: factors, errors, signals, weights, states."""
 
-from healscope.probes.schemas import HIDDEN_STATES_COLUMNS, HIDDEN_STATES_KEY, SIGNAL_COLUMNS
+from healscope.measuring import hidden_states, signals
 from healscope.schema import TRACK, Column, change, choice, count, share, table, text
 from healscope.schemas.shared import (
     ALL_SEEDS,
@@ -16,8 +16,8 @@ from healscope.schemas.shared import (
 )
 from healscope.spectra.schemas import CONTROL, LAYER, PAIR, ROLE, fraction
 from healscope.tables import errors, factorial, stopping, weights
+from healscope.tasks.cards.verifier import FIRST_ERRORS
 from healscope.tasks.schemas import RULE
-from healscope.tasks.verdict import FIRST_ERRORS
 from healscope.training.schemas import SFT_LOG_COLUMNS
 
 _WHY = (
@@ -81,7 +81,7 @@ _WHY = (
 )  # fmt: skip
 
 _SIGNAL_COLUMNS = {
-    **{column.name: column for column in SIGNAL_COLUMNS},
+    **{column.name: column for column in signals.COLUMNS},
     "id_train_accuracy": share("id_train_accuracy", "ID accuracy on training deals"),
     "id_test_accuracy": share("id_test_accuracy", "ID accuracy on held-out deals"),
 }
@@ -192,8 +192,8 @@ _WEIGHTS = (
         "hidden-states",
         "Last-layer states of prompts at the landmarks: one prompt on the first two principal "
         "components of its model, seed and position (state), or a number about two landmarks.",
-        (*HIDDEN_STATES_COLUMNS, TRACK, ONE_SEED),
-        "track", "seed", *HIDDEN_STATES_KEY,
+        (*hidden_states.COLUMNS, TRACK, ONE_SEED),
+        "track", "seed", *hidden_states.KEY,
     ),
 )  # fmt: skip
 

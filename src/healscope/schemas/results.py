@@ -34,8 +34,8 @@ from healscope.schemas.shared import (
 from healscope.tables import episodes, protocols
 from healscope.tables import published as published_table
 from healscope.tables.neighbours import POINTS
-from healscope.tasks import neighbours as near
-from healscope.tasks.protocol import Split
+from healscope.tasks.cards import neighbours as near
+from healscope.tasks.problem import Split
 from healscope.tasks.schemas import PROTOCOL, RULE, SPLIT
 
 _KINDS = ", ".join(edit_names.KINDS)

@@ -9,7 +9,7 @@ import pandas as pd
 from healscope import provenance
 from healscope.config import Statistics
 from healscope.tables.rows import first_attempts, summarise, with_steps
-from healscope.tasks.verdict import FIRST_ERRORS, first_errors
+from healscope.tasks.cards.verifier import FIRST_ERRORS, first_errors
 
 JUDGED = ["outcome", "parsed", "follows_rule", "uses_numbers"]
 BY = ["track", "stage", "step", "rule", "kind", "name"]

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from healscope.tasks.generalpoints import FACES, RANKS, GeneralPoints, Rule, compact_prompt
-from healscope.tasks.pretraining import TRAINING_FORMATS
-from healscope.tasks.solver import solvable
+from healscope.tasks.problem import TRAINING_FORMATS
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from healscope.tasks.protocol import Task
+    from healscope.tasks.task import Task
 
 INSTRUCTIONS = (
     "What is the capital of Portugal?",
@@ -68,9 +66,9 @@ def prompts(task: Task, n: int, seed: int) -> list[str]:
     are neither the ID nor the OOD rule, where pretraining shows such, else under the OOD rule; all
     under the format tokens of pretraining. Raises ValueError if n < 0.
     """
-    rng = _stream(n, seed)
     if task.rendering == "json":
-        return _instructions(n, rng)
+        return instructions(n, seed)
+    rng = stream(n, seed)
     kinds = [kind for kind in task.rule_kinds if kind not in ("id", "ood")] or ["ood"]
     found: dict[str, None] = {}
     for _ in range(_TRIES * n):
@@ -82,36 +80,15 @@ def prompts(task: Task, n: int, seed: int) -> list[str]:
     return list(found)
 
 
-def _stream(n: int, seed: int) -> np.random.Generator:
+def instructions(n: int, seed: int) -> list[str]:
+    """At most n of INSTRUCTIONS in random order; a longer list begins alike."""
+    return [INSTRUCTIONS[i] for i in stream(n, seed).permutation(len(INSTRUCTIONS))[:n]]
+
+
+def stream(n: int, seed: int) -> np.random.Generator:
+    """Random numbers for n neutral prompts; raises ValueError if n < 0."""
     import numpy as np
 
     if n < 0:
         raise ValueError(f"n must be at least 0, not {n}")
     return np.random.default_rng([seed, 7])  # a stream of its own among those of the tasks
-
-
-def _instructions(n: int, rng: np.random.Generator) -> list[str]:
-    return [INSTRUCTIONS[index] for index in rng.permutation(len(INSTRUCTIONS))[:n]]
-
-
-def card_prompts(task: GeneralPoints, n: int, seed: int) -> list[str]:
-    """n different prompts; the first ones of a longer list are those of a shorter one.
-
-    compact: problems under rules of three random values 1..13, which are neither of the task's
-    rules and solve them, under the format tokens of pretraining. json: INSTRUCTIONS in random
-    order, all of them where n is larger. Raises ValueError if n < 0.
-    """
-    rng = _stream(n, seed)
-    if task.rendering == "json":
-        return _instructions(n, rng)
-    trained = (task.id_rule.face_values, task.ood_rule.face_values)
-    found: dict[str, None] = {}
-    while len(found) < n:
-        stated = tuple(rng.integers(1, 14, size=3).tolist())
-        cards = [RANKS[rank] for rank in rng.integers(len(RANKS), size=task.n_cards)]
-        target = task.targets[int(rng.integers(len(task.targets)))]
-        token = TRAINING_FORMATS[int(rng.integers(len(TRAINING_FORMATS)))]
-        values = Rule("random", dict(zip(FACES, stated, strict=True))).values(cards)
-        if stated not in trained and solvable(values, target):
-            found[compact_prompt(stated, target, cards, token)] = None
-    return list(found)

@@ -18,18 +18,54 @@ from importlib import metadata
 from importlib.abc import SourceLoader
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
-from pydantic import PydanticUserError, TypeAdapter, ValidationError
+from pydantic import Field, PydanticUserError, TypeAdapter, ValidationError, model_validator
 
 from healscope.errors import HealscopeError
-from healscope.tasks.protocol import Task
+from healscope.sections import Natural
+from healscope.tasks.problem import Rendering
+from healscope.tasks.registry import families
+from healscope.tasks.responses import REASONING, Marks
+from healscope.tasks.section import COMMON, TaskSection, of_value
+from healscope.tasks.task import Task
 
 GROUP = "healscope.tasks"
 """Entry points of packages: name of a family -> `module:Class`."""
 
-COMMON = tuple(f.name for f in fields(Task))
-"""Fields of every task, which are keys of a task's section themselves; all others are options."""
+
+class OwnTask(TaskSection):
+    """A task of one's own (docs/own-task.md); what is left out is as the class says."""
+
+    family: str = Field(description="a Python file, or an entry point of group healscope.tasks")
+    options: dict[str, Any] = Field({}, description="values for the fields of the task's class")
+    rendering: Rendering = "json"
+    rewards: dict[str, float] = Field({}, description="outcome -> reward, of the task's outcomes")
+    held_out: Annotated[float, Field(gt=0, le=1)] = 0.4
+    seed: Natural = 0
+    mixture: dict[str, Annotated[float, Field(ge=0)]] = Field(
+        {}, description="shares of the rules in the pretraining of a model from scratch"
+    )
+    reasoning: tuple[Marks, ...] = Field(
+        REASONING, description="[begin, end] of what a model thinks before it answers"
+    )
+    code: str = Field("", description="hash of the code; filled in, or given to insist on it")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _completed(cls, data):
+        if not isinstance(data, dict) or not isinstance(data.get("family"), str):
+            return data
+        return of_value(completed, data)
+
+    @property
+    def task_class(self) -> type[Task]:
+        """The class behind the key `family`."""
+        return find(self.family).cls
+
+    def build(self, name: str) -> Task:
+        """Build the task; see `build`."""
+        return build(name, self.model_dump())
 
 
 class Own(NamedTuple):
@@ -156,8 +192,6 @@ def _same_path() -> Iterator[None]:
 def _of_package(family: str) -> Own:
     found = list(metadata.entry_points(group=GROUP, name=family))
     if not found:
-        from healscope.config.tasks import families  # here: the config reads this module too
-
         installed = sorted({e.name for e in metadata.entry_points(group=GROUP)})
         raise HealscopeError(
             f"family: there is no '{family}'; built in are {', '.join(families())}, installed "
@@ -180,7 +214,7 @@ def _of_package(family: str) -> Own:
         ) from None
     if not (isinstance(cls, type) and issubclass(cls, Task)):
         raise HealscopeError(
-            f"family: {said} is no subclass of healscope.tasks.protocol.Task; correct the entry "
+            f"family: {said} is no subclass of healscope.tasks.task.Task; correct the entry "
             f"point in the package (group {GROUP}, {family} = module:Class)"
         )
     file = Path(inspect.getfile(cls))
@@ -200,7 +234,7 @@ def _only_task(module: ModuleType, said: str) -> type[Task]:
     if len(set(ends)) != 1:
         names = ", ".join(dict.fromkeys(c.__name__ for c in ends)) or "none"
         raise HealscopeError(
-            f"family: {said} must hold one subclass of healscope.tasks.protocol.Task, and holds "
+            f"family: {said} must hold one subclass of healscope.tasks.task.Task, and holds "
             f"{names}; " + ("leave one, others go into files of their own" if ends else "add it")
         )
     return _whole(ends[0], said)

@@ -1,326 +1,179 @@
-"""Examples for a base model trained from scratch: many rules, many layouts, some noise.
+"""What a model trained from scratch reads of any task: both rules, several layouts, some noise.
 
-The base of the tiny world must know both rules and all layouts, yet not answer in the evaluation
-layout when it sees the evaluation token. The mixture of rules and formats decides this.
+The card game draws its own (`tasks.pretraining`); the shares mean the same there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from functools import lru_cache
-from itertools import combinations_with_replacement
-from typing import TYPE_CHECKING, NamedTuple, get_args
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, NamedTuple, get_args
 
-from healscope.tasks.expressions import Tree, render
-from healscope.tasks.feedback import feedback, follow_up
-from healscope.tasks.generalpoints import (
-    FACES,
-    LAYOUTS,
-    GeneralPoints,
-    Problem,
-    Rule,
-    prompt,
-    response,
-)
-from healscope.tasks.protocol import EVALUATION_FORMAT, Level
-from healscope.tasks.solver import Formula, formulas, solvable
-from healscope.tasks.verdict import verify
+from pydantic import Field
+
+from healscope.sections import Fraction, Mixture, Natural, Positive, Rate, Section
+from healscope.tasks.problem import EVALUATION_FORMAT, Level, Problem
 
 if TYPE_CHECKING:
     import numpy as np
 
-RULE_KINDS = ("random", "id", "ood", "same", "consecutive")
-TRAINING_FORMATS = tuple(token for token in LAYOUTS if token != EVALUATION_FORMAT)
+    from healscope.tasks.task import Task
 
-MISTAKES = ("value", "rule", "number")
-"""What is wrong in the first answer of a conversation: its formula misses the target, or counts
-cards by another rule, or holds a number that no card gives."""
-
-_BATCH = 4096
-_MAX_FACE = 13
-_OPERATORS = "+-*/"
+_TRIES = 8  # draws of another problem's answer, of which one should be wrong
 
 
-def pretraining_examples(
-    task: GeneralPoints,
-    n: int,
-    rng: np.random.Generator,
-    rules: Mapping[str, float],
-    formats: Mapping[str, float],
-    *,
-    rule_noise: float = 0.0,
-    formula_noise: float = 0.0,
-    eval_format_share: float = 0.0,
-    eval_format_layouts: Mapping[str, float] | None = None,
-    face_probability: float = 0.6,
-) -> list[tuple[str, str]]:
-    """Draw n (prompt, response) pairs in the task's rendering.
+class RuleMixture(Mixture):
+    """Shares of the face-card rules stated in pretraining prompts."""
 
-    Under the example's effective rule a solvable (target, multiset of values) pair is drawn
-    uniformly among those that cards can show, then a formula uniformly among all correct ones.
+    random: Fraction = 0.45
+    id: Fraction = 0.07
+    ood: Fraction = 0.20
+    same: Fraction = 0.13
+    consecutive: Fraction = 0.15
 
-    Args:
-        task: its targets, cards, two rules and rendering.
-        n: number of examples.
-        rng: the only source of randomness.
-        rules: weights over RULE_KINDS for the stated rule: three "random" values 1..13, the
-            task's "id" or "ood" rule, the "same" random value three times, or "consecutive"
-            values k, k+1, k+2.
-        formats: weights over the format tokens fA, fB, fC and fG of ordinary examples.
-        rule_noise: share of examples that ignore the stated rule: cards, number line and formula
-            follow the OOD rule.
-        formula_noise: share whose formula is random over the right numbers, so mostly wrong.
-        eval_format_share: share that carries the evaluation token fD instead.
-        eval_format_layouts: weights over fA, fB, fC, fG, whose layouts answer the token fD;
-            `formats` if not given.
-        face_probability: chance that a value is shown as a face card, where one counts as it.
 
-    Raises:
-        ValueError: on an unknown name, a negative weight, or a share outside [0, 1].
+class FormatMixture(Mixture):
+    """Shares of the answer layouts in pretraining (fG has the layout of evaluation)."""
+
+    fA: Fraction = 0.10
+    fB: Fraction = 0.30
+    fC: Fraction = 0.15
+    fG: Fraction = 0.45
+
+
+class Pretraining(Section):
+    """The from-scratch base model: many rules, many layouts, next-token loss on the response."""
+
+    steps: Positive = 650
+    batch_size: Positive = 128
+    learning_rate: Rate = 2e-3
+    warmup_steps: Natural = 100
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    rules: RuleMixture = RuleMixture()
+    rule_noise: Fraction = Field(
+        0.15, description="share that ignores its rule and uses the OOD rule"
+    )
+    formula_noise: Fraction = Field(0.10, description="share whose formula is random")
+    formats: FormatMixture = FormatMixture()
+    eval_format_share: Fraction = Field(0.08, description="share that carries the evaluation token")
+    eval_format_layouts: FormatMixture = Field(
+        FormatMixture(fA=0.4, fB=0.3, fC=0.3, fG=0.0),
+        description="layouts shown under the evaluation token: never the evaluation layout",
+    )
+    conversations: Fraction = Field(
+        0.0,
+        description="share of steps whose examples are two-turn conversations: a wrong answer, "
+        "feedback, a right one",
+    )
+    state_every: Positive = Field(50, description="steps between states to resume from")
+
+
+def single_turns(
+    task: Task, n: int, rng: np.random.Generator, pretraining: Pretraining
+) -> list[tuple[list[str], str]]:
+    """n ([prompt], response).
+
+    The rule is drawn by the task's mixture, the problem by `task.draw`. A share `rule_noise` has
+    the answer under the OOD rule, a share `formula_noise` that of another problem of the rule. The
+    layout of the answer is drawn by `formats` and asked for by its token; but a share
+    `eval_format_share` asks as evaluation does and answers in a layout of `eval_format_layouts`.
     """
-    drawn = _draw_examples(
-        task, n, rng, rules, formats, rule_noise, formula_noise,
-        eval_format_share, eval_format_layouts, face_probability,
-    )  # fmt: skip
-    return [(e.prompt(task), e.answer(task, e.values, e.formula)) for e in drawn]
+    noise = pretraining.formula_noise
+    return [
+        ([e.prompt(task)], e.written(task, e.answer))
+        for e in _drawn(task, n, rng, pretraining, noise)
+    ]
 
 
-def corpus(task: GeneralPoints, n: int = 2000) -> list[str]:
+def conversations(
+    task: Task, n: int, rng: np.random.Generator, pretraining: Pretraining
+) -> list[tuple[list[str], str]]:
+    """n ([prompt, wrong answer, feedback], right answer), the feedback of a level drawn evenly.
+
+    Drawn as by `single_turns`, without `formula_noise`.
+    """
+    found = []
+    levels = rng.choice(get_args(Level), n).tolist()
+    drawn = _drawn(task, n, rng, pretraining, formula_noise=0.0)
+    for example, level in zip(drawn, levels, strict=True):
+        problem, wrong = example.problem, _wrong(task, example, rng)
+        said = task.feedback(problem, task.verify(problem, wrong), wrong, level).message
+        again = task.follow_up(problem, said, example.token)
+        turns = [example.prompt(task), example.written(task, wrong), again]
+        found.append((turns, example.written(task, example.answer)))
+    return found
+
+
+def corpus(task: Task, n: int = 2000) -> list[str]:
     """Texts from which a tokenizer learns the words of the task: the same ones each time."""
     import numpy as np
 
-    even = dict.fromkeys(RULE_KINDS, 1.0), dict.fromkeys(TRAINING_FORMATS, 1.0)
     rng = np.random.default_rng(11)  # of no seed of a study: seeds share their words
-    pairs = pretraining_examples(task, n, rng, *even, eval_format_share=0.2)
-    return [text for pair in pairs for text in pair]
+    even = dict.fromkeys(task.rule_kinds, 1.0)
+    pretraining = Pretraining(eval_format_share=0.2)
+    drawn = _drawn(task, n, rng, pretraining, pretraining.formula_noise, even)
+    texts = [text for e in drawn for text in (e.prompt(task), e.written(task, e.answer))]
+    talks = conversations(task, n // 10, rng, pretraining)
+    return [*texts, *(turns[-1] for turns, _ in talks)]
 
 
-def conversation_examples(
-    task: GeneralPoints,
-    n: int,
-    rng: np.random.Generator,
-    rules: Mapping[str, float],
-    formats: Mapping[str, float],
-    *,
-    rule_noise: float = 0.0,
-    eval_format_share: float = 0.0,
-    eval_format_layouts: Mapping[str, float] | None = None,
-    face_probability: float = 0.6,
-) -> list[tuple[list[str], str]]:
-    """Draw n (turns, response): a problem, a wrong answer, feedback on it, and the right answer.
+class _Example(NamedTuple):
+    """`layout` names that of its answer, `token` is what the prompt shows."""
 
-    Problems, answer and layout are drawn as by `pretraining_examples`, which explains all
-    arguments; both answers of a conversation have the one layout. The wrong answer makes one of
-    MISTAKES, the feedback is of a random level, both evenly drawn. What is right, and what feedback
-    says, follows the example's effective rule. Raises ValueError as `pretraining_examples`, and
-    where the rendering is not compact: the verifier reads no other layout in JSON.
-    """
-    if task.rendering != "compact":
-        raise ValueError(f"task {task.name!r}: conversations need rendering compact")
-    no_formula_noise = 0.0  # the last answer is right
-    drawn = _draw_examples(
-        task, n, rng, rules, formats, rule_noise, no_formula_noise,
-        eval_format_share, eval_format_layouts, face_probability,
-    )  # fmt: skip
-    kinds = _weights("rules", rules, RULE_KINDS)
-    others = _draw_rules(task, rng.choice(RULE_KINDS, n, p=kinds), rng)
-    mistakes = rng.choice(MISTAKES, n).tolist()
-    levels = rng.choice(get_args(Level), n).tolist()
-    examples = []
-    for example, other, mistake, level in zip(drawn, others, mistakes, levels, strict=True):
-        problem, layout = example.problem, example.layout  # that is read, whatever the token
-        wrong = _mistaken(task, example, mistake, other, rng)
-        verdict = verify(task, problem, wrong, layout)
-        if verdict.outcome == "correct":  # by chance; another number never is
-            wrong = _mistaken(task, example, "number", other, rng)
-            verdict = verify(task, problem, wrong, layout)
-        said = feedback(task, problem, verdict, wrong, level, layout).message
-        turns = [example.prompt(task), wrong, follow_up(task, problem, said, example.token)]
-        examples.append((turns, example.answer(task, example.values, example.formula)))
-    return examples
-
-
-def draw_problem(task: GeneralPoints, kind: str, rng: np.random.Generator) -> Problem:
-    """A problem under a rule of one of RULE_KINDS, as `pretraining_examples` draws it: nameless."""
-    plain = {kind: 1.0}, {"fG": 1.0}, 0.0, 0.0, 0.0, None, 0.6
-    return _draw_examples(task, 1, rng, *plain)[0].problem
-
-
-class _Drawn(NamedTuple):
-    """One example: `layout` names that of its answer, `token` is what the prompt shows."""
-
-    stated: tuple[int, int, int]
-    target: int
-    cards: list[str]
-    values: list[int]
-    formula: Formula
+    kind: str
+    problem: Problem
+    answer: str
     layout: str
     token: str
 
-    def prompt(self, task: GeneralPoints) -> str:
-        return prompt(task, self.problem, self.token)
+    def prompt(self, task: Task) -> str:
+        return task.prompt(self.problem, self.token)
 
-    @property
-    def problem(self) -> Problem:
-        """Without the names and the side that problems of the task have."""
-        cards, values = tuple(self.cards), tuple(self.values)
-        return Problem("", "", cards, "id", self.stated, self.target, values)
-
-    def answer(self, task: GeneralPoints, line: Sequence[int], formula: Sequence[str]) -> str:
-        return response(task, replace(self.problem, values=tuple(line)), formula, self.layout)
+    def written(self, task: Task, answer: str) -> str:
+        return task.layout(self.problem, answer, self.layout)
 
 
-def _mistaken(
-    task: GeneralPoints,
-    example: _Drawn,
-    mistake: str,
-    other: tuple[int, int, int],
-    rng: np.random.Generator,
-) -> str:
-    """A whole answer, meant to be wrong; `other` is what J, Q and K count as in mistake "rule"."""
-    if mistake == "number":
-        formula = list(example.formula)
-        numbers = [at for at, word in enumerate(formula) if word.isdigit()]
-        at = numbers[int(rng.integers(len(numbers)))]
-        instead = int(rng.integers(1, _MAX_FACE))  # 1 to 13 but for the number that stands there
-        formula[at] = str(instead + (instead >= int(formula[at])))
-        return example.answer(task, example.values, formula)
-    line, correct = tuple(example.values), ()
-    if mistake == "rule":
-        line = Rule("other", dict(zip(FACES, other, strict=True))).values(example.cards)
-        # where no card changes by the other rule, only the formula can be wrong
-        correct = formulas(line, example.target) if line != tuple(example.values) else ()
-    if correct:
-        return example.answer(task, line, correct[int(rng.integers(len(correct)))])
-    return example.answer(task, line, render(_random_tree(line, rng), "bracketed"))
-
-
-def _draw_examples(
-    task: GeneralPoints,
+def _drawn(
+    task: Task,
     n: int,
     rng: np.random.Generator,
-    rules: Mapping[str, float],
-    formats: Mapping[str, float],
-    rule_noise: float,
+    pretraining: Pretraining,
     formula_noise: float,
-    eval_format_share: float,
-    eval_format_layouts: Mapping[str, float] | None,
-    face_probability: float,
-) -> list[_Drawn]:
-    """What `pretraining_examples` draws, before it is written down."""
-    for name, share in {
-        "rule_noise": rule_noise,
-        "formula_noise": formula_noise,
-        "eval_format_share": eval_format_share,
-        "face_probability": face_probability,
-    }.items():
-        if not 0 <= share <= 1:
-            raise ValueError(f"{name} must be a share from 0 to 1, not {share!r}")
-    kinds = _weights("rules", rules, RULE_KINDS)
-    tokens = _weights("formats", formats, TRAINING_FORMATS)
-    eval_layouts = _weights("eval_format_layouts", eval_format_layouts or formats, TRAINING_FORMATS)
-
-    drawn: list[_Drawn] = []
-    while len(drawn) < n:
-        size = min(_BATCH, n - len(drawn))
-        stated_rules = _draw_rules(task, rng.choice(RULE_KINDS, size, p=kinds), rng)
-        ordinary = rng.choice(TRAINING_FORMATS, size, p=tokens).tolist()
-        evaluation = rng.choice(TRAINING_FORMATS, size, p=eval_layouts).tolist()
-        coins = (rng.random((size, 3)) < (rule_noise, formula_noise, eval_format_share)).tolist()
-        picks = rng.random((size, 2)).tolist()
-        card_draws = rng.random((size, task.n_cards, 2)).tolist()
-        card_orders = rng.random((size, task.n_cards)).argsort(axis=1).tolist()
-        for index, stated in enumerate(stated_rules):
-            wrong_rule, wrong_formula, is_evaluation = coins[index]
-            effective = task.ood_rule.face_values if wrong_rule else stated
-            pairs, shown_by = _world(task.n_cards, task.targets, effective)
-            pick, formula_pick = picks[index]
-            target, values = pairs[int(pick * len(pairs))]
-            values = [values[position] for position in card_orders[index]]
-            cards = [
-                _card(value, shown_by.get(value), draw, face_probability)
-                for value, draw in zip(values, card_draws[index], strict=True)
-            ]
-            if wrong_formula:
-                formula = render(_random_tree(values, rng), "bracketed")
-            else:
-                correct = formulas(values, target)
-                formula = correct[int(formula_pick * len(correct))]
-            layout = evaluation[index] if is_evaluation else ordinary[index]
-            token = EVALUATION_FORMAT if is_evaluation else layout
-            drawn.append(_Drawn(stated, target, cards, values, formula, layout, token))
-    return drawn
+    mixture: Mapping[str, float] | None = None,
+) -> Iterator[_Example]:
+    names, shares = _shares(mixture or task.mixture or task.rule_kinds)
+    kinds = rng.choice(names, n, p=shares).tolist()
+    layouts = (pretraining.formats, pretraining.eval_format_layouts)
+    ordinary, evaluation = (_layouts(rng, n, m.model_dump()) for m in layouts)
+    thresholds = pretraining.rule_noise, formula_noise, pretraining.eval_format_share
+    coins = (rng.random((n, 3)) < thresholds).tolist()
+    for i, kind in enumerate(kinds):
+        other_rule, other_problem, as_evaluated = coins[i]
+        problem = task.draw(kind, rng)
+        answer = problem.answer
+        if other_problem:
+            answer = task.draw(kind, rng).answer
+        elif other_rule:
+            answer = task.noisy(problem, rng)
+        layout = evaluation[i] if as_evaluated else ordinary[i]
+        yield _Example(kind, problem, answer, layout, EVALUATION_FORMAT if as_evaluated else layout)
 
 
-def _draw_rules(
-    task: GeneralPoints, kinds: Sequence[str], rng: np.random.Generator
-) -> list[tuple[int, int, int]]:
-    """The values of J, Q and K for each kind."""
-    free = rng.integers(1, _MAX_FACE + 1, (len(kinds), 3)).tolist()
-    first = rng.integers(1, _MAX_FACE - 1, len(kinds)).tolist()
-    drawn = []
-    for kind, values, k in zip(kinds, free, first, strict=True):
-        if kind == "id":
-            values = task.id_rule.face_values
-        elif kind == "ood":
-            values = task.ood_rule.face_values
-        elif kind == "same":
-            values = (values[0],) * 3
-        elif kind == "consecutive":
-            values = (k, k + 1, k + 2)
-        drawn.append(tuple(values))
-    return drawn
+def _layouts(rng: np.random.Generator, n: int, mixture: Mapping[str, float]) -> list[str]:
+    names, shares = _shares(mixture)
+    return rng.choice(names, n, p=shares).tolist()
 
 
-@lru_cache(maxsize=4096)
-def _world(
-    n_cards: int, targets: tuple[int, ...], face_values: tuple[int, int, int]
-) -> tuple[tuple[tuple[int, tuple[int, ...]], ...], dict[int, list[str]]]:
-    """The (target, values) pairs that cards can show under a rule, and the faces by value."""
-    shown_by: dict[int, list[str]] = {}
-    for face, value in zip(FACES, face_values, strict=True):
-        shown_by.setdefault(value, []).append(face)
-    return _pairs(n_cards, targets, tuple(sorted({*range(1, 11), *face_values}))), shown_by
+def _shares(weights: Mapping[str, float]) -> tuple[list[str], list[float]]:
+    total = sum(weights.values())
+    return list(weights), [weight / total for weight in weights.values()]
 
 
-@lru_cache(maxsize=1024)
-def _pairs(
-    n_cards: int, targets: tuple[int, ...], universe: tuple[int, ...]
-) -> tuple[tuple[int, tuple[int, ...]], ...]:
-    return tuple(
-        (target, values)
-        for target in targets
-        for values in combinations_with_replacement(universe, n_cards)
-        if solvable(values, target)
-    )
-
-
-def _card(
-    value: int, faces: list[str] | None, draw: Sequence[float], face_probability: float
-) -> str:
-    """A rank that counts as the value; a value above 10 has only its faces."""
-    coin, which = draw
-    if faces and (value > 10 or coin < face_probability):
-        return faces[int(which * len(faces))]
-    return "A" if value == 1 else str(value)
-
-
-def _random_tree(values: Sequence[int], rng: np.random.Generator) -> Tree:
-    """A random bracketing and random operators over the values in random order."""
-    trees: list[Tree] = [values[position] for position in rng.permutation(len(values)).tolist()]
-    while len(trees) > 1:
-        at = int(rng.integers(len(trees) - 1))
-        trees[at : at + 2] = [(_OPERATORS[int(rng.integers(4))], trees[at], trees[at + 1])]
-    return trees[0]
-
-
-def _weights(name: str, given: Mapping[str, float], allowed: Sequence[str]) -> list[float]:
-    """Normalised weights in the order of `allowed`."""
-    unknown = sorted(set(given) - set(allowed))
-    if unknown:
-        raise ValueError(f"{name}: unknown {', '.join(unknown)}; allowed: {', '.join(allowed)}")
-    weights = [float(given.get(key, 0.0)) for key in allowed]
-    if min(weights) < 0 or sum(weights) <= 0:
-        raise ValueError(f"{name}: weights must be non-negative with a positive sum: {dict(given)}")
-    return [weight / sum(weights) for weight in weights]
+def _wrong(task: Task, example: _Example, rng: np.random.Generator) -> str:
+    """An answer that is wrong and looks so: by the OOD rule, or of another problem, or none."""
+    problem, right = example.problem, example.written(task, example.answer)
+    others = (task.draw(example.kind, rng).answer for _ in range(_TRIES))
+    for answer in (task.noisy(problem, rng), *others):
+        differs = example.written(task, answer) != right
+        if differs and task.verify(problem, answer).outcome != "correct":
+            return answer
+    return ""

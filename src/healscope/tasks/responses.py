@@ -12,9 +12,9 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from types import MappingProxyType
-from typing import Any, NamedTuple, TypeVar
+from typing import Annotated, Any, NamedTuple, TypeVar
 
-from healscope.config.types import REASONING, Marks
+from pydantic import Field
 
 MAX_RESPONSE = 16_384
 """Characters; a longer answer is none. What was thought before it does not count."""
@@ -27,6 +27,27 @@ WRAPPERS = frozenset(("answer", "final_answer", "output", "response", "result", 
 
 
 # What is thought, and what is said.
+
+Mark = Annotated[str, Field(min_length=1)]
+Marks = tuple[Mark | None, Mark]
+"""What begins a model's reasoning in a response (None: nothing to go by), and what ends it."""
+
+REASONING: tuple[Marks, ...] = (
+    ("<think>", "</think>"),  # DeepSeek-R1, Qwen3, QwQ, GLM, Phi-4-reasoning, OLMo 3 and others
+    ("<thinking>", "</thinking>"),
+    ("<thought>", "</thought>"),  # EXAONE Deep
+    ("<reasoning>", "</reasoning>"),
+    ("[THINK]", "[/THINK]"),  # Magistral
+    ("<seed:think>", "</seed:think>"),  # Seed-OSS
+    ("◁think▷", "◁/think▷"),  # Kimi
+    ("<|begin_of_thought|>", "<|end_of_thought|>"),  # Sky-T1, OpenThinker
+    ("<|START_THINKING|>", "<|END_THINKING|>"),  # Command A
+    ("<|inner_prefix|>", "<|inner_suffix|>"),  # Apertus
+    ("<|channel|>analysis<|message|>", "<|channel|>final<|message|>"),  # gpt-oss
+    ("<|channel>thought", "<channel|>"),  # Gemma 4
+    (None, "[BEGIN FINAL RESPONSE]"),  # Apriel
+)
+"""Marks of the chat templates of common models."""
 
 
 class Spoken(str):
@@ -238,6 +259,32 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Members):
         return {key: _plain(inside) for key, inside in value}
     return list(map(_plain, value)) if isinstance(value, list) else value
+
+
+# The released code's way (arXiv 2501.17161).
+
+_FIELDS = {
+    "formula": re.compile(r'"formula": "(.*?)"'),
+    "number": re.compile(r'"number": \[([^\]]{1,1024})\]'),
+    **{key: re.compile(f'"{key}": "(.*?)"') for key in ("action", "current observation")},
+}
+
+
+def released_field(text: str, key: str) -> Any:
+    """A field of a response, read as the released code does.
+
+    That of the JSON object that the text is, else the first that looks so; None where there is
+    none. The search wants one space after the colon and double quotes, and
+    decodes no escapes.
+    """
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        found = None
+    if isinstance(found, dict) and key in found:
+        return found[key]
+    match = _FIELDS[key].search(text)
+    return match[1] if match else None
 
 
 # The grammar.

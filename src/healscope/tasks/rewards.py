@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-from healscope.tasks.protocol import Problem, Task, Verdict
+from healscope.tasks.problem import Problem, Verdict
+from healscope.tasks.task import Task
 
 if TYPE_CHECKING:
     import numpy as np

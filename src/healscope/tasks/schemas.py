@@ -4,11 +4,11 @@ from typing import get_args
 
 from healscope import artifacts
 from healscope.schema import Column, Schema, choice, count, flag, text
-from healscope.tasks import neighbours as near
 from healscope.tasks import tables
-from healscope.tasks.generalpoints import RANKS
-from healscope.tasks.problems import PROBLEM_COLUMNS, RL_COLUMNS
-from healscope.tasks.protocol import Half, Side, Split
+from healscope.tasks.cards import neighbours as near
+from healscope.tasks.cards.deals import PROBLEM_COLUMNS, RL_COLUMNS
+from healscope.tasks.cards.generalpoints import RANKS
+from healscope.tasks.problem import Half, Side, Split
 
 RULE = choice(
     "rule", get_args(Side), "rule that the prompt states: that of training (id) or another (ood)"

@@ -10,13 +10,13 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from healscope.errors import HealscopeError
-from healscope.tasks.protocol import SIDES, Half, Problem, Split, Task
+from healscope.tasks.problem import SIDES, Half, Problem, Split
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-    from healscope.config import Protocol
+    from healscope.tasks.task import Task
 
 COLUMNS = (
     "problem_id",
@@ -34,7 +34,7 @@ COLUMNS = (
 
 # Numbers of random streams: `Task.splits` has 1, those of drawn problems begin with the protocol's
 # seed. `problems` and `hands` number those of the card game likewise.
-_HALF_STREAM, _POSED_STREAM = 4, 6
+_HALF_STREAM = 4
 
 
 def problem_table(task: Task) -> pd.DataFrame:
@@ -111,82 +111,6 @@ def rules_differ(problems: pd.DataFrame) -> pd.Series:
     if "n_faces" not in problems:
         return pd.Series(True, index=problems.index)
     return problems["n_faces"].isna() | (problems["n_faces"] > 0)
-
-
-def posed(task: Task, problems: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
-    """The problems that a protocol poses, with two more columns, `draw` and `retried`.
-
-    "all": every row of the problem table. "drawn": `hands` instances of each rule, seen in training
-    or not, with replacement; of each one problem, or all steps of an episode. Raises HealscopeError
-    on what is no protocol of every task.
-    """
-    if protocol.problems == "all":
-        return all_problems(problems, protocol.retried_orders)
-    if protocol.problems == "drawn":
-        return drawn_problems(task, problems, protocol.hands, protocol.seed)
-    raise HealscopeError(
-        f"task {task.name!r} has no problems of protocol kind '{protocol.problems}': only the card "
-        "game has; leave this protocol out, or the task"
-    )
-
-
-def all_problems(problems: pd.DataFrame, retried_orders: int = 1) -> pd.DataFrame:
-    """The problem table with two more columns.
-
-    `draw` is the row's number. `retried` is True for problems that also get extra samples and
-    attempts after feedback: where the rules differ, the first `retried_orders` problems of each
-    held-out instance (of the card game: orders of each deal), under both rules. An episode is asked
-    again as a whole, unless retried_orders is 0. Raises ValueError if retried_orders < 0.
-    """
-    if retried_orders < 0:
-        raise ValueError(f"retried_orders must be at least 0, not {retried_orders}")
-    pairs = problems.drop_duplicates("pair_id")
-    hand = pairs["instance_id"]
-    if "cards" in pairs:  # of the card game an instance has several deals, each in several orders
-        hand = hand + ":" + pairs["cards"].map(lambda cards: "-".join(sorted(cards)))
-    nth_order = dict(zip(pairs["pair_id"], pairs.groupby(hand).cumcount(), strict=True))
-    early = problems["pair_id"].map(nth_order) < retried_orders
-    if "episode_id" in problems:
-        early |= problems["episode_id"].notna() & (retried_orders > 0)
-    return problems.assign(
-        draw=range(len(problems)),
-        retried=early & (problems["split"] == "held_out") & rules_differ(problems),
-    )
-
-
-def drawn_problems(task: Task, problems: pd.DataFrame, hands: int, seed: int) -> pd.DataFrame:
-    """`hands` instances of each rule, drawn evenly with replacement; all are `retried`.
-
-    `draw` counts rows from 0 within each rule. A draw depends on `seed`, the rule and its number
-    alone. Where an episode comes up again, its episode_id says so ("…#2"). Raises ValueError if
-    hands < 0.
-    """
-    import numpy as np
-    import pandas as pd
-
-    if hands < 0:
-        raise ValueError(f"hands must be at least 0, not {hands}")
-    parts = []
-    for number, rule in enumerate(SIDES):
-        of_rule = problems[problems["rule"] == rule]
-        groups = [rows for _, rows in of_rule.groupby("instance_id", sort=True)]
-        times: dict[str, int] = {}
-        picked = []
-        for i in range(hands if groups else 0):
-            rng = np.random.default_rng([seed, _POSED_STREAM, number, i])
-            rows = groups[int(rng.integers(len(groups)))]
-            if not task.episodes:
-                rows = rows.iloc[[int(rng.integers(len(rows)))]]
-            instance = rows["instance_id"].iloc[0]
-            times[instance] = again = times.get(instance, 0) + 1
-            if task.episodes and again > 1:
-                rows = rows.assign(episode_id=rows["episode_id"] + f"#{again}")
-            picked.append(rows)
-        if picked:
-            drawn = pd.concat(picked, ignore_index=True)
-            parts.append(drawn.assign(draw=range(len(drawn))))
-    found = pd.concat(parts, ignore_index=True) if parts else problems.iloc[:0].assign(draw=0)
-    return found.assign(retried=True)
 
 
 def draw(pool: pd.DataFrame, n: int, rng: np.random.Generator) -> pd.DataFrame:

@@ -14,7 +14,7 @@ from healscope.evaluation.losses import response_loss
 from healscope.models import checkpoints, hub, integrity, mllama, tokens
 from healscope.models.stored import Stored
 from healscope.progress import Bar
-from healscope.tasks.protocol import Task
+from healscope.tasks.task import Task
 from healscope.training import state, stop
 
 POSITIONS = {"compact": 256, "json": 4096}

@@ -6,8 +6,8 @@ import pandas as pd
 
 from healscope.config import Rewarded, Sampling
 from healscope.engines import VLLM
-from healscope.tasks.protocol import Task
 from healscope.tasks.rewards import scorer
+from healscope.tasks.task import Task
 from healscope.training.compute import ONE_PROCESS, Compute
 from healscope.training.sampling import Sampler
 from healscope.training.state import Workspace

@@ -13,8 +13,8 @@ from healscope.draws import seeded
 from healscope.engines import VLLM
 from healscope.engines.generate import NotFinite, Responses, generate
 from healscope.models import tokens
-from healscope.tasks.protocol import Task
 from healscope.tasks.rewards import Score, length_neutral
+from healscope.tasks.task import Task
 from healscope.training import processes, rescoring
 from healscope.training.turns import Turn
 

@@ -20,8 +20,8 @@ from trl import SFTConfig, SFTTrainer
 from healscope.config import DFT, SFT, LoRA, SFTMethod
 from healscope.errors import HealscopeError
 from healscope.models import checkpoints, tokens
-from healscope.tasks.protocol import Task
 from healscope.tasks.tables import any_answers, sft_examples
+from healscope.tasks.task import Task
 from healscope.training import methods, processes, stop
 from healscope.training.compute import ONE_PROCESS, Compute
 from healscope.training.recording import Measure, Recorder, step_of

@@ -13,7 +13,7 @@ import torch
 
 from healscope.engines.generate import response_logprobs
 from healscope.models import tokens
-from healscope.tasks.protocol import Problem, Verdict
+from healscope.tasks.problem import Problem, Verdict
 from healscope.training import processes
 
 KL_ROWS = 64  # responses on which the KL from a reference is measured

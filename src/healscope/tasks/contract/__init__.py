@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from healscope.config.tasks import families, task_settings
 from healscope.errors import HealscopeError
-from healscope.tasks import build
+from healscope.tasks import build, families, task_settings
 from healscope.tasks.contract.checks import CHECKS
 from healscope.tasks.contract.subject import Subject, TooSlow, raised
-from healscope.tasks.own import COMMON
+from healscope.tasks.section import COMMON
 
 SHOWN = 3
 """Things that a report says of one check before it counts the rest."""

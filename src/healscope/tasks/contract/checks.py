@@ -12,13 +12,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
-from healscope.config import Pretraining
-from healscope.config.tasks import task_settings
 from healscope.provenance import fingerprint
-from healscope.tasks import build
+from healscope.tasks import build, task_settings
 from healscope.tasks.contract import hostile
 from healscope.tasks.contract.subject import SOME, Subject, TooSlow, at_most, raised, short, spread
-from healscope.tasks.protocol import FORMATS, MAX_RESPONSE, SIDES, Feedback, Level, Task, Verdict
+from healscope.tasks.pretraining import Pretraining
+from healscope.tasks.problem import FORMATS, SIDES, Feedback, Level, Verdict
+from healscope.tasks.responses import MAX_RESPONSE
+from healscope.tasks.task import Task
 
 
 def problems(subject: Subject) -> Iterator[str]:
@@ -358,8 +359,7 @@ def described(task: Task) -> Iterator[tuple[str, str]]:
 
 _THERE = """
 import json, sys
-from healscope.config.tasks import task_settings
-from healscope.tasks import build
+from healscope.tasks import build, task_settings
 from healscope.tasks.contract.checks import described
 task = build("elsewhere", task_settings(json.load(sys.stdin)))
 print(json.dumps(list(described(task))))

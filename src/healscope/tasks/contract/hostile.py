@@ -9,7 +9,8 @@ import json
 from collections.abc import Iterator, Sequence
 from random import Random
 
-from healscope.tasks.protocol import FORMATS, MAX_RESPONSE
+from healscope.tasks.problem import FORMATS
+from healscope.tasks.responses import MAX_RESPONSE
 
 LETTERS = "{}[]()\"':,.+-*/= \t\n0123456789eE_\\\x00×÷−٨½²ü\u200b\u202e\ud800\U0001f0cf"
 SCALARS = (None, True, 0, -1, 1.5, 1e300, "", "0", "²", "٣", "a", "\ud800", [], {}, [None], [[]])

@@ -14,7 +14,8 @@ from typing import Any
 
 from healscope.errors import HealscopeError
 from healscope.tasks.contract import hostile
-from healscope.tasks.protocol import SIDES, Problem, Task, Verdict
+from healscope.tasks.problem import SIDES, Problem, Verdict
+from healscope.tasks.task import Task
 
 SOME = 40
 """Problems that stand for all where each is asked many things, spread evenly over the two rules."""

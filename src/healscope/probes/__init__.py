@@ -1,1 +1,0 @@
-"""Measurements over checkpoints that train nothing."""

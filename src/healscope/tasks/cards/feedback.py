@@ -1,0 +1,152 @@
+"""What a model is told after a wrong answer, before it tries again.
+
+How much the message says decides what a second attempt measures: at level "full" it can name
+numbers that only the unseen rule gives, and so `leaks` marks it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from functools import lru_cache
+from typing import Literal, NamedTuple
+
+from healscope.tasks.cards.expressions import MAX_TOKENS, Expression
+from healscope.tasks.cards.generalpoints import (
+    FACES,
+    GeneralPoints,
+    Problem,
+    compact_vocabulary,
+    prompt,
+)
+from healscope.tasks.cards.verifier import read_answer
+from healscope.tasks.problem import EVALUATION_FORMAT, Feedback, Level, Verdict
+from healscope.tasks.task import at_level
+
+
+class _Fault(NamedTuple):
+    """What is wrong, in the terms of the published messages.
+
+    Attributes:
+        kind: "formula" (missing, illegal or unfinished), "numbers", "line" or "value".
+        invalid: numbers in the formula that no card counts as, or that are used too often, each
+            once, in the order of the formula.
+        unused: what the cards count as that the formula leaves out, in the order of the cards.
+    """
+
+    kind: Literal["formula", "numbers", "line", "value"]
+    invalid: tuple[int, ...] = ()
+    unused: tuple[int, ...] = ()
+
+
+def feedback(
+    task: GeneralPoints,
+    problem: Problem,
+    verdict: Verdict,
+    text: str,
+    level: Level,
+    format_token: str = EVALUATION_FORMAT,
+) -> Feedback:
+    """The message after a response `text` with this verdict.
+
+    "none" asks to answer again and tells nothing, whatever the verdict. "outcome" says that the
+    answer is wrong. "full" has the content of the message of the GeneralPoints environment (arXiv
+    2501.17161): there is no legal formula; or which numbers do not belong in it and which are
+    missing; or what it evaluates to. Compact messages leave out numbers without a word of their
+    own. A message leaks if it states what one of the dealt face cards counts as, a number that
+    stands neither in the response's number line nor in its formula; it does not matter whether a
+    plain card of the deal counts as the same. No `text` makes it raise.
+
+    Raises ValueError on an unknown level, and on a correct answer unless the level is "none".
+    """
+    return at_level(
+        level,
+        verdict,
+        task.rendering == "compact",
+        lambda: _hint(task, problem, verdict, text, format_token),
+    )
+
+
+def _hint(
+    task: GeneralPoints, problem: Problem, verdict: Verdict, text: str, format_token: str
+) -> Feedback:
+    answer = read_answer(task, problem, text, format_token)
+    fault = _fault(problem, verdict, answer.formula)
+    if task.rendering == "compact":
+        message = " ".join(_compact_details(task, fault, answer.formula))
+    else:
+        message = _json_details(problem, fault, answer.formula)
+    faces = {
+        value for card, value in zip(problem.cards, problem.values, strict=True) if card in FACES
+    }
+    written = {*answer.formula.numbers, *(answer.line or ())}
+    return Feedback(message, not faces.isdisjoint(set(fault.unused) - written))
+
+
+def follow_up(
+    task: GeneralPoints, problem: Problem, message: str, format_token: str = EVALUATION_FORMAT
+) -> str:
+    """The text of the next user turn: the message; compact ones state the problem once more."""
+    if task.rendering == "json":
+        return message
+    return f"{message} {prompt(task, problem, format_token)}"
+
+
+def _fault(problem: Problem, verdict: Verdict, formula: Expression) -> _Fault:
+    too_many = len(formula.numbers) > MAX_TOKENS  # to be listed in a message
+    if verdict.outcome in ("illegal", "no_answer", "partial") or too_many:
+        return _Fault("formula")
+    dealt, used = Counter(problem.values), Counter(formula.numbers)
+    if dealt != used:
+        unused = []
+        for value, missing in (dealt - used).items():
+            unused += [value] * missing
+        unused.sort(key=problem.values.index)
+        return _Fault("numbers", tuple(used - dealt), tuple(unused))
+    if verdict.outcome == "wrong_line":
+        return _Fault("line")
+    return _Fault("value" if formula.state == "complete" else "formula")
+
+
+def _json_details(problem: Problem, fault: _Fault, formula: Expression) -> str:
+    if fault.kind == "formula":
+        return "It holds no complete and legal formula."
+    if fault.kind == "line":
+        return 'The numbers in "number" are not what the cards count as, in their order.'
+    if fault.kind == "value":
+        if not formula.denominator:
+            return "Its formula divides by zero."
+        return f"Its formula equals {formula.value}, not {problem.target}."
+    said = []
+    if fault.invalid:
+        said.append(f"No card is left for these numbers of the formula: {_listed(fault.invalid)}.")
+    if fault.unused:
+        said.append(f"These numbers of the cards are not used: {_listed(fault.unused)}.")
+    return " ".join(said)
+
+
+def _listed(numbers: tuple[int, ...]) -> str:
+    return ", ".join(map(str, numbers))
+
+
+def _compact_details(task: GeneralPoints, fault: _Fault, formula: Expression) -> tuple[str, ...]:
+    words = _words(task)
+    if fault.kind == "formula":
+        return ("invalid",)
+    if fault.kind == "line":
+        return ("number",)
+    if fault.kind == "value":
+        value = str(formula.value)  # a fraction, a negative number and None are no words
+        return ("=", value) if value in words else ()
+    invalid = [word for word in map(str, fault.invalid) if word in words]
+    unused = [word for word in map(str, fault.unused) if word in words]
+    details: list[str] = []
+    if fault.invalid:
+        details += "invalid", *invalid
+    if fault.unused:
+        details += "unused", *unused
+    return tuple(details)
+
+
+@lru_cache(maxsize=64)
+def _words(task: GeneralPoints) -> frozenset[str]:
+    return frozenset(compact_vocabulary(task))

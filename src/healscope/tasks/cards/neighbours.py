@@ -1,0 +1,385 @@
+"""Neighbours of the trained card game: problems that differ from training in one thing only.
+
+The OOD rule is one such difference. What SFT forgets and RL heals may be that rule, or whatever is
+not exactly what was trained; problems at known distances from training tell them apart. All of them
+are solved exactly, hold a face card, and none is on the training side of the hold-out.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import lru_cache, partial
+from itertools import combinations, islice, zip_longest
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from healscope.tasks.cards import json_texts
+from healscope.tasks.cards.deals import (
+    PROBLEM_COLUMNS,
+    Deal,
+    count_faces,
+    halve_deals,
+    problem_frame,
+    problem_row,
+    split_deals,
+)
+from healscope.tasks.cards.generalpoints import (
+    ARRANGEMENTS,
+    FACES,
+    RANKS,
+    GeneralPoints,
+    Problem,
+    Rule,
+    compact_vocabulary,
+    make_problem,
+    prompt,
+    renderings,
+)
+from healscope.tasks.cards.solver import solvable
+from healscope.tasks.problem import Half, Side, Split
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+KINDS = MappingProxyType(
+    {
+        "training rule": "0: nothing differs but that the hands are held out",
+        "cards": "cards more than in training; below 0, fewer",
+        "target": "from the target to the nearest trained one",
+        "card exchanged": "cards exchanged in a hand of the training side",
+        "equal rule": "|value - trained value| summed over J, Q and K, which count alike",
+        "unequal rule": "the same sum, where J, Q and K count differently",
+        "rendering": "parts of the prompt put otherwise: sentences (json), or swaps (compact)",
+    }
+)
+"""Kind of neighbour -> what its distance counts."""
+ANCHOR = "training rule"
+
+COLUMNS = (*PROBLEM_COLUMNS, "draw", "retried", "neighbour", "distance")
+
+_TARGET_DISTANCES = (1, 2, 4, 8, 16)
+_MOST_DISTANCES = 5  # of a kind that has more
+_MOST_FACE = 13  # the largest value of a face card in pretraining, too
+MOST_LISTS = 4 + len(_TARGET_DISTANCES) + 3 * _MOST_DISTANCES + 1
+"""Kinds with their distances, at most: 1 + 2 + 1 that are fixed, targets, rules and renderings."""
+_NEIGHBOUR_STREAM = 8  # the other streams are in `problems`, `hands` and `neutral`
+
+HoldOut = tuple[float, int]
+"""(held_out, seed) of the task, as `problems.split_deals` takes them."""
+
+
+class Neighbour(NamedTuple):
+    """One problem, the game that it is a problem of, and the rendering of its prompt."""
+
+    game: GeneralPoints
+    problem: Problem
+    rendering: int = 0
+
+
+def neighbours(
+    game: GeneralPoints, held_out: float, split_seed: int, per_kind: int, seed: int
+) -> pd.DataFrame:
+    """`per_kind` problems of each of KINDS at each of its `distances`, fewer where there are fewer.
+
+    Columns are COLUMNS: those of `problems.problem_table`, `draw`, which numbers the rows,
+    `retried`, which is False, and the kind and distance of the neighbour. `rule` is "ood" under
+    every rule but that of training. Problems of one kind and distance depend on no other. Kinds
+    and distances take turns, so that a longer table begins with a shorter one. What has no problem
+    is left out (`left_out` says why). Raises ValueError if per_kind < 1.
+    """
+    if per_kind < 1:
+        raise ValueError(f"per_kind must be at least 1, not {per_kind}")
+    split = held_out, split_seed
+    lists = []
+    for kind, graded in distances(game).items():
+        for distance in graded:
+            found = list(islice(_MAKERS[kind](game, split, distance, seed), per_kind))
+            lists.append(_rows(found, split, neighbour=kind, distance=distance))
+    rows = list(_in_turns(lists))
+    table = problem_frame(rows, (*PROBLEM_COLUMNS, "neighbour", "distance"))
+    return table.assign(draw=range(len(table)), retried=False)[list(COLUMNS)]
+
+
+def posed(
+    game: GeneralPoints, held_out: float, split_seed: int, per_kind: int, seed: int
+) -> pd.DataFrame:
+    """`neighbours`, with a line on standard error for each of `left_out`."""
+    table = neighbours(game, held_out, split_seed, per_kind, seed)
+    for sentence in left_out(game, table):
+        print(f"healscope: {sentence}", file=sys.stderr)
+    return table
+
+
+def distances(game: GeneralPoints) -> dict[str, tuple[int, ...]]:
+    """The distances of each of KINDS, ascending, at which neighbours are looked for.
+
+    A compact game can only have targets that are words of its own. Rules and compact renderings
+    have more distances than are asked: some, evenly spaced, and always that of the OOD rule.
+    """
+    rules: dict[str, set[int]] = {"equal rule": set(), "unequal rule": set()}
+    for rule in _rules(game):
+        rules[_kind_of(rule)].add(_rule_distance(game, rule))
+    rules = {kind: _spread(found) for kind, found in rules.items()}
+    if game.ood_rule.face_values != game.id_rule.face_values:
+        rules[_kind_of(game.ood_rule)].add(_rule_distance(game, game.ood_rule))
+    found = {
+        ANCHOR: {0},
+        "cards": {change for change in (-1, 1) if 2 <= game.n_cards + change <= 6},
+        "target": {distance for distance in _TARGET_DISTANCES if _targets(game, distance)},
+        "card exchanged": {1},
+        **rules,
+        "rendering": _spread({rendering_distance(game, r) for r in range(1, renderings(game))}),
+    }
+    return {kind: tuple(sorted(found[kind])) for kind in KINDS}
+
+
+def left_out(game: GeneralPoints, table: pd.DataFrame) -> list[str]:
+    """A sentence for each distance of a kind at which `neighbours` found no problem, and why."""
+    possible = distances(game)
+    wanted = {**possible, "cards": (-1, 1), "target": _TARGET_DISTANCES}
+    why = {
+        "cards": "a hand has two cards or more",
+        "target": "no target so far from all trained ones can be written",
+    }
+    there = set(zip(table["neighbour"], table["distance"], strict=True))
+    return [
+        f"task {game.name!r} has no neighbours of kind {kind!r} at distance {distance}: "
+        + ("no such hand is held out and solvable" if distance in possible[kind] else why[kind])
+        for kind, graded in wanted.items()
+        for distance in graded
+        if (kind, distance) not in there
+    ]
+
+
+def rendering_distance(game: GeneralPoints, rendering: int) -> int:
+    """How far a rendering is from the standard one, which is 0.
+
+    json: how many of the sentences (game, what cards count as, goal) are worded otherwise.
+    compact: swaps of adjacent parts that lead to it (Kendall's distance), of rule, target and
+    cards, and of J, Q and K within the rule.
+    """
+    if game.rendering == "compact":
+        pairs = zip(ARRANGEMENTS[rendering], ARRANGEMENTS[0], strict=True)
+        return sum(_swaps([standard.index(part) for part in order]) for order, standard in pairs)
+    pairs = zip(json_texts.WORDINGS[rendering], json_texts.WORDINGS[0], strict=True)
+    return sum(sentence != standard for sentence, standard in pairs)
+
+
+def one_reading(game: GeneralPoints, problem: Problem, rendering: int) -> bool:
+    """Whether a prompt states this problem only, whatever order of its parts a reader expects.
+
+    `8 8 J 8` is the target 8 before the cards 8 J 8, or after the cards 8 8 J.
+    """
+    if game.rendering != "compact":
+        return True
+    words = prompt(game, problem, rendering=rendering).split()[:-1]  # less the format token
+    readings = {_read(words, arrangement) for arrangement in ARRANGEMENTS}
+    return len(readings - {None}) == 1
+
+
+# A function for each kind: (game, split, distance, seed) -> its problems in random order.
+
+
+def _as_trained(
+    game: GeneralPoints, split: HoldOut, _distance: int, seed: int
+) -> Iterator[Neighbour]:
+    return _hidden(game, split, _stream(seed, ANCHOR))
+
+
+def _other_count(
+    game: GeneralPoints, split: HoldOut, distance: int, seed: int
+) -> Iterator[Neighbour]:
+    other = replace(game, n_cards=game.n_cards + distance)
+    all_held_out = 1.0, split[1]  # whatever the cards count as: so many were never trained on
+    return _hidden(other, all_held_out, _stream(seed, "cards", other.n_cards))
+
+
+def _other_target(
+    game: GeneralPoints, split: HoldOut, distance: int, seed: int
+) -> Iterator[Neighbour]:
+    other = replace(game, targets=_targets(game, distance))
+    return _hidden(other, split, _stream(seed, "target", distance))
+
+
+def _other_rule(
+    kind: str, game: GeneralPoints, split: HoldOut, distance: int, seed: int
+) -> Iterator[Neighbour]:
+    """The rules of one distance take turns."""
+    lists = [
+        _hidden(replace(game, ood_rule=rule), split, _stream(seed, kind, *rule.face_values), "ood")
+        for rule in _rules(game)
+        if _kind_of(rule) == kind and _rule_distance(game, rule) == distance
+    ]
+    return _in_turns(lists)
+
+
+def _exchanged(
+    game: GeneralPoints, split: HoldOut, _distance: int, seed: int
+) -> Iterator[Neighbour]:
+    """Every training hand lends at most one neighbour, and no neighbour comes up twice."""
+    rng, sides = _stream(seed, "card exchanged"), _sides(game, split)[0]
+    trained = [deal for deal, side in sides.items() if side == "train"]
+    exchanges = [(place, rank) for place in range(game.n_cards) for rank in RANKS]
+    taken: set[Deal] = set()
+    for index in rng.permutation(len(trained)):
+        cards, target = trained[index]
+        if not solvable(game.id_rule.values(cards), target):
+            continue
+        cards = _shuffled(cards, rng)
+        for exchange in rng.permutation(len(exchanges)):
+            place, rank = exchanges[exchange]
+            hand = (*cards[:place], rank, *cards[place + 1 :])
+            deal = _deal(hand, target)
+            # A rank that counts as the one it replaces leaves the deal on the training side.
+            free = sides[deal] == "held_out" and deal not in taken and count_faces(hand)
+            if free and solvable(game.id_rule.values(hand), target):
+                taken.add(deal)
+                yield Neighbour(game, make_problem(game, hand, "id", target))
+                break
+
+
+def _rendered(game: GeneralPoints, split: HoldOut, distance: int, seed: int) -> Iterator[Neighbour]:
+    """The anchor's problems, in its order, less those whose text could state another problem."""
+    rng = _stream(seed, "rendering", distance)
+    others = [r for r in range(renderings(game)) if rendering_distance(game, r) == distance]
+    for _, problem, _ in _as_trained(game, split, 0, seed):
+        clear = [r for r in others if one_reading(game, problem, r)]
+        if clear:
+            yield Neighbour(game, problem, clear[int(rng.integers(len(clear)))])
+
+
+_MAKERS = {
+    ANCHOR: _as_trained,
+    "cards": _other_count,
+    "target": _other_target,
+    "card exchanged": _exchanged,
+    "equal rule": partial(_other_rule, "equal rule"),
+    "unequal rule": partial(_other_rule, "unequal rule"),
+    "rendering": _rendered,
+}
+
+
+def _hidden(
+    game: GeneralPoints, split: HoldOut, rng: np.random.Generator, side: Side = "id"
+) -> Iterator[Neighbour]:
+    """Held-out hands with a face card that the side's rule solves, each in one random order.
+
+    Under another rule than that of training, hands that count differently by it.
+    """
+    rule, sides = game.rule(side), _sides(game, split)[0]
+    hidden = [deal for deal, s in sides.items() if s == "held_out" and count_faces(deal.cards)]
+    for index in rng.permutation(len(hidden)):
+        cards, target = hidden[index]
+        differs = side == "id" or rule.values(cards) != game.id_rule.values(cards)
+        if differs and solvable(rule.values(cards), target):
+            yield Neighbour(game, make_problem(game, _shuffled(cards, rng), side, target))
+
+
+def _sides(game: GeneralPoints, split: HoldOut) -> tuple[dict[Deal, Split], dict[Deal, Half]]:
+    """The side of the hold-out and the half of every deal, for which no OOD rule matters."""
+    return _sides_of(replace(game, ood_rule=game.id_rule), split)
+
+
+@lru_cache(maxsize=8)
+def _sides_of(game: GeneralPoints, split: HoldOut) -> tuple[dict[Deal, Split], dict[Deal, Half]]:
+    return split_deals(game, *split), halve_deals(game, *split)
+
+
+def _rows(found: Sequence[Neighbour], split: HoldOut, **named: Any) -> list[dict[str, Any]]:
+    """A row for each of the problems of one kind and distance."""
+    halves = _sides(found[0].game, split)[1] if found else {}
+    rows = []
+    for game, problem, rendering in found:
+        half = halves[_deal(problem.cards, problem.target)]
+        row = problem_row(game, problem, "held_out", half)
+        row["problem_id"] = _name(problem, rendering, named["neighbour"])
+        row["prompt"] = prompt(game, problem, rendering=rendering)
+        rows.append({**row, **named})
+    return rows
+
+
+def _name(problem: Problem, rendering: int, kind: str) -> str:
+    """The problem's own name, with the rule's values or the rendering, where these are others."""
+    if kind in ("equal rule", "unequal rule"):
+        return f"{problem.pair_id}:{'-'.join(map(str, problem.rule_values))}"
+    return f"{problem.problem_id}/{rendering}" if rendering else problem.problem_id
+
+
+def _rules(game: GeneralPoints) -> list[Rule]:
+    """Rules but that of training: one value for all, consecutive values, and the OOD rule."""
+    equal = [(value,) * 3 for value in range(1, _MOST_FACE + 1)]
+    consecutive = [(first, first + 1, first + 2) for first in range(1, _MOST_FACE - 1)]
+    values = {*equal, *consecutive, game.ood_rule.face_values} - {game.id_rule.face_values}
+    return [Rule("neighbour", dict(zip(FACES, v, strict=True))) for v in sorted(values)]
+
+
+def _kind_of(rule: Rule) -> str:
+    return "equal rule" if len(set(rule.face_values)) == 1 else "unequal rule"
+
+
+def _rule_distance(game: GeneralPoints, rule: Rule) -> int:
+    pairs = zip(rule.face_values, game.id_rule.face_values, strict=True)
+    return sum(abs(value - trained) for value, trained in pairs)
+
+
+def _targets(game: GeneralPoints, distance: int) -> tuple[int, ...]:
+    """Targets that are not trained, so far from the nearest that is, and can be written."""
+    near = {trained + way for trained in game.targets for way in (-distance, distance)}
+    if game.rendering == "compact":
+        near &= {int(word) for word in compact_vocabulary(game) if word.isdigit()}
+    return tuple(
+        target
+        for target in sorted(near)
+        if 1 <= target <= 999 and min(abs(target - t) for t in game.targets) == distance
+    )
+
+
+def _spread(found: set[int]) -> set[int]:
+    """At most _MOST_DISTANCES of them, evenly spaced, the smallest and the largest included."""
+    every, last = sorted(found), _MOST_DISTANCES - 1
+    if len(every) <= _MOST_DISTANCES:
+        return set(every)
+    return {every[round(i * (len(every) - 1) / last)] for i in range(_MOST_DISTANCES)}
+
+
+def _swaps(places: Sequence[int]) -> int:
+    """Pairs that are out of order: as many swaps of neighbours sort them."""
+    return sum(a > b for a, b in combinations(places, 2))
+
+
+def _read(words: Sequence[str], arrangement: tuple) -> tuple | None:
+    """What a compact prompt states if its parts stand in this order; None if they cannot."""
+    order, faces = arrangement
+    lengths = {"rule": 6, "target": 1, "cards": len(words) - 7}
+    parts, at = {}, 0
+    for name in order:
+        parts[name] = words[at : at + lengths[name]]
+        at += lengths[name]
+    named, values = parts["rule"][::2], parts["rule"][1::2]
+    numbers = [*values, *parts["target"]]
+    in_order = named == [FACES[face] for face in faces]
+    if not (in_order and all(map(str.isdigit, numbers)) and set(parts["cards"]) <= set(RANKS)):
+        return None
+    return tuple(sorted(zip(named, values, strict=True))), *parts["target"], *parts["cards"]
+
+
+def _deal(cards: Sequence[str], target: int) -> Deal:
+    return Deal(tuple(sorted(cards, key=RANKS.index)), target)
+
+
+def _shuffled(cards: Sequence[str], rng: np.random.Generator) -> tuple[str, ...]:
+    return tuple(cards[place] for place in rng.permutation(len(cards)))
+
+
+def _in_turns(lists: Sequence[Any]) -> Iterator[Any]:
+    """One of each, and again, those that have ended left out."""
+    return (item for turn in zip_longest(*lists) for item in turn if item is not None)
+
+
+def _stream(seed: int, kind: str, *which: int) -> np.random.Generator:
+    import numpy as np
+
+    return np.random.default_rng([seed, _NEIGHBOUR_STREAM, list(KINDS).index(kind), *which])

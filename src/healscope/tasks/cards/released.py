@@ -1,0 +1,120 @@
+"""The verifier of the released code: how fields are read, and what card games' formulas earn.
+
+That of arXiv 2501.17161, which arXiv 2509.12235 uses. Faults add up there: each break of the order
+of numbers, operators and brackets, numbers that no card has, cards that are left out. What is
+different here by intent is listed in docs/protocols.md: values are exact, work is bounded, and
+nothing that a model writes is run.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from functools import lru_cache
+
+from healscope.tasks.cards.expressions import Expression, evaluate
+
+MAX_BRACKETS = 200
+"""Nested brackets that Python itself reads."""
+_LONGEST = 18
+"""Digits of a number; a longer one is no card's, whichever it is."""
+
+_TOKEN = re.compile(r"\d+|[+\-*/()]")
+_START, _NUMBER, _OPERATOR = "", "number", "operator"
+_AFTER = {
+    _NUMBER: {_START, _OPERATOR, "("},
+    _OPERATOR: {_NUMBER, ")"},
+    "(": {_START, _OPERATOR, "("},
+    ")": {_NUMBER, ")"},
+}
+"""Kind of a token -> what may stand before it."""
+
+
+def read_formula(text: str) -> Expression:
+    """A formula without its "=", as `faults` sees it: "illegal" where there is any, with numbers.
+
+    Numbers may begin with zeros, and be of any digits that Python knows; then there is no value.
+    """
+    tokens = _TOKEN.findall(text)
+    if "".join(tokens) != text:
+        return Expression("illegal")
+    numbers = tuple(_integer(token) for token in tokens if _kind(token) == _NUMBER)
+    if breaks(tokens):
+        return Expression("illegal", numbers)
+    value = evaluate(tokens, most=len(tokens), deepest=MAX_BRACKETS)
+    return value._replace(
+        numbers=numbers,
+        state="complete" if value.state in ("illegal", "oversized") else value.state,
+    )
+
+
+def breaks(tokens: Sequence[str]) -> int:
+    """How often the order of numbers, operators and brackets is broken; brackets may stay open."""
+    before, opened, found = _START, 0, 0
+    for token in tokens:
+        kind = _kind(token)
+        if before not in _AFTER[kind] or (kind == ")" and not opened):
+            found += 1
+        elif kind in "()":
+            opened += 1 if kind == "(" else -1
+        before = kind
+    return found
+
+
+def earned(
+    text: str, formula: Expression, values: Sequence[int], target: int, rewards: dict[str, float]
+) -> tuple[str, float]:
+    """(outcome, reward) of a formula without its "=", where cards count as `values`.
+
+    `formula` is what `read_formula` makes of it. "illegal" and "wrong_number" earn the sum of what
+    their faults do. "partial" is a formula that lacks the last bracket of a solution in one of the
+    forms which the released solver writes (`_forms`).
+    """
+    tokens = _TOKEN.findall(text)
+    if "".join(tokens) != text:
+        return "illegal", rewards["illegal"]
+    dealt, used = Counter(values), Counter(formula.numbers)
+    numbers = bool(used - dealt) + bool(dealt - used)
+    wrong = breaks(tokens)
+    if wrong or numbers:
+        paid = wrong * rewards["illegal"] + numbers * rewards["wrong_number"]
+        return "illegal" if wrong else "wrong_number", paid
+    reaches = formula.denominator != 0 and formula.numerator == target * formula.denominator
+    outcome = "wrong_value"
+    if reaches and formula.state == "complete":
+        outcome = "correct"
+    elif reaches and _form([*tokens, ")"]) in _forms(len(values)):
+        outcome = "partial"
+    return outcome, rewards[outcome]
+
+
+def _kind(token: str) -> str:
+    return token if token in "()" else _OPERATOR if token in "+-*/" else _NUMBER
+
+
+def _integer(digits: str) -> int:
+    digits = digits.lstrip("0") or "0"
+    return int(digits) if len(digits) <= _LONGEST else 10**_LONGEST
+
+
+def _form(tokens: Sequence[str]) -> str:
+    """Numbers and operators as one letter each, with the brackets."""
+    return "".join(kind if kind in "()" else kind[0] for kind in map(_kind, tokens))
+
+
+@lru_cache
+def _forms(n: int) -> frozenset[str]:
+    """Formulas of n numbers as the released solver brackets them: one pair of brackets around two
+    numbers or more that stand in a row, or the first two and what comes after them."""
+    plain = [_NUMBER[0], *[_OPERATOR[0], _NUMBER[0]] * (n - 1)]
+    found = {"".join(plain)}
+    for first in range(n):
+        for last in range(first + 1, n):
+            if last - first < n - 1:
+                inside = ["(", *plain[2 * first : 2 * last + 1], ")"]
+                found.add("".join([*plain[: 2 * first], *inside, *plain[2 * last + 1 :]]))
+    if n >= 3:
+        both = ["(", *plain[:3], ")", plain[3], "(", *plain[4:7], ")", *plain[7:]]
+        found.add("".join(both))
+    return frozenset(found)

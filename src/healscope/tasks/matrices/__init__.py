@@ -1,0 +1,1 @@
+"""Rank and determinant of integer matrices."""

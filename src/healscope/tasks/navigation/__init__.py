@@ -1,0 +1,1 @@
+"""Text navigation: follow written directions through a town."""

@@ -1,0 +1,432 @@
+"""Navigation by written directions: absolute actions (face north) or relative ones (turn left).
+
+The text task of arXiv 2509.12235, appendix C.2, made from arXiv 2501.17161's environment: a route
+is an instance, each waypoint of it a problem, and the walker is moved by the true action whatever
+was answered. Routes are drawn on a town of one's own, or read from the published file.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from healscope.sections import Fraction, Natural, Positive
+from healscope.tasks.navigation import routes as on_foot
+from healscope.tasks.navigation import texts
+from healscope.tasks.navigation.streets import KINDS, Town, draw_town
+from healscope.tasks.problem import EVALUATION_FORMAT, FORMATS, Feedback, Problem, Side, Verdict
+from healscope.tasks.responses import (
+    MAX_RESPONSE,
+    agreed,
+    fields,
+    holding,
+    read,
+    released_field,
+)
+from healscope.tasks.task import Task
+
+if TYPE_CHECKING:
+    import numpy as np
+
+ActionSpace = Literal["absolute", "relative"]
+
+_IN_VAIN = 200  # routes drawn without a new one: then there are no more
+
+_SEEN, _ACTION = "current observation", "action"
+_QUOTED = re.compile(r"""\(\s{0,8}\\?(["'])([a-z ]{1,20})\\?\1\s{0,8}\)""", re.IGNORECASE)
+"""A turn in quotes, as in turn_direction("south")."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Navigation(Task):
+    """Text navigation (arXiv 2509.12235, appendix C.2): absolute or relative turns.
+
+    Rewards are those of the released code. Reward `contradiction` is paid instead for a wrong
+    action beside an observation that is wrong too.
+    """
+
+    family: ClassVar[str] = "navigation"
+
+    id_rule: Annotated[
+        ActionSpace, Field(description="turns in training; the other ones are OOD")
+    ] = "absolute"
+    routes: Annotated[
+        str | None, Field(description="the published route_infos.json; null: routes are drawn")
+    ] = None
+    routes_sha256: Annotated[
+        str | None,
+        Field(description="of that file, filled in; where it is given, the file must have it"),
+    ] = None
+    generated: Annotated[Positive, Field(description="routes drawn, where there is no file")] = 1000
+    legs: Annotated[
+        tuple[Positive, ...],
+        Field(min_length=2, max_length=2, description="fewest and most legs of a drawn route"),
+    ] = (3, 9)
+    landmarks: Annotated[
+        Fraction, Field(description="share of drawn intersections whose landmark is mentioned")
+    ] = 0.5
+    straight_line_length: Annotated[
+        Natural, Field(description="points on a leg, the last one its end")
+    ] = 5
+    drop_rate: Annotated[Fraction, Field(description="chance that such a point is left out")] = 0.5
+    clearance: Annotated[
+        float, Field(ge=0, description="metres; points nearer to an end of the leg are left out")
+    ] = 8.0
+    heading: Annotated[
+        on_foot.Heading,
+        Field(description="published: from 350 to 10 degrees is a turn to the left"),
+    ] = "corrected"
+    verifier: Annotated[
+        Literal["tolerant", "reference"],
+        Field(description="reference: an action counts only if it is spelt exactly"),
+    ] = "tolerant"
+    contradiction: Annotated[
+        Literal["corrected", "published"],
+        Field(description="published: naming a real intersection contradicts"),
+    ] = "corrected"
+    hints: Annotated[
+        Literal["published", "action"],
+        Field(description="feedback `full`; action: it names the right action too"),
+    ] = "published"
+    held_out: Annotated[
+        float, Field(gt=0, lt=1, description="share of routes kept from SFT and RL")
+    ] = 0.4
+    seed: Annotated[Natural, Field(description="draws town, routes, points and the hold-out")] = 0
+
+    outcomes: ClassVar[Mapping[str, float]] = MappingProxyType(
+        {
+            "correct": 1.0,
+            "wrong_action": -1.0,
+            "other_rule": -1.0,
+            "illegal": -1.0,
+            "no_answer": -1.0,
+        }
+    )
+    wrong: ClassVar[str] = "wrong_action"
+    episodes: ClassVar[bool] = True
+    rule_kinds: ClassVar[Mapping[str, float]] = MappingProxyType({"id": 0.5, "ood": 0.5})
+    judging_only: ClassVar[tuple[str, ...]] = (
+        *("rewards", "mixture", "verifier", "contradiction", "hints", "reasoning"),
+    )
+    dealing_only: ClassVar[tuple[str, ...]] = ("held_out",)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        where = f"task {self.name!r}"
+        fewest, most = self.legs
+        if not 1 <= fewest <= most <= 20:
+            raise ValueError(
+                f"{where}: legs: {list(self.legs)} must be fewest and most, at most 20"
+            )
+        if self.routes is None and self.routes_sha256 is not None:
+            raise ValueError(f"{where}: routes_sha256 is that of routes, which is not given")
+        if self.routes is not None and self.rendering == "compact":
+            raise ValueError(
+                f"{where}: routes: names in a file are no words of rendering 'compact'; set "
+                "rendering: json"
+            )
+
+    @classmethod
+    def reward_table(cls) -> Mapping[str, float]:
+        return {**cls.outcomes, "contradiction": -1.5}
+
+    @classmethod
+    def completed(cls, section: dict[str, Any]) -> dict[str, Any]:
+        """Results depend on the content of a route file: its hash becomes a value."""
+        file, pinned = section.get("routes"), section.get("routes_sha256")
+        if not isinstance(file, str):
+            return section
+        found = on_foot.hash_of(file)
+        if pinned not in (None, found):
+            raise ValueError(f"routes_sha256: {file} has another content, {found}; was it changed?")
+        return {**section, "routes_sha256": found}
+
+    # The task.
+
+    def problems(self, rule: Side) -> Iterator[Problem]:
+        """Every waypoint of every route, in order."""
+        for route, waypoints in self._walks:
+            legs = self._legs(route)
+            for part in range(len(waypoints)):
+                yield self._problem(route.route_id, legs, waypoints, rule, part)
+
+    def render(self, problem: Problem) -> str:
+        return self._prompt(problem, 0, EVALUATION_FORMAT)
+
+    def prompt(self, problem: Problem, format_token: str = EVALUATION_FORMAT) -> str:
+        """The text of the user's turn, which asks for the layout of the format token."""
+        said = self._prompt(problem, 0, format_token)
+        return f"{said} {format_token}" if self.rendering == "compact" else said
+
+    def answer_in(self, text: str) -> str:
+        whole = self.verifier == "reference" and self.rendering == "json"
+        return text if whole else super().answer_in(text)
+
+    def verify(self, problem: Problem, text: str) -> Verdict:
+        """Judges the action alone; the observation only decides the reward of a wrong one."""
+        if len(text) > MAX_RESPONSE:
+            return self.verdict("no_answer", follows_rule=False)
+        action, seen = self._read(text)
+        if action is None:
+            outcome = "no_answer"
+        elif action in self._actions[problem.rule]:
+            outcome = "correct" if action == self._right(problem) else "wrong_action"
+        else:
+            other: Side = "ood" if problem.rule == "id" else "id"
+            outcome = "other_rule" if action in self._actions[other] else "illegal"
+        verdict = self.verdict(outcome, follows_rule=action in self._actions[problem.rule])
+        if outcome != "correct" and self._contradicts(problem, seen) is not None:
+            return verdict._replace(reward=self.reward("contradiction"))
+        return verdict
+
+    def layout(self, problem: Problem, answer: str, format_token: str) -> str:  # noqa: ARG002
+        """The action alone (fA), with the instruction (fB), with the observation (fC), all."""
+        if self.rendering == "json":
+            return texts.plain_answer(answer, format_token)
+        words = answer.split(" ")
+        said, acts = words.index("instr"), words.index("action")
+        parts = {"obs": words[:said], "instr": words[said:acts], "action": words[acts:]}
+        return " ".join(w for part in texts.LAYOUTS[format_token] for w in parts[part])
+
+    def paraphrases(self, problem: Problem) -> Sequence[str]:
+        """Prompts that say the same, the standard one first."""
+        ways = 2 if self.rendering == "compact" else len(texts.WORDINGS)
+        said = [self._prompt(problem, way, EVALUATION_FORMAT) for way in range(ways)]
+        end = f" {EVALUATION_FORMAT}" if self.rendering == "compact" else ""
+        return [text + end for text in said]
+
+    def hint(self, problem: Problem, text: str) -> Feedback:
+        """Whether there is an intersection, where the answer contradicts it; else the action is it.
+
+        With `hints` "action" also the right action, which leaks where only the unseen rule
+        has it.
+        """
+        compact = self.rendering == "compact"
+        contradicted = self._contradicts(problem, self._read(text)[1])
+        if contradicted is None:
+            said = "action" if compact else "The action is not the right one here."
+        elif contradicted:
+            said = "crossing" if compact else "You are at an intersection."
+        else:
+            said = "no crossing" if compact else "You are not at an intersection."
+        if self.hints == "published":
+            return Feedback(said)
+        right = self._right(problem)
+        told = f"Right is {right}."
+        if compact:
+            told = texts.compact_action(right)
+        return Feedback(
+            f"{said} {told}", problem.rule == "ood" and right not in self._actions["id"]
+        )
+
+    def words(self) -> Sequence[str]:
+        """Every word of the compact rendering, whatever routes are drawn."""
+        names = [kind.lower() for kind in KINDS]
+        turns = [w.replace(" ", "-") for w in (*on_foot.COMPASS, *on_foot.RELATIVE)]
+        sides = [w.replace(" ", "-") for w in on_foot.SIDES]
+        rest = ("absolute", "relative", "walk", "street", "crossing", "destination", "obs", "instr")
+        acts = ("on", "action", "turn", "forward", "stop", "no", "again", "wrong")
+        found = dict.fromkeys((*turns, *sides, *names, *rest, *acts))
+        return [*found, *FORMATS]
+
+    def draw(self, kind: str, rng: np.random.Generator) -> Problem:
+        """A problem of pretraining: a waypoint of a new route, of a route file one of its own."""
+        if self._town is None:
+            return super().draw(kind, rng)
+        route = self._draw_route("drawn", rng)
+        waypoints = self._rail(route, rng)
+        part = int(rng.integers(len(waypoints)))
+        return self._problem("drawn", self._legs(route), waypoints, kind, part)
+
+    def noisy(self, problem: Problem, rng: np.random.Generator) -> str:  # noqa: ARG002
+        """The answer of one who ignores the stated rule and follows the OOD rule."""
+        legs, waypoints = problem.data["legs"], problem.data["rail"]
+        return self._problem(problem.instance_id, legs, waypoints, "ood", problem.part).answer
+
+    # Routes.
+
+    @cached_property
+    def _town(self) -> Town | None:
+        return draw_town(self.stream(100), self.landmarks) if self.routes is None else None
+
+    @cached_property
+    def _walks(self) -> list[tuple[on_foot.Route, list[list[Any]]]]:
+        """The routes with their waypoints; of equal ones in a file the first, so that none lies on
+        both sides of the hold-out. Raises HealscopeError on a bad route file."""
+        if self.routes is not None:
+            read = on_foot.read_routes(self.routes, self.stream(101))
+            different = {self._directions(route): route for route in reversed(read)}
+            found = list(different.values())[::-1]  # the first of each
+        else:
+            found = self._different_routes(self.stream(101))
+        return [(route, self._rail(route, self.stream(102, n))) for n, route in enumerate(found)]
+
+    def _different_routes(self, rng: np.random.Generator) -> list[on_foot.Route]:
+        """As many as are wanted, no two with the same directions: these would be one instance."""
+        found: dict[str, on_foot.Route] = {}
+        known = 0  # draws in a row that were there already
+        while known < _IN_VAIN:
+            route = self._draw_route(f"r{len(found):04d}", rng)
+            known = known + 1 if (said := self._directions(route)) in found else 0
+            found.setdefault(said, route)
+            if len(found) == self.generated:
+                return list(found.values())
+        raise ValueError(
+            f"task {self.name!r}: no {self.generated} different routes were found; lower "
+            "generated, or raise legs"
+        )
+
+    def _directions(self, route: on_foot.Route) -> str:
+        """What prompts say of a route: names of one kind are one word in compact ones."""
+        start = [list(on_foot.rail(route, 0, 0.0, 0.0, self.stream(102))[0])]
+        problem = self._problem(route.route_id, self._legs(route), start, "id", 0)
+        return self._prompt(problem, 0, EVALUATION_FORMAT)
+
+    def _draw_route(self, route_id: str, rng: np.random.Generator) -> on_foot.Route:
+        fewest, most = self.legs
+        return self._town.draw_route(route_id, int(rng.integers(fewest, most + 1)), rng)
+
+    def _rail(self, route: on_foot.Route, rng: np.random.Generator) -> list[list[Any]]:
+        """The waypoints, as problems hold them: [place, leg]."""
+        points = self.straight_line_length, self.drop_rate, self.clearance
+        return [list(waypoint) for waypoint in on_foot.rail(route, *points, rng)]
+
+    def _legs(self, route: on_foot.Route) -> list[list[Any]]:
+        """What problems say of the legs: [turn, compass word, [name, side] or None]."""
+        turns = route.turns(self.heading)
+        return [
+            [turn, leg.face, list(leg.landmark) if leg.landmark else None]
+            for turn, leg in zip(turns, route.legs, strict=True)
+        ]
+
+    # Problems.
+
+    def _problem(
+        self, route_id: str, legs: list, waypoints: list, rule: Side, part: int
+    ) -> Problem:
+        place, leg = waypoints[part]
+        data = {"legs": legs, "rail": waypoints[: part + 1]}
+        index = 2 * leg + (place in ("street", "destination"))
+        action = self._action(legs, place, leg, rule)
+        if self.rendering == "compact":
+            seen = texts.compact_observation(legs, place, leg)
+            said = texts.compact_instruction(legs, index)
+            words = ("obs", *seen, "instr", *said, "action", texts.compact_action(action))
+            answer = " ".join(words)
+        else:
+            seen = texts.observation(legs, place, leg)
+            answer = texts.answer(seen, texts.instruction(legs, index), action)
+        return Problem(route_id, rule, data, answer, part)
+
+    def _action(self, legs: Sequence, place: str, leg: int, rule: Side) -> str:
+        """The true action at a waypoint."""
+        if place == "street":
+            return texts.FORWARD
+        if place == "destination":
+            return texts.STOP
+        turn, face, _ = legs[leg]
+        return texts.turn_action(face if self._space(rule) == "absolute" else turn)
+
+    def _right(self, problem: Problem) -> str:
+        place, leg = problem.data["rail"][-1]
+        return self._action(problem.data["legs"], place, leg, problem.rule)
+
+    def _prompt(self, problem: Problem, way: int, format_token: str) -> str:
+        legs, rail = problem.data["legs"], problem.data["rail"]
+        done = [self._action(legs, place, leg, problem.rule) for place, leg in rail[:-1]]
+        absolute = self._space(problem.rule) == "absolute"
+        if self.rendering == "compact":
+            return texts.compact_prompt(legs, rail, done, absolute, rule_first=way == 0)
+        return texts.prompt(legs, rail, done, absolute, texts.WORDINGS[way], format_token)
+
+    # Answers.
+
+    def _space(self, rule: Side) -> ActionSpace:
+        other = {"absolute": "relative", "relative": "absolute"}
+        return self.id_rule if rule == "id" else other[self.id_rule]
+
+    @cached_property
+    def _actions(self) -> dict[Side, frozenset[str]]:
+        words = {"absolute": on_foot.COMPASS, "relative": on_foot.RELATIVE}
+        both = (texts.FORWARD, texts.STOP)
+        return {
+            rule: frozenset([*both, *map(texts.turn_action, words[self._space(rule)])])
+            for rule in ("id", "ood")
+        }
+
+    @cached_property
+    def _every(self) -> frozenset[str]:
+        """Actions of either rule."""
+        return self._actions["id"] | self._actions["ood"]
+
+    @cached_property
+    def _spellings(self) -> dict[str, str]:
+        """Spelling -> action: of compact answers, and of JSON ones without case, spaces and "_"."""
+        spelt = texts.compact_action if self.rendering == "compact" else _squeezed
+        return {spelt(action): action for action in sorted(self._every)}
+
+    def _read(self, text: str) -> tuple[str | None, str]:
+        """(action, observation) of a response; None and "" where they are not there.
+
+        What is no action of either rule stays as it is written.
+        """
+        if self.rendering == "compact":
+            return self._read_compact(text.split())
+        if self.verifier == "reference":
+            said = [released_field(text, key) for key in (_ACTION, _SEEN)]
+            action, seen = (value if isinstance(value, str) else None for value in said)
+            return action, "None" if seen is None else seen
+        objects, rest = read(_QUOTED.sub(r"(\2)", text))
+        found = [
+            (action, members.of(_SEEN)[-1:])
+            for members in holding(objects, _ACTION)
+            for action in members.of(_ACTION)
+        ]
+        if not found:  # broken, or cut off
+            found = [(action, fields(rest, _SEEN)[-1:]) for action in fields(rest, _ACTION)]
+        found = [(self._spelt(action), seen) for action, seen in found]
+        last = agreed(found, lambda said: said[0], lambda said: said[0] not in self._every)
+        action, seen = last or (None, [])
+        return action, seen[0] if action and seen and type(seen[0]) is str else ""
+
+    def _spelt(self, action: object) -> str | None:
+        """An action in its usual spelling, if there is one; None where it is no string."""
+        if type(action) is not str:
+            return None
+        return self._spellings.get(_squeezed(action), action)
+
+    def _read_compact(self, words: list[str]) -> tuple[str | None, str]:
+        """Word for word `obs … instr … action …`; anything else is no answer."""
+        try:
+            said = words.index("instr")
+            acts = words.index("action", said)
+        except ValueError:
+            return None, ""
+        if words[0] != "obs" or min(said - 1, acts - said - 1, len(words) - acts - 1) < 1:
+            return None, ""
+        action = " ".join(words[acts + 1 :])
+        return self._spellings.get(action, action), " ".join(words[1:said])
+
+    def _contradicts(self, problem: Problem, seen: str) -> bool | None:
+        """None unless what was seen contradicts; else whether there is an intersection."""
+        place, leg = problem.data["rail"][-1]
+        legs, word = problem.data["legs"], "intersection"
+        if not seen:
+            return None
+        if self.contradiction == "corrected":
+            there = place == word
+        else:
+            there = word in texts.landmark_seen(legs, place, leg)
+        said = ("crossing" if self.rendering == "compact" else word) in seen
+        return None if said == there else there
+
+
+def _squeezed(action: str) -> str:
+    """Without case, white space and "_"."""
+    return re.sub(r"[\s_]+", "", action).casefold()

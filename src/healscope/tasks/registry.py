@@ -1,0 +1,38 @@
+"""Families of tasks that are built in: every class with a `family` in the modules of this package.
+
+So a family is added by adding its file.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+
+from healscope.tasks.section import TaskSection, section_of
+from healscope.tasks.task import Task
+
+
+@cache
+def families() -> dict[str, type[TaskSection]]:
+    """Name of every family that is built in -> its section."""
+    found = {}
+    for name in _modules(Path(__file__).parent, __package__):
+        for cls in vars(import_module(name)).values():
+            own = isinstance(cls, type) and issubclass(cls, Task) and cls.__module__ == name
+            if own and "family" in vars(cls):
+                found[cls.family] = section_of(cls)
+    return dict(sorted(found.items()))
+
+
+def _modules(folder: Path, package: str) -> list[str]:
+    """Names of the modules of a package and of the folders in it, but for the contract, which
+    checks families and has none."""
+    names = []
+    for module in pkgutil.iter_modules([str(folder)], f"{package}."):
+        if not module.ispkg:
+            names.append(module.name)
+        elif not module.name.endswith(".contract"):
+            names += _modules(folder / module.name.rpartition(".")[2], module.name)
+    return names

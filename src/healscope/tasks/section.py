@@ -1,0 +1,91 @@
+"""Config sections of tasks, made from their classes.
+
+A task is one class: its fields are the keys of its section, with the types, limits and descriptions
+of their annotations. Fields are checked by the section, and what they must be together by the
+class's `__post_init__`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import MISSING, fields
+from typing import Any, ClassVar, Literal, get_type_hints
+
+from pydantic import create_model, model_validator
+
+from healscope.errors import HealscopeError
+from healscope.sections import Fraction, Mixture, Section
+from healscope.tasks.task import Task
+
+DEFAULT_FAMILY = "generalpoints"
+"""Family of a section that names none."""
+
+COMMON = tuple(field.name for field in fields(Task))
+"""Options of every task."""
+
+
+class TaskSection(Section):
+    """The section of a task.
+
+    Attributes:
+        task_class: the class of the task, which knows what all tasks of the family have in common.
+    """
+
+    task_class: ClassVar[type[Task]]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _completed(cls, data):
+        return of_value(cls.task_class.completed, data) if isinstance(data, dict) else data
+
+    @model_validator(mode="after")
+    def _can_be_built(self):
+        of_value(self.build, "of the config")
+        return self
+
+    def build(self, name: str) -> Task:
+        """Build the task of this section. Raises ValueError on options that do not fit together."""
+        options = {key: value for key, value in self if key != "family"}
+        tables = {k: options[k].model_dump() for k in ("rewards", "mixture") if k in options}
+        return self.task_class(name=name, **options | tables)
+
+
+def section_of(cls: type[Task]) -> type[TaskSection]:
+    """Make the section of a family from its class.
+
+    `rewards` has a key for each of `reward_table`, `mixture` one for each of `rule_kinds`. A common
+    option that the class declares as a class variable is fixed, and no key.
+    """
+    hints = get_type_hints(cls, include_extras=True)
+    default = DEFAULT_FAMILY if cls.family == DEFAULT_FAMILY else ...
+    keys: dict[str, Any] = {"family": (Literal[cls.family], default)}
+    for field in fields(cls):
+        if field.name == "rewards":
+            about = {"__base__": Section, "__doc__": "Reward of each verdict."}
+            paid = {key: (float, reward) for key, reward in cls.reward_table().items()}
+            rewards = create_model(f"{cls.__name__}Rewards", **about, **paid)
+            keys["rewards"] = (rewards, rewards())
+        elif field.name == "mixture":
+            about = {"__base__": Mixture, "__doc__": "Shares of the rules in pretraining."}
+            shares = {kind: (Fraction, share) for kind, share in cls.rule_kinds.items()}
+            mixture = create_model(f"{cls.__name__}Mixture", **about, **shares)
+            keys["mixture"] = (mixture, mixture())
+        elif field.name != "name":
+            required = field.default is MISSING
+            keys[field.name] = (hints[field.name], ... if required else field.default)
+    section = create_model(cls.__name__, __base__=TaskSection, __doc__=cls.__doc__, **keys)
+    section.task_class = cls
+    for key in set(COMMON) - {"name", *keys}:
+        setattr(section, key, getattr(cls, key))
+    return section
+
+
+def of_value(function: Callable, *arguments: Any) -> Any:
+    """What `function` returns; what it refuses as a ValueError, which pydantic reports by its key.
+
+    The name that tasks put before their messages is left out.
+    """
+    try:
+        return function(*arguments)
+    except (HealscopeError, ValueError) as error:
+        raise ValueError(str(error).removeprefix("task 'of the config': ")) from None

@@ -1,0 +1,415 @@
+"""What a task is: problems under an ID and an OOD rule, how they are put, how answers are judged.
+
+A task of one's own subclasses `Task` and says three things: `problems`, `render` and `verify`
+(docs/own-task.md). The rest of this class is what the library asks of a task besides, with an
+answer that serves most of them: the hold-out, tables, feedback, and what a model that is trained
+from scratch reads. Nothing here needs torch.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, get_args
+
+from pydantic import Field
+
+from healscope.sections import Natural
+from healscope.tasks import neutral, posing, tables
+from healscope.tasks import pretraining as from_scratch
+from healscope.tasks.posing import Protocol
+from healscope.tasks.pretraining import Pretraining
+from healscope.tasks.problem import (
+    EVALUATION_FORMAT,
+    FORMATS,
+    SIDES,
+    Feedback,
+    Level,
+    Option,
+    Problem,
+    Rendering,
+    Side,
+    Split,
+    Verdict,
+)
+from healscope.tasks.responses import (
+    MAX_RESPONSE,
+    READ_RESPONSES,
+    REASONING,
+    Marks,
+    of_answers,
+    spoken,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+_REQUESTS = {
+    "fA": "Answer with the last word alone.",
+    "fB": "Answer with the last two words alone.",
+    "fC": "Answer with the last three words alone.",
+    "fG": "Answer in full.",
+}  # how a JSON prompt of pretraining asks for these layouts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task(ABC):
+    """A task of a study; a subclass is a dataclass too, whose fields are options of the config.
+
+    Types, limits and descriptions in the annotations of fields are those of the config's keys; what
+    must hold of several options at once, `__post_init__` checks, and raises ValueError. A common
+    option that a task does not have is a class variable there.
+    """
+
+    name: str
+    """The config's name for it."""
+    rendering: Annotated[
+        Rendering,
+        Field(
+            description="json: text for pretrained language models; compact: words, for a model "
+            "trained from scratch"
+        ),
+    ] = "json"
+    held_out: Annotated[
+        float, Field(gt=0, le=1, description="share of instances kept from SFT and RL")
+    ] = 0.4
+    seed: Annotated[Natural, Field(description="draws the problems and the hold-out")] = 0
+    rewards: Mapping[str, float] = field(default_factory=dict, hash=False)
+    """Outcome -> reward; those that are left out have that of `outcomes`."""
+    mixture: Mapping[str, float] = field(default_factory=dict, hash=False)
+    """Shares of the rules in the pretraining of a model from scratch; none: `rule_kinds`."""
+    reasoning: Annotated[
+        tuple[Marks, ...],
+        Field(
+            description="[begin, end] of what a model thinks before it answers; only what follows "
+            "the last end is read, and nothing where reasoning never ends. verifier reference "
+            "reads all"
+        ),
+    ] = REASONING
+
+    family: ClassVar[str]
+    """Name of a family that is built in; tasks of users have none."""
+    outcomes: ClassVar[Mapping[str, float]] = MappingProxyType(
+        {"correct": 1.0, "wrong": -0.5, "no_answer": -1.0}
+    )
+    """The closed list of outcomes, with the reward of each."""
+    episodes: ClassVar[bool] = False
+    """The parts of an instance are steps of an episode, which succeeds if every one is right."""
+    trainable: ClassVar[bool] = True
+    """Whether there are reference answers to train on."""
+    chat_template: ClassVar[bool] = True
+    """Whether prompts are put by the tokenizer's chat template, where it has one."""
+    rule_kinds: ClassVar[Mapping[str, float]] = MappingProxyType({"id": 0.3, "ood": 0.7})
+    """Rules that pretraining can show, with the share of each where the config gives none."""
+    wrong: ClassVar[str] = "wrong"
+    """Outcome as which reward `canonical` pays correct answers that are not the reference one."""
+    answer_steps: ClassVar[tuple[str, ...]] = ()
+    """Words that begin the steps of an answer, where losses are told apart by them."""
+    problems_of: ClassVar[tuple[str, ...]] = ("all", "drawn")
+    """Kinds of problems that protocols can ask of it (`posing.Protocol`)."""
+    rl_only: ClassVar[tuple[str, ...]] = ("rewards",)
+    """Options that RL alone uses: another reward reruns no SFT."""
+    judging_only: ClassVar[tuple[str, ...]] = ("rewards", "mixture", "reasoning")
+    """Options that change no table of problems."""
+    dealing_only: ClassVar[tuple[str, ...]] = ()
+    """Options that change nothing but which problems there are."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Give every method that reads responses the answer alone, whoever wrote the method."""
+        super().__init_subclass__(**options)
+        for name, place in READ_RESPONSES.items():
+            setattr(cls, name, of_answers(getattr(cls, name), place))
+
+    def __post_init__(self) -> None:
+        """Raises ValueError on an option that cannot be."""
+        where = f"task {self.name!r}"
+        object.__setattr__(self, "reasoning", tuple(map(tuple, self.reasoning)))
+        if not 0 < self.held_out <= 1:
+            raise ValueError(f"{where}: held_out must be a share above 0, not {self.held_out!r}")
+        if self.rendering not in ("json", "compact"):
+            raise ValueError(f"{where}: rendering must be json or compact, not {self.rendering!r}")
+        if lacking := {"correct", self.wrong} - set(self.outcomes):
+            raise ValueError(
+                f"{where}: outcomes must have {', '.join(sorted(lacking))} (`wrong` names the one "
+                "of an answer that is simply wrong)"
+            )
+        for key, given, known in (
+            ("rewards", self.rewards, self.reward_table()),
+            ("mixture", self.mixture, self.rule_kinds),
+        ):
+            if unknown := sorted(set(given) - set(known)):
+                raise ValueError(
+                    f"{where}: {key} has no {', '.join(unknown)}; there are {', '.join(known)}"
+                )
+        if self.mixture and sum(self.mixture.values()) <= 0:
+            raise ValueError(f"{where}: at least one share of mixture must be positive")
+
+    @classmethod
+    def reward_table(cls) -> Mapping[str, float]:
+        """Every key of `rewards`, with its default."""
+        return cls.outcomes
+
+    @classmethod
+    def completed(cls, section: dict[str, Any]) -> dict[str, Any]:
+        """A section of the config with the values that follow from files it names, as hashes.
+
+        Called before the section is validated. Raises ValueError or HealscopeError.
+        """
+        return section
+
+    # What every task says.
+
+    @abstractmethod
+    def problems(self, rule: Side) -> Iterable[Problem]:
+        """Every problem of one rule, the same ones in the same order each time.
+
+        Those of "id" are trained on (less the hold-out) and evaluated, those of "ood" evaluated.
+        """
+
+    @abstractmethod
+    def render(self, problem: Problem) -> str:
+        """The text of the user's turn; of rendering compact, words, less the format token."""
+
+    @abstractmethod
+    def verify(self, problem: Problem, text: str) -> Verdict:
+        """Judges a response. Never raises on any `text`, and runs nothing that it says."""
+
+    # What the library asks besides.
+
+    def answer_in(self, text: str) -> str:
+        """What counts of a response: the answer, without what was thought before it."""
+        return spoken(text, self.reasoning)
+
+    def listed(self, rule: str) -> list[Problem]:
+        """The problems of one rule, which are made once."""
+        return self._pools[rule]
+
+    def splits(self) -> dict[str, Split]:
+        """Instance of the ID rule -> its side of the hold-out; what is not named is held out."""
+        instances = sorted({p.instance_id for p in self.listed("id")})
+        order = self.stream(1).permutation(len(instances))
+        hidden = {instances[i] for i in order[: round(self.held_out * len(instances))].tolist()}
+        return {i: "held_out" if i in hidden else "train" for i in instances}
+
+    def prompt(self, problem: Problem, format_token: str = EVALUATION_FORMAT) -> str:
+        """The text of the user's turn, whole, which asks for the layout of the format token."""
+        rendered = self.render(problem)
+        if self.rendering == "compact":
+            return f"{rendered} {format_token}"
+        return f"{rendered}\n{_REQUESTS[format_token]}" if format_token in _REQUESTS else rendered
+
+    def layout(self, problem: Problem, answer: str, format_token: str) -> str:  # noqa: ARG002
+        """An answer as a format token of pretraining asks for it: the last word ("fA"), the last
+        two or three ("fB", "fC"), or all of it."""
+        words = answer.split(" ")
+        kept = {"fA": 1, "fB": 2, "fC": 3}.get(format_token, len(words))
+        return " ".join(words[-kept:])
+
+    def answers(self, problem: Problem) -> Sequence[str]:
+        """Correct responses, the reference answer first."""
+        return (problem.answer,)
+
+    def options(self, problem: Problem) -> Sequence[Option]:  # noqa: ARG002
+        """Where the model chooses an answer instead of writing it: what there is to choose."""
+        return ()
+
+    def chosen(self, problem: Problem, scores: Sequence[tuple[float, bool]]) -> str:  # noqa: ARG002
+        """The answer of a model that gives `options` these summed log-probabilities, in nats.
+
+        The second value says whether every token of the option is the likeliest one.
+        """
+        raise NotImplementedError(f"task {self.name} has no options")
+
+    def paraphrases(self, problem: Problem) -> Sequence[str]:
+        """Prompts that say the same, the standard one first."""
+        return (self.prompt(problem),)
+
+    def hint(self, problem: Problem, text: str) -> Feedback:  # noqa: ARG002
+        """What feedback of level "full" adds about a wrong answer; nothing by default."""
+        return Feedback("")
+
+    def progress(self, problem: Problem, text: str) -> float:
+        """Partial credit for a response that is not correct, from 0 to 1.
+
+        The share of the reference answer's words that it begins with.
+        """
+        wanted, written = problem.answer.split(), text[:MAX_RESPONSE].split()
+        return same_start(wanted, written) / (len(wanted) + 1)
+
+    def canonical(self, problem: Problem, text: str) -> bool:
+        """Whether a correct response is the reference answer, but for white space."""
+        return text.split() == problem.answer.split()
+
+    def feedback(self, problem: Problem, verdict: Verdict, text: str, level: Level) -> Feedback:
+        """The message after a response with this verdict.
+
+        "none" asks to answer again and tells nothing; "outcome" says that the answer is wrong;
+        "full" adds the task's hint. Raises ValueError on a correct answer unless the level is
+        "none".
+        """
+        return at_level(
+            level, verdict, self.rendering == "compact", lambda: self.hint(problem, text)
+        )
+
+    def follow_up(
+        self, problem: Problem, message: str, format_token: str = EVALUATION_FORMAT
+    ) -> str:
+        """The next user turn: the message; a compact one states the problem once more."""
+        if self.rendering == "compact":
+            return f"{message} {self.prompt(problem, format_token)}"
+        return message
+
+    def words(self) -> Sequence[str]:
+        """Every word of the compact rendering in a fixed order: those of all problems.
+
+        A task whose hints, or problems of further rule kinds, have words of their own adds them.
+        """
+        return self._words
+
+    @cached_property
+    def _words(self) -> tuple[str, ...]:
+        found: set[str] = set()
+        for pool in self._pools.values():
+            for problem in pool:
+                for text in (*self.paraphrases(problem), *self.answers(problem)):
+                    found.update(text.split())
+        own = sorted(found - {*FORMATS, "again", "wrong"})
+        return (*own, *FORMATS, "again", "wrong")
+
+    def lengths(self) -> tuple[float, float]:
+        """Mean length of prompts and of answers: words if compact, else characters."""
+        some = self.listed("id")[:500] or self.listed("ood")[:500]
+        prompts = sum(self.length(self.prompt(problem)) for problem in some)
+        return prompts / len(some), sum(self.length(p.answer) for p in some) / len(some)
+
+    def longest(self) -> tuple[str, str]:
+        """The longest prompt, and the longest answer."""
+        every = [problem for pool in self._pools.values() for problem in pool]
+        prompt = max(map(self.prompt, every), key=self.length)
+        return prompt, max((problem.answer for problem in every), key=self.length)
+
+    def length(self, text: str) -> int:
+        """Words if compact, else characters."""
+        return len(text.split()) if self.rendering == "compact" else len(text)
+
+    # Problems and the tables that hold them.
+
+    def problem_table(self) -> pd.DataFrame:
+        """What is evaluated, a row a problem; see `tables.problem_table`."""
+        return tables.problem_table(self)
+
+    def sft_table(self) -> pd.DataFrame:
+        """What SFT may draw: ID problems of training instances."""
+        return tables.sft_table(self)
+
+    def rl_table(self) -> pd.DataFrame:
+        """What RL may draw; see `sft_table`."""
+        return self.sft_table()
+
+    def posed(self, problems: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
+        """The problems that a protocol poses, of the problem table; see `posing.posed`."""
+        return posing.posed(self, problems, protocol)
+
+    def read(self, row: Mapping[str, Any]) -> Problem:
+        """The problem in one row of these tables."""
+        instance_id = str(row["instance_id"])
+        part = str(row["pair_id"])[len(instance_id) + 1 :]
+        data = json.loads(row["data"])
+        return Problem(instance_id, row["rule"], data, str(row["response"]), int(part))
+
+    def count(self) -> tuple[int, int]:
+        """(rows of the problem table, those that are held out and where the rules differ)."""
+        table = self.problem_table()
+        return len(table), int((table["split"] == "held_out").sum())
+
+    @property
+    def parts(self) -> int:
+        """Problems of one instance under one rule, at most."""
+        return 1 + max((p.part for pool in self._pools.values() for p in pool), default=0)
+
+    # What models read outside the tables.
+
+    def draw(self, kind: str, rng: np.random.Generator) -> Problem:
+        """A problem of pretraining under one of `rule_kinds`: any of the task's own."""
+        pool = self.listed(kind)
+        return pool[int(rng.integers(len(pool)))]
+
+    def noisy(self, problem: Problem, rng: np.random.Generator) -> str:  # noqa: ARG002
+        """The answer of one who ignores the stated rule and follows the OOD rule."""
+        other = self._ood_answers.get(problem.pair_id)
+        return problem.answer if other is None else other
+
+    def examples(
+        self, n: int, rng: np.random.Generator, pretraining: Pretraining, talks: bool
+    ) -> list[tuple[list[str], str]]:
+        """n (turns, response) that a model trained from scratch reads in one step.
+
+        With `talks` each has a wrong answer and feedback before the right one. See
+        `tasks.examples`.
+        """
+        draw = from_scratch.conversations if talks else from_scratch.single_turns
+        return draw(self, n, rng, pretraining)
+
+    def corpus(self) -> list[str]:
+        """Texts from which the tokenizer of a JSON rendering learns: the same ones each time."""
+        return from_scratch.corpus(self)
+
+    def neutral_prompts(self, n: int, seed: int) -> list[str]:
+        """At most n different prompts that have little to do with the trained rule."""
+        return neutral.prompts(self, n, seed)
+
+    @cached_property
+    def _pools(self) -> dict[str, list[Problem]]:
+        return {rule: list(self.problems(rule)) for rule in SIDES}
+
+    @cached_property
+    def _ood_answers(self) -> dict[str, str]:
+        return {problem.pair_id: problem.answer for problem in self.listed("ood")}
+
+    # What subclasses build on.
+
+    def verdict(
+        self, outcome: str, parsed: bool | None = None, follows_rule: bool | None = None
+    ) -> Verdict:
+        """The verdict of an outcome, with its reward; parsed unless it is "no_answer"."""
+        said = outcome != "no_answer" if parsed is None else parsed
+        return Verdict(outcome, self.reward(outcome), said, follows_rule)
+
+    def reward(self, outcome: str) -> float:
+        """What the task pays for an outcome; raises KeyError where there is none of that name."""
+        return float(self.rewards.get(outcome, self.reward_table()[outcome]))
+
+    def stream(self, *purpose: int) -> np.random.Generator:
+        """Random numbers of one purpose; numbers from 100 on are free for subclasses."""
+        import numpy as np
+
+        return np.random.default_rng([self.seed, *purpose])
+
+
+def at_level(
+    level: Level, verdict: Verdict, compact: bool, hint: Callable[[], Feedback]
+) -> Feedback:
+    """A message of one of the levels of `Task.feedback`; `hint` is asked for at "full" alone."""
+    if level not in get_args(Level):
+        raise ValueError(f"level must be none, outcome or full, not {level!r}")
+    again = "again" if compact else "Answer once more, in the same format."
+    if level == "none":
+        return Feedback(again)
+    if verdict.outcome == "correct":
+        raise ValueError("a correct answer gets no feedback at levels outcome and full")
+    said = hint() if level == "full" else Feedback("")
+    wrong = "wrong" if compact else "Your answer is wrong."
+    return Feedback(" ".join(filter(None, (wrong, said.message, again))), said.leaks)
+
+
+def same_start(one: Sequence[str], other: Sequence[str]) -> int:
+    """How many words two texts have in common before they differ."""
+    same = 0
+    while same < min(len(one), len(other)) and one[same] == other[same]:
+        same += 1
+    return same
