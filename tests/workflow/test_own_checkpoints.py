@@ -187,10 +187,3 @@ def test_a_wrong_folder_stops_before_any_job(hollow_own):
     message = hollow_own.fails()
     assert re.search(r"sft\.9 \(given/sft-10\): no folder of this name, but given holds", message)
     assert "Traceback" not in message
-
-
-def test_a_trained_study_can_have_the_page_too(copy):
-    page = "results/tables/diagnosis.md"
-    assert copy.plan(page) == {"diagnosis": 1}
-    copy.run(page)
-    assert (copy.folder / page).read_text().startswith("# Diagnosis: micro")
