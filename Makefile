@@ -76,7 +76,8 @@ lint: setup ## style of Python and Snakemake files
 	snakefmt --check Snakefile workflow/rules
 	snakemake --lint
 
-schema: setup ## regenerate the JSON schema of configs and docs/tables.md
+schema: setup ## regenerate the JSON schema of configs, docs/tables.md, and comments of config/config.yaml
+	python -m healscope.config.annotated config/config.yaml
 	python -m healscope.config > workflow/schemas/study.schema.json
 	python -m healscope.schemas > docs/tables.md
 

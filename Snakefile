@@ -39,8 +39,7 @@ include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/spectra.smk"
 include: "workflow/rules/edits.smk"
 include: "workflow/rules/probes.smk"
-include: "workflow/rules/tables.smk"
-include: "workflow/rules/answers.smk"
+include: "workflow/rules/findings.smk"
 include: "workflow/rules/figures.smk"
 
 
@@ -59,7 +58,7 @@ rule all:
         expand(artifacts.FIGURE, figure=SHOWN, format=["pdf", "png"]),
         expand(artifacts.TABLE, table=ANSWERS),
         PAGES,
-        each(artifacts.DROPPED, checkpoint=GOING),
+        FILES.each(artifacts.DROPPED, checkpoint=FILES.dropped),
 
 
 onstart:

@@ -18,19 +18,21 @@ from random import Random
 from time import perf_counter
 
 from healscope.tasks.cards import solver
-from healscope.tasks.cards.generalpoints import (
+from healscope.tasks.cards.game import (
+    FACE_10,
+    FACE_11_13,
     RANKS,
-    GeneralPoints,
-    Problem,
+    CardProblem,
     make_problem,
     response,
 )
+from healscope.tasks.cards.generalpoints import GeneralPoints
 from healscope.tasks.cards.verifier import verify
 
 LEGAL = re.compile(r"[0-9+\-*/() ]+")
 
 
-def eval_checker(task: GeneralPoints, problem: Problem, text: str) -> bool:
+def eval_checker(task: GeneralPoints, problem: CardProblem, text: str) -> bool:
     """What a short script would do; no verdict, no bounds, no exactness."""
     try:
         if task.rendering == "json":
@@ -47,13 +49,13 @@ def eval_checker(task: GeneralPoints, problem: Problem, text: str) -> bool:
         return False
 
 
-def responses(task: GeneralPoints, n: int, rng: Random) -> list[tuple[Problem, str]]:
+def responses(task: GeneralPoints, n: int, rng: Random) -> list[tuple[CardProblem, str]]:
     """Distinct (problem, response) pairs: formulas of the deal, half of them damaged."""
-    found: dict[tuple[str, str], Problem] = {}
+    found: dict[tuple[str, str], CardProblem] = {}
     deals = [
         (cards, target)
         for target in task.targets
-        for cards in combinations_with_replacement(RANKS, task.n_cards)
+        for cards in combinations_with_replacement(RANKS, task.cards)
         if solver.solvable(task.id_rule.values(cards), target)
     ]
     while len(found) < n:
@@ -68,7 +70,7 @@ def responses(task: GeneralPoints, n: int, rng: Random) -> list[tuple[Problem, s
     return [(problem, text) for (_, text), problem in found.items()]
 
 
-def rate(checker, task: GeneralPoints, pairs: list[tuple[Problem, str]]) -> tuple[float, list]:
+def rate(checker, task: GeneralPoints, pairs: list[tuple[CardProblem, str]]) -> tuple[float, list]:
     """Calls a second, best of three passes, and the results."""
     best = float("inf")
     for _ in range(3):
@@ -101,14 +103,19 @@ def main() -> None:
             solver.solvable(rule.values(cards), 24)
             for cards in combinations_with_replacement(RANKS, 4)
         )
-        for rule in (GeneralPoints("four", 4, (24,)).id_rule, GeneralPoints("x", 4, (24,)).ood_rule)
+        for rule in (
+            FACE_10,
+            FACE_11_13,
+        )
     ]
     seconds = perf_counter() - start
     print(f"solve all 1,820 four-card deals under both rules: {seconds:.2f} s, solvable {counts}")
 
     tasks = (
-        GeneralPoints("json, 4 cards", 4, (24,)),
-        GeneralPoints("compact, 3 cards", 3, (8, 12, 16, 18, 20, 24), rendering="compact"),
+        GeneralPoints(name="json, 4 cards", cards=4, targets=(24,)),
+        GeneralPoints(
+            name="compact, 3 cards", cards=3, targets=(8, 12, 16, 18, 20, 24), rendering="compact"
+        ),
     )
     for task in tasks:
         size = n if task.rendering == "json" else min(n, 20_000)

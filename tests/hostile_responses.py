@@ -4,29 +4,23 @@ import json
 from collections.abc import Callable, Iterator
 from random import Random
 
-from healscope.tasks.cards.generalpoints import (
-    RANKS,
-    GeneralPoints,
-    Problem,
-    make_problem,
-    prompt,
-    response,
-)
+from healscope.tasks.cards.game import RANKS, CardProblem, make_problem, prompt, response
+from healscope.tasks.cards.generalpoints import GeneralPoints
 from healscope.tasks.cards.solver import formulas
 
-Case = tuple[GeneralPoints, Problem, str]
+Case = tuple[GeneralPoints, CardProblem, str]
 
 TARGETS = (8, 12, 16, 18, 20, 24)
 TASKS = tuple(
     GeneralPoints(
-        f"{rendering}-{verifier}-{graded}",
-        n_cards,
-        targets,
+        name=f"{rendering}-{verifier}-{graded}",
+        cards=cards,
+        targets=targets,
         rendering=rendering,
         verifier=verifier,
         grade_number_line=graded,
     )
-    for rendering, n_cards, targets in (("json", 4, (24,)), ("compact", 3, TARGETS))
+    for rendering, cards, targets in (("json", 4, (24,)), ("compact", 3, TARGETS))
     for verifier, graded in (("tolerant", False), ("tolerant", True), ("reference", False))
 )
 
@@ -74,8 +68,8 @@ def hostile_responses(n: int, seed: int) -> Iterator[Case]:
         yield task, problem, rng.choice(_KINDS)(task, problem, rng)
 
 
-def _problem(task: GeneralPoints, rng: Random) -> Problem:
-    cards = [rng.choice(RANKS) for _ in range(task.n_cards)]
+def _problem(task: GeneralPoints, rng: Random) -> CardProblem:
+    cards = [rng.choice(RANKS) for _ in range(task.cards)]
     return make_problem(task, cards, rng.choice(("id", "ood")), rng.choice(task.targets))
 
 
@@ -123,7 +117,7 @@ def _numbers(task, problem, rng: Random) -> str:
         return f'{{"number": [{", ".join(line)}], "formula": "{formula}={problem.target}"}}'
     spaced = " ".join(formula) if digits == 1 else formula
     cards = " ".join(problem.cards)
-    words = " ".join(line[: task.n_cards])
+    words = " ".join(line[: task.cards])
     return f"cards {cards} number {words} formula {spaced} = {problem.target}"
 
 
@@ -145,7 +139,7 @@ def _odd_json(task, problem, rng: Random) -> str:
     return text if rng.random() < 0.5 else text[: rng.randrange(len(text) + 1)] + _tail(rng)
 
 
-def _reference_answer(task: GeneralPoints, problem: Problem, rng: Random) -> str:
+def _reference_answer(task: GeneralPoints, problem: CardProblem, rng: Random) -> str:
     """A well-formed answer that mostly is right; the deal may not be solvable."""
     found = formulas(problem.values, problem.target)
     if found:
@@ -205,7 +199,7 @@ def _tail(rng: Random) -> str:
     return rng.choice(("", '"}', "]}", "}", '", "number": [1, 2', ' = 24"}'))
 
 
-_KINDS: tuple[Callable[[GeneralPoints, Problem, Random], str], ...] = (
+_KINDS: tuple[Callable[[GeneralPoints, CardProblem, Random], str], ...] = (
     _bytes,
     _unicode,
     _letters,

@@ -1,4 +1,4 @@
-"""Makes a folder ready for a rerun after Snakemake was killed; takes the arguments of the rerun.
+"""Prepares a folder for a rerun after Snakemake was killed. Takes the arguments of the rerun.
 
 Refuses while Snakemake is at work there. Else it cancels the Slurm jobs that the killed run left
 behind (training goes on from its last state), lifts the lock, and has Snakemake take note of what
@@ -21,7 +21,7 @@ from healscope import slurm
 
 
 def at_work(folder: str, besides: dict[int, str]) -> list[int]:
-    """Processes of Snakemake, or of its jobs, in `folder`, but for those of some Slurm jobs."""
+    """Return processes of Snakemake or its jobs in `folder`, except those of some Slurm jobs."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
@@ -43,7 +43,7 @@ def _environment(process: Path) -> list[bytes]:
 
 
 def cancel(folder: str, jobs: dict[int, str]) -> None:
-    """Cancels Slurm jobs, and waits until none is at work."""
+    """Cancel Slurm jobs, and wait until none is running."""
     ids = list(map(str, jobs))
     print(f"healscope: cancelling the Slurm jobs it left behind: {' '.join(ids)}", flush=True)
     subprocess.run(["scancel", *ids], check=False)
@@ -52,7 +52,7 @@ def cancel(folder: str, jobs: dict[int, str]) -> None:
 
 
 def snakemake(*arguments: str) -> str:
-    """What Snakemake prints; ends with what it complains of, if it fails."""
+    """Return the output of Snakemake; exit with its messages if it fails."""
     command = [sys.executable, "-m", "snakemake", *arguments]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     if done.returncode != 0:
@@ -61,7 +61,8 @@ def snakemake(*arguments: str) -> str:
 
 
 def unrecorded(arguments: list[str]) -> list[str]:
-    """Outputs that stand but of which Snakemake has no record: it was dead when they were made."""
+    """Return outputs that exist without a record of Snakemake, because it was killed before they
+    were made."""
     lines = snakemake("--summary", *arguments).splitlines()
     rows = [line.split("\t") for line in lines if line.count("\t") >= 5]
     # columns: file, date, rule, logs, status, plan; every rule has a log, and its record names it
@@ -69,7 +70,7 @@ def unrecorded(arguments: list[str]) -> list[str]:
 
 
 def parse(arguments: list[str]):
-    """What Snakemake makes of its arguments, without what it says meanwhile."""
+    """Return Snakemake's parsed arguments."""
     with contextlib.redirect_stderr(io.StringIO()) as said:
         try:
             return parse_args(arguments)[1]

@@ -1,4 +1,5 @@
-"""The names of files are the interface: this is the only place that spells a path.
+"""Paths of all artifacts. The names of files are the interface of the workflow, and are spelled
+here only.
 
 Patterns hold Snakemake wildcards; `path(PATTERN, track="tiny", ...)` fills them.
 """
@@ -48,17 +49,18 @@ STAGES = {"sft": ("maxood", "end"), "rl": ("end", "rl")}
 
 
 def path(pattern: str, **wildcards: object) -> str:
-    """`pattern` with every wildcard filled; a missing one raises KeyError."""
+    """Fill every wildcard of `pattern`; a missing one raises KeyError."""
     return pattern.format(**wildcards)
 
 
 def probe(name: str) -> str:
-    """The pattern of the tables of a measurement."""
+    """Return the pattern of the tables of a measurement, by its name."""
     return PROBE.replace("{probe}", name)
 
 
 def parse(pattern: str, file: str) -> dict[str, str]:
-    """Inverse of `path`: the value of each wildcard; `file` may lie in any folder.
+    """Return the value of each wildcard of a path, the inverse of `path`; `file` may lie in any
+    folder.
 
     Raises ValueError where the file is none of the pattern.
     """
@@ -70,7 +72,8 @@ def parse(pattern: str, file: str) -> dict[str, str]:
 
 @cache
 def _regex(pattern: str) -> str:
-    """A regular expression in which a wildcard is a part of a path, the same one where repeated."""
+    """Return a regular expression of a pattern, with a group for each wildcard: one part of a
+    path."""
     parts = re.split(r"\{(\w+)\}", pattern)
     named = [f"(?P<{name}>[^/]+?)" for name in parts[1::2]]
     texts = [re.escape(text) for text in parts[::2]]
@@ -78,7 +81,7 @@ def _regex(pattern: str) -> str:
 
 
 def variant(file: str) -> str:
-    """The checkpoint or edit that a file of answers belongs to."""
+    """Return the name of the checkpoint or edit whose answers a file holds."""
     try:
         return parse(EDIT, file)["edit"]
     except ValueError:
@@ -86,27 +89,28 @@ def variant(file: str) -> str:
 
 
 def sft(step: int, arm: str = "sft") -> str:
-    """Name of the checkpoint of an arm of SFT at `step`; the main arm is `sft`."""
+    """Return the name of the checkpoint of an arm of SFT at `step`; the main arm is `sft`."""
     return f"{arm}-{step}"
 
 
 def branch(recipe: str, start: int) -> str:
-    """Name of what a recipe makes of the SFT checkpoint at step `start`."""
+    """Return the name of the branch of a recipe that starts from the SFT checkpoint at step
+    `start`."""
     return f"{recipe}-from-{start}"
 
 
 def engine_log(log: str) -> str:
-    """Log of the engine's process of a job whose own log is `log`."""
+    """Return the log of the engine's process, beside the log of its job."""
     return log.removesuffix(".log") + "-engine.log"
 
 
 def parse_branch(name: str) -> tuple[str, int]:
-    """Inverse of `branch`."""
+    """Return (recipe, start) of the name of a branch."""
     recipe, _, start = name.partition("-from-")
     return recipe, int(start)
 
 
 def stage_and_step(checkpoint: str) -> tuple[str, int]:
-    """("sft", 140) of `sft-140`, whatever arm; ("rl", 140), the start, of `ppo-from-140`."""
+    """Return ("sft", 140) for `sft-140`, and ("rl", 140), with the start, for `ppo-from-140`."""
     run, _, step = checkpoint.rpartition("-")
     return ("rl" if run.endswith("-from") else run), int(step)

@@ -18,7 +18,7 @@ from healscope.errors import HealscopeError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit status: 0, or 1 with one sentence on stderr or a check in the report that failed."""
+    """Run a command; the exit status is 1 after an error, or if a check of a task failed."""
     parser = argparse.ArgumentParser(prog="healscope", description="What healscope does on its own")
     commands = parser.add_subparsers(required=True)
     one = commands.add_parser("export", help="write an edited checkpoint as a Hugging Face folder")
@@ -82,7 +82,7 @@ def _check_task(given: argparse.Namespace) -> int:
 
 
 def _option(text: str) -> tuple[str, Any]:
-    """`key=value`, the value as YAML: what it would be in a config."""
+    """Parse `key=value`; the value is YAML, as it would be in a config."""
     key, separator, value = text.partition("=")
     if not separator:
         raise HealscopeError(f"--option {text}: give it as key=value")
@@ -95,7 +95,7 @@ def _option(text: str) -> tuple[str, Any]:
 def export(
     target: Path, parent: Path, edit: str, out: Path, roles: Sequence[str], stream: str = ""
 ) -> dict[str, float]:
-    """Writes the target, edited, to the new folder `out`; returns its distances from both.
+    """Write the edited target to the new folder `out`; return its distances from target and parent.
 
     Tensors keep the target's types and files; all that is not weights is copied from the target.
     `checkpoint.json` holds the edit, its distances and the hashes of all that it came from, and
@@ -146,10 +146,10 @@ def _same_matrices(target, parent, matrices: list) -> None:
 
 
 def _write(weights, edited: dict, folder: Path) -> None:
-    """The target's files in `folder`, shard by shard, with the edited tensors in their places."""
+    """Write the target's files to `folder`, shard by shard, with the edited tensors in place."""
     from safetensors.torch import save_file
 
-    from healscope.config import given
+    from healscope.config import sources
     from healscope.models.checkpoints import MANIFEST
     from healscope.models.integrity import LOGITS
 
@@ -157,7 +157,7 @@ def _write(weights, edited: dict, folder: Path) -> None:
         names = [name for name, place in weights.files.items() if place == file]
         tensors = {n: (edited[n] if n in edited else weights[n]).contiguous() for n in names}
         save_file(tensors, folder / file.name, metadata={"format": "pt"})
-    unread = [file.name for file in given.not_of_the_model(weights.folder)]
+    unread = [file.name for file in sources.not_of_the_model(weights.folder)]
     left = (MANIFEST, LOGITS, *unread)  # they speak of what is no longer there, or never was
     for file in sorted(weights.folder.iterdir()):
         if file.is_file() and file.suffix != ".safetensors" and file.name not in left:

@@ -1,10 +1,10 @@
-"""The one exception whose text is meant for the user: it says what to change."""
+"""The exception whose text is meant for the user and says what to change."""
 
 import errno
 
 
 class HealscopeError(Exception):
-    """A readable, one-sentence reason why a job cannot go on."""
+    """An expected failure, with one readable sentence that says what to change."""
 
 
 _FULL = {
@@ -20,7 +20,7 @@ _FULL = {
 
 
 def disk_full(error: BaseException | None) -> str | None:
-    """What is full, in the system's words, where `error` or one behind it comes from that.
+    """Return the system's message if `error`, or a cause of it, is a full disk or quota; else None.
 
     Libraries that write files wrap the system's error in one of their own, some without number.
     """

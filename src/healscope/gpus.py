@@ -1,4 +1,4 @@
-"""The GPUs of a job: as many as it asked for, or one sentence; none that another job here holds."""
+"""Reserves the GPUs of a job, so that no other job of this user on this machine takes them."""
 
 import fcntl
 import os
@@ -16,7 +16,7 @@ SECONDS_BETWEEN_LOOKS = 2.0
 
 
 def take(asked: int, held: ExitStack) -> None:
-    """Makes `asked` (> 0) GPUs the only visible ones, and holds them until `held` is closed.
+    """Make `asked` (> 0) GPUs the only visible ones, and hold them until `held` is closed.
 
     Which ones: of those that are visible, the first that no other job of this user holds. Nobody
     deals GPUs out to jobs that run side by side on a workstation, or on a cluster that lets every
@@ -43,20 +43,20 @@ def take(asked: int, held: ExitStack) -> None:
 
 
 def visible() -> list[str]:
-    """Names, as CUDA_VISIBLE_DEVICES has them, of the GPUs that torch sees."""
+    """Return the names of the GPUs that torch sees, as CUDA_VISIBLE_DEVICES has them."""
     given = os.environ.get(VISIBLE)
     return [str(i) for i in range(count())] if given is None else given.split(",")[: count()]
 
 
 def count() -> int:
-    """How many GPUs torch sees; that of its first look, once CUDA is in use."""
+    """Return how many GPUs torch sees; fixed once CUDA is in use."""
     import torch
 
     return torch.cuda.device_count()  # does not initialise CUDA
 
 
 def claim(names: list[str], asked: int, held: ExitStack) -> list[str]:
-    """The first `asked` of `names` that no other process has claimed; waits until there are.
+    """Lock the first `asked` of `names` that no other process has locked; wait until there are.
 
     A claim is a lock on a file; the system frees it when its owner dies. Names are those within
     one Slurm job, which may number its own GPUs from 0.

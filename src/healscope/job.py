@@ -1,4 +1,4 @@
-"""What a workflow job needs around its one library call: log, GPUs, threads, plain errors."""
+"""The frame of a workflow job: its log, GPUs, threads and error messages."""
 
 import os
 import shutil
@@ -14,7 +14,7 @@ from healscope.errors import HealscopeError, disk_full
 
 
 class _Tee:
-    """The terminal's stream, and the log, without which a job goes on: its disk may be full."""
+    """A stream to the terminal and the log; it goes on without the log if the disk is full."""
 
     def __init__(self, terminal: TextIO, log: TextIO):
         self.terminal, self.log = terminal, log
@@ -35,7 +35,7 @@ class _Tee:
 
 @contextmanager
 def job(snakemake, torch: bool = False) -> Iterator[None]:
-    """Runs a job's body: stderr also goes to its log; an expected failure ends with one sentence.
+    """Run a job's body: stderr also goes to its log; an expected failure ends with one sentence.
 
     `snakemake` is what Snakemake puts into a script. A job whose rule asks for GPUs
     (`resources: gpu`) has that many, or does not start; one that asks for none takes a GPU where
@@ -72,7 +72,7 @@ def job(snakemake, torch: bool = False) -> Iterator[None]:
 
 @contextmanager
 def _opened(log: str) -> Iterator[TextIO]:
-    """A log file; on a full disk what it lacks is on the terminal."""
+    """Yield the opened log file, or /dev/null if the disk is full."""
     try:
         Path(log).parent.mkdir(parents=True, exist_ok=True)
         file = open(log, "w", buffering=1, encoding="utf-8")  # noqa: SIM115
@@ -86,7 +86,7 @@ def _opened(log: str) -> Iterator[TextIO]:
 
 
 def _reason(error: BaseException, folder: Path) -> str | None:
-    """What the system refused, and what to do; None for what is not of the system."""
+    """Return what the system refused, and what to do; None if the error is not the system's."""
     if full := disk_full(error):
         left = shutil.disk_usage(folder).free / 1e9 if folder.is_dir() else 0
         return (
@@ -99,7 +99,7 @@ def _reason(error: BaseException, folder: Path) -> str | None:
 
 
 def prepare_torch(threads: int) -> None:
-    """Fixes torch's thread count and algorithms, so that a rerun adds up in the same order."""
+    """Fix torch's thread count and algorithms, so that a rerun sums in the same order."""
     import torch
 
     torch.set_num_threads(threads)

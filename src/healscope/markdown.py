@@ -1,34 +1,50 @@
-"""Numbers and tables as Markdown: accuracies in percent, changes in points."""
+"""Numbers and tables as Markdown: accuracies in percent, changes in points (100 = all problems)."""
 
 from collections.abc import Iterable
 
 import pandas as pd
 
 
-def thousands(value: float) -> str:
-    return "–" if pd.isna(value) else f"{value / 1000:.0f}"
-
-
-def number(value: float, form: str) -> str:
+def cell(value: float, form: str) -> str:
+    """Formats a number; a dash where it is missing."""
     return "–" if pd.isna(value) else f"{value:{form}}"
 
 
-def estimate(row, column: str, form: str = ".1f") -> str:
-    if pd.isna(row[column]):
-        return "–"
-    return f"{100 * row[column]:{form}} {interval(row['low'], row['high'], form)}"
-
-
-def interval(low: float, high: float, form: str) -> str:
-    return "" if pd.isna(low) else f"[{100 * low:{form}}, {100 * high:{form}}]"
-
-
-def points(value: float) -> str:
-    return "–" if pd.isna(value) else f"{100 * value:+.1f}"
+def thousands(value: float) -> str:
+    return cell(value / 1000, ".0f")
 
 
 def percent(value: float) -> str:
-    return "–" if pd.isna(value) else f"{100 * value:.1f}"
+    return cell(100 * value, ".1f")
+
+
+def points(value: float) -> str:
+    return cell(100 * value, "+.1f")
+
+
+def limits(row, form: str = "+.1f", low: str = "low", high: str = "high") -> str:
+    """Formats an interval of shares, in hundredths; empty where it is missing."""
+    return "" if pd.isna(row[low]) else f"[{100 * row[low]:{form}}, {100 * row[high]:{form}}]"
+
+
+def estimate(row, column: str = "effect", form: str = "+.1f", prefix: str = "") -> str:
+    """Formats a share or a change with its interval, in hundredths.
+
+    The interval is in columns `low` and `high`, with `prefix` before them.
+    """
+    if pd.isna(row[column]):
+        return "–"
+    return f"{100 * row[column]:{form}} {limits(row, form, f'{prefix}low', f'{prefix}high')}"
+
+
+def level(row, column: str = "accuracy") -> str:
+    """Formats an accuracy with its interval, in percent."""
+    return estimate(row, column, ".1f")
+
+
+def at(table: pd.DataFrame, key: tuple, column: str = "accuracy", form: str = ".1f") -> str:
+    """Formats the estimate in one row of an indexed table; a dash where there is no such row."""
+    return estimate(table.loc[key], column, form) if key in table.index else "–"
 
 
 def bullets(lines: Iterable[str]) -> str:
@@ -41,7 +57,7 @@ def grid(header: list[str], rows: Iterable[tuple]) -> str:
 
 
 def padded(head: list[str], rows: list[list[str]]) -> list[str]:
-    """Lines of a table that a screen shows as one too, and an empty one."""
+    """Returns lines of a table that is aligned also as plain text, and an empty line."""
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
 
     def line(cells: list[str]) -> str:

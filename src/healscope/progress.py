@@ -28,7 +28,7 @@ class _Lines:
 
 
 class Bar(tqdm):
-    """tqdm bar over `total` units; `note` sets the text after it."""
+    """A tqdm bar over `total` units; `note` sets the text after it."""
 
     def __init__(self, total: int, label: str, done: int = 0, unit: str = "step"):
         lines = bool(os.environ.get(LINES)) or not sys.stderr.isatty()
@@ -51,7 +51,7 @@ class Bar(tqdm):
 
 
 def track(items: Iterable[Any], label: str, total: int | None = None) -> Iterator[Any]:
-    """Iterates with a bar."""
+    """Iterate with a progress bar."""
     items = items if total is not None else list(items)
     with Bar(total if total is not None else len(items), label, unit="item") as bar:
         for item in items:

@@ -1,5 +1,4 @@
-"""Every artifact says what it came from: config, code, packages, machine, seeds and hashes of its
-inputs."""
+"""Provenance of artifacts: config, code, packages, machine, seeds and hashes of inputs."""
 
 import hashlib
 import json
@@ -19,21 +18,21 @@ RESULTS_VERSION = 4
 
 
 def sha256(file: str | Path) -> str:
-    """Hex digest of a file's bytes."""
+    """Return the hex digest of a file's bytes."""
     with open(file, "rb") as f:
         return hashlib.file_digest(f, "sha256").hexdigest()
 
 
 def fingerprint(content: object) -> str:
-    """Hex digest of a JSON-like value, independent of key order."""
+    """Return the hex digest of a JSON-like value, independent of key order."""
     text = json.dumps(content, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 @cache
 def code_version() -> dict:
-    """Returns what identifies the code: the package's version, a hash of its files and, in a git
-    checkout, the commit and whether the package or the workflow differ from it.
+    """Return what identifies the code: the package's version, a hash of its files and, in a git
+    checkout, the commit and whether package or workflow differ from it.
 
     Installed below a folder of somebody else's repository, the package is in no checkout.
     """
@@ -48,7 +47,7 @@ def code_version() -> dict:
 
 
 def _git(folder: Path, *args: str) -> str | None:
-    """What git says in a folder; None where it fails, or there is no git on this machine."""
+    """Return git's output in a folder; None if it fails or is not installed."""
     try:
         run = subprocess.run(
             ["git", *args], cwd=folder, capture_output=True, text=True, check=False
@@ -64,7 +63,7 @@ def _hash_of_files(folder: Path) -> str:
 
 
 def code_in_words(code: dict) -> str:
-    """Returns which code made something, from the `code` of its record."""
+    """Return which code made something, in words, from the `code` of its record."""
     made = f"healscope {code['healscope']}"
     by_files = f" (sha256 of its files {code['files'][:16]})" if code.get("files") else ""
     if not code["commit"]:
@@ -74,7 +73,7 @@ def code_in_words(code: dict) -> str:
 
 
 def made_by(record: dict) -> str:
-    """Returns the start of the sentence that says what made a page: which code, from which inputs.
+    """Return the start of a sentence that says which code made a page, from which inputs.
 
     It has no full stop, so that a page can add where its numbers are.
     """
@@ -85,7 +84,7 @@ def made_by(record: dict) -> str:
 
 
 def record(config: dict, seeds: dict | None = None, inputs: dict[str, str] | None = None) -> dict:
-    """Provenance of one artifact.
+    """Return the provenance of one artifact.
 
     `config`: the values it depends on. `inputs`: file -> sha256. `fingerprint` covers these, the
     seeds and RESULTS_VERSION: an artifact that stores the same fingerprint as the job at hand is
@@ -108,9 +107,9 @@ def record(config: dict, seeds: dict | None = None, inputs: dict[str, str] | Non
 
 
 def _unplaced(values: object) -> object:
-    """`values`, with tasks' files (code of one's own, routes, a folder of benchmarks) by their name
-    alone, wherever they lie: what they hold is there as a hash, and no path of this machine is of
-    use on another."""
+    """Return `values` with the names, not the paths, of files of tasks (own code, routes, a folder
+    of benchmarks): their content is recorded as a hash, and paths of this machine are useless on
+    another."""
     if isinstance(values, (list, tuple)):
         return [_unplaced(value) for value in values]
     if not isinstance(values, dict):
@@ -133,12 +132,12 @@ def _version(package: str) -> str | None:
 
 
 def hashes(files: list[str] | tuple[str, ...]) -> dict[str, str]:
-    """file -> sha256, for `record(inputs=...)`."""
+    """Return file -> sha256, for `record(inputs=...)`."""
     return {str(f): sha256(f) for f in files}
 
 
 def write_json(file: str | Path, content: object) -> None:
-    """Writes JSON whole or not at all."""
+    """Write JSON whole or not at all."""
     file = Path(file)
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_name(file.name + ".part")
@@ -176,7 +175,7 @@ def write_table(file: str | Path, frame, provenance: dict, schema) -> None:
 
 
 def read_table(file: str | Path, columns: list[str] | None = None, optional: tuple[str, ...] = ()):
-    """Reads a Parquet table as a pandas frame; a broken file is named with what to do.
+    """Read a Parquet table as a pandas frame; raises HealscopeError if it is broken.
 
     Of `columns` those that are `optional` may be missing: then all their values are.
     """
@@ -196,7 +195,7 @@ def read_table(file: str | Path, columns: list[str] | None = None, optional: tup
 
 
 def read_provenance(file: str | Path) -> dict | None:
-    """Provenance stored in a Parquet table, or None where the file is missing or broken."""
+    """Return the provenance stored in a Parquet table; None if the file is missing or broken."""
     import pyarrow.parquet as pq
 
     try:

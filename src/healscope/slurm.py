@@ -1,4 +1,4 @@
-"""Jobs of a study on a Slurm cluster: why one failed, and which an earlier run left behind."""
+"""Slurm jobs of a study: why one failed, and which ones a killed run has left running."""
 
 import getpass
 import logging
@@ -38,7 +38,7 @@ CAUSES = [
 
 
 class Failures(logging.Handler):
-    """Listens to Snakemake's log and explains each job of a cluster that fails.
+    """A handler of Snakemake's log that explains each failed job of a cluster.
 
     Snakemake itself shows neither the reason nor, at the profile's verbosity, the failure.
     `models`: track -> the model whose `needs` its jobs ask for.
@@ -66,12 +66,12 @@ class Failures(logging.Handler):
         self.standing[job["jobid"]] = text
 
     def summary(self) -> str:
-        """What failed for good, one paragraph a job; empty if nothing did."""
+        """Return what failed for good, one paragraph per job; empty if nothing did."""
         return "\n".join(f"healscope: {text}" for text in self.standing.values())
 
 
 def explain(job: dict, models: Mapping[str, str] = MappingProxyType({})) -> str:
-    """What happened to a job, where its logs are and what to change.
+    """Return what happened to a job, where its logs are and what to change.
 
     `job` is what Snakemake logs of it: `rule_name`, `rule_msg`, `output`, `log`. `models`: track ->
     its model, where they are not called the same.
@@ -101,7 +101,7 @@ def explain(job: dict, models: Mapping[str, str] = MappingProxyType({})) -> str:
 
 
 def stage_of(rule: str) -> str | None:
-    """The stage whose `needs` the jobs of a rule ask for; None for small jobs."""
+    """Return the stage whose `needs` the jobs of a rule request; None for small jobs."""
     return next((s for start, s in STAGE_OF.items() if re.match(rf"{start}(_|$)", rule)), None)
 
 
@@ -123,7 +123,8 @@ def _advice(rule: str, model: str | None, resource: str | None, refused: bool) -
 
 
 def left_behind(folder: str | Path) -> dict[int, str]:
-    """Slurm jobs of this user, waiting or at work, that were started for the study in `folder`.
+    """Return this user's Slurm jobs, waiting or running, that were started for the study in
+    `folder`.
 
     Slurm job -> its state. Empty where there is no Slurm.
     """
@@ -138,7 +139,8 @@ def left_behind(folder: str | Path) -> dict[int, str]:
 
 
 def begin(folder: str | Path) -> None:
-    """Snakemake starts to work in `folder`; WorkflowError if jobs of an earlier run still do.
+    """Note that Snakemake starts to work in `folder`; WorkflowError if jobs of an earlier run still
+    do.
 
     It leaves word on which host: other hosts cannot see its process.
     """
@@ -154,7 +156,7 @@ def begin(folder: str | Path) -> None:
 
 
 def signed(folder: str | Path) -> tuple[str, str]:
-    """(host, process) of the last Snakemake that started in `folder`; empty if none did."""
+    """Return (host, process) of the last Snakemake that started in `folder`; empty if none did."""
     host, _, process = _read(str(Path(folder) / SIGNATURE)).partition(" ")
     return host, process
 

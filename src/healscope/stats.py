@@ -1,4 +1,5 @@
-"""Intervals, paired changes and their limits, on a fixed list of problems and a few seeds.
+"""Statistics on a fixed list of problems and a few seeds: intervals, paired changes and detectable
+effects.
 
 Accuracies here have two sources of chance: which instances were asked (problems of one instance are
 not independent, so instances are the units) and which seed trained the model (all seeds answer the

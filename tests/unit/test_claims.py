@@ -7,14 +7,26 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from healscope import claims, gate, provenance
-from healscope.claims import healing, paper
-from healscope.claims.contrasts import Data
+from healscope import findings, provenance
 from healscope.config import Claims, Statistics
 from healscope.config.measurement import CLAIMS
 from healscope.evaluation import landmarks
+from healscope.findings import (
+    claims,
+    curves,
+    errors,
+    factorial,
+    gate,
+    protocols,
+    reversions,
+    stopping,
+)
+from healscope.findings import window as starts
+from healscope.findings.contrasts import Data
+from healscope.findings.recipes import against_controls
+from healscope.findings.rl_window import window_of_starts
+from healscope.findings.rows import any_attempt, first_attempts, with_steps
 from healscope.stats import Estimate
-from healscope.tables.rows import any_attempt, first_attempts, with_steps
 from healscope.verdicts import corrected
 
 GRID = [0, 10, 50, 100]
@@ -103,39 +115,39 @@ def verdict_of(rows, claim):
 
 def test_the_papers_world_holds():
     d = world(ood=(0, 0.5, 0.3, 0.1), rl_ood=(0, 0.5, 0.45, 0.1))
-    forgetting = paper.forgetting(d)
+    forgetting = curves.forgetting(d)
     assert verdict_of(forgetting, "ood-falls-after-its-peak") == "held"
     assert verdict_of(forgetting, "ood-peaks-early") == "held"
     assert verdict_of(forgetting, "id-rises-meanwhile-train") == "held"
     assert verdict_of(forgetting, "id-rises-meanwhile-held-out") == "did not hold"
-    assert verdict_of(paper.loss(d), "test-loss-misses-the-peak") == "held"
-    assert verdict_of(paper.composition(d), "the-gap-is-the-rule") == "held"
-    assert verdict_of(paper.steps(d), "number-step") == "held"
-    window = paper.window(d)
+    assert verdict_of(stopping.loss(d), "test-loss-misses-the-peak") == "held"
+    assert verdict_of(factorial.composition(d), "the-gap-is-the-rule") == "held"
+    assert verdict_of(errors.steps_of_the_answer(d), "number-step") == "held"
+    window = window_of_starts(d)
     assert verdict_of(window, "rl-heals-inside-a-window") == "held"
     assert verdict_of(window, "rl-does-not-exceed-the-peak") == "held"
 
 
 def test_other_worlds_do_not():
     rising = world(ood=(0, 0.1, 0.3, 0.5), rl_ood=(0.3, 0.4, 0.4, 0.7))
-    assert verdict_of(paper.forgetting(rising), "ood-falls-after-its-peak") == "did not hold"
-    assert verdict_of(paper.forgetting(rising), "ood-peaks-early") == "did not hold"
-    assert verdict_of(paper.loss(rising), "test-loss-misses-the-peak") != "held"
-    assert verdict_of(paper.window(rising), "rl-heals-inside-a-window") == "did not hold"
+    assert verdict_of(curves.forgetting(rising), "ood-falls-after-its-peak") == "did not hold"
+    assert verdict_of(curves.forgetting(rising), "ood-peaks-early") == "did not hold"
+    assert verdict_of(stopping.loss(rising), "test-loss-misses-the-peak") != "held"
+    assert verdict_of(window_of_starts(rising), "rl-heals-inside-a-window") == "did not hold"
     above = world(ood=(0, 0.3, 0.2, 0.1), rl_ood=(0, 0.3, 0.6, 0.1))
-    assert verdict_of(paper.window(above), "rl-does-not-exceed-the-peak") == "did not hold"
+    assert verdict_of(window_of_starts(above), "rl-does-not-exceed-the-peak") == "did not hold"
 
 
 def test_the_branch_that_ends_highest_is_held_against_the_peak():
     """From 50 RL heals more, from 10 it ends higher."""
     d = world(ood=(0, 0.5, 0.2, 0.1), rl_ood=(0, 0.7, 0.4, 0.1))
-    assert verdict_of(paper.window(d), "rl-does-not-exceed-the-peak") == "did not hold"
+    assert verdict_of(window_of_starts(d), "rl-does-not-exceed-the-peak") == "did not hold"
 
 
 def test_a_late_peak_is_no_early_peak():
     d = world(ood=(0, 0.2, 0.5, 0.2), rl_ood=(0, 0.2, 0.5, 0.2))
-    assert verdict_of(paper.forgetting(d), "ood-peaks-early") == "did not hold"
-    assert verdict_of(paper.forgetting(d), "ood-falls-after-its-peak") == "held"
+    assert verdict_of(curves.forgetting(d), "ood-peaks-early") == "did not hold"
+    assert verdict_of(curves.forgetting(d), "ood-falls-after-its-peak") == "held"
 
 
 def test_one_seeds_late_peak_does_not_refute_the_others():
@@ -146,13 +158,13 @@ def test_one_seeds_late_peak_does_not_refute_the_others():
     rows.loc[own, "correct"] = rows.loc[own, "draw"] < 0.52 * 200
     d = replace(d, rows=rows, landmarks=marks_of(rows))
     assert d.peak_steps() == [10, 10, 50]
-    assert verdict_of(paper.forgetting(d), "ood-falls-after-its-peak") == "held"
+    assert verdict_of(curves.forgetting(d), "ood-falls-after-its-peak") == "held"
 
 
 def test_the_fall_between_fixed_steps_picks_nothing():
     d = world(ood=(0, 0.5, 0.3, 0.1), rl_ood=(0, 0.5, 0.5, 0.1))
-    assert "ood-falls-between-fixed-steps" not in {r["claim"] for r in paper.forgetting(d)}
-    rows = paper.forgetting(replace(d, contrast=(50, 100)))
+    assert "ood-falls-between-fixed-steps" not in {r["claim"] for r in curves.forgetting(d)}
+    rows = curves.forgetting(replace(d, contrast=(50, 100)))
     (row,) = [r for r in rows if r["claim"] == "ood-falls-between-fixed-steps"]
     assert row["effect"] == pytest.approx(-0.2)
     assert row["verdict"] == "held"
@@ -169,7 +181,7 @@ def test_a_peak_by_luck_on_one_half_is_not_reported_there():
     d = replace(d, rows=rows, landmarks=marks_of(rows))
     assert landmarks.picked(d.landmarks) == dict.fromkeys(SEEDS, {"a": "sft-50", "b": "sft-10"})
     assert d.at("ood", d.landmark("maxood"))["correct"].mean() == pytest.approx(0.4)
-    fall = next(r for r in paper.forgetting(d) if r["claim"] == "ood-falls-after-its-peak")
+    fall = next(r for r in curves.forgetting(d) if r["claim"] == "ood-falls-after-its-peak")
     assert fall["effect"] == pytest.approx(0)
 
 
@@ -182,11 +194,11 @@ def test_a_peak_by_luck_of_one_run_is_not_reported_there():
         rows.loc[own, "correct"] = rows.loc[own, "draw"] < 0.6 * 200
     d = replace(d, rows=rows, landmarks=marks_of(rows))
     assert d.fall.value == pytest.approx(0)
-    assert "with one run" not in paper.forgetting(d)[0]["detail"]
+    assert "with one run" not in curves.forgetting(d)[0]["detail"]
     first = {name: getattr(d, name).query("seed == 0") for name in ("rows", "train_rows")}
     alone = replace(d, **first, landmarks={0: d.landmarks[0]})
     assert alone.fall.value == pytest.approx(-0.2)  # which one run cannot know better
-    assert "luck in training still flatters" in paper.forgetting(alone)[0]["detail"]
+    assert "luck in training still flatters" in curves.forgetting(alone)[0]["detail"]
 
 
 def estimates(value, width=0.01):
@@ -195,7 +207,7 @@ def estimates(value, width=0.01):
 
 
 def reverted(kind, change, gap):
-    row = paper._reverted("sft", kind, "ood", estimates(change), estimates(gap), True)
+    row = reversions._reverted("sft", kind, "ood", estimates(change), estimates(gap), True)
     return row["verdict"]
 
 
@@ -226,9 +238,9 @@ def test_two_levels_of_feedback_are_not_taken_together():
 
 def test_the_protocol_claim_names_how_many_seeds_would_see_it():
     d = world(ood=(0, 0.5, 0.3, 0.1), rl_ood=(0, 0.5, 0.45, 0.1))
-    assert paper.drawn_hands(d) == []  # a study without such a protocol
+    assert protocols.drawn_hands(d) == []  # a study without such a protocol
     drawn = d.rows.assign(protocol="paper", attempt=1)
-    row = paper.drawn_hands(replace(d, drawn=[drawn]))[0]
+    row = protocols.drawn_hands(replace(d, drawn=[drawn]))[0]
     assert row["verdict"] == "held"
     assert "3 of 3 seeds would call the change significant" in row["detail"]
 
@@ -259,7 +271,7 @@ def test_the_gate_says_whether_there_is_anything_to_explain(
         "forgetting": forgetting,
         "recovery": recovery,
     }
-    verdicts = [row["verdict"] for row in paper.phenomena(world(ood, rl_ood))]
+    verdicts = [row["verdict"] for row in gate.phenomena(world(ood, rl_ood))]
     assert [gate.ANSWERS[v] for v in verdicts] == [forgetting, recovery]
     lines = gate.sentences(table, ("rl",))
     assert len(lines) == 1
@@ -271,11 +283,11 @@ def test_claims_that_nothing_reaches_say_so(tmp_path):
     """A model that never answers in the format has no number step to judge."""
     d = world(ood=(0, 0, 0, 0), rl_ood=(0, 0, 0, 0))
     rows = d.rows.assign(parsed=False, correct=False, follows_rule=False)
-    found = paper.steps(replace(d, rows=rows))
+    found = errors.steps_of_the_answer(replace(d, rows=rows))
     assert [r["verdict"] for r in found] == ["undecided", "undecided"]
     table = corrected(pd.DataFrame([{"track": "m", **r} for r in found]), [], 0.95)
     answers = gate.measure(*files_of(d, tmp_path), SETTINGS)
-    assert "nothing to measure" in claims.text(table, answers, RECORD)
+    assert "nothing to measure" in claims.in_words(table, answers, RECORD)
 
 
 RECORD = {
@@ -287,17 +299,17 @@ RECORD = {
 
 def test_the_text_shows_families_and_what_is_assumed_of_seeds(tmp_path):
     d = world(ood=(0, 0.5, 0.3, 0.1), rl_ood=(0, 0.5, 0.45, 0.1))
-    found = pd.DataFrame([{"track": "m", **r} for r in paper.forgetting(d)])
+    found = pd.DataFrame([{"track": "m", **r} for r in curves.forgetting(d)])
     table = corrected(found, ["ood-falls-after-its-peak"], 0.95)
     answers = gate.measure(*files_of(d, tmp_path), SETTINGS)
-    text = " ".join(claims.text(table, answers, RECORD).split())
+    text = " ".join(claims.in_words(table, answers, RECORD).split())
     primary, others = text.split("Other claims")
     assert "OOD accuracy falls from its peak" in primary.split("Primary claims")[1]
     assert "ID accuracy on held-out problems" in others
     assert "up to 63% of runs may not have been drawn" in primary
     assert "nothing to judge: gate-recovery" in others
     assert "had been made before" not in text
-    again = " ".join(claims.text(table, answers, RECORD, [[0, 1]]).split())
+    again = " ".join(claims.in_words(table, answers, RECORD, [[0, 1]]).split())
     assert "had been made before, from seeds 0, 1:" in again
 
 
@@ -313,7 +325,7 @@ def test_every_claim_has_a_name_that_a_config_can_declare():
     d = world(ood=(0, 0.5, 0.3, 0.1), rl_ood=(0, 0.5, 0.45, 0.1))
     d = beside(replace(d, contrast=(10, 100)), {"sft_more": (0.2, facts("sft", "control"))})
     drawn = replace(d, drawn=[d.rows.assign(protocol="paper", attempt=1)])
-    names = {r["claim"] for part in claims.PARTS for r in part(drawn)}
+    names = {r["claim"] for part in findings.CLAIMS for r in part(drawn)}
     assert len(names) > 15
     for name in names:
         assert any(re.fullmatch(pattern, name) for pattern in CLAIMS), name
@@ -340,15 +352,15 @@ def test_rows_count_first_attempts_at_deals_with_a_face(tmp_path):
 def test_healing_from_balanced_starts_is_held_against_the_others():
     """Shares 0, 0.5, 0.7, 0.95 of positive rewards: two starts inside, two outside."""
     d = world(ood=(0, 0.5, 0.3, 0.1), rl_ood=(0, 0.6, 0.6, 0.15))
-    (row,) = healing.balanced_rewards(d)
+    (row,) = starts.balanced_rewards(d)
     assert row["effect"] == pytest.approx((0.1 + 0.3) / 2 - (0 + 0.05) / 2)
     assert row["by_seed"] == pytest.approx([0.175] * 3)
     assert row["verdict"] == "held"
     assert "from 10 0.50 (yes in 3 of 3 seeds)" in row["detail"]
     assert "from 100 0.95 (yes in 0 of 3 seeds)" in row["detail"]
     opposite = changed(d, logs=logs(positive=(0.5, 0.1, 0.9, 0.8)))
-    assert healing.balanced_rewards(opposite)[0]["effect"] == pytest.approx(-0.175)
-    assert verdict_of(healing.balanced_rewards(opposite), "healing-needs-balanced-rewards") == (
+    assert starts.balanced_rewards(opposite)[0]["effect"] == pytest.approx(-0.175)
+    assert verdict_of(starts.balanced_rewards(opposite), "healing-needs-balanced-rewards") == (
         "did not hold"
     )
 
@@ -358,7 +370,7 @@ def test_a_contrast_is_paired_within_seed_and_problem():
     d = world(ood=(0, 0.5, 0.3, 0.1), rl_ood=(0, 0.6, 0.6, 0.15))
     outside = d.logs.assign(positive_share=0.1)
     mixed = pd.concat([d.logs[d.logs["seed"] < 2], outside[outside["seed"] == 2]])
-    (row,) = healing.balanced_rewards(changed(d, logs=mixed))
+    (row,) = starts.balanced_rewards(changed(d, logs=mixed))
     assert row["seeds"] == 2  # the third has no start inside
     assert row["effect"] == pytest.approx(0.175)
     assert row["instances"] == 200
@@ -366,15 +378,15 @@ def test_a_contrast_is_paired_within_seed_and_problem():
 
 def test_entropy_is_split_at_the_median_of_each_seed():
     d = world(ood=(0.2, 0.5, 0.3, 0.1), rl_ood=(0.4, 0.6, 0.3, 0.1))
-    (row,) = healing.entropy(d)
+    (row,) = starts.entropy(d)
     assert row["effect"] == pytest.approx((0.2 + 0.1) / 2)
     assert row["verdict"] == "held"
     odd = d.rows[d.rows["checkpoint"] != "ppo-from-10"]  # the median start is on neither side
-    (row,) = healing.entropy(changed(d, rows=odd))
+    (row,) = starts.entropy(changed(d, rows=odd))
     assert row["effect"] == pytest.approx(0.2)
 
 
-@pytest.mark.parametrize("part", [healing.balanced_rewards, healing.entropy])
+@pytest.mark.parametrize("part", [starts.balanced_rewards, starts.entropy])
 def test_starts_that_are_all_alike_leave_nothing_to_contrast(part):
     d = world(ood=(0, 0.5, 0.3, 0.1), rl_ood=(0, 0.6, 0.6, 0.15))
     for same in (0.5, np.nan):
@@ -386,7 +398,7 @@ def test_starts_that_are_all_alike_leave_nothing_to_contrast(part):
         assert "no seed has starts on both sides" in row["detail"]
     failed = changed(d, rows=d.rows[d.rows["stage"] == "sft"])
     assert part(failed) == []
-    assert paper.window(failed) == []
+    assert window_of_starts(failed) == []
 
 
 def beside(d, others, failed=()):
@@ -413,7 +425,7 @@ def test_rl_is_held_against_its_controls():
         "taught": (0.3, facts(reward="canonical", reward_alone=True)),
         "clipped": (0.1, facts(reward="canonical")),  # differs in more than the reward
     }
-    found = healing.controls(beside(d, others))
+    found = against_controls(beside(d, others))
     assert {r["claim"]: (round(r["effect"], 6), r["verdict"]) for r in found} == {
         "rl-heals-more-than-sft_more": (0.3, "held"),
         "rl-heals-more-than-average": (-0.1, "did not hold"),
@@ -423,7 +435,7 @@ def test_rl_is_held_against_its_controls():
     }
     assert "+20.0 [" in found[0]["detail"]
     assert "-10.0 [" in found[0]["detail"]
-    assert paper.window(beside(d, others)) == paper.window(d)  # of the main recipe alone
+    assert window_of_starts(beside(d, others)) == window_of_starts(d)  # of the main recipe alone
 
 
 def test_the_control_in_rls_own_steps_is_named_and_preferred():
@@ -431,7 +443,7 @@ def test_the_control_in_rls_own_steps_is_named_and_preferred():
     d = world(ood=(0, 0.5, 0.3, 0.1), rl_ood=(0, 0.5, 0.5, 0.1))
     fresh = facts("sft", "control", fresh_any=True)
     others = {"longer": (0.6, fresh), "paced": (0.2, {**fresh, "matched": True})}
-    found = {r["claim"]: r for r in healing.controls(beside(d, others))}
+    found = {r["claim"]: r for r in against_controls(beside(d, others))}
     assert "paced, in RL's own steps" in found["rl-heals-more-than-paced"]["statement"]
     assert "own steps" not in found["rl-heals-more-than-longer"]["statement"]
     explains = found["fresh-any-answers-explain"]
@@ -441,7 +453,7 @@ def test_the_control_in_rls_own_steps_is_named_and_preferred():
 
 def test_a_control_that_failed_is_named():
     d = world(ood=(0, 0.5, 0.3, 0.1), rl_ood=(0, 0.5, 0.5, 0.1))
-    (row,) = healing.controls(beside(d, {"kl": (0, facts("sft", "control"))}, failed=["kl"]))
+    (row,) = against_controls(beside(d, {"kl": (0, facts("sft", "control"))}, failed=["kl"]))
     assert row["verdict"] == "undecided"
     assert "failed: seed 0: loss is nan; seed 1" in row["detail"]
     assert "nan" not in row["detail"].replace("loss is nan", "")
@@ -453,6 +465,6 @@ def test_a_control_from_another_start_is_no_control():
         {"sft_more": (0.2, facts("sft", "control"))},
     )
     marks = {s: {**m, "rl": {"checkpoint": "ppo-from-10"}} for s, m in d.landmarks.items()}
-    assert healing.controls(changed(d, landmarks=marks)) == []
+    assert against_controls(changed(d, landmarks=marks)) == []
     marks = {s: {**m, "rl": {"checkpoint": "ppo-from-7"}} for s, m in d.landmarks.items()}
-    assert healing.controls(changed(d, landmarks=marks)) == []
+    assert against_controls(changed(d, landmarks=marks)) == []

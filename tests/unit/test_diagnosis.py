@@ -8,12 +8,12 @@ import pytest
 
 from healscope import provenance
 from healscope.config import Statistics
-from healscope.diagnosis import page
-from healscope.diagnosis.measure import measure
 from healscope.evaluation import landmarks
+from healscope.findings.diagnosis import page
+from healscope.findings.diagnosis.measure import measure
+from healscope.findings.rows import first_attempts, with_steps
 from healscope.schema import check
 from healscope.schemas import SCHEMAS
-from healscope.tables.rows import first_attempts, with_steps
 
 SETTINGS = Statistics(resamples=300)
 POINTS = {"sft": {"target": "end", "parent": "maxood"}}
@@ -58,7 +58,7 @@ class World:
             self.files["landmarks"].append(str(folder / f"marks-{seed}.json"))
             content = {"track": "m", "seed": seed, "landmarks": chosen}
             provenance.write_json(self.files["landmarks"][-1], content)
-        self.table = measure(self.files, POINTS, SETTINGS)
+        self.table = measure(*self.files.values(), POINTS, SETTINGS)
         check(self.table, SCHEMAS["diagnosis"])
         given = {"m": {"sft-9": "/models/nine", "sft-0": "/models/base"}}
         study = page.Study({"m": "gp4"}, given, POINTS, ROLES, 0.95)

@@ -4,8 +4,9 @@ import pandas as pd
 import pytest
 
 from healscope.config import FigureStyle, Protocol, Statistics
-from healscope.figures.episodes import episodes as draw
-from healscope.tables.episodes import MEASURES, WAYS, episodes
+from healscope.figures.catalogue import FIGURES
+from healscope.findings.episodes import MEASURES, WAYS
+from healscope.findings.episodes import success as episodes
 from healscope.tasks.navigation.navigation import Navigation
 
 SETTINGS = Statistics(resamples=100)
@@ -104,10 +105,10 @@ def test_the_figure_shows_both_panels(found, tmp_path):
     frame = episodes([str(file)], [], SETTINGS)
     assert set(frame["measure"]) == set(MEASURES)
     assert set(frame["way"]) < set(WAYS)
-    figure = draw(frame, FigureStyle())
+    figure = FIGURES["fig_episodes"].draw(frame, FigureStyle())
     assert len(figure.axes) == 2
     labels = {label for ax in figure.axes for label in ax.get_legend_handles_labels()[1]}
-    assert len(labels) == 8
+    assert len(labels) == 5
     figure.savefig(tmp_path / "x.png")
 
 

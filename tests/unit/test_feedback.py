@@ -5,12 +5,13 @@ from dataclasses import replace
 
 import pytest
 
-from healscope.tasks.cards.feedback import feedback, follow_up
-from healscope.tasks.cards.generalpoints import GeneralPoints, make_problem, prompt
+from healscope.tasks.cards.feedback import feedback
+from healscope.tasks.cards.game import make_problem, prompt
+from healscope.tasks.cards.generalpoints import GeneralPoints
 from healscope.tasks.cards.verifier import verify
 
-JSON4 = GeneralPoints("gp4", 4, (24,))
-COMPACT = GeneralPoints("gp3", 3, (8, 24), rendering="compact")
+JSON4 = GeneralPoints(name="gp4", cards=4, targets=(24,))
+COMPACT = GeneralPoints(name="gp3", cards=3, targets=(8, 24), rendering="compact")
 GRADED = replace(COMPACT, grade_number_line=True)
 OOD = make_problem(JSON4, ("J", "Q", "A", "2"), "ood", 24)
 ID = make_problem(JSON4, ("J", "10", "A", "2"), "id", 24)
@@ -129,6 +130,6 @@ def test_what_feedback_refuses():
 
 
 def test_follow_up():
-    assert follow_up(JSON4, OOD, "Again.") == "Again."
-    assert follow_up(COMPACT, QA5, "wrong again") == "wrong again J 11 Q 12 K 13 8 Q A 5 fD"
-    assert follow_up(COMPACT, QA5, "again", "fG").endswith(prompt(COMPACT, QA5, "fG"))
+    assert JSON4.follow_up(OOD, "Again.") == "Again."
+    assert COMPACT.follow_up(QA5, "wrong again") == "wrong again J 11 Q 12 K 13 8 Q A 5 fD"
+    assert COMPACT.follow_up(QA5, "again", "fG").endswith(prompt(COMPACT, QA5, "fG"))

@@ -13,6 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from healscope.errors import HealscopeError
+from healscope.tasks import task_settings
 from healscope.tasks.cards.deals import (
     PROBLEM_COLUMNS,
     RL_COLUMNS,
@@ -26,15 +28,13 @@ from healscope.tasks.cards.deals import (
 )
 from healscope.tasks.cards.expressions import evaluate
 from healscope.tasks.cards.feedback import feedback
-from healscope.tasks.cards.generalpoints import (
+from healscope.tasks.cards.game import (
     FACE_10,
     FACE_11_13,
     FACES,
-    OUTCOMES,
     RANKS,
     RELEASED_REWARDS,
-    GeneralPoints,
-    Rule,
+    FaceRule,
     compact_vocabulary,
     from_row,
     make_problem,
@@ -42,13 +42,14 @@ from healscope.tasks.cards.generalpoints import (
     renderings,
     response,
 )
+from healscope.tasks.cards.generalpoints import GeneralPoints
 from healscope.tasks.cards.pretraining import conversation_examples, pretraining_examples
 from healscope.tasks.cards.solver import formulas, solvable
 from healscope.tasks.cards.verifier import MAX_RESPONSE, verify
 
 TARGETS = (8, 12, 16, 18, 20, 24)
-COMPACT = GeneralPoints("gp3", 3, TARGETS, rendering="compact")
-JSON4 = GeneralPoints("gp4", 4, (24,))
+COMPACT = GeneralPoints(name="gp3", cards=3, targets=TARGETS, rendering="compact")
+JSON4 = GeneralPoints(name="gp4", cards=4, targets=(24,))
 REFERENCE = replace(JSON4, verifier="reference")
 GRADED = replace(JSON4, grade_number_line=True)
 P3388 = make_problem(JSON4, ("8", "3", "8", "3"), "id", 24)
@@ -67,17 +68,17 @@ def outcome(formula, task=JSON4, problem=P3388, **line):
 
 @pytest.fixture(scope="module")
 def table3():
-    return problem_table(COMPACT, 0.4, 0, 6)
+    return problem_table(replace(COMPACT, orders=6))
 
 
 @pytest.fixture(scope="module")
 def table4():
-    return problem_table(JSON4, 0.4, 0, 2)
+    return problem_table(JSON4)
 
 
 @pytest.fixture(scope="module")
 def sft3():
-    return sft_table(COMPACT, 0.4, 0)
+    return sft_table(COMPACT)
 
 
 def rows(table):
@@ -106,15 +107,15 @@ def test_problem_names():
 
 
 def test_bad_configurations_are_named():
-    with pytest.raises(ValueError, match="J, Q and K"):
-        Rule("half", {"J": 10})
-    with pytest.raises(ValueError, match="from 1 to 999"):
-        Rule("zero", {"J": 0, "Q": 1, "K": 2})
-    with pytest.raises(ValueError, match="rewards must name exactly"):
-        GeneralPoints("x", 3, (24,), rewards={"correct": 1})
-    with pytest.raises(ValueError, match="n_cards"):
-        GeneralPoints("x", 1, (24,))
-    with pytest.raises(ValueError, match="reference verifier"):
+    with pytest.raises(ValueError, match="Field required"):
+        FaceRule(J=10)
+    with pytest.raises(ValueError, match="greater than or equal to 1"):
+        FaceRule(J=0, Q=1, K=2)
+    with pytest.raises(ValueError, match="rewards has no right"):
+        GeneralPoints(name="x", cards=3, targets=(24,), rewards={"right": 1})
+    with pytest.raises(HealscopeError, match="cards: .*greater than or equal to 2"):
+        task_settings({"family": "generalpoints", "cards": 1})
+    with pytest.raises(ValueError, match="verifier 'reference' grades the formula alone"):
         replace(REFERENCE, grade_number_line=True)
     with pytest.raises(ValueError, match="rule must be id or ood"):
         make_problem(JSON4, ("A", "A", "A", "A"), "iid", 24)
@@ -123,9 +124,9 @@ def test_bad_configurations_are_named():
 
 
 def test_tasks_are_hashable_and_equal_by_content():
-    assert hash(JSON4) == hash(GeneralPoints("gp4", 4, (24,)))
-    assert GeneralPoints("gp4", 4, (24,)) == JSON4 != COMPACT
-    assert dict(JSON4.rewards) == dict(RELEASED_REWARDS)
+    assert hash(JSON4) == hash(GeneralPoints(name="gp4", cards=4, targets=(24,)))
+    assert GeneralPoints(name="gp4", cards=4, targets=(24,)) == JSON4 != COMPACT
+    assert {o: JSON4.reward(o) for o in RELEASED_REWARDS} == dict(RELEASED_REWARDS)
 
 
 def test_compact_texts():
@@ -299,7 +300,7 @@ def test_truncated_json():
     assert verify(REFERENCE, P3388, '{"formula": "8/(3-8/3').outcome == "no_answer"
     full = answer("8/(3-8/3)=24")
     for end in range(len(full)):
-        assert verify(JSON4, P3388, full[:end]).outcome in OUTCOMES
+        assert verify(JSON4, P3388, full[:end]).outcome in RELEASED_REWARDS
 
 
 @pytest.mark.parametrize(
@@ -370,7 +371,7 @@ HOSTILE = [
 def test_hostile_responses(text):
     for task, problem in ((JSON4, P3388), (REFERENCE, P3388), (COMPACT, PCOMPACT)):
         verdict = verify(task, problem, text)
-        assert verdict.outcome in OUTCOMES
+        assert verdict.outcome in RELEASED_REWARDS
         assert verdict.outcome != "correct"
 
 
@@ -379,7 +380,7 @@ def test_hostile_responses(text):
 def test_any_text_has_a_verdict(text):
     for task, problem in ((JSON4, P3388), (REFERENCE, P3388), (COMPACT, PCOMPACT)):
         for written in (text, f'{{"formula": "{text}', f"cards K A 2 number 10 1 2 formula {text}"):
-            assert verify(task, problem, written).outcome in OUTCOMES
+            assert verify(task, problem, written).outcome in RELEASED_REWARDS
 
 
 # --- tables
@@ -418,7 +419,7 @@ def test_id_and_ood_are_paired(table3):
 
 def test_faceless_deals_are_held_out_and_the_same_under_both_rules(table3, table4):
     for task, table in ((COMPACT, table3), (JSON4, table4)):
-        split = split_deals(task, 0.4, 0)
+        split = split_deals(task)
         expected = {
             hand(deal.cards, deal.target)
             for deal, side in split.items()
@@ -447,7 +448,7 @@ def test_instance_id_names_the_id_values_of_every_row(table3, sft3):
 
 def test_halves_part_each_split_evenly(table3, sft3):
     for task, tables in ((COMPACT, (table3, sft3)), (JSON4, ())):
-        split, half = split_deals(task, 0.4, 0), halve_deals(task, 0.4, 0)
+        split, half = split_deals(task), halve_deals(task)
         members = {}
         for deal, side in split.items():
             values = tuple(sorted(FACE_10.values(deal.cards)))
@@ -456,14 +457,14 @@ def test_halves_part_each_split_evenly(table3, sft3):
             a, b = members[side, "a"], members[side, "b"]
             assert not a & b
             assert abs(len(a) - len(b)) <= 1
-            for tens in range(task.n_cards + 1):
+            for tens in range(task.cards + 1):
                 counts = [sum(v.count(10) == tens for v in values) for values in (a, b)]
                 assert abs(counts[0] - counts[1]) <= 1
         for table in tables:
             for row in rows(table):
                 values = tuple(sorted(FACE_10.values(row["cards"])))
                 assert values in members[row["split"], row["half"]]
-    assert half != halve_deals(JSON4, 0.4, 1)
+    assert half != halve_deals(replace(JSON4, seed=1))
 
 
 def test_halves_are_drawn_apart_from_the_split():
@@ -477,8 +478,12 @@ def test_halves_are_drawn_apart_from_the_split():
     multisets = list(dict.fromkeys(keys.values()))
     faces = COMPACT.id_rule.face_values
     for seed in range(3):
-        halves = {keys[deal]: half for deal, half in halve_deals(COMPACT, 0.4, seed).items()}
-        sides = {keys[deal]: side for deal, side in split_deals(COMPACT, 0.4, seed).items()}
+        halves = {
+            keys[deal]: half for deal, half in halve_deals(replace(COMPACT, seed=seed)).items()
+        }
+        sides = {
+            keys[deal]: side for deal, side in split_deals(replace(COMPACT, seed=seed)).items()
+        }
         order = made._shuffled(multisets, made._stream(seed, made._SPLIT_STREAM))
         order.sort(key=lambda values: sum(value in faces for value in values))
         same = 0
@@ -490,7 +495,7 @@ def test_halves_are_drawn_apart_from_the_split():
 
 @pytest.mark.parametrize("share", [0.333, 0.339, 0.4, 0.498])
 def test_the_share_held_out_is_rounded(share):
-    sides = split_deals(COMPACT, share, 0)
+    sides = split_deals(replace(COMPACT, held_out=share))
     keys = {}
     for deal, side in sides.items():
         keys.setdefault(tuple(sorted(FACE_10.values(deal.cards))), side)
@@ -527,7 +532,7 @@ def test_evaluation_covers_every_qualifying_deal(table4):
 
 def test_no_value_multiset_is_on_both_sides(table3, sft3):
     for task in (COMPACT, JSON4):
-        split = split_deals(task, 0.4, 0)
+        split = split_deals(task)
         assert len(split) == len(deals(task)) == (2730 if task is COMPACT else 1820)
         sides = {}
         for deal, side in split.items():
@@ -550,27 +555,27 @@ def test_sft_and_rl_pools(sft3):
     assert set(sft3.rule) == {"id"}
     assert set(sft3.split) == {"train"}
     assert 0 in set(sft3.n_faces)
-    whole = sft_table(COMPACT, 0.0, 0)
+    whole = sft_table(replace(COMPACT, held_out=1e-9))
     assert whole.instance_id.nunique() == 444
     assert len(whole) == sum(
         solvable(FACE_10.values(cards), target)
         for cards in product(RANKS, repeat=3)
         for target in TARGETS
     )
-    rl = rl_table(COMPACT, 0.4, 0)
+    rl = rl_table(COMPACT)
     assert tuple(rl.columns) == RL_COLUMNS
     assert list(rl.prompt) == list(sft3.prompt)
-    four = sft_table(JSON4, 0.4, 0)
+    four = sft_table(JSON4)
     assert four.groupby(hands(four)).size().max() == 6
 
 
 def test_tables_depend_on_the_seed_only(table3, sft3):
-    assert problem_table(COMPACT, 0.4, 0, 6).equals(table3)
-    assert sft_table(COMPACT, 0.4, 0).equals(sft3)
-    assert split_deals(COMPACT, 0.4, 1) != split_deals(COMPACT, 0.4, 0)
-    fewer = problem_table(COMPACT, 0.4, 0, 2)
+    assert problem_table(replace(COMPACT, orders=6)).equals(table3)
+    assert sft_table(COMPACT).equals(sft3)
+    assert split_deals(replace(COMPACT, seed=1)) != split_deals(COMPACT)
+    fewer = problem_table(COMPACT)
     assert set(fewer.problem_id) < set(table3.problem_id)
-    other_share = problem_table(COMPACT, 0.2, 0, 6)
+    other_share = problem_table(replace(COMPACT, held_out=0.2, orders=6))
     same, faceless = (
         [set(t[(t.n_faces > 0) == has_face].problem_id) for t in (other_share, table3)]
         for has_face in (True, False)
@@ -596,7 +601,7 @@ def test_pretraining_examples_are_correct_without_noise():
     words = set(compact_vocabulary(COMPACT))
     for example in examples:
         (j, q, k), target, cards, token = example_parts(example)
-        task = replace(COMPACT, id_rule=Rule("stated", {"J": j, "Q": q, "K": k}))
+        task = replace(COMPACT, id_rule=FaceRule(J=j, Q=q, K=k))
         problem = make_problem(task, cards, "id", target)
         assert verify(task, problem, example[1], token).outcome == "correct"
         assert set(" ".join(example).split()) <= words
@@ -654,7 +659,7 @@ def test_conversations_go_from_a_wrong_answer_by_feedback_to_a_right_one():
     words, outcomes, messages = set(compact_vocabulary(COMPACT)), Counter(), Counter()
     for (asked, wrong, told), right in examples:
         (j, q, k), target, cards, token = example_parts((asked, right))
-        task = replace(graded, id_rule=Rule("stated", {"J": j, "Q": q, "K": k}))
+        task = replace(graded, id_rule=FaceRule(J=j, Q=q, K=k))
         problem = make_problem(task, cards, "id", target)
         assert verify(task, problem, right, token).outcome == "correct"
         verdict = verify(task, problem, wrong, token)
@@ -737,8 +742,7 @@ def test_pretraining_names_what_is_wrong():
 
 def test_tasks_import_neither_torch_nor_pandas():
     modules = (
-        "deals, hands, feedback, pretraining, verifier, generalpoints, solver, expressions, "
-        "card_game"
+        "deals, hands, feedback, pretraining, verifier, generalpoints, solver, expressions, game"
     )
     code = (
         f"import sys; from healscope.tasks.cards import {modules}; "

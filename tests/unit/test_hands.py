@@ -1,36 +1,31 @@
 """Problem lists of the evaluation protocols: which rows, and that draws are independent."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
 from healscope.tasks.cards.deals import PROBLEM_COLUMNS, halve_deals, problem_table, split_deals
-from healscope.tasks.cards.generalpoints import (
-    FACES,
-    RANKS,
-    GeneralPoints,
-    from_row,
-    make_problem,
-    prompt,
-)
+from healscope.tasks.cards.game import FACES, RANKS, from_row, make_problem, prompt
+from healscope.tasks.cards.generalpoints import GeneralPoints
 from healscope.tasks.cards.hands import drawn_hands
 from healscope.tasks.cards.solver import solvable
 from healscope.tasks.cards.verifier import verify
 from healscope.tasks.posing import all_problems
 
-COMPACT = GeneralPoints("gp3", 3, (8, 12, 16, 18, 20, 24), rendering="compact")
-JSON4 = GeneralPoints("gp4", 4, (24,))
+COMPACT = GeneralPoints(name="gp3", cards=3, targets=(8, 12, 16, 18, 20, 24), rendering="compact")
+JSON4 = GeneralPoints(name="gp4", cards=4, targets=(24,))
 COLUMNS = (*PROBLEM_COLUMNS, "draw", "retried")
 
 
 @pytest.fixture(scope="module")
 def problems():
-    return problem_table(COMPACT, 0.4, 0, 3)
+    return problem_table(replace(COMPACT, orders=3))
 
 
 @pytest.fixture(scope="module")
 def drawn():
-    return {task.name: drawn_hands(task, 0.4, 0, 234, 1) for task in (COMPACT, JSON4)}
+    return {task.name: drawn_hands(task, 234, 1) for task in (COMPACT, JSON4)}
 
 
 def test_all_problems_are_all_problems(problems):
@@ -65,7 +60,7 @@ def test_drawn_hands_are_solvable_problems(task, drawn):
     assert list(hands["rule"]) == ["id"] * 234 + ["ood"] * 234
     assert list(hands["draw"]) == [*range(234), *range(234)]
     assert hands["retried"].all()
-    split, half = split_deals(task, 0.4, 0), halve_deals(task, 0.4, 0)
+    split, half = split_deals(task), halve_deals(task)
     for row in hands.to_dict("records"):
         problem = from_row(row)
         assert problem == make_problem(task, row["cards"], row["rule"], row["target"])
@@ -82,21 +77,19 @@ def test_drawn_hands_are_solvable_problems(task, drawn):
 
 def test_a_draw_depends_on_its_number_alone(drawn):
     for task in (COMPACT, JSON4):
-        few, many = drawn_hands(task, 0.4, 0, 50, 1), drawn[task.name]
+        few, many = drawn_hands(task, 50, 1), drawn[task.name]
         for side in ("id", "ood"):
             first = many[many["rule"] == side].head(50).reset_index(drop=True)
             assert few[few["rule"] == side].reset_index(drop=True).equals(first)
-    other_split = drawn_hands(COMPACT, 0.2, 5, 50, 1)
-    assert list(other_split["problem_id"]) == list(drawn_hands(COMPACT, 0.4, 0, 50, 1).problem_id)
-    assert list(drawn_hands(JSON4, 0.4, 0, 20, 2).problem_id) != list(
-        drawn_hands(JSON4, 0.4, 0, 20, 1).problem_id
-    )
+    other_split = drawn_hands(replace(COMPACT, held_out=0.2, seed=5), 50, 1)
+    assert list(other_split["problem_id"]) == list(drawn_hands(COMPACT, 50, 1).problem_id)
+    assert list(drawn_hands(JSON4, 20, 2).problem_id) != list(drawn_hands(JSON4, 20, 1).problem_id)
 
 
 def test_hands_have_the_published_distribution():
     """Without a condition that cards must meet: every pair of ranks makes one of many targets."""
-    task = GeneralPoints("gp2", 2, (2,))
-    free = drawn_hands(task, 0.4, 0, 1500, 0)
+    task = GeneralPoints(name="gp2", cards=2, targets=(2,))
+    free = drawn_hands(task, 1500, 0)
     ordered = Counter(tuple(cards) for cards in free[free["rule"] == "id"]["cards"])
     solutions = [
         (one, other)
@@ -111,24 +104,24 @@ def test_hands_have_the_published_distribution():
     ood = free[free["rule"] == "ood"]
     mixed = [cards for cards in ood["cards"] if sum(card in FACES for card in cards) == 1]
     assert abs(sum(cards[0] in FACES for cards in mixed) / len(mixed) - 0.5) < 0.1
-    targets = Counter(drawn_hands(COMPACT, 0.4, 0, 300, 3)["target"])
+    targets = Counter(drawn_hands(COMPACT, 300, 3)["target"])
     assert set(targets) == set(COMPACT.targets)
     assert all(abs(n - 100) < 50 for n in targets.values())
 
 
 def test_repeats_are_kept():
-    hands = drawn_hands(GeneralPoints("gp2", 2, (2,)), 0.4, 0, 100, 0)
+    hands = drawn_hands(GeneralPoints(name="gp2", cards=2, targets=(2,)), 100, 0)
     assert len(hands) == 200
     assert hands["problem_id"].duplicated().any()
 
 
 def test_no_hands():
-    assert len(drawn_hands(COMPACT, 0.4, 0, 0, 0)) == 0
-    assert tuple(drawn_hands(COMPACT, 0.4, 0, 0, 0).columns) == COLUMNS
+    assert len(drawn_hands(COMPACT, 0, 0)) == 0
+    assert tuple(drawn_hands(COMPACT, 0, 0).columns) == COLUMNS
     with pytest.raises(ValueError, match="hands must be"):
-        drawn_hands(COMPACT, 0.4, 0, -1, 0)
+        drawn_hands(COMPACT, -1, 0)
 
 
 def test_a_target_without_a_hand_is_named():
     with pytest.raises(ValueError, match="makes 997 under the id rule"):
-        drawn_hands(GeneralPoints("gp2", 2, (2, 997)), 0.4, 0, 1, 0)
+        drawn_hands(GeneralPoints(name="gp2", cards=2, targets=(2, 997)), 1, 0)

@@ -7,11 +7,11 @@ import torch
 
 from healscope import provenance
 from healscope.figures.catalogue import FIGURES
+from healscope.findings.hidden_states import hidden_states
 from healscope.measuring import geometry
 from healscope.measuring.hidden_states import SCHEMA, prompt_states, states_at
 from healscope.models import tokens
 from healscope.schemas import SCHEMAS
-from healscope.tables.hidden import hidden_states
 
 
 def test_the_states_are_what_the_output_layer_reads(model_and_tokenizer, tables):

@@ -12,24 +12,25 @@ from healscope.schema import check
 from healscope.tasks import build
 from healscope.tasks.cards import neighbours as near
 from healscope.tasks.cards.deals import Deal, halve_deals, problem_table, split_deals
-from healscope.tasks.cards.generalpoints import (
+from healscope.tasks.cards.game import (
     FACE_11_13,
     FACES,
     RANKS,
-    GeneralPoints,
-    Rule,
+    FaceRule,
     compact_vocabulary,
     from_row,
     make_problem,
     prompt,
 )
+from healscope.tasks.cards.generalpoints import GeneralPoints
 from healscope.tasks.cards.verifier import read_answer, verify
 from healscope.tasks.schemas import POSED
 
 TARGETS = (6, 8, 9, 10, 12, 14, 15, 16, 18, 20, 21, 24)
-COMPACT = GeneralPoints("gp3", 3, TARGETS, rendering="compact", grade_number_line=True)
-JSON4 = GeneralPoints("gp4", 4, (24,))
-SPLIT = 0.4, 0
+COMPACT = GeneralPoints(
+    name="gp3", cards=3, targets=TARGETS, rendering="compact", grade_number_line=True
+)
+JSON4 = GeneralPoints(name="gp4", cards=4, targets=(24,))
 N = 12
 
 
@@ -40,7 +41,7 @@ def game(request):
 
 @pytest.fixture(scope="module")
 def tables():
-    return {g.name: near.neighbours(g, *SPLIT, N, 3) for g in (COMPACT, JSON4)}
+    return {g.name: near.neighbours(g, N, 3) for g in (COMPACT, JSON4)}
 
 
 @pytest.fixture
@@ -74,7 +75,7 @@ def _reachable(numbers):
 
 def training_values(game):
     """Multisets of ID values on the training side."""
-    sides = split_deals(game, *SPLIT).items()
+    sides = split_deals(game).items()
     return {tuple(sorted(game.id_rule.values(d.cards))) for d, side in sides if side == "train"}
 
 
@@ -129,10 +130,10 @@ def test_rows_are_held_out_and_hold_a_face_card(game, table):
 
 
 def test_halves_are_those_that_pick_checkpoints(game, table):
-    known = problem_table(game, *SPLIT, 1).set_index("instance_id")["half"]
+    known = problem_table(replace(game, orders=1)).set_index("instance_id")["half"]
     for row in table[table["instance_id"].isin(known.index)].to_dict("records"):
         assert row["half"] == known.loc[[row["instance_id"]]].iloc[0]
-    more = halve_deals(replace(game, n_cards=game.n_cards + 1), *SPLIT)
+    more = halve_deals(replace(game, cards=game.cards + 1))
     for row in of(table, "cards", 1).to_dict("records"):
         assert row["half"] == more[near._deal(row["cards"], row["target"])]
     assert set(table["half"]) == {"a", "b"}
@@ -144,7 +145,7 @@ def test_what_differs_from_training_is_the_kind_and_nothing_else(game, table):
         other_rule = tuple(row["rule_values"]) != game.id_rule.face_values
         assert other_rule == (kind in ("equal rule", "unequal rule"))
         assert row["rule"] == ("ood" if other_rule else "id")
-        assert len(row["cards"]) - game.n_cards == (distance if kind == "cards" else 0)
+        assert len(row["cards"]) - game.cards == (distance if kind == "cards" else 0)
         nearest = min(abs(row["target"] - t) for t in game.targets)
         assert nearest == (distance if kind == "target" else 0)
         standard = prompt(game, from_row(row))
@@ -152,7 +153,7 @@ def test_what_differs_from_training_is_the_kind_and_nothing_else(game, table):
 
 
 def test_a_hand_differs_from_a_training_hand_in_exactly_one_card(game, table):
-    sides = split_deals(game, *SPLIT)
+    sides = split_deals(game)
     own = of(table, "card exchanged")
     assert (own["distance"] == 1).all()
     hand = own["cards"].map(lambda cards: tuple(sorted(cards)))
@@ -160,7 +161,7 @@ def test_a_hand_differs_from_a_training_hand_in_exactly_one_card(game, table):
     for row in own.to_dict("records"):
         hands = [
             (*row["cards"][:place], rank, *row["cards"][place + 1 :])
-            for place, rank in product(range(game.n_cards), RANKS)
+            for place, rank in product(range(game.cards), RANKS)
         ]
         deals = {Deal(tuple(sorted(h, key=RANKS.index)), row["target"]) for h in hands}
         lent = [
@@ -187,9 +188,9 @@ def test_rules_are_graded_by_their_values(game, table):
 
 
 def test_an_ood_rule_of_any_values_is_among_the_rules():
-    odd = replace(COMPACT, ood_rule=Rule("odd", {"J": 2, "Q": 30, "K": 7}))
+    odd = replace(COMPACT, ood_rule=FaceRule(J=2, Q=30, K=7))
     assert 8 + 20 + 3 in near.distances(odd)["unequal rule"]
-    own = of(near.neighbours(odd, *SPLIT, 3, 0), "unequal rule", 31)
+    own = of(near.neighbours(odd, 3, 0), "unequal rule", 31)
     assert {tuple(v) for v in own["rule_values"]} == {(2, 30, 7)}
     same = replace(COMPACT, ood_rule=COMPACT.id_rule)
     assert 0 not in {*near.distances(same)["equal rule"], *near.distances(same)["unequal rule"]}
@@ -247,27 +248,26 @@ def test_the_task_poses_them_as_its_schema_says(study):
     protocol = study.evaluation.protocols["near"]
     posed = task.posed(None, protocol)  # of all deals, not of the problem table
     check(posed, POSED)
-    split = task.held_out, task.seed
-    assert posed.equals(near.neighbours(task.game, *split, protocol.per_kind, protocol.seed))
+    assert posed.equals(near.neighbours(task, protocol.per_kind, protocol.seed))
     assert task.read(posed.iloc[-1]).values == tuple(posed["values"].iloc[-1])
 
 
 def test_equal_seeds_give_equal_tables_and_others_do_not(tables):
-    assert near.neighbours(COMPACT, *SPLIT, N, 3).equals(tables["gp3"])
-    other = near.neighbours(COMPACT, *SPLIT, N, 4)
+    assert near.neighbours(COMPACT, N, 3).equals(tables["gp3"])
+    other = near.neighbours(COMPACT, N, 4)
     assert list(other["problem_id"]) != list(tables["gp3"]["problem_id"])
 
 
 def test_a_longer_table_begins_with_a_shorter_one(tables):
-    few, many = near.neighbours(COMPACT, *SPLIT, 5, 3), tables["gp3"]
+    few, many = near.neighbours(COMPACT, 5, 3), tables["gp3"]
     assert len(few) < len(many)
     assert many.head(len(few)).equals(few)
 
 
 def test_problems_of_a_kind_depend_on_no_other_kind(tables):
     """A new OOD rule changes the rules that are asked, and no other problem."""
-    other = replace(COMPACT, ood_rule=Rule("other", {"J": 4, "Q": 4, "K": 4}))
-    found = near.neighbours(other, *SPLIT, N, 3)
+    other = replace(COMPACT, ood_rule=FaceRule(J=4, Q=4, K=4))
+    found = near.neighbours(other, N, 3)
     for kind in set(near.KINDS) - {"equal rule", "unequal rule"}:
         one, two = (of(t, kind).drop(columns="draw") for t in (found, tables["gp3"]))
         assert one.reset_index(drop=True).equals(two.reset_index(drop=True)), kind
@@ -282,8 +282,8 @@ def test_a_compact_game_says_only_words_of_its_own(tables):
 
 def test_a_kind_that_cannot_be_is_left_out_and_named(capsys):
     """Every number that has a word is a trained target; no two cards are fewer than two."""
-    full = GeneralPoints("all", 2, tuple(range(1, 14)), rendering="compact")
-    table = near.posed(full, *SPLIT, 2, 0)
+    full = GeneralPoints(name="all", cards=2, targets=tuple(range(1, 14)), rendering="compact")
+    table = near.posed(full, 2, 0)
     assert not len(of(table, "target"))
     assert set(of(table, "cards")["distance"]) == {1}
     said = capsys.readouterr().err
@@ -291,12 +291,12 @@ def test_a_kind_that_cannot_be_is_left_out_and_named(capsys):
         assert f"task 'all' has no neighbours of kind 'target' at distance {distance}: " in said
     assert "kind 'cards' at distance -1: a hand has two cards or more" in said
     with pytest.raises(ValueError, match="per_kind must be at least 1, not 0"):
-        near.neighbours(COMPACT, *SPLIT, 0, 0)
+        near.neighbours(COMPACT, 0, 0)
 
 
 def test_a_distance_without_a_solvable_hand_is_named():
-    far = GeneralPoints("far", 2, (100,))  # 10 * 10, and nothing else near it
-    table = near.neighbours(far, *SPLIT, 2, 0)
+    far = GeneralPoints(name="far", cards=2, targets=(100,))  # 10 * 10, and nothing else near it
+    table = near.neighbours(far, 2, 0)
     said = near.left_out(far, table)
     assert any("'target' at distance 4: no such hand is held out" in line for line in said)
     missing = {(kind, d) for kind, graded in near.distances(far).items() for d in graded} - set(
@@ -307,7 +307,7 @@ def test_a_distance_without_a_solvable_hand_is_named():
 
 def test_no_hand_of_another_size_was_trained_on():
     """One card fewer: all multisets of two, whatever side three of them are on."""
-    fewer = of(near.neighbours(COMPACT, *SPLIT, 60, 0), "cards", -1)
+    fewer = of(near.neighbours(COMPACT, 60, 0), "cards", -1)
     values = {
         (a, b)
         for a, b in product([*range(1, 11), 10, 10, 10], repeat=2)

@@ -5,9 +5,9 @@ import pytest
 
 from healscope import provenance
 from healscope.config import Statistics
+from healscope.findings.neighbours import neighbours
 from healscope.schema import check
 from healscope.schemas import SCHEMAS
-from healscope.tables.neighbours import neighbours
 
 SETTINGS = Statistics(resamples=50)
 PLACES = (("training rule", 0), ("cards", -1), ("cards", 1))

@@ -2,18 +2,14 @@
 
 import pytest
 
-from healscope.tasks.cards.generalpoints import (
-    FACES,
-    GeneralPoints,
-    Rule,
-    compact_vocabulary,
-)
+from healscope.tasks.cards.game import FACES, FaceRule, compact_vocabulary
+from healscope.tasks.cards.generalpoints import GeneralPoints
 from healscope.tasks.cards.pretraining import card_prompts
 from healscope.tasks.cards.solver import solvable
 from healscope.tasks.neutral import INSTRUCTIONS
 
-COMPACT = GeneralPoints("gp3", 3, (8, 12, 24), rendering="compact")
-JSON4 = GeneralPoints("gp4", 4, (24,))
+COMPACT = GeneralPoints(name="gp3", cards=3, targets=(8, 12, 24), rendering="compact")
+JSON4 = GeneralPoints(name="gp4", cards=4, targets=(24,))
 
 
 def test_compact_prompts_state_other_rules():
@@ -27,9 +23,7 @@ def test_compact_prompts_state_other_rules():
         assert words[:5:2] == list(FACES)
         values = tuple(map(int, words[1:6:2]))
         assert values not in ((10, 10, 10), (11, 12, 13))
-        assert solvable(
-            Rule("x", dict(zip(FACES, values, strict=True))).values(words[7:10]), int(words[6])
-        )
+        assert solvable(FaceRule.of(values).values(words[7:10]), int(words[6]))
         formats.add(words[10])
     assert formats == {"fA", "fB", "fC", "fG"}
 

@@ -14,14 +14,15 @@ import pytest
 import torch
 
 from healscope import provenance
-from healscope.claims import paper, repair
-from healscope.claims.contrasts import Data
 from healscope.config import Evaluation, Protocol, Statistics
-from healscope.config.world import Architecture
+from healscope.config.models import Architecture
 from healscope.edit_kinds import ANGLE, CONTROLS, KINDS, NORM
 from healscope.edit_names import names_along, parse
 from healscope.engines import HF
 from healscope.evaluation.evaluate import Target, evaluate
+from healscope.findings import edit_controls, reversions
+from healscope.findings.contrasts import Data
+from healscope.findings.rows import first_attempts, with_steps
 from healscope.models import checkpoints, tokens
 from healscope.models.stored import Stored
 from healscope.models.variants import from_checkpoint
@@ -29,8 +30,6 @@ from healscope.schema import check
 from healscope.schemas import SCHEMAS
 from healscope.spectra.factors import load
 from healscope.spectra.sweep import Pair, Sweep
-from healscope.tables import reversions
-from healscope.tables.rows import first_attempts, with_steps
 from healscope.tasks.problem import Problem, Rendering
 from healscope.tasks.task import Task
 from healscope.training.base import scratch_model
@@ -147,13 +146,13 @@ class World:
 
     @cached_property
     def claims(self):
-        found = [*paper.reversion(self.data), *repair.controls(self.data)]
+        found = [*reversions.reverting(self.data), *edit_controls.controls(self.data)]
         return {r["claim"].replace("-sft", ""): r for r in found}
 
     @cached_property
     def table(self):
         files = self.edits, self.evaluations, self.landmarks
-        return reversions.reversion(*files, "sft", POINTS, Statistics(resamples=20))
+        return reversions.reversion(*files, "sft", {"sft": POINTS}, Statistics(resamples=20))
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,10 @@ import pytest
 
 from healscope import config, provenance, stats
 from healscope.config import Statistics
+from healscope.findings import build
+from healscope.findings.rows import WINDOW
 from healscope.schema import check
 from healscope.schemas import SCHEMAS
-from healscope.tables import Settings, build
-from healscope.tables.rows import WINDOW
 from healscope.training import health
 from healscope.training.schemas import RL_LOG
 
@@ -19,7 +19,11 @@ FACTS = {
     "sft_more": {"algorithm": "sft", "kind": "control", "main": False, "reward": ""},
     "average": {"algorithm": "average", "kind": "control", "main": False, "reward": ""},
 }
-SETTINGS = Settings(Statistics(resamples=100), {}, [], FACTS, "ppo-from-5")
+STUDY = {
+    "statistics": Statistics(resamples=100).model_dump(),
+    "recipes": FACTS,
+    "landmark": "ppo-from-5",
+}
 # checkpoint -> OOD accuracy of each seed, on 10 deals; ID is 0.2 higher everywhere
 OOD = {
     "sft-0": (0.0, 0.1),
@@ -95,7 +99,7 @@ def files(tmp_path):
 
 def made(name, files):
     """The table, which its schema takes."""
-    table = build(name, files, SETTINGS)
+    table = build(name, files, STUDY)
     check(table, SCHEMAS[name])
     return table
 

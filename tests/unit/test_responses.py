@@ -10,8 +10,8 @@ from parity import Parity
 
 from healscope.models import tokens
 from healscope.tasks import build, families, task_settings
-from healscope.tasks.cards.card_game import CardGame
-from healscope.tasks.cards.generalpoints import make_problem
+from healscope.tasks.cards.game import make_problem
+from healscope.tasks.cards.generalpoints import GeneralPoints
 from healscope.tasks.matrices.matrix_task import read_integer
 from healscope.tasks.problem import Problem
 from healscope.tasks.responses import MAX_NESTED, MAX_RESPONSE, REASONING, json_object, read, spoken
@@ -58,17 +58,17 @@ def task_of(name: str) -> Task:
 
 
 def posed(task: Task) -> Problem:
-    if isinstance(task, CardGame):
+    if isinstance(task, GeneralPoints):
         cards = ("3", "3", "8", "8") if task.cards == 4 else ("A", "2", "4")
-        return make_problem(task.game, cards, "id", task.targets[0])
+        return make_problem(task, cards, "id", task.targets[0])
     return task.listed("id")[-1]
 
 
 def right_and_wrong(task: Task, problem) -> tuple[str, str]:
     right = task.answers(problem)[0]
-    if isinstance(task, CardGame) and task.rendering == "json":
+    if isinstance(task, GeneralPoints) and task.rendering == "json":
         return right, json.dumps({**json.loads(right), "formula": "3+3+8+8=24"})
-    if isinstance(task, CardGame):
+    if isinstance(task, GeneralPoints):
         return right, "cards A 2 4 number 1 2 4 formula ( 1 + 2 ) + 4 = 12"
     others = (p.answer for p in task.listed("id"))
     return right, next(a for a in others if task.verify(problem, a).outcome != "correct")
@@ -195,7 +195,7 @@ def test_marks_that_are_special_tokens_stay_in_the_text():
 def test_json_means_the_same_wherever_it_stands(in_json):
     task, problem, right, wrong = in_json
     answers = [right, right.replace("/", "\\/")]
-    if isinstance(task, CardGame):
+    if isinstance(task, GeneralPoints):
         answers.append("".join(f"\\u{ord(c):04x}" if c in "*/-()" else c for c in right))
     for answer in answers:
         for text in (
@@ -285,7 +285,7 @@ def test_what_a_careful_person_reads(around, formula):
 )
 def test_times(cards, formula):
     task = task_of("cards")
-    problem = make_problem(task.game, cards, "id", 24)
+    problem = make_problem(task, cards, "id", 24)
     for text in ('{"formula": "%s=24"}', 'So:\n```json\n{"formula": "%s=24"}\n```'):
         assert task.verify(problem, text % formula).outcome == "correct"
 

@@ -4,8 +4,8 @@ import near_tables
 import pandas as pd
 import task_tables
 
-from healscope.claims.tasks import QUESTIONS
-from healscope.results_page import tasks
+from healscope.findings import episodes, neighbours, task_claims, tasks
+from healscope.findings.task_claims import QUESTIONS
 
 
 def cells(text: str) -> list[list[str]]:
@@ -21,7 +21,7 @@ def shown(row: pd.Series, form: str = ".1f", column: str = "accuracy") -> str:
 
 def test_landmarks_of_every_task():
     table = task_tables.task_landmarks().query("kind == 'measured'")
-    head, *rows = cells(tasks.landmarks(table))
+    head, *rows = cells(tasks.landmarks_section(table))
     assert head == ["task", "rule", "MaxOOD", "End", "RL", "instances"]
     assert [row[:2] for row in rows] == [
         [task, rule] for task in task_tables.PEAKS for rule in ("ID", "OOD")
@@ -32,7 +32,7 @@ def test_landmarks_of_every_task():
 
 def test_curves_have_a_column_for_each_checkpoint_in_the_order_of_training():
     table = task_tables.task_curves()
-    head, *rows = cells(tasks.curves(table.sample(frac=1.0, random_state=0)))
+    head, *rows = cells(tasks.curves_section(table.sample(frac=1.0, random_state=0)))
     steps = [int(name.rpartition("-")[2]) for name in head[2:]]
     assert steps == [*task_tables.STEPS, *task_tables.STARTS]
     for row in rows:
@@ -49,7 +49,7 @@ def test_claims_say_all_tasks_at_once_and_then_each():
         for task, effect in (("gp3", -0.25), ("nav", 0.125))
         for question in ("forgetting", "healing")
     ]  # fmt: skip
-    found = cells(tasks.claims(pd.DataFrame(rows[:-1])))
+    found = cells(task_claims.section(pd.DataFrame(rows[:-1])))
     assert found[0] == ["claim", "gp3", "nav"]
     assert found[1] == [QUESTIONS["forgetting"], "yes -25.0", "yes +12.5"]
     assert found[2] == [QUESTIONS["healing"], "yes -25.0", "not asked"]
@@ -66,7 +66,7 @@ def test_episodes_leave_out_what_was_trained_on():
         for split, held in (("train", 0.9), ("held_out", 0.5))
         for measure, share in (("episode", held), ("step", held + 0.05))
     ]  # fmt: skip
-    head, *found = cells(tasks.episodes(pd.DataFrame(rows)))
+    head, *found = cells(episodes.section(pd.DataFrame(rows)))
     assert head == ["protocol", "checkpoint", "rule", "episode, first", "step, first"]
     assert [row[1:3] for row in found] == [
         ["sft-9", "ID"], ["sft-9", "OOD"], ["sft-100", "ID"], ["sft-100", "OOD"],
@@ -76,7 +76,7 @@ def test_episodes_leave_out_what_was_trained_on():
 
 def test_neighbours_have_levels_and_paired_changes():
     table = near_tables.neighbours()
-    head, *rows = cells(tasks.neighbours(table.sample(frac=1.0, random_state=0)))
+    head, *rows = cells(neighbours.section(table.sample(frac=1.0, random_state=0)))
     points = ["Base", "MaxOOD", "End", "RL"]
     assert head == ["differs in", "distance", *points, "MaxOOD to End", "End to RL"]
     places = [[kind, str(d)] for kind, ds in near_tables.DISTANCES.items() for d in ds]

@@ -5,14 +5,14 @@ import pandas as pd
 import pytest
 
 from healscope import provenance
-from healscope.claims import repair
-from healscope.claims.contrasts import Data
 from healscope.config import Statistics
 from healscope.evaluation import landmarks
+from healscope.findings import edit_controls, reversions
+from healscope.findings.contrasts import Data
+from healscope.findings.repair import repair
+from healscope.findings.rows import first_attempts, with_steps
 from healscope.schema import check
 from healscope.schemas import SCHEMAS
-from healscope.tables import reversions
-from healscope.tables.rows import first_attempts, with_steps
 
 SETTINGS = Statistics(resamples=200)
 SEEDS = (0, 1, 2)
@@ -87,7 +87,7 @@ def row(table, **where):
 
 
 def test_a_sweep_shows_target_parent_edits_controls_and_distances(study):
-    table = reversions.reversion(*study, "sft", POINTS, SETTINGS)
+    table = reversions.reversion(*study, "sft", {"sft": POINTS}, SETTINGS)
     check(table, SCHEMAS["reversion"])
     at = {"rule": "ood", "seed": "all"}
     assert row(table, kind="none", **at)["accuracy"] == pytest.approx(0.2)
@@ -106,14 +106,14 @@ def test_a_sweep_shows_target_parent_edits_controls_and_distances(study):
 
 def test_any_two_checkpoints_can_be_the_ends(study):
     points = {"target": "ppo-from-59", "parent": "base"}
-    table = reversions.reversion(*study, "mine", points, SETTINGS)
+    table = reversions.reversion(*study, "mine", {"mine": points}, SETTINGS)
     assert row(table, kind="none", rule="ood", seed="0")["accuracy"] == pytest.approx(0.4)
     parent = row(table, kind="parent", rule="ood", seed="0")
     assert (parent["name"], parent["accuracy"]) == ("base", 0)  # evaluated as the start of SFT
 
 
 def test_the_front_holds_what_nothing_beats(study):
-    table = reversions.repair(*study, POINTS, SETTINGS)
+    table = repair(*study, {"sft": POINTS}, SETTINGS)
     check(table, SCHEMAS["repair"])
     front = set(table.loc[table["front"], "name"])
     # values-rank-1 changes nothing at all, which nothing beats for less
@@ -130,7 +130,7 @@ def test_the_front_holds_what_nothing_beats(study):
 
 
 def test_the_cheapest_edit_for_a_share_of_the_loss(study):
-    table = reversions.repair(*study, POINTS, SETTINGS)
+    table = repair(*study, {"sft": POINTS}, SETTINGS)
     half, most = row(table, name="cheapest for 50%"), row(table, name="cheapest for 80%")
     assert half["picked"] == "values-rank-0.2"
     assert half["id_change"] == pytest.approx(-0.02, abs=0.011)
@@ -146,7 +146,7 @@ def test_a_pick_by_luck_on_one_half_is_not_reported_there(tmp_path):
         lucky = "a" if "0.2" in file else "b"
         rows.loc[(rows["half"] == lucky) & (rows["rule"] == "ood"), "correct"] = True
         rows.to_parquet(file)
-    table = reversions.repair(*files, POINTS, SETTINGS)
+    table = repair(*files, {"sft": POINTS}, SETTINGS)
     assert row(table, name="swap-rank-0.2")["ood_change"] == pytest.approx(0.4)
     pick = row(table, name="cheapest for 50%")
     assert pick["picked"] == "swap-rank-0.4 or swap-rank-0.2"
@@ -155,7 +155,7 @@ def test_a_pick_by_luck_on_one_half_is_not_reported_there(tmp_path):
 
 def test_where_nothing_was_lost_no_share_is_given_back(tmp_path, monkeypatch):
     monkeypatch.setitem(CHECKPOINTS, "sft-9", (0.3, 0.2))
-    table = reversions.repair(*make(tmp_path, EDITS), POINTS, SETTINGS)
+    table = repair(*make(tmp_path, EDITS), {"sft": POINTS}, SETTINGS)
     assert table["restored"].isna().all()
 
 
@@ -178,7 +178,7 @@ def verdicts(rows):
 
 
 def test_the_sibling_papers_share_is_judged(study):
-    found = repair.sibling(data(study))
+    found = edit_controls.sibling(data(study))
     assert verdicts(found) == {
         "top-directions-restore-sft": "held",
         "first-layers-restore-sft": "did not hold",  # 20%
@@ -191,18 +191,18 @@ def test_the_sibling_papers_share_is_judged(study):
 
 def test_without_a_loss_no_share_is_judged(tmp_path, monkeypatch):
     monkeypatch.setitem(CHECKPOINTS, "sft-9", (0.3, 0.2))
-    found = repair.sibling(data(make(tmp_path, EDITS)))
+    found = edit_controls.sibling(data(make(tmp_path, EDITS)))
     assert set(verdicts(found).values()) == {"undecided"}
     assert "no clear loss to give back" in found[0]["detail"]
 
 
 def test_an_edit_is_held_against_its_controls(study):
-    found = verdicts(repair.controls(data(study)))
+    found = verdicts(edit_controls.controls(data(study)))
     assert found == {
         "directions-beat-interpolation-sft": "did not hold",
         "directions-beat-noise-sft": "held",
     }
-    splices = verdicts(repair.splices(data(study)))
+    splices = verdicts(edit_controls.splices(data(study)))
     assert splices == {
         "orthonormal-directions-do-the-same-sft": "did not hold",
         "values-add-nothing-sft": "held",
@@ -214,18 +214,18 @@ def test_towards_a_worse_parent_further_is_down(tmp_path, monkeypatch):
     monkeypatch.setitem(EDITS, "directions-rank-0.2", (0.4, 0.0))
     monkeypatch.setitem(EDITS, "directions-rank-0.2-as-noise", (0.4, 0.4))
     stages = {"sft": {"target": "rl", "parent": "end"}}
-    found = repair.controls(data(make(tmp_path, EDITS), stages=stages))
+    found = edit_controls.controls(data(make(tmp_path, EDITS), stages=stages))
     assert verdicts(found)["directions-beat-noise-sft"] == "held"
 
 
 def test_rl_is_held_against_the_edit_that_gives_back_most(study, tmp_path):
-    (found,) = repair.against_rl(data(study))
+    (found,) = edit_controls.against_rl(data(study))
     assert found["verdict"] == "did not hold"
     assert found["effect"] == pytest.approx(-0.2)
     assert "RL less the edit, directions-rank-1, picked" in found["detail"]
     weak = {name: (0.5, min(shares[1], 0.3)) for name, shares in EDITS.items()}
-    (found,) = repair.against_rl(data(make(tmp_path, weak)))
+    (found,) = edit_controls.against_rl(data(make(tmp_path, weak)))
     assert found["verdict"] == "held"
     assert found["effect"] == pytest.approx(0.1, abs=0.02)
     other = {"sft": {"target": "sft-0", "parent": "end"}}
-    assert repair.against_rl(data(study, stages=other)) == []  # RL starts elsewhere
+    assert edit_controls.against_rl(data(study, stages=other)) == []  # RL starts elsewhere

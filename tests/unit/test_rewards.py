@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from healscope.config.recipes import RewardName
-from healscope.tasks.cards.card_game import CardGame
-from healscope.tasks.cards.generalpoints import make_problem, response
+from healscope.tasks.cards.game import make_problem, response
+from healscope.tasks.cards.generalpoints import GeneralPoints
 from healscope.tasks.cards.solver import formulas
 from healscope.tasks.rewards import REWARDS, length_neutral, scorer
 
@@ -16,12 +16,12 @@ RENDERINGS = ("compact", "json")
 
 @pytest.fixture(params=RENDERINGS)
 def game(request):
-    return CardGame(name="gp3", cards=3, rendering=request.param)
+    return GeneralPoints(name="gp3", cards=3, rendering=request.param)
 
 
 @pytest.fixture
 def problem(game):
-    return make_problem(game.game, ("2", "3", "4"), "id", 24)
+    return make_problem(game, ("2", "3", "4"), "id", 24)
 
 
 def paid(name, game, problem, text):
@@ -30,7 +30,7 @@ def paid(name, game, problem, text):
 
 def answers(game, problem):
     """Correct answers, the reference one first."""
-    return [response(game.game, problem, f) for f in formulas(problem.values, problem.target)]
+    return [response(game, problem, f) for f in formulas(problem.values, problem.target)]
 
 
 def test_the_config_names_exactly_the_functions_there_are():
@@ -48,7 +48,7 @@ def test_binary_pays_for_correct_answers_alone(game, problem):
 
 
 def test_format_pays_whatever_parses(game, problem):
-    wrong = response(game.game, problem, ("2", "+", "3", "+", "4"))
+    wrong = response(game, problem, ("2", "+", "3", "+", "4"))
     assert paid("format", game, problem, wrong) == 1.0
     assert paid("format", game, problem, "nonsense") == 0.0
 
@@ -66,7 +66,7 @@ def test_prefix_pays_the_share_of_a_solution(game, problem):
     reference = formulas(problem.values, problem.target)[0]
     shares = []
     for at in range(len(reference) + 1):
-        text = response(game.game, problem, reference).replace("=24", "").replace("= 24", "")
+        text = response(game, problem, reference).replace("=24", "").replace("= 24", "")
         if game.rendering == "compact":
             text = text.split("formula")[0] + "formula " + " ".join(reference[:at])
         else:

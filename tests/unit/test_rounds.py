@@ -13,7 +13,8 @@ from transformers.utils import logging
 from healscope.config import DPO, Optimizer, RejectionSampling
 from healscope.engines.generate import response_logprobs
 from healscope.models import checkpoints, tokens
-from healscope.tasks.cards.generalpoints import GeneralPoints, make_problem
+from healscope.tasks.cards.game import make_problem
+from healscope.tasks.cards.generalpoints import GeneralPoints
 from healscope.tasks.cards.verifier import Verdict
 from healscope.tasks.rewards import Scored
 from healscope.tasks.tables import draw
@@ -68,7 +69,7 @@ def timeless(rows):
 
 
 def turn(good, reward, response, cards="A23"):
-    problem = make_problem(GeneralPoints("gp3", n_cards=3, targets=(6,)), tuple(cards), "id", 6)
+    problem = make_problem(GeneralPoints(name="gp3", cards=3, targets=(6,)), tuple(cards), "id", 6)
     verdict = paid(good, reward).verdict
     return Turn(problem, 0, 1, [1, len(cards)], response, [], "", verdict, reward, True)
 

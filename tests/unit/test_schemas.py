@@ -13,8 +13,7 @@ import pytest
 from healscope import artifacts, provenance, schemas
 from healscope.errors import HealscopeError
 from healscope.schema import ARROW, Column, Schema, check
-from healscope.schemas import SCHEMAS
-from healscope.schemas.page import page
+from healscope.schemas import SCHEMAS, page
 from healscope.tasks.cards.deals import PROBLEM_COLUMNS
 from healscope.tasks.tables import COLUMNS
 from healscope.training.schemas import BASE_LOG, RL_LOG

@@ -1,6 +1,7 @@
 """A model from scratch that reads the whole JSON prompt: examples, words, first steps."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from healscope.engines.generate import generate
 from healscope.models import checkpoints, tokens
 from healscope.tasks import build
 from healscope.tasks.cards.deals import sft_table
-from healscope.tasks.cards.generalpoints import LAYOUTS, from_row, prompt
+from healscope.tasks.cards.game import LAYOUTS, from_row, prompt
 from healscope.tasks.cards.pretraining import corpus, pretraining_examples
 from healscope.tasks.cards.verifier import verify
 from healscope.tasks.neutral import INSTRUCTIONS
@@ -37,12 +38,12 @@ def task(study):
 
 @pytest.fixture(scope="module")
 def game(task):
-    return task.game
+    return task
 
 
 @pytest.fixture(scope="module")
 def pool(game):
-    return sft_table(game, 0.98, 0)
+    return sft_table(replace(game, held_out=0.98))
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import torch
 from healscope.config import Average, Optimizer, Supervised
 from healscope.evaluation.losses import cross_entropy
 from healscope.models import checkpoints, tokens
-from healscope.tasks.cards.generalpoints import from_row
+from healscope.tasks.cards.game import from_row
 from healscope.tasks.cards.solver import formulas
 from healscope.tasks.cards.verifier import read_answer, verify
 from healscope.tasks.tables import draw, sft_examples
@@ -134,8 +134,8 @@ def test_any_answer_is_correct_and_not_always_the_same(start):
     for i in range(40):
         for row in supervised.step_rows(recipe, on, i).to_dict("records"):
             problem = from_row(row)
-            assert verify(on.task.game, problem, row["response"]).outcome == "correct"
-            written = read_answer(on.task.game, problem, row["response"]).words
+            assert verify(on.task, problem, row["response"]).outcome == "correct"
+            written = read_answer(on.task, problem, row["response"]).words
             answers.setdefault(problem.problem_id, set()).add(" ".join(written))
             solutions[problem.problem_id] = len(formulas(problem.values, problem.target))
     for name, several in answers.items():

@@ -9,18 +9,21 @@ import pytest
 from healscope import artifacts, provenance, stats
 from healscope.config import Statistics
 from healscope.evaluation import landmarks
-from healscope.schema import check
-from healscope.schemas import SCHEMAS
-from healscope.tables import (
-    accuracy,
+from healscope.findings import (
+    arms,
+    curves,
     errors,
     factorial,
     protocols,
     published,
+    rl_window,
     rows,
     stopping,
     weights,
 )
+from healscope.findings import landmarks as at_landmarks
+from healscope.schema import check
+from healscope.schemas import SCHEMAS
 
 SETTINGS = Statistics(resamples=100)
 
@@ -85,7 +88,7 @@ def pool_of(folder, instances):
 
 
 def test_curves_keep_splits_and_stages_apart(world, pool):
-    table = accuracy.curves(world[0], *pool, SETTINGS)
+    table = curves.curves(world[0], *pool, SETTINGS)
     unseen = {"rule": "id", "seed": "0", "stage": "sft", "step": 5, "split": "train"}
     assert cell(table, "n", **unseen) == 9  # the deal that SFT never saw is no training deal
     at = {"rule": "id", "seed": "all", "stage": "sft", "step": 5}
@@ -97,7 +100,7 @@ def test_curves_keep_splits_and_stages_apart(world, pool):
 
 
 def test_the_window_pairs_rl_with_its_own_start(world):
-    table = accuracy.rl_window(world[0], SETTINGS)
+    table = rl_window.rl_window(world[0], SETTINGS)
     for seed, before, change in (("0", 0.6, 0.0), ("1", 0.2, 0.2), ("all", 0.4, 0.1)):
         at = {"start": 5, "rule": "ood", "seed": seed}
         assert cell(table, "before", **at) == pytest.approx(before)
@@ -116,7 +119,7 @@ def test_mcnemar_counts_one_problem_of_each_instance(tmp_path):
         found = pd.concat(orders)
         names = found["problem_id"] + ":" + found["draw"].astype(str)
         found.assign(problem_id=names).to_parquet(files[-1])
-    table = accuracy.rl_window(files, SETTINGS)
+    table = rl_window.rl_window(files, SETTINGS)
     assert cell(table, "n", seed="0") == 30
     assert cell(table, "change", seed="0") == pytest.approx(0.6)
     assert cell(table, "mcnemar_p", seed="0") == pytest.approx(2 / 2**6)
@@ -124,7 +127,7 @@ def test_mcnemar_counts_one_problem_of_each_instance(tmp_path):
 
 
 def test_maxood_is_reported_where_the_other_seed_picks_it(world):
-    table = accuracy.landmarks(*world, SETTINGS)
+    table = at_landmarks.landmarks(*world, SETTINGS)
     at = {"landmark": "maxood_uncorrected", "rule": "ood"}
     assert cell(table, "checkpoint", seed="0", **at) == "sft-5"
     assert cell(table, "checkpoint", seed="1", **at) == "sft-9"
@@ -133,7 +136,7 @@ def test_maxood_is_reported_where_the_other_seed_picks_it(world):
     assert cell(table, "checkpoint", seed="0", **at) == "sft-9"
     assert cell(table, "checkpoint", seed="1", **at) == "sft-5"
     assert cell(table, "accuracy", seed="all", **at) == pytest.approx((0.2 + 0.2) / 2)
-    alone = accuracy.landmarks(world[0][:4], world[1][:1], SETTINGS)  # its own other half picks
+    alone = at_landmarks.landmarks(world[0][:4], world[1][:1], SETTINGS)  # its own other half picks
     assert cell(alone, "checkpoint", seed="0", **at) == "sft-5"
     assert cell(alone, "accuracy", seed="0", **at) == pytest.approx(0.6)
 
@@ -395,7 +398,7 @@ def test_every_arm_is_paired_with_sft(tmp_path):
         for arm, share in (("sft", 0.3), ("diverse", 0.7), ("solutions", 0.1))
         for seed in (0, 1)
     ]
-    table = accuracy.arms(files, SETTINGS)
+    table = arms.arms(files, SETTINGS)
     at = {"rule": "ood", "seed": "all", "step": 5}
     for arm, level, difference in (("diverse", 0.7, 0.4), ("solutions", 0.1, -0.2)):
         assert cell(table, "accuracy", arm=arm, kind="level", **at) == pytest.approx(level)
@@ -403,7 +406,7 @@ def test_every_arm_is_paired_with_sft(tmp_path):
         assert gap == pytest.approx(difference)
     assert cell(table, "accuracy", arm="sft", kind="level", **at) == pytest.approx(0.3)
     assert set(table.loc[table["kind"] == "difference", "arm"]) == {"diverse", "solutions"}
-    one = accuracy.arms(files[:4], SETTINGS)  # a study that asks for one control
+    one = arms.arms(files[:4], SETTINGS)  # a study that asks for one control
     assert set(one["arm"]) == {"sft", "diverse"}
     check(table, SCHEMAS["arms"])
 

@@ -10,9 +10,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from healscope import cli, provenance
-from healscope.config import given
+from healscope.config import sources
 from healscope.errors import HealscopeError
-from healscope.models import checkpoints, integrity, taken, tokens
+from healscope.models import checkpoints, integrity, linked, tokens
 from healscope.models.stored import Stored
 from healscope.models.variants import from_checkpoint, load_each
 from healscope.spectra.factors import load
@@ -71,8 +71,8 @@ def llama(tmp_path):
 
 def take_both(folder: Path, base: str, sft: str) -> list[Path]:
     manifests = [folder / name / "checkpoint.json" for name in ("base", "sft-5")]
-    taken.take("mine, base", base, sft, manifests[0])
-    taken.take("mine, sft-5", sft, str(manifests[0]), manifests[1])
+    linked.take("mine, base", base, sft, manifests[0])
+    linked.take("mine, sft-5", sft, str(manifests[0]), manifests[1])
     return manifests
 
 
@@ -256,11 +256,11 @@ def test_of_two_sets_of_weights_that_is_taken_which_transformers_reads(llama, tm
         (place / name).write_bytes(content)
     for file in place.glob("model-00001*"):
         file.unlink()  # of the earlier set, which is not read, some may be gone
-    given.check(sft)
+    sources.check(sft)
     manifest = take_both(tmp_path / "results", base, sft)[1]
     linked = sorted(f.name for f in manifest.parent.glob("model*"))
     assert linked == ["model.safetensors"]  # nor any that another program would prefer
-    assert {Path(f).name for f in given.files(sft)} == set(checkpoints.verify(manifest)["files"])
+    assert {Path(f).name for f in sources.files(sft)} == set(checkpoints.verify(manifest)["files"])
     loaded = integrity.load(sft).state_dict()
     for stored in (Stored(sft), Stored(manifest.parent)):
         assert all(torch.equal(loaded[name], tensor) for name, tensor in stored.items())
@@ -342,7 +342,7 @@ def test_a_file_that_is_cut_short_is_named(llama, tmp_path, name, file, left):
     assert "delete" not in str(e.value)
     if file == "config.json":  # and before any job
         with pytest.raises(ValueError, match=rf"{place / file} is (empty|cut short)"):
-            given.check(str(place))
+            sources.check(str(place))
 
 
 def test_a_save_under_zero_3_is_named(llama, tmp_path):
@@ -357,12 +357,12 @@ def test_a_link_to_nothing_is_named(llama, tmp_path):
     file = next(Path(llama[1]).glob("*.safetensors"))
     file.rename(tmp_path / "blob")
     file.symlink_to(tmp_path / "blob")
-    given.check(llama[1])
+    sources.check(llama[1])
     (tmp_path / "blob").unlink()
     with pytest.raises(
         ValueError, match=rf"{file.name} is a link to {tmp_path}/blob, which is not"
     ):
-        given.check(llama[1])
+        sources.check(llama[1])
 
 
 def test_all_are_asked_with_the_ends_of_the_last_sft_checkpoint(llama, tmp_path):
@@ -402,7 +402,7 @@ def test_what_cannot_be_edited_is_refused(llama, tmp_path, about, expected):
 
 def test_a_hub_id_that_cannot_be_reached_says_what_to_do(tmp_path):
     with pytest.raises(HealscopeError, match="'no-such/model', revision v1, is neither .* HF_HUB"):
-        taken.take("m, base", "no-such/model@v1", "x", tmp_path / "base/checkpoint.json")
+        linked.take("m, base", "no-such/model@v1", "x", tmp_path / "base/checkpoint.json")
 
 
 def test_a_model_in_the_hubs_cache_is_linked_from_there(llama, tmp_path, monkeypatch):
@@ -442,8 +442,8 @@ def test_sources_are_checked_before_any_job(tmp_path, monkeypatch):
         Path("runs", name).mkdir(parents=True)
         for file in files:
             Path("runs", name, file).write_text("{}")
-    assert given.check("runs/whole") == "runs/whole"
-    assert given.check("org/name@v1") == "org/name@v1"
+    assert sources.check("runs/whole") == "runs/whole"
+    assert sources.check("org/name@v1") == "org/name@v1"
     for source, expected in {
         "runs/pickled": "AutoModelForCausalLM",
         "runs/adapter": "merge it first",
@@ -452,16 +452,16 @@ def test_sources_are_checked_before_any_job(tmp_path, monkeypatch):
         "./org/name": "no such folder",
     }.items():
         with pytest.raises(ValueError, match=expected):
-            given.check(source)
+            sources.check(source)
     Path("runs/whole/model.safetensors").rename("runs/whole/model-1.safetensors")
     index = {"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}
     Path("runs/whole/model.safetensors.index.json").write_text(json.dumps(index))
     with pytest.raises(ValueError, match=r"lacks model-2\.safetensors"):
-        given.check("runs/whole")
+        sources.check("runs/whole")
 
 
 def test_files_to_watch_are_those_that_are_taken(llama, tmp_path):
-    watched = {Path(f).name for f in given.files(llama[1])}
+    watched = {Path(f).name for f in sources.files(llama[1])}
     manifest = take_both(tmp_path / "results", *llama)[1]
     assert watched == set(checkpoints.verify(manifest)["files"])
-    assert given.files("org/name") == []
+    assert sources.files("org/name") == []

@@ -8,17 +8,17 @@ import pytest
 import task_tables
 
 from healscope import artifacts, config, provenance
-from healscope.claims import tasks as task_claims
 from healscope.config import Statistics
 from healscope.config.tracks import track_facts
 from healscope.errors import HealscopeError
 from healscope.evaluation import landmarks
-from healscope.figures import style as styling
+from healscope.figures import looks
 from healscope.figures.catalogue import FIGURES, render
+from healscope.findings import rows, task_claims, tasks
 from healscope.schema import check
 from healscope.schemas import SCHEMAS
 from healscope.slurm import explain
-from healscope.tables import rows, tasks
+from healscope.tasks.navigation.navigation import Navigation
 
 SETTINGS = Statistics(resamples=100)
 NAV = {"family": "navigation", "rendering": "compact", "generated": 30, "legs": [2, 2]}
@@ -81,8 +81,8 @@ def test_a_model_from_scratch_reads_tasks_with_its_words(data):
     ],
 )
 def test_what_cannot_be_trained_on_is_named(data, monkeypatch, change, said):
-    data["tasks"]["mmlu"] = {**data["tasks"]["gp3"], "held_out": 0.9}
-    monkeypatch.setattr(config.tracks, "trainable", lambda task: task.held_out != 0.9)
+    data["tasks"]["mmlu"] = {"family": "navigation"}
+    monkeypatch.setattr(Navigation, "trainable", False)
     with pytest.raises(HealscopeError, match=said):
         config.load({**data, **change})
     assert list(config.load(data).tracks) == ["micro"]
@@ -260,8 +260,8 @@ def test_claims_of_tasks_are_those_of_the_claims_table(tmp_path):
 
 def test_figures_name_the_task_and_leave_other_tasks_without_published_cards(tmp_path, monkeypatch):
     kept = []
-    save = styling.save
-    monkeypatch.setattr(styling, "save", lambda f, *rest: (kept.append(f), save(f, *rest)))
+    save = looks.save
+    monkeypatch.setattr(looks, "save", lambda f, *rest: (kept.append(f), save(f, *rest)))
     table = task_tables.task_landmarks().query("kind == 'measured' and task in ['gp3', 'nav']")
     names = {"gp3": "tiny", "nav": "tiny.nav"}
     frame = table.assign(track=table["task"].map(names))

@@ -7,14 +7,9 @@ import pandas as pd
 import pytest
 from hostile_responses import hostile_responses
 
-from healscope.tasks.cards.feedback import Level, feedback, follow_up
-from healscope.tasks.cards.generalpoints import (
-    LAYOUTS,
-    OUTCOMES,
-    GeneralPoints,
-    compact_vocabulary,
-    make_problem,
-)
+from healscope.tasks.cards.feedback import Level, feedback
+from healscope.tasks.cards.game import LAYOUTS, RELEASED_REWARDS, compact_vocabulary, make_problem
+from healscope.tasks.cards.generalpoints import GeneralPoints
 from healscope.tasks.cards.verifier import (
     FIRST_ERRORS,
     first_error,
@@ -23,8 +18,10 @@ from healscope.tasks.cards.verifier import (
     verify,
 )
 
-COMPACT = GeneralPoints("gp3", 3, (8, 24), rendering="compact", grade_number_line=True)
-JSON4 = GeneralPoints("gp4", 4, (24,))
+COMPACT = GeneralPoints(
+    name="gp3", cards=3, targets=(8, 24), rendering="compact", grade_number_line=True
+)
+JSON4 = GeneralPoints(name="gp4", cards=4, targets=(24,))
 PROBLEM = make_problem(COMPACT, ("K", "A", "2"), "id", 8)
 LINES = "cards K A 2 number 10 1 2 formula "
 
@@ -57,8 +54,8 @@ def test_first_error_of_compact_answers(text, expected):
 
 def test_truth_table():
     """Each step decides only if those before it are right."""
-    wrong = [outcome for outcome in OUTCOMES if outcome != "correct"]
-    for parsed, follows, uses, outcome in product(*[(True, False)] * 3, OUTCOMES):
+    wrong = [outcome for outcome in RELEASED_REWARDS if outcome != "correct"]
+    for parsed, follows, uses, outcome in product(*[(True, False)] * 3, RELEASED_REWARDS):
         found = first_error(parsed, follows, uses, outcome)
         assert found in FIRST_ERRORS
         assert (found == "none") == (outcome == "correct")
@@ -115,7 +112,7 @@ def test_what_a_verdict_says_of_lines_and_targets():
     assert verify(JSON4, thirds, '{"formula": "8/(3-8/3)"}').reaches_target
 
 
-RELEASED = GeneralPoints("gp4", 4, (24,), verifier="reference")
+RELEASED = GeneralPoints(name="gp4", cards=4, targets=(24,), verifier="reference")
 DEALT = make_problem(RELEASED, ("3", "3", "8", "8"), "id", 24)
 
 
@@ -154,10 +151,10 @@ DEALT = make_problem(RELEASED, ("3", "3", "8", "8"), "id", 24)
 )
 def test_released_rewards_are_the_sum_of_what_faults_cost(formula, outcome, faults):
     cost = {"break": "illegal", "characters": "illegal"}
-    paid = [RELEASED.rewards[cost.get(fault, "wrong_number")] for fault in faults]
+    paid = [RELEASED.reward(cost.get(fault, "wrong_number")) for fault in faults]
     verdict = verify(RELEASED, DEALT, f'{{"formula": "{formula}"}}')
     assert (verdict.outcome, verdict.parsed) == (outcome, True)
-    assert verdict.reward == (sum(paid) if faults else RELEASED.rewards[outcome])
+    assert verdict.reward == (sum(paid) if faults else RELEASED.reward(outcome))
 
 
 @pytest.mark.parametrize(
@@ -182,7 +179,7 @@ def test_released_rewards_are_the_sum_of_what_faults_cost(formula, outcome, faul
 def test_released_reading(text, outcome):
     verdict = verify(RELEASED, DEALT, text)
     assert verdict.outcome == outcome
-    assert verdict.reward == RELEASED.rewards[outcome]
+    assert verdict.reward == RELEASED.reward(outcome)
 
 
 def test_first_errors_of_a_table():
@@ -217,6 +214,6 @@ def test_hostile_responses_get_a_verdict_an_error_and_feedback():
             assert len(said.message) < 1_000
             if task.rendering == "compact":
                 words = vocabulary.setdefault(task.name, set(compact_vocabulary(task)))
-                assert set(follow_up(task, problem, said.message).split()) <= words
-    assert outcomes == set(OUTCOMES)
+                assert set(task.follow_up(problem, said.message).split()) <= words
+    assert outcomes == set(RELEASED_REWARDS)
     assert errors == set(FIRST_ERRORS)

@@ -119,8 +119,8 @@ def test_its_scripts_run_in_new_processes(own, tmp_path):
 @pytest.mark.long
 def test_the_printed_command_writes_the_edited_model(own):
     """Nothing was ever right here, so nothing is lost; the command is asked of any edit."""
-    from healscope.diagnosis import weights
-    from healscope.diagnosis.words import Model, Study
+    from healscope.findings.diagnosis import weights
+    from healscope.findings.diagnosis.words import Model, Study
     from healscope.models.stored import Stored
 
     marks = provenance.read_json(own.folder / "results/landmarks/mine/seed-0.json")["landmarks"]

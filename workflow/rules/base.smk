@@ -3,7 +3,7 @@
 
 rule base_model:
     input:
-        lambda w: MODEL_FILES[w.track],
+        lambda w: files.of_model(study.model_of(w.track).source),
     output:
         manifest=manifest("base"),
         training=this(artifacts.TRAINING, run="base"),
@@ -13,7 +13,7 @@ rule base_model:
     resources:
         **resources_of("base"),
     params:
-        model=lambda w: model_settings(w.track),
+        model=lambda w: values.model(study, w.track),
         # what is fetched is the same for every task
         task=lambda w: (
             own_task("rl_only", "dealing_only")(w) if study.model_of(w.track).scratch else {}

@@ -1,8 +1,10 @@
 """Edits made in memory and evaluated, those of one stage in one process, a file each."""
 
-for stage, points in STAGES.items():
-    for ending, tasks, tracks in evaluated_alike(EXHAUSTIVE):
-        listed = [(f"edit_{stage}_{n}", chunk) for n, chunk in enumerate(batches(EDITS), 1)]
+EDITS = study.edits.names()
+
+for stage, points in study.edits.stages.items():
+    for ending, tasks, tracks in FILES.asked_alike(EXHAUSTIVE):
+        listed = [(f"edit_{stage}_{n}", chunk) for n, chunk in enumerate(FILES.batches(EDITS), 1)]
         for name, names in [*listed, (f"edit_{stage}", ["{edit}"])]:  # the last: any, by its name
 
             rule:
@@ -10,10 +12,10 @@ for stage, points in STAGES.items():
                     f"{name}{ending}"
                 input:
                     landmarks=artifacts.LANDMARKS,
-                    manifests=manifests(behind(points.target, points.parent)),
+                    manifests=manifests(FILES.behind(points.target, points.parent)),
                     target=this(artifacts.FACTORS, point=points.target),
                     parent=this(artifacts.FACTORS, point=points.parent),
-                    problems=posed(EXHAUSTIVE, tasks),
+                    problems=files.fill(artifacts.POSED, protocol=EXHAUSTIVE, task=tasks),
                 output:
                     [update(f) for f in here(artifacts.EDIT, stage=stage, edit=names, task=tasks)],
                 log:
@@ -25,7 +27,7 @@ for stage, points in STAGES.items():
                 resources:
                     **resources_of("edits"),
                 params:
-                    **evaluation_params(EXHAUSTIVE, tasks, first_attempts=True),
+                    **values.evaluation(study, EXHAUSTIVE, tasks, first_attempts=True),
                     stage=stage,
                     points=points.model_dump(mode="json"),
                 message:

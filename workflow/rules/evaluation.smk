@@ -5,16 +5,16 @@ inputs, so that one deleted file costs one evaluation, and a new protocol only i
 """
 
 # SFT checkpoints protocol by protocol, since landmarks hang on the main one alone
-for protocol in PROTOCOLS:
-    for ending, tasks, tracks in evaluated_alike(protocol):
-        for number, chunk in enumerate(batches(sft_checkpoints("{arm}")), 1):
+for protocol in study.evaluation.protocols:
+    for ending, tasks, tracks in FILES.asked_alike(protocol):
+        for number, chunk in enumerate(FILES.batches(FILES.sft("{arm}")), 1):
 
             rule:
                 name:
                     f"evaluate_sft_{protocol}_{number}{ending}"
                 input:
-                    manifests=manifests(sft_checkpoints("{arm}")),
-                    problems=posed(protocol, tasks),
+                    manifests=manifests(FILES.sft("{arm}")),
+                    problems=files.fill(artifacts.POSED, protocol=protocol, task=tasks),
                 output:
                     evaluation_outputs(protocol, chunk, tasks),
                 log:
@@ -25,7 +25,7 @@ for protocol in PROTOCOLS:
                 resources:
                     **resources_of("evaluation"),
                 params:
-                    **evaluation_params(protocol, tasks),
+                    **values.evaluation(study, protocol, tasks),
                 message:
                     "Evaluate SFT ({wildcards.arm})"
                     f" under {protocol}: "
@@ -34,27 +34,27 @@ for protocol in PROTOCOLS:
                     "../scripts/evaluate_checkpoints.py"
 
 
-for protocol in PROTOCOLS:
-    for ending, tasks, tracks in evaluated_alike(protocol):
+for protocol in study.evaluation.protocols:
+    for ending, tasks, tracks in FILES.asked_alike(protocol):
 
         rule:
             name:
                 f"evaluate_rl_{protocol}{ending}"
             input:
                 manifests=[manifest("{branch}")],
-                problems=posed(protocol, tasks),
+                problems=files.fill(artifacts.POSED, protocol=protocol, task=tasks),
             output:
                 evaluation_outputs(protocol, "{branch}", tasks),
             log:
                 log_of(f"evaluate_rl_{protocol}", "track", "seed", "branch"),
             wildcard_constraints:
                 track=one_of(tracks),
-            priority: 1 if GOING else 0  # what RL made goes before more is made
+            priority: 1 if FILES.dropped else 0  # what RL made goes before more is made
             threads: threads_of("evaluation")
             resources:
                 **resources_of("evaluation"),
             params:
-                **evaluation_params(protocol, tasks),
+                **values.evaluation(study, protocol, tasks),
             message:
                 "Evaluate {wildcards.branch}"
                 f" under {protocol}: "
@@ -68,7 +68,7 @@ rule landmarks:
         here(
             artifacts.EVALUATION,
             protocol=EXHAUSTIVE,
-            checkpoint=sft_checkpoints(),
+            checkpoint=FILES.sft(),
         ),
     output:
         artifacts.LANDMARKS,

@@ -3,12 +3,20 @@
 Figures that explain a phenomenon also read the gate's answer, whether there is one.
 """
 
+from healscope.config.tracks import track_facts
+from healscope.figures.catalogue import FIGURES
+
+# tables that hold all tracks side by side, also those that are not followed
+OF_ALL_TRACKS = [name for name, finding in TABLES.items() if "tracks" in finding.parameters()]
 GATE = artifacts.path(artifacts.TABLE, table="gate")
 # what a figure has to know of tracks, where they are more than models that play cards
-PLAIN = not SEVERAL_TASKS and CARDS == FOLLOWED
-SHOWN_TRACKS = {} if PLAIN else {"tracks": track_facts(study, FOLLOWED)}
+PLAIN = not SEVERAL_TASKS and FILES.cards == FILES.followed
+SHOWN_TRACKS = {} if PLAIN else {"tracks": track_facts(study, FILES.followed)}
 
-for entry in [f for f in FIGURES.values() if f.table in TABLES]:
+POSSIBLE = [figure for figure in FIGURES.values() if figure.table in TABLES]
+SHOWN = [figure.name for figure in POSSIBLE if figure.asked(study)]
+
+for entry in POSSIBLE:
 
     rule:
         name:
@@ -22,7 +30,7 @@ for entry in [f for f in FIGURES.values() if f.table in TABLES]:
             png=report(
                 artifacts.path(artifacts.FIGURE, figure=entry.name, format="png"),
                 category="Figures",
-                caption=f"../report/{entry.caption}",
+                caption="../report/figure.rst",
                 labels={"figure": entry.name, "shows": entry.title},
             ),
         log:
@@ -35,6 +43,7 @@ for entry in [f for f in FIGURES.values() if f.table in TABLES]:
             **section("figures"),
             **({} if entry.table in OF_ALL_TRACKS else SHOWN_TRACKS),
             figure=entry.name,
+            caption=entry.caption,
         message:
             f"Figure {entry.name}: {entry.title}"
         script:

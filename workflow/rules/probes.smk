@@ -1,5 +1,15 @@
 """Measurements over checkpoints that train nothing: a rule for each module of them."""
 
+from functools import partial
+
+ROLES = {*study.landmark_checkpoints} - {"base"}  # landmarks that are known once they are chosen
+
+
+def settings_of(measurement, wildcards):
+    """What a measurement depends on, beside its files."""
+    return measurement.settings(study, wildcards.track)
+
+
 for name, measurement in MEASUREMENTS.items():
 
     rule:
@@ -7,7 +17,7 @@ for name, measurement in MEASUREMENTS.items():
             f"measure_{name}"
         input:
             landmarks=artifacts.LANDMARKS if ROLES & {*measurement.reads(study)} else [],
-            manifests=manifests(behind(*measurement.reads(study))),
+            manifests=manifests(FILES.behind(*measurement.reads(study))),
             **{kind: this(pattern) for kind, pattern in measurement.TABLES.items()},
         output:
             measurement.SCHEMA.path,

@@ -19,9 +19,9 @@ rule rl:
     resources:
         **resources_of("rl"),
     params:
-        vllm=lambda w: sampling_engine(w.branch),
-        recipe=lambda w: recipe_settings(w.branch),
-        examples=study.sft.model_dump(mode="json", include={"deals", "examples"}),
+        vllm=lambda w: values.sampling_engine(study, w.branch),
+        recipe=lambda w: values.recipe(study, w.branch),
+        examples=values.examples(study),
         precision=lambda w: study.model_of(w.track).launch.precision,
         task=own_task("dealing_only"),
         max_new_tokens=study.evaluation.max_new_tokens,

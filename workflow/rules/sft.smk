@@ -11,14 +11,14 @@ rule sft:
         problems=this(artifacts.PROBLEMS),
     output:
         training=this(artifacts.TRAINING, run="{arm}"),
-        manifests=manifests(sft_checkpoints("{arm}")),
+        manifests=manifests(FILES.sft("{arm}")),
     log:
         log_of("sft", "arm", "track", "seed"),
     threads: threads_of("sft")
     resources:
         **resources_of("sft"),
     params:
-        sft=lambda w: sft_settings(w.arm),
+        sft=lambda w: values.sft(study, w.arm),
         arm="{arm}",
         precision=lambda w: study.model_of(w.track).launch.precision,
         task=own_task("rl_only", "dealing_only"),

@@ -1,14 +1,14 @@
 """Singular value decompositions of checkpoints, and comparisons of pairs with their controls."""
 
 PAIRS = ["base--end", "maxood--end"]
-if HEALED:
+if FILES.rl:
     PAIRS = ["base--end", "base--rl", "maxood--end", "end--rl"]
 COMPARED = list(dict.fromkeys(point for pair in PAIRS for point in pair.split("--")))
 
 # what RL makes is a job apart: another recipe leaves the factors along SFT as they are
 FACTOR_JOBS = {
-    "sft": [p for p in factor_points() if behind(p)[0] not in BRANCHES],
-    "rl": [p for p in factor_points() if behind(p)[0] in BRANCHES],
+    "sft": [p for p in FILES.factor_points if FILES.behind(p)[0] not in study.branches],
+    "rl": [p for p in FILES.factor_points if FILES.behind(p)[0] in study.branches],
 }
 for part, points in {k: v for k, v in FACTOR_JOBS.items() if v}.items():
 
@@ -17,7 +17,7 @@ for part, points in {k: v for k, v in FACTOR_JOBS.items() if v}.items():
             f"factors_{part}"
         input:
             landmarks=artifacts.LANDMARKS,
-            manifests=manifests(behind(*points)),
+            manifests=manifests(FILES.behind(*points)),
         output:
             here(artifacts.FACTORS, point=points),
         log:
@@ -57,8 +57,8 @@ rule compare:
 
 rule mask_overlap:
     input:
-        landmarks=each(artifacts.LANDMARKS),
-        manifests=each(artifacts.CHECKPOINT, checkpoint=behind(*COMPARED)),
+        landmarks=FILES.landmarks(),
+        manifests=FILES.each(artifacts.CHECKPOINT, checkpoint=FILES.behind(*COMPARED)),
     output:
         artifacts.path(artifacts.TABLE, table="mask-overlap"),
     log:
@@ -71,9 +71,9 @@ rule mask_overlap:
         models={
             track: {
                 str(seed): artifacts.path(artifacts.LANDMARKS, track=track, seed=seed)
-                for seed in SEEDS
+                for seed in study.seeds
             }
-            for track in FOLLOWED
+            for track in FILES.followed
         },
     message:
         "Entries that several seeds change"

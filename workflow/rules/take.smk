@@ -1,13 +1,15 @@
 """Given checkpoints: linked to where a trained study has its own, and held against their base."""
 
-GIVEN = {name: given.checkpoints(model) for name, model in study.models.items()}
+from healscope.config.sources import files as files_of_source
+
+GIVEN = FILES.given
 LAST = artifacts.sft(study.sft.checkpoints[-1])  # brings the tokenizer, if it has one
 
 # listed once: hundreds of jobs need not ask a file system again
 GIVEN_FILES = {
-    (name, checkpoint): given.files(source)
-    for name, sources in GIVEN.items()
-    for checkpoint, source in sources.items()
+    (name, checkpoint): files_of_source(source)
+    for name, checkpoints in GIVEN.items()
+    for checkpoint, source in checkpoints.items()
 }
 
 

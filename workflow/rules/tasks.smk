@@ -13,7 +13,7 @@ rule task_tables:
     resources:
         **SMALL,
     params:
-        task=lambda w: task_settings(w.task, without=["judging_only"]),
+        task=lambda w: values.task(study, w.task, ["judging_only"]),
     message:
         "Problems of task {wildcards.task}"
     script:
@@ -32,8 +32,8 @@ rule posed:
     resources:
         **SMALL,
     params:
-        task=lambda w: task_settings(w.task, without=["judging_only"]),
-        protocol=lambda w: protocol_settings(PROTOCOLS[w.protocol], POSING),
+        task=lambda w: values.task(study, w.task, ["judging_only"]),
+        protocol=lambda w: values.protocol(study.evaluation.protocols[w.protocol], values.POSING),
     message:
         "Problems of protocol {wildcards.protocol}, task {wildcards.task}"
     script:

@@ -13,13 +13,16 @@ rule drop_weights:
     input:
         manifest=manifest("{checkpoint}"),
         landmarks=artifacts.LANDMARKS,
-        made=lambda w: made_from(w.track, w.checkpoint),
+        measured=lambda w: [
+            m.SCHEMA.path for m in MEASUREMENTS.values() if w.checkpoint in m.reads(study)
+        ],
+        made=lambda w: FILES.made_from(w.track, w.seed, w.checkpoint),
     output:
         this(artifacts.DROPPED, checkpoint="{checkpoint}"),
     log:
         log_of("drop_weights", "track", "seed", "checkpoint"),
     wildcard_constraints:
-        checkpoint="|".join(PASSING),
+        checkpoint="|".join(FILES.without_role),
     priority: 2
     message:
         "Weights of {wildcards.checkpoint}, {wildcards.track}, seed {wildcards.seed}"

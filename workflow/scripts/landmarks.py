@@ -1,7 +1,7 @@
 from healscope import provenance
 from healscope.evaluation import landmarks
+from healscope.findings.rows import first_attempts, with_steps
 from healscope.job import job
-from healscope.tables.rows import first_attempts, with_steps
 
 with job(snakemake):
     p, w = snakemake.params, snakemake.wildcards

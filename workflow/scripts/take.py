@@ -1,7 +1,7 @@
 from healscope.job import job
-from healscope.models import taken
+from healscope.models.linked import take
 
 with job(snakemake, torch=True):
     p, w = snakemake.params, snakemake.wildcards
     name = f"{w.track}, {w.checkpoint}"
-    taken.take(name, p.source, p.beside, snakemake.output[0])
+    take(name, p.source, p.beside, snakemake.output[0])

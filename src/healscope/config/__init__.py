@@ -1,4 +1,5 @@
-"""The study: one validated config. These models are the single source of keys, types and limits.
+"""The study: one validated config. The models in this package define its keys, types, limits and
+defaults.
 
 `workflow/schemas/study.schema.json` is generated from them (`make schema`), and a test holds the
 annotated `config/config.yaml` against them. Every number that a result depends on is here.
@@ -9,7 +10,7 @@ from functools import cached_property
 from pydantic import Field, ValidationError, model_validator
 
 from healscope import artifacts
-from healscope.config import given, neighbours, tracks
+from healscope.config import own_checkpoints, tracks
 from healscope.config.compute import STAGES, Launch, Need, read_deepspeed
 from healscope.config.engines import OF_RESULTS, Vllm
 from healscope.config.measurement import (
@@ -29,6 +30,11 @@ from healscope.config.measurement import (
     Statistics,
 )
 from healscope.config.messages import booleans, explained
+from healscope.config.models import (
+    Architecture,
+    Model,
+    Scratch,
+)
 from healscope.config.recipes import (
     ALGORITHMS,
     BUILT_IN,
@@ -61,11 +67,6 @@ from healscope.config.training import (
     Rotation,
     SFTMethod,
 )
-from healscope.config.world import (
-    Architecture,
-    Model,
-    Scratch,
-)
 from healscope.edit_names import OF_LAYERS, beyond
 from healscope.errors import HealscopeError
 from healscope.sections import Chosen, FolderName, Natural, Section
@@ -73,98 +74,74 @@ from healscope.tasks import AnyTask
 from healscope.tasks.posing import Protocol
 from healscope.tasks.pretraining import Pretraining
 
-__all__ = [
-    "ALGORITHMS",
-    "ARM_LABELS",
-    "BUILT_IN",
-    "CONTROLS",
-    "DFT",
-    "DPO",
-    "EXHAUSTIVE",
-    "LANDMARKS",
-    "MATRIX_ROLES",
-    "METHODS",
-    "PPO",
-    "REFERENCE",
-    "RL",
-    "SFT",
-    "SPECTRAL_CONTROLS",
-    "STAGES",
-    "Architecture",
-    "Average",
-    "BlockDrift",
-    "Checkpoints",
-    "Claims",
-    "Edits",
-    "Evaluation",
-    "FigureStyle",
-    "Group",
-    "HiddenStates",
-    "Landmarks",
-    "Launch",
-    "LoRA",
-    "Model",
-    "Need",
-    "Optimizer",
-    "Penalised",
-    "Penalty",
-    "Pretraining",
-    "Protected",
-    "Protocol",
-    "Recipe",
-    "Rewarded",
-    "RejectionSampling",
-    "Rotation",
-    "SFTMethod",
-    "Sampling",
-    "Scratch",
-    "Signals",
-    "Spectra",
-    "Statistics",
-    "Study",
-    "Supervised",
-    "Track",
-    "Training",
-    "Vllm",
-    "load",
-    "read_deepspeed",
-    "schema",
-]
-
 
 class Study(Section):
-    """models × training tasks × seeds × what to do and measure."""
+    """A study: models × training tasks × seeds × what to do and measure."""
 
-    study: FolderName
-    seeds: list[Natural] = Field(min_length=1)
-    tasks: dict[FolderName, AnyTask] = Field(min_length=1)
-    train_on: FolderName | Chosen[FolderName] = Field(
-        description="the task of SFT and RL, or several: each has models of its own"
+    study: FolderName = Field(description="name of the study")
+    seeds: list[Natural] = Field(
+        min_length=1,
+        description="random seeds; each repeats everything: base model, SFT data and order, RL "
+        "draws",
     )
-    models: dict[FolderName, Model] = Field(min_length=1)
-    sft: SFT = SFT()
-    rl: RL | None = Field(None, description="required, but for checkpoints that are given")
-    evaluation: Evaluation = Evaluation()
-    landmarks: Landmarks = Landmarks()
-    checkpoints: Checkpoints = Checkpoints()
-    spectra: Spectra = Spectra()
-    edits: Edits = Edits()
-    signals: Signals = Signals()
-    hidden_states: HiddenStates = HiddenStates()
-    vllm: Vllm = Vllm()
-    statistics: Statistics = Statistics()
-    claims: Claims = Claims()
-    figures: FigureStyle = FigureStyle()
+    tasks: dict[FolderName, AnyTask] = Field(
+        min_length=1,
+        description="name -> task; `train_on` says which of them models are trained on",
+    )
+    train_on: FolderName | Chosen[FolderName] = Field(
+        description="the task of SFT and RL; or several, as [gp3, nav]: each has models of its own"
+    )
+    models: dict[FolderName, Model] = Field(
+        min_length=1, description="name -> where its base model comes from"
+    )
+    sft: SFT = Field(SFT(), description="supervised fine-tuning on the ID rule")
+    rl: RL | None = Field(
+        None,
+        description="what continues from SFT checkpoints: RL on the ID rule, on training deals "
+        "only, and controls",
+    )
+    evaluation: Evaluation = Field(
+        Evaluation(), description="of every checkpoint; edits by the first attempts of `exhaustive`"
+    )
+    landmarks: Landmarks = Field(Landmarks(), description="checkpoints with a role")
+    checkpoints: Checkpoints = Field(Checkpoints(), description="weights on disk")
+    spectra: Spectra = Field(
+        Spectra(), description="singular values and vectors of the base, MaxOOD, End and RL"
+    )
+    edits: Edits = Field(
+        Edits(),
+        description="parts of a target's matrices put back to a parent's, in memory; names: "
+        "docs/edits.md",
+    )
+    signals: Signals = Field(
+        Signals(), description="what could be watched along SFT without OOD labels"
+    )
+    hidden_states: HiddenStates = Field(
+        HiddenStates(), description="hidden states at the landmarks"
+    )
+    vllm: Vllm = Field(
+        Vllm(),
+        description="the process of engine vllm, if it is chosen; only dtype and max_model_len "
+        "change results",
+    )
+    statistics: Statistics = Field(Statistics(), description="of tables and claims")
+    claims: Claims = Field(
+        Claims(), description="what is claimed before the study is run (docs/statistics.md)"
+    )
+    figures: FigureStyle = Field(
+        FigureStyle(), description="style; changing it redraws and recomputes nothing else"
+    )
 
     @model_validator(mode="before")
     @classmethod
     def _complete(cls, data):
-        return given.completed(data)
+        return own_checkpoints.completed(data)
 
     @model_validator(mode="after")
     def _consistent(self):
         grid = self.sft.checkpoints
-        tracks.check(self)
+        tracks.check(self.tasks, self.trained_on, self.taken)
+        _ = self.tracks  # each with a name of its own
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError("seeds: the same seed twice")
         if not self.taken and self.rl is None:
@@ -194,7 +171,7 @@ class Study(Section):
                 self._check_point(stage, name)
         for name, model in self.models.items():
             self._check_model(name, model)
-        neighbours.check(self)
+        self._check_neighbours()
         return self
 
     def _check_point(self, stage: str, name: str) -> None:
@@ -214,7 +191,7 @@ class Study(Section):
 
     def _check_model(self, name: str, model: Model) -> None:
         if model.sft:
-            given.refuse_own_results(name, given.checkpoints(model).values())
+            own_checkpoints.refuse_own_results(name, own_checkpoints.checkpoints(model).values())
         else:
             try:
                 self.sft.check_launch(model.launch)
@@ -234,47 +211,69 @@ class Study(Section):
                             f"edits.{key}.{axis}: {most}, but model '{name}' has {layers} layers"
                         )
         if model.scratch:
-            tracks.check_scratch(self, name)
+            tracks.check_scratch(name, model, self.tasks, self.trained_on)
+
+    def _check_neighbours(self) -> None:
+        """Raise ValueError if a compact answer to neighbours would be cut short.
+
+        They are asked of no study that trains on no card game.
+        """
+        protocols = self.evaluation.protocols.items()
+        asked = [name for name, protocol in protocols if protocol.problems == "neighbours"]
+        trained = [self.tasks[name] for name in self.trained_on]
+        cards = [
+            task.cards
+            for task in trained
+            if "neighbours" in task.task_class.problems_of and task.rendering == "compact"
+        ]
+        most = 1 + max(cards, default=0)
+        tokens, words = self.evaluation.max_new_tokens, 6 * most
+        if asked and cards and tokens < words:
+            raise ValueError(
+                f"evaluation.max_new_tokens: {tokens}, but an answer with {most} cards, which "
+                f"protocol '{asked[0]}' asks for, has {words} words"
+            )
 
     def engine_values(self, engine: str) -> dict:
-        """What an engine adds to the values that results depend on: nothing, for `hf`."""
+        """Return the values of an engine that results depend on; none for `hf`."""
         return {"vllm": self.vllm.model_dump(include=OF_RESULTS)} if engine == "vllm" else {}
 
     @property
     def trained_on(self) -> list[str]:
-        """The tasks of `train_on`."""
+        """Names of the tasks of `train_on`."""
         return [self.train_on] if isinstance(self.train_on, str) else self.train_on
 
     @cached_property
     def tracks(self) -> dict[str, Track]:
-        """name -> every model on every task that it can be trained on."""
-        return tracks.tracks(self)
+        """name -> track, of every model on every task that it can be trained on."""
+        return tracks.tracks(self.models, self.tasks, self.trained_on, self.taken)
 
     @property
     def followed(self) -> list[str]:
-        """Names of the tracks whose tasks are in `train_on`: what the study makes unasked."""
+        """Names of the tracks that the study makes by default: those on tasks of `train_on`."""
         return [name for name, track in self.tracks.items() if track.task in self.trained_on]
 
     def model_of(self, track: str) -> Model:
-        """The model of a track, by the track's name."""
+        """Return the model of a track."""
         return self.models[self.tracks[track].model]
 
     def task_of(self, track: str) -> str:
-        """Name of the task that a track is trained on."""
+        """Return the name of the task that a track is trained on."""
         return self.tracks[track].task
 
     def evaluated(self, track: str) -> list[str]:
-        """Names of the tasks that a track is evaluated on."""
-        return tracks.evaluated(self, self.tracks[track])
+        """Return the names of the tasks that a track is evaluated on."""
+        scratch = self.model_of(track).scratch is not None
+        return tracks.evaluated(self.tracks[track], self.tasks, self.trained_on, scratch)
 
     def poses(self, task: str, protocol: str) -> bool:
-        """Whether a task has the problems that a protocol asks for."""
+        """Return whether a task has the problems of a protocol."""
         kind = self.evaluation.protocols[protocol].problems
         return kind in self.tasks[task].task_class.problems_of
 
     @property
     def taken(self) -> bool:
-        """Whether checkpoints are given, and nothing is trained."""
+        """Whether the study takes the user's checkpoints, and trains nothing."""
         return any(model.sft for model in self.models.values())
 
     @property
@@ -286,7 +285,7 @@ class Study(Section):
         """Names of all branches, recipe by recipe."""
         if self.taken:
             starts = sorted(next(iter(self.models.values())).rl)
-            return [artifacts.branch(given.RECIPE, start) for start in starts]
+            return [artifacts.branch(own_checkpoints.RECIPE, start) for start in starts]
         grid = self.sft.checkpoints
         return [
             artifacts.branch(recipe, start)
@@ -295,12 +294,13 @@ class Study(Section):
         ]
 
     def sft_checkpoints(self, arm: str = "sft") -> list[str]:
-        """Names of all checkpoints of one arm of SFT."""
+        """Return the names of all checkpoints of an arm of SFT."""
         return [artifacts.sft(step, arm) for step in self.sft.checkpoints]
 
     @property
     def landmark_checkpoints(self) -> dict[str, list[str]]:
-        """Landmark -> the checkpoints that it may be: MaxOOD is known once SFT is evaluated."""
+        """Landmark -> checkpoints that it may be. MaxOOD is one of SFT, known once these are
+        evaluated."""
         rl = {} if self.rl_landmark is None else {"rl": [self.rl_landmark]}
         end = [artifacts.sft(self.end_step)]
         return {"base": ["base"], "maxood": self.sft_checkpoints(), "end": end, **rl}
@@ -314,17 +314,17 @@ class Study(Section):
 
     @property
     def rl_landmark(self) -> str | None:
-        """Name of the branch behind the landmark `rl`; None where none is given from End."""
+        """Name of the branch that is landmark `rl`; None if no RL checkpoint starts from End."""
         if self.landmarks.rl != "auto":
             return self.landmarks.rl
         if self.taken:
-            name = artifacts.branch(given.RECIPE, self.end_step)
+            name = artifacts.branch(own_checkpoints.RECIPE, self.end_step)
             return name if name in self.branches else None
         return artifacts.branch(self.rl.main, self.end_step)
 
 
 def load(data: dict) -> Study:
-    """Validates a config; raises HealscopeError with one line for each wrong key."""
+    """Validate a config; raises HealscopeError with one line for each wrong key."""
     try:
         study = Study.model_validate(data)
         lines = booleans(data, study.model_dump())
@@ -336,5 +336,5 @@ def load(data: dict) -> Study:
 
 
 def schema() -> dict:
-    """JSON schema of a study (draft 2020-12)."""
+    """Return the JSON schema of a study (draft 2020-12)."""
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Study.model_json_schema()}

@@ -21,7 +21,7 @@ WIDTH = 104
 
 
 class Key(NamedTuple):
-    """A key of a section: the lines of it and its value, and where a value of one line ends.
+    """A key of a section: its lines, and the column at which a value on one line ends.
 
     `entry`: whether a study chose the name of its section, or of one around it, as of a recipe.
     """
@@ -35,7 +35,8 @@ class Key(NamedTuple):
 
 
 def complete(text: str) -> str:
-    """The text of a config with the comments of all keys, and with the keys that it lacks."""
+    """Return the text of a config with the comments of all keys, and with the keys that it
+    lacks."""
     text = _without_unknown(text)
     lines = text.splitlines()
     study = Study.model_validate(yaml.safe_load(text))
@@ -48,7 +49,7 @@ def complete(text: str) -> str:
 
 
 def _without_unknown(text: str) -> str:
-    """The text without keys that no model has."""
+    """Return the text without keys that no model has."""
     try:
         Study.model_validate(yaml.safe_load(text))
     except ValidationError as error:
@@ -62,7 +63,7 @@ def _without_unknown(text: str) -> str:
 
 
 def _pairs(node: yaml.MappingNode) -> Iterator[tuple[str, yaml.Node, int, int, int | None]]:
-    """(key, value, first and last line, column at which a value of one line ends) of a mapping.
+    """Yield (key, value, first line, last line, column where a one-line value ends) of a mapping.
 
     An alias ends at no known column, since its value stands elsewhere.
     """
@@ -86,7 +87,7 @@ def _last_lines(node: yaml.Node) -> Iterator[int]:
 
 
 def _paths(node: yaml.Node, path: tuple[str, ...] = ()) -> Iterator[tuple]:
-    """(path, first and last line) of every key of block mappings."""
+    """Yield (path, first line, last line) of every key of block mappings."""
     if isinstance(node, yaml.MappingNode) and not node.flow_style:
         for name, value, first, last, _ in _pairs(node):
             yield (*path, name), first, last
@@ -94,7 +95,7 @@ def _paths(node: yaml.Node, path: tuple[str, ...] = ()) -> Iterator[tuple]:
 
 
 def _keys(value: Any, node: yaml.Node, entry: bool = False) -> Iterator[Key]:
-    """The keys of a section and of all sections in it."""
+    """Yield the keys of a section and of all sections in it."""
     if not isinstance(node, yaml.MappingNode):
         return
     for name, below, first, last, end in _pairs(node):
@@ -109,8 +110,8 @@ def _keys(value: Any, node: yaml.Node, entry: bool = False) -> Iterator[Key]:
 
 
 def _comment(key: Key, lines: list[str]) -> tuple[int, int, list[str]] | None:
-    """The lines of a key with its description, instead of those from one line to another; None
-    where it is there already, with or without a remark after it."""
+    """Return (start, stop, new lines) that give a key its description; None if it has it already,
+    with or without a remark after it."""
     said = type(key.section).model_fields[key.name].description
     if not said or key.first < 0:
         return None
@@ -136,8 +137,8 @@ def _with_comment(code: str, said: str) -> list[str]:
 
 
 def _missing(keys: list[Key], lines: list[str]) -> list[tuple[int, int, list[str]]]:
-    """Where to insert which lines: a key is shown wherever its section has no name that a study
-    chose, and else once."""
+    """Return insertions (start, stop, new lines) of keys that are missing. Sections under a name
+    that the study chose share their keys: each key is shown in one of them."""
     shown = {(_owner(type(key.section), key.name), key.name) for key in keys}
     sections = {id(key.section): [k for k in keys if k.section is key.section] for key in keys}
     found = []
@@ -158,12 +159,12 @@ def _missing(keys: list[Key], lines: list[str]) -> list[tuple[int, int, list[str
 
 
 def _owner(section: type[BaseModel], name: str) -> type:
-    """The class that declares a field."""
+    """Return the class that declares a field."""
     return next(c for c in section.__mro__ if name in vars(c).get("__annotations__", {}))
 
 
 def _written(section: BaseModel, name: str, indent: str) -> list[str]:
-    """A key with its value and description, and all keys in it."""
+    """Return the lines of a key with its value and description, and of all keys in it."""
     value, said = getattr(section, name), type(section).model_fields[name].description or ""
     if isinstance(value, BaseModel):
         inner = [

@@ -21,9 +21,9 @@ STAGES: tuple[str, ...] = get_args(Stage)
 class Need(Section):
     """What one job of a stage asks for: a limit on a cluster, no limit on a laptop."""
 
-    gpus: Natural = Field(0, description="GPUs; fewer than that at the job end it at once")
-    threads: Positive = Field(1, description="CPU threads; sums come out in another order")
-    mem_mb: Positive = Field(4000, description="main memory; doubled at each retry")
+    gpus: Natural = Field(0, description="GPUs; a job that finds fewer ends at once")
+    threads: Positive = Field(1, description="CPU threads; they change the order of sums")
+    mem_mb: Positive = Field(4000, description="main memory, in MB; doubled at each retry")
     runtime: Positive = Field(60, description="minutes; doubled at each retry")
 
 
@@ -36,19 +36,21 @@ class Launch(Section):
     Only `precision` changes results by more than the order of sums: it alone retrains.
     """
 
-    processes: Positive = Field(1, description="of a training job, one GPU each")
+    processes: Positive = Field(
+        1, description="processes of a training job, one GPU each; more than one need deepspeed"
+    )
     deepspeed: str | None = Field(
         None,
         description="zero2, zero3, zero2_offload, zero3_offload (config/deepspeed), or a JSON file",
     )
     micro_batch: Positive | None = Field(
-        None, description="rows that a process reads at once; null: all of its share"
+        None, description="rows a process reads at once; null: all of its share of a batch"
     )
     precision: Literal["float32", "bfloat16"] = Field(
-        "float32", description="of the computation; weights and optimizer are float32 in either"
+        "float32", description="bfloat16: computes in it, with weights and optimizer in float32"
     )
     gradient_checkpointing: bool = Field(
-        False, description="read activations anew on the way back: slower, less memory"
+        False, description="true: recomputes activations in the backward pass, for less memory"
     )
 
     @model_validator(mode="after")

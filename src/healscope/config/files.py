@@ -1,4 +1,5 @@
-"""Config files: read strictly, so that what YAML passes over or misreads is named with its line."""
+"""Reads config files strictly: what YAML would silently drop or misread is refused with its
+line."""
 
 import re
 from collections.abc import Sequence
@@ -14,8 +15,7 @@ _ZERO_FIRST = re.compile(r"[-+]?0[0-7_]+")
 
 
 class _Strict(yaml.SafeLoader):
-    """Refuses what YAML passes over: of a key that stands twice the last one would count, and
-    numbers that begin with 0 or have colons are read in base 8 and 60."""
+    """A YAML loader that refuses duplicate keys, and numbers that YAML reads in base 8 or 60."""
 
     def construct_mapping(self, node, deep=False):
         seen = set()
@@ -44,7 +44,7 @@ def _wrong(node: yaml.Node, what: str) -> HealscopeError:
 
 
 def read(file: str | Path) -> dict[str, Any]:
-    """The content of a config file, which is UTF-8 whatever the locale.
+    """Return the content of a config file, which is UTF-8 whatever the locale.
 
     Raises HealscopeError with the file, the line and what to change where it cannot be read.
     """
@@ -90,7 +90,7 @@ def _misread(file: str | Path, text: str, error: yaml.MarkedYAMLError) -> str:
 
 
 def read_together(files: Sequence[str | Path]) -> dict[str, Any]:
-    """What Snakemake makes of several config files: later ones change keys of earlier ones."""
+    """Return the config that Snakemake makes of several files: later ones override earlier ones."""
     data: dict[str, Any] = {}
     for file in files:
         data = merged(data, read(file))

@@ -1,4 +1,4 @@
-"""What is measured, and how it is drawn."""
+"""Settings of evaluation, measurements, edits, statistics, claims and figures."""
 
 import re
 from typing import Annotated, Literal
@@ -35,16 +35,21 @@ _PROTOCOLS = {
 
 
 class Evaluation(Section):
-    """How every variant is evaluated."""
+    """How checkpoints and edits are evaluated."""
 
-    engine: EngineName = "hf"
+    engine: EngineName = Field(
+        "hf",
+        description="hf (transformers); or vllm, in an environment of its own (docs/engines.md)",
+    )
     batch_size: Positive = Field(512, description="responses at once")
-    max_new_tokens: Positive = 24
+    max_new_tokens: Positive = Field(24, description="tokens of the longest answer")
     variants_per_job: Positive = Field(
-        100, description="checkpoints or edits evaluated in one process"
+        100,
+        description="SFT checkpoints or edits evaluated in one process; each has a file of its own",
     )
     protocols: dict[Name, Protocol] = Field(
-        _PROTOCOLS, description="name -> protocol; every checkpoint is evaluated under each"
+        _PROTOCOLS,
+        description="name -> which problems, how answers are decoded, what follows a wrong one",
     )
 
     @model_validator(mode="after")
@@ -59,38 +64,44 @@ class Evaluation(Section):
 
 
 class Checkpoints(Section):
-    """What stays on disk once the study has read it."""
+    """Which weights stay on disk."""
 
     keep: Literal["all", "landmarks"] = Field(
         "all",
-        description="landmarks: weights of other checkpoints are deleted once all that the study "
-        "makes of them is there; what was measured stays",
+        description="all; landmarks: other weights are deleted once nothing in the study "
+        "needs them",
     )
 
 
 class Landmarks(Section):
     maxood: Literal["auto"] | Natural = Field(
-        "auto", description="SFT step with the best OOD accuracy"
+        "auto", description="auto: best held-out OOD accuracy along SFT; or an SFT step"
     )
-    end: Literal["last"] | Natural = Field("last", description="SFT step where RL takes over")
-    rl: Literal["auto"] | str = Field("auto", description="auto: the branch that starts at `end`")
+    end: Literal["last"] | Natural = Field(
+        "last", description="where SFT hands over to RL: an SFT step, or `last`"
+    )
+    rl: Literal["auto"] | str = Field(
+        "auto", description="auto: the main recipe from `end`; or a branch such as ppo-from-21"
+    )
 
 
 class Spectra(Section):
-    """Singular values and vectors of a pair of checkpoints, and what they are held against."""
+    """Singular values and vectors of checkpoints, and the controls of their comparison."""
 
     matrices: Chosen[Literal[MATRIX_ROLES]] = Field(
-        list(MATRIX_ROLES[:7]), description="roles of the matrices decomposed, compared and edited"
+        list(MATRIX_ROLES[:7]),
+        description="matrices decomposed, compared and edited; also embeddings, head",
     )
     angle_fractions: Chosen[OpenFraction] = Field(
-        [0.0625, 0.125, 0.25, 0.5, 0.75], description="subspace sizes, as shares of the rank"
+        [0.0625, 0.125, 0.25, 0.5, 0.75],
+        description="subspaces compared: leading shares of the rank",
     )
     head_and_tail: Annotated[float, Field(gt=0, le=0.5)] = Field(
         0.2, description="share of the rank that the head of a spectrum has, and its tail"
     )
     controls: Annotated[list[Literal[SPECTRAL_CONTROLS]], AfterValidator(distinct)] = Field(
         list(SPECTRAL_CONTROLS),
-        description="floors (again, bf16) and nulls (noise, spectrum); each costs an SVD a matrix",
+        description="floors and nulls of every comparison: an SVD of every matrix each",
     )
 
 
@@ -98,10 +109,11 @@ LANDMARKS = ("base", "maxood", "end", "rl")  # as `evaluation.landmarks.choose` 
 
 
 class EditStage(Section):
-    """Edits of `target` put parts of it back to `parent`: landmarks, or names of checkpoints."""
+    """A stage of edits, which put parts of `target` back to `parent`: landmarks, or names of
+    checkpoints."""
 
-    target: str
-    parent: str
+    target: str = Field(description="the checkpoint that is edited")
+    parent: str = Field(description="the checkpoint whose parts it gets")
 
     @model_validator(mode="after")
     def _two(self):
@@ -114,22 +126,24 @@ Axes = dict[Literal[AXES], Chosen[float | str]]
 
 
 class Edits(Section):
-    """What is put back, and what each edit is held against (`healscope.edit_names`)."""
+    """Which edits are made, and their controls (names: `healscope.edit_names`)."""
 
     stages: dict[Name, EditStage] = Field(
         {
             "sft": EditStage(target="end", parent="maxood"),
             "rl": EditStage(target="rl", parent="end"),
         },
-        description="what is edited: End towards MaxOOD (figures 4, 6), RL towards End (5, 7), …",
+        description="name -> what is edited; landmarks (base, maxood, end, rl) or names of "
+        "checkpoints",
     )
     kinds: Chosen[Literal[tuple(KINDS)]] = Field(
         ["values", "directions", "pinned", "swap"],
-        description="ways of putting back that are made along the axes",
+        description="what is put back along the axes; swap: values and directions",
     )
     axes: Axes = Field(
         {"rank": [0.0625, 0.2, 0.4, 0.7, 1.0], "layers": [1.0, 2.0]},
-        description="selector -> its values; each of `kinds` is made at each",
+        description="selector -> its values, for each kind; also tail, band (0.2..0.6), k, last, "
+        "layer, strength, …",
     )
     controls: dict[Literal[tuple(KINDS)], Chosen[Literal[tuple(CONTROLS)]]] = Field(
         {
@@ -140,10 +154,11 @@ class Edits(Section):
             "offdiagonal": ["noise", "rotation"],
             "block": ["rest"],
         },
-        description="kind -> controls matched to it; the kind itself is made beside them",
+        description="kind -> controls made beside it, each as far from the target, matrix by "
+        "matrix",
     )
     controlled: Axes = Field(
-        {"rank": [0.2, 1.0]}, description="as axes: where controls are made, and their edits"
+        {"rank": [0.2, 1.0]}, description="where controls are made, and their edits; as `axes`"
     )
 
     @model_validator(mode="after")
@@ -159,12 +174,13 @@ class Edits(Section):
         return self
 
     def names(self) -> list[str]:
-        """All edits of a stage, controls included, in the order in which a sweep makes them."""
+        """Return all edits of a stage, controls included, in the order in which a sweep makes
+        them."""
         return names_along(self.kinds, self.axes, self.controls, self.controlled)
 
 
 class Signals(Section):
-    """What a practitioner without OOD labels could watch along SFT."""
+    """What can be watched along SFT without OOD labels."""
 
     problems: Positive = Field(200, description="ID prompts, and neutral prompts, at most")
     rotation_fraction: OpenFraction = Field(
@@ -173,20 +189,21 @@ class Signals(Section):
 
 
 class HiddenStates(Section):
-    problems: Positive = Field(300, description="prompts of each rule (arXiv 2509.12235, D.8)")
+    problems: Positive = Field(300, description="prompts of each rule, at most")
 
 
 class Statistics(Section):
-    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = Field(0.95, description="of every interval")
     seed_sd: Annotated[float, Field(gt=0, lt=1)] | None = Field(
         0.1,
-        description="guess of how much seeds differ, in standard deviations of a single answer "
-        "(0.1 of 0.5: 5 points of accuracy); counts as one more seed",
+        description="assumed SD between seeds, in SDs of one answer; counts as one more seed; or "
+        "null",
     )
     resamples: Positive = Field(
-        2000, description="redraws of the instances, to which what seeds differ by is added"
+        2000,
+        description="bootstrap redraws of the instances; what seeds differ by is added to each",
     )
-    seed: Natural = 0
+    seed: Natural = Field(0, description="of the bootstrap")
 
 
 CLAIMS = (
@@ -213,11 +230,11 @@ CLAIMS = (
     "verified-success-heals-more-than-.+",
     "fresh-any-answers-explain",
 )
-"""Patterns of the names of claims, as the modules of `healscope.claims` give them."""
+"""Patterns of the names of claims, as the modules of `healscope.findings` give them."""
 
 
 class Claims(Section):
-    """What is claimed before the study is run."""
+    """Claims that are declared before the study is run."""
 
     primary: list[str] = Field(
         [
@@ -226,11 +243,12 @@ class Claims(Section):
             "rl-does-not-exceed-the-peak",
             "pinned-beat-interpolation-sft",
         ],
-        description="claims that the study was made for, corrected by Holm's method; all others "
-        "are corrected as exploration, by that of Benjamini and Hochberg",
+        description="corrected by Holm's method; all other claims are exploration, by Benjamini and"
+        " Hochberg",
     )
     contrast: tuple[Natural, Natural] | None = Field(
-        None, description="two SFT steps between which OOD accuracy is compared, nothing picked"
+        None,
+        description="two SFT steps between which OOD accuracy is compared, nothing picked; or null",
     )
 
     @model_validator(mode="after")
@@ -248,9 +266,15 @@ class Claims(Section):
 
 class FigureStyle(Section):
     published: Literal["llama-3.2-11b", "qwen-2.5-7b"] | None = Field(
-        None, description="published model drawn over figures 1, 2a, 2b and 3a"
+        None,
+        description="llama-3.2-11b or qwen-2.5-7b: its published values in figures 1, 2a, 2b "
+        "and 3a",
     )
-    palette: Literal[PALETTES] = "colorblind"
-    context: Literal["paper", "notebook", "talk"] = "paper"
-    width_inches: Annotated[float, Field(gt=1, lt=20)] = 5.5
-    dpi: Annotated[int, Field(ge=50, le=600)] = 160
+    palette: Literal[PALETTES] = Field(
+        "colorblind", description="colorblind, deep, muted, viridis or Greys"
+    )
+    context: Literal["paper", "notebook", "talk"] = Field(
+        "paper", description="text size: paper, notebook or talk"
+    )
+    width_inches: Annotated[float, Field(gt=1, lt=20)] = Field(5.5, description="width of a figure")
+    dpi: Annotated[int, Field(ge=50, le=600)] = Field(160, description="resolution of PNG files")

@@ -1,4 +1,4 @@
-"""What is wrong with a config, in words: one line for each key."""
+"""Turns validation errors of a config into readable lines, one for each key."""
 
 import re
 from typing import Any
@@ -9,8 +9,8 @@ _EXPONENT = re.compile(r"[-+]?[\d.]+e[-+]?\d+", re.IGNORECASE)
 
 
 def explained(errors: list[dict]) -> list[str]:
-    """One line for each key of pydantic's `errors`: what is wrong, all alternatives of a union
-    together, and the value."""
+    """Return one line for each key of pydantic's `errors`: what is wrong, with all alternatives of
+    a union together, and the value."""
     messages: dict[str, list[str]] = {}
     given: dict[str, str] = {}
     inherited: set[tuple[str, ...]] = set()
@@ -41,7 +41,7 @@ def explained(errors: list[dict]) -> list[str]:
 
 
 def _message(error: dict) -> str:
-    """What is wrong with one value, and what to write instead where that is known."""
+    """Return what is wrong with one value and, if it is known, what to write instead."""
     kind, value = error["type"], error.get("input")
     said = in_words(error)
     if kind == "extra_forbidden":
@@ -63,7 +63,7 @@ _KINDS = {bool: "yes or no", int: "a number", float: "a number"}
 
 
 def booleans(data: Any, study: Any, path: tuple[str, ...] = ()) -> list[str]:
-    """A line for each yes or no of a config that was taken for the number 1 or 0."""
+    """Return a line for each true or false of a config that was read as the number 1 or 0."""
     if isinstance(data, bool) and type(study) in (int, float):
         return [f"  {'.'.join(path)}: a number is needed, and YAML reads yes, no, on and off as "
                 f"true or false, got {data}"]  # fmt: skip

@@ -91,14 +91,21 @@ class BaseRecipe(Section):
 class Training(BaseRecipe):
     """What every recipe that trains has: `rl.defaults` gives it once for all."""
 
-    iterations: Positive = Field(100, description="sample and update; for `sft`, steps")
-    responses: Positive = Field(256, description="sampled (or read) in an iteration")
-    token_budget: Positive | None = Field(
-        None, description="stop once this many tokens were generated (or read, for `sft`)"
+    iterations: Positive = Field(
+        100, description="rounds of sampling and updating; of `sft`, steps"
     )
-    optimizer: Optimizer = Optimizer(learning_rate=1.5e-4, warmup_steps=0, beta2=0.95)
-    schedule: Literal["constant", "cosine"] = "constant"
-    freeze: list[str] = ["embed_tokens", "lm_head", "norm"]
+    responses: Positive = Field(256, description="responses sampled (of `sft`, read) per iteration")
+    token_budget: Positive | None = Field(
+        None, description="stop once so many tokens were generated (of `sft`, read)"
+    )
+    optimizer: Optimizer = Field(
+        Optimizer(learning_rate=1.5e-4, warmup_steps=0, beta2=0.95),
+        description="AdamW, of the policy",
+    )
+    schedule: Literal["constant", "cosine"] = Field(
+        "constant", description="constant, or cosine: down to 0 at the last iteration"
+    )
+    freeze: list[str] = Field(["embed_tokens", "lm_head", "norm"], description="as in SFT")
     state_every: Positive = Field(20, description="iterations between states to resume from")
     kl_every: Positive | None = Field(
         10, description="iterations between measurements of KL from start and base; null: none"
@@ -119,10 +126,10 @@ class Sampling(Training):
 
     kind: ClassVar[Literal["rl", "control"]] = "rl"
 
-    samples_per_prompt: Positive = 1
-    temperature: AboveZero = 1.0
+    samples_per_prompt: Positive = Field(1, description="responses to each prompt")
+    temperature: AboveZero = Field(1.0, description="temperature of sampling")
     problems: Literal["training", "sft"] = Field(
-        "training", description="prompts from all training deals, or from those SFT saw"
+        "training", description="prompts: training: all training deals; sft: those that SFT saw"
     )
 
     @model_validator(mode="after")
@@ -167,10 +174,11 @@ class Rewarded(Sampling):
     """
 
     reward: Annotated[dict[RewardName, float], Field(min_length=1)] = Field(
-        {"verdict": 1.0}, description="weights of reward functions, which are added up"
+        {"verdict": 1.0},
+        description="weighted sum: verdict (tasks.*.rewards), binary, canonical, format, prefix",
     )
     length_neutral: bool = Field(
-        False, description="take out of rewards what length explains among equal verdicts"
+        False, description="true: remove from rewards what length explains among equal verdicts"
     )
 
     @model_validator(mode="after")
@@ -218,45 +226,67 @@ class PPO(Rewarded):
     trainer: ClassVar[str] = "healscope.training.ppo:train"
 
     algorithm: Literal["ppo"]
-    attempts: Positive = Field(1, description="turns of an episode, the first included")
-    feedback: Literal["none", "outcome", "full"] = "full"
-    extra_attempt: bool = Field(False, description="reference: one more turn, scored -1 unseen")
+    attempts: Positive = Field(
+        1, description="turns of an episode, with feedback after a wrong one"
+    )
+    feedback: Literal["none", "outcome", "full"] = Field(
+        "full", description="full, outcome or none"
+    )
+    extra_attempt: bool = Field(
+        False, description="true (reference): one more turn, which costs 1 whatever it says"
+    )
     counted: Literal["episodes", "turns"] = added(
         "episodes",
-        "what `responses` counts; turns (reference): the last episode is cut, and goes on in the "
-        "value head's view alone",
+        "what `responses` counts: episodes; turns (reference): the last episode is cut",
     )
-    epochs: Positive = 1
-    minibatches: Positive = 1
-    normalise_advantages: bool = True
+    epochs: Positive = Field(1, description="passes over the responses")
+    minibatches: Positive = Field(
+        1, description="optimizer steps per pass; with one step in all, nothing is ever clipped"
+    )
+    normalise_advantages: bool = Field(True, description="to mean 0 and SD 1")
     value_head: Literal["own", "shared"] = Field(
-        "own", description="shared (reference): on the last prompt token, through the policy"
+        "own",
+        description="own: own optimizer, no gradient to the policy; shared (reference): the "
+        "opposite",
     )
-    value_learning_rate: Rate = 3e-3
-    value_steps: Positive = Field(20, description="steps of the own value head an iteration")
-    value_coefficient: NonNegative = Field(0.5, description="of the value loss, if shared")
-    value_clip: AboveZero | None = None
-    clip: Annotated[float, Field(gt=0, lt=1)] = 0.2
-    ratio: Literal["token", "response"] = "token"
+    value_learning_rate: Rate = Field(3e-3, description="of an own value head")
+    value_steps: Positive = Field(20, description="steps of an own value head per iteration")
+    value_coefficient: NonNegative = Field(0.5, description="weight of a shared head's loss")
+    value_clip: AboveZero | None = Field(None, description="limit of the value's change; null: off")
+    clip: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.2, description="of the probability ratio; to set it, take several steps on a batch"
+    )
+    ratio: Literal["token", "response"] = Field(
+        "token", description="token, or response: the probability ratio of the whole action"
+    )
     ratio_limit: AboveZero | None = Field(
-        None, description="reference: rows with a larger ratio keep the clipped branch alone"
+        None, description="reference (10): above it the unclipped branch is dropped"
     )
-    discount: Fraction = Field(1.0, description="gamma, between the turns of one episode")
-    gae_lambda: Fraction = 0.95
+    discount: Fraction = Field(1.0, description="gamma, between the turns of an episode")
+    gae_lambda: Fraction = Field(0.95, description="lambda of generalised advantage estimation")
     cut_failures: bool = Field(
-        True, description="false (reference): a failed episode's value leaks into the next one's"
+        True, description="false (reference): a failed episode's value leaks into the next"
     )
-    logprob_precision: Literal["float32", "bfloat16"] = "float32"
-    skip_first_token: bool = Field(False, description="reference: its log-probability is dropped")
+    logprob_precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="float32; reference: bfloat16"
+    )
+    skip_first_token: bool = Field(
+        False, description="true (reference): its log-probability is dropped"
+    )
     early_token_weight: Fraction = Field(
         1.0,
-        description="of log-probabilities before the formula, or before the last four tokens where "
-        "there is none (reference: 0.5)",
+        description="of log-probabilities before the formula; reference: 0.5",
     )
-    kl: Literal["none", "reward", "loss"] = "none"
-    kl_coefficient: NonNegative = 0.0
-    kl_from: Literal["start", "base"] = "start"
-    entropy_coefficient: NonNegative = 0.0
+    kl: Literal["none", "reward", "loss"] = Field(
+        "none",
+        description="where KL from a reference is penalised: none, reward (log-ratio), loss (k3, as"
+        " in GRPO)",
+    )
+    kl_coefficient: NonNegative = Field(0.0, description="of that penalty")
+    kl_from: Literal["start", "base"] = Field("start", description="the reference: start or base")
+    entropy_coefficient: NonNegative = Field(
+        0.0, description="of an entropy bonus; the reference leaves its own out"
+    )
 
     @model_validator(mode="after")
     def _divides(self):
@@ -278,22 +308,25 @@ class Group(Rewarded):
     trainer: ClassVar[str] = "healscope.training.groups:train"
 
     algorithm: Literal["grpo", "dapo", "dr_grpo", "gspo", "rloo"]
-    samples_per_prompt: Annotated[int, Field(ge=2)] = 4
-    epochs: Positive = 1
-    minibatches: Positive = added(1, "optimizer steps a pass, each on its share of the responses")
-    clip: Annotated[float, Field(gt=0, lt=1)] = 0.2
-    clip_high: AboveZero | None = Field(None, description="upper clip, where it differs")
+    samples_per_prompt: Annotated[int, Field(ge=2)] = Field(4, description="responses in a group")
+    epochs: Positive = Field(1, description="passes over the responses")
+    minibatches: Positive = added(
+        1, "optimizer steps per pass; with one step in all, nothing is ever clipped"
+    )
+    clip: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.2, description="of the probability ratio; to set it, take several steps on a batch"
+    )
+    clip_high: AboveZero | None = Field(None, description="upper limit, if it differs (dapo: 0.28)")
     kl_coefficient: NonNegative = Field(
-        0.0, description="of KL from the start: k3 in the loss; rloo: the log-ratio in the reward"
+        0.0, description="of KL from the start: k3 in the loss (rloo: the log-ratio in the reward)"
     )
     most_draws: Positive = added(
         1,
-        "dynamic sampling where above 1: prompts are drawn again, at most so often in all, until "
-        "enough groups hold different rewards; groups of equal rewards are left out",
+        "above 1: prompts are drawn again, at most so often, until enough groups differ",
     )
     overlong: Fraction = added(
         0.0,
-        "soft overlong penalty: last share of max_new_tokens over which a reward falls by up to 1",
+        "last share of max_new_tokens over which a reward falls by up to 1",
     )
 
 
@@ -304,10 +337,10 @@ class DPO(Sampling):
     one_process: ClassVar[bool] = True
 
     algorithm: Literal["dpo"]
-    samples_per_prompt: Annotated[int, Field(ge=2)] = 4
-    rounds: Positive = Field(5, description="sample from the model at hand, pair, train")
-    beta: AboveZero = 0.1
-    batch_size: Positive = Field(64, description="pairs a step")
+    samples_per_prompt: Annotated[int, Field(ge=2)] = Field(4, description="responses to pair")
+    rounds: Positive = Field(5, description="sample from the current model, pair, train")
+    beta: AboveZero = Field(0.1, description="strength of the implied KL term")
+    batch_size: Positive = Field(64, description="pairs per step")
 
     @property
     def passes(self) -> int:
@@ -321,9 +354,9 @@ class RejectionSampling(Sampling):
     one_process: ClassVar[bool] = True
 
     algorithm: Literal["rft"]
-    samples_per_prompt: Positive = 4
-    rounds: Positive = Field(5, description="sample from the model at hand, filter, train")
-    batch_size: Positive = Field(64, description="responses a step")
+    samples_per_prompt: Positive = Field(4, description="responses to each prompt")
+    rounds: Positive = Field(5, description="sample from the current model, filter, train")
+    batch_size: Positive = Field(64, description="responses per step")
 
 
 class Supervised(Training):
@@ -335,13 +368,13 @@ class Supervised(Training):
 
     algorithm: Literal["sft"]
     examples: Literal["same", "fresh"] = Field(
-        "same", description="those of SFT, or new ones on all training deals"
+        "same", description="same: those of SFT; fresh: new ones on all training deals"
     )
     answers: Literal["canonical", "any"] = Field(
-        "canonical", description="one fixed answer a problem, or any correct one, drawn each time"
+        "canonical", description="canonical; any: a correct one, drawn each time"
     )
-    kl_coefficient: NonNegative = Field(0.0, description="of KL(reference || model), in the loss")
-    kl_from: Literal["start", "base"] = "base"
+    kl_coefficient: NonNegative = Field(0.0, description="of KL(reference || model)")
+    kl_from: Literal["start", "base"] = Field("base", description="the reference: base or start")
 
     @property
     def any_fresh_answer(self) -> bool:
@@ -356,7 +389,7 @@ class Average(BaseRecipe):
     does: ClassVar[str] = "averaging the weights with those of the base model"
 
     algorithm: Literal["average"]
-    base_share: OpenFraction = 0.5
+    base_share: OpenFraction = Field(0.5, description="share of the base; 1 is the base")
 
 
 _Recipe = PPO | Group | DPO | RejectionSampling | Supervised | Average

@@ -12,11 +12,23 @@ from healscope.sections import Name, Natural, Section, inherited, merged
 class RL(Section):
     """Recipes and where they start; any other recipe and start can still be asked for by name."""
 
-    engine: EngineName = Field("hf", description="what recipes sample with")
-    defaults: Training = Training()
-    recipes: dict[Name, Recipe] = {}
-    branches: Annotated[dict[Name, Literal["all"] | list[Natural]], Field(min_length=1)]
-    main: Name = Field("ppo", description="recipe of the figures that show one, and of claims")
+    engine: EngineName = Field(
+        "hf", description="what responses are sampled with: hf (transformers) or vllm"
+    )
+    defaults: Training = Field(
+        Training(), description="for every recipe that trains; a recipe can override any of it"
+    )
+    recipes: dict[Name, Recipe] = Field(
+        {},
+        description="name -> settings; a new name starts from another one: {like: ppo_multi, clip: "
+        "0.1}",
+    )
+    branches: Annotated[dict[Name, Literal["all"] | list[Natural]], Field(min_length=1)] = Field(
+        description="recipe -> SFT steps it starts from, or `all`; one run each"
+    )
+    main: Name = Field(
+        "ppo", description="recipe of figures 3, 10 and 11, of the landmark and of most claims"
+    )
 
     @model_validator(mode="before")
     @classmethod

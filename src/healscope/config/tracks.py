@@ -1,50 +1,41 @@
-"""Tracks: which models are trained on which tasks, and what each is evaluated on besides.
+"""Tracks: which models are trained on which tasks, and what else each is evaluated on.
 
-A study trains every model on every task of `train_on`. Files, the wildcard {model} and the column
-`model` call a track as its model is called, if its task is the first of `train_on`, else
-MODEL.TASK.
+A study trains every model on every task of `train_on`. A track has the name of its model if its
+task is the first of `train_on`, else MODEL.TASK.
 """
 
-from __future__ import annotations
-
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from healscope import artifacts
+from healscope.config.models import Model
 from healscope.tasks import TaskSection
-from healscope.tasks.cards.card_game import CardGame
-
-if TYPE_CHECKING:
-    from healscope.config import Study
 
 
 @dataclass(frozen=True)
 class Track:
-    """A model on a training task: `model` and `task` are the config's names of the two."""
+    """A model trained on a task; `model` and `task` are their names in the config."""
 
     name: str
     model: str
     task: str
 
 
-def tracks(study: Study) -> dict[str, Track]:
-    """name -> track, of all that can be asked for, model by model, those of `train_on` first.
+def tracks(
+    models: Collection[str], tasks: Mapping[str, TaskSection], trained_on: list[str], taken: bool
+) -> dict[str, Track]:
+    """Return name -> track of all that can be asked for, model by model, tasks of `train_on` first.
 
     Beside the tasks of `train_on` these are all others that can be trained on. Checkpoints that are
     given were trained on one task. Raises ValueError where two would have one name.
     """
-    for key, names in (("models", study.models), ("tasks", study.tasks)):
+    for key, names in (("models", models), ("tasks", tasks)):
         _refuse_names(key, names)
-    first, *more = study.trained_on
-    if not study.taken:
-        more += [
-            t
-            for t in study.tasks
-            if t not in study.trained_on and study.tasks[t].task_class.trainable
-        ]
+    first, *more = trained_on
+    if not taken:
+        more += [t for t in tasks if t not in trained_on and tasks[t].task_class.trainable]
     found: dict[str, Track] = {}
-    for model in study.models:
+    for model in models:
         for task in (first, *more):
             track = Track(model if task == first else f"{model}.{task}", model, task)
             if other := found.get(track.name):
@@ -58,7 +49,7 @@ def tracks(study: Study) -> dict[str, Track]:
 
 
 def _refuse_names(key: str, names: Iterable[str]) -> None:
-    """Raises ValueError where a folder of a model or task would be another one too."""
+    """Raise ValueError if two models or tasks would share a folder, or take one that is in use."""
     known: dict[str, str] = {}
     for name in names:
         if key == "models" and name in artifacts.TAKEN_NAMES:
@@ -74,86 +65,88 @@ def _refuse_names(key: str, names: Iterable[str]) -> None:
             )
 
 
-def evaluated(study: Study, track: Track) -> list[str]:
-    """Names of the tasks that a track is evaluated on: its own, and those that none is followed on.
+def evaluated(
+    track: Track, tasks: Mapping[str, TaskSection], trained_on: list[str], scratch: bool
+) -> list[str]:
+    """Return the tasks that a track is evaluated on: its own, and those that no track of the study
+    is trained on.
 
     A model that is trained from scratch knows no words but those of its own task.
     """
-    own, scratch = study.tasks[track.task], study.models[track.model].scratch
+    own = tasks[track.task]
     return [
         name
-        for name, task in study.tasks.items()
-        if name == track.task
-        or (name not in study.trained_on and (not scratch or _reads(own, task)))
+        for name, task in tasks.items()
+        if name == track.task or (name not in trained_on and (not scratch or _reads(own, task)))
     ]
 
 
 def _reads(own: TaskSection, other: TaskSection) -> bool:
-    """Whether the vocabulary of one task is known to hold that of another."""
-    known = own.rendering == "json" or issubclass(own.task_class, CardGame)
+    """Return whether a model trained from scratch on one task surely has the words of another."""
+    known = own.rendering == "json" or own.task_class.fixed_words
     return own.family == other.family and known and not _lack(own, other)
 
 
 def _lack(own: TaskSection, other: TaskSection) -> str:
-    """Why what reads one task cannot read another one of its family; empty where nothing is known
-    against it."""
+    """Return why a model trained from scratch on one task cannot read another of its family.
+
+    Empty where nothing is known against it.
+    """
     if other.rendering != own.rendering:
         return f"reads only rendering '{own.rendering}'"
-    if own.rendering == "json" or not issubclass(own.task_class, CardGame):
-        return ""  # letters spell any number
-    unknown = sorted(_numbers(other) - _numbers(own))
-    return f"has no word for {unknown}" if unknown else ""
+    if own.rendering == "json" or not own.task_class.fixed_words:
+        return ""  # letters spell any word
+    known = set(own.build("own").words())
+    unknown = [word for word in other.build("other").words() if word not in known]
+    return f"has no word for {', '.join(unknown)}" if unknown else ""
 
 
-def _numbers(task: TaskSection) -> set[int]:
-    """Numbers that a compact task writes."""
-    faces = {*task.id_rule.model_dump().values(), *task.ood_rule.model_dump().values()}
-    return {*range(1, 14), *faces, *task.targets}
-
-
-def check(study: Study) -> None:
-    """Raises ValueError where `train_on` cannot be."""
-    for name in study.trained_on:
-        if name not in study.tasks:
-            raise ValueError(f"train_on: '{name}' is not in tasks: {', '.join(study.tasks)}")
-        if not study.taken and not study.tasks[name].task_class.trainable:
+def check(tasks: Mapping[str, TaskSection], trained_on: list[str], taken: bool) -> None:
+    """Raise ValueError if models cannot be trained on the tasks of `train_on`."""
+    for name in trained_on:
+        if name not in tasks:
+            raise ValueError(f"train_on: '{name}' is not in tasks: {', '.join(tasks)}")
+        if not taken and not tasks[name].task_class.trainable:
             raise ValueError(
                 f"train_on: '{name}' has no reference answers to train on; it can only be "
                 "evaluated: name another task, or give checkpoints (models.*.sft)"
             )
-    if study.taken and len(study.trained_on) > 1:
+    if taken and len(trained_on) > 1:
         raise ValueError(
             "train_on: given checkpoints were trained on one task: name that one; all of tasks are "
             "evaluated"
         )
-    tracks(study)
 
 
-def check_scratch(study: Study, name: str) -> None:
-    """Raises ValueError where a model that is trained from scratch could not read a task.
+def check_scratch(
+    name: str, model: Model, tasks: Mapping[str, TaskSection], trained_on: list[str]
+) -> None:
+    """Raise ValueError if a model that is trained from scratch could not read a task.
 
     A task of another family is not asked of it; one of the same family, that no track of it can
     read, is taken for a mistake.
     """
-    pretraining = study.models[name].scratch.pretraining
-    trained = [study.tasks[task] for task in study.trained_on]
-    if pretraining.conversations and any(task.rendering == "json" for task in trained):
+    compact = all(tasks[task].rendering == "compact" for task in trained_on)
+    if model.scratch.pretraining.conversations and not compact:
         raise ValueError(
             f"models.{name}.scratch.pretraining.conversations: these are of rendering 'compact' "
             "alone; set 0"
         )
-    for beside, other in study.tasks.items():
-        alike = [t for t in study.trained_on if study.tasks[t].family == other.family]
-        lacks = [_lack(study.tasks[task], other) for task in alike]
-        if beside not in study.trained_on and lacks and all(lacks):
+    for beside, other in tasks.items():
+        alike = [task for task in trained_on if tasks[task].family == other.family]
+        lacks = [_lack(tasks[task], other) for task in alike]
+        if beside not in trained_on and lacks and all(lacks):
             raise ValueError(
                 f"tasks.{beside}: model '{name}' {lacks[0]}, as it is trained from scratch on "
                 f"'{alike[0]}'; add '{beside}' to train_on for a model of its own"
             )
 
 
-def track_facts(study: Study, names: Iterable[str]) -> dict[str, dict[str, str]]:
-    """Returns track -> plain values for tables and figures: model, task and family of the task."""
+def track_facts(study, names: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Returns track -> plain values for tables and figures: model, task and family of the task.
+
+    `study` is a `config.Study`.
+    """
     found = {}
     for name in names:
         track = study.tracks[name]

@@ -25,12 +25,14 @@ AboveZero = Annotated[float, Field(gt=0)]
 
 
 class Optimizer(Section):
-    learning_rate: Rate = 8e-4
-    warmup_steps: Natural = 20
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    beta2: Annotated[float, Field(gt=0, lt=1)] = 0.98
-    epsilon: Annotated[float, Field(gt=0)] = 1e-8
-    max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
+    learning_rate: Rate = Field(8e-4, description="peak")
+    warmup_steps: Natural = Field(20, description="steps of warm-up")
+    weight_decay: Annotated[float, Field(ge=0)] = Field(
+        0.0, description="0: weights move only by the loss"
+    )
+    beta2: Annotated[float, Field(gt=0, lt=1)] = Field(0.98, description="second-moment decay")
+    epsilon: Annotated[float, Field(gt=0)] = Field(1e-8, description="in the denominator of a step")
+    max_grad_norm: Annotated[float, Field(gt=0)] = Field(1.0, description="gradient clipping")
 
 
 class Method(Section):
@@ -38,7 +40,9 @@ class Method(Section):
 
     labels: ClassVar[dict[str, str]]  # in figures, by the value of `method`
 
-    learning_rate: Rate | None = Field(None, description="null: that of sft.optimizer")
+    learning_rate: Rate | None = Field(
+        None, description="instead of the optimizer's; null: the same"
+    )
 
     def refusal(self, _zero: int) -> str | None:
         """Why the method cannot be trained at this ZeRO stage (0: without DeepSpeed), or None."""
@@ -79,8 +83,13 @@ class BlockDrift(Penalised):
     }
 
     method: Literal["rpsft", "rpsft_normalised"]
-    strength: AboveZero = Field(description="what the penalty is multiplied by")
-    share: OpenFraction = Field(description="share of the directions of a matrix; 1: all of it")
+    strength: AboveZero = Field(
+        description="weight of the penalty in the loss; it depends on the model, a 7B one was given"
+        " 1"
+    )
+    share: OpenFraction = Field(
+        description="share of the singular directions of a matrix; 1: the drift of the whole matrix"
+    )
     directions: Directions = "leading"
 
 
@@ -159,27 +168,41 @@ _RESERVED = ("base", "sft", "rl", *CONTROLS)
 class SFT(Section):
     """Supervised fine-tuning on the ID rule, one canonical answer for each problem."""
 
-    steps: Positive = 400
-    checkpoints: list[Natural] = Field([0, 9, 21, 59, 116, 192, 286, 400], min_length=2)
-    deals: Positive = Field(
-        200, description="distinct ID value multisets (with target) to draw from"
+    steps: Positive = Field(400, description="optimizer steps")
+    checkpoints: list[Natural] = Field(
+        [0, 9, 21, 59, 116, 192, 286, 400],
+        min_length=2,
+        description="steps that are saved and evaluated",
     )
-    examples: Positive = Field(700, description="rows, drawn once from those deals")
-    batch_size: Positive = 64
-    optimizer: Optimizer = Optimizer()
-    schedule: Literal["constant_with_warmup", "linear", "cosine"] = "constant_with_warmup"
+    deals: Positive = Field(
+        200, description="distinct ID value multisets (with target) that examples come from"
+    )
+    examples: Positive = Field(
+        700, description="training rows, drawn once; one canonical answer each"
+    )
+    batch_size: Positive = Field(64, description="rows per step")
+    optimizer: Optimizer = Field(Optimizer(), description="AdamW")
+    schedule: Literal["constant_with_warmup", "linear", "cosine"] = Field(
+        "constant_with_warmup",
+        description="constant_with_warmup, linear or cosine; explicit, never a trainer's default",
+    )
     freeze: list[str] = Field(
-        ["embed_tokens", "lm_head", "norm"], description="parameters whose name holds one of these"
+        ["embed_tokens", "lm_head", "norm"],
+        description="parameters that are not trained, by part of their name",
     )
     arms: Annotated[list[Name], AfterValidator(distinct)] = Field(
         [],
-        description="runs beside the main one: diverse, on paraphrased prompts; solutions, any "
-        "correct answer drawn anew each epoch; and any of the methods",
+        description="runs beside it: diverse (paraphrased prompts), solutions (any correct answer),"
+        " any method",
     )
     methods: dict[Name, SFTMethod] = Field(
-        {}, description="arm -> how it trains, on the main arm's examples in the same order"
+        {},
+        description="arm -> how it trains; a new name starts from another one: {like: rpsft, "
+        "strength: 3.0}",
     )
-    log_every: Positive = Field(10, description="steps between loss and format measurements")
+    log_every: Positive = Field(
+        10, description="steps between measurements of losses and format errors"
+    )
     log_problems: Positive = Field(128, description="problems of each kind in such a measurement")
     state_every: Positive = Field(50, description="steps between states to resume from")
 

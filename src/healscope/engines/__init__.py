@@ -1,4 +1,4 @@
-"""What generates text: `hf`, transformers in this process, or `vllm`, in a process of its own.
+"""Engines that generate text: `hf` (transformers, in this process) or `vllm` (in its own process).
 
 Both take new weights in place, so that one of them evaluates many variants, and answer prompts in
 token ids with token ids and their log-probabilities.
@@ -20,7 +20,7 @@ from healscope.models.variants import Variant
 
 
 class Engine(Protocol):
-    """What both engines can do.
+    """The interface of both engines.
 
     Attributes:
         context: tokens of a prompt and its answer, at most.
@@ -46,7 +46,7 @@ class Engine(Protocol):
 
 @contextmanager
 def evaluating(start: str, rows: int, process: Process | None) -> Iterator[tuple[Engine, object]]:
-    """(engine, tokenizer) at the checkpoint whose manifest is `start`.
+    """Yield (engine, tokenizer) at the checkpoint with the manifest `start`.
 
     With a `process` it is vLLM, which works on `rows` answers at a time. Raises HealscopeError.
     """

@@ -16,15 +16,14 @@ from healscope.models.tokens import encode_ids
 
 
 class NotFinite(HealscopeError):  # noqa: N818 (what happened)
-    """A model whose probabilities are no numbers: its weights have overflowed."""
+    """The model's probabilities are not numbers: its weights have overflowed."""
 
 
 @dataclass(frozen=True)
 class Responses:
-    """`tokens_BT` ends each row with an end token then padding; `logprobs_BT` is under the sampling
-    distribution and 0 on padding; `mask_BT` is true on the row's own tokens (its end included).
-    `prompt_B2H`, where asked for, holds the mean and the last of the prompt's last hidden states.
-    """
+    """Generated tokens (B,T), each row ended by an end token and padded; their log-probabilities
+    under the sampling distribution, 0 on padding; and a mask that is true on the row's own tokens.
+    `prompt_B2H`, if asked for, holds the mean and the last of the prompt's last hidden states."""
 
     tokens_BT: torch.Tensor
     logprobs_BT: torch.Tensor
@@ -39,12 +38,12 @@ class Responses:
 
 
 def position_ids(mask: torch.Tensor) -> torch.Tensor:
-    """Positions that count from 0 at each row's first real token."""
+    """Return positions that count from 0 at each row's first real token."""
     return (mask.long().cumsum(-1) - 1).clamp(min=0)
 
 
 def states_of(hidden_BPH: torch.Tensor, mask_BP: torch.Tensor) -> torch.Tensor:
-    """Mean and last of the hidden states (B,2,H) of prompts that are padded left, in float32."""
+    """Return mean and last of the hidden states (B,2,H) of left-padded prompts, in float32."""
     hidden_BPH = hidden_BPH.float()
     mean_BH = (hidden_BPH * mask_BP[..., None]).sum(1) / mask_BP.sum(1, keepdim=True)
     return torch.stack([mean_BH, hidden_BPH[:, -1]], 1)
@@ -64,7 +63,8 @@ def generate(
     generator: torch.Generator | None = None,
     prompt_states: bool = False,
 ) -> Responses:
-    """`samples` responses to each prompt, rows grouped by prompt; temperature 0 is greedy.
+    """Generate `samples` responses to each prompt, in rows grouped by prompt; temperature 0 is
+    greedy.
 
     `eos`: the token that ends a response, or several, any of which does.
     `top_p` < 1 samples from the nucleus alone (Holtzman et al. 2020). The prompt is read once for
@@ -127,7 +127,7 @@ def generate(
 
 
 def _nucleus(logps_BV: torch.Tensor, top_p: float) -> torch.Tensor:
-    """Log-probabilities renormalised over the smallest set of tokens that holds `top_p`."""
+    """Renormalise log-probabilities over the smallest set of tokens with probability `top_p`."""
     ordered_BV, index_BV = logps_BV.sort(-1, descending=True)
     before_BV = ordered_BV.exp().cumsum(-1) - ordered_BV.exp()  # mass of the likelier ones
     outside_BV = torch.zeros_like(before_BV, dtype=torch.bool).scatter(
@@ -144,7 +144,7 @@ def response_logprobs(
     temperature: float = 1.0,
     hidden: bool = False,
 ) -> tuple[torch.Tensor, ...]:
-    """Teacher-forced view of the last `width` columns of padded prompt+response rows.
+    """Read padded prompt+response rows, teacher-forced; the last `width` columns are responses.
 
     Returns log-probabilities of those tokens (B,T) and the full log-distribution (B,T,V); with
     `hidden`, the last hidden states (B,L,H) before them.

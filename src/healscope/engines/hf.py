@@ -11,7 +11,7 @@ from healscope.models.variants import Variant, load_each
 
 
 class HF:
-    """A model as an engine; `start`: the weights that it came with, where it takes others."""
+    """The engine of a transformers model. `start` holds its initial weights, if it takes others."""
 
     batches = True
     facts: dict = {}  # torch and transformers stand in every record

@@ -1,4 +1,4 @@
-"""How probable texts are after their prompts: answers that a model chooses instead of writing."""
+"""Log-probabilities of given texts after their prompts, as for multiple-choice answers."""
 
 import torch
 
@@ -11,8 +11,8 @@ Pair = tuple[list[int], list[int]]
 
 @torch.no_grad()
 def scores(model, pairs: list[Pair], *, pad: int, batch_size: int) -> list[tuple[float, bool]]:
-    """Of each pair the text's summed log-probability in nats, and whether every token of it is the
-    likeliest one; 0 and True of an empty text. Raises NotFinite.
+    """Return for each pair the text's summed log-probability in nats, and whether each of its
+    tokens is the most likely one; (0, True) for an empty text. Raises NotFinite.
 
     Texts that differ in the last token alone, as letters do, are read once for all.
     """

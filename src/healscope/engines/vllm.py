@@ -1,4 +1,4 @@
-"""Engine `vllm`: this side of a process that runs in vLLM's own environment.
+"""Engine `vllm`: the client of a process that runs in vLLM's own environment.
 
 Checkpoints are read by that process where they lie. Other weights (edits, a policy that is being
 trained) go through files without a name, in /dev/shm where they fit, which are gone as soon as both
@@ -41,7 +41,7 @@ _NOT_PASSED_ON = {  # of the environment; the rest of these name a training run'
 
 @dataclass(frozen=True)
 class Process:
-    """How the process runs; its log lies beside `log`. `facts`: what it said of itself.
+    """Settings of vLLM's process. Its log lies beside `log`, that of its job.
 
     `gpu`: the only one that it sees, by its name in CUDA_VISIBLE_DEVICES; None: those that its
     parent sees.
@@ -53,25 +53,26 @@ class Process:
 
     @classmethod
     def of(cls, snakemake) -> "Process | None":
-        """That of a workflow's job, where its rule names vllm among what results depend on; all
-        else is as the config has it now."""
+        """Return the process for a job of the workflow; None if its rule does not name vllm."""
         if not snakemake.params.get("vllm"):
             return None
         return cls(Vllm.model_validate(snakemake.config.get("vllm") or {}), snakemake.log[0])
 
     def plain(self) -> dict:
-        """As JSON has it; the inverse of `Process.read`."""
+        """Return the settings as JSON has them, the inverse of `Process.read`."""
         return {"settings": self.settings.model_dump(mode="json"), "log": self.log}
 
     @classmethod
     def read(cls, plain: dict, rank: int = 0, gpu: str | None = None) -> "Process":
-        """That of process `rank` of a training run, each of which has an engine of its own."""
+        """Return the settings for process `rank` of a training run, each of which has its own
+        engine."""
         log = plain["log"] if rank == 0 else f"{plain['log'].removesuffix('.log')}-{rank}.log"
         return cls(Vllm.model_validate(plain["settings"]), log, gpu)
 
 
 class VLLM:
-    """vLLM at the weights of a checkpoint folder; a context that starts and ends the process.
+    """vLLM with the weights of a checkpoint folder; a context manager that starts and ends the
+    process.
 
     It works on `rows` answers at a time, and takes `memory_share` of each GPU. Everything raises
     HealscopeError, with the log of the process, where that fails, dies or hangs.
@@ -154,7 +155,7 @@ class VLLM:
         return self.facts["max_model_len"]
 
     def each(self, variants: Iterable[Variant]) -> Iterator[Variant]:
-        """Takes the weights of each variant in turn, and yields the variant.
+        """Load the weights of each variant in turn, and yield the variant.
 
         A checkpoint is asked for the logits that it was saved with.
         """
@@ -173,7 +174,7 @@ class VLLM:
             yield variant
 
     def take(self, weights: Weights, name: str) -> None:
-        """Other weights, in place; tensors that are left out become those of the start again.
+        """Load other weights in place; tensors that are left out are reset to those of the start.
 
         `name` is of what they belong to. They are read to their end before any of them counts.
         """
@@ -194,8 +195,8 @@ class VLLM:
         samples: int = 1,
         generator: torch.Generator | None = None,
     ) -> Responses:
-        """As `healscope.engines.generate.generate`, with other draws: every answer has a
-        stream of its own, so that they do not hang on which answers are worked on together."""
+        """Generate like `healscope.engines.generate.generate`, but with a random stream for each
+        answer, so that draws do not depend on which answers share a batch."""
         rows = [ids for ids in prompts for _ in range(samples)]
         seeds = None
         if temperature > 0:
@@ -234,7 +235,7 @@ class VLLM:
         return [tuple(known.get(i, (0.0, True))) for i in range(len(pairs))]
 
     def _check_answers(self, folder: Path) -> None:
-        """Whether the engine says what the checkpoint said when it was saved."""
+        """Check that the engine gives the logits that the checkpoint was saved with."""
 
         def logprobs(ids: list[int]) -> list[float]:
             return self._ask({"next": ids})["logprobs"]
@@ -242,7 +243,7 @@ class VLLM:
         integrity.check_answers(folder, logprobs, self.settings.dtype)
 
     def _written(self, weights: Weights, name: str) -> Iterator:
-        """Open files that hold the weights, some of them each, in the engine's precision."""
+        """Yield open files that hold the weights in shards, in the engine's precision."""
         size = sum(map(math.prod, self.start.shapes.values())) * self.dtype.itemsize
         place = _MEMORY
         if not _MEMORY.is_dir() or shutil.disk_usage(_MEMORY).free < 1.2 * size:

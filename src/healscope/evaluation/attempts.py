@@ -1,4 +1,4 @@
-"""Attempts at problems: the first, samples beside it, and what follows after feedback.
+"""Attempts at problems: first answers, additional samples, and retries after feedback.
 
 One row for each attempt; nothing is averaged or merged here. The first attempt has sample 0 and
 attempt 1; samples for pass@k have sample 1, 2, …; attempts 2, 3, … follow on the first one in a
@@ -27,7 +27,7 @@ JUDGED = ["outcome", "reward", "parsed", "follows_rule", "uses_numbers", "reache
 
 
 class Ask(Interface):
-    """What answers. `scores` is needed by tasks with options alone."""
+    """A function that answers conversations. `scores` is needed only by tasks with options."""
 
     def __call__(
         self, conversations: list[list[str]], purpose: str, temperature: float
@@ -39,7 +39,7 @@ class Ask(Interface):
 
 
 def attempts(ask: Ask, task: Task, problems: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
-    """All attempts at a protocol's problems (`Task.posed`), answered by `ask`.
+    """Return all attempts at a protocol's problems (`Task.posed`), answered by `ask`.
 
     A conversation is a list of turns: the user's, the model's, the user's, …
     """
@@ -71,7 +71,7 @@ def attempts(ask: Ask, task: Task, problems: pd.DataFrame, protocol: Protocol) -
 
 
 def require_room(tokenizer, task: Task, problems: pd.DataFrame, settings: Evaluation) -> None:
-    """Raises HealscopeError where a reference answer has more tokens than a model may write."""
+    """Raise HealscopeError if a reference answer has more tokens than a model may write."""
     lengths = [len(tokens.response_ids(tokenizer, r)) - 1 for r in problems["response"]]
     if max(lengths, default=0) > settings.max_new_tokens:
         longest = problems["response"].iloc[lengths.index(max(lengths))]
@@ -84,7 +84,7 @@ def require_room(tokenizer, task: Task, problems: pd.DataFrame, settings: Evalua
 def _first_answers(
     ask: Ask, task: Task, posed: list[Problem], chosen: list[dict], temperature: float
 ) -> list[str | None]:
-    """Answers that are written, and those that are chosen, which have no temperature."""
+    """Return first answers: written ones, and chosen options, which have no temperature."""
     options = [task.options(problem) for problem in posed]
     written = [i for i, given in enumerate(options) if not given]
     texts = ask([[chosen[i]["prompt"]] for i in written], "first", temperature)
@@ -105,7 +105,7 @@ def _retries(
     protocol: Protocol,
     level: str,
 ) -> list[dict]:
-    """Attempts 2 to n at the problems whose first attempt failed; a success ends a conversation."""
+    """Retry problems whose first attempt failed, up to attempt n; a success ends a conversation."""
     found: list[dict] = []
     last = first
     turns = {i: [chosen[i]["prompt"]] for i in first}
@@ -162,7 +162,7 @@ def _row(
 
 
 class Asker:
-    """Answers of what an engine holds to conversations, in batches of similar length.
+    """Answers conversations with an engine, in batches of similar length.
 
     `stream` names the random numbers, used only where something is sampled; `templated`: a chat
     template is used where there is one; `reasoning`: marks that answers keep, as `Task.reasoning`.
@@ -245,7 +245,7 @@ def greedy_answers(
     settings: Evaluation,
     reasoning: Sequence[Marks] = REASONING,
 ) -> list[str | None]:
-    """The greedy first answer to each prompt; None where it exceeds the model's context."""
+    """Return the greedy first answer to each prompt; None if it exceeds the model's context."""
     ask = Asker(HF(model), tokenizer, settings, Protocol(), "", reasoning=reasoning)
     return ask([[p] for p in prompts], "", 0.0)
 
@@ -253,7 +253,7 @@ def greedy_answers(
 def format_error_rate(
     model, tokenizer, task: Task, problems: pd.DataFrame, max_new_tokens: int
 ) -> float:
-    """Share of greedy answers that do not parse (arXiv 2509.12235, Fig 2b)."""
+    """Return the share of greedy answers that cannot be parsed (arXiv 2509.12235, Fig 2b)."""
     settings = Evaluation(max_new_tokens=max_new_tokens)
     prompts = list(problems["prompt"])
     texts = greedy_answers(model, tokenizer, prompts, settings, task.reasoning)

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from healscope.config import given
+from healscope.config import sources
 from healscope.errors import HealscopeError, disk_full
 
-FILES = tuple(f"*{ending}" for ending in given.KEPT)
+FILES = tuple(f"*{ending}" for ending in sources.KEPT)
 NOT_THESE = ("*/*", "consolidated*")  # the same weights in other formats
 
 

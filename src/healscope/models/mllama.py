@@ -17,8 +17,9 @@ _SAME = ("hidden_size", "num_attention_heads", "num_key_value_heads", "intermedi
 
 
 def as_llama(model) -> LlamaForCausalLM:
-    """The same function of text as the language part of an Mllama, layers counted without those of
-    cross-attention. Rows of the embeddings beyond the vocabulary, which stand for images, go."""
+    """Return the language part of an Mllama as a Llama that computes the same function of text.
+    Layers of cross-attention, and embeddings beyond the vocabulary, which stand for images, are
+    left out."""
     config = model.config
     crossing = set(config.cross_attention_layers)
     kept = [i for i in range(config.num_hidden_layers) if i not in crossing]

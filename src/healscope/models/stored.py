@@ -1,4 +1,4 @@
-"""Weights that stay on disk: tensors of a Hugging Face folder, read one at a time."""
+"""Reads weights that stay on disk, one tensor at a time."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -7,13 +7,13 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 
-from healscope.config import given
+from healscope.config import sources
 from healscope.errors import HealscopeError
 
 
 class Stored(Mapping[str, torch.Tensor]):
-    """name -> tensor, on the CPU and of its own type, of the files in a folder that hold its
-    weights (`given.weight_files`).
+    """name -> tensor, on the CPU in its own type, of the weight files of a folder
+    (`sources.weight_files`).
 
     A tensor is read, by memory map, each time it is asked for, and nothing is kept: one that is
     let go of takes no memory. Names come in the order of files, then of the file; `shapes` has
@@ -27,7 +27,7 @@ class Stored(Mapping[str, torch.Tensor]):
         self.files: dict[str, Path] = {}
         self.shapes: dict[str, tuple[int, ...]] = {}
         try:
-            files = given.weight_files(self.folder)
+            files = sources.weight_files(self.folder)
         except ValueError as error:
             raise HealscopeError(str(error)) from None
         for file in files:

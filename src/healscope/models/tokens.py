@@ -1,4 +1,4 @@
-"""One way to turn prompts and responses into token ids, for training and every engine alike.
+"""Turns prompts and responses into token ids, in one way for training and every engine.
 
 Tokenizers are loaded as PreTrainedTokenizerFast: the automatic class silently swaps a custom
 pre-tokenizer in some architectures.

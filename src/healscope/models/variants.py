@@ -1,4 +1,4 @@
-"""A variant is anything that yields a model's weights under a name.
+"""Variants: anything that yields a model's weights under a name.
 
 Whatever evaluates a stream of variants loads the skeleton once and does not know whether weights
 came from disk or from an edit made in memory. Weights flow through one tensor at a time: beside the
@@ -20,7 +20,8 @@ Weights = Iterable[tuple[str, torch.Tensor]]
 
 @dataclass(frozen=True)
 class Variant:
-    """`weights()` yields (name, tensor); names it leaves out keep the skeleton's values.
+    """Weights under a name. `weights()` yields (name, tensor); tensors that it leaves out stay as
+    in the skeleton.
 
     `failed` says why there are none, for the checkpoint of a run that failed. A `whole` variant may
     leave none out; `manifest` is that of the checkpoint where they lie, if they do. `also` names
@@ -38,7 +39,7 @@ class Variant:
 
 
 def from_checkpoint(name: str, manifest: str | Path) -> Variant:
-    """The variant that reads a checkpoint when its turn comes, and checks it first."""
+    """Return the variant of a checkpoint, which is verified and read when its turn comes."""
 
     def weights() -> Weights:
         checkpoints.verify(manifest)
@@ -52,7 +53,7 @@ def from_checkpoint(name: str, manifest: str | Path) -> Variant:
 def load_each(
     model, variants: Iterable[Variant], start: Mapping[str, torch.Tensor]
 ) -> Iterator[Variant]:
-    """Puts each variant's weights into `model` in place, in turn, and yields the variant.
+    """Load each variant's weights into `model` in place, in turn, and yield the variant.
 
     `start`: the weights that the skeleton came with. A variant that holds only some tensors changes
     those; what it leaves out and the one before it changed is read from there again.
@@ -79,7 +80,7 @@ def load_each(
 
 
 def check_weight(variant: str, name: str, shape: Sequence[int], known: Mapping) -> None:
-    """Raises HealscopeError where the model, whose shapes are `known`, has no such weight."""
+    """Raise HealscopeError if the model, whose shapes are `known`, has no such weight."""
     if name not in known:
         raise HealscopeError(f"{variant}: a weight unknown to the model: {name}")
     if tuple(shape) != tuple(known[name]):

@@ -1,4 +1,4 @@
-"""`healscope plan`: what is left to do, on how many GPUs, for how long, and on how much disk."""
+"""`healscope plan`: the jobs, GPUs, hours and disk that a study still needs."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -20,7 +20,8 @@ WIDTHS = (15, 16, 6, 5, 11, 10, 11, 9)
 
 @dataclass(frozen=True)
 class Row:
-    """One stage of one track: GPUs and hours of a job (the mean), and sums; bytes at the end."""
+    """One stage of one track: GPUs and mean hours of a job, sums over jobs, and bytes at the
+    end."""
 
     stage: str
     model: str
@@ -38,7 +39,7 @@ def plan(
     directory: str | None = None,
     at_once: int = 8,
 ) -> str:
-    """The table for a study and, where given, for targets of it; `directory` is Snakemake's.
+    """Return the plan of a study, or of some targets of it, as a table; `directory` is Snakemake's.
 
     Jobs are those of a dry run in the working directory, so that what stands is not counted again.
     Raises HealscopeError where Snakemake refuses the study, or a model's size is unknown.
@@ -50,7 +51,7 @@ def plan(
 
 
 def table(study: Study, jobs: Sequence[Job], at_once: int) -> str:
-    """The plan as text, at most 100 columns wide."""
+    """Return the plan as text, at most 100 columns wide."""
     tracks = dict.fromkeys([*study.followed, *(job.track for job in jobs if job.track)])
     names = {task for track in tracks for task in study.evaluated(track)}
     tasks = {name: build(name, study.tasks[name]) for name in names}

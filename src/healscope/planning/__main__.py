@@ -1,4 +1,4 @@
-"""`python -m healscope.planning`: writes the plans in docs/paper-study.md anew, in a checkout."""
+"""Rewrites the plans in docs/paper-study.md, in a checkout (`python -m healscope.planning`)."""
 
 import tempfile
 from pathlib import Path
@@ -10,7 +10,7 @@ STUDIES = ("config/paper.yaml", "config/one-gpu.yaml")
 
 
 def written(page: str, config: str, table: str) -> str:
-    """`page` with the plan of a study between the lines that mark its place."""
+    """Return `page` with the plan of a study between the lines that mark its place."""
     begin, end = f"<!-- plan of {config} -->\n", f"<!-- end of {config} -->\n"
     before, rest = page.split(begin)
     return f"{before}{begin}```\n{table}\n```\n{end}{rest.split(end)[1]}"

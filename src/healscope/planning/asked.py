@@ -1,4 +1,4 @@
-"""What a track is asked, as a plan counts it."""
+"""Counts the problems and answers of a track."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from healscope.tasks.cards import neighbours
 
 @dataclass(frozen=True)
 class Asked:
-    """A track, by its name. `tasks` and `problems` hold, by name, at least the tasks that it is
-    evaluated on, and how many problems each has under `exhaustive`: all, and those that may be
+    """What a track is asked. `tasks` and `problems` hold, by name, at least the tasks that it is
+    evaluated on, and their numbers of problems under `exhaustive`: all, and those that may be
     retried."""
 
     study: Study
@@ -27,16 +27,16 @@ class Asked:
 
     @property
     def task(self) -> Task:
-        """The one that it is trained on."""
+        """The task that the track is trained on."""
         return self.tasks[self.study.task_of(self.track)]
 
     @property
     def retried(self) -> int:
-        """Problems that may be retried, of all tasks."""
+        """Number of problems that may be retried, of all tasks."""
         return sum(self.problems[name][1] for name in self.study.evaluated(self.track))
 
     def answers(self, protocol: str) -> float:
-        """Answers of one checkpoint to all tasks under a protocol, at most."""
+        """Return the number of answers of one checkpoint to all tasks under a protocol, at most."""
         asked = self.study.evaluation.protocols[protocol]
         return sum(
             answers_of(
@@ -50,7 +50,7 @@ class Asked:
 def answers_of(
     protocol: Protocol, problems: tuple[int, int], parts: int, episodes: bool = False
 ) -> float:
-    """Answers of one checkpoint to a task, at most.
+    """Return the number of answers of one checkpoint to a task, at most.
 
     `parts`: problems of an instance; `episodes`: they are its steps, which are asked, and asked
     again, all together.

@@ -1,4 +1,4 @@
-"""What the cost model rests on: every number with its unit and where it comes from."""
+"""Constants of the cost model, each with its unit and source."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""What a study leaves on the disk, and the most it needs on the way."""
+"""Disk space: what a study leaves, and the most that it needs at a time."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,8 +12,8 @@ from healscope.planning.sizes import Size
 
 @dataclass(frozen=True)
 class Disk:
-    """Bytes of one track, all seeds: `kept` at the end by stage; `full`, before any SFT checkpoint
-    is deleted; and what one job of SFT or RL has in writing."""
+    """Bytes of one track, all seeds: `kept` at the end by stage; `full` before any SFT checkpoint
+    is deleted; `writing`, what one job of SFT or RL writes."""
 
     kept: dict[str, float]
     full: float
@@ -21,8 +21,8 @@ class Disk:
 
 
 def disk(asked: Asked, size: Size) -> Disk:
-    """What jobs leave. A training state holds weights and both moments, twice while a new one is
-    written; beside it lies what RL made and nothing has evaluated yet."""
+    """Return the disk space of a track. A training state holds weights and both moments, twice
+    while a new one is written; beside it lies what RL made and nothing has evaluated yet."""
     study = asked.study
     arms, seeds = 1 + len(study.sft.arms), len(study.seeds)
     one, roles = 0 if study.taken else size.weight_bytes, study.spectra.matrices  # or links
@@ -49,7 +49,7 @@ def disk(asked: Asked, size: Size) -> Disk:
 
 
 def peak(disks: Iterable[Disk], at_once: int) -> float:
-    """The most there is at any time, `at_once` jobs of SFT or RL side by side.
+    """Return the most bytes at any time, with `at_once` jobs of SFT or RL side by side.
 
     With `checkpoints.keep: landmarks` all SFT checkpoints of all seeds may be there together, since
     RL from each may come last; of RL only landmarks and what jobs are writing, since evaluation and
@@ -60,7 +60,8 @@ def peak(disks: Iterable[Disk], at_once: int) -> float:
 
 
 def staying(study: Study) -> set[str]:
-    """SFT checkpoints and branches whose weights stay whatever MaxOOD turns out to be."""
+    """Return the SFT checkpoints and branches whose weights stay, whatever MaxOOD turns out to
+    be."""
     edited = {p for s in study.edits.stages.values() for p in (s.target, s.parent)}
     named = {artifacts.sft(study.end_step), study.rl_landmark} | edited
     return named & {*map(artifacts.sft, study.sft.checkpoints), *study.branches}

@@ -1,4 +1,4 @@
-"""The jobs that Snakemake would start, from the events that it logs in a dry run.
+"""Lists the jobs that Snakemake would start, from the events that it logs in a dry run.
 
 Run as a script with the arguments of Snakemake, it does one and prints a line of JSON for each job:
 `rule`, `wildcards` and `output`.
@@ -14,7 +14,7 @@ from healscope.errors import HealscopeError
 
 
 def dry_run(arguments: Sequence[str]) -> list[dict]:
-    """`rule`, `wildcards` and `output` of each job that Snakemake would start; not of target `all`.
+    """Return `rule`, `wildcards` and `output` of each job that would start, except target `all`.
 
     `arguments` are those of Snakemake. Raises HealscopeError with its last lines if it fails.
     """
@@ -27,7 +27,8 @@ def dry_run(arguments: Sequence[str]) -> list[dict]:
 
 
 def _report(record: logging.LogRecord) -> bool:
-    """Prints a job that Snakemake logs; a filter of its logger, whose handlers it replaces."""
+    """Print a job that Snakemake logs. A filter of its logger, since Snakemake replaces
+    handlers."""
     event = getattr(record.__dict__.get("event"), "name", None)
     if event == "JOB_INFO" and record.rule_name != "all":
         output = [file.removesuffix(" (update)") for file in record.output]

@@ -1,4 +1,4 @@
-"""How long each job that Snakemake would start takes."""
+"""Estimates how long each job takes."""
 
 import math
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ OTHER = "tables, others"
 
 @dataclass(frozen=True)
 class Job:
-    """A job of a stage (`slurm.STAGE_OF`, or OTHER), by its rule and wildcards.
+    """A job of a stage (`slurm.STAGE_OF`, or OTHER), with its rule and wildcards.
 
     `protocol`: of an evaluation.
     """
@@ -33,7 +33,7 @@ class Job:
 
 
 def job_of(started: dict) -> Job:
-    """A job of `dry_run`."""
+    """Return the job that an entry of `dry_run` describes."""
     rule, wildcards, output = (started[key] for key in ("rule", "wildcards", "output"))
     stage = slurm.stage_of(rule) or OTHER
     found = artifacts.parse(artifacts.EVALUATION, output[0]) if stage == "evaluation" else {}
@@ -63,7 +63,7 @@ class Costs:
         return self.model.need(stage).gpus
 
     def _train(self, stage: str, sequences: float, reading: bool = False) -> float:
-        """Seconds of training on (or, `reading`, one pass over) whole sequences."""
+        """Return the seconds of training on (or, `reading`, one pass over) whole sequences."""
         flops = sequences * sum(self._tokens()) * self.size.parameters
         if gpus := self._on_gpu(stage):
             if self.model.scratch:
@@ -74,7 +74,8 @@ class Costs:
         return flops * each.value / c.CPU_TRAIN.value / self.model.need(stage).threads
 
     def _answers(self, stage: str, answers: float, engine: str = "", batch: int = 0) -> float:
-        """Seconds of sampling, `batch` at a time: what is computed, or the wait for each layer."""
+        """Return the seconds of sampling, `batch` at a time: computing, or waiting for each
+        layer."""
         length, evaluation = self._tokens()[1], self.study.evaluation
         flops = answers * length * self.size.parameters * c.FORWARD.value
         if gpus := self._on_gpu(stage):
@@ -87,16 +88,16 @@ class Costs:
         return tokens(self.asked.task, self.model)
 
     def _load(self, times: float = 1) -> float:
-        """Weights are hashed, then read."""
+        """Return the seconds of hashing, then reading weights."""
         each = 2 / c.DISK.value + 1 / c.HASHING.value
         return times * self.size.weight_bytes * each
 
     def _save(self, times: float = 1) -> float:
-        """Weights are written, then hashed."""
+        """Return the seconds of writing, then hashing weights."""
         return self._load(times)
 
     def _states(self, times: float) -> float:
-        """Training states are written: weights and both moments."""
+        """Return the seconds of writing training states: weights and both moments."""
         state = self.size.parameters * (c.MASTER.value + c.MOMENTS.value)
         return times * state / c.DISK.value
 

@@ -1,4 +1,4 @@
-"""How large a model is, from its config: nothing is downloaded."""
+"""Sizes of models, from their configs; nothing is downloaded."""
 
 import json
 from dataclasses import dataclass
@@ -23,17 +23,17 @@ class Size:
 
     @property
     def parameters(self) -> int:
-        """Without norms and biases, which are a thousandth of it."""
+        """Number of parameters, without norms and biases, which are a thousandth of it."""
         layer = 2 * self.hidden * (self.hidden + self.kv) + 3 * self.hidden * self.ffn
         return self.layers * layer + (2 - self.tied) * self.vocabulary * self.hidden
 
     @property
     def weight_bytes(self) -> float:
-        """A checkpoint."""
+        """Bytes of a checkpoint."""
         return c.MASTER.value * self.parameters
 
     def matrices(self, roles: list[str]) -> list[tuple[int, int]]:
-        """(rows, columns) of all matrices of these roles."""
+        """Return (rows, columns) of all matrices of these roles."""
         h, found = self.hidden, []
         shapes = {"q": (h, h), "k": (self.kv, h), "v": (self.kv, h), "o": (h, h)}
         shapes |= {"gate": (self.ffn, h), "up": (self.ffn, h), "down": (h, self.ffn)}
@@ -47,7 +47,8 @@ class Size:
         return sum(c.FACTOR.value * (m + n + 1) * min(m, n) for m, n in self.matrices(roles))
 
     def svd_flops(self, roles: list[str]) -> float:
-        """Gram matrix, its eigenvectors (9 n^3), and the other side, for every matrix."""
+        """Return the FLOPs of the Gram matrix, its eigenvectors (9 n^3), and the other side, of
+        every matrix."""
         found = ((max(shape), min(shape)) for shape in self.matrices(roles))
         return sum(4 * m * n * n + 9 * n**3 for m, n in found)
 
@@ -69,7 +70,7 @@ PUBLISHED_TOKENS = TEMPLATE_TOKENS + (PROMPT_CHARACTERS + ANSWER_CHARACTERS) / c
 
 
 def size_of(name: str, model: Model, task: Task) -> Size:
-    """Of a model that is trained on a task.
+    """Return the size of a model that is trained on a task.
 
     Raises HealscopeError where neither the config nor a folder here says it.
     """
@@ -109,7 +110,7 @@ def _read(config: dict) -> Size:
 
 
 def tokens(task: Task, model: Model) -> tuple[float, float]:
-    """(tokens of a prompt, of an answer) of a task."""
+    """Return the tokens of (a prompt, an answer) of a task."""
     prompt, answer = task.lengths()
     if task.rendering == "compact":  # every word is a token, and so is how a text begins or ends
         return 1 + prompt, 1 + answer
@@ -119,7 +120,7 @@ def tokens(task: Task, model: Model) -> tuple[float, float]:
 
 
 def training_speed() -> float:
-    """FLOP/s of one H100 in training: the published run's share of peak, on a newer GPU."""
+    """Return FLOP/s of one H100 in training: the published run's share of peak, on a newer GPU."""
     parameters = KNOWN["llama-3.2-11b-vision"].parameters
     done = c.RECOMPUTED.value * parameters * c.PUBLISHED_BATCH.value * PUBLISHED_TOKENS
     share = done / c.PUBLISHED_STEP.value / c.PUBLISHED_GPUS.value / c.A100_PEAK.value
@@ -127,6 +128,6 @@ def training_speed() -> float:
 
 
 def generation_speed(engine: str) -> float:
-    """FLOP/s of one H100 in generation, at 2 FLOP a parameter and token."""
+    """Return FLOP/s of one H100 in generation, at 2 FLOP per parameter and token."""
     fast = c.FORWARD.value * c.VLLM_PARAMETERS.value * c.VLLM_TOKENS.value
     return fast if engine == "vllm" else fast / c.HF_SLOWER.value

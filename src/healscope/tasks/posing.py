@@ -24,26 +24,26 @@ class Protocol(Section):
 
     problems: Literal["all", "drawn", "neighbours"] = Field(
         "all",
-        description="all: every deal both rules solve, paired; drawn: hands as published; "
-        "neighbours: of the card game, problems that differ from training in one thing",
+        description="all: every deal both rules solve, paired; drawn: as published; neighbours: "
+        "docs/neighbours.md",
     )
     hands: Positive = Field(234, description="hands of each rule, with `problems: drawn`")
     per_kind: Positive = Field(
         150, description="problems of each kind and distance, with `problems: neighbours`"
     )
-    seed: Natural = Field(0, description="draws the hands or neighbours, and the samples")
+    seed: Natural = Field(0, description="draws hands or neighbours, and samples")
     temperature: Annotated[float, Field(ge=0)] = Field(
-        0.0, description="of the first attempt and of attempts after feedback; 0 is greedy"
+        0.0, description="of first attempts, and of those after feedback; 0 is greedy"
     )
-    top_p: OpenFraction = Field(1.0, description="nucleus kept where temperature > 0")
-    samples: Natural = Field(0, description="responses sampled besides, for pass@k")
-    sample_temperature: Annotated[float, Field(gt=0)] = Field(1.0, description="of those")
+    top_p: OpenFraction = Field(1.0, description="nucleus, if temperature > 0")
+    samples: Natural = Field(0, description="additional sampled responses, for pass@k")
+    sample_temperature: Annotated[float, Field(gt=0)] = Field(1.0, description="their temperature")
     attempts: Positive = Field(1, description="attempts in one conversation, the first included")
     feedback: Annotated[list[Level], AfterValidator(distinct)] = Field(
-        [], description="what the model is told in between; one conversation for each level"
+        [], description='what is said in between: nothing, "wrong", or what is wrong'
     )
     retried_orders: Positive = Field(
-        1, description="card orders of a deal that are also sampled and retried"
+        1, description="card orders of a held-out deal that are also sampled and retried"
     )
 
     @model_validator(mode="after")

@@ -24,11 +24,11 @@ _TRIES = 8  # draws of another problem's answer, of which one should be wrong
 class RuleMixture(Mixture):
     """Shares of the face-card rules stated in pretraining prompts."""
 
-    random: Fraction = 0.45
-    id: Fraction = 0.07
-    ood: Fraction = 0.20
-    same: Fraction = 0.13
-    consecutive: Fraction = 0.15
+    random: Fraction = Field(0.45, description="three random values")
+    id: Fraction = Field(0.07, description="the ID rule")
+    ood: Fraction = Field(0.20, description="the OOD rule")
+    same: Fraction = Field(0.13, description="one random value for all three")
+    consecutive: Fraction = Field(0.15, description="k, k+1, k+2")
 
 
 class FormatMixture(Mixture):
@@ -43,26 +43,32 @@ class FormatMixture(Mixture):
 class Pretraining(Section):
     """The from-scratch base model: many rules, many layouts, next-token loss on the response."""
 
-    steps: Positive = 650
-    batch_size: Positive = 128
-    learning_rate: Rate = 2e-3
-    warmup_steps: Natural = 100
-    weight_decay: Annotated[float, Field(ge=0)] = 0.01
-    rules: RuleMixture = RuleMixture()
+    steps: Positive = Field(650, description="optimizer steps")
+    batch_size: Positive = Field(128, description="sequences per step")
+    learning_rate: Rate = Field(2e-3, description="peak; warm-up, then linear decay to 0")
+    warmup_steps: Natural = Field(100, description="steps of warm-up")
+    weight_decay: Annotated[float, Field(ge=0)] = Field(0.01, description="of AdamW")
+    rules: RuleMixture = Field(RuleMixture(), description="shares of the rules stated in prompts")
     rule_noise: Fraction = Field(
-        0.15, description="share that ignores its rule and uses the OOD rule"
+        0.15, description="share of examples that ignore their rule and use the OOD rule"
     )
-    formula_noise: Fraction = Field(0.10, description="share whose formula is random")
-    formats: FormatMixture = FormatMixture()
-    eval_format_share: Fraction = Field(0.08, description="share that carries the evaluation token")
+    formula_noise: Fraction = Field(
+        0.10, description="share of examples with a random, mostly wrong, formula"
+    )
+    formats: FormatMixture = Field(
+        FormatMixture(), description="shares of answer layouts; fG is like the evaluation's"
+    )
+    eval_format_share: Fraction = Field(
+        0.08, description="share of examples under the evaluation's own format token, ..."
+    )
     eval_format_layouts: FormatMixture = Field(
         FormatMixture(fA=0.4, fB=0.3, fC=0.3, fG=0.0),
-        description="layouts shown under the evaluation token: never the evaluation layout",
+        description="... in any layout but the evaluation's",
     )
     conversations: Fraction = Field(
         0.0,
-        description="share of steps whose examples are two-turn conversations: a wrong answer, "
-        "feedback, a right one",
+        description="share of steps on two-turn conversations: wrong answer, feedback, "
+        "right answer",
     )
     state_every: Positive = Field(50, description="steps between states to resume from")
 

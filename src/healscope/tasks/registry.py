@@ -13,6 +13,8 @@ from pathlib import Path
 from healscope.tasks.section import TaskSection, section_of
 from healscope.tasks.task import Task
 
+_NONE = ("contract", "schemas")  # these build on families, and need pandas
+
 
 @cache
 def families() -> dict[str, type[TaskSection]]:
@@ -27,12 +29,11 @@ def families() -> dict[str, type[TaskSection]]:
 
 
 def _modules(folder: Path, package: str) -> list[str]:
-    """Names of the modules of a package and of the folders in it, but for the contract, which
-    checks families and has none."""
+    """Names of the modules of a package and of the folders in it that can hold a family."""
     names = []
     for module in pkgutil.iter_modules([str(folder)], f"{package}."):
-        if not module.ispkg:
-            names.append(module.name)
-        elif not module.name.endswith(".contract"):
-            names += _modules(folder / module.name.rpartition(".")[2], module.name)
+        own = module.name.rpartition(".")[2]
+        if own in _NONE:
+            continue
+        names += _modules(folder / own, module.name) if module.ispkg else [module.name]
     return names

@@ -7,7 +7,7 @@ from healscope.schema import Column, Schema, choice, count, flag, text
 from healscope.tasks import tables
 from healscope.tasks.cards import neighbours as near
 from healscope.tasks.cards.deals import PROBLEM_COLUMNS, RL_COLUMNS
-from healscope.tasks.cards.generalpoints import RANKS
+from healscope.tasks.cards.game import RANKS
 from healscope.tasks.problem import Half, Side, Split
 
 RULE = choice(

@@ -7,7 +7,8 @@ an instance under both rules. The unit of the hold-out and of the halves is the 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Hashable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from healscope.errors import HealscopeError
 from healscope.tasks.problem import SIDES, Half, Problem, Split
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from healscope.tasks.task import Task
+
+Unit = TypeVar("Unit", bound=Hashable)
 
 COLUMNS = (
     "problem_id",
@@ -96,11 +99,20 @@ def halve(
             rules[instance] = rules.get(instance, "") + rule
     instances = sorted(rules)
     shuffled = [instances[i] for i in task.stream(_HALF_STREAM).permutation(len(instances))]
-    shuffled.sort(key=rules.__getitem__)  # keeps the random order among equals
-    halves: dict[str, Half] = {}
-    for split in ("train", "held_out"):
-        members = [i for i in shuffled if splits.get(i, "held_out") == split]
-        halves |= {instance: "ab"[turn % 2] for turn, instance in enumerate(members)}
+    return in_halves(shuffled, lambda i: splits.get(i, "held_out"), rules.__getitem__)
+
+
+def in_halves(
+    shuffled: list[Unit], split: Callable[[Unit], Split], kind: Callable[[Unit], Any]
+) -> dict[Unit, Half]:
+    """Assign units, given in random order, to halves in turns: in each split, and by kind.
+
+    So the units of a split, and those of one kind in it, are balanced as well as can be.
+    """
+    halves: dict[Unit, Half] = {}
+    for side in ("train", "held_out"):
+        members = sorted((unit for unit in shuffled if split(unit) == side), key=kind)
+        halves |= {unit: "ab"[turn % 2] for turn, unit in enumerate(members)}
     return halves
 
 

@@ -86,9 +86,10 @@ class Task(ABC):
     reasoning: Annotated[
         tuple[Marks, ...],
         Field(
-            description="[begin, end] of what a model thinks before it answers; only what follows "
-            "the last end is read, and nothing where reasoning never ends. verifier reference "
-            "reads all"
+            description="[begin, end] marks of a model's reasoning. Only what follows the last "
+            "end is "
+            "read as the answer, and nothing if reasoning never ends; begin may be null. "
+            "verifier reference reads all"
         ),
     ] = REASONING
 
@@ -108,6 +109,8 @@ class Task(ABC):
     """Rules that pretraining can show, with the share of each where the config gives none."""
     wrong: ClassVar[str] = "wrong"
     """Outcome as which reward `canonical` pays correct answers that are not the reference one."""
+    fixed_words: ClassVar[bool] = False
+    """Whether `words` follows from the options alone, without a look at the problems."""
     answer_steps: ClassVar[tuple[str, ...]] = ()
     """Words that begin the steps of an answer, where losses are told apart by them."""
     problems_of: ClassVar[tuple[str, ...]] = ("all", "drawn")

@@ -118,7 +118,7 @@ def _check_head(folder: str) -> None:
 
 
 def answer(engine, message: dict, tell) -> dict:
-    """What one message asks for."""
+    """Return the reply to one message."""
     if "load" in message:
         engine.collective_rpc("load_files", args=(message["load"],))
         if not engine.reset_prefix_cache():  # what it holds was computed with the old weights

@@ -17,7 +17,8 @@ from pydantic import Field
 
 from healscope.errors import HealscopeError
 from healscope.sections import Distinct, Natural, Positive
-from healscope.tasks.benchmarks import files, harness
+from healscope.tasks.benchmarks import files, loading
+from healscope.tasks.benchmarks.harness import Benchmark, hash_of
 from healscope.tasks.posing import Protocol
 from healscope.tasks.problem import Option, Problem, Rendering, Side, Verdict
 from healscope.tasks.responses import MAX_RESPONSE
@@ -166,22 +167,22 @@ class LmEval(Task):
             )
 
     @cached_property
-    def _benchmarks(self) -> dict[str, dict[str, harness.Benchmark]]:
+    def _benchmarks(self) -> dict[str, dict[str, Benchmark]]:
         """Those of each rule, by name."""
         sides = {"id": self.id, "ood": self.ood}
         try:
-            return harness.load(
+            return loading.load(
                 sides, self.include, self.fewshot, self.metric, self.filter, self.seed
             )
         except HealscopeError as error:
             raise HealscopeError(f"task {self.name}: {error}") from None
 
-    def _benchmark(self, problem: Problem) -> harness.Benchmark:
+    def _benchmark(self, problem: Problem) -> Benchmark:
         """That of a problem; raises HealscopeError where its document is another one now."""
         data = problem.data
         found = self._benchmarks[problem.rule][data["task"]]
         there = found.documents[data["document"] : data["document"] + 1]
-        if [harness.hash_of(document) for document in there] != [data["hash"]]:
+        if [hash_of(document) for document in there] != [data["hash"]]:
             raise HealscopeError(
                 f"task {self.name}: document {data['document']} of {found.name} is not what it was "
                 "when the problems were listed: its data have changed, or are made by chance. "

@@ -1,4 +1,4 @@
-"""The fixed lists of GeneralPoints: all deals, the hold-out, and the tables of the workflow.
+"""List all deals of the card game, split them, and make the tables of its problems.
 
 The deal space is finite, so evaluation is on all of it, ID and OOD paired on the same cards in
 the same order. Every random choice comes from the seed; a different `orders` or `held_out` does
@@ -12,17 +12,18 @@ from itertools import combinations_with_replacement, permutations
 from math import factorial, prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from healscope.tasks.cards.generalpoints import (
+from healscope.tasks.cards.game import (
     FACES,
     RANKS,
-    GeneralPoints,
-    Problem,
+    CardProblem,
+    Game,
     make_problem,
     prompt,
     response,
 )
 from healscope.tasks.cards.solver import distinct_solutions, formulas, solvable
 from healscope.tasks.problem import SIDES, Half, Split
+from healscope.tasks.tables import in_halves
 
 if TYPE_CHECKING:
     import numpy as np
@@ -61,53 +62,43 @@ class Deal(NamedTuple):
     target: int
 
 
-def deals(task: GeneralPoints) -> list[Deal]:
-    """Every multiset of cards with every target, solvable or not."""
+def deals(task: Game) -> list[Deal]:
+    """Return every multiset of cards with every target, solvable or not."""
     return [
         Deal(cards, target)
         for target in task.targets
-        for cards in combinations_with_replacement(RANKS, task.n_cards)
+        for cards in combinations_with_replacement(RANKS, task.cards)
     ]
 
 
-def split_deals(task: GeneralPoints, held_out: float, seed: int) -> dict[Deal, Split]:
+def split_deals(task: Game) -> dict[Deal, Split]:
     """Assign every deal to "train" or "held_out".
 
     The unit is the multiset of ID values, whatever the target: J-5-5 and 10-5-5 are one problem
     under the ID rule, and so are on the same side. `held_out` is the share of these multisets.
-    Raises ValueError unless 0 <= held_out <= 1.
     """
-    if not 0 <= held_out <= 1:
-        raise ValueError(f"held_out must be a share from 0 to 1, not {held_out!r}")
     keys = _id_multisets(task)
-    shuffled = _shuffled(keys.values(), _stream(seed, _SPLIT_STREAM))
-    hidden = set(shuffled[: round(held_out * len(shuffled))])
+    shuffled = _shuffled(keys.values(), _stream(task.seed, _SPLIT_STREAM))
+    hidden = set(shuffled[: round(task.held_out * len(shuffled))])
     return {deal: "held_out" if key in hidden else "train" for deal, key in keys.items()}
 
 
-def halve_deals(task: GeneralPoints, held_out: float, seed: int) -> dict[Deal, Half]:
+def halve_deals(task: Game) -> dict[Deal, Half]:
     """Assign every deal to half "a" or "b": choose checkpoints on one, report on the other.
 
     The unit is that of `split_deals`. In each split the halves differ by at most one multiset, and
-    so they do among those with equally many values that a face card can have. Raises ValueError as
-    `split_deals`.
+    so they do among those with equally many values that a face card can have.
     """
     keys = _id_multisets(task)
-    sides = {keys[deal]: side for deal, side in split_deals(task, held_out, seed).items()}
-    shuffled = _shuffled(keys.values(), _stream(seed, _HALF_STREAM))
-    # A multiset with more such values is dealt in more ways. The sort keeps the random order among
-    # equals, and taking turns along it balances every kind and all of them together.
-    face_values = task.id_rule.face_values
-    shuffled.sort(key=lambda values: sum(value in face_values for value in values))
-    halves: dict[tuple[int, ...], Half] = {}
-    for split in ("train", "held_out"):
-        members = [values for values in shuffled if sides[values] == split]
-        halves |= {values: "ab"[turn % 2] for turn, values in enumerate(members)}
+    sides = {keys[deal]: side for deal, side in split_deals(task).items()}
+    shuffled = _shuffled(keys.values(), _stream(task.seed, _HALF_STREAM))
+    faces = task.id_rule.face_values  # a multiset with more of these is dealt in more ways
+    halves = in_halves(shuffled, sides.__getitem__, lambda values: sum(v in faces for v in values))
     return {deal: halves[key] for deal, key in keys.items()}
 
 
-def problem_table(task: GeneralPoints, held_out: float, seed: int, orders: int) -> pd.DataFrame:
-    """The evaluation problems, two rows (ID, OOD) for each order of each deal.
+def problem_table(task: Game) -> pd.DataFrame:
+    """Make the table of evaluation problems: two rows (ID, OOD) for each order of each deal.
 
     First the deals of both splits that hold a face card and that both rules solve, in up to
     `orders` distinct random orders. Then the solvable held-out deals without a face card, in one
@@ -116,18 +107,16 @@ def problem_table(task: GeneralPoints, held_out: float, seed: int, orders: int) 
     Columns are PROBLEM_COLUMNS: `rule_values`, `cards` and `values` are lists, `instance_id`, as
     "3-5-10>24", names the multiset of ID values and the target whatever the row's rule, `half` is
     that of `halve_deals`, `n_solutions` counts `solver.distinct_solutions` under the row's rule,
-    and `response` states the first of `solver.formulas`. Raises ValueError if orders < 1.
+    and `response` states the first of `solver.formulas`.
     """
-    if orders < 1:
-        raise ValueError(f"orders must be at least 1, not {orders}")
-    halves = halve_deals(task, held_out, seed)
-    rng, faceless_rng = _stream(seed, _ORDER_STREAM), _stream(seed, _FACELESS_STREAM)
+    halves = halve_deals(task)
+    rng, faceless_rng = _stream(task.seed, _ORDER_STREAM), _stream(task.seed, _FACELESS_STREAM)
     with_faces, faceless = [], []
-    for deal, split in split_deals(task, held_out, seed).items():
+    for deal, split in split_deals(task).items():
         if not all(solvable(task.rule(s).values(deal.cards), deal.target) for s in SIDES):
             continue
         if count_faces(deal.cards):
-            rows, dealt = with_faces, _random_orders(deal.cards, orders, rng)
+            rows, dealt = with_faces, _random_orders(deal.cards, task.orders, rng)
         else:
             # Drawn for training deals too: the order of a deal must not depend on the split.
             rows, dealt = faceless, _random_orders(deal.cards, 1, faceless_rng)
@@ -140,10 +129,13 @@ def problem_table(task: GeneralPoints, held_out: float, seed: int, orders: int) 
     return problem_frame(with_faces + faceless)
 
 
-def count_problems(task: GeneralPoints, held_out: float, seed: int, orders: int) -> tuple[int, int]:
-    """(rows of `problem_table`, those that are held out and hold a face card), not written out."""
+def count_problems(task: Game) -> tuple[int, int]:
+    """Count (rows of `problem_table`, those that are held out and hold a face card).
+
+    Without writing the table out, which would need the solver for every row.
+    """
     every = faced = 0
-    for deal, split in split_deals(task, held_out, seed).items():
+    for deal, split in split_deals(task).items():
         if not all(solvable(task.rule(s).values(deal.cards), deal.target) for s in SIDES):
             continue
         hidden = split == "held_out"
@@ -151,35 +143,35 @@ def count_problems(task: GeneralPoints, held_out: float, seed: int, orders: int)
             every += 2 * hidden
             continue
         repeats = prod(factorial(deal.cards.count(card)) for card in set(deal.cards))
-        rows = 2 * min(orders, factorial(len(deal.cards)) // repeats)
+        rows = 2 * min(task.orders, factorial(len(deal.cards)) // repeats)
         every, faced = every + rows, faced + rows * hidden
     return every, faced
 
 
-def sft_table(task: GeneralPoints, held_out: float, seed: int) -> pd.DataFrame:
-    """The pool of SFT examples: ID problems on every ID-solvable training deal.
+def sft_table(task: Game) -> pd.DataFrame:
+    """Make the pool of SFT examples: ID problems on every ID-solvable training deal.
 
     With or without faces, in every distinct order (at most MAX_SFT_ORDERS random ones for four or
     more cards). Columns are SFT_COLUMNS, as in `problem_table`; `instance_id` is the unit from
     which an SFT run samples.
     """
-    return problem_frame(_pool(task, held_out, seed), SFT_COLUMNS)
+    return problem_frame(_pool(task), SFT_COLUMNS)
 
 
-def rl_table(task: GeneralPoints, held_out: float, seed: int) -> pd.DataFrame:
-    """The same pool without responses: the prompts of RL. Columns are RL_COLUMNS."""
-    return problem_frame(_pool(task, held_out, seed), RL_COLUMNS)
+def rl_table(task: Game) -> pd.DataFrame:
+    """Make the same pool without responses: the prompts of RL. Columns are RL_COLUMNS."""
+    return problem_frame(_pool(task), RL_COLUMNS)
 
 
-def _pool(task: GeneralPoints, held_out: float, seed: int) -> list[dict[str, Any]]:
-    halves = halve_deals(task, held_out, seed)
-    rng = _stream(seed, _SFT_STREAM)
+def _pool(task: Game) -> list[dict[str, Any]]:
+    halves = halve_deals(task)
+    rng = _stream(task.seed, _SFT_STREAM)
     rows = []
-    for deal, split in split_deals(task, held_out, seed).items():
+    for deal, split in split_deals(task).items():
         if not solvable(task.id_rule.values(deal.cards), deal.target):
             continue
         # Drawn for held-out deals too: the orders of a deal must not depend on the split.
-        if task.n_cards <= 3:
+        if task.cards <= 3:
             orders = _distinct_orders(deal.cards)
         else:
             orders = _random_orders(deal.cards, MAX_SFT_ORDERS, rng)
@@ -191,13 +183,16 @@ def _pool(task: GeneralPoints, held_out: float, seed: int) -> list[dict[str, Any
     return rows
 
 
-def instance_id(task: GeneralPoints, deal: Deal) -> str:
-    """The unit of the hold-out that a deal belongs to: its ID values, ascending, and the target."""
+def instance_id(task: Game, deal: Deal) -> str:
+    """Name the unit of the hold-out that a deal belongs to, as "3-5-10>24".
+
+    These are its ID values, ascending, and the target.
+    """
     return f"{'-'.join(map(str, sorted(task.id_rule.values(deal.cards))))}>{deal.target}"
 
 
-def problem_row(task: GeneralPoints, problem: Problem, split: Split, half: Half) -> dict[str, Any]:
-    """One row of PROBLEM_COLUMNS. The problem must be solvable under its rule."""
+def problem_row(task: Game, problem: CardProblem, split: Split, half: Half) -> dict[str, Any]:
+    """Make one row of PROBLEM_COLUMNS. The problem must be solvable under its rule."""
     formula = formulas(problem.values, problem.target)[0]
     return {
         "problem_id": problem.problem_id,
@@ -220,26 +215,26 @@ def problem_row(task: GeneralPoints, problem: Problem, split: Split, half: Half)
 def problem_frame(
     rows: list[dict[str, Any]], columns: tuple[str, ...] = PROBLEM_COLUMNS
 ) -> pd.DataFrame:
-    """The table of these rows, with the columns even where there is no row."""
+    """Make a table of these rows; without rows it still has the columns."""
     import pandas as pd
 
     return pd.DataFrame(rows, columns=list(columns))
 
 
 def count_faces(cards: Sequence[str]) -> int:
-    """How many of the cards are J, Q or K."""
+    """Count the J, Q and K among the cards."""
     return sum(card in FACES for card in cards)
 
 
-def _id_multisets(task: GeneralPoints) -> dict[Deal, tuple[int, ...]]:
-    """Every deal's values under the ID rule, ascending."""
+def _id_multisets(task: Game) -> dict[Deal, tuple[int, ...]]:
+    """Return the values of every deal under the ID rule, ascending."""
     return {deal: tuple(sorted(task.id_rule.values(deal.cards))) for deal in deals(task)}
 
 
 def _shuffled(
     multisets: Iterable[tuple[int, ...]], rng: np.random.Generator
 ) -> list[tuple[int, ...]]:
-    """The distinct ones in random order."""
+    """Return the distinct multisets in random order."""
     units = sorted(set(multisets))
     return [units[index] for index in rng.permutation(len(units))]
 

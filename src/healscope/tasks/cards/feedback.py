@@ -11,12 +11,11 @@ from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from healscope.tasks.cards.expressions import MAX_TOKENS, Expression
-from healscope.tasks.cards.generalpoints import (
+from healscope.tasks.cards.game import (
     FACES,
-    GeneralPoints,
-    Problem,
+    CardProblem,
+    Game,
     compact_vocabulary,
-    prompt,
 )
 from healscope.tasks.cards.verifier import read_answer
 from healscope.tasks.problem import EVALUATION_FORMAT, Feedback, Level, Verdict
@@ -39,8 +38,8 @@ class _Fault(NamedTuple):
 
 
 def feedback(
-    task: GeneralPoints,
-    problem: Problem,
+    task: Game,
+    problem: CardProblem,
     verdict: Verdict,
     text: str,
     level: Level,
@@ -67,7 +66,7 @@ def feedback(
 
 
 def _hint(
-    task: GeneralPoints, problem: Problem, verdict: Verdict, text: str, format_token: str
+    task: Game, problem: CardProblem, verdict: Verdict, text: str, format_token: str
 ) -> Feedback:
     answer = read_answer(task, problem, text, format_token)
     fault = _fault(problem, verdict, answer.formula)
@@ -82,16 +81,7 @@ def _hint(
     return Feedback(message, not faces.isdisjoint(set(fault.unused) - written))
 
 
-def follow_up(
-    task: GeneralPoints, problem: Problem, message: str, format_token: str = EVALUATION_FORMAT
-) -> str:
-    """The text of the next user turn: the message; compact ones state the problem once more."""
-    if task.rendering == "json":
-        return message
-    return f"{message} {prompt(task, problem, format_token)}"
-
-
-def _fault(problem: Problem, verdict: Verdict, formula: Expression) -> _Fault:
+def _fault(problem: CardProblem, verdict: Verdict, formula: Expression) -> _Fault:
     too_many = len(formula.numbers) > MAX_TOKENS  # to be listed in a message
     if verdict.outcome in ("illegal", "no_answer", "partial") or too_many:
         return _Fault("formula")
@@ -107,7 +97,7 @@ def _fault(problem: Problem, verdict: Verdict, formula: Expression) -> _Fault:
     return _Fault("value" if formula.state == "complete" else "formula")
 
 
-def _json_details(problem: Problem, fault: _Fault, formula: Expression) -> str:
+def _json_details(problem: CardProblem, fault: _Fault, formula: Expression) -> str:
     if fault.kind == "formula":
         return "It holds no complete and legal formula."
     if fault.kind == "line":
@@ -128,7 +118,7 @@ def _listed(numbers: tuple[int, ...]) -> str:
     return ", ".join(map(str, numbers))
 
 
-def _compact_details(task: GeneralPoints, fault: _Fault, formula: Expression) -> tuple[str, ...]:
+def _compact_details(task: Game, fault: _Fault, formula: Expression) -> tuple[str, ...]:
     words = _words(task)
     if fault.kind == "formula":
         return ("invalid",)
@@ -148,5 +138,5 @@ def _compact_details(task: GeneralPoints, fault: _Fault, formula: Expression) ->
 
 
 @lru_cache(maxsize=64)
-def _words(task: GeneralPoints) -> frozenset[str]:
+def _words(task: Game) -> frozenset[str]:
     return frozenset(compact_vocabulary(task))

@@ -1,4 +1,4 @@
-"""Hands of the card game drawn at random, as the published evaluation draws them.
+"""Draw hands of the card game at random, as the published evaluation does.
 
 The deal space is finite, so all of it can be evaluated. The published sampling draws hands with
 replacement instead, where hands that training has seen come up as well.
@@ -18,7 +18,7 @@ from healscope.tasks.cards.deals import (
     problem_row,
     split_deals,
 )
-from healscope.tasks.cards.generalpoints import FACES, RANKS, GeneralPoints, make_problem
+from healscope.tasks.cards.game import FACES, RANKS, Game, make_problem
 from healscope.tasks.cards.solver import solvable
 from healscope.tasks.problem import SIDES, Side
 
@@ -26,13 +26,11 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-_HAND_STREAM = 6  # the streams of the tables are numbered in `problems`
+_HAND_STREAM = 6  # the streams of the tables are numbered in `deals`
 
 
-def drawn_hands(
-    task: GeneralPoints, held_out: float, split_seed: int, hands: int, seed: int
-) -> pd.DataFrame:
-    """Hands drawn with replacement (arXiv 2509.12235, appendix C.1): `hands` ID rows, then OOD.
+def drawn_hands(task: Game, hands: int, seed: int) -> pd.DataFrame:
+    """Draw hands with replacement (arXiv 2509.12235, appendix C.1): `hands` ID rows, then OOD.
 
     The target is uniform over the task's. An ID hand is uniform ranks; an OOD hand has at least
     one J, Q or K: that card is uniform among the three, the others among all ranks, in random
@@ -40,15 +38,15 @@ def drawn_hands(
     side and its number alone, and the first hands of a longer list are those of a shorter one.
 
     Columns are those of `posing.all_problems`. `draw` counts from 0 within each side; a problem_id
-    repeats where a hand comes up twice. `split` is the side of the hold-out (`held_out` and
-    `split_seed`, as in `split_deals`) on which the hand's ID values are: "train" is the overlap
+    repeats where a hand comes up twice. `split` is the side of the hold-out (`split_deals`)
+    on which the hand's ID values are: "train" is the overlap
     with what SFT may see. All are `retried`. Raises ValueError if hands < 0, or if a target has
     no solvable hand.
     """
     if hands < 0:
         raise ValueError(f"hands must be at least 0, not {hands}")
-    splits = split_deals(task, held_out, split_seed)
-    halves = halve_deals(task, held_out, split_seed)
+    splits = split_deals(task)
+    halves = halve_deals(task)
     _require_solvable_hands(task)
     rows = []
     for number, side in enumerate(SIDES):
@@ -62,23 +60,21 @@ def drawn_hands(
     return table.astype({"draw": int}).assign(retried=True)
 
 
-def _draw_hand(
-    task: GeneralPoints, side: Side, rng: np.random.Generator
-) -> tuple[tuple[str, ...], int]:
+def _draw_hand(task: Game, side: Side, rng: np.random.Generator) -> tuple[tuple[str, ...], int]:
     target = task.targets[int(rng.integers(len(task.targets)))]
     while True:
         if side == "id":
-            cards = [RANKS[rank] for rank in rng.integers(len(RANKS), size=task.n_cards)]
+            cards = [RANKS[rank] for rank in rng.integers(len(RANKS), size=task.cards)]
         else:
-            others = [RANKS[rank] for rank in rng.integers(len(RANKS), size=task.n_cards - 1)]
+            others = [RANKS[rank] for rank in rng.integers(len(RANKS), size=task.cards - 1)]
             dealt = [*others, FACES[int(rng.integers(len(FACES)))]]
-            cards = [dealt[position] for position in rng.permutation(task.n_cards)]
+            cards = [dealt[position] for position in rng.permutation(task.cards)]
         if solvable(task.rule(side).values(cards), target):
             return tuple(cards), target
 
 
-def _require_solvable_hands(task: GeneralPoints) -> None:
-    """Without this, a target that no hand reaches would be drawn for ever."""
+def _require_solvable_hands(task: Game) -> None:
+    """Raise ValueError on a target that no hand reaches, which would be drawn for ever."""
     every_deal = deals(task)
     for side in SIDES:
         for target in task.targets:
@@ -88,7 +84,7 @@ def _require_solvable_hands(task: GeneralPoints) -> None:
                 if deal.target == target and (side == "id" or count_faces(deal.cards))
             ):
                 raise ValueError(
-                    f"task {task.name!r}: no hand of {task.n_cards} cards makes {target} under "
+                    f"task {task.name!r}: no hand of {task.cards} cards makes {target} under "
                     f"the {side} rule; leave it out of targets"
                 )
 

@@ -25,13 +25,13 @@ from healscope.tasks.cards.deals import (
     problem_row,
     split_deals,
 )
-from healscope.tasks.cards.generalpoints import (
+from healscope.tasks.cards.game import (
     ARRANGEMENTS,
     FACES,
     RANKS,
-    GeneralPoints,
-    Problem,
-    Rule,
+    CardProblem,
+    FaceRule,
+    Game,
     compact_vocabulary,
     make_problem,
     prompt,
@@ -67,22 +67,17 @@ MOST_LISTS = 4 + len(_TARGET_DISTANCES) + 3 * _MOST_DISTANCES + 1
 """Kinds with their distances, at most: 1 + 2 + 1 that are fixed, targets, rules and renderings."""
 _NEIGHBOUR_STREAM = 8  # the other streams are in `problems`, `hands` and `neutral`
 
-HoldOut = tuple[float, int]
-"""(held_out, seed) of the task, as `problems.split_deals` takes them."""
-
 
 class Neighbour(NamedTuple):
-    """One problem, the game that it is a problem of, and the rendering of its prompt."""
+    """A problem, its game, and the number of its rendering."""
 
-    game: GeneralPoints
-    problem: Problem
+    game: Game
+    problem: CardProblem
     rendering: int = 0
 
 
-def neighbours(
-    game: GeneralPoints, held_out: float, split_seed: int, per_kind: int, seed: int
-) -> pd.DataFrame:
-    """`per_kind` problems of each of KINDS at each of its `distances`, fewer where there are fewer.
+def neighbours(game: Game, per_kind: int, seed: int) -> pd.DataFrame:
+    """Make a table of `per_kind` problems of each of KINDS at each of its `distances`.
 
     Columns are COLUMNS: those of `problems.problem_table`, `draw`, which numbers the rows,
     `retried`, which is False, and the kind and distance of the neighbour. `rule` is "ood" under
@@ -92,29 +87,26 @@ def neighbours(
     """
     if per_kind < 1:
         raise ValueError(f"per_kind must be at least 1, not {per_kind}")
-    split = held_out, split_seed
     lists = []
     for kind, graded in distances(game).items():
         for distance in graded:
-            found = list(islice(_MAKERS[kind](game, split, distance, seed), per_kind))
-            lists.append(_rows(found, split, neighbour=kind, distance=distance))
+            found = list(islice(_MAKERS[kind](game, distance, seed), per_kind))
+            lists.append(_rows(found, neighbour=kind, distance=distance))
     rows = list(_in_turns(lists))
     table = problem_frame(rows, (*PROBLEM_COLUMNS, "neighbour", "distance"))
     return table.assign(draw=range(len(table)), retried=False)[list(COLUMNS)]
 
 
-def posed(
-    game: GeneralPoints, held_out: float, split_seed: int, per_kind: int, seed: int
-) -> pd.DataFrame:
-    """`neighbours`, with a line on standard error for each of `left_out`."""
-    table = neighbours(game, held_out, split_seed, per_kind, seed)
+def posed(game: Game, per_kind: int, seed: int) -> pd.DataFrame:
+    """Return `neighbours`, and print a line for each of `left_out` on standard error."""
+    table = neighbours(game, per_kind, seed)
     for sentence in left_out(game, table):
         print(f"healscope: {sentence}", file=sys.stderr)
     return table
 
 
-def distances(game: GeneralPoints) -> dict[str, tuple[int, ...]]:
-    """The distances of each of KINDS, ascending, at which neighbours are looked for.
+def distances(game: Game) -> dict[str, tuple[int, ...]]:
+    """Return the distances of each of KINDS, ascending, at which neighbours are looked for.
 
     A compact game can only have targets that are words of its own. Rules and compact renderings
     have more distances than are asked: some, evenly spaced, and always that of the OOD rule.
@@ -127,7 +119,7 @@ def distances(game: GeneralPoints) -> dict[str, tuple[int, ...]]:
         rules[_kind_of(game.ood_rule)].add(_rule_distance(game, game.ood_rule))
     found = {
         ANCHOR: {0},
-        "cards": {change for change in (-1, 1) if 2 <= game.n_cards + change <= 6},
+        "cards": {change for change in (-1, 1) if 2 <= game.cards + change <= 6},
         "target": {distance for distance in _TARGET_DISTANCES if _targets(game, distance)},
         "card exchanged": {1},
         **rules,
@@ -136,8 +128,8 @@ def distances(game: GeneralPoints) -> dict[str, tuple[int, ...]]:
     return {kind: tuple(sorted(found[kind])) for kind in KINDS}
 
 
-def left_out(game: GeneralPoints, table: pd.DataFrame) -> list[str]:
-    """A sentence for each distance of a kind at which `neighbours` found no problem, and why."""
+def left_out(game: Game, table: pd.DataFrame) -> list[str]:
+    """Say of each distance of a kind without a problem why there is none, in a sentence."""
     possible = distances(game)
     wanted = {**possible, "cards": (-1, 1), "target": _TARGET_DISTANCES}
     why = {
@@ -154,8 +146,8 @@ def left_out(game: GeneralPoints, table: pd.DataFrame) -> list[str]:
     ]
 
 
-def rendering_distance(game: GeneralPoints, rendering: int) -> int:
-    """How far a rendering is from the standard one, which is 0.
+def rendering_distance(game: Game, rendering: int) -> int:
+    """Return how far a rendering is from the standard one, which is 0.
 
     json: how many of the sentences (game, what cards count as, goal) are worded otherwise.
     compact: swaps of adjacent parts that lead to it (Kendall's distance), of rule, target and
@@ -168,8 +160,8 @@ def rendering_distance(game: GeneralPoints, rendering: int) -> int:
     return sum(sentence != standard for sentence, standard in pairs)
 
 
-def one_reading(game: GeneralPoints, problem: Problem, rendering: int) -> bool:
-    """Whether a prompt states this problem only, whatever order of its parts a reader expects.
+def one_reading(game: Game, problem: CardProblem, rendering: int) -> bool:
+    """Return whether a prompt can be read as this problem only, in whatever order of its parts.
 
     `8 8 J 8` is the target 8 before the cards 8 J 8, or after the cards 8 8 J.
     """
@@ -180,49 +172,40 @@ def one_reading(game: GeneralPoints, problem: Problem, rendering: int) -> bool:
     return len(readings - {None}) == 1
 
 
-# A function for each kind: (game, split, distance, seed) -> its problems in random order.
+# A function for each kind: (game, distance, seed) -> its problems in random order.
 
 
-def _as_trained(
-    game: GeneralPoints, split: HoldOut, _distance: int, seed: int
-) -> Iterator[Neighbour]:
-    return _hidden(game, split, _stream(seed, ANCHOR))
+def _as_trained(game: Game, _distance: int, seed: int) -> Iterator[Neighbour]:
+    return _hidden(game, _stream(seed, ANCHOR))
 
 
-def _other_count(
-    game: GeneralPoints, split: HoldOut, distance: int, seed: int
-) -> Iterator[Neighbour]:
-    other = replace(game, n_cards=game.n_cards + distance)
-    all_held_out = 1.0, split[1]  # whatever the cards count as: so many were never trained on
-    return _hidden(other, all_held_out, _stream(seed, "cards", other.n_cards))
+def _other_count(game: Game, distance: int, seed: int) -> Iterator[Neighbour]:
+    other = replace(game, cards=game.cards + distance)
+    # held out whatever the cards count as: so many were never trained on
+    rng = _stream(seed, "cards", other.cards)
+    return (n._replace(game=other) for n in _hidden(replace(other, held_out=1.0), rng))
 
 
-def _other_target(
-    game: GeneralPoints, split: HoldOut, distance: int, seed: int
-) -> Iterator[Neighbour]:
+def _other_target(game: Game, distance: int, seed: int) -> Iterator[Neighbour]:
     other = replace(game, targets=_targets(game, distance))
-    return _hidden(other, split, _stream(seed, "target", distance))
+    return _hidden(other, _stream(seed, "target", distance))
 
 
-def _other_rule(
-    kind: str, game: GeneralPoints, split: HoldOut, distance: int, seed: int
-) -> Iterator[Neighbour]:
-    """The rules of one distance take turns."""
+def _other_rule(kind: str, game: Game, distance: int, seed: int) -> Iterator[Neighbour]:
+    """Yield problems under the rules of one distance, which take turns."""
     lists = [
-        _hidden(replace(game, ood_rule=rule), split, _stream(seed, kind, *rule.face_values), "ood")
+        _hidden(replace(game, ood_rule=rule), _stream(seed, kind, *rule.face_values), "ood")
         for rule in _rules(game)
         if _kind_of(rule) == kind and _rule_distance(game, rule) == distance
     ]
     return _in_turns(lists)
 
 
-def _exchanged(
-    game: GeneralPoints, split: HoldOut, _distance: int, seed: int
-) -> Iterator[Neighbour]:
-    """Every training hand lends at most one neighbour, and no neighbour comes up twice."""
-    rng, sides = _stream(seed, "card exchanged"), _sides(game, split)[0]
+def _exchanged(game: Game, _distance: int, seed: int) -> Iterator[Neighbour]:
+    """Exchange one card of training hands: at most one neighbour a hand, none twice."""
+    rng, sides = _stream(seed, "card exchanged"), _sides(game)[0]
     trained = [deal for deal, side in sides.items() if side == "train"]
-    exchanges = [(place, rank) for place in range(game.n_cards) for rank in RANKS]
+    exchanges = [(place, rank) for place in range(game.cards) for rank in RANKS]
     taken: set[Deal] = set()
     for index in rng.permutation(len(trained)):
         cards, target = trained[index]
@@ -241,11 +224,11 @@ def _exchanged(
                 break
 
 
-def _rendered(game: GeneralPoints, split: HoldOut, distance: int, seed: int) -> Iterator[Neighbour]:
-    """The anchor's problems, in its order, less those whose text could state another problem."""
+def _rendered(game: Game, distance: int, seed: int) -> Iterator[Neighbour]:
+    """Render the anchor's problems otherwise, but for texts that could state another problem."""
     rng = _stream(seed, "rendering", distance)
     others = [r for r in range(renderings(game)) if rendering_distance(game, r) == distance]
-    for _, problem, _ in _as_trained(game, split, 0, seed):
+    for _, problem, _ in _as_trained(game, 0, seed):
         clear = [r for r in others if one_reading(game, problem, r)]
         if clear:
             yield Neighbour(game, problem, clear[int(rng.integers(len(clear)))])
@@ -262,14 +245,12 @@ _MAKERS = {
 }
 
 
-def _hidden(
-    game: GeneralPoints, split: HoldOut, rng: np.random.Generator, side: Side = "id"
-) -> Iterator[Neighbour]:
-    """Held-out hands with a face card that the side's rule solves, each in one random order.
+def _hidden(game: Game, rng: np.random.Generator, side: Side = "id") -> Iterator[Neighbour]:
+    """Yield held-out hands with a face card that the side's rule solves, in random order.
 
     Under another rule than that of training, hands that count differently by it.
     """
-    rule, sides = game.rule(side), _sides(game, split)[0]
+    rule, sides = game.rule(side), _sides(game)[0]
     hidden = [deal for deal, s in sides.items() if s == "held_out" and count_faces(deal.cards)]
     for index in rng.permutation(len(hidden)):
         cards, target = hidden[index]
@@ -278,19 +259,19 @@ def _hidden(
             yield Neighbour(game, make_problem(game, _shuffled(cards, rng), side, target))
 
 
-def _sides(game: GeneralPoints, split: HoldOut) -> tuple[dict[Deal, Split], dict[Deal, Half]]:
-    """The side of the hold-out and the half of every deal, for which no OOD rule matters."""
-    return _sides_of(replace(game, ood_rule=game.id_rule), split)
+def _sides(game: Game) -> tuple[dict[Deal, Split], dict[Deal, Half]]:
+    """Return the split and the half of every deal, which do not depend on the OOD rule."""
+    return _sides_of(replace(game, ood_rule=game.id_rule))
 
 
 @lru_cache(maxsize=8)
-def _sides_of(game: GeneralPoints, split: HoldOut) -> tuple[dict[Deal, Split], dict[Deal, Half]]:
-    return split_deals(game, *split), halve_deals(game, *split)
+def _sides_of(game: Game) -> tuple[dict[Deal, Split], dict[Deal, Half]]:
+    return split_deals(game), halve_deals(game)
 
 
-def _rows(found: Sequence[Neighbour], split: HoldOut, **named: Any) -> list[dict[str, Any]]:
-    """A row for each of the problems of one kind and distance."""
-    halves = _sides(found[0].game, split)[1] if found else {}
+def _rows(found: Sequence[Neighbour], **named: Any) -> list[dict[str, Any]]:
+    """Make the rows of the problems of one kind and distance."""
+    halves = _sides(found[0].game)[1] if found else {}
     rows = []
     for game, problem, rendering in found:
         half = halves[_deal(problem.cards, problem.target)]
@@ -301,32 +282,32 @@ def _rows(found: Sequence[Neighbour], split: HoldOut, **named: Any) -> list[dict
     return rows
 
 
-def _name(problem: Problem, rendering: int, kind: str) -> str:
-    """The problem's own name, with the rule's values or the rendering, where these are others."""
+def _name(problem: CardProblem, rendering: int, kind: str) -> str:
+    """Name a problem, with the rule's values or the rendering where these differ from training."""
     if kind in ("equal rule", "unequal rule"):
         return f"{problem.pair_id}:{'-'.join(map(str, problem.rule_values))}"
     return f"{problem.problem_id}/{rendering}" if rendering else problem.problem_id
 
 
-def _rules(game: GeneralPoints) -> list[Rule]:
-    """Rules but that of training: one value for all, consecutive values, and the OOD rule."""
+def _rules(game: Game) -> list[FaceRule]:
+    """List rules other than that of training: equal values, consecutive ones, the OOD rule."""
     equal = [(value,) * 3 for value in range(1, _MOST_FACE + 1)]
     consecutive = [(first, first + 1, first + 2) for first in range(1, _MOST_FACE - 1)]
     values = {*equal, *consecutive, game.ood_rule.face_values} - {game.id_rule.face_values}
-    return [Rule("neighbour", dict(zip(FACES, v, strict=True))) for v in sorted(values)]
+    return [FaceRule.of(v) for v in sorted(values)]
 
 
-def _kind_of(rule: Rule) -> str:
+def _kind_of(rule: FaceRule) -> str:
     return "equal rule" if len(set(rule.face_values)) == 1 else "unequal rule"
 
 
-def _rule_distance(game: GeneralPoints, rule: Rule) -> int:
+def _rule_distance(game: Game, rule: FaceRule) -> int:
     pairs = zip(rule.face_values, game.id_rule.face_values, strict=True)
     return sum(abs(value - trained) for value, trained in pairs)
 
 
-def _targets(game: GeneralPoints, distance: int) -> tuple[int, ...]:
-    """Targets that are not trained, so far from the nearest that is, and can be written."""
+def _targets(game: Game, distance: int) -> tuple[int, ...]:
+    """Return the untrained targets at this distance from the nearest trained one."""
     near = {trained + way for trained in game.targets for way in (-distance, distance)}
     if game.rendering == "compact":
         near &= {int(word) for word in compact_vocabulary(game) if word.isdigit()}
@@ -338,7 +319,7 @@ def _targets(game: GeneralPoints, distance: int) -> tuple[int, ...]:
 
 
 def _spread(found: set[int]) -> set[int]:
-    """At most _MOST_DISTANCES of them, evenly spaced, the smallest and the largest included."""
+    """Thin distances to _MOST_DISTANCES, evenly spaced, with the smallest and the largest."""
     every, last = sorted(found), _MOST_DISTANCES - 1
     if len(every) <= _MOST_DISTANCES:
         return set(every)
@@ -346,12 +327,12 @@ def _spread(found: set[int]) -> set[int]:
 
 
 def _swaps(places: Sequence[int]) -> int:
-    """Pairs that are out of order: as many swaps of neighbours sort them."""
+    """Count the pairs that are out of order, which is the number of adjacent swaps to sort."""
     return sum(a > b for a, b in combinations(places, 2))
 
 
 def _read(words: Sequence[str], arrangement: tuple) -> tuple | None:
-    """What a compact prompt states if its parts stand in this order; None if they cannot."""
+    """Read a compact prompt as if its parts stood in this order; None if they cannot."""
     order, faces = arrangement
     lengths = {"rule": 6, "target": 1, "cards": len(words) - 7}
     parts, at = {}, 0
@@ -375,7 +356,7 @@ def _shuffled(cards: Sequence[str], rng: np.random.Generator) -> tuple[str, ...]
 
 
 def _in_turns(lists: Sequence[Any]) -> Iterator[Any]:
-    """One of each, and again, those that have ended left out."""
+    """Yield one item of each list in turns, until all have ended."""
     return (item for turn in zip_longest(*lists) for item in turn if item is not None)
 
 

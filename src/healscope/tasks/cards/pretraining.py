@@ -13,13 +13,13 @@ from itertools import combinations_with_replacement
 from typing import TYPE_CHECKING, NamedTuple, get_args
 
 from healscope.tasks.cards.expressions import Tree, render
-from healscope.tasks.cards.feedback import feedback, follow_up
-from healscope.tasks.cards.generalpoints import (
+from healscope.tasks.cards.feedback import feedback
+from healscope.tasks.cards.game import (
     FACES,
     RANKS,
-    GeneralPoints,
-    Problem,
-    Rule,
+    CardProblem,
+    FaceRule,
+    Game,
     compact_prompt,
     prompt,
     response,
@@ -44,7 +44,7 @@ _OPERATORS = "+-*/"
 
 
 def pretraining_examples(
-    task: GeneralPoints,
+    task: Game,
     n: int,
     rng: np.random.Generator,
     rules: Mapping[str, float],
@@ -87,8 +87,8 @@ def pretraining_examples(
     return [(e.prompt(task), e.answer(task, e.values, e.formula)) for e in drawn]
 
 
-def corpus(task: GeneralPoints, n: int = 2000) -> list[str]:
-    """Texts from which a tokenizer learns the words of the task: the same ones each time."""
+def corpus(task: Game, n: int = 2000) -> list[str]:
+    """Return texts from which a tokenizer learns the words of the task, the same each time."""
     import numpy as np
 
     even = dict.fromkeys(RULE_KINDS, 1.0), dict.fromkeys(TRAINING_FORMATS, 1.0)
@@ -98,7 +98,7 @@ def corpus(task: GeneralPoints, n: int = 2000) -> list[str]:
 
 
 def conversation_examples(
-    task: GeneralPoints,
+    task: Game,
     n: int,
     rng: np.random.Generator,
     rules: Mapping[str, float],
@@ -137,19 +137,19 @@ def conversation_examples(
             wrong = _mistaken(task, example, "number", other, rng)
             verdict = verify(task, problem, wrong, layout)
         said = feedback(task, problem, verdict, wrong, level, layout).message
-        turns = [example.prompt(task), wrong, follow_up(task, problem, said, example.token)]
+        turns = [example.prompt(task), wrong, task.follow_up(problem, said, example.token)]
         examples.append((turns, example.answer(task, example.values, example.formula)))
     return examples
 
 
-def draw_problem(task: GeneralPoints, kind: str, rng: np.random.Generator) -> Problem:
-    """A problem under a rule of one of RULE_KINDS, as `pretraining_examples` draws it: nameless."""
+def draw_problem(task: Game, kind: str, rng: np.random.Generator) -> CardProblem:
+    """Draw a problem under a rule of one of RULE_KINDS, as `pretraining_examples` does."""
     plain = {kind: 1.0}, {"fG": 1.0}, 0.0, 0.0, 0.0, None, 0.6
     return _draw_examples(task, 1, rng, *plain)[0].problem
 
 
-def card_prompts(task: GeneralPoints, n: int, seed: int) -> list[str]:
-    """n different prompts; the first ones of a longer list are those of a shorter one.
+def card_prompts(task: Game, n: int, seed: int) -> list[str]:
+    """Draw n different neutral prompts; a longer list begins with a shorter one.
 
     compact: problems under rules of three random values 1..13, which are neither of the task's
     rules and solve them, under the format tokens of pretraining. json: INSTRUCTIONS in random
@@ -162,10 +162,10 @@ def card_prompts(task: GeneralPoints, n: int, seed: int) -> list[str]:
     found: dict[str, None] = {}
     while len(found) < n:
         stated = tuple(rng.integers(1, 14, size=3).tolist())
-        cards = [RANKS[rank] for rank in rng.integers(len(RANKS), size=task.n_cards)]
+        cards = [RANKS[rank] for rank in rng.integers(len(RANKS), size=task.cards)]
         target = task.targets[int(rng.integers(len(task.targets)))]
         token = TRAINING_FORMATS[int(rng.integers(len(TRAINING_FORMATS)))]
-        values = Rule("random", dict(zip(FACES, stated, strict=True))).values(cards)
+        values = FaceRule.of(stated).values(cards)
         if stated not in trained and solvable(values, target):
             found[compact_prompt(stated, target, cards, token)] = None
     return list(found)
@@ -182,27 +182,27 @@ class _Drawn(NamedTuple):
     layout: str
     token: str
 
-    def prompt(self, task: GeneralPoints) -> str:
+    def prompt(self, task: Game) -> str:
         return prompt(task, self.problem, self.token)
 
     @property
-    def problem(self) -> Problem:
+    def problem(self) -> CardProblem:
         """Without the names and the side that problems of the task have."""
         cards, values = tuple(self.cards), tuple(self.values)
-        return Problem("", "", cards, "id", self.stated, self.target, values)
+        return CardProblem("", "", cards, "id", self.stated, self.target, values)
 
-    def answer(self, task: GeneralPoints, line: Sequence[int], formula: Sequence[str]) -> str:
+    def answer(self, task: Game, line: Sequence[int], formula: Sequence[str]) -> str:
         return response(task, replace(self.problem, values=tuple(line)), formula, self.layout)
 
 
 def _mistaken(
-    task: GeneralPoints,
+    task: Game,
     example: _Drawn,
     mistake: str,
     other: tuple[int, int, int],
     rng: np.random.Generator,
 ) -> str:
-    """A whole answer, meant to be wrong; `other` is what J, Q and K count as in mistake "rule"."""
+    """Write a wrong answer; `other` is what J, Q and K count as in mistake "rule"."""
     if mistake == "number":
         formula = list(example.formula)
         numbers = [at for at, word in enumerate(formula) if word.isdigit()]
@@ -212,7 +212,7 @@ def _mistaken(
         return example.answer(task, example.values, formula)
     line, correct = tuple(example.values), ()
     if mistake == "rule":
-        line = Rule("other", dict(zip(FACES, other, strict=True))).values(example.cards)
+        line = FaceRule.of(other).values(example.cards)
         # where no card changes by the other rule, only the formula can be wrong
         correct = formulas(line, example.target) if line != tuple(example.values) else ()
     if correct:
@@ -221,7 +221,7 @@ def _mistaken(
 
 
 def _draw_examples(
-    task: GeneralPoints,
+    task: Game,
     n: int,
     rng: np.random.Generator,
     rules: Mapping[str, float],
@@ -232,7 +232,7 @@ def _draw_examples(
     eval_format_layouts: Mapping[str, float] | None,
     face_probability: float,
 ) -> list[_Drawn]:
-    """What `pretraining_examples` draws, before it is written down."""
+    """Draw what `pretraining_examples` writes down."""
     for name, share in {
         "rule_noise": rule_noise,
         "formula_noise": formula_noise,
@@ -253,12 +253,12 @@ def _draw_examples(
         evaluation = rng.choice(TRAINING_FORMATS, size, p=eval_layouts).tolist()
         coins = (rng.random((size, 3)) < (rule_noise, formula_noise, eval_format_share)).tolist()
         picks = rng.random((size, 2)).tolist()
-        card_draws = rng.random((size, task.n_cards, 2)).tolist()
-        card_orders = rng.random((size, task.n_cards)).argsort(axis=1).tolist()
+        card_draws = rng.random((size, task.cards, 2)).tolist()
+        card_orders = rng.random((size, task.cards)).argsort(axis=1).tolist()
         for index, stated in enumerate(stated_rules):
             wrong_rule, wrong_formula, is_evaluation = coins[index]
             effective = task.ood_rule.face_values if wrong_rule else stated
-            pairs, shown_by = _world(task.n_cards, task.targets, effective)
+            pairs, shown_by = _world(task.cards, task.targets, effective)
             pick, formula_pick = picks[index]
             target, values = pairs[int(pick * len(pairs))]
             values = [values[position] for position in card_orders[index]]
@@ -278,9 +278,9 @@ def _draw_examples(
 
 
 def _draw_rules(
-    task: GeneralPoints, kinds: Sequence[str], rng: np.random.Generator
+    task: Game, kinds: Sequence[str], rng: np.random.Generator
 ) -> list[tuple[int, int, int]]:
-    """The values of J, Q and K for each kind."""
+    """Draw the values of J, Q and K for each kind of rule."""
     free = rng.integers(1, _MAX_FACE + 1, (len(kinds), 3)).tolist()
     first = rng.integers(1, _MAX_FACE - 1, len(kinds)).tolist()
     drawn = []
@@ -301,7 +301,7 @@ def _draw_rules(
 def _world(
     n_cards: int, targets: tuple[int, ...], face_values: tuple[int, int, int]
 ) -> tuple[tuple[tuple[int, tuple[int, ...]], ...], dict[int, list[str]]]:
-    """The (target, values) pairs that cards can show under a rule, and the faces by value."""
+    """Return the (target, values) pairs that cards can show under a rule, and faces by value."""
     shown_by: dict[int, list[str]] = {}
     for face, value in zip(FACES, face_values, strict=True):
         shown_by.setdefault(value, []).append(face)
@@ -323,7 +323,7 @@ def _pairs(
 def _card(
     value: int, faces: list[str] | None, draw: Sequence[float], face_probability: float
 ) -> str:
-    """A rank that counts as the value; a value above 10 has only its faces."""
+    """Choose a rank that counts as the value; a value above 10 has only its faces."""
     coin, which = draw
     if faces and (value > 10 or coin < face_probability):
         return faces[int(which * len(faces))]
@@ -331,7 +331,7 @@ def _card(
 
 
 def _random_tree(values: Sequence[int], rng: np.random.Generator) -> Tree:
-    """A random bracketing and random operators over the values in random order."""
+    """Draw a random bracketing and random operators over the values in random order."""
     trees: list[Tree] = [values[position] for position in rng.permutation(len(values)).tolist()]
     while len(trees) > 1:
         at = int(rng.integers(len(trees) - 1))
@@ -340,7 +340,7 @@ def _random_tree(values: Sequence[int], rng: np.random.Generator) -> Tree:
 
 
 def _weights(name: str, given: Mapping[str, float], allowed: Sequence[str]) -> list[float]:
-    """Normalised weights in the order of `allowed`."""
+    """Normalise weights, in the order of `allowed`."""
     unknown = sorted(set(given) - set(allowed))
     if unknown:
         raise ValueError(f"{name}: unknown {', '.join(unknown)}; allowed: {', '.join(allowed)}")

@@ -1,4 +1,4 @@
-"""The verifier of the released code: how fields are read, and what card games' formulas earn.
+"""The verifier of the released code: how formulas of the card game are read and paid.
 
 That of arXiv 2501.17161, which arXiv 2509.12235 uses. Faults add up there: each break of the order
 of numbers, operators and brackets, numbers that no card has, cards that are left out. What is
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 from healscope.tasks.cards.expressions import Expression, evaluate
@@ -32,7 +32,7 @@ _AFTER = {
 
 
 def read_formula(text: str) -> Expression:
-    """A formula without its "=", as `faults` sees it: "illegal" where there is any, with numbers.
+    """Read a formula without its "="; where the order of tokens is broken it is "illegal".
 
     Numbers may begin with zeros, and be of any digits that Python knows; then there is no value.
     """
@@ -50,7 +50,7 @@ def read_formula(text: str) -> Expression:
 
 
 def breaks(tokens: Sequence[str]) -> int:
-    """How often the order of numbers, operators and brackets is broken; brackets may stay open."""
+    """Count breaks in the order of numbers, operators and brackets; brackets may stay open."""
     before, opened, found = _START, 0, 0
     for token in tokens:
         kind = _kind(token)
@@ -63,9 +63,13 @@ def breaks(tokens: Sequence[str]) -> int:
 
 
 def earned(
-    text: str, formula: Expression, values: Sequence[int], target: int, rewards: dict[str, float]
+    text: str,
+    formula: Expression,
+    values: Sequence[int],
+    target: int,
+    reward: Callable[[str], float],
 ) -> tuple[str, float]:
-    """(outcome, reward) of a formula without its "=", where cards count as `values`.
+    """Return (outcome, reward) of a formula without its "=", where cards count as `values`.
 
     `formula` is what `read_formula` makes of it. "illegal" and "wrong_number" earn the sum of what
     their faults do. "partial" is a formula that lacks the last bracket of a solution in one of the
@@ -73,12 +77,12 @@ def earned(
     """
     tokens = _TOKEN.findall(text)
     if "".join(tokens) != text:
-        return "illegal", rewards["illegal"]
+        return "illegal", reward("illegal")
     dealt, used = Counter(values), Counter(formula.numbers)
     numbers = bool(used - dealt) + bool(dealt - used)
     wrong = breaks(tokens)
     if wrong or numbers:
-        paid = wrong * rewards["illegal"] + numbers * rewards["wrong_number"]
+        paid = wrong * reward("illegal") + numbers * reward("wrong_number")
         return "illegal" if wrong else "wrong_number", paid
     reaches = formula.denominator != 0 and formula.numerator == target * formula.denominator
     outcome = "wrong_value"
@@ -86,7 +90,7 @@ def earned(
         outcome = "correct"
     elif reaches and _form([*tokens, ")"]) in _forms(len(values)):
         outcome = "partial"
-    return outcome, rewards[outcome]
+    return outcome, reward(outcome)
 
 
 def _kind(token: str) -> str:
@@ -99,7 +103,7 @@ def _integer(digits: str) -> int:
 
 
 def _form(tokens: Sequence[str]) -> str:
-    """Numbers and operators as one letter each, with the brackets."""
+    """Abbreviate numbers and operators to one letter each, and keep brackets."""
     return "".join(kind if kind in "()" else kind[0] for kind in map(_kind, tokens))
 
 

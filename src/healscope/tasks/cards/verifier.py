@@ -1,4 +1,4 @@
-"""The exact verifier of GeneralPoints: one response in, one verdict out.
+"""The exact verifier of the card game: one response in, one verdict out.
 
 No response makes it raise, and its work is bounded by MAX_RESPONSE. There is one outcome of a
 closed list, and equality is exact. `verifier: reference` reads and pays as the released code does
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from healscope.tasks.cards import released
 from healscope.tasks.cards.expressions import MAX_DIGITS, Expression, evaluate, parse, tokenise
-from healscope.tasks.cards.generalpoints import LAYOUTS, GeneralPoints, Problem
+from healscope.tasks.cards.game import LAYOUTS, CardProblem, Game
 from healscope.tasks.problem import EVALUATION_FORMAT, Verdict
 from healscope.tasks.responses import (
     MAX_RESPONSE,
@@ -40,7 +40,7 @@ FIRST_ERRORS = ("none", "format", "number_line", "formula_numbers", "arithmetic"
 
 
 class Answer(NamedTuple):
-    """What a response says, whether right or wrong.
+    """The parts of a response, whether right or wrong.
 
     Attributes:
         parsed: as in `Verdict`.
@@ -63,7 +63,7 @@ _NOTHING = Answer(False, Expression("unfinished"), None, False)
 
 
 def verify(
-    task: GeneralPoints, problem: Problem, text: str, format_token: str = EVALUATION_FORMAT
+    task: Game, problem: CardProblem, text: str, format_token: str = EVALUATION_FORMAT
 ) -> Verdict:
     """Judge a response. The compact rendering must match the layout of the format token.
 
@@ -87,7 +87,7 @@ def verify(
     reward = None
     if task.as_released and parsed:
         outcome, reward = released.earned(
-            answer.text, formula, problem.values, problem.target, task.rewards
+            answer.text, formula, problem.values, problem.target, task.reward
         )
     elif state == "illegal":
         outcome = "illegal"
@@ -106,7 +106,7 @@ def verify(
         outcome = "wrong_value"
     return Verdict(
         outcome,
-        task.rewards[outcome] if reward is None else reward,
+        task.reward(outcome) if reward is None else reward,
         parsed,
         follows_rule,
         line is not None and used == sorted(line),
@@ -115,7 +115,7 @@ def verify(
 
 
 def read_answer(
-    task: GeneralPoints, problem: Problem, text: str, format_token: str = EVALUATION_FORMAT
+    task: Game, problem: CardProblem, text: str, format_token: str = EVALUATION_FORMAT
 ) -> Answer:
     """Read a response as `verify` does. Never raises on any `text`."""
     if not task.as_released:
@@ -132,7 +132,7 @@ def read_answer(
 def first_error(
     parsed: bool, follows_rule: bool, uses_numbers: bool, outcome: str, *, line_asked: bool = True
 ) -> str:
-    """The first step of an answer that failed, one of FIRST_ERRORS.
+    """Return the first step of an answer that failed, one of FIRST_ERRORS.
 
     The first four arguments are those of the verdict. "none" is a correct answer; "format" one
     that did not parse; "number_line" has a line that is missing or breaks the rule, and is skipped
@@ -151,7 +151,7 @@ def first_error(
 
 
 def first_errors(rows: pd.DataFrame) -> pd.Series:
-    """`first_error` of every row, indexed as they are.
+    """Return `first_error` of every row, with the index of `rows`.
 
     Needs the columns parsed, follows_rule, uses_numbers and outcome, of answers whose layout asks
     for a number line, as all evaluation does.
@@ -185,7 +185,7 @@ def _read_json(text: str, graded: bool) -> Answer:
 
 
 def _answer(formula: object, lines: Sequence[object]) -> Answer:
-    """What one object says; number lines that differ are none."""
+    """Read the fields of one object. Number lines that differ count as none."""
     lines = {_number_line(raw) for raw in lines}
     line = lines.pop() if len(lines) == 1 else None
     if type(formula) is not str:  # words without quotes are none
@@ -195,7 +195,7 @@ def _answer(formula: object, lines: Sequence[object]) -> Answer:
 
 
 def _is_template(answer: Answer) -> bool:
-    """Whether a formula is a description of one, or a placeholder."""
+    """Return whether a formula is a placeholder, or describes one in words."""
     return not answer.words or bool(_WORDS.search(answer.text))
 
 
@@ -211,7 +211,7 @@ def _read_as_released(text: str) -> Answer:
 
 
 def _number_line(raw: object) -> tuple[int, ...] | None:
-    """A list of integers, or of strings of ASCII digits, as a tuple; anything else is None."""
+    """Return a list of integers, or of strings of ASCII digits, as a tuple; else None."""
     if not isinstance(raw, list) or len(raw) > _MAX_LINE:
         return None
     numbers = []
@@ -224,8 +224,8 @@ def _number_line(raw: object) -> tuple[int, ...] | None:
     return tuple(numbers)
 
 
-def _read_compact(text: str, problem: Problem, layout: tuple[str, ...]) -> Answer:
-    """The lines in their order, word for word, up to `= T` and nothing after it."""
+def _read_compact(text: str, problem: CardProblem, layout: tuple[str, ...]) -> Answer:
+    """Read the lines in their order, word for word, up to `= T` and nothing after it."""
     words = text.split()
     n, at, line = len(problem.cards), 0, None
     for name in layout[:-1]:

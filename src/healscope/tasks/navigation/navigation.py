@@ -54,25 +54,35 @@ class Navigation(Task):
     family: ClassVar[str] = "navigation"
 
     id_rule: Annotated[
-        ActionSpace, Field(description="turns in training; the other ones are OOD")
+        ActionSpace,
+        Field(
+            description="turns in training: absolute (compass directions) or relative (left, "
+            "right); the others are OOD"
+        ),
     ] = "absolute"
     routes: Annotated[
-        str | None, Field(description="the published route_infos.json; null: routes are drawn")
+        str | None,
+        Field(
+            description="the published route_infos.json, with rendering json; null: routes are "
+            "drawn"
+        ),
     ] = None
     routes_sha256: Annotated[
         str | None,
-        Field(description="of that file, filled in; where it is given, the file must have it"),
+        Field(description="hash of that file; filled in, or given to insist on it"),
     ] = None
-    generated: Annotated[Positive, Field(description="routes drawn, where there is no file")] = 1000
+    generated: Annotated[
+        Positive, Field(description="number of routes drawn, if there is no file")
+    ] = 1000
     legs: Annotated[
         tuple[Positive, ...],
         Field(min_length=2, max_length=2, description="fewest and most legs of a drawn route"),
     ] = (3, 9)
     landmarks: Annotated[
-        Fraction, Field(description="share of drawn intersections whose landmark is mentioned")
+        Fraction, Field(description="share of intersections whose landmark the directions mention")
     ] = 0.5
     straight_line_length: Annotated[
-        Natural, Field(description="points on a leg, the last one its end")
+        Natural, Field(description="points on a leg, its end included (published: 5)")
     ] = 5
     drop_rate: Annotated[Fraction, Field(description="chance that such a point is left out")] = 0.5
     clearance: Annotated[
@@ -80,22 +90,25 @@ class Navigation(Task):
     ] = 8.0
     heading: Annotated[
         on_foot.Heading,
-        Field(description="published: from 350 to 10 degrees is a turn to the left"),
+        Field(description="published: from 350 to 10 degrees is a turn to the left; or corrected"),
     ] = "corrected"
     verifier: Annotated[
         Literal["tolerant", "reference"],
-        Field(description="reference: an action counts only if it is spelt exactly"),
+        Field(description="tolerant; reference: an action counts only if it is spelt exactly"),
     ] = "tolerant"
     contradiction: Annotated[
         Literal["corrected", "published"],
-        Field(description="published: naming a real intersection contradicts"),
+        Field(
+            description="published: an answer that names a real intersection contradicts; or "
+            "corrected"
+        ),
     ] = "corrected"
     hints: Annotated[
         Literal["published", "action"],
-        Field(description="feedback `full`; action: it names the right action too"),
+        Field(description="feedback `full`: as published; action: it also names the right action"),
     ] = "published"
     held_out: Annotated[
-        float, Field(gt=0, lt=1, description="share of routes kept from SFT and RL")
+        float, Field(gt=0, lt=1, description="share of routes that SFT and RL never see")
     ] = 0.4
     seed: Annotated[Natural, Field(description="draws town, routes, points and the hold-out")] = 0
 

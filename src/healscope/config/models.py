@@ -1,0 +1,117 @@
+"""Settings of models: where the base comes from, and how it is pretrained if it is made here."""
+
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from healscope.config import own_checkpoints, sources
+from healscope.config.compute import Launch, Need, Needs
+from healscope.sections import Positive, Section
+from healscope.tasks.pretraining import Pretraining
+
+
+class Architecture(Section):
+    """A Llama-style decoder trained from scratch."""
+
+    hidden_size: Positive = Field(128, description="width")
+    layers: Positive = Field(2, description="decoder layers")
+    heads: Positive = Field(4, description="attention heads")
+    ffn_size: Positive = Field(256, description="width of the MLP")
+    rope_theta: Annotated[float, Field(gt=0)] = Field(
+        100.0, description="base of the rotary positions"
+    )
+    init_std: Annotated[float, Field(gt=0)] = Field(
+        0.05, description="standard deviation of initial weights"
+    )
+
+    @model_validator(mode="after")
+    def _heads_divide(self):
+        if self.hidden_size % self.heads:
+            raise ValueError(
+                f"hidden_size {self.hidden_size} is not a multiple of heads {self.heads}"
+            )
+        return self
+
+
+class Scratch(Section):
+    architecture: Architecture = Field(Architecture(), description="a Llama-style decoder")
+    pretraining: Pretraining = Field(
+        Pretraining(), description="many rules and layouts, so that there is a skill to forget"
+    )
+
+
+class Model(Section):
+    """A base model: trained from scratch, a local folder, or a hub id; and the user's checkpoints
+    of it, if the study takes those instead of training."""
+
+    source: str = Field("scratch", description="scratch, a Hugging Face folder, or a hub id")
+    revision: str | None = Field(None, description="hub revision; pin it for reproducibility")
+    check_random: bool = Field(
+        True, description="refuse weights that cannot be told from a fresh initialisation"
+    )
+    scratch: Scratch | None = Field(
+        None, description="required by `source: scratch`, and only by it"
+    )
+    sft: dict[Positive, str] | None = Field(
+        None,
+        description="instead of training: {step: folder or hub id}, see own-"
+        "checkpoints.example.yaml",
+    )
+    rl: dict[Positive, str] = Field(
+        {}, description="beside sft, after RL: {step that RL started from: folder or hub id}"
+    )
+    needs: Needs = Field(
+        {},
+        description="stage (base, sft, rl, evaluation, edits, spectra, probes) -> what a job may "
+        "use",
+    )
+    launch: Launch = Field(
+        Launch(), description="how its SFT and RL compute (docs/training-at-scale.md)"
+    )
+
+    @model_validator(mode="after")
+    def _scratch_matches(self):
+        if (self.source == "scratch") != (self.scratch is not None):
+            raise ValueError("section 'scratch' belongs to source 'scratch', and only to it")
+        return self
+
+    @model_validator(mode="after")
+    def _given_checkpoints(self):
+        if self.sft is None:
+            if self.rl:
+                raise ValueError("rl: checkpoints of RL are given beside those of SFT; add sft")
+            return self
+        if self.scratch:
+            raise ValueError("sft: checkpoints are given, so source must be the base they started")
+        if stray := sorted(set(self.rl) - set(self.sft)):
+            raise ValueError(
+                f"rl.{stray[0]}: RL cannot have started from step {stray[0]}, which is not in sft "
+                f"{sorted(self.sft)}"
+            )
+        own_checkpoints.distinct_sources(self.sft, self.rl)
+        wrong = []
+        named = {"source": self.source, **{f"sft.{k}": v for k, v in self.sft.items()}}
+        for name, source in (named | {f"rl.{k}": v for k, v in self.rl.items()}).items():
+            try:
+                sources.check(source)
+            except ValueError as error:
+                wrong.append(f"{name} ({source}): {error}")
+        if wrong:
+            raise ValueError("; ".join(wrong))
+        return self
+
+    def need(self, stage: str) -> Need:
+        """Return what a job of this stage may use."""
+        return self.needs.get(stage, Need())
+
+    def layers(self) -> int | None:
+        """Return the number of decoder layers, or None if only the hub knows it. Layers of cross-
+        attention, which a base made from LLaMA-3.2-Vision lacks, do not count."""
+        if self.scratch:
+            return self.scratch.architecture.layers
+        file = sources.folder(self.source) / "config.json"
+        about = sources.read_json(file) if file.is_file() else {}
+        text = about.get("text_config") or about
+        crossing = () if self.sft else text.get("cross_attention_layers") or ()
+        layers = text.get("num_hidden_layers")
+        return layers and layers - len(crossing)

@@ -1,0 +1,131 @@
+"""Where the weights of a model come from: a folder on this machine, or a repository of the hub."""
+
+import json
+import re
+from pathlib import Path
+
+KEPT = (".safetensors", ".json", ".model", ".txt", ".jinja")
+"""How the files of a checkpoint end: weights, configs, tokenizers, chat templates."""
+
+NOT_OF_MODELS = ("checkpoint.json", "trainer_state.json", "adapter_config.json")
+"""Files with such endings that do not describe the model."""
+
+_WHOLE = "model.safetensors"
+_INDEX = "model.safetensors.index.json"
+
+_HUB = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
+_ADAPTER = "adapter_"  # how files of an adapter begin
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt")
+
+
+def is_hub_id(source: str) -> bool:
+    """Return whether `source` can only be a hub id: it looks like one, and is no folder here."""
+    return bool(_HUB.fullmatch(source)) and not folder(source).is_dir()
+
+
+def folder(source: str) -> Path:
+    """Return the local folder that `source` names."""
+    return Path(source).expanduser()
+
+
+def hub_id(source: str) -> tuple[str, str | None]:
+    """Split `organisation/name@revision` into repository and revision, which may be None."""
+    repository, _, revision = source.partition("@")
+    return repository, revision or None
+
+
+def check(source: str) -> str:
+    """Return `source` if it is a hub id or a folder that holds a model; raises ValueError.
+
+    Weights must be safetensors: a pickle can run code when it is read.
+    """
+    place = folder(source)
+    if is_hub_id(source):
+        beside = place.parent
+        if beside.is_dir():
+            there = ", ".join(sorted(p.name for p in beside.iterdir() if p.is_dir())[:8])
+            raise ValueError(f"no folder of this name, but {beside} holds {there or 'no folder'}")
+        return source
+    if not place.is_dir():
+        raise ValueError("no such folder, and not a hub id (organisation/name)")
+    files = sorted(p.name for p in place.iterdir())
+    weights = [f for f in files if f.endswith(".safetensors") and not f.startswith(_ADAPTER)]
+    if not weights and "adapter_config.json" in files:
+        raise ValueError(
+            "an adapter, no model: merge it first (PeftModel.from_pretrained(…).merge_and_unload()"
+            ", then save_pretrained) and give that folder"
+        )
+    if not weights and any(f.endswith(_PICKLES) for f in files):
+        raise ValueError(
+            "its weights are pickles, which can run code; only safetensors are read. Convert them "
+            "where you trust them: AutoModelForCausalLM.from_pretrained(FOLDER).save_pretrained("
+            "NEW_FOLDER)"
+        )
+    if not weights or "config.json" not in files:
+        lacking = "safetensors" if not weights else "config.json"
+        raise ValueError(f"holds no {lacking}; save the model there with save_pretrained")
+    taken = [place / f for f in files if f.endswith(KEPT) and f not in NOT_OF_MODELS]
+    if gone := [file for file in taken if not file.exists()]:
+        link = gone[0]
+        raise ValueError(
+            f"{link.name} is a link to {link.readlink()}, which is not there: fetch that file "
+            "again, or copy it here in place of the link"
+        )
+    read_json(place / "config.json")
+    if lost := [p.name for p in weight_files(place) if not p.exists()]:
+        raise ValueError(f"lacks {lost[0]}, which its index names; copy it there")
+    return source
+
+
+def weight_files(place: Path) -> list[Path]:
+    """Return the files that hold the weights of a folder, as transformers chooses them:
+    model.safetensors, else those that the index names, else all safetensors but adapters.
+
+    Those of an index may be missing. Raises ValueError where the index cannot be read.
+    """
+    if (place / _WHOLE).is_file():
+        return [place / _WHOLE]
+    if not (place / _INDEX).is_file():
+        return [p for p in sorted(place.glob("*.safetensors")) if not p.name.startswith(_ADAPTER)]
+    named = read_json(place / _INDEX).get("weight_map")
+    if not isinstance(named, dict) or not named:
+        raise ValueError(f"{place / _INDEX} names no weights; copy it there again")
+    return sorted({place / name for name in named.values()})
+
+
+def not_of_the_model(place: Path) -> list[Path]:
+    """Return weights in a folder that are not read, and an index that does not belong to those that
+    are."""
+    read = weight_files(place)
+    others = [p for p in sorted(place.glob("*.safetensors")) if p not in read]
+    index = place / _INDEX
+    return [*others, *([index] if index.is_file() and read == [place / _WHOLE] else [])]
+
+
+def read_json(file: Path) -> dict:
+    """Read a JSON file of a user's model; raises ValueError with advice for its owner.
+
+    `provenance.read_json` would advise to delete it, as one of a study's own results.
+    """
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        size = file.stat().st_size if file.is_file() else 0
+        reason = f"is cut short or no JSON ({error})" if size else "is empty"
+        raise ValueError(
+            f"{file} {reason}; copy it there again from where the model came from, or save the "
+            "model again"
+        ) from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{file} holds no JSON object; copy it there again")
+    return content
+
+
+def files(source: str) -> list[str]:
+    """Return the sorted paths of the files of a folder that a study takes; none for a hub id."""
+    if is_hub_id(source):
+        return []
+    place = folder(source)
+    unread = not_of_the_model(place)
+    found = sorted(p for p in place.iterdir() if p.name.endswith(KEPT) and p not in unread)
+    return [str(p) for p in found if p.name not in NOT_OF_MODELS]

@@ -1,0 +1,144 @@
+"""
+What each edit of End's weights changes in accuracy, under the ID rule (across) and under the OOD
+rule (up), against the unedited End at the crossing: edits that put singular values back to MaxOOD,
+edits that put directions or whole matrices back, the controls matched to them, MaxOOD itself, and
+RL, which starts from End as the edits do. The stepped line joins the edits that no other edit
+beats: none gives more OOD accuracy at no more ID cost; the table names every point. Its points are
+the best of many on the same problems, which flatters them.
+
+The title is not flattered: for each seed and half of the instances the cheapest edit that gives
+back the named share of the OOD accuracy lost from MaxOOD to End is picked by other seeds on the
+other half. Where no edit gives back so much, the one that gives back most is picked.
+
+Intervals count instances and seeds, see docs/statistics.md. docs/edits.md explains the names. The
+question is that of arXiv 2508.16546, the sibling of `arXiv 2509.12235`_.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from healscope.config import FigureStyle
+from healscope.edit_kinds import KINDS
+from healscope.figures import layout, looks, messages
+from healscope.figures.looks import INK, LANDMARKS
+from healscope.figures.record import Drawn, Figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_GROUPS = {"values": "edit: singular values", "directions": "edit: directions, matrices"}
+
+
+def draw(frame: pd.DataFrame, style: FigureStyle) -> Drawn:
+    """Draws a panel for each model, a mark for each edit and control."""
+    models, left_out = layout.fitting(frame["track"])
+    figure, axes = layout.panels(style, len(models), 1, 3.4)
+    for (ax,), model in zip(axes, models, strict=True):
+        own = frame[frame["track"] == model]
+        for at in (ax.axhline, ax.axvline):
+            at(0, color="0.6", linewidth=0.9, zorder=0)
+        _clouds(ax, own)
+        _front(ax, own[own["front"]])
+        healed, parent = (own[own["kind"] == kind] for kind in ("rl", "parent"))
+        if len(healed):
+            _cross(ax, healed, looks.look(style, "rl"), "RL instead of an edit")
+        name = parent["name"].iloc[0]
+        look = looks.look(style, "maxood")
+        _cross(ax, parent, look, f"{LANDMARKS.get(name, name)}: back altogether")
+        layout.title(ax, model)
+        ax.xaxis.set_major_formatter(layout.as_percent)
+        ax.set_xlabel("change of ID accuracy (points)")
+        layout.percent_axis(ax, "change of OOD accuracy (points)")
+    several = frame["ood_by_seed"].map(len).max() > 1
+    over = "all seeds" if several else "instances, of one run"
+    return figure, layout.joined(f"error bars: interval over {over}", left_out)
+
+
+def _clouds(ax: Axes, frame: pd.DataFrame) -> None:
+    """Draws all edits and controls, without intervals."""
+    edits = frame[~frame["kind"].isin(["rl", "parent", "pick"])]
+    group = edits["kind"].map(lambda kinds: KINDS[kinds.split("+")[-1]].figure)
+    for main, label in _GROUPS.items():
+        own = edits[(edits["control"] == "") & (group == main)]
+        form = looks.kind_look(main) | {"linestyle": "", "markersize": 4.5}
+        if len(own):
+            ax.plot(own["id_change"], own["ood_change"], label=label, **form)
+    own = edits[edits["control"] != ""]
+    if len(own):
+        form = {"color": looks.GREY, "marker": "x", "linestyle": "", "markersize": 4}
+        ax.plot(own["id_change"], own["ood_change"], label="controls", zorder=1.5, **form)
+
+
+def _front(ax: Axes, front: pd.DataFrame) -> None:
+    """Draws the edits that no other beats, joined by steps, with names and intervals."""
+    front = front.sort_values(["id_change", "ood_change"], ascending=[True, False])
+    ax.step(
+        front["id_change"], front["ood_change"], where="pre", color=INK, linewidth=1.0, zorder=1,
+        label="beaten by no edit",
+    )  # fmt: skip
+    ax.errorbar(
+        front["id_change"], front["ood_change"], _reach(front, "ood"), _reach(front, "id"),
+        fmt="none", ecolor=INK, elinewidth=0.6, alpha=0.4,
+    )  # fmt: skip
+    (left, right), (low, high) = ax.get_xlim(), ax.get_ylim()
+    named: list = []
+    for row in front.sort_values("ood_change", ascending=False).itertuples():
+        near = [
+            other for other in named
+            if abs(other.id_change - row.id_change) < 0.3 * (right - left)
+            and abs(other.ood_change - row.ood_change) < 0.06 * (high - low)
+        ]  # fmt: skip
+        if row.ood_change > 0 and not near:
+            named.append(row)
+            on_the_right = row.id_change > left + 0.7 * (right - left)
+            ax.annotate(
+                row.name, (row.id_change, row.ood_change), textcoords="offset points",
+                xytext=(-4 if on_the_right else 4, 4), ha="right" if on_the_right else "left",
+                fontsize="small",
+            )  # fmt: skip
+
+
+def _cross(ax: Axes, frame: pd.DataFrame, form: dict, label: str) -> None:
+    ax.errorbar(
+        frame["id_change"], frame["ood_change"], _reach(frame, "ood"), _reach(frame, "id"),
+        label=label, elinewidth=1.1, **(form | {"linestyle": "", "markersize": 7}),
+    )  # fmt: skip
+
+
+def _reach(frame: pd.DataFrame, rule: str) -> np.ndarray:
+    """Lengths of the error bars of one rule's change."""
+    part = frame.rename(columns={f"{rule}_{end}": end for end in ("low", "high")})
+    return layout.errors(part, f"{rule}_change")
+
+
+def message(frame: pd.DataFrame) -> str:
+    """Returns what the cheapest edits give and cost, on instances that did not pick them."""
+    return messages.by_track(frame, _picked)
+
+
+def _picked(frame: pd.DataFrame) -> str:
+    picks = frame[frame["kind"] == "pick"]
+    if picks.empty:
+        return "no edit was picked"
+    row = picks.iloc[0]
+    changes = {rule: tuple(row[f"{rule}_{x}"] for x in ("change", "low", "high"))
+               for rule in ("ood", "id")}  # fmt: skip
+    said = "; ".join(messages.effect(rule.upper(), c) for rule, c in changes.items())
+    return f"{row['name']} of the loss ({row['picked']}): {said}"
+
+
+FIGURES = [
+    Figure(
+        "fig_repair",
+        "repair",
+        "What edits of the weights repair, and at what cost",
+        __doc__,
+        draw,
+        message,
+        gate=("sft",),
+    )
+]

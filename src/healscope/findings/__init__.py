@@ -1,0 +1,125 @@
+"""What a study found: one module a question, each with its table, its claims and its words.
+
+A new finding is a module here that holds a `Finding`; nothing else lists it.
+"""
+
+import os
+from functools import cache
+from importlib import import_module
+from inspect import signature
+from pkgutil import iter_modules
+
+import pandas as pd
+
+from healscope import artifacts, provenance
+from healscope.config import Statistics
+from healscope.config.tracks import track_facts
+from healscope.errors import HealscopeError
+from healscope.files import Files
+from healscope.findings.finding import Finding, Inputs
+from healscope.values import examples
+
+_MODULES = [import_module(f"{__name__}.{module.name}") for module in iter_modules(__path__)]
+FINDINGS: dict[str, Finding] = {
+    finding.name: finding
+    for finding in sorted(
+        {v for module in _MODULES for v in vars(module).values() if isinstance(v, Finding)},
+        key=lambda finding: (finding.order, finding.name),
+    )
+}
+"""name -> finding, in the order in which they are shown."""
+
+CLAIMS = [claim for finding in FINDINGS.values() for claim in finding.claims]
+"""What makes claims, in the same order."""
+
+VALUES = {
+    "statistics": lambda files: files.study.statistics.model_dump(mode="json"),
+    "sft": lambda files: examples(files.study),
+    "drawn": lambda files: files.drawn,
+    "recipes": lambda files: files.study.rl.facts(),
+    "landmark": lambda files: files.study.rl_landmark,
+    "stages": lambda files: {
+        name: points.model_dump(mode="json") for name, points in files.study.edits.stages.items()
+    },
+    "tracks": lambda files: track_facts(files.study, files.study.tracks),
+    "followed": lambda files: track_facts(files.study, files.followed),
+    "primary": lambda files: files.study.claims.primary,
+    "contrast": lambda files: files.study.claims.contrast,
+    "seeds": lambda files: files.study.seeds,
+    "matrices": lambda files: files.study.spectra.matrices,
+    "given": lambda files: files.given,
+}
+"""Values of a study that findings may ask for by a parameter of that name: plain ones, since they
+are what a table is remade for. `statistics` reaches a maker as `config.Statistics`."""
+
+
+def asked(files: Files) -> dict[str, Finding]:
+    """Returns the tables that a study has: name -> the finding that makes it."""
+    found = {}
+    for finding in FINDINGS.values():
+        if finding.asked(files):
+            stages = files.study.edits.stages if finding.per_stage else [""]
+            found |= {finding.name.format(stage=stage): finding for stage in stages}
+    return found
+
+
+def by_table(name: str) -> tuple[Finding, str]:
+    """Returns the finding of a table, and its stage of edits (empty where it has none)."""
+    if name in FINDINGS:
+        return FINDINGS[name], ""
+    for finding in FINDINGS.values():
+        start = finding.name.removesuffix("{stage}")
+        if finding.per_stage and name.startswith(start):
+            return finding, name.removeprefix(start)
+    names = ", ".join(f.name.replace("{stage}", "STAGE") for f in FINDINGS.values())
+    raise HealscopeError(f"there is no table {name}; there are {names}")
+
+
+def inputs(name: str, files: Files) -> Inputs:
+    """Returns the files that a table is made from, by kind."""
+    finding, stage = by_table(name)
+    found = finding.inputs(files, stage) if stage else finding.inputs(files)
+    return {kind: list(dict.fromkeys(listed)) for kind, listed in found.items()}
+
+
+def values(name: str, files: Files) -> dict:
+    """Returns the values of the study that a table and its page depend on, in plain form."""
+    finding, _ = by_table(name)
+    return {p: VALUES[p](files) for p in finding.parameters() if p in VALUES}
+
+
+def build(name: str, inputs: Inputs, values: dict) -> pd.DataFrame:
+    """Makes a table from its files and the values of the study."""
+    finding, stage = by_table(name)
+    return _call(finding.make, inputs, {**values, "stage": stage, "parts": CLAIMS})
+
+
+def page(name: str, table: pd.DataFrame, record: dict, inputs: Inputs, values: dict) -> str:
+    """Writes the text that comes with a table."""
+    finding, _ = by_table(name)
+    return _call(finding.page.write, inputs, {**values, "table": table, "record": record})
+
+
+def _call(function, inputs: Inputs, values: dict):
+    known = {**values, **inputs}
+    if "statistics" in known:
+        known["statistics"] = Statistics.model_validate(known["statistics"])
+    return function(**{name: known[name] for name in signature(function).parameters})
+
+
+@cache  # one answer for planning and for running
+def lost_inputs(name: str, files: Files) -> int:
+    """Returns how often a table has been made again because one of its inputs was lost.
+
+    A parameter of its rule: Snakemake by itself takes a lost intermediate file for one that is no
+    longer needed. The count goes up while an input of a standing table is missing, and stays.
+    """
+    file = artifacts.path(artifacts.TABLE, table=name)
+    if not os.path.exists(file):
+        return 0
+    before = (provenance.read_provenance(file) or {}).get("lost_inputs", 0)
+    listed = inputs(name, files).values()
+    return before + (not all(_exists(f) for found in listed for f in found))
+
+
+_exists = cache(os.path.exists)  # most files go into many tables

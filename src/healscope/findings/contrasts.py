@@ -1,0 +1,199 @@
+"""What claims are measured on: attempts at checkpoints, picked fairly, and changes between them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import pandas as pd
+
+from healscope import artifacts, stats
+from healscope.config import Statistics
+from healscope.evaluation import landmarks
+from healscope.stats import Choice, Estimate
+from healscope.verdicts import Verdict, margin
+
+
+@dataclass(frozen=True)
+class Data:
+    """Everything about one model."""
+
+    rows: pd.DataFrame  # held-out first attempts of SFT and of all branches, with stage and step
+    train_rows: pd.DataFrame  # the same on instances that the seed was trained on
+    faceless: pd.DataFrame  # as rows, on all held-out problems, also those without a face card
+    drawn: list[pd.DataFrame]  # attempts under each protocol that draws hands, with protocol
+    edits: pd.DataFrame  # held-out attempts of edited models, variant = stage:edit
+    signals: pd.DataFrame  # what could be watched along SFT
+    logs: pd.DataFrame  # training logs of all branches, with recipe and start
+    recipes: dict[str, dict]  # recipe -> its facts, of `config.RL.facts`
+    landmarks: dict[int, dict]  # seed -> landmark -> {checkpoint, …}
+    stages: dict[str, dict[str, str]]  # stage of edits -> its target and parent
+    settings: Statistics
+    contrast: tuple[int, int] | None = None  # two SFT steps, fixed in the config
+
+    @property
+    def sft(self) -> pd.DataFrame:
+        """The rows of SFT itself."""
+        return self.rows[self.rows["stage"] == "sft"]
+
+    @cached_property
+    def fall(self) -> Estimate:
+        """Change of OOD accuracy from its peak along SFT to the last step."""
+        last = self.everywhere(artifacts.sft(self.steps[-1]))
+        return self.change(self.at("ood", self.landmark("maxood")), self.at("ood", last))
+
+    @cached_property
+    def lost(self) -> Estimate:
+        """Change of OOD accuracy from MaxOOD to End."""
+        return self.change(*(self.at("ood", self.landmark(name)) for name in ("maxood", "end")))
+
+    @cached_property
+    def least(self) -> float:
+        """What counts as no change, beside what was lost."""
+        return margin(self.lost)
+
+    @property
+    def picked_by_itself(self) -> str:
+        """What a single run cannot remove from what is picked for being best."""
+        if len(self.landmarks) > 1:
+            return ""
+        return (
+            "; with one run the same training picks and judges, so luck in training still flatters "
+            "what is picked"
+        )
+
+    @property
+    def cards(self) -> bool:
+        """Whether the task is the card game: its problems say how many face cards they have."""
+        return bool(self.rows["n_faces"].notna().any())
+
+    @property
+    def steps(self) -> list[int]:
+        """The SFT grid."""
+        return sorted(int(s) for s in self.rows.loc[self.rows["stage"] == "sft", "step"].unique())
+
+    @property
+    def main(self) -> str:
+        """Name of the main recipe."""
+        return next(name for name, facts in self.recipes.items() if facts["main"])
+
+    @property
+    def branches(self) -> dict[int, str]:
+        """SFT step where the main recipe starts -> checkpoint after it."""
+        rl = self.rows[self.rows["recipe"] == self.main]
+        return dict(sorted(zip(rl["step"], rl["checkpoint"], strict=True)))
+
+    @property
+    def rl_start(self) -> int:
+        """SFT step where the branch behind landmark `rl` starts."""
+        marks = next(iter(self.landmarks.values()))
+        return artifacts.parse_branch(marks["rl"]["checkpoint"])[1]
+
+    def at(self, rule: str, choice: Choice, rows: pd.DataFrame | None = None) -> pd.DataFrame:
+        """Attempts under one rule, at one checkpoint for each seed and half of the instances."""
+        rows = self.rows if rows is None else rows
+        chosen = {(s, half): name for s, halves in choice.items() for half, name in halves.items()}
+        wanted = [chosen[key] for key in zip(rows["seed"], rows["half"], strict=True)]
+        return rows[(rows["rule"] == rule) & (rows["checkpoint"] == wanted)]
+
+    def everywhere(self, checkpoint: str) -> Choice:
+        """The same checkpoint for all seeds and instances."""
+        return {seed: dict.fromkeys("ab", checkpoint) for seed in self.landmarks}
+
+    def by_seed(self, checkpoints: dict[int, str]) -> Choice:
+        return {seed: dict.fromkeys("ab", name) for seed, name in checkpoints.items()}
+
+    def landmark(self, name: str) -> Choice:
+        """The checkpoint behind a landmark; MaxOOD as other seeds and instances pick it."""
+        if name == "maxood":
+            return landmarks.picked(self.landmarks)
+        return self.by_seed({s: marks[name]["checkpoint"] for s, marks in self.landmarks.items()})
+
+    def point(self, name: str) -> Choice:
+        """What an edit starts from or goes back to: a landmark as all instances of the seed pick
+        it, or the checkpoint of that name; the base is evaluated as the start of SFT."""
+        name = artifacts.sft(0) if name == "base" else name
+        return self.by_seed(
+            {s: marks.get(name, {"checkpoint": name})["checkpoint"]
+             for s, marks in self.landmarks.items()}
+        )  # fmt: skip
+
+    def ends(self, stage: str, rule: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Attempts at the target and the parent of a stage of edits."""
+        points = self.stages[stage]
+        return tuple(self.at(rule, self.point(points[end])) for end in ("target", "parent"))
+
+    def edited(self, stage: str, edit: str, rule: str) -> pd.DataFrame:
+        """Attempts of an edited model; empty where the study does not make the edit."""
+        named = self.edits["checkpoint"] == f"{stage}:{edit}"
+        return self.edits[named & (self.edits["rule"] == rule)]
+
+    def edit_names(self, stage: str) -> list[str]:
+        """The edits of a stage, controls included."""
+        found = self.edits["checkpoint"].unique()
+        return [v.removeprefix(f"{stage}:") for v in found if v.startswith(f"{stage}:")]
+
+    def peak_steps(self) -> list[int]:
+        """Where all instances of a seed together put MaxOOD, for each seed."""
+        return [marks["maxood"]["step"] for marks in self.landmarks.values()]
+
+    def change(self, before: pd.DataFrame, after: pd.DataFrame) -> Estimate:
+        return stats.bootstrap(stats.paired(before, after), "change", self.settings)
+
+    def pick(
+        self, candidates: list, score: Callable[[pd.DataFrame, str], float], rows: pd.DataFrame
+    ) -> Choice:
+        """The candidate that is best by `score(rows, candidate)` on other seeds and instances."""
+        return stats.picked_elsewhere(
+            lambda candidate, seeds, half: score(stats.of_part(rows, seeds, half), candidate),
+            candidates,
+            self.landmarks,
+        )
+
+    def started(self, starts: Choice, after: bool) -> Choice:
+        """Before or after RL from these starts, one for each seed and half of the instances."""
+        return {
+            seed: {h: self.branches[s] if after else artifacts.sft(s) for h, s in halves.items()}
+            for seed, halves in starts.items()
+        }
+
+
+def mean(rows: pd.DataFrame, rule: str, variant: str) -> float:
+    """Accuracy at one checkpoint, all seeds together."""
+    return float(
+        rows.loc[(rows["rule"] == rule) & (rows["checkpoint"] == variant), "correct"].mean()
+    )
+
+
+def names_of(choice: Choice) -> str:
+    """Checkpoints of a choice, each once, by step."""
+    names = {name for halves in choice.values() for name in halves.values()}
+    return " or ".join(sorted(names, key=lambda n: artifacts.stage_and_step(n)[1]))
+
+
+def row(claim: str, statement: str, e: Estimate, verdict: Verdict, detail: str) -> dict:
+    """Makes one row of the claims table, before it is corrected for the number of claims."""
+    if e.outliers:
+        unlike = ", ".join(f"seed {s} ({100 * e.by_seed[s]:+.1f})" for s in e.outliers)
+        detail = f"{detail}; unlike the other seeds: {unlike}"
+    return {
+        "claim": claim,
+        "statement": statement,
+        "verdict": str(verdict),
+        "p": verdict.p,
+        "weaker": verdict.weaker,
+        **effect_of(e),
+        "detail": detail,
+    }
+
+
+def effect_of(e: Estimate) -> dict:
+    """Returns an estimate as the columns of a table (`columns.effect`)."""
+    return {
+        "effect": e.value,
+        "low": e.low,
+        "high": e.high,
+        "by_seed": list(e.by_seed.values()),
+        "seeds": len(e.by_seed),
+        "instances": e.instances,
+        "detectable": e.detectable,
+    }

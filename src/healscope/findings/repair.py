@@ -1,0 +1,204 @@
+"""What edits of the weights repair, and at what cost (fig_repair)."""
+
+import pandas as pd
+
+from healscope import stats
+from healscope.config import Statistics
+from healscope.evaluation.schemas import DISTANCES, TURNED
+from healscope.findings.columns import ALL_SEEDS, EDIT_COLUMNS, KINDS
+from healscope.findings.edit_controls import against_rl, controls, sibling, splices
+from healscope.findings.finding import Finding
+from healscope.findings.reversions import MEASURED, PLACE, around_edits, edited
+from healscope.findings.rows import at_landmarks, first_attempts
+from healscope.markdown import cell, estimate, grid
+from healscope.schema import TRACK, Column, change, flag, real, table, text
+
+SHARES = (0.5, 0.8)
+"""Shares of the lost OOD accuracy for which the cheapest edit is looked for."""
+
+
+def repair(
+    edits: list[str],
+    evaluations: list[str],
+    landmark_files: list[str],
+    stages: dict[str, dict[str, str]],
+    statistics: Statistics,
+) -> pd.DataFrame:
+    """What each edit of stage sft changes in ID and OOD accuracy, paired by problem.
+
+    Beside the edits (kinds as in their names): "parent", what going back altogether changes; "rl",
+    what RL changes; and "pick", the cheapest edit that gives back at least a share of the OOD
+    accuracy that was lost from parent to target, as other seeds and instances pick it (`pick`).
+    `front`: no edit but a control gives more OOD accuracy for at most the same loss of ID accuracy.
+    """
+    points = stages["sft"]
+    around = around_edits(evaluations, landmark_files, points)
+    healed = first_attempts(evaluations)
+    healed = at_landmarks(healed[healed["split"] == "held_out"], landmark_files, ["rl"])
+    healed = healed.assign(kind="rl", name="rl", axis="", amount=0.0, control="", matched="")
+    rows = pd.concat([edited(edits), around[around["kind"] == "parent"], healed])
+    found = []
+    for model, own in rows.groupby("track"):
+        target = around[(around["kind"] == "none") & (around["track"] == model)]
+        changes = changes_of(own, target)
+        said = own.drop_duplicates("name").set_index("name")
+        far = own.groupby("name")[MEASURED].mean()
+        tables = []
+        for name, own_change in changes.items():
+            place = said.loc[name, PLACE].to_dict()
+            tables.append({"name": name, "picked": "", **place, **far.loc[name].to_dict()})
+            tables[-1] |= _repaired(own_change, changes[points["parent"]], statistics)
+        table = pd.DataFrame(tables)
+        candidates = (table["control"] == "") & ~table["kind"].isin(["parent", "rl"])
+        table["front"] = candidates & ~_dominated(table, table[candidates])
+        offered = candidates | (table["control"] == "interpolation")
+        parent, picks = changes[points["parent"]], []
+        for share in SHARES:
+            own, names = pick({n: changes[n] for n in table.loc[offered, "name"]}, parent, share)
+            picks.append(
+                {"name": f"cheapest for {share:.0%}", "picked": " or ".join(names), "kind": "pick",
+                 "axis": "", "amount": share, "control": "", "matched": "", "front": False,
+                 **_repaired(own, parent, statistics)}
+            )  # fmt: skip
+        both = pd.concat([table, pd.DataFrame(picks)], ignore_index=True)
+        found.append(both.assign(track=model, seed="all"))
+    return pd.concat(found, ignore_index=True)
+
+
+Changes = dict[str, pd.DataFrame]
+"""rule -> change of each problem."""
+
+
+def changes_of(rows: pd.DataFrame, target: pd.DataFrame) -> dict[str, Changes]:
+    """name -> what each problem's answer changes by, under either rule."""
+    return {
+        name: {
+            rule: stats.paired(target[target["rule"] == rule], own[own["rule"] == rule])
+            for rule in ("id", "ood")
+        }
+        for name, own in rows.groupby("name", sort=False)
+    }
+
+
+def _repaired(change: Changes, parent: Changes, statistics: Statistics) -> dict:
+    """Changes under both rules with intervals, and the share of the loss that is given back."""
+    found = {}
+    for rule, rows in change.items():
+        e = stats.bootstrap(rows, "change", statistics)
+        found |= {f"{rule}_change": e.value, f"{rule}_low": e.low, f"{rule}_high": e.high}
+        found[f"{rule}_by_seed"] = list(e.by_seed.values())
+    lost = _mean(parent["ood"])
+    found["restored"] = found["ood_change"] / lost if lost > 0 else float("nan")
+    return found
+
+
+def _dominated(table: pd.DataFrame, others: pd.DataFrame) -> pd.Series:
+    """Whether another edit is at least as good under both rules, and better under one."""
+    found = []
+    for row in table.itertuples():
+        least = (others["id_change"] >= row.id_change) & (others["ood_change"] >= row.ood_change)
+        more = (others["id_change"] > row.id_change) | (others["ood_change"] > row.ood_change)
+        found.append(bool((least & more).any()))
+    return pd.Series(found, table.index)
+
+
+def pick(offered: dict[str, Changes], parent: Changes, share: float) -> tuple[Changes, list[str]]:
+    """Picks the edit that is worth most (`worth`), for each seed and half by what others show.
+
+    Returns the changes at what was picked, and the names of that, each once.
+    """
+
+    def elsewhere(name: str, seeds: list[int], half: str) -> tuple[bool, float]:
+        ends = (
+            {rule: stats.of_part(rows, seeds, half) for rule, rows in changes.items()}
+            for changes in (offered[name], parent)
+        )
+        return worth(*ends, share)
+
+    picked = stats.picked_elsewhere(elsewhere, list(offered), sorted(set(parent["ood"]["seed"])))
+    own = {
+        rule: stats.at_picked({name: c[rule] for name, c in offered.items()}, picked)
+        for rule in ("id", "ood")
+    }
+    return own, list(dict.fromkeys(n for halves in picked.values() for n in halves.values()))
+
+
+def worth(edit: Changes, parent: Changes, share: float) -> tuple[bool, float]:
+    """How good an edit is for giving back a share of what going back to the parent would: whether
+    it gives so much, then the less ID accuracy it costs; else the more OOD accuracy it gives."""
+    gain, lost, price = (_mean(rows) for rows in (edit["ood"], parent["ood"], edit["id"]))
+    enough = lost > 0 and gain >= share * lost
+    return enough, price if enough else gain
+
+
+def _mean(rows: pd.DataFrame) -> float:
+    """Mean change: of the seeds' means."""
+    return float(rows.groupby("seed")["change"].mean().mean())
+
+
+def section(table: pd.DataFrame) -> str:
+    """What each edit changes, and the share of the lost OOD accuracy that it gives back."""
+    shown = table[table["front"] | table["kind"].isin(["parent", "rl", "pick"])]
+    rows = [
+        (
+            r["name"] + (f": {r['picked']}" if r["picked"] else ""),
+            *(
+                estimate(r, f"{rule}_change", prefix=f"{rule}_")
+                for rule in ("id", "ood")
+            ),
+            cell(100 * r["restored"], ".0f"),
+        )
+        for r in shown.sort_values("ood_change", ascending=False).to_dict("records")
+    ]  # fmt: skip
+    note = "Edits that no other beats, going back altogether, RL, and the cheapest edits.\n\n"
+    return note + grid(["weights", "ID change", "OOD change", "of the loss given back, %"], rows)
+
+
+SCHEMA = table(
+    "repair",
+    "What one edit of stage sft changes in held-out accuracy, what going back to the parent or "
+    "RL would, and what the cheapest edit for a share of the loss does.",
+    (
+        text("name", "of the edit; of the landmark or checkpoint; of the share"),
+        text(
+            "picked",
+            "the edit picked for a share of the loss by other seeds and instances; "
+            "else empty",
+        ),
+        text("kind", f"{KINDS}; of a sum, joined by +; parent; rl; pick"),
+        *EDIT_COLUMNS,
+        *DISTANCES,
+        TURNED,
+        *(
+            column
+            for rule in ("id", "ood")
+            for column in (
+                change(f"{rule}_change", f"{rule.upper()} accuracy less that of the target"),
+                change(f"{rule}_low", "lower limit of the interval"),
+                change(f"{rule}_high", "upper limit of the interval"),
+                Column(f"{rule}_by_seed", "floats", "in each seed", "difference of shares"),
+            )
+        ),
+        real("restored", "ood_change, of what was lost from parent to target", "ratio", True),
+        flag("front", "no edit (no control) gives more OOD accuracy at no more ID cost"),
+        TRACK,
+        ALL_SEEDS,
+    ),
+    "track", "name", "kind",
+)  # fmt: skip
+
+FINDING = Finding(
+    name="repair",
+    schema=SCHEMA,
+    make=repair,
+    inputs=lambda files: {
+        "edits": files.edits("sft"),
+        "evaluations": [*files.evaluations(files.at_landmarks), *files.around("sft")],
+        "landmark_files": files.landmarks(),
+    },
+    asked=lambda files: "sft" in files.study.edits.stages,
+    order=9,
+    claims=(sibling, controls, splices, against_rl),
+    title="What edits repair, and at what cost",
+    section=section,
+)

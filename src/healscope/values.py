@@ -1,0 +1,81 @@
+"""Which values of a study a rule depends on: plain ones, its params in the workflow.
+
+A job is run again where one of them has changed, so a rule is given no more than it uses.
+"""
+
+from healscope import artifacts
+from healscope.config import Protocol, Sampling, Study
+
+POSING = {"problems", "hands", "per_kind", "seed", "retried_orders"}
+"""Values of a protocol that decide which problems it poses."""
+
+
+def section(study: Study, *names: str) -> dict:
+    """Returns sections of the config."""
+    return {name: getattr(study, name).model_dump(mode="json") for name in names}
+
+
+def task(study: Study, name: str, without: tuple[str, ...] = ()) -> dict:
+    """Returns the values of a task, without those kinds that a rule does not use.
+
+    A kind is an attribute of the task's class that names them: a new reward draws no new problems.
+    """
+    section = study.tasks[name]
+    unused = {key for kind in without for key in getattr(section.task_class, kind)}
+    return section.model_dump(mode="json", exclude=unused)
+
+
+def model(study: Study, track: str) -> dict:
+    """Returns the values of a model that its base is made from.
+
+    A model that is trained from scratch is not checked against a random one.
+    """
+    found = study.model_of(track)
+    unused = {"needs", "launch", *({"check_random"} if found.scratch else ())}
+    return found.model_dump(mode="json", exclude=unused)
+
+
+def sft(study: Study, arm: str) -> dict:
+    """Returns the values of SFT that an arm uses: of all methods, its own."""
+    plain = study.sft.model_dump(mode="json", exclude={"arms", "methods"})
+    if arm not in study.sft.methods:
+        return plain
+    return plain | {"methods": {arm: study.sft.methods[arm].model_dump(mode="json")}}
+
+
+def examples(study: Study) -> dict:
+    """Returns how many instances, and examples of each, SFT draws."""
+    return study.sft.model_dump(mode="json", include={"deals", "examples"})
+
+
+def recipe(study: Study, branch: str) -> dict:
+    """Returns the values of the recipe of a branch."""
+    return study.rl.recipes[artifacts.parse_branch(branch)[0]].model_dump(mode="json")
+
+
+def sampling_engine(study: Study, branch: str) -> dict | None:
+    """Returns what engine vllm adds to the values that a branch depends on, where it samples."""
+    found = study.rl.recipes[artifacts.parse_branch(branch)[0]]
+    values = study.engine_values(study.rl.engine) if isinstance(found, Sampling) else {}
+    return values.get("vllm")
+
+
+def protocol(settings: Protocol, only: set[str] | None = None) -> dict:
+    """Returns the values of a protocol (or those in `only`) that its problems use."""
+    unused = set() if settings.problems == "neighbours" else {"per_kind"}
+    return settings.model_dump(mode="json", include=only, exclude=unused)
+
+
+def evaluation(study: Study, name: str, tasks: list[str], first_attempts: bool = False) -> dict:
+    """Returns all values that evaluations on tasks under a protocol depend on."""
+    chosen = study.evaluation.protocols[name]
+    if first_attempts:
+        chosen = chosen.first_attempts()
+    return {
+        "evaluation": study.evaluation.model_dump(
+            mode="json", exclude={"variants_per_job", "protocols"}
+        ),
+        "protocols": {name: protocol(chosen)},
+        "tasks": {task_name: task(study, task_name) for task_name in tasks},
+        **study.engine_values(study.evaluation.engine),
+    }
