@@ -35,6 +35,7 @@ from healscope.config.models import (
     Model,
     Scratch,
 )
+from healscope.config.recipe_bases import Rewarded, Sampling, Training
 from healscope.config.recipes import (
     ALGORITHMS,
     BUILT_IN,
@@ -45,10 +46,7 @@ from healscope.config.recipes import (
     Group,
     Recipe,
     RejectionSampling,
-    Rewarded,
-    Sampling,
     Supervised,
-    Training,
 )
 from healscope.config.rl import RL
 from healscope.config.tracks import Track

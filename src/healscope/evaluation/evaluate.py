@@ -65,8 +65,7 @@ def evaluate(
         for name in dict.fromkeys(t.task for t in own):
             task, problems = tasks[name]
             here = [t for t in own if t.task == name]
-            # protocol, model, seed, variant, task
-            stream = provenance.fingerprint(here[0].columns)
+            stream = provenance.fingerprint([*here[0].columns.values()])
             put = task.chat_template, task.reasoning
             ask = Asker(engine, tokenizer, settings, protocol, stream, *put)
             rows = attempts(ask, task, problems, protocol).assign(**variant.measured)
