@@ -89,7 +89,7 @@ class Data:
         return artifacts.parse_branch(marks["rl"]["checkpoint"])[1]
 
     def at(self, rule: str, choice: Choice, rows: pd.DataFrame | None = None) -> pd.DataFrame:
-        """Returns answers under one rule, at a checkpoint for each seed and half of the instances."""
+        """Returns answers under one rule, at one checkpoint for each seed and half."""
         rows = self.rows if rows is None else rows
         chosen = {(s, half): name for s, halves in choice.items() for half, name in halves.items()}
         wanted = [chosen[key] for key in zip(rows["seed"], rows["half"], strict=True)]
