@@ -45,10 +45,10 @@ FILES = files.Files(study, tuple(PUBLISHED_FILES))
 MEASUREMENTS = {
     name: module
     for name, module in measurements().items()
-    if not (study.taken and getattr(module, "OF_OWN_SFT", False))
+    if not (study.own_checkpoints and getattr(module, "OF_OWN_SFT", False))
 }
 SEVERAL_TASKS = len(study.trained_on) > 1
-RECIPES = [own_checkpoints.RECIPE] if study.taken else list(study.rl.recipes)
+RECIPES = [own_checkpoints.RECIPE] if study.own_checkpoints else list(study.rl.recipes)
 
 
 def one_of(names):
