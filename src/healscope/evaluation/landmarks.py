@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from healscope import artifacts, provenance
+from healscope import artifacts, provenance, stats
 
 
 def choose(
@@ -57,8 +57,6 @@ def picked(marks: dict[int, dict]) -> dict[int, dict[str, str]]:
     that is best for the other seeds on the other half (`stats.picked_elsewhere`), so neither lucky
     instances nor lucky training flatter it; with one seed, its own other half picks.
     """
-    from healscope import stats  # here: it imports scipy, and many jobs only look a landmark up
-
     own = {seed: found["maxood"] for seed, found in marks.items()}
     if any(mark.get("ood_by_half") is None for mark in own.values()):  # pinned, the same for all
         return {seed: dict.fromkeys("ab", mark["checkpoint"]) for seed, mark in own.items()}
