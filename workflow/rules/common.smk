@@ -27,6 +27,7 @@ try:
     for file in workflow.overwrite_configfiles:
         read_config(file)
     study = healscope.config.load(config)
+    findings.check_primary(study.claims.primary)
     for launched in (m.launch.deepspeed for m in study.models.values()):
         if launched:
             healscope.config.read_deepspeed(launched, DEEPSPEED)

@@ -124,4 +124,10 @@ FINDING = Finding(
     inputs=lambda files: {"evaluations": files.evaluations(files.along), "pools": files.pools()},
     order=2,
     claims=(forgetting,),
+    claim_names=(
+        "ood-falls-after-its-peak",
+        "ood-falls-between-fixed-steps",
+        "ood-peaks-early",
+        "id-rises-meanwhile-(train|held-out)",
+    ),
 )

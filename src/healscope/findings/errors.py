@@ -147,4 +147,5 @@ FINDING = Finding(
     asked=lambda files: bool(files.cards),
     order=4,
     claims=(steps_of_the_answer,),
+    claim_names=("(number|formula)-step",),
 )

@@ -167,6 +167,7 @@ FINDING = Finding(
     asked=lambda files: bool(files.cards),
     order=3,
     claims=(composition,),
+    claim_names=("the-gap-is-the-rule",),
     title="Rule and composition, at the last SFT step",
     section=section,
 )

@@ -268,6 +268,7 @@ PROTOCOLS = Finding(
     target=lambda _: True,
     order=7,
     claims=(drawn_hands,),
+    claim_names=("ood-falls-under-protocol-.+",),
     title="The same checkpoints under each protocol",
     section=protocols_section,
 )

@@ -278,6 +278,12 @@ RECIPES = Finding(
     asked=lambda files: files.trained,
     order=11,
     claims=(against_controls,),
+    claim_names=(
+        "rl-heals-more-than-.+",
+        "alternative-solutions-heal",
+        "verified-success-heals-more-than-.+",
+        "fresh-any-answers-explain",
+    ),
     title="What each recipe changed, and what it took",
     section=section,
 )

@@ -196,6 +196,13 @@ FINDING = Finding(
     asked=lambda files: "sft" in files.study.edits.stages,
     order=9,
     claims=(sibling, controls, splices, against_rl),
+    claim_names=(
+        "(top-directions|first-layers)-restore-.+",
+        "[a-z]+-beat-.+",
+        "(orthonormal|exact)-directions-do-the-same-.+",
+        "values-add-nothing-.+",
+        "rl-beats-the-best-edit",
+    ),
     title="What edits repair, and at what cost",
     section=section,
 )

@@ -122,4 +122,8 @@ FINDING = Finding(
     asked=lambda files: bool(files.study.main_branches),
     order=6,
     claims=(window_of_starts,),
+    claim_names=(
+        "rl-heals-inside-a-window",
+        "rl-does-not-exceed-the-peak",
+    ),
 )

@@ -294,6 +294,7 @@ STOPPING = Finding(
     asked=lambda files: files.trained,
     order=5,
     claims=(loss,),
+    claim_names=("(test|training)-loss-misses-the-peak",),
     title="Stopping without OOD labels, by regret",
     section=section,
 )

@@ -239,6 +239,7 @@ FINDING = Finding(
     asked=lambda files: files.trained,
     order=10,
     claims=(balanced_rewards, entropy),
+    claim_names=("healing-needs-(balanced-rewards|entropy)",),
     title="The window of starts",
     section=section,
 )
