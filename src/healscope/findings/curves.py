@@ -110,16 +110,9 @@ SCHEMA = table(
     "curves",
     "Accuracy of one checkpoint on one split under one rule.",
     (
-        TRACK,
-        STAGE,
-        STEP,
+        TRACK, STAGE, STEP,
         text("checkpoint", "its name"),
-        SPLIT,
-        RULE,
-        SEED,
-        N,
-        ACCURACY,
-        *interval(),
+        SPLIT, RULE, SEED, N, ACCURACY, *interval(),
     ),
     "track", "checkpoint", "split", "rule", "seed",
 )  # fmt: skip

@@ -110,10 +110,7 @@ SCHEMA = table(
     "errors",
     "One share of held-out answers by the step that went wrong, or a loss of one step.",
     (
-        TRACK,
-        STAGE,
-        STEP,
-        RULE,
+        TRACK, STAGE, STEP, RULE,
         choice(
             "kind",
             ("first error", "success", "loss"),

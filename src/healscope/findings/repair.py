@@ -166,9 +166,7 @@ SCHEMA = table(
             "else empty",
         ),
         text("kind", f"{KINDS}; of a sum, joined by +; parent; rl; pick"),
-        *EDIT_COLUMNS,
-        *DISTANCES,
-        TURNED,
+        *EDIT_COLUMNS, *DISTANCES, TURNED,
         *(
             column
             for rule in ("id", "ood")
@@ -181,8 +179,7 @@ SCHEMA = table(
         ),
         real("restored", "ood_change, of what was lost from parent to target", "ratio", True),
         flag("front", "no edit (no control) gives more OOD accuracy at no more ID cost"),
-        TRACK,
-        ALL_SEEDS,
+        TRACK, ALL_SEEDS,
     ),
     "track", "name", "kind",
 )  # fmt: skip

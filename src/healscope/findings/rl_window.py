@@ -96,9 +96,7 @@ SCHEMA = table(
     (
         TRACK,
         count("start", "SFT step where RL starts", "steps"),
-        RULE,
-        SEED,
-        N,
+        RULE, SEED, N,
         change("change", "accuracy after minus before"),
         *interval(change),
         share("before", "accuracy at the start"),

@@ -236,9 +236,7 @@ SIGNALS_SCHEMA = table(
     "signals",
     "One SFT checkpoint of one seed: every signal, and the OOD accuracy it might foretell.",
     (
-        TRACK,
-        SEED,
-        SFT_STEP,
+        TRACK, SEED, SFT_STEP,
         *(_SIGNAL_COLUMNS[name] for name in SIGNALS),
         share("ood_test_accuracy", "OOD accuracy on held-out deals"),
     ),
@@ -249,8 +247,7 @@ STOPPING_SCHEMA = table(
     "stopping",
     "Regret of one stopping rule: OOD accuracy lost against the peak.",
     (
-        TRACK,
-        ALL_SEEDS,
+        TRACK, ALL_SEEDS,
         choice(
             "signal",
             ("last checkpoint", "any checkpoint, picked blindly", BEST,
