@@ -12,13 +12,13 @@ SOURCE = Path(__file__).parents[2] / "src"
 
 FLOORS = (  # bottom up; a module may import modules of its own floor and of lower ones
     "errors machine artifacts provenance draws schema sections markdown",
-    "progress job gpus slurm",
+    "progress job gpus locks slurm",
     "tasks",
     "edit_kinds edit_names config files values stats verdicts",
     "models engines spectra",
     "evaluation training measuring planning",
     "published findings schemas",
-    "figures results_page cli",
+    "figures results_page report cli",
 )
 FORBIDDEN = (  # of rooms that may lie on one floor, or in which a library may not be used
     ("tasks", "torch"),

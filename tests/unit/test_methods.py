@@ -10,8 +10,6 @@ from healscope import config
 from healscope.models import checkpoints, tokens
 from healscope.training import methods
 
-pytestmark = pytest.mark.xdist_group("sft")  # one process trains all arms
-
 M, N, K = 7, 5, 2
 PENALTIES = [
     name for name, method in config.SFT().methods.items() if isinstance(method, config.Penalised)
