@@ -137,17 +137,6 @@ class Group(Rewarded):
     )
 
 
-class Reinforce(Rewarded):
-    """Plain REINFORCE (Williams 1992): one step on each batch, rewards less their mean."""
-
-    trainer: ClassVar[str] = "healscope.training.reinforce:train"
-    one_process: ClassVar[bool] = True
-    epochs: ClassVar[int] = 1
-    minibatches: ClassVar[int] = 1
-
-    algorithm: Literal["reinforce"]
-
-
 class DPO(Sampling):
     """Direct preference optimisation on pairs that the verifier makes, in rounds."""
 
@@ -210,7 +199,7 @@ class Average(BaseRecipe):
     base_share: OpenFraction = Field(0.5, description="share of the base; 1 is the base")
 
 
-_Recipe = PPO | Group | Reinforce | DPO | RejectionSampling | Supervised | Average
+_Recipe = PPO | Group | DPO | RejectionSampling | Supervised | Average
 Recipe = Annotated[_Recipe, Field(discriminator="algorithm")]
 ALGORITHMS: dict[str, type[BaseRecipe]] = {
     name: settings
@@ -276,7 +265,6 @@ BUILT_IN: Mapping[str, Mapping[str, Any]] = {
     # four minibatches, clips of the length-normalised ratio (2507.18071, section 5.1)
     "gspo": {"algorithm": "gspo", "minibatches": 4, "clip": 3e-4, "clip_high": 4e-4},
     "rloo": {"algorithm": "rloo"},
-    "reinforce": {"algorithm": "reinforce"},
     "dpo": {"algorithm": "dpo"},
     "rft": {"algorithm": "rft"},
     "sft_more": {"algorithm": "sft"},
