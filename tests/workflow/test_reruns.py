@@ -98,7 +98,7 @@ PROMISES = [
     Promise("landmarks.*", "landmarks.maxood", 4, {"landmarks"}),
     Promise("checkpoints.keep", "checkpoints.keep", "landmarks", {"drop_weights"}),
     Promise("spectra.matrices", "spectra.matrices", ["q", "k"],
-            {"factors", "compare", "measure_signals", "measure_norms"}),
+            {"factors", "compare", "measure_signals"}),
     Promise("spectra.*", "spectra.controls", ["noise"], {"compare"}),
     Promise("signals.*", "signals.problems", 9, {"measure_signals"}),
     Promise("hidden_states.*", "hidden_states.problems", 9, {"measure_hidden_states"}),
