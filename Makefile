@@ -41,7 +41,7 @@ report: figures ## one self-contained HTML file with every figure and the claims
 	snakemake --cores 1 --report results/report.html
 	@echo "healscope: the report is results/report.html"
 
-PYTEST := python -m pytest -n $(CORES) --dist loadgroup --no-loadscope-reorder
+PYTEST := python -m pytest -n $(CORES) --dist loadfile --no-loadscope-reorder
 
 test: setup ## the tests, in five minutes on two cores
 	$(PYTEST) -m "not long"

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 from hypothesis import settings
+from xdist.scheduler import LoadFileScheduling
 
 from healscope import config
 
@@ -20,26 +21,36 @@ settings.load_profile("repeatable")
 ROOT = Path(__file__).parents[1]
 
 
-GROUPS = {"finished": "study", "server": "plans"}
-"""Fixtures that take long to make -> the group of the tests that need them."""
+GROUPS = {
+    "study": ["test_dag", "test_scripts", "test_weights"],  # the finished study
+    "plans": ["test_plans", "test_reruns", "test_plan", "test_readme"],  # hollow ones
+    "sft": ["test_sft", "test_methods"],  # runs of all arms
+}
+"""Files whose tests share what takes long to make: one process takes all of a group, in this order,
+before other files. (Not xdist's `loadgroup`, which does nothing under pytest 9.)"""
+OF_FILE = {file: group for group, files in GROUPS.items() for file in files}
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
+class Grouped(LoadFileScheduling):
+    """Gives each process a file of tests after another, or a group of files."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        return OF_FILE.get(Path(file).stem, file)
+
+
+def pytest_xdist_make_scheduler(config, log):
+    return Grouped(config, log) if config.getvalue("dist") == "loadfile" else None
+
+
 def pytest_collection_modifyitems(items):
-    """Groups for `--dist loadgroup`: tests of one group are run by one process, one after another.
-
-    A group is a file, but for tests with a group of their own, and for those that share what takes
-    long to make. What takes longest must not be the last that a process takes.
-    """
-    order = [*GROUPS.values(), "sft"]
-    for item in items:
-        found = [group for name, group in GROUPS.items() if name in item.fixturenames]
-        if not any(item.iter_markers("xdist_group")):
-            item.add_marker(pytest.mark.xdist_group(found[0] if found else item.path.stem))
+    """What takes longest must not be the last that a process takes."""
+    order = list(OF_FILE)
 
     def place(item):
-        group = next(item.iter_markers("xdist_group")).args[0]
-        return order.index(group) if group in order else len(order)
+        if item.path.stem in order:
+            return order.index(item.path.stem)
+        return len(order) + ("workflow" not in item.path.parts)
 
     items.sort(key=place)
 

@@ -72,6 +72,19 @@ class Workflow:
         jobs = dict(re.findall(r"^(\w+)\s+(\d+)\s*$", table, re.MULTILINE))
         return {rule: int(n) for rule, n in jobs.items() if rule != "all"}
 
+    def fresh(self) -> set[str]:
+        """Runs one job of each script again, in a new process: forks have imported what a script
+        forgets. Of a run with --skip-script-cleanup; returns the names of the scripts."""
+        kept = self.folder.glob(".snakemake/scripts/*.py")
+        scripts = {file.name.partition(".")[2]: file for file in sorted(kept)}
+        for name, file in scripts.items():
+            done = subprocess.run(
+                [sys.executable, str(file)], cwd=self.folder, capture_output=True, text=True,
+                check=False, env={**os.environ, "OMP_NUM_THREADS": "1"},
+            )  # fmt: skip
+            assert done.returncode == 0, f"{name}: {done.stderr}"
+        return set(scripts)
+
     def inodes(self) -> dict[str, int]:
         """file -> inode, for everything under results but logs.
 

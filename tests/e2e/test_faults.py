@@ -10,6 +10,8 @@ from runner import Workflow
 
 from healscope import artifacts, provenance
 
+pytestmark = pytest.mark.long  # each job is a process of its own, as for users
+
 SFT = artifacts.path(artifacts.TRAINING, track="micro", seed=0, run="sft")
 BASE = artifacts.path(artifacts.CHECKPOINT, track="micro", seed=0, checkpoint="base")
 PROBLEMS = artifacts.path(artifacts.PROBLEMS, task="gp3")

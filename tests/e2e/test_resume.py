@@ -76,6 +76,7 @@ def target_of(run: str) -> str:
 TARGETS = [target_of(run) for run in RUNS if run not in ("base", "sft")]  # these come with others
 
 
+@pytest.mark.long
 def test_killed_in_every_stage_the_result_is_the_same(tmp_path):
     whole, killed = study(tmp_path / "whole"), study(tmp_path / "killed")
     whole.run(*TARGETS)
@@ -98,6 +99,7 @@ def test_killed_in_every_stage_the_result_is_the_same(tmp_path):
     )
 
 
+@pytest.mark.long
 def test_the_lock_of_a_live_run_is_left_alone(tmp_path):
     workflow = study(tmp_path)
     process = workflow.start(TARGETS[0])

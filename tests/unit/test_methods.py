@@ -9,8 +9,6 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from healscope.models import checkpoints, tokens
 from healscope.training import methods
 
-pytestmark = pytest.mark.xdist_group("sft")  # one process trains all arms
-
 M, N, K = 7, 5, 2
 
 

@@ -10,8 +10,6 @@ from healscope.models import checkpoints
 from healscope.tasks.tables import sft_examples
 from healscope.training import recording, sft
 
-pytestmark = pytest.mark.xdist_group("sft")  # one process trains all arms
-
 
 def drawn_examples(pool, settings, seed):
     return sft_examples(pool, settings.deals, settings.examples, seed)

@@ -78,7 +78,7 @@ def given(tmp_path_factory, task) -> Path:
 def own(given, forks, tmp_path_factory) -> Own:
     """The study, finished."""
     workflow = Own(shutil.copytree(given, tmp_path_factory.mktemp("own") / "study"), forks)
-    workflow.output = workflow.run()
+    workflow.output = workflow.run("--skip-script-cleanup")
     return workflow
 
 
@@ -109,6 +109,11 @@ def test_only_figures_that_such_a_study_has_are_drawn(own):
         "fig_errors", "fig_factorial", "fig_repair",
     }  # fmt: skip
     assert not (own.folder / "results/training").exists()
+
+
+@pytest.mark.long
+def test_its_scripts_run_in_new_processes(own, tmp_path):
+    assert own.copied(tmp_path / "copy").fresh() >= {"take.py", "diagnosis.py"}
 
 
 @pytest.mark.long
@@ -182,10 +187,3 @@ def test_a_wrong_folder_stops_before_any_job(hollow_own):
     message = hollow_own.fails()
     assert re.search(r"sft\.9 \(given/sft-10\): no folder of this name, but given holds", message)
     assert "Traceback" not in message
-
-
-def test_a_trained_study_can_have_the_page_too(copy):
-    page = "results/tables/diagnosis.md"
-    assert copy.plan(page) == {"diagnosis": 1}
-    copy.run(page)
-    assert (copy.folder / page).read_text().startswith("# Diagnosis: micro")
