@@ -4,10 +4,7 @@ import pytest
 from runner import ROOT
 
 SCRIPTS = {file.name for file in (ROOT / "workflow/scripts").glob("*.py")}
-OF_OTHER_STUDIES = {
-    "take.py", "diagnosis.py",  # of given checkpoints: test_own_checkpoints
-    "drop_weights.py", "mask_overlap.py", "task_claims.py",
-}  # fmt: skip
+OF_OTHER_STUDIES = {"take.py", "drop_weights.py", "mask_overlap.py"}
 
 
 @pytest.mark.long
