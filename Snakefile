@@ -24,7 +24,7 @@ include: "workflow/rules/weights.smk"
 include: "workflow/rules/tasks.smk"
 
 
-if study.taken:
+if study.own_checkpoints:
 
     include: "workflow/rules/take.smk"
 

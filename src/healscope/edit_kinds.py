@@ -1,8 +1,8 @@
-"""The kinds of edits and of controls: a record each, from which names, config, claims and figures
-are made.
+"""Kinds of edits and controls: one record each, from which names, config, claims and figures come.
 
-A new kind takes a record here and its formula in `healscope.spectra.edits`; a new control takes a
-record here and its formula in `healscope.spectra.controls`. Nothing here loads torch.
+A new kind takes a record here and its formula in `healscope.spectra.edits` (ADDITIVE or DENSE); a
+new control takes a record here and its formula in `healscope.spectra.controls` (FORMULAS). Nothing
+here loads torch.
 """
 
 from dataclasses import dataclass
@@ -19,11 +19,16 @@ angles by which the chosen singular subspaces turn."""
 class Kind:
     """One way of putting parts of a checkpoint back to its parent.
 
-    `label` names it in legends; `does` begins the sentence of its claims. Its claims are judged
-    where it touches the leading share `judged_at` of the directions, if the study makes that.
-    `figure` is the one that draws it (values: figures 4 and 5, directions: 6 and 7) as a curve with
-    this `marker` and `face`. `turns`: whether it turns singular vectors. `whole` is the kind with
-    which it agrees where all directions are chosen. `in_part`: it is only made where they are not.
+    Attributes:
+        label: its name in legends.
+        does: the beginning of the sentence of its claims.
+        figure: which figures draw it as a curve: values, 4 and 5; directions, 6 and 7.
+        marker, face: marker and filling of that curve.
+        judged_at: its claims are judged where it touches this leading share of the directions, if
+            the study makes that edit.
+        turns: whether it turns singular vectors.
+        whole: the kind with which it agrees where all directions are chosen; empty for none.
+        in_part: whether it is only made where not all directions are chosen.
     """
 
     label: str
@@ -41,9 +46,16 @@ class Kind:
 class Control:
     """One way of making an update that shares something with an edit's own, matrix by matrix.
 
-    `matched` says what it shares, to within 1% (`NORM`, `ANGLE`); `label` names it in legends, and
-    `than` ends the sentence of its claims. `colour` is a place in the palette. `turns`: it is made
-    for kinds that turn singular vectors only.
+    Attributes:
+        label: its name in legends.
+        than: the end of the sentence of its claims.
+        matched: what it shares with the edit, to within 1% (NORM, ANGLE).
+        colour: its place in the palette.
+        marker, line: its marker and line.
+        turns: whether it is only made for kinds that turn singular vectors.
+        of_update_alone: whether equal edits have equal controls, as nothing is drawn and no other
+            layer is read.
+        layers: how many decoder layers a model needs.
     """
 
     label: str
@@ -53,6 +65,10 @@ class Control:
     marker: str
     line: Literal["dotted", "dash_dot"]
     turns: bool = False
+    of_update_alone: bool = False
+    layers: int = 1
+    depends_on_update_alone: bool = False
+    layers: int = 1
 
 
 KINDS: dict[str, Kind] = {
@@ -138,6 +154,7 @@ CONTROLS: dict[str, Control] = {
         colour=0,
         marker="^",
         line="dotted",
+        of_update_alone=True,
     ),
     "noise": Control(
         label="as far, at random",
@@ -163,6 +180,7 @@ CONTROLS: dict[str, Control] = {
         colour=6,
         marker="P",
         line="dash_dot",
+        layers=2,
     ),
     "rest": Control(
         label="as far, the rest of the update",
@@ -171,10 +189,11 @@ CONTROLS: dict[str, Control] = {
         colour=1,
         marker="s",
         line="dash_dot",
+        of_update_alone=True,
     ),
 }
 
 
 def matched(control: str) -> str:
-    """What a control shares with its edit, in words, as tables have it; empty without a control."""
+    """Returns what a control shares with its edit, in words; empty without a control."""
     return " and ".join(CONTROLS[control].matched) if control else ""

@@ -1,4 +1,4 @@
-"""Edits of weights as names, which say all of what an edit does and are also names of files.
+"""Names of edits, which say everything that an edit does and are part of file names.
 
 An edit is a sum of terms joined by "+"; a term is a kind and selectors, each with a value:
 `swap`, `directions-rank-0.25`, `values-tail-0.5-layers-2+swap-roles-o-strength-0.5`. A term touches
@@ -43,7 +43,7 @@ _SELECTED = re.compile(rf"-({'|'.join(SELECTORS)})-([^-+]+)")
 
 @dataclass(frozen=True)
 class Term:
-    """`selected`: selectors with their values, in the order of SELECTORS, less the strength."""
+    """A kind, its selectors with their values (in the order of SELECTORS), and its strength."""
 
     kind: str
     selected: tuple[tuple[str, Value], ...] = ()
@@ -56,10 +56,10 @@ class Term:
         return all(s in (("rank", 1.0), ("tail", 1.0), ("band", (0.0, 1.0))) for s in of_directions)
 
     def span(self, layer: int, role: str, rank: int, layers: int) -> tuple[int, int]:
-        """The directions (start, stop) that it touches in one matrix of that rank; (0, 0): none.
+        """Returns the directions (start, stop) that it touches in one matrix; (0, 0): none.
 
-        `layer` is -1 for a matrix outside of the `layers` decoder layers, which selectors of layers
-        never choose.
+        `rank` is that of the matrix. `layer` is -1 for a matrix outside of the `layers` decoder
+        layers, which selectors of layers never choose.
         """
         start, stop = 0, rank
         for name, value in self.selected:
@@ -85,7 +85,7 @@ class Edit:
     control: str = ""
 
     def everywhere(self) -> "Edit":
-        """The same in all layers."""
+        """Returns the same edit in all layers."""
         terms = [
             replace(t, selected=tuple(s for s in t.selected if s[0] not in OF_LAYERS))
             for t in self.terms
@@ -94,9 +94,9 @@ class Edit:
 
     @property
     def axis(self) -> tuple[str, float]:
-        """(selector, its value) of an edit that needs no more to be told; of a range its middle.
+        """(selector, value) of an edit with one selector; of a range, its middle.
 
-        ("", 0) where it touches everything or is made of several parts.
+        ("", 0) if it touches everything or has several parts.
         """
         if len(self.terms) > 1:
             return "", 0.0
@@ -114,16 +114,17 @@ class Edit:
 
 
 def along(kind: str, axis: str, amount: float | str, control: str = "") -> str:
-    """Name of the edit of one kind at one place of a sweep; raises HealscopeError."""
+    """Returns the name of the edit of one kind at one place of a sweep; raises HealscopeError."""
     name = f"{kind}-{axis}-{amount if isinstance(amount, str) else _number(amount)}"
     edit = _parse(f"{name}-as-{control}" if control else name)
     return format_edit(edit)
 
 
 def parse(name: str) -> Edit:
-    """The edit of that name; raises HealscopeError where there is none, or another way to write it.
+    """Returns the edit of that name.
 
-    One edit has one name: its file is found by it.
+    An edit has one name, by which its file is found. Raises HealscopeError if there is none of that
+    name, or if its name is written differently.
     """
     edit = _parse(name)
     if format_edit(edit) != name:
@@ -132,7 +133,7 @@ def parse(name: str) -> Edit:
 
 
 def format_edit(edit: Edit) -> str:
-    """Inverse of `parse`."""
+    """Returns the name of an edit: the inverse of `parse`."""
     terms = "+".join(_format_term(t) for t in edit.terms)
     return f"{terms}-as-{edit.control}" if edit.control else terms
 
@@ -158,9 +159,9 @@ def _parse_term(name: str, text: str) -> Term:
             f"edit '{name}': '{text}' is not KIND-SELECTOR-VALUE-…; kinds: {', '.join(KINDS)}; "
             f"selectors: {', '.join(SELECTORS)}"
         )
-    given = _SELECTED.findall(found[2])
-    values = {selector: _value(name, selector, value) for selector, value in given}
-    if len(values) < len(given):
+    pairs = _SELECTED.findall(found[2])
+    values = {selector: _value(name, selector, value) for selector, value in pairs}
+    if len(values) < len(pairs):
         raise HealscopeError(f"edit '{name}': a selector stands twice in '{text}'")
     strength = values.pop("strength", 1.0)
     selected = tuple((s, values[s]) for s in SELECTORS if s in values)
@@ -210,12 +211,12 @@ def _written(value: Value) -> str:
 
 
 def _number(x: float) -> str:
-    """Without an exponent, whose sign would end the value."""
+    """Writes a number without an exponent, whose sign would end the value."""
     return f"{x:.10f}".rstrip("0").rstrip(".")
 
 
 def leading(fraction: float, rank: int) -> int:
-    """Number of directions that a share of the rank stands for; at least one."""
+    """Returns how many directions a share of the rank means; at least one."""
     return max(1, round(fraction * rank))
 
 
@@ -246,7 +247,7 @@ def _layers(selector: str, value: Value, layers: int) -> tuple[int, int]:
 
 
 def beyond(axis: str, amounts: Sequence[float | str], layers: int) -> str:
-    """The first value of a selector of layers that needs more of them; empty where none does."""
+    """Returns the first value of a layer selector that needs more layers; empty if none does."""
     for amount in amounts:
         ((_, value),) = parse(along("swap", axis, amount)).terms[0].selected
         end = _layers(axis, value, layers)[1]
@@ -261,7 +262,7 @@ def names_along(
     controls: dict[str, Sequence[str]],
     controlled: dict[str, Sequence[float | str]],
 ) -> list[str]:
-    """Every edit of a sweep, in an order in which each differs little from the one before.
+    """Returns every edit of a sweep, in an order in which each differs little from the one before.
 
     `kinds` are made at every place of `axes`; the kinds of `controls` are made at those of
     `controlled`, each followed by the controls that are matched to it. A kind that is made in part

@@ -56,12 +56,12 @@ class Files:
     @property
     def trained(self) -> bool:
         """Whether the study trains its checkpoints: of given ones, training is not known."""
-        return not self.study.taken
+        return not self.study.own_checkpoints
 
     @cached_property
     def given(self) -> dict[str, dict[str, str]]:
         """model -> checkpoint -> where it is taken from, of checkpoints that are given."""
-        models = self.study.models.items() if self.study.taken else ()
+        models = self.study.models.items() if self.study.own_checkpoints else ()
         return {name: own_checkpoints.checkpoints(model) for name, model in models}
 
     @cached_property
@@ -196,7 +196,7 @@ class Files:
     @property
     def dropped(self) -> list[str]:
         """Checkpoints whose weights are deleted. Given ones are links, with nothing to delete."""
-        drop = self.study.checkpoints.keep == "landmarks" and not self.study.taken
+        drop = self.study.checkpoints.keep == "landmarks" and not self.study.own_checkpoints
         return self.without_role if drop else []
 
     def made_from(self, track: str, seed: str, checkpoint: str) -> list[str]:

@@ -9,7 +9,7 @@ from math import hypot, isfinite
 from pathlib import Path
 
 import pandas as pd
-from scipy.stats import fisher_exact
+import scipy
 
 from healscope.errors import HealscopeError
 from healscope.stats import wilson
@@ -154,7 +154,7 @@ def difference(before: int, n: int, after: int, m: int) -> tuple[float, float, f
     (low_b, high_b), (low_a, high_a) = wilson(before, n), wilson(after, m)
     b, a = before / n, after / m
     low, high = a - b - hypot(a - low_a, high_b - b), a - b + hypot(high_a - a, b - low_b)
-    p = fisher_exact([[before, n - before], [after, m - after]]).pvalue
+    p = scipy.stats.fisher_exact([[before, n - before], [after, m - after]]).pvalue
     return low, high, float(p)
 
 

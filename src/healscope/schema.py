@@ -26,7 +26,7 @@ ARROW = {
 """Kind of a column -> its type in the file."""
 
 ROUNDOFF = 1e-6
-"""How far a value may lie outside its range: float32 arithmetic makes a divergence of -1e-8."""
+"""How far a value may lie outside its range: in float32 a divergence may be -1e-8."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What the sections of a config are made of."""
+"""The base class and the field types of config sections."""
 
 import re
 from collections.abc import Callable, Collection, Sequence

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats as scipy_stats
+import scipy
 
 from healscope.config import Statistics
 
@@ -74,7 +74,7 @@ class Estimate:
     @property
     def detectable(self) -> float:
         """The smallest effect that an interval of this width would have shown with POWER."""
-        z = scipy_stats.norm.ppf([(1 + self.confidence) / 2, POWER])
+        z = scipy.stats.norm.ppf([(1 + self.confidence) / 2, POWER])
         return float((self.high - self.low) / 2 * z.sum() / z[0])
 
 
@@ -181,7 +181,7 @@ def _few(counts_I: np.ndarray, tail: float) -> float:
     if not counts_I.any():
         return 1.0
     effective = max(float(counts_I.sum() ** 2 / np.square(counts_I).sum()), 2.0)
-    quantiles = scipy_stats.t.ppf(tail, effective - 1) / scipy_stats.norm.ppf(tail)
+    quantiles = scipy.stats.t.ppf(tail, effective - 1) / scipy.stats.norm.ppf(tail)
     return float(quantiles * np.sqrt(effective / (effective - 1)))
 
 
@@ -319,7 +319,7 @@ def _orders(n: int, most: int) -> np.ndarray:
 
 def wilson(correct: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
     """Wilson interval of a share of independent problems (Wilson 1927)."""
-    interval = scipy_stats.binomtest(int(correct), int(n)).proportion_ci(confidence, "wilson")
+    interval = scipy.stats.binomtest(int(correct), int(n)).proportion_ci(confidence, "wilson")
     return float(interval.low), float(interval.high)
 
 
@@ -329,7 +329,7 @@ def mcnemar(before: pd.Series, after: pd.Series) -> float:
     `before` and `after` are boolean and aligned, one entry for each independent problem.
     """
     better, worse = int((after & ~before).sum()), int((before & ~after).sum())
-    return float(scipy_stats.binomtest(better, better + worse).pvalue) if better + worse else 1.0
+    return float(scipy.stats.binomtest(better, better + worse).pvalue) if better + worse else 1.0
 
 
 Choice = dict[int, dict[str, str]]

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
-from scipy.stats import false_discovery_control
+import scipy  # scipy.stats takes a second to load, and does so where it is used
 
 from healscope.stats import Estimate
 
@@ -202,7 +202,7 @@ def corrected(claims: pd.DataFrame, primary: Iterable[str], confidence: float) -
     adjusted = np.ones(len(p))
     adjusted[first] = holm(np.append(p[first], unmade))[: first.sum()]
     if (~first).any():
-        adjusted[~first] = false_discovery_control(p[~first])
+        adjusted[~first] = scipy.stats.false_discovery_control(p[~first])
     decided = claims["verdict"].isin([HELD, FAILED])
     lost = (decided & (adjusted > 1 - confidence + 1e-12)).to_numpy()
     return claims.drop(columns="weaker").assign(

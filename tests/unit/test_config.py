@@ -253,7 +253,7 @@ def own(tmp_path, monkeypatch):
 
 def test_given_checkpoints_say_each_thing_once(own):
     study = config.load(own)
-    assert study.taken
+    assert study.own_checkpoints
     assert (study.seeds, study.sft.checkpoints, study.end_step) == ([0], [0, 140, 400, 1100], 1100)
     assert study.branches == study.main_branches == ["rl-from-1100"]
     assert study.rl_landmark == "rl-from-1100"

@@ -38,19 +38,20 @@ def test_lost_success_is_a_collapse_and_success_never_had_is_not():
 
 def test_the_alarm_rings_when_reward_rises_without_success():
     rising = [i / 30 for i in range(30)]
-    assert health.parted(rows(rising, [0.2] * 30))
-    assert health.parted(rows(rising, [0.2 - i / 300 for i in range(30)]))
-    assert not health.parted(rows(rising, [0.2 + i / 300 for i in range(30)]))
-    assert not health.parted(rows([0.0] * 30, [0.2] * 30))
-    assert not health.parted(rows(rising[:15], [0.2] * 15))
-    assert not health.parted(rows([r / 100 for r in rising], [0.2] * 30))  # a hundredth of an SD
+    assert health.reward_hacking(rows(rising, [0.2] * 30))
+    assert health.reward_hacking(rows(rising, [0.2 - i / 300 for i in range(30)]))
+    assert not health.reward_hacking(rows(rising, [0.2 + i / 300 for i in range(30)]))
+    assert not health.reward_hacking(rows([0.0] * 30, [0.2] * 30))
+    assert not health.reward_hacking(rows(rising[:15], [0.2] * 15))
+    hundredth_of_an_sd = [r / 100 for r in rising]
+    assert not health.reward_hacking(rows(hundredth_of_an_sd, [0.2] * 30))
 
 
 def test_a_reward_that_hardly_varies_rings_no_alarm():
     flat = rows([-1.0] * 10 + [-0.999] * 20, [0.0] * 30)
     for i, row in enumerate(flat):
         row["reward_std"] = 0.0 if i < 10 else 0.05
-    assert not health.parted(flat)
+    assert not health.reward_hacking(flat)
 
 
 def test_the_first_alarm_is_said_once(capsys):

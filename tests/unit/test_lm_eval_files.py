@@ -169,7 +169,7 @@ def example(folder):
 def test_the_example_shows_and_explains_every_key(example):
     shown, text = example
     study = config.load(shown)
-    assert study.taken
+    assert study.own_checkpoints
     assert set(shown["tasks"]["bench"]) == set(type(study.tasks["bench"]).model_fields)
     lines = text.split("bench:")[1].split("train_on")[0].splitlines()
     assert not [line for line in lines if ":" in line and "#" not in line and "family" not in line]

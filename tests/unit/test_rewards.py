@@ -5,7 +5,7 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from healscope.config.recipes import RewardName
+from healscope.config.recipe_bases import RewardName
 from healscope.tasks.cards.game import make_problem, response
 from healscope.tasks.cards.generalpoints import GeneralPoints
 from healscope.tasks.cards.solver import formulas

@@ -316,7 +316,7 @@ def test_the_rotation_control_goes_another_way():
     f = factors((12, 9), 0)
     update = orthonormal(12, 9, 5) @ orthonormal(9, 9, 6)
     for seed in range(10):
-        turned = controls.rotation(update, f, torch.Generator().manual_seed(seed))
+        turned = controls.reflected(update, f, torch.Generator().manual_seed(seed))
         assert abs(float((turned * update).sum() / update.square().sum())) < 0.2
 
 
@@ -411,8 +411,8 @@ def test_near_equal_singular_values_do_not_blow_an_edit_up(spectrum, shape):
         parent = edits.aligned(target, Factors(u, values, vh.T), 1e-9)
         for start, stop in ((0, 3), (0, 1), (1, 4), (3, 6), (0, 6)):
             updates = {
-                kind: (lambda a, b: a @ b.T)(*edits.columns(kind, start, stop, target, parent))
-                for kind in edits.ADDITIVE
+                kind: (lambda a, b: a @ b.T)(*make(slice(start, stop), target, parent))
+                for kind, make in edits.ADDITIVE.items()
             }
             for kind, make in edits.DENSE.items():
                 updates[kind] = make(slice(start, stop), gap, target, parent)
@@ -486,7 +486,7 @@ def test_shuffling_needs_another_layer(pair):
         return {m: f for m, f in found.items() if m.layer == 0}
 
     one = Pair(pair.target, pair.parent, first(pair.target_factors), first(pair.parent_factors))
-    with pytest.raises(HealscopeError, match="needs two layers"):
+    with pytest.raises(HealscopeError, match="needs 2 layers"):
         Sweep(one).variants(["values-rank-1-as-shuffle"])
 
 

@@ -4,19 +4,23 @@ import sys
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated, ClassVar
 
 import numpy as np
 import pandas as pd
 import pytest
+from pydantic import Field
 
 from healscope import config, provenance
 from healscope.config import Evaluation, Pretraining, Protocol, Scratch
 from healscope.errors import HealscopeError
 from healscope.evaluation.schemas import EVALUATION
 from healscope.schema import check
+from healscope.sections import Distinct, Positive
 from healscope.tasks import build, posing, schemas, tables
 from healscope.tasks.problem import FORMATS, Problem
 from healscope.tasks.rewards import scorer
+from healscope.tasks.section import section_of
 from healscope.tasks.task import Task
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -582,3 +586,39 @@ def test_a_model_reads_several_attempts_at_the_longest_problem():
 def test_the_share_held_out_is_rounded(share):
     sides = list(Parity(name="p", held_out=share).splits().values())
     assert abs(sides.count("held_out") - share * len(sides)) <= 0.5
+
+
+def test_fields_of_a_class_are_the_keys_of_its_section():
+    @dataclass(frozen=True, kw_only=True)
+    class Halves(Parity):
+        family: ClassVar[str] = "halves"
+        held_out: ClassVar[float] = 0.5  # fixed
+        size: Annotated[Positive, Field(description="how large")] = 3
+        names: Distinct[str] = ("a",)
+
+        def __post_init__(self):
+            super().__post_init__()
+            if self.size > 9:
+                raise ValueError(f"task {self.name!r}: size: {self.size} is too large")
+
+    section = section_of(Halves)
+    assert section.model_fields["size"].description == "how large"
+    given = {"family": "halves", "size": 2, "names": ["b"], "rewards": {"correct": 2}}
+    settings = section.model_validate(given)
+    assert settings.task_class is Halves
+    assert settings.held_out == 0.5
+    values = settings.model_dump(mode="json")
+    assert values["rewards"] == {**Halves.outcomes, "correct": 2.0}
+    assert "held_out" not in values
+    task = settings.build("mine")
+    assert task == section.model_validate(values).build("mine")
+    assert (task.name, task.size, task.names, task.reward("correct")) == ("mine", 2, ("b",), 2.0)
+    for wrong, said in (
+        ({"size": 0}, "greater than or equal to 1"),
+        ({"size": 10}, "error, size: 10 is too large"),
+        ({"names": ["a", "a"]}, "the same value twice"),
+        ({"held_out": 0.4}, "Extra inputs"),
+        ({"rewards": {"right": 1}}, "Extra inputs"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            section.model_validate({**given, **wrong})

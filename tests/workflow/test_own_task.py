@@ -174,7 +174,7 @@ def test_the_checkpoints_of_the_page_can_be_evaluated(fresh, monkeypatch):
         (place / "model.safetensors").touch()
     monkeypatch.chdir(fresh.folder)
     loaded = config.load(yaml.safe_load(FILES["my-checkpoints.yaml"]))
-    assert loaded.taken
+    assert loaded.own_checkpoints
     assert loaded.tasks["sorting"].rendering == "json"
 
 

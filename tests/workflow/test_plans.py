@@ -154,7 +154,7 @@ def test_a_task_beside_is_trained_on_only_where_it_is_asked_for(touched):
     assert touched.plan() == {}
     plan = touched.plan("results/figures/fig9.pdf")
     assert plan["base_model"] == plan["sft"] == plan["rl"] == plan["fig9"] == 1
-    assert plan["table_of_tasks"] == 1
+    assert plan["table"] == 1
     touched.config["train_on"] = "nav"  # without the card game there is nothing on its answers
     absent = {"fig_errors", "fig_factorial"}
     assert not absent & set(touched.plan())

@@ -9,6 +9,7 @@ OF_OTHER_STUDIES = {"take.py", "drop_weights.py", "mask_overlap.py"}
 
 @pytest.mark.long
 def test_every_script_of_the_micro_study_runs_in_a_new_process(copy):
+    assert OF_OTHER_STUDIES < SCRIPTS
     assert copy.fresh() == SCRIPTS - OF_OTHER_STUDIES
 
 

@@ -27,6 +27,7 @@ try:
     for file in workflow.overwrite_configfiles:
         read_config(file)
     study = healscope.config.load(config)
+    findings.check_primary(study.claims.primary)
     for launched in (m.launch.deepspeed for m in study.models.values()):
         if launched:
             healscope.config.read_deepspeed(launched, DEEPSPEED)
@@ -45,10 +46,10 @@ FILES = files.Files(study, tuple(PUBLISHED_FILES))
 MEASUREMENTS = {
     name: module
     for name, module in measurements().items()
-    if not (study.taken and getattr(module, "OF_OWN_SFT", False))
+    if not (study.own_checkpoints and getattr(module, "OF_OWN_SFT", False))
 }
 SEVERAL_TASKS = len(study.trained_on) > 1
-RECIPES = [own_checkpoints.RECIPE] if study.taken else list(study.rl.recipes)
+RECIPES = [own_checkpoints.RECIPE] if study.own_checkpoints else list(study.rl.recipes)
 
 
 def one_of(names):

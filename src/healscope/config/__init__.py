@@ -35,6 +35,7 @@ from healscope.config.models import (
     Model,
     Scratch,
 )
+from healscope.config.recipe_bases import Rewarded, Sampling, Training
 from healscope.config.recipes import (
     ALGORITHMS,
     BUILT_IN,
@@ -45,10 +46,7 @@ from healscope.config.recipes import (
     Group,
     Recipe,
     RejectionSampling,
-    Rewarded,
-    Sampling,
     Supervised,
-    Training,
 )
 from healscope.config.rl import RL
 from healscope.config.tracks import Track
@@ -140,11 +138,11 @@ class Study(Section):
     @model_validator(mode="after")
     def _consistent(self):
         grid = self.sft.checkpoints
-        tracks.check(self.tasks, self.trained_on, self.taken)
+        tracks.check(self.tasks, self.trained_on, self.own_checkpoints)
         _ = self.tracks  # each with a name of its own
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError("seeds: the same seed twice")
-        if not self.taken and self.rl is None:
+        if not self.own_checkpoints and self.rl is None:
             raise ValueError("rl: Field required")
         for name, starts in (self.rl.branches if self.rl else {}).items():
             for step in grid if starts == "all" else starts:
@@ -246,7 +244,7 @@ class Study(Section):
     @cached_property
     def tracks(self) -> dict[str, Track]:
         """name -> track, of every model on every task that it can be trained on."""
-        return tracks.tracks(self.models, self.tasks, self.trained_on, self.taken)
+        return tracks.tracks(self.models, self.tasks, self.trained_on, self.own_checkpoints)
 
     @property
     def followed(self) -> list[str]:
@@ -272,7 +270,7 @@ class Study(Section):
         return kind in self.tasks[task].task_class.problems_of
 
     @property
-    def taken(self) -> bool:
+    def own_checkpoints(self) -> bool:
         """Whether the study takes the user's checkpoints, and trains nothing."""
         return any(model.sft for model in self.models.values())
 
@@ -283,7 +281,7 @@ class Study(Section):
     @property
     def branches(self) -> list[str]:
         """Names of all branches, recipe by recipe."""
-        if self.taken:
+        if self.own_checkpoints:
             starts = sorted(next(iter(self.models.values())).rl)
             return [artifacts.branch(own_checkpoints.RECIPE, start) for start in starts]
         grid = self.sft.checkpoints
@@ -308,7 +306,7 @@ class Study(Section):
     @property
     def main_branches(self) -> list[str]:
         """Branches of the main recipe."""
-        if self.taken:
+        if self.own_checkpoints:
             return self.branches
         return [b for b in self.branches if artifacts.parse_branch(b)[0] == self.rl.main]
 
@@ -317,7 +315,7 @@ class Study(Section):
         """Name of the branch that is landmark `rl`; None if no RL checkpoint starts from End."""
         if self.landmarks.rl != "auto":
             return self.landmarks.rl
-        if self.taken:
+        if self.own_checkpoints:
             name = artifacts.branch(own_checkpoints.RECIPE, self.end_step)
             return name if name in self.branches else None
         return artifacts.branch(self.rl.main, self.end_step)

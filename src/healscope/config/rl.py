@@ -5,7 +5,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from healscope.config.engines import EngineName
-from healscope.config.recipes import ALGORITHMS, BUILT_IN, Recipe, Rewarded, Training
+from healscope.config.recipe_bases import Rewarded, Training
+from healscope.config.recipes import ALGORITHMS, BUILT_IN, Recipe
 from healscope.sections import Name, Natural, Section, inherited, merged
 
 

@@ -22,7 +22,10 @@ class Track:
 
 
 def tracks(
-    models: Collection[str], tasks: Mapping[str, TaskSection], trained_on: list[str], taken: bool
+    models: Collection[str],
+    tasks: Mapping[str, TaskSection],
+    trained_on: list[str],
+    own_checkpoints: bool,
 ) -> dict[str, Track]:
     """Return name -> track of all that can be asked for, model by model, tasks of `train_on` first.
 
@@ -32,7 +35,7 @@ def tracks(
     for key, names in (("models", models), ("tasks", tasks)):
         _refuse_names(key, names)
     first, *more = trained_on
-    if not taken:
+    if not own_checkpoints:
         more += [t for t in tasks if t not in trained_on and tasks[t].task_class.trainable]
     found: dict[str, Track] = {}
     for model in models:
@@ -101,17 +104,17 @@ def _lack(own: TaskSection, other: TaskSection) -> str:
     return f"has no word for {', '.join(unknown)}" if unknown else ""
 
 
-def check(tasks: Mapping[str, TaskSection], trained_on: list[str], taken: bool) -> None:
+def check(tasks: Mapping[str, TaskSection], trained_on: list[str], own_checkpoints: bool) -> None:
     """Raise ValueError if models cannot be trained on the tasks of `train_on`."""
     for name in trained_on:
         if name not in tasks:
             raise ValueError(f"train_on: '{name}' is not in tasks: {', '.join(tasks)}")
-        if not taken and not tasks[name].task_class.trainable:
+        if not own_checkpoints and not tasks[name].task_class.trainable:
             raise ValueError(
                 f"train_on: '{name}' has no reference answers to train on; it can only be "
                 "evaluated: name another task, or give checkpoints (models.*.sft)"
             )
-    if taken and len(trained_on) > 1:
+    if own_checkpoints and len(trained_on) > 1:
         raise ValueError(
             "train_on: given checkpoints were trained on one task: name that one; all of tasks are "
             "evaluated"
@@ -124,7 +127,7 @@ def check_scratch(
     """Raise ValueError if a model that is trained from scratch could not read a task.
 
     A task of another family is not asked of it; one of the same family, that no track of it can
-    read, is taken for a mistake.
+    read, is a mistake.
     """
     compact = all(tasks[task].rendering == "compact" for task in trained_on)
     if model.scratch.pretraining.conversations and not compact:

@@ -22,7 +22,7 @@ from healscope.tasks.task import Task
 CARRIED = [
     "problem_id", "pair_id", "instance_id", "split", "half", "rule", "draw", "retried",
 ]  # fmt: skip
-OF_SOME = ["episode_id", "n_faces", "neighbour", "distance"]  # carried where the problems have it
+OPTIONAL = ["episode_id", "n_faces", "neighbour", "distance"]  # of some tasks
 JUDGED = ["outcome", "reward", "parsed", "follows_rule", "uses_numbers", "reaches_target"]
 
 
@@ -150,7 +150,7 @@ def _row(
         )
     return {
         **{c: row[c] for c in CARRIED},
-        **{c: row.get(c) for c in OF_SOME},
+        **{c: row.get(c) for c in OPTIONAL},
         "sample": sample,
         "attempt": attempt,
         "feedback": feedback,

@@ -1,4 +1,4 @@
-"""Verdicts of a stream of variants on fixed problems, under one protocol.
+"""Evaluates a stream of variants on fixed problems, under one protocol.
 
 Each variant on each task has one output file; those that stand are left alone.
 """
@@ -21,7 +21,7 @@ from healscope.tasks.task import Task
 
 @dataclass(frozen=True)
 class Target:
-    """One output file: a variant on a task, what it came from, and columns that name it."""
+    """An output file: a variant on a task, with its provenance and the columns that name it."""
 
     variant: str
     task: str
@@ -34,7 +34,7 @@ class Target:
         return EDIT_EVALUATION if "stage" in self.columns else EVALUATION
 
     def stands(self) -> bool:
-        """Whether the file is there and came from exactly the same config and inputs."""
+        """Return whether the file exists and came from the same config and inputs."""
         stored = provenance.read_provenance(self.file)
         return stored is not None and stored["fingerprint"] == self.record["fingerprint"]
 
@@ -49,7 +49,7 @@ def evaluate(
     settings: Evaluation,
     label: str,
 ) -> None:
-    """Evaluates the variants whose targets do not stand yet; writes each target as it is done.
+    """Evaluate the variants whose targets are missing; write each target as soon as it is done.
 
     The engine takes the weights of one variant after the other, in place. A variant answers once
     for all names that its weights have.
@@ -65,8 +65,7 @@ def evaluate(
         for name in dict.fromkeys(t.task for t in own):
             task, problems = tasks[name]
             here = [t for t in own if t.task == name]
-            # protocol, model, seed, variant, task
-            stream = provenance.fingerprint(here[0].columns)
+            stream = provenance.fingerprint([*here[0].columns.values()])
             put = task.chat_template, task.reasoning
             ask = Asker(engine, tokenizer, settings, protocol, stream, *put)
             rows = attempts(ask, task, problems, protocol).assign(**variant.measured)

@@ -1,14 +1,14 @@
-"""Landmarks: checkpoints with a role, chosen from evaluations or pinned in the config."""
+"""Landmarks: checkpoints with a role, chosen from evaluations or fixed in the config."""
 
 import pandas as pd
 
-from healscope import artifacts, provenance
+from healscope import artifacts, provenance, stats
 
 
 def choose(
     evaluations: pd.DataFrame, pinned_maxood: str | int, end_step: int, rl: str | None
 ) -> dict[str, dict]:
-    """Chooses the landmarks of one seed: name -> {checkpoint, why} for base, maxood, end and rl.
+    """Choose the landmarks of one seed: name -> {checkpoint, why} of base, maxood, end and rl.
 
     `evaluations`: first attempts of all SFT checkpoints of one seed on the training task. MaxOOD is
     the step with the best accuracy on held-out OOD problems, the earliest of equals: the checkpoint
@@ -50,14 +50,13 @@ def _rounded(accuracy: pd.Series) -> dict[str, float]:
 
 
 def picked(marks: dict[int, dict]) -> dict[int, dict[str, str]]:
-    """Finds where MaxOOD is reported: seed -> half of the instances -> checkpoint.
+    """Return the checkpoint at which MaxOOD is reported: seed -> half of the instances ->
+    checkpoint.
 
     `marks` are the landmarks of all seeds of one model. Each seed and half is reported at the step
     that is best for the other seeds on the other half (`stats.picked_elsewhere`), so neither lucky
     instances nor lucky training flatter it; with one seed, its own other half picks.
     """
-    from healscope import stats  # here: it imports scipy, and many jobs only look a landmark up
-
     own = {seed: found["maxood"] for seed, found in marks.items()}
     if any(mark.get("ood_by_half") is None for mark in own.values()):  # pinned, the same for all
         return {seed: dict.fromkeys("ab", mark["checkpoint"]) for seed, mark in own.items()}
@@ -73,7 +72,7 @@ def picked(marks: dict[int, dict]) -> dict[int, dict[str, str]]:
 
 
 def manifest(landmarks_file: str, model: str, seed: str | int, point: str) -> str:
-    """Path of the checkpoint manifest behind a landmark, or of the checkpoint of that name."""
+    """Return the path of the manifest of a landmark, or of the checkpoint of that name."""
     marks = provenance.read_json(landmarks_file)["landmarks"]
     name = marks[point]["checkpoint"] if point in marks else point
     return artifacts.path(artifacts.CHECKPOINT, track=model, seed=seed, checkpoint=name)

@@ -17,7 +17,7 @@ BATCH = 64  # rows whose distributions are held at once
 
 
 def response_loss(model, ids_BL, mask_BL, width: int, real_BT) -> torch.Tensor:
-    """Mean cross-entropy in nats a response token; `real_BT` is false on padding."""
+    """Return the mean cross-entropy in nats per response token; `real_BT` is false on padding."""
     logps_BT, _ = response_logprobs(model, ids_BL, mask_BL, width)
     return -(logps_BT * real_BT).sum() / real_BT.sum()
 
@@ -29,7 +29,7 @@ def _batches(tokenizer, pairs: Pairs, device, size: int = BATCH) -> Iterator[tup
 
 @torch.no_grad()
 def cross_entropy(model, tokenizer, pairs: Pairs, batch_size: int = 128) -> float:
-    """Mean nats a response token over all (prompt, reference response) pairs."""
+    """Return the mean cross-entropy in nats per token of all reference responses."""
     total, count = 0.0, 0
     for ids, mask, width, real_BT in _batches(tokenizer, pairs, model.device, batch_size):
         logps_BT, _ = response_logprobs(model, ids, mask, width)
@@ -40,7 +40,7 @@ def cross_entropy(model, tokenizer, pairs: Pairs, batch_size: int = 128) -> floa
 
 @torch.no_grad()
 def entropy(model, tokenizer, pairs: Pairs) -> float:
-    """Mean entropy of the next-token distribution along reference responses, in nats a token."""
+    """Return the mean entropy of next-token distributions along responses, in nats per token."""
     total, count = 0.0, 0
     for ids, mask, width, real_BT in _batches(tokenizer, pairs, model.device):
         _, logps_BTV = response_logprobs(model, ids, mask, width)
@@ -52,14 +52,15 @@ def entropy(model, tokenizer, pairs: Pairs) -> float:
 
 @torch.no_grad()
 def distributions(model, tokenizer, pairs: Pairs) -> list[torch.Tensor]:
-    """The full log-distributions along the responses, batch by batch, on the CPU."""
+    """Return the log-distributions (B,T,V) along the responses, batch by batch, on the CPU."""
     batches = _batches(tokenizer, pairs, model.device)
     return [response_logprobs(model, ids, mask, width)[1].cpu() for ids, mask, width, _ in batches]
 
 
 @torch.no_grad()
 def kl(base: list[torch.Tensor], model, tokenizer, pairs: Pairs) -> float:
-    """Mean KL(base || model) of next-token distributions along the base's answers, nats a token.
+    """Return the mean KL(base || model) of next-token distributions along responses, in nats per
+    token.
 
     `base`: its `distributions`.
     """
@@ -76,7 +77,7 @@ def kl(base: list[torch.Tensor], model, tokenizer, pairs: Pairs) -> float:
 
 @torch.no_grad()
 def by_step(model, tokenizer, pairs: Pairs) -> dict[str, float]:
-    """Cross-entropy, in nats a token, of the steps `number` and `formula` of answers.
+    """Return the cross-entropy, in nats per token, of the steps `number` and `formula` of answers.
 
     The steps are the stretches of the reference response from the word "number" to the word
     "formula", and from there to its end (arXiv 2509.12235, appendix D.1). NaN without any.

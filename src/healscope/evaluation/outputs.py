@@ -1,4 +1,4 @@
-"""From a workflow job's inputs and outputs to what `evaluate` needs."""
+"""Evaluates variants into the output files of a workflow job."""
 
 import sys
 from collections.abc import Callable
@@ -17,8 +17,8 @@ from healscope.tasks import build
 
 @dataclass(frozen=True)
 class Sections:
-    """The plain config values that evaluations depend on, by name of protocol and task; `vllm`
-    where that is the engine."""
+    """Plain config values that evaluations depend on, by name of protocol and task; `vllm` is None
+    for engine hf."""
 
     evaluation: dict
     protocols: dict[str, dict]
@@ -27,7 +27,7 @@ class Sections:
 
 
 def variant_names(outputs: list[str]) -> list[str]:
-    """The variants that a job's output files belong to, each once, in order."""
+    """Return the variants of a job's output files, each once, in order."""
     return list(dict.fromkeys(map(artifacts.variant, outputs)))
 
 
@@ -43,7 +43,7 @@ def evaluate_outputs(
     process: Process | None,
     keep: Callable[[pd.DataFrame], pd.Series] | None = None,
 ) -> None:
-    """Evaluates variants into a job's output files, those that do not stand yet.
+    """Evaluate variants into a job's output files, except those that are up to date.
 
     `sources`: variant -> {"inputs": files its weights come from, "config": what else makes it};
     `start` is the manifest of the skeleton. `problems` holds one file, and `outputs` one for each

@@ -1,4 +1,4 @@
-"""Keeps what a job has evaluated when the job fails or is killed.
+"""Keeps finished evaluations of a job that fails or is killed.
 
 Snakemake deletes the outputs of a failed job, and of those that stood before it deletes or restores
 the old version. A job that fills many files therefore writes them into a state folder, which
@@ -18,7 +18,7 @@ _WANTED = "wanted.json"
 
 
 def begin(wanted: Mapping[str, str]) -> Path:
-    """The state folder of a job whose outputs (file -> fingerprint) are `wanted`.
+    """Return the state folder of a job whose outputs (file -> fingerprint) are `wanted`.
 
     Outputs that stand have a place in it as well, so that they are safe from Snakemake.
     """
@@ -35,12 +35,12 @@ def begin(wanted: Mapping[str, str]) -> Path:
 
 
 def staged(folder: Path, file: str) -> Path:
-    """Where in a state folder an output is written."""
+    """Return the path in a state folder where an output is written."""
     return folder / file.lstrip("/")
 
 
 def publish(folder: Path) -> int:
-    """Moves the files of a state folder to their outputs and deletes the folder; returns how many.
+    """Move the files of a state folder to their outputs, delete the folder, and return how many.
 
     An output that came from something else is deleted where nothing takes its place: Snakemake
     would take what it restored for the new version.
@@ -59,7 +59,7 @@ def publish(folder: Path) -> int:
 
 
 def keep_finished() -> str:
-    """Publishes what jobs have left that failed or were killed, and says so; "" if none did.
+    """Publish evaluations of jobs that failed or were killed; return a sentence about them, or "".
 
     Call it while no job runs.
     """
@@ -73,7 +73,7 @@ def _fingerprint(file: str | Path) -> str | None:
 
 
 def _link(file: str, new: Path) -> None:
-    """A second name for a file; a copy where the file system has no hard links."""
+    """Make a hard link to a file, or a copy on file systems without hard links."""
     try:
         os.link(file, new)
     except OSError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -126,7 +127,7 @@ def _wrapped(text: str, font: FontProperties, width: float) -> str:
     lines = []
     for whole in text.split("\n"):
         lines.append("")
-        for word in whole.split():
+        for word in re.split(r"\s+(?![^\[]*\])", whole):  # not within an interval
             longer = f"{lines[-1]} {word}".strip()
             if text_to_path.get_text_width_height_descent(longer, font, False)[0] <= room:
                 lines[-1] = longer

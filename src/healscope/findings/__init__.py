@@ -4,6 +4,7 @@ A new finding is a module here that holds a `Finding`; nothing else lists it.
 """
 
 import os
+import re
 from functools import cache
 from importlib import import_module
 from inspect import signature
@@ -51,6 +52,17 @@ VALUES = {
 }
 """Values of a study that findings may ask for by a parameter of that name: plain ones, since they
 are what a table is remade for. `statistics` reaches a maker as `config.Statistics`."""
+
+
+def check_primary(names: list[str]) -> None:
+    """Raises HealscopeError if a name of `claims.primary` is the name of no claim."""
+    patterns = [pattern for finding in FINDINGS.values() for pattern in finding.claim_names]
+    for name in names:
+        if not any(re.fullmatch(pattern, name) for pattern in patterns):
+            raise HealscopeError(
+                f"the config is not valid:\n  claims.primary: no claim is called '{name}'; "
+                "results/tables/claims.parquet of a finished study has the names in column claim"
+            )
 
 
 def asked(files: Files) -> dict[str, Finding]:

@@ -1,4 +1,4 @@
-"""What claims are measured on: attempts at checkpoints, picked fairly, and changes between them."""
+"""What claims are measured on: answers at checkpoints, fairly picked, and changes between them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ from healscope.verdicts import Verdict, margin
 
 @dataclass(frozen=True)
 class Data:
-    """Everything about one model."""
+    """The answers, edits and training logs of one track, and the study's settings."""
 
     rows: pd.DataFrame  # held-out first attempts of SFT and of all branches, with stage and step
     train_rows: pd.DataFrame  # the same on instances that the seed was trained on
     faceless: pd.DataFrame  # as rows, on all held-out problems, also those without a face card
     drawn: list[pd.DataFrame]  # attempts under each protocol that draws hands, with protocol
-    edits: pd.DataFrame  # held-out attempts of edited models, variant = stage:edit
+    edits: pd.DataFrame  # held-out attempts of edited models, checkpoint = stage:edit
     signals: pd.DataFrame  # what could be watched along SFT
     logs: pd.DataFrame  # training logs of all branches, with recipe and start
     recipes: dict[str, dict]  # recipe -> its facts, of `config.RL.facts`
@@ -53,7 +53,7 @@ class Data:
 
     @property
     def picked_by_itself(self) -> str:
-        """What a single run cannot remove from what is picked for being best."""
+        """A caveat where one run both picks a checkpoint and judges it; else empty."""
         if len(self.landmarks) > 1:
             return ""
         return (
@@ -89,7 +89,7 @@ class Data:
         return artifacts.parse_branch(marks["rl"]["checkpoint"])[1]
 
     def at(self, rule: str, choice: Choice, rows: pd.DataFrame | None = None) -> pd.DataFrame:
-        """Attempts under one rule, at one checkpoint for each seed and half of the instances."""
+        """Returns answers under one rule, at one checkpoint for each seed and half."""
         rows = self.rows if rows is None else rows
         chosen = {(s, half): name for s, halves in choice.items() for half, name in halves.items()}
         wanted = [chosen[key] for key in zip(rows["seed"], rows["half"], strict=True)]

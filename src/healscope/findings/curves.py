@@ -110,16 +110,9 @@ SCHEMA = table(
     "curves",
     "Accuracy of one checkpoint on one split under one rule.",
     (
-        TRACK,
-        STAGE,
-        STEP,
+        TRACK, STAGE, STEP,
         text("checkpoint", "its name"),
-        SPLIT,
-        RULE,
-        SEED,
-        N,
-        ACCURACY,
-        *interval(),
+        SPLIT, RULE, SEED, N, ACCURACY, *interval(),
     ),
     "track", "checkpoint", "split", "rule", "seed",
 )  # fmt: skip
@@ -131,4 +124,10 @@ FINDING = Finding(
     inputs=lambda files: {"evaluations": files.evaluations(files.along), "pools": files.pools()},
     order=2,
     claims=(forgetting,),
+    claim_names=(
+        "ood-falls-after-its-peak",
+        "ood-falls-between-fixed-steps",
+        "ood-peaks-early",
+        "id-rises-meanwhile-(train|held-out)",
+    ),
 )

@@ -96,12 +96,7 @@ SCHEMA = table(
     "episodes",
     "Success in a task of several steps: of one checkpoint under one protocol, rule and split.",
     (
-        TRACK,
-        PROTOCOL,
-        STAGE,
-        STEP,
-        CHECKPOINT,
-        RULE,
+        TRACK, PROTOCOL, STAGE, STEP, CHECKPOINT, RULE,
         choice("split", ("any", *get_args(Split)), "side of the hold-out; any: all drawn"),
         choice(
             "way",

@@ -110,10 +110,7 @@ SCHEMA = table(
     "errors",
     "One share of held-out answers by the step that went wrong, or a loss of one step.",
     (
-        TRACK,
-        STAGE,
-        STEP,
-        RULE,
+        TRACK, STAGE, STEP, RULE,
         choice(
             "kind",
             ("first error", "success", "loss"),
@@ -150,4 +147,5 @@ FINDING = Finding(
     asked=lambda files: bool(files.cards),
     order=4,
     claims=(steps_of_the_answer,),
+    claim_names=("(number|formula)-step",),
 )

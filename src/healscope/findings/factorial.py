@@ -141,10 +141,7 @@ SCHEMA = table(
     "One cell of rule by hands (cell), or a difference between two (effect), at one "
     "checkpoint, on held-out deals weighed as the published sampling draws them.",
     (
-        TRACK,
-        STAGE,
-        STEP,
-        CHECKPOINT,
+        TRACK, STAGE, STEP, CHECKPOINT,
         choice("kind", ("cell", "effect"), "which of them"),
         choice(
             "name",
@@ -170,6 +167,7 @@ FINDING = Finding(
     asked=lambda files: bool(files.cards),
     order=3,
     claims=(composition,),
+    claim_names=("the-gap-is-the-rule",),
     title="Rule and composition, at the last SFT step",
     section=section,
 )

@@ -42,6 +42,7 @@ class Finding:
     title, section: its section of a results page, written from the table.
     order: where this stands among the sections, and its claims among the claims.
     claims: functions from `claims.contrasts.Data` to claims (`claims.contrasts.row`).
+    claim_names: patterns of the names of these claims, which a config may declare as primary.
     page: a text that comes with the table.
     """
 
@@ -56,6 +57,7 @@ class Finding:
     section: Callable[[pd.DataFrame], str] | None = None
     order: float = 50
     claims: tuple[Callable, ...] = ()
+    claim_names: tuple[str, ...] = ()
     page: Page | None = None
 
     @property

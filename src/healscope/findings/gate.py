@@ -155,4 +155,5 @@ FINDING = Finding(
     },
     order=1.5,
     claims=(phenomena,),
+    claim_names=("gate-(forgetting|recovery)",),
 )

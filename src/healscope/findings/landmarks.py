@@ -71,11 +71,7 @@ SCHEMA = table(
             "maxood as other seeds and instances pick it; maxood_uncorrected on the answers "
             "that picked it",
         ),
-        RULE,
-        SEED,
-        N,
-        ACCURACY,
-        *interval(),
+        RULE, SEED, N, ACCURACY, *interval(),
         text("checkpoint", "behind the landmark; missing for all seeds", nullable=True),
     ),
     "track", "landmark", "rule", "seed",

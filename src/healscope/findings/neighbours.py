@@ -72,8 +72,7 @@ SCHEMA = table(
     "Held-out accuracy at one landmark on problems that differ from training in one thing, by "
     "so much; or its change since an earlier landmark, paired by problem.",
     (
-        TRACK,
-        PROTOCOL,
+        TRACK, PROTOCOL,
         choice("neighbour", near.KINDS, "kind of neighbour: what differs from training"),
         Column(
             "distance",
@@ -82,8 +81,7 @@ SCHEMA = table(
         ),
         choice("landmark", POINTS, "maxood as other seeds and instances pick it"),
         choice("since", ("", *POINTS), "the earlier landmark; empty: the accuracy itself"),
-        SEED,
-        N,
+        SEED, N,
         change("accuracy", "greedy first attempts; below 0 only as a change"),
         *interval(change),
     ),

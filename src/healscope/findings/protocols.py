@@ -228,12 +228,7 @@ PROTOCOLS_SCHEMA = table(
     "protocols",
     "Accuracy of one checkpoint under one protocol, rule and split, in every way of counting.",
     (
-        TRACK,
-        PROTOCOL,
-        STAGE,
-        STEP,
-        CHECKPOINT,
-        RULE,
+        TRACK, PROTOCOL, STAGE, STEP, CHECKPOINT, RULE,
         choice("split", ("any", *get_args(Split)), "side of the hold-out; any: all hands"),
         SEED,
         count("k", "samples behind pass_at_k", "samples"),
@@ -248,10 +243,7 @@ EXPOSURE_SCHEMA = table(
     "exposure",
     "What one protocol's problems had to do with training, at the last SFT checkpoint.",
     (
-        TRACK,
-        PROTOCOL,
-        ONE_SEED,
-        RULE,
+        TRACK, PROTOCOL, ONE_SEED, RULE,
         count("problems", "problems posed", "problems"),
         count("distinct_instances", "instances among them", "instances"),
         share("training_side_share", "problems on the training side of the hold-out"),
@@ -276,6 +268,7 @@ PROTOCOLS = Finding(
     target=lambda _: True,
     order=7,
     claims=(drawn_hands,),
+    claim_names=("ood-falls-under-protocol-.+",),
     title="The same checkpoints under each protocol",
     section=protocols_section,
 )

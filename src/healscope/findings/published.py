@@ -106,9 +106,7 @@ SCHEMA = table(
     "One published accuracy at a landmark (level), or its change between two (change), beside "
     "what was measured.",
     (
-        TRACK,
-        ALL_SEEDS,
-        PROTOCOL,
+        TRACK, ALL_SEEDS, PROTOCOL,
         choice("published_model", paper_values.ALLOWED["model"], "model of the paper"),
         RULE,
         choice("kind", ("level", "change"), "which of them"),

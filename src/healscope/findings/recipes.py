@@ -198,22 +198,10 @@ def section(table: pd.DataFrame) -> str:
         "reward rose and success did not.\n\n"
     )
     header = [
-        "recipe",
-        "algorithm",
-        "start",
-        "ID",
-        "OOD",
-        "OOD change (healing)",
-        "ID change",
-        "generated",
-        "trained on",
-        "seconds",
-        "generated a second",
-        "trained a second",
-        "KL",
-        "hacking",
-        "failed",
-    ]
+        "recipe", "algorithm", "start", "ID", "OOD", "OOD change (healing)", "ID change",
+        "generated", "trained on", "seconds", "generated a second", "trained a second", "KL",
+        "hacking", "failed",
+    ]  # fmt: skip
     return note + grid(header, rows)
 
 
@@ -232,12 +220,9 @@ TRAINING_SCHEMA = table(
     (
         *RL_LOG_COLUMNS,
         flag("hacking_alarm", ALARM),
-        TRACK,
-        ONE_SEED,
+        TRACK, ONE_SEED,
         text("run", "name of the branch"),
-        _RECIPE,
-        START,
-        *_FACT_COLUMNS,
+        _RECIPE, START, *_FACT_COLUMNS,
         flag("landmark", "it is the branch behind landmark rl"),
         FAILURE,
     ),
@@ -250,10 +235,7 @@ RECIPES_SCHEMA = table(
     "Of all seeds: accuracies are means of those evaluated, costs of those that ran to their "
     "end.",
     (
-        TRACK,
-        _RECIPE,
-        START,
-        SEED,
+        TRACK, _RECIPE, START, SEED,
         choice("algorithm", tuple(ALGORITHMS), "algorithm of the recipe"),
         *_FACT_COLUMNS,
         count("seeds", "seeds that were evaluated", "seeds"),
@@ -296,6 +278,12 @@ RECIPES = Finding(
     asked=lambda files: files.trained,
     order=11,
     claims=(against_controls,),
+    claim_names=(
+        "rl-heals-more-than-.+",
+        "alternative-solutions-heal",
+        "verified-success-heals-more-than-.+",
+        "fresh-any-answers-explain",
+    ),
     title="What each recipe changed, and what it took",
     section=section,
 )

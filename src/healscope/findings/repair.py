@@ -166,9 +166,7 @@ SCHEMA = table(
             "else empty",
         ),
         text("kind", f"{KINDS}; of a sum, joined by +; parent; rl; pick"),
-        *EDIT_COLUMNS,
-        *DISTANCES,
-        TURNED,
+        *EDIT_COLUMNS, *DISTANCES, TURNED,
         *(
             column
             for rule in ("id", "ood")
@@ -181,8 +179,7 @@ SCHEMA = table(
         ),
         real("restored", "ood_change, of what was lost from parent to target", "ratio", True),
         flag("front", "no edit (no control) gives more OOD accuracy at no more ID cost"),
-        TRACK,
-        ALL_SEEDS,
+        TRACK, ALL_SEEDS,
     ),
     "track", "name", "kind",
 )  # fmt: skip
@@ -199,6 +196,13 @@ FINDING = Finding(
     asked=lambda files: "sft" in files.study.edits.stages,
     order=9,
     claims=(sibling, controls, splices, against_rl),
+    claim_names=(
+        "(top-directions|first-layers)-restore-.+",
+        "[a-z]+-beat-.+",
+        "(orthonormal|exact)-directions-do-the-same-.+",
+        "values-add-nothing-.+",
+        "rl-beats-the-best-edit",
+    ),
     title="What edits repair, and at what cost",
     section=section,
 )

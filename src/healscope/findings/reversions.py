@@ -228,6 +228,7 @@ FINDING = Finding(
     per_stage=True,
     order=8,
     claims=(reverting,),
+    claim_names=("[a-z]+-reversion-.+-(id|ood)",),
     title="Edits of stage {stage}",
     section=section,
 )

@@ -96,9 +96,7 @@ SCHEMA = table(
     (
         TRACK,
         count("start", "SFT step where RL starts", "steps"),
-        RULE,
-        SEED,
-        N,
+        RULE, SEED, N,
         change("change", "accuracy after minus before"),
         *interval(change),
         share("before", "accuracy at the start"),
@@ -124,4 +122,8 @@ FINDING = Finding(
     asked=lambda files: bool(files.study.main_branches),
     order=6,
     claims=(window_of_starts,),
+    claim_names=(
+        "rl-heals-inside-a-window",
+        "rl-does-not-exceed-the-peak",
+    ),
 )

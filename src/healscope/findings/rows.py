@@ -1,4 +1,4 @@
-"""From files of attempts to rows: which attempts count, where they stand, means with intervals.
+"""Reads files of answers: which of them count, at which step they stand, means with intervals.
 
 Everywhere: `seed` is a string, "all" for the mean over seeds; `low` and `high` bound the interval
 of `healscope.stats`.
@@ -29,19 +29,19 @@ WINDOW = 10
 
 
 def steps(files: Iterable[str], extra: Iterable[str] = ()) -> pd.DataFrame:
-    """Rows of many evaluation files, only the columns that tables need; steps of episodes apart."""
+    """Reads evaluation files: the columns that tables need, a row for each step of an episode."""
     columns = list(dict.fromkeys([*COLUMNS, *SINCE, *extra]))
     parts = [provenance.read_table(f, columns, SINCE) for f in files]
     return pd.concat(parts, ignore_index=True)
 
 
 def attempts(files: Iterable[str], extra: Iterable[str] = ()) -> pd.DataFrame:
-    """The same with one row for each episode. `extra` has to hold "feedback"."""
+    """Reads evaluation files with one row for each episode. `extra` must hold "feedback"."""
     return episodes(steps(files, extra))
 
 
 def episodes(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows in which the steps of an episode (they have an episode_id) are one: right if all are.
+    """Joins the steps of each episode (rows with an episode_id) into one row: right if all are.
 
     A step that was right at one attempt is not asked again, so a later attempt at an episode is
     right once every step has been, up to that attempt and under that feedback. Rows of tasks
@@ -80,15 +80,17 @@ def _joined(rows: pd.DataFrame, place: list[str]) -> pd.DataFrame:
 def first_attempts(
     files: Iterable[str], extra: Iterable[str] = (), faceless: bool = False
 ) -> pd.DataFrame:
-    """First attempts at problems where the two rules differ, of the card game those with a face
-    card; or at all problems."""
+    """Reads first attempts at problems where the two rules differ; `faceless`: at all problems.
+
+    In the card game the rules differ where there is a face card.
+    """
     rows = steps(files, extra)
     first = (rows["sample"] == 0) & (rows["attempt"] == 1)
     return episodes(rows[first & (faceless | rules_differ(rows))].reset_index(drop=True))
 
 
 def seen(rows: pd.DataFrame, pools: list[str], sft: dict) -> pd.Series:
-    """Whether the SFT run of each row read examples of its instance.
+    """Returns whether the SFT run of each row read examples of its instance.
 
     `pools` are the files that SFT drew its examples from, one for each task; `sft` says of how many
     instances how many examples (keys deals and examples).
@@ -105,7 +107,7 @@ def seen(rows: pd.DataFrame, pools: list[str], sft: dict) -> pd.Series:
 
 
 def trained_on(rows: pd.DataFrame, pools: list[str], sft: dict) -> pd.DataFrame:
-    """`rows` without those of the training side that their seed's SFT never saw.
+    """Drops the rows of the training side of the hold-out that their seed's SFT never saw.
 
     SFT draws its examples from part of the instances on that side (see `seen`), RL its prompts from
     the whole side. Without pools, of SFT that was done elsewhere, nothing is known to be seen.
@@ -131,7 +133,7 @@ def with_steps(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def branch_logs(files: Iterable[str]) -> pd.DataFrame:
-    """Rows of the training logs of branches, with recipe and start; no alarm counts as none.
+    """Reads the training logs of branches, and adds recipe and start; a missing alarm is none.
 
     What an earlier version did not log is missing.
     """
@@ -146,12 +148,12 @@ def branch_logs(files: Iterable[str]) -> pd.DataFrame:
 
 
 def of_seed(rows: pd.DataFrame, seed: int | str) -> pd.DataFrame:
-    """Rows of one seed; "all": all of them."""
+    """Returns the rows of one seed, or with "all" of all."""
     return rows if seed == "all" else rows[rows["seed"] == seed]
 
 
 def at_first(run: pd.DataFrame, column: str) -> float:
-    """Mean of `column` over the first WINDOW iterations of one run; NaN where it was not logged."""
+    """Averages `column` over the first WINDOW iterations of a run; NaN where it was not logged."""
     return float(run.loc[run["iteration"] <= WINDOW, column].mean())
 
 
@@ -162,7 +164,7 @@ def at_last(run: pd.DataFrame, column: str) -> float:
 
 
 def failure(run: pd.DataFrame) -> str:
-    """Why one run failed, or an empty string."""
+    """Returns why a run failed, or an empty string."""
     return run.loc[run["iteration"].idxmax(), "failure"]
 
 
@@ -175,8 +177,11 @@ def failures(runs: pd.DataFrame) -> str:
 def summarise(
     rows: pd.DataFrame, by: list[str], settings: Statistics, column: str = "correct", **weights: str
 ) -> pd.DataFrame:
-    """Mean of `column` with its interval for each group of `by` (which holds model), each seed
-    alone and all together. `weights`: as in `stats.bootstrap`."""
+    """Returns the mean of `column`, with its interval, of each group of `by` (which holds track).
+
+    Each group has a row for each seed, and one ("all") for the mean over seeds. `weights`: as in
+    `stats.bootstrap`.
+    """
     out = []
     for key, group in rows.groupby(by, sort=True, dropna=False):
         parts = [("all", group), *((str(s), g) for s, g in group.groupby("seed"))]
@@ -196,7 +201,7 @@ def summarise(
 
 
 def any_attempt(rows: pd.DataFrame) -> pd.DataFrame:
-    """One row for each problem: whether the first attempt or one after feedback was right.
+    """Returns one row for each problem: whether the first attempt or one after feedback was right.
 
     Of several levels of feedback the last counts ("full", the published one, where it is there).
     """
@@ -209,8 +214,9 @@ def any_attempt(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def at_landmarks(rows: pd.DataFrame, landmark_files: list[str], names: list[str]) -> pd.DataFrame:
-    """Rows of the checkpoints behind `names`, with a column `landmark`. A name that is no landmark
-    is that of a checkpoint; the base is evaluated as the start of SFT.
+    """Returns the rows of the checkpoints behind landmarks, with a column `landmark`.
+
+    A name that is no landmark is that of a checkpoint; the base is evaluated as the start of SFT.
 
     A landmark that was picked for its accuracy is reported, for each seed and half of the
     instances, at the checkpoint that other seeds pick on the other half (`landmarks.picked`); under

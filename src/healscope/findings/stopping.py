@@ -236,9 +236,7 @@ SIGNALS_SCHEMA = table(
     "signals",
     "One SFT checkpoint of one seed: every signal, and the OOD accuracy it might foretell.",
     (
-        TRACK,
-        SEED,
-        SFT_STEP,
+        TRACK, SEED, SFT_STEP,
         *(_SIGNAL_COLUMNS[name] for name in SIGNALS),
         share("ood_test_accuracy", "OOD accuracy on held-out deals"),
     ),
@@ -249,8 +247,7 @@ STOPPING_SCHEMA = table(
     "stopping",
     "Regret of one stopping rule: OOD accuracy lost against the peak.",
     (
-        TRACK,
-        ALL_SEEDS,
+        TRACK, ALL_SEEDS,
         choice(
             "signal",
             ("last checkpoint", "any checkpoint, picked blindly", BEST,
@@ -297,6 +294,7 @@ STOPPING = Finding(
     asked=lambda files: files.trained,
     order=5,
     claims=(loss,),
+    claim_names=("(test|training)-loss-misses-the-peak",),
     title="Stopping without OOD labels, by regret",
     section=section,
 )

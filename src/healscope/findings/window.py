@@ -190,14 +190,9 @@ def section(table: pd.DataFrame) -> str:
     ]
     note = "Main recipe; rewards, advantages and entropy are means of the first ten iterations.\n\n"
     header = [
-        "start",
-        "OOD change",
-        "OOD before",
-        "after",
-        "positive rewards",
-        *_STATE.values(),
+        "start", "OOD change", "OOD before", "after", "positive rewards", *_STATE.values(),
         "failed",
-    ]
+    ]  # fmt: skip
     return note + grid(header, rows)
 
 
@@ -213,9 +208,7 @@ SCHEMA = table(
     "Healing by the main recipe from one start, beside the state of its training: means over "
     "the first 10 iterations, unless said otherwise.",
     (
-        TRACK,
-        START,
-        SEED,
+        TRACK, START, SEED,
         count("seeds", "seeds that were evaluated", "seeds"),
         change("healing", "held-out OOD accuracy after minus before", True),
         *interval(change, True),
@@ -246,6 +239,7 @@ FINDING = Finding(
     asked=lambda files: files.trained,
     order=10,
     claims=(balanced_rewards, entropy),
+    claim_names=("healing-needs-(balanced-rewards|entropy)",),
     title="The window of starts",
     section=section,
 )

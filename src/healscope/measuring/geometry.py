@@ -1,4 +1,4 @@
-"""Where hidden states lie: principal components for drawing, and numbers about all dimensions.
+"""Principal components of hidden states, for drawing, and numbers about all dimensions.
 
 Two components show little of what happens in a hundred or thousands of dimensions, and components
 fitted on several checkpoints always show what sets these apart. So numbers stand beside them.
@@ -21,7 +21,8 @@ CHANCE = 1.96  # standard deviations within which a random direction stays, 19 t
 
 
 def describe(states: pd.DataFrame) -> pd.DataFrame:
-    """Tidy rows from states (columns landmark, rule, pair_id, position, state: a list) of one run.
+    """Return tidy rows about states (columns landmark, rule, pair_id, position, state: a list) of
+    one run.
 
     Columns: kind (one of KINDS), position, rule, landmark, other, pair_id, pc1, pc2, share1,
     share2, value, chance. Where `kind` is about two landmarks, `landmark` and `other`, those of the
@@ -37,7 +38,7 @@ def describe(states: pd.DataFrame) -> pd.DataFrame:
 
 
 def principal_components(states: pd.DataFrame) -> pd.DataFrame:
-    """Every state on the first two principal components of all the rows together.
+    """Return every state on the first two principal components of all rows together.
 
     One fit for all landmarks and both rules, each with as many prompts, so that panels can be laid
     over each other. share1 and share2 are shares of the variance explained.
@@ -73,16 +74,17 @@ def _numbers(states: pd.DataFrame) -> list[dict]:
 
 
 def distance(a_PD: np.ndarray, b_PD: np.ndarray) -> float:
-    """Distance of the means, in units of the spread of prompts: |mean(a) - mean(b)| / spread, where
-    spread² is the mean square distance of a prompt from its own landmark's mean."""
+    """Return the distance of the means in units of the spread of prompts: |mean(a) - mean(b)| /
+    spread, where spread² is the mean square distance of a prompt from its own landmark's mean."""
     between = np.linalg.norm(a_PD.mean(0) - b_PD.mean(0))
     within = np.mean([x.var(0).sum() for x in (a_PD, b_PD)])
     return float(between / np.sqrt(within))
 
 
 def linear_cka(a_PD: np.ndarray, b_PD: np.ndarray) -> float:
-    """Linear centred kernel alignment (Kornblith et al. 2019, eq. 3; arXiv 1905.00414) of the same
-    prompts at two landmarks: 1 where prompts are arranged alike, up to rotation, shift and scale.
+    """Return the linear centred kernel alignment (Kornblith et al. 2019, eq. 3; arXiv 1905.00414)
+    of the same prompts at two landmarks: 1 if prompts are arranged alike, up to rotation, shift and
+    scale.
 
     With fewer prompts than dimensions it is close to 1 whatever the states are.
     """
@@ -92,7 +94,8 @@ def linear_cka(a_PD: np.ndarray, b_PD: np.ndarray) -> float:
 
 
 def way_back(maxood_D: np.ndarray, end_D: np.ndarray, rl_D: np.ndarray) -> tuple[float, float]:
-    """(share of the way from End to MaxOOD that RL's mean went back, what chance allows).
+    """Return the share of the way from End to MaxOOD that RL's mean went back, and what chance
+    allows.
 
     The share is (rl - end)·(maxood - end) / |maxood - end|²: 0 where RL moved at right angles to
     that way, 1 at its end, negative where it went on. A step as long as RL's in a random direction

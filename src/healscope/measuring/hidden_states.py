@@ -71,7 +71,7 @@ def measure(inputs: Inputs, settings: dict, _seed: int, _label: str) -> pd.DataF
 
 
 def states_at(landmarks: dict[str, str], problems: pd.DataFrame, limit: int) -> pd.DataFrame:
-    """Last-layer states on the same paired problems at every landmark (name -> manifest).
+    """Return last-layer states on the same paired problems at every landmark (name -> manifest).
 
     The first `limit` held-out pairs where the rules differ, each under both rules (where they are
     steps of episodes, as many at even distances: the first ones would be of few episodes); of a
@@ -102,7 +102,8 @@ def states_at(landmarks: dict[str, str], problems: pd.DataFrame, limit: int) -> 
 
 
 def prompt_states(model, tokenizer, prompts: list[str]):
-    """(prompts, `geometry.POSITIONS`, width) float32: what the output layer reads, at the prompts.
+    """Return the output layer's inputs at the prompts: (prompts, `geometry.POSITIONS`, width),
+    float32.
 
     The decoder's last state has been through the final norm, once. Prompts of one length go
     together, so that nothing is padded and there is no question of its effect.

@@ -1,4 +1,4 @@
-"""What could be watched along SFT: signals that need no OOD labels, and the OOD loss by its steps.
+"""Signals along SFT that need no OOD labels, and OOD losses by the steps of an answer.
 
 The signals answer whether a practitioner could have seen the OOD peak (arXiv 2509.12235, section
 3.2: "cannot be captured by the loss"). KL from the base on the new task is the predictor of
@@ -174,13 +174,13 @@ def along_sft(
 
 
 def _pairs(frame: pd.DataFrame, limit: int, rng: np.random.Generator) -> list[tuple[str, str]]:
-    """(prompt, reference response) of at most `limit` rows."""
+    """Return (prompt, reference response) of at most `limit` rows."""
     picked = frame.iloc[np.sort(rng.choice(len(frame), min(limit, len(frame)), replace=False))]
     return list(zip(picked["prompt"], picked["response"], strict=True))
 
 
 def _drift(start, now) -> float:
-    """|W - W_base|_F / |W_base|_F over all matrices together."""
+    """Return |W - W_base|_F / |W_base|_F over all matrices together."""
     moved = whole = 0.0
     for matrix in start:
         old = start.weight(matrix).double()
@@ -190,8 +190,8 @@ def _drift(start, now) -> float:
 
 
 def _rotation(start, now, fraction: float) -> float:
-    """Mean principal angle, in degrees, between leading singular subspaces of base and now; a
-    subspace that is the whole space cannot turn and does not count."""
+    """Return the mean principal angle, in degrees, between leading singular subspaces of base and
+    now. A subspace that is the whole space cannot turn and does not count."""
     from healscope.spectra.angles import principal_angles
 
     means = []

@@ -1,4 +1,4 @@
-"""Checkpoints on disk: a Hugging Face folder plus `checkpoint.json`, written last.
+"""Checkpoints on disk: saving, verifying, loading and deleting their weights.
 
 `checkpoint.json` holds the size and sha256 of every file, and the provenance. A folder without it
 is unfinished; a folder whose bytes differ from it is refused by name. Right bytes can still make
@@ -23,7 +23,7 @@ WEIGHTS = "model.safetensors"
 
 
 def save_weights(folder: str | Path, model, tokenizer) -> None:
-    """Writes model and tokenizer as a Hugging Face folder (no manifest yet).
+    """Write model and tokenizer as a Hugging Face folder (no manifest yet).
 
     With it goes what the model says to a stored prompt, which `load_model` asks again.
     """
@@ -33,18 +33,18 @@ def save_weights(folder: str | Path, model, tokenizer) -> None:
 
 
 def publish(folder: str | Path, manifest: str | Path, record: dict) -> None:
-    """Moves a staged folder's files to where `manifest` lies (hard links where possible), then
-    writes the manifest."""
+    """Move a staged folder's files to the folder of `manifest` (hard links if possible), then write
+    the manifest."""
     _publish(sorted(p for p in Path(folder).iterdir() if p.is_file()), manifest, record)
 
 
 def publish_failure(reason: str, manifest: str | Path, record: dict) -> None:
-    """Writes the manifest of a run that failed: no weights, and why (`failure`)."""
+    """Write the manifest of a run that failed: no weights, but the reason (`failure`)."""
     _publish([], manifest, record, failed=reason)
 
 
 def failure(manifest: str | Path) -> str:
-    """Why the run behind a manifest failed; empty where it did not."""
+    """Return why the run of a manifest failed; empty if it did not."""
     return provenance.read_json(manifest).get("failed", "")
 
 
@@ -82,7 +82,7 @@ def drop(manifest: str | Path, landmarks: dict[str, dict], record: dict) -> None
 
 
 def verify(manifest: str | Path) -> dict:
-    """Reads a manifest and checks every file's size and hash against it."""
+    """Read a manifest and check every file's size and hash against it."""
     content = provenance.read_json(manifest)
     if "failed" in content:
         raise HealscopeError(f"{manifest} holds no weights, its run failed: {content['failed']}")
@@ -108,7 +108,7 @@ def verify(manifest: str | Path) -> dict:
 
 
 def load_model(manifest: str | Path):
-    """(model in float32 on the best device, tokenizer) of a verified checkpoint.
+    """Return (model in float32 on the best device, tokenizer) of a verified checkpoint.
 
     Raises HealscopeError where files differ from the manifest, keys do not all match, or the model
     no longer says what it said when it was saved.
@@ -123,7 +123,7 @@ def load_model(manifest: str | Path):
 
 
 def load_weights(manifest: str | Path) -> dict[str, torch.Tensor]:
-    """name -> tensor of a verified checkpoint, on the CPU, shards joined."""
+    """Return name -> tensor of a verified checkpoint, on the CPU, from all shards."""
     content = verify(manifest)
     tensors: dict[str, torch.Tensor] = {}
     for name in content["files"]:
@@ -137,7 +137,7 @@ def device() -> str:
 
 
 def decoder(model):
-    """The part of a causal language model that gives hidden states, without the head.
+    """Return the part of a causal language model that computes hidden states, without the head.
 
     The language part of Mllama takes itself for its own decoder (transformers 5.19).
     """
@@ -146,7 +146,7 @@ def decoder(model):
 
 
 def freeze(model, patterns: list[str]) -> list[torch.nn.Parameter]:
-    """Stops training of parameters whose name holds a pattern; returns those still trained."""
+    """Freeze parameters whose name contains a pattern; return those still trained."""
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(not any(p in name for p in patterns))
     trained = [p for p in model.parameters() if p.requires_grad]

@@ -25,7 +25,10 @@ def disk(asked: Asked, size: Size) -> Disk:
     while a new one is written; beside it lies what RL made and nothing has evaluated yet."""
     study = asked.study
     arms, seeds = 1 + len(study.sft.arms), len(study.seeds)
-    one, roles = 0 if study.taken else size.weight_bytes, study.spectra.matrices  # or links
+    one, roles = (
+        0 if study.own_checkpoints else size.weight_bytes,
+        study.spectra.matrices,
+    )  # or links
     every_sft, branches = len(study.sft.checkpoints) * arms, len(study.branches)
     sft, rl = every_sft, branches
     if study.checkpoints.keep == "landmarks":
@@ -45,7 +48,7 @@ def disk(asked: Asked, size: Size) -> Disk:
     }
     full = sum(kept.values()) + seeds * (every_sft - sft) * one
     state = 2 * size.parameters * (c.MASTER.value + c.MOMENTS.value)
-    return Disk(kept, full, 0 if study.taken else state + one)
+    return Disk(kept, full, 0 if study.own_checkpoints else state + one)
 
 
 def peak(disks: Iterable[Disk], at_once: int) -> float:

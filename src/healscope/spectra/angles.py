@@ -1,4 +1,4 @@
-"""Principal angles between nested subspaces, right for tiny angles too."""
+"""Principal angles between nested subspaces, accurate for tiny angles too."""
 
 import math
 from collections.abc import Iterable
@@ -9,8 +9,10 @@ import torch
 def principal_angles(
     x: torch.Tensor, y: torch.Tensor, sizes: Iterable[int]
 ) -> dict[int, torch.Tensor]:
-    """k -> the k principal angles, ascending, in radians, between the spans of the first k columns
-    of x and of y, for every k of `sizes`. x and y (m, r) have orthonormal columns, float64.
+    """Returns k -> the k principal angles between the spans of the first k columns of x and of y.
+
+    Angles are in radians, ascending, for every k of `sizes`. x and y (m, r) have orthonormal
+    columns, float64.
 
     All k share one product C = X'Y and one QR of Y - X C. Sines are the singular values of what the
     first k columns of Y have outside the first k of X: the rows of C from k on, above the leading
@@ -35,18 +37,22 @@ def principal_angles(
 
 
 def _ascending(a: torch.Tensor, k: int) -> torch.Tensor:
-    """The k singular values of a (rows, k), ascending, those that rows < k leave out being 0."""
+    """Returns the k singular values of a (rows, k), ascending, filled up with zeros."""
     values = torch.linalg.svdvals(a).clamp(max=1)
     return torch.cat([values.new_zeros(k - len(values)), values.flip(0)])
 
 
 def chordal(angles: torch.Tensor) -> float:
-    """Chordal distance of two subspaces with these principal angles, from 0 to 1: the root of the
-    mean squared sine."""
+    """Returns the chordal distance of two subspaces with these principal angles.
+
+    It is the root of the mean squared sine, from 0 to 1.
+    """
     return math.sqrt(float(angles.sin().square().mean()))
 
 
 def chance_chordal(k: int, m: int) -> float:
-    """What `chordal` expects of two random subspaces of dimension k in m dimensions: the mean
-    squared sine is 1 - k / m."""
+    """Returns the expected `chordal` of two random subspaces of dimension k in m dimensions.
+
+    Their mean squared sine is 1 - k / m.
+    """
     return math.sqrt(1 - k / m)

@@ -1,4 +1,4 @@
-"""Two checkpoints side by side, matrix by matrix: what moved in values, what turned, what is null.
+"""Compares two checkpoints matrix by matrix: singular values, turned subspaces, and controls.
 
 All quantities are exact functions of the two matrices and their SVDs, W_a = U diag(s) V' being the
 older one and D = W_b - W_a the update. Each is also measured for the controls of `nulls`.
@@ -22,11 +22,11 @@ from healscope.spectra.factors import Decomposed, load
 from healscope.spectra.nulls import Point
 
 SHOWN = 256
-"""Of more singular values or angles than this, so many are listed, evenly spread by index."""
+"""The most singular values or angles that are listed, evenly spread by index."""
 
 COLUMNS = ("quantity", "part", "fraction", "index", "a", "b")
 MEASURED = ""
-"""`control` of what was measured."""
+"""`control` of the rows that compare the two checkpoints themselves."""
 
 
 def compare_folders(
@@ -60,10 +60,11 @@ def compare_points(
     settings: Spectra,
     seed: int,
 ) -> pd.DataFrame:
-    """Every pair (older, newer) of named checkpoints, one matrix in memory at a time.
+    """Compares every pair (older, newer) of named checkpoints, one matrix in memory at a time.
 
-    Tidy rows (pair, control, layer, role, quantity, part, fraction, index, a, b), `pair` written as
-    "older--newer"; `control` is empty for what was measured, else one of `nulls`. By quantity:
+    Returns tidy rows (pair, control, layer, role, quantity, part, fraction, index, a, b). `pair` is
+    written as "older--newer"; `control` is empty for the pair itself, else one of `nulls`. By
+    quantity:
 
     - sigma: a and b are the index-th singular values, in weight units;
     - sigma_change: b is |s_b - s_a| / |s_a| (part norm), the largest change relative to s_1 (max),
@@ -88,7 +89,7 @@ def compare_points(
         at = {name: _point(stored, place) for name, stored in points.items()}
         floors: dict[tuple[str, str], pd.DataFrame] = {}
         for a, b in pairs:
-            for control, frame in _held(at, a, b, place, settings, seed, floors):
+            for control, frame in _measured_and_controls(at, a, b, place, settings, seed, floors):
                 frames.append(
                     frame.assign(pair=f"{a}--{b}", control=control, layer=place[0], role=place[1])
                 )
@@ -96,7 +97,7 @@ def compare_points(
     return rows[["pair", "control", "layer", "role", *COLUMNS]]
 
 
-def _held(
+def _measured_and_controls(
     at: dict[str, Point],
     a: str,
     b: str,
@@ -105,7 +106,7 @@ def _held(
     seed: int,
     floors: dict,
 ) -> Iterator[tuple[str, pd.DataFrame]]:
-    """(control, rows) of what was measured and of each control; floors are made once for each a."""
+    """Yields (control, rows) of the pair and of each control; floors are made once for each `a`."""
     measure = settings.angle_fractions, settings.head_and_tail
     yield MEASURED, compare_matrix(at[a], at[b], *measure)
     for control in settings.controls:
@@ -120,7 +121,10 @@ def _held(
 
 
 def _places(all_stored: Iterable[Decomposed]) -> list[tuple[int, str]]:
-    """(layer, role) of every matrix; the same in all checkpoints."""
+    """Returns (layer, role) of every matrix.
+
+    Raises HealscopeError if they are not the same in all checkpoints.
+    """
     first, *others = [{(m.layer, m.role) for m in stored} for stored in all_stored]
     for other in others:
         if odd := sorted(first ^ other):
@@ -140,8 +144,10 @@ def _point(stored: Decomposed, place: tuple[int, str]) -> Point:
 def compare_matrix(
     old: Point, new: Point, fractions: Sequence[float], head_and_tail: float
 ) -> pd.DataFrame:
-    """The rows of one matrix (COLUMNS); `head_and_tail` is the share of the rank that the head
-    has, and the tail."""
+    """Returns the rows of one matrix (COLUMNS).
+
+    `head_and_tail` is the share of the rank that the head has, and the tail.
+    """
     if old.weight.shape != new.weight.shape:
         raise HealscopeError(
             f"a matrix has shape {tuple(old.weight.shape)} in one model and "
@@ -163,8 +169,10 @@ def compare_matrix(
 
 
 def _frame(parts: list[tuple]) -> pd.DataFrame:
-    """One frame of parts, whose index, a and b are numbers or arrays of one length; less what
-    relates to something that is zero."""
+    """Returns one frame of parts, whose index, a and b are numbers or arrays of one length.
+
+    Rows that divide by zero are left out.
+    """
     lengths = [np.size(part[3]) for part in parts]
     columns = {}
     for i, name in enumerate(COLUMNS):
@@ -174,7 +182,7 @@ def _frame(parts: list[tuple]) -> pd.DataFrame:
 
 
 def shown(count: int) -> np.ndarray:
-    """Indices that are listed of so many values: all, or SHOWN of them with the first and last."""
+    """Returns the indices that are listed: all, or SHOWN of them with the first and the last."""
     return np.unique(np.linspace(0, count - 1, min(count, SHOWN)).round().astype(int))
 
 
@@ -210,8 +218,10 @@ def _turns(
 def energy(
     u: torch.Tensor, v: torch.Tensor, delta: torch.Tensor, head_and_tail: float
 ) -> dict[str, tuple[float, float]]:
-    """part -> (share expected of a delta without direction, share of |delta|^2); parts as in
-    `compare_points`. Parts that cannot hold anything are left out; the shares add up to 1."""
+    """Returns part -> (share expected of a delta without direction, share of |delta|^2).
+
+    Parts are those of `compare_points`; empty ones are left out, and the shares add up to 1.
+    """
     m, n = delta.shape
     r = u.shape[1]
     inside = u.T @ delta @ v
@@ -232,7 +242,7 @@ def energy(
 
 
 def blocks(rank: int, head_and_tail: float) -> dict[str, slice]:
-    """The directions of head, bulk and tail."""
+    """Returns the directions of head, bulk and tail."""
     head = leading(head_and_tail, rank)
     tail = max(head, rank - head)
     return {"head": slice(0, head), "bulk": slice(head, tail), "tail": slice(tail, rank)}
@@ -261,5 +271,5 @@ def _unchanged(old: torch.Tensor, new: torch.Tensor) -> list[tuple]:
 
 
 def _ratio(x: torch.Tensor, y: torch.Tensor) -> float:
-    """x / y; 0 where x is 0, and NaN where only y is."""
+    """Returns x / y; 0 if x is 0, and NaN if only y is."""
     return float(x / y) if x and y else np.nan if x else 0.0

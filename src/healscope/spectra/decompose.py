@@ -1,4 +1,4 @@
-"""Thin SVDs accurate to float64 roundoff, each with a certificate of its own accuracy.
+"""Computes thin SVDs to float64 roundoff, each with a certificate of its accuracy.
 
 Two routes, both backward stable: the product U diag(s) V' differs from W by a small multiple of
 eps * s_1, and U and V are orthonormal to roundoff, whatever the condition number.
@@ -6,8 +6,8 @@ eps * s_1, and U and V are orthonormal to roundoff, whatever the condition numbe
 - "lapack": divide and conquer (gesdd; cuSOLVER on a GPU) in float64;
 - "gram": W'W in float64, its eigenvectors V, B = W V, and a Householder QR of B = Q R. The columns
   of B are orthogonal up to the rounding of W'W, so that row i of R is diagonal up to about
-  eps * s_1^2 / s_i: the leading rows are done, and a small LAPACK SVD of the trailing block mends
-  the rest. W = Q R V' then holds however inexact V was.
+  eps * s_1^2 / s_i: the leading rows are done, and a small LAPACK SVD of the trailing block
+  corrects the rest. W = Q R V' then holds however inexact V was.
 """
 
 import math
@@ -25,7 +25,7 @@ GRAM_FROM = 512
 """Smallest side from which "gram" is the faster route on a CPU; below, the two are alike
 (benchmarks/svd.py)."""
 
-_MOST_TAIL = 0.5  # of the rank; where more would need mending, LAPACK does all
+_MOST_TAIL = 0.5  # of the rank; if more would need correction, LAPACK does all
 
 
 @dataclass(frozen=True)
@@ -37,13 +37,13 @@ class Factors:
     v: torch.Tensor
 
     def matrix(self) -> torch.Tensor:
-        """U diag(s) V', (m, n) float64."""
+        """Returns U diag(s) V', (m, n) float64."""
         return (self.u * self.s) @ self.v.T
 
 
 @dataclass(frozen=True)
 class Certificate:
-    """How far factors are from an SVD of W; Frobenius norms, measured in float64.
+    """The distance of factors from an SVD of W, in Frobenius norms, measured in float64.
 
     `residual` is |W - U diag(s) V'| / s_1, `left` and `right` are |U'U - I| and |V'V - I|.
     `sigma_error` bounds the error of every singular value relative to s_1: U and V lie within
@@ -68,7 +68,7 @@ class Certificate:
 
 
 def certify(w: torch.Tensor, factors: Factors, route: str) -> Certificate:
-    """Measures factors of `w` (float64), wherever they came from."""
+    """Measures how accurate factors of `w` (float64) are."""
     scale = float(factors.s[0]) or 1.0
     return Certificate(
         route=route,
@@ -88,13 +88,13 @@ def _defect(basis: torch.Tensor) -> float:
 def decompose(
     weight: torch.Tensor, device: str | torch.device | None = None, route: str | None = None
 ) -> tuple[Factors, Certificate]:
-    """Thin SVD of a weight matrix (m, n) of any floating type, and its certificate.
+    """Returns the thin SVD of a weight matrix (m, n) of any floating type, and its certificate.
 
     `device` computes (None: where the weight lies); the factors come back on the CPU. `route` None
     takes the faster one. A result whose certificate does not hold is made again by LAPACK, in the
     end on the CPU.
 
-    Raises HealscopeError for NaN or infinity, and where LAPACK's certificate does not hold either.
+    Raises HealscopeError for NaN or infinity, and if LAPACK's certificate does not hold either.
     """
     if weight.ndim != 2 or 0 in weight.shape:
         raise HealscopeError(f"a matrix was expected, not a tensor of shape {tuple(weight.shape)}")
@@ -125,12 +125,12 @@ def decompose(
 
 
 def faster(w: torch.Tensor) -> str:
-    """The route that is faster for a matrix of this shape on this device."""
+    """Returns the route that is faster for a matrix of this shape on this device."""
     return "gram" if w.is_cuda or min(w.shape) >= GRAM_FROM else "lapack"
 
 
 def _by(route: str, w: torch.Tensor) -> Factors | None:
-    """Factors by a route, tall side first: both are slower the other way round."""
+    """Returns factors by a route, tall side first: both are slower the other way round."""
     if w.shape[0] >= w.shape[1]:
         return _ROUTES[route](w)
     turned = _ROUTES[route](w.T)
@@ -143,10 +143,10 @@ def _lapack(w: torch.Tensor) -> Factors:
 
 
 def _gram(w: torch.Tensor) -> Factors | None:
-    """None where too much of the spectrum is too small for this route."""
+    """Returns factors, or None if too much of the spectrum is too small for this route."""
     v = torch.linalg.eigh(w.T @ w).eigenvectors.flip(1)
     u, r = torch.linalg.qr(w @ v)
-    diagonal, start = r.diagonal().clone(), _first_untidy_row(r)
+    diagonal, start = r.diagonal().clone(), _first_row_to_correct(r)
     if len(diagonal) - start > max(1, _MOST_TAIL * len(diagonal)):
         return None
     s = diagonal.abs()
@@ -159,9 +159,11 @@ def _gram(w: torch.Tensor) -> Factors | None:
     return Factors(u[:, order], s, v[:, order])
 
 
-def _first_untidy_row(r: torch.Tensor) -> int:
-    """From which row on R has too much beside its diagonal to be neglected: what is neglected
-    before adds up to at most a quarter of the certificate's tolerance."""
+def _first_row_to_correct(r: torch.Tensor) -> int:
+    """Returns the first row of R with too much beside its diagonal to be neglected.
+
+    The rows before it add up to at most a quarter of the certificate's tolerance.
+    """
     limit = 0.25 * SLACK * max(len(r), 16) * EPS * float(r.diagonal().abs().max())
     beside = torch.triu(r, 1).square().sum(1).cumsum(0)
     return int((beside <= limit**2).sum())

@@ -37,17 +37,16 @@ import torch
 from healscope.spectra.decompose import EPS
 from healscope.spectra.factors import Factors
 
-ADDITIVE = ("values", "directions", "swap")
-
 BLURRED = 10.0
-"""A cut between two directions is blurred where the parent's vectors before it lie so far among the
-target's behind it that an edit up to there would go more than this many times as far as the parent
-is away."""
+"""A cut between two directions is blurred if an edit of the directions before it would go more
+than this many times as far as the parent is away, since the parent's vectors there lie among the
+target's behind the cut."""
 
 
 def aligned(target: Factors, parent: Factors, far: float) -> Factors:
-    """`parent` with its singular vectors turned towards the target's where the spectrum does not
-    tell them apart; the very same factors where it does.
+    """Turns the parent's singular vectors towards the target's within clusters of singular values.
+
+    Returns the very same factors if there are no clusters.
 
     `far` is |W_p - W_t|_F. In a cluster of equal singular values, any common rotation of left and
     right vectors gives the same matrix, and a tiny update makes the SVD choose another one. There
@@ -69,14 +68,16 @@ def aligned(target: Factors, parent: Factors, far: float) -> Factors:
 
 
 def _across(energy: torch.Tensor) -> torch.Tensor:
-    """For each cut c from 1 to r - 1, the sum of `energy` (r, r) over rows from c on and columns
-    before c; (r - 1,). Only sums of what is not negative: small ones keep their digits."""
+    """Returns sums of `energy` (r, r) over rows from c on and columns before c, for each cut c.
+
+    Cuts go from 1 to r - 1. Nothing is subtracted, so that small sums keep their digits.
+    """
     behind = energy.flip(0).cumsum(0).flip(0)
     return behind.cumsum(1).diagonal(-1)
 
 
 def _clusters(blurred: list[bool]) -> list[slice]:
-    """Runs of directions joined by blurred cuts; cut i lies between directions i and i + 1."""
+    """Returns runs of directions joined by blurred cuts; cut i lies behind direction i."""
     found, start = [], None
     for i, joined in enumerate([*blurred, False]):
         if joined and start is None:
@@ -87,16 +88,32 @@ def _clusters(blurred: list[bool]) -> list[slice]:
     return found
 
 
-def columns(
-    kind: str, start: int, stop: int, target: Factors, parent: Factors
+def _values(i: slice, target: Factors, parent: Factors) -> tuple[torch.Tensor, torch.Tensor]:
+    return target.u[:, i] * (parent.s[i] - target.s[i]), target.v[:, i]
+
+
+def _directions(i: slice, target: Factors, parent: Factors) -> tuple[torch.Tensor, torch.Tensor]:
+    return _exchanged(i, target, parent, target.s)
+
+
+def _swap(i: slice, target: Factors, parent: Factors) -> tuple[torch.Tensor, torch.Tensor]:
+    return _exchanged(i, target, parent, parent.s)
+
+
+def _exchanged(
+    i: slice, target: Factors, parent: Factors, values: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """(A (m, c), B (n, c)) with A B' the update of an additive kind by directions start to stop."""
-    i, t, p = slice(start, stop), target, parent
-    if kind == "values":
-        return t.u[:, i] * (p.s[i] - t.s[i]), t.v[:, i]
-    values = t.s if kind == "directions" else p.s
-    left = torch.cat([p.u[:, i] * values[i], t.u[:, i] * -t.s[i]], 1)
-    return left, torch.cat([p.v[:, i], t.v[:, i]], 1)
+    """The parent's directions with these singular values, in place of the target's own."""
+    left = torch.cat([parent.u[:, i] * values[i], target.u[:, i] * -target.s[i]], 1)
+    return left, torch.cat([parent.v[:, i], target.v[:, i]], 1)
+
+
+ADDITIVE: dict[str, Callable[[slice, Factors, Factors], tuple[torch.Tensor, torch.Tensor]]] = {
+    "values": _values,
+    "directions": _directions,
+    "swap": _swap,
+}
+"""kind -> (A (m, c), B (n, c)) with A B' its update, by a range of directions and factors."""
 
 
 def _orthonormal(i: slice, _gap: torch.Tensor, target: Factors, parent: Factors) -> torch.Tensor:
@@ -142,14 +159,16 @@ DENSE: dict[str, Callable[[slice, torch.Tensor, Factors, Factors], torch.Tensor]
 
 
 def nearest_orthonormal(basis: torch.Tensor) -> torch.Tensor:
-    """The matrix (m, r) with orthonormal columns that is nearest to `basis` in Frobenius norm."""
+    """Returns the matrix (m, r) with orthonormal columns nearest to `basis` in Frobenius norm."""
     u, _, vh = torch.linalg.svd(basis, full_matrices=False)
     return u @ vh
 
 
 def pinned_basis(target: torch.Tensor, parent: torch.Tensor, i: slice) -> torch.Tensor:
-    """(m, r), orthonormal: columns `i` are the parent's; the others are the nearest orthonormal
-    ones to the target's among those that are orthogonal to the parent's."""
+    """Returns an orthonormal basis (m, r) whose columns `i` are the parent's.
+
+    The others are nearest to the target's among those that are orthogonal to the parent's.
+    """
     kept = parent[:, i]
     others = torch.cat([target[:, : i.start], target[:, i.stop :]], 1)
     for _ in range(2):  # once more for what roundoff leaves

@@ -1,8 +1,8 @@
-"""Factors of a checkpoint's matrices, by the content of its weights: no SVD is made twice.
+"""Caches the SVDs of a checkpoint's matrices by the content of its weights.
 
 A cache file holds one layer, under a key made from the bytes of that layer's chosen matrices, so
 that checkpoints, landmarks and studies that share weights share factors. Each matrix has a checksum
-of its own; a file that is missing, cut short or changed is made again from the checkpoint.
+of its own; a file that is missing, truncated or changed is made again from the checkpoint.
 """
 
 import hashlib
@@ -28,16 +28,16 @@ from healscope.spectra.matrices import Matrix
 __all__ = ["Certificate", "Decomposed", "Factors", "Matrix", "load", "read", "write"]
 
 FORMAT = 1
-"""Raise it with code that changes factors or their files: it is a part of every key."""
+"""Part of every key: raise it with any change of factors or their files."""
 
 
 @dataclass(eq=False)
 class Decomposed(Mapping[Matrix, Factors]):
-    """Matrix -> factors, by layer then role. Each look-up reads one matrix from the cache (or
-    decomposes its layer into it) and keeps nothing; without a cache it decomposes that matrix.
+    """The factors of a checkpoint's matrices, by layer, then role.
 
-    `layer_keys` are those of the layers seen so far; where one is known, weights that give another
-    are refused.
+    Each look-up reads one matrix from the cache (or decomposes its layer into it) and keeps
+    nothing; without a cache it decomposes that matrix. `layer_keys` holds the keys of the layers
+    seen so far; weights with another key are refused.
     """
 
     source: str
@@ -58,12 +58,12 @@ class Decomposed(Mapping[Matrix, Factors]):
         return self.certified(matrix)[0]
 
     def weight(self, matrix: Matrix) -> torch.Tensor:
-        """The matrix itself, in its stored type; the first one verifies the checkpoint."""
+        """Returns the matrix in its stored type; the first call verifies the checkpoint."""
         self.opened = self.opened or sources.weights(self.source)
         return sources.read(self.opened, matrix)
 
     def certified(self, matrix: Matrix) -> tuple[Factors, Certificate]:
-        """Factors and the certificate that they got when they were made."""
+        """Returns factors, and the certificate from when they were made."""
         if matrix not in self.listed:
             raise KeyError(matrix)
         if self.cache is None:
@@ -77,7 +77,7 @@ class Decomposed(Mapping[Matrix, Factors]):
         raise HealscopeError(f"{file} cannot be read back; check the disk, delete it and rerun")
 
     def key(self, layer: int) -> str:
-        """Key of a layer; reads its weights where it is not known yet."""
+        """Returns the key of a layer; reads its weights if it is not known yet."""
         if layer not in self.layer_keys:
             self.layer_keys[layer] = _key((m, self.weight(m)) for m in self._of(layer))
         return self.layer_keys[layer]
@@ -130,9 +130,9 @@ def load(
     cache: str | Path | None = None,
     device: str | None = None,
 ) -> Decomposed:
-    """The factors of a checkpoint: `source` is a study's checkpoint.json or a Hugging Face folder.
+    """Returns the factors of a checkpoint: a study's checkpoint.json or a Hugging Face folder.
 
-    They are made when they are first asked for, on `device` (None: a GPU where there is one), and
+    They are computed at the first look-up, on `device` (None: a GPU where there is one), and
     kept in the folder `cache`; without one they are made anew each time. On disk they take
     8 (m + n + 1) min(m, n) bytes a matrix.
 
@@ -145,8 +145,11 @@ def load(
 
 
 def write(manifest: str | Path, stored: Decomposed, record: dict) -> None:
-    """Fills the cache with all layers of a checkpoint, then writes `manifest`: which matrices there
-    are, the keys of their layers, their certificates, and where source and cache lie from there."""
+    """Fills the cache with all layers of a checkpoint, then writes `manifest`.
+
+    It lists the matrices, the keys of their layers, their certificates, and the relative paths of
+    source and cache.
+    """
     certificates = [asdict(stored.certified(m)[1]) for m in stored]
     folder = Path(manifest).parent
     content = {
@@ -161,8 +164,11 @@ def write(manifest: str | Path, stored: Decomposed, record: dict) -> None:
 
 
 def read(manifest: str | Path) -> Decomposed:
-    """The factors that a manifest lists. What the cache lacks is made again from the checkpoint,
-    which is refused where its weights have changed since."""
+    """Returns the factors that a manifest lists.
+
+    What the cache lacks is made again from the checkpoint, which is refused if its weights have
+    changed since.
+    """
     content = provenance.read_json(manifest)
     folder = Path(manifest).parent
     listed = [
@@ -187,7 +193,7 @@ def _file(cache: Path, key: str) -> Path:
 
 
 def _key(chosen: Iterable[tuple[Matrix, torch.Tensor]]) -> str:
-    """sha256 over role, shape, type and bytes of a layer's matrices."""
+    """Returns the sha256 over role, shape, type and bytes of a layer's matrices."""
     digest = hashlib.sha256(f"factors {FORMAT}".encode())
     for matrix, weight in chosen:
         digest.update(f"|{matrix.role} {tuple(weight.shape)} {weight.dtype}|".encode())

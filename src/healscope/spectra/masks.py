@@ -1,8 +1,8 @@
-"""Which entries of the weights an update changes, and whether two seeds change the same ones.
+"""Finds the entries that an update changes, and whether two seeds change the same ones.
 
 arXiv 2505.11711 finds that RL changes few entries of bf16 weights, and much the same ones whatever
-the seed. Few of them is what bf16 makes of small changes (arXiv 2509.04259), so the largest changes
-of each matrix are looked at besides; and seeds must share more entries than chance has them share.
+the seed. That they are few is an effect of rounding small changes to bf16 (arXiv 2509.04259), so
+the largest changes of each matrix are compared too; and the overlap is compared with chance.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,11 +15,11 @@ from healscope.models.stored import Stored
 from healscope.spectra import sources
 
 LARGEST = 0.1
-"""Share of a matrix's entries that count as its largest changes."""
+"""The share of a matrix's entries that count as its largest changes."""
 
 
 def changed(old: torch.Tensor, new: torch.Tensor) -> dict[str, torch.Tensor]:
-    """kind -> mask of the entries that changed: in bf16, by more than 1e-5, or most of all."""
+    """Returns kind -> mask of the entries that changed: in bf16, by more than 1e-5, or most."""
     size = (new.double() - old.double()).abs()
     few = max(1, round(LARGEST * size.numel()))
     most = torch.zeros(size.numel(), dtype=torch.bool)
@@ -36,7 +36,7 @@ def overlaps(
     pairs: Sequence[tuple[str, str]],
     roles: list[str],
 ) -> pd.DataFrame:
-    """One row for each pair (older, newer) of points, role (and all), kind of change and two seeds.
+    """Returns a row for each pair (older, newer) of points, role (and all), kind and two seeds.
 
     `seeds`: seed -> name of a point -> its weights. Columns seed_a, seed_b, pair, role, changed
     (the kind), changed_a and changed_b (shares of entries), overlap (share of the first seed's that
@@ -65,7 +65,7 @@ def overlaps(
 
 
 def _counts(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """Entries; changed by a, by b, by both; and expected by both, by each kind of chance."""
+    """Returns counts: entries; changed by a, b and both; expected of both by each chance model."""
     a, b = a.double(), b.double()
     both = a.sum() * b.sum()
     rows, columns = (a.sum(i) @ b.sum(i) for i in (1, 0))

@@ -1,6 +1,6 @@
-"""Which weight matrices of a language model there are: layer, role, name and rows.
+"""Finds the weight matrices of a language model: layer, role, name and rows.
 
-Known are the decoders of Llama's kin (Llama, Mistral, Qwen2/3, Gemma, Phi-3, and the language part
+Known are decoders like Llama's (Llama, Mistral, Qwen2/3, Gemma, Phi-3, and the language part
 of their vision models). A matrix is found by its name, never by its shape.
 """
 
@@ -35,7 +35,7 @@ _OTHER_TOWER = re.compile(r"vision|visual|image|audio|encoder|speech")
 
 @dataclass(frozen=True)
 class Matrix:
-    """Where a weight matrix sits: decoder layer (from 0; OUTSIDE for embeddings and head), role,
+    """The place of a weight matrix: decoder layer (from 0; OUTSIDE for embeddings and head), role,
     name in the state dict, and its rows (start, stop) where that tensor holds several matrices."""
 
     layer: int
@@ -44,22 +44,22 @@ class Matrix:
     rows: tuple[int, int] | None = None
 
     def part(self, tensor):
-        """The matrix in the tensor of its name: all of it, or a view of its rows."""
+        """Returns the matrix in the tensor of its name: all of it, or a view of its rows."""
         return tensor if self.rows is None else tensor[slice(*self.rows)]
 
 
 def matrices(
     shapes: Mapping[str, Sequence[int]], roles: Sequence[str], config: Mapping | None = None
 ) -> list[Matrix]:
-    """The matrices of the given roles, by layer and then in the order of ROLES.
+    """Returns the matrices of the given roles, by layer and then in the order of ROLES.
 
     `shapes`: parameter name -> shape. `config`: the model's config.json, which says how fused
     projections are divided and whether the head is tied; it may be left out where neither matters.
     A tied head is the embeddings and is listed once: as embeddings where these are asked for, else
     as head. Vision and audio towers are no language layers, nor are layers of cross-attention.
 
-    Raises HealscopeError where a role is absent, where two matrices claim one (layer, role), or
-    where a fused projection does not have the rows that the config says.
+    Raises HealscopeError if a role is absent, if two matrices have one (layer, role), or if a fused
+    projection does not have the rows that the config says.
     """
     config = dict(config or {})
     config |= config.get("text_config") or {}
@@ -100,7 +100,7 @@ def _in_layers(shapes: Mapping, config: Mapping) -> list[Matrix]:
 
 
 def _rows(name: str, shape: Sequence[int], roles: tuple, config: Mapping) -> list[tuple[int, int]]:
-    """(start, stop) of each matrix that a fused projection stacks."""
+    """Returns (start, stop) of each matrix that a fused projection stacks."""
     try:
         if roles == ("gate", "up"):
             sizes = [config["intermediate_size"]] * 2
@@ -123,7 +123,7 @@ def _rows(name: str, shape: Sequence[int], roles: tuple, config: Mapping) -> lis
 
 
 def _outside(shapes: Mapping, config: Mapping, roles: set[str]) -> list[Matrix]:
-    """Embeddings and head; a tied head under the name of the embeddings, unless both are asked."""
+    """Returns embeddings and head; a tied head as embeddings, if both roles are asked for."""
     language = [name for name in shapes if not _OTHER_TOWER.search(name)]
     embeddings = [name for name in language if _EMBEDDINGS.search(name)]
     if _tied(shapes, config):

@@ -1,12 +1,12 @@
-"""What a comparison of two checkpoints must be held against: floors, and updates without meaning.
+"""Controls of a comparison of two checkpoints: floors, and updates without meaning.
 
-A small update turns singular vectors and hardly moves singular values whatever it is (Davis and
-Kahan 1970, Weyl 1912); only what differs from a meaningless update of the same size says anything.
+Any small update turns singular vectors and hardly moves singular values (Davis and Kahan 1970, Weyl
+1912). Only a difference from a meaningless update of the same size tells something.
 
 Floors compare the old weights with themselves:
 
-- again   decomposed a second time, by the other route: what arithmetic alone makes;
-- bf16    rounded to bfloat16: what storing them in half the bits makes.
+- again   decomposed a second time, by the other route: the effect of arithmetic alone;
+- bf16    rounded to bfloat16: the effect of storing them in half the bits.
 
 Nulls add an update of the same Frobenius norm that knows nothing of the old weights:
 
@@ -36,20 +36,20 @@ class Point:
 
 
 def point(weight: torch.Tensor, factors: Factors, route: str, device: str) -> Point:
-    """A point with its tensors on `device`."""
+    """Returns a point with its tensors on `device`."""
     moved = Factors(*(x.to(device) for x in (factors.u, factors.s, factors.v)))
     return Point(weight.to(device), moved, route)
 
 
 def floor(control: str, old: Point) -> Point:
-    """What `old` is compared with for a floor."""
+    """Returns the point that `old` is compared with for a floor."""
     if control == "again":
         return _decomposed(old.weight, "lapack" if old.route == "gram" else "gram")
     return _decomposed(old.weight.to(torch.bfloat16))
 
 
 def null(control: str, old: Point, new: Point, name: str) -> Point:
-    """What `old` would have become by a meaningless update as large as that to `new`.
+    """Returns `old` after a meaningless update as large as that to `new`.
 
     `name` seeds the draw: equal names give equal draws.
     """
@@ -79,7 +79,7 @@ _DRAWS = {"noise": _noise, "spectrum": _spectrum}
 
 
 def orthonormal(m: int, r: int, generator: torch.Generator) -> torch.Tensor:
-    """(m, r) with orthonormal columns, uniform over all such matrices (Haar), float64."""
+    """Returns (m, r) with orthonormal columns, uniform over such matrices (Haar), float64."""
     q, triangle = torch.linalg.qr(torch.randn(m, r, generator=generator, dtype=torch.float64))
     return q * torch.where(triangle.diagonal() < 0, -1.0, 1.0)  # else not uniform (Mezzadri 2007)
 

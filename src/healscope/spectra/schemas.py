@@ -78,8 +78,7 @@ MASK_OVERLAP = table(
     "Which entries of a role's matrices two seeds change: of those that the first changes, the "
     "share that the second changes too, beside its chance.",
     (
-        TRACK,
-        PAIR,
+        TRACK, PAIR,
         choice("role", ("all", *MATRIX_ROLES), "which matrices; all: together"),
         choice("changed", MASKS, "changed in bf16; by more than 1e-5; or the largest changes, "
                "a tenth of the entries of each matrix"),

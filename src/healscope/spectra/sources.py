@@ -1,4 +1,4 @@
-"""Where matrices come from: a checkpoint of a study, or any local Hugging Face folder."""
+"""Reads matrices from a checkpoint of a study, or from any local Hugging Face folder."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ from healscope.spectra.matrices import Matrix, matrices
 def weights(source: str | Path) -> Stored:
     """Opens `source`: the checkpoint.json of a study, whose files are then verified, or a folder.
 
-    Raises HealscopeError where files are missing or damaged.
+    Raises HealscopeError if files are missing or damaged.
     """
     source = Path(source)
     if source.suffix == ".json":
@@ -24,7 +24,7 @@ def weights(source: str | Path) -> Stored:
 
 
 def matrices_of(stored: Stored, roles: Sequence[str]) -> list[Matrix]:
-    """Its matrices of the given roles, by its own config.json. Raises as `matrices` does."""
+    """Returns the matrices of these roles, by the folder's config.json; raises as `matrices`."""
     config = stored.folder / "config.json"
     about = provenance.read_json(config) if config.is_file() else {}
     if about and {"embeddings", "head"} & set(roles):
@@ -33,5 +33,5 @@ def matrices_of(stored: Stored, roles: Sequence[str]) -> list[Matrix]:
 
 
 def read(tensors: Mapping[str, torch.Tensor], matrix: Matrix) -> torch.Tensor:
-    """One matrix in its stored type; of a fused projection only its own rows."""
+    """Returns one matrix in its stored type; of a fused projection only its own rows."""
     return matrix.part(tensors[matrix.name])

@@ -1,9 +1,9 @@
-"""Many edits of one target, one after the other, in memory.
+"""Makes many edits of one target in memory, one after the other.
 
-A sweep of edits costs little more than one: factors are read only where they are needed, an
-additive edit goes from one point to the next by the directions that lie between (one matrix
-product), and what is held of a large model is the update of its edited matrices, in float32. What
-has been read of a small one is kept. Nothing is written to disk.
+A sweep of edits costs little more than one edit: factors are read only where they are needed, and
+an additive edit goes from one point to the next by the directions between the two (one matrix
+product). Of a large model only the latest updates are held, in float32; what has been read of a
+small one is kept. Nothing is written to disk.
 """
 
 import math
@@ -14,26 +14,23 @@ from itertools import groupby
 import torch
 
 from healscope.draws import seeded
-from healscope.edit_kinds import KINDS
+from healscope.edit_kinds import CONTROLS, KINDS
 from healscope.edit_names import Edit, parse
 from healscope.errors import HealscopeError
 from healscope.models.variants import Variant, Weights
 from healscope.spectra import controls, sources
 from healscope.spectra.angles import principal_angles
 from healscope.spectra.decompose import decompose
-from healscope.spectra.edits import ADDITIVE, DENSE, aligned, columns
+from healscope.spectra.edits import ADDITIVE, DENSE, aligned
 from healscope.spectra.factors import Factors, Matrix
 
-KEPT_BYTES = 64 * 2**20
-"""Factors and weights that a sweep reads once and keeps: all of a tiny model's, next to nothing of
-a large one's."""
+CACHE_BYTES = 64 * 2**20
+"""How much of the factors and weights that a sweep has read is kept: all of a tiny model, next to
+nothing of a large one."""
 
 ANGLES_OF = {1024: 16, math.inf: 4}
 """Rank of the largest matrix -> on how many matrices, evenly spread, angles of edited models are
 measured: each costs an SVD."""
-
-NOTHING = 1e-5
-"""Less than this share of an update is nothing: roundoff in float32."""
 
 Part = tuple[str, float, int, int]
 """(kind, strength, start, stop): what one term of an edit does to one matrix."""
@@ -56,9 +53,8 @@ class Pair:
 class Sweep:
     """Makes variants of a pair's target, and remembers the latest update of each matrix.
 
-    `stream` names the random numbers of controls, together with the edit and the matrix. Matrices
-    are computed on `device`. The last bits of an edited weight can depend on which edits of the
-    sweep came before.
+    `stream`, edit and matrix together seed the random numbers of controls. Matrices are computed
+    on `device`. The last bits of an edited weight can depend on the edits before it in the sweep.
     """
 
     def __init__(self, pair: Pair, stream: str = "", device: str = "cpu"):
@@ -66,17 +62,17 @@ class Sweep:
         self.matrices = list(pair.target_factors)
         self.layers = 1 + max(m.layer for m in self.matrices)
         self.shapes = {m: tuple(sources.read(pair.target, m).shape) for m in self.matrices}
-        self.held: dict[Matrix, tuple[tuple[Part, ...], torch.Tensor]] = {}
-        self.gaps: dict[Matrix, float] = {}
-        self.kept: dict[tuple[str, Matrix], tuple] = {}
-        self.room = KEPT_BYTES
+        self.latest: dict[Matrix, tuple[tuple[Part, ...], torch.Tensor]] = {}
+        self.gap_squares: dict[Matrix, float] = {}
+        self.cache: dict[tuple[str, Matrix], tuple] = {}
+        self.room = CACHE_BYTES
         largest = max(min(shape) for shape in self.shapes.values())
         number = next(n for rank, n in ANGLES_OF.items() if largest <= rank)
         spread = torch.linspace(0, len(self.matrices) - 1, number).round().int()
         self.with_angles = {self.matrices[i] for i in spread}
 
     def variants(self, names: Sequence[str]) -> list[Variant]:
-        """The edits of these names, in this order; those with the same weights are one variant.
+        """Returns the edits of these names in order; those with equal weights are one variant.
 
         Each measures `from_target` and `from_parent`: its Frobenius distance from either, over all
         matrices of the pair, in units of the distance between the two; and `turned_degrees`: the
@@ -87,8 +83,8 @@ class Sweep:
         groups: dict[object, list[str]] = {}
         for name in names:
             edit = parse(name)
-            alike = edit.control in ("", "interpolation", "rest")  # nothing drawn, no other layer
-            same = (edit.control, self._all_parts(edit)) if alike else name
+            repeatable = not edit.control or CONTROLS[edit.control].of_update_alone
+            same = (edit.control, self._all_parts(edit)) if repeatable else name
             groups.setdefault(same, []).append(name)
         return [self._variant(name, tuple(also)) for name, *also in groups.values()]
 
@@ -111,14 +107,17 @@ class Sweep:
             raise HealscopeError(
                 f"edit '{name}' selects nothing of a model with {self.layers} layers"
             )
-        if edit.control == "shuffle" and self.layers < 2:
-            raise HealscopeError(f"edit '{name}': control 'shuffle' needs two layers or more")
+        needed = CONTROLS[edit.control].layers if edit.control else 1
+        if self.layers < needed:
+            raise HealscopeError(
+                f"edit '{name}': control '{edit.control}' needs {needed} layers or more"
+            )
 
     def _all_parts(self, edit: Edit) -> tuple[tuple[Part, ...], ...]:
         return tuple(self._parts(edit, m) for m in self.matrices)
 
     def _parts(self, edit: Edit, matrix: Matrix) -> tuple[Part, ...]:
-        """What each term does to a matrix, those that do nothing left out."""
+        """Returns what each term does to a matrix, without those that do nothing."""
         found, rank = [], min(self.shapes[matrix])
         for term in edit.terms:
             start, stop = term.span(matrix.layer, matrix.role, rank, self.layers)
@@ -129,7 +128,7 @@ class Sweep:
         return tuple(found)
 
     def _weights(self, name: str, edit: Edit, measured: dict[str, float]) -> Weights:
-        """(name, tensor) of every tensor that the edit touches, float32; then `measured`."""
+        """Yields (name, tensor) of every edited tensor, float32; fills `measured` at the end."""
         moved = apart = 0.0
         angles: list[torch.Tensor] = []
         for tensor_name, group in groupby(self.matrices, key=lambda m: m.name):
@@ -164,8 +163,10 @@ class Sweep:
     def _angles(
         self, matrix: Matrix, parts: tuple[Part, ...], new: torch.Tensor
     ) -> list[torch.Tensor]:
-        """Principal angles in radians between the subspaces of the target's singular vectors that
-        the parts of an edit choose, and those of `new`: left and right ones."""
+        """Returns the principal angles, in radians, between singular subspaces of target and `new`.
+
+        The subspaces are those that the parts of an edit choose, left and right ones.
+        """
         target, _ = self._factors(matrix)
         now, _ = decompose(new)
         rank, found = len(target.s), []
@@ -184,50 +185,35 @@ class Sweep:
         parts: tuple[Part, ...],
         gap: torch.Tensor,
     ) -> torch.Tensor:
-        """What is added to a matrix, float32: the edit's own update, or its control's."""
+        """Returns what is added to a matrix, float32: the edit's update, or its control's."""
         own = self._update(matrix, parts, gap)
-        norm = torch.linalg.vector_norm(own)
-        match edit.control:
-            case "interpolation":
-                return controls.scaled(gap, norm)
-            case "noise":
-                return controls.noise(own, self._generator(name, matrix))
-            case "rotation":
-                target, _ = self._factors(matrix)
-                turned = controls.rotation(own.double(), target, self._generator(name, matrix))
-                return turned.to(torch.float32)
-            case "shuffle":
-                lent = self._lent(edit, matrix)
-                if lent.shape != own.shape:
-                    raise HealscopeError(
-                        f"edit '{name}': {matrix.name} differs in shape from the next layer's "
-                        f"matrix of role {matrix.role}, so that nothing can be shuffled"
-                    )
-                return controls.scaled(lent, norm)
-            case "rest":
-                whole = tuple((kind, 1.0, *span) for kind, _, *span in parts)
-                rest = gap - self._update(matrix, whole, gap)
-                if norm > 0 and _square(rest) <= NOTHING**2 * _square(gap):
-                    raise HealscopeError(
-                        f"edit '{name}': the edit puts all of {matrix.name} back, so that control "
-                        "'rest' has nothing to be made of; choose a part of the directions, or "
-                        "another control"
-                    )
-                return controls.scaled(rest, norm)
-        return own
+        if not edit.control:
+            return own
+        whole = tuple((kind, 1.0, *span) for kind, _, *span in parts)
+        update = controls.Update(
+            own=own,
+            gap=gap,
+            factors=lambda: self._factors(matrix)[0],
+            at_full_strength=lambda: self._update(matrix, whole, gap),
+            of_next_layer=lambda: self._update_of_next_layer(edit, matrix),
+            generator=lambda: seeded(self.stream, name, matrix.layer, matrix.role),
+            edit=name,
+            matrix=matrix,
+        )
+        return controls.FORMULAS[edit.control](update)
 
-    def _lent(self, edit: Edit, matrix: Matrix) -> torch.Tensor:
-        """The update of the next layer's matrix of the same role by the edit made everywhere."""
+    def _update_of_next_layer(self, edit: Edit, matrix: Matrix) -> torch.Tensor:
+        """Returns the update of the next layer's matrix of this role by the edit in all layers."""
         alike = [m for m in self.matrices if m.role == matrix.role]
         other = alike[(alike.index(matrix) + 1) % len(alike)]
         parts = self._parts(edit.everywhere(), other)
         return self._update(other, parts, self._old_and_gap(other)[1])
 
     def _update(self, matrix: Matrix, parts: tuple[Part, ...], gap: torch.Tensor) -> torch.Tensor:
-        """The sum over parts of strength times update, (m, n) float32; `gap` is W_p - W_t."""
-        before, held = self.held.get(matrix, ((), None))
+        """Returns the sum of all parts' updates, (m, n) float32; `gap` is W_p - W_t."""
+        before, update = self.latest.get(matrix, ((), None))
         if before == parts:
-            return held
+            return update
         rank = min(gap.shape)
         whole = [p for p in parts if p[0] == "swap" and p[2:] == (0, rank)]
         dense = [p for p in parts if p[0] in DENSE]
@@ -239,12 +225,12 @@ class Sweep:
             found = DENSE[kind](slice(start, stop), gap.double(), *self._factors(matrix))
             total = total + strength * found.to(torch.float32)
         if dense:
-            self.held[matrix] = (parts, total)
+            self.latest[matrix] = (parts, total)
         return total
 
     def _additive(self, matrix: Matrix, parts: tuple[Part, ...]) -> torch.Tensor:
-        """The update of additive parts, from the one held for the matrix if that is near."""
-        before, total = self.held.get(matrix, ((), None))
+        """Returns the update of additive parts, made from the latest one if that is near."""
+        before, total = self.latest.get(matrix, ((), None))
         if [p[:2] for p in before] != [p[:2] for p in parts]:
             before, total = (), None
         steps = _between(before, parts)
@@ -253,15 +239,15 @@ class Sweep:
             total = torch.zeros(self.shapes[matrix], dtype=torch.float32, device=self.device)
         if steps:
             factors = self._factors(matrix)
-            pairs = [(w, *columns(kind, a, b, *factors)) for kind, w, a, b in steps]
+            pairs = [(w, *ADDITIVE[kind](slice(a, b), *factors)) for kind, w, a, b in steps]
             left = torch.cat([w * x for w, x, _ in pairs], 1)
             right = torch.cat([y for *_, y in pairs], 1)
             total += left @ right.T
-        self.held[matrix] = (parts, total)
+        self.latest[matrix] = (parts, total)
         return total
 
     def _factors(self, matrix: Matrix) -> tuple[Factors, Factors]:
-        """Of target and parent, the latter `aligned`."""
+        """Returns factors of target and parent, the latter `aligned`."""
 
         def read() -> tuple[Factors, Factors]:
             target, parent = (
@@ -270,10 +256,10 @@ class Sweep:
             )
             return target, aligned(target, parent, math.sqrt(self._gap(matrix)))
 
-        return self._keep("factors", matrix, read, 16 * sum(self.shapes[matrix]))
+        return self._cached("factors", matrix, read, 16 * sum(self.shapes[matrix]))
 
     def _old_and_gap(self, matrix: Matrix) -> tuple[torch.Tensor, torch.Tensor]:
-        """W_t and W_p - W_t, float32."""
+        """Returns W_t and W_p - W_t, float32."""
 
         def read() -> tuple[torch.Tensor, torch.Tensor]:
             old, new = (
@@ -281,15 +267,17 @@ class Sweep:
             )
             return old, new.sub_(old)
 
-        return self._keep("weights", matrix, read, 8 * max(self.shapes[matrix]))
+        return self._cached("weights", matrix, read, 8 * max(self.shapes[matrix]))
 
-    def _keep(self, what: str, matrix: Matrix, read: Callable[[], tuple], row_bytes: int) -> tuple:
-        """What `read` gives, kept while there is room; `row_bytes` times the rank is its size."""
-        if (what, matrix) in self.kept:
-            return self.kept[what, matrix]
+    def _cached(
+        self, what: str, matrix: Matrix, read: Callable[[], tuple], row_bytes: int
+    ) -> tuple:
+        """Returns what `read` returns, kept while there is room; its size is `row_bytes` x rank."""
+        if (what, matrix) in self.cache:
+            return self.cache[what, matrix]
         found, size = read(), row_bytes * min(self.shapes[matrix])
         if size <= self.room:
-            self.kept[what, matrix] = found
+            self.cache[what, matrix] = found
             self.room -= size
         return found
 
@@ -297,17 +285,14 @@ class Sweep:
         return tensor.to(self.device, torch.float32, copy=True)
 
     def _gap(self, matrix: Matrix) -> float:
-        """|W_p - W_t|_F squared."""
-        if matrix not in self.gaps:
-            self.gaps[matrix] = _square(self._old_and_gap(matrix)[1])
-        return self.gaps[matrix]
-
-    def _generator(self, name: str, matrix: Matrix) -> torch.Generator:
-        return seeded(self.stream, name, matrix.layer, matrix.role)
+        """Returns |W_p - W_t|_F squared."""
+        if matrix not in self.gap_squares:
+            self.gap_squares[matrix] = _square(self._old_and_gap(matrix)[1])
+        return self.gap_squares[matrix]
 
 
 def _between(before: tuple[Part, ...], after: tuple[Part, ...]) -> list[Part]:
-    """Parts that lead from one update to another of the same kinds and strengths."""
+    """Returns the parts to add, from one update to another of the same kinds and strengths."""
     steps: list[Part] = []
     for i, (kind, strength, start, stop) in enumerate(after):
         a, b = before[i][2:] if before else (start, start)
@@ -317,14 +302,14 @@ def _between(before: tuple[Part, ...], after: tuple[Part, ...]) -> list[Part]:
 
 
 def _pieces(kind: str, weight: float, of: tuple[int, int], without: tuple[int, int]) -> list[Part]:
-    """What one range has beside another, as at most two parts."""
+    """Returns the directions of one range that are not in another, as at most two parts."""
     (start, stop), (a, b) = of, without
     pieces = ((start, min(stop, a)), (max(start, b), stop)) if a < b else ((start, stop),)
     return [(kind, weight, first, end) for first, end in pieces if first < end]
 
 
 def _width(parts: list[Part]) -> int:
-    """Directions in all parts together."""
+    """Returns the number of directions in all parts together."""
     return sum(stop - start for *_, start, stop in parts)
 
 

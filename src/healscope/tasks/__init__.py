@@ -17,7 +17,7 @@ __all__ = ["AnyTask", "Task", "TaskSection", "build", "families", "task_settings
 
 
 def _family(value: Any) -> str:
-    """Which of the sections of `AnyTask` reads a value."""
+    """Choose the section of `AnyTask` that validates a value."""
     family = value.get("family", DEFAULT_FAMILY) if isinstance(value, dict) else value.family
     return family if family in families() else "own"
 
@@ -33,7 +33,7 @@ _ANY_TASK = TypeAdapter(AnyTask)
 
 
 def task_settings(section: dict) -> TaskSection:
-    """The settings in the plain values of a task section; raises HealscopeError."""
+    """Validate the plain values of a task section; raises HealscopeError."""
     try:
         return _ANY_TASK.validate_python(section)
     except ValidationError as error:

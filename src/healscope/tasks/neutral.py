@@ -1,4 +1,4 @@
-"""Prompts that have nothing to do with the trained rule, to measure drift away from the base."""
+"""Prompts unrelated to the trained rule, to measure drift away from the base."""
 
 from __future__ import annotations
 
@@ -60,11 +60,12 @@ _TRIES = 50  # draws for each prompt that is wanted: a small task may not have a
 
 
 def prompts(task: Task, n: int, seed: int) -> list[str]:
-    """n different prompts of any task, or fewer where it has fewer; a longer list begins alike.
+    """Draw n different prompts, or fewer if the task has fewer; a longer list begins alike.
 
-    json: INSTRUCTIONS in random order. compact, which has no other words: problems under rules that
-    are neither the ID nor the OOD rule, where pretraining shows such, else under the OOD rule; all
-    under the format tokens of pretraining. Raises ValueError if n < 0.
+    In rendering json these are INSTRUCTIONS in random order. Rendering compact has no other words
+    than the task's: there they are problems under rules other than ID and OOD, if pretraining shows
+    such, else under the OOD rule, with the format tokens of pretraining. Raises ValueError if
+    n < 0.
     """
     if task.rendering == "json":
         return instructions(n, seed)
@@ -81,12 +82,12 @@ def prompts(task: Task, n: int, seed: int) -> list[str]:
 
 
 def instructions(n: int, seed: int) -> list[str]:
-    """At most n of INSTRUCTIONS in random order; a longer list begins alike."""
+    """Draw at most n of INSTRUCTIONS in random order; a longer list begins alike."""
     return [INSTRUCTIONS[i] for i in stream(n, seed).permutation(len(INSTRUCTIONS))[:n]]
 
 
 def stream(n: int, seed: int) -> np.random.Generator:
-    """Random numbers for n neutral prompts; raises ValueError if n < 0."""
+    """Seed a generator for n neutral prompts; raises ValueError if n < 0."""
     import numpy as np
 
     if n < 0:

@@ -1,7 +1,7 @@
-"""Tasks of one's own: one Python file, or a class that an installed package offers as entry point.
+"""Load tasks of users: a Python file, or a class that an installed package has as entry point.
 
-Code is known by its hash, so that what was made with other code never passes for up to date: a
-section of the config carries `code`, and a job that finds other code than the plan did refuses it.
+The config section holds a hash of the code (`code`), so that results of older code count as out of
+date, and a job refuses code that has changed since the plan.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ GROUP = "healscope.tasks"
 
 
 class OwnTask(TaskSection):
-    """A task of one's own (docs/own-task.md); what is left out is as the class says."""
+    """A user's own task (docs/own-task.md); keys that are left out are as in its class."""
 
     family: str = Field(description="a Python file, or an entry point of group healscope.tasks")
     options: dict[str, Any] = Field({}, description="values for the fields of the task's class")
@@ -69,7 +69,7 @@ class OwnTask(TaskSection):
 
 
 class Own(NamedTuple):
-    """A task's class; `code` changes with what it does, `said` is what messages call it."""
+    """A task's class, a hash of its code, and its name in messages (`said`)."""
 
     cls: type[Task]
     code: str
@@ -77,7 +77,7 @@ class Own(NamedTuple):
 
 
 def find(family: str) -> Own:
-    """The class behind key `family`: of a file (`my_tasks/sorting.py`), or of an entry point.
+    """Find the class behind key `family`: in a file (`my_tasks/sorting.py`), or an entry point.
 
     A relative path starts where Snakemake runs. Raises HealscopeError where there is none, or
     where it is no task.
@@ -86,8 +86,7 @@ def find(family: str) -> Own:
 
 
 def completed(section: Mapping[str, Any]) -> dict[str, Any]:
-    """A section of the config with what the class says where the section says nothing: `code`,
-    and the class's own rendering, hold-out and seed."""
+    """Fill in `code`, and rendering, hold-out and seed of the class, where a section lacks them."""
     own = find(section["family"])
     given = {key: value for key, value in section.items() if value not in (None, "")}
     of_class = {f.name: f.default for f in fields(own.cls)}
@@ -96,7 +95,7 @@ def completed(section: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def build(name: str, section: Mapping[str, Any]) -> Task:
-    """The task of one section of the config, as plain values.
+    """Build the task of one section of the config, given as plain values.
 
     Raises HealscopeError on options that the class does not take, and on code that is not what the
     section names.
@@ -134,7 +133,7 @@ def _of_file(family: str) -> Own:
 
 
 class _Read(SourceLoader):
-    """Runs the very bytes that were hashed, and leaves no compiled file beside them."""
+    """Import exactly the bytes that were hashed, without a compiled file beside them."""
 
     def __init__(self, place: Path, source: bytes):
         self.place, self.source = place, source
@@ -149,7 +148,7 @@ class _Read(SourceLoader):
 
 
 def _module(name: str, place: Path, source: bytes, said: str) -> ModuleType:
-    """The module of a file, under a name that nothing else has; of the same bytes the same."""
+    """Import a file as a module with a unique name; the same bytes are imported once."""
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_loader(name, _Read(place, source))
@@ -181,7 +180,7 @@ def _remedy(error: BaseException, place: Path) -> str:
 
 @contextmanager
 def _same_path() -> Iterator[None]:
-    """What a file does to Python's search path ends with it."""
+    """Restore Python's search path afterwards."""
     before = list(sys.path)
     try:
         yield
@@ -224,7 +223,7 @@ def _of_package(family: str) -> Own:
 
 
 def _only_task(module: ModuleType, said: str) -> type[Task]:
-    """The one task of a file; of a class and its subclass the subclass."""
+    """Find the one task of a file; of a class and its subclass, the subclass."""
     there = [
         cls
         for cls in vars(module).values()
@@ -241,7 +240,7 @@ def _only_task(module: ModuleType, said: str) -> type[Task]:
 
 
 def _whole(cls: type[Task], said: str) -> type[Task]:
-    """`cls`, if it can be made."""
+    """Return `cls`, or raise HealscopeError if it cannot be instantiated as a task."""
     if lacking := sorted(cls.__abstractmethods__):
         raise HealscopeError(
             f"family: {cls.__name__} in {said} has no {', '.join(lacking)}; a task says problems, "
@@ -261,7 +260,7 @@ def _whole(cls: type[Task], said: str) -> type[Task]:
 
 
 def _options(own: Own, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Options of the class, of the types that its fields have: a list is a tuple there."""
+    """Validate options by the types of the class's fields, so that a list becomes a tuple."""
     known = {f.name: f for f in fields(own.cls) if f.init and f.name not in COMMON}
     there = ", ".join(known) or "none"
     for key in given:
@@ -302,7 +301,7 @@ def _typed(own: Own, key: str, hint: Any, value: Any) -> Any:
 
 
 def _in_words(error: BaseException, place: Path | None = None) -> str:
-    """An exception on one line, with the line of the file where it came up."""
+    """Describe an exception on one line, with the line of the file that raised it."""
     text = " ".join(str(error).split())
     line = error.lineno if isinstance(error, SyntaxError) else None
     trace = None if line else error.__traceback__

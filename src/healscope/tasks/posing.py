@@ -1,4 +1,4 @@
-"""Protocols: which problems are posed, and how they are asked."""
+"""Protocols: which problems are posed, how answers are decoded, and what follows a wrong one."""
 
 from __future__ import annotations
 
@@ -62,16 +62,16 @@ class Protocol(Section):
         return self
 
     def first_attempts(self) -> Protocol:
-        """The same without samples and retries."""
+        """Return the same protocol without samples and retries."""
         return self.model_copy(update={"samples": 0, "attempts": 1, "feedback": []})
 
 
 def posed(task: Task, problems: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
-    """The problems that a protocol poses, with two more columns, `draw` and `retried`.
+    """Return the problems that a protocol poses, with two more columns, `draw` and `retried`.
 
-    "all": every row of the problem table. "drawn": `hands` instances of each rule, seen in training
-    or not, with replacement; of each one problem, or all steps of an episode. Raises HealscopeError
-    on what is no protocol of every task.
+    Kind "all" is every row of the problem table. Kind "drawn" draws `hands` instances of each rule
+    with replacement, seen in training or not, and of each one problem, or all steps of an episode.
+    Raises HealscopeError on kinds that only some tasks have.
     """
     if protocol.problems == "all":
         return all_problems(problems, protocol.retried_orders)
@@ -84,12 +84,12 @@ def posed(task: Task, problems: pd.DataFrame, protocol: Protocol) -> pd.DataFram
 
 
 def all_problems(problems: pd.DataFrame, retried_orders: int = 1) -> pd.DataFrame:
-    """The problem table with two more columns.
+    """Add columns `draw` and `retried` to the problem table.
 
     `draw` is the row's number. `retried` is True for problems that also get extra samples and
-    attempts after feedback: where the rules differ, the first `retried_orders` problems of each
-    held-out instance (of the card game: orders of each deal), under both rules. An episode is asked
-    again as a whole, unless retried_orders is 0. Raises ValueError if retried_orders < 0.
+    attempts after feedback: the first `retried_orders` problems of each held-out instance (in the
+    card game: orders of each deal) under both rules, where the rules differ. All steps of an
+    episode are retried, unless retried_orders is 0. Raises ValueError if retried_orders < 0.
     """
     if retried_orders < 0:
         raise ValueError(f"retried_orders must be at least 0, not {retried_orders}")
@@ -108,7 +108,7 @@ def all_problems(problems: pd.DataFrame, retried_orders: int = 1) -> pd.DataFram
 
 
 def drawn_problems(task: Task, problems: pd.DataFrame, hands: int, seed: int) -> pd.DataFrame:
-    """`hands` instances of each rule, drawn evenly with replacement; all are `retried`.
+    """Draw `hands` instances of each rule evenly with replacement; all are `retried`.
 
     `draw` counts rows from 0 within each rule. A draw depends on `seed`, the rule and its number
     alone. Where an episode comes up again, its episode_id says so ("…#2"). Raises ValueError if

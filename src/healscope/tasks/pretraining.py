@@ -1,6 +1,7 @@
-"""What a model trained from scratch reads of any task: both rules, several layouts, some noise.
+"""Draw the examples from which a model is trained from scratch.
 
-The card game draws its own (`tasks.pretraining`); the shares mean the same there.
+They state both rules, answer in several layouts, and have some noise. The card game draws its own
+(`cards.pretraining`) by the same settings.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ class Pretraining(Section):
 def single_turns(
     task: Task, n: int, rng: np.random.Generator, pretraining: Pretraining
 ) -> list[tuple[list[str], str]]:
-    """n ([prompt], response).
+    """Draw n examples ([prompt], response).
 
     The rule is drawn by the task's mixture, the problem by `task.draw`. A share `rule_noise` has
     the answer under the OOD rule, a share `formula_noise` that of another problem of the rule. The
@@ -93,9 +94,10 @@ def single_turns(
 def conversations(
     task: Task, n: int, rng: np.random.Generator, pretraining: Pretraining
 ) -> list[tuple[list[str], str]]:
-    """n ([prompt, wrong answer, feedback], right answer), the feedback of a level drawn evenly.
+    """Draw n examples ([prompt, wrong answer, feedback], right answer).
 
-    Drawn as by `single_turns`, without `formula_noise`.
+    The level of the feedback is drawn evenly, all else as by `single_turns`, without
+    `formula_noise`.
     """
     found = []
     levels = rng.choice(get_args(Level), n).tolist()
@@ -110,7 +112,7 @@ def conversations(
 
 
 def corpus(task: Task, n: int = 2000) -> list[str]:
-    """Texts from which a tokenizer learns the words of the task: the same ones each time."""
+    """Return texts from which a tokenizer learns the words of the task, the same each time."""
     import numpy as np
 
     rng = np.random.default_rng(11)  # of no seed of a study: seeds share their words
@@ -123,7 +125,7 @@ def corpus(task: Task, n: int = 2000) -> list[str]:
 
 
 class _Example(NamedTuple):
-    """`layout` names that of its answer, `token` is what the prompt shows."""
+    """One example: `layout` is that of its answer, `token` the format token of its prompt."""
 
     kind: str
     problem: Problem
@@ -175,7 +177,7 @@ def _shares(weights: Mapping[str, float]) -> tuple[list[str], list[float]]:
 
 
 def _wrong(task: Task, example: _Example, rng: np.random.Generator) -> str:
-    """An answer that is wrong and looks so: by the OOD rule, or of another problem, or none."""
+    """Find a wrong answer: one by the OOD rule, else one of another problem, else an empty one."""
     problem, right = example.problem, example.written(task, example.answer)
     others = (task.draw(example.kind, rng).answer for _ in range(_TRIES))
     for answer in (task.noisy(problem, rng), *others):

@@ -1,4 +1,4 @@
-"""What passes between a task and the rest of the library: problems, verdicts, feedback, options."""
+"""Problems, verdicts, feedback and options: what tasks exchange with the rest of the library."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ TRAINING_FORMATS = tuple(token for token in FORMATS if token != EVALUATION_FORMA
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing to answer under one rule.
+    """An instance posed one way under one rule.
 
     Attributes:
-        instance_id: what the hold-out keeps together and statistics resample: a route, a matrix.
+        instance_id: the unit of hold-out and resampling: a route, a matrix.
         rule: "id" or "ood".
-        data: all that `render` and `verify` need, as plain JSON values.
+        data: what `render` and `verify` need, as plain JSON values.
         answer: the reference response.
-        part: number of the problem within its instance, where there are several.
+        part: number of the problem within its instance, from 0.
     """
 
     instance_id: str
@@ -42,7 +42,7 @@ class Problem:
 
     @property
     def pair_id(self) -> str:
-        """The same for the two rules, where the task poses an instance under both."""
+        """Name of the problem without its rule: the same for both rules."""
         return f"{self.instance_id}/{self.part}"
 
     @property
@@ -51,14 +51,14 @@ class Problem:
 
 
 class Verdict(NamedTuple):
-    """What the verifier says of one response.
+    """The verifier's judgement of one response.
 
     Attributes:
         outcome: one of the task's `outcomes`; "correct" is one of them.
         reward: the task's reward for the outcome.
-        parsed: the answer format was there.
-        follows_rule: what can be seen of the answer obeys the rule that the prompt states (of the
-            card game: its number line). None where a task cannot tell.
+        parsed: the response has the answer format.
+        follows_rule: the visible working obeys the rule that the prompt states (in the card game
+            the number line); None if the task cannot tell.
         uses_numbers: of the card game: the formula uses its own number line's numbers, each once.
         reaches_target: of the card game: the formula is complete and equals the target.
     """
@@ -72,11 +72,11 @@ class Verdict(NamedTuple):
 
 
 class Option(NamedTuple):
-    """One of several texts among which a model chooses by their probability.
+    """One of several texts from which a model chooses by probability.
 
     Attributes:
-        prompt: what it follows.
-        delimiter: what stands between the two, unless a chat template does.
+        prompt: the text before it.
+        delimiter: the text between the two, unless a chat template separates them.
         text: the option.
     """
 
@@ -90,7 +90,7 @@ class Feedback(NamedTuple):
 
     Attributes:
         message: English sentences, or words of the compact vocabulary.
-        leaks: the message gives away what only the unseen rule tells.
+        leaks: the message tells something that only the unseen rule says.
     """
 
     message: str

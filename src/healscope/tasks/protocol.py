@@ -1,4 +1,4 @@
-"""Names that files of users import from here; they are defined in `task` and beside it."""
+"""The former place of `Task`: files of users may import from here what now lies beside it."""
 
 from healscope.tasks.problem import (  # noqa: F401
     EVALUATION_FORMAT,

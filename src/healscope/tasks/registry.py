@@ -1,4 +1,4 @@
-"""Families of tasks that are built in: every class with a `family` in the modules of this package.
+"""Find the built-in families of tasks: the classes with a `family` in modules of this package.
 
 So a family is added by adding its file.
 """
@@ -18,7 +18,7 @@ _NONE = ("contract", "schemas")  # these build on families, and need pandas
 
 @cache
 def families() -> dict[str, type[TaskSection]]:
-    """Name of every family that is built in -> its section."""
+    """Return name -> config section of every built-in family."""
     found = {}
     for name in _modules(Path(__file__).parent, __package__):
         for cls in vars(import_module(name)).values():
@@ -29,7 +29,7 @@ def families() -> dict[str, type[TaskSection]]:
 
 
 def _modules(folder: Path, package: str) -> list[str]:
-    """Names of the modules of a package and of the folders in it that can hold a family."""
+    """List the modules of a package, and of folders in it, that can hold a family."""
     names = []
     for module in pkgutil.iter_modules([str(folder)], f"{package}."):
         own = module.name.rpartition(".")[2]

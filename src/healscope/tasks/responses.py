@@ -1,7 +1,7 @@
-"""Reads what models write: where the answer begins, and which JSON objects it holds.
+"""Read what models write: find where the answer begins, and the JSON objects in it.
 
-Whatever a response says, nothing here raises, and the work is linear in its length but for a factor
-of MAX_NESTED.
+Nothing here raises on any response, and the work is linear in its length, up to a factor of
+MAX_NESTED.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class Members(list):
 
 
 class Word(str):
-    """A value that is no JSON: words without quotes, as in a template of an answer."""
+    """A value that is not JSON: words without quotes, as in a template of an answer."""
 
     __slots__ = ()
 
@@ -152,7 +152,7 @@ def read(text: str) -> Found:
 
 
 def holding(objects: Sequence[Members], key: str) -> list[Members]:
-    """Those objects that have the key, or the object that one of WRAPPERS has in them."""
+    """Return the objects that have the key, or that hold one that does under one of WRAPPERS."""
     found = []
     for members in objects:
         inside: Any = members
@@ -164,7 +164,7 @@ def holding(objects: Sequence[Members], key: str) -> list[Members]:
 
 
 def fields(text: str, key: str) -> list[Any]:
-    """All values that follow `"key":` in broken JSON; a string may end with the text."""
+    """Return all values that follow `"key":` in broken JSON; a string may end with the text."""
     found, done = [], 0
     for match in re.finditer(rf"""(["']){re.escape(key)}\1\s{{0,32}}:""", text):
         if match.start() < done:
@@ -189,7 +189,7 @@ T = TypeVar("T")
 def agreed(
     values: Sequence[T], said: Callable[[T], Any], template: Callable[[T], bool]
 ) -> T | None:
-    """The last of several values, where all say the same; None where they do not, or are none.
+    """Return the last of several values if all say the same, else None.
 
     Before the last one a `template` of the answer, which a model repeats, does not count.
     """
@@ -201,7 +201,7 @@ def agreed(
 
 
 def is_template(value: Any) -> bool:
-    """Whether all that a value says is a placeholder: "...", "<a number>", or nothing."""
+    """Return whether a value is only a placeholder: "...", "<a number>", or nothing."""
     if isinstance(value, Members):
         return all(is_template(inside) for _, inside in value)
     if isinstance(value, list):
@@ -214,7 +214,7 @@ def is_template(value: Any) -> bool:
 def json_object(
     text: str, key: str | None = None, reasoning: Sequence[Marks] = REASONING
 ) -> dict[str, Any] | None:
-    """The JSON object that a response answers with, or None. Never raises on any `text`.
+    """Return the JSON object that a response answers with, or None. Never raises.
 
     Of several complete objects after the reasoning (`spoken`) the last; None where two of them say
     different things, that is where a key has two values. A template of the answer before the answer
@@ -242,7 +242,7 @@ def json_object(
 
 
 def written(value: Any) -> str:
-    """A value as text, the same for equal ones; true is not 1."""
+    """Write a value as text, the same for equal values; true is not 1."""
     return json.dumps(value, sort_keys=True)
 
 
@@ -255,7 +255,7 @@ def _has_words(value: Any) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """Objects as dictionaries; of a repeated key the last value, as `json.loads` has it."""
+    """Turn objects into dictionaries; of a repeated key the last value counts."""
     if isinstance(value, Members):
         return {key: _plain(inside) for key, inside in value}
     return list(map(_plain, value)) if isinstance(value, list) else value
@@ -316,7 +316,7 @@ class _NoJSON(Exception):  # noqa: N818 (what was found)
 
 
 def _skip(text: str, at: int) -> int:
-    """Where white space and comments end."""
+    """Return where white space and comments end."""
     while True:
         at = _SPACE.match(text, at).end()
         start = text[at : at + 2]
@@ -333,7 +333,7 @@ def _skip(text: str, at: int) -> int:
 
 
 def _value(text: str, at: int, depth: int) -> tuple[Any, int]:
-    """The value that begins at a place, and where it ends. Raises _NoJSON."""
+    """Read the value that begins at a place; return it and where it ends. Raises _NoJSON."""
     start = text[at : at + 1]
     if start in ("{", "["):
         if depth == MAX_NESTED:
@@ -352,7 +352,7 @@ def _value(text: str, at: int, depth: int) -> tuple[Any, int]:
 
 
 def _container(text: str, at: int, depth: int, end: str) -> tuple[Any, int]:
-    """The members of an object or a list, whose bracket has been read."""
+    """Read the members of an object or a list after its opening bracket."""
     found: list = Members() if end == "}" else []
     while True:
         at = _skip(text, at)

@@ -1,4 +1,4 @@
-"""Rewards as plain functions of a problem, a response and its verdict; a recipe adds them up.
+"""Rewards: functions of a problem, a response and its verdict, of which a recipe adds up some.
 
 Shape suffix: B responses of one batch.
 """
@@ -18,7 +18,7 @@ Reward = Callable[[Task, Problem, str, Verdict], float]
 
 
 class Scored(NamedTuple):
-    """What the verifier says of one response, and what training pays for it."""
+    """The verdict on one response, and its reward in training."""
 
     verdict: Verdict
     reward: float
@@ -28,22 +28,22 @@ Score = Callable[[Problem, str], Scored]
 
 
 def verdict(task: Task, problem: Problem, text: str, said: Verdict) -> float:
-    """The task's own table, outcome by outcome (`tasks.*.rewards`; its defaults are published)."""
+    """Pay the task's own reward of the outcome (`tasks.*.rewards`)."""
     return said.reward
 
 
 def binary(task: Task, problem: Problem, text: str, said: Verdict) -> float:
-    """1 for a correct answer, else 0."""
+    """Pay 1 for a correct answer, else 0."""
     return float(said.outcome == "correct")
 
 
 def format_only(task: Task, problem: Problem, text: str, said: Verdict) -> float:
-    """1 for whatever parses, else 0: it asks for reward hacking."""
+    """Pay 1 for whatever parses, else 0, which invites reward hacking."""
     return float(said.parsed)
 
 
 def canonical(task: Task, problem: Problem, text: str, said: Verdict) -> float:
-    """As `verdict`, but only the reference answer (of the card game: its formula) is correct.
+    """Pay as `verdict`, but only the reference answer (in the card game, its formula) as correct.
 
     Other correct answers are paid as simply wrong ones: so cross-entropy on one answer treats them
     (arXiv 2509.12235, section 3.2).
@@ -54,7 +54,7 @@ def canonical(task: Task, problem: Problem, text: str, said: Verdict) -> float:
 
 
 def prefix(task: Task, problem: Problem, text: str, said: Verdict) -> float:
-    """Partial credit: how far the answer begins as a right one (`Task.progress`).
+    """Pay partial credit: how far the answer begins like a right one (`Task.progress`).
 
     From 0 to 1; 1 only for a correct answer.
     """
@@ -71,7 +71,7 @@ REWARDS: Mapping[str, Reward] = {
 
 
 def scorer(task: Task, weights: Mapping[str, float]) -> Score:
-    """The weighted sum of named rewards, with the verdict beside it."""
+    """Return a function that gives the verdict and the weighted sum of named rewards."""
     parts = [(REWARDS[name], weight) for name, weight in weights.items()]
 
     def score(problem: Problem, text: str) -> Scored:
@@ -82,7 +82,7 @@ def scorer(task: Task, weights: Mapping[str, float]) -> Score:
 
 
 def length_neutral(rewards_B: np.ndarray, lengths_B: np.ndarray, outcomes: list[str]) -> np.ndarray:
-    """Rewards less what length explains among responses with the same outcome.
+    """Subtract from rewards what length explains among responses with the same outcome.
 
     One slope for the whole batch, by least squares within outcomes; the mean stays. So no response
     is paid for being shorter or longer than others as good as it.

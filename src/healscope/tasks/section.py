@@ -1,8 +1,7 @@
-"""Config sections of tasks, made from their classes.
+"""Make the config section of a task from its class.
 
-A task is one class: its fields are the keys of its section, with the types, limits and descriptions
-of their annotations. Fields are checked by the section, and what they must be together by the
-class's `__post_init__`.
+The fields of the class are the keys of the section; their annotations give types, limits and
+descriptions. The section checks each key, and `__post_init__` of the class checks them together.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ class TaskSection(Section):
     """The section of a task.
 
     Attributes:
-        task_class: the class of the task, which knows what all tasks of the family have in common.
+        task_class: the class of the task; its class variables hold for all tasks of the family.
     """
 
     task_class: ClassVar[type[Task]]
@@ -81,9 +80,9 @@ def section_of(cls: type[Task]) -> type[TaskSection]:
 
 
 def of_value(function: Callable, *arguments: Any) -> Any:
-    """What `function` returns; what it refuses as a ValueError, which pydantic reports by its key.
+    """Call `function`, and turn its errors into ValueErrors, which pydantic reports with the key.
 
-    The name that tasks put before their messages is left out.
+    The name of the task at the beginning of a message is left out.
     """
     try:
         return function(*arguments)

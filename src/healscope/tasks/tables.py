@@ -1,4 +1,4 @@
-"""Tables of any task: the problems that are evaluated, what SFT and RL draw from, what is posed.
+"""Make the tables of a task: the problems that are evaluated, and what SFT and RL draw from.
 
 The list of problems is fixed, so evaluation is on all of it, ID and OOD paired where a task poses
 an instance under both rules. The unit of the hold-out and of the halves is the instance.
@@ -35,17 +35,16 @@ COLUMNS = (
 )
 """Of the tables of a task that does not bring its own."""
 
-# Numbers of random streams: `Task.splits` has 1, those of drawn problems begin with the protocol's
-# seed. `problems` and `hands` number those of the card game likewise.
-_HALF_STREAM = 4
+_HALF_STREAM = 4  # of random numbers; `Task.splits` has stream 1
 
 
 def problem_table(task: Task) -> pd.DataFrame:
-    """The problems that are evaluated, in the order of the task; ID and OOD of a pair in a row.
+    """Make the table of problems that are evaluated, in the order of the task.
 
-    All problems of held-out instances, among them all instances that only the OOD rule has; of
-    training instances the ID problems, and the OOD problems that are paired with one (of a task
-    with episodes: those of the same instance). Columns are COLUMNS. Raises HealscopeError where the
+    The OOD problem of a pair follows its ID problem. The table has all problems of held-out
+    instances, which include the instances that only the OOD rule has. Of training instances it has
+    the ID problems, and the OOD problems paired with one (or, of a task with episodes, all OOD
+    problems of the same instance). Columns are COLUMNS. Raises HealscopeError where the
     task has no problem, or none of a split that it should have.
     """
     splits = task.splits()
@@ -74,7 +73,7 @@ def problem_table(task: Task) -> pd.DataFrame:
 
 
 def sft_table(task: Task) -> pd.DataFrame:
-    """The pool of SFT examples and RL prompts: every ID problem of the training instances.
+    """Make the pool of SFT examples and RL prompts: every ID problem of the training instances.
 
     Columns are COLUMNS; `instance_id` is the unit from which an SFT run samples. RL has the
     responses as well: some rewards compare with them.
@@ -88,7 +87,7 @@ def sft_table(task: Task) -> pd.DataFrame:
 def halve(
     task: Task, problems: dict[str, list[Problem]], splits: dict[str, Split]
 ) -> dict[str, Half]:
-    """Assigns every instance to half "a" or "b": choose checkpoints on one, report on the other.
+    """Assign every instance to half "a" or "b": choose checkpoints on one, report on the other.
 
     In each split the halves differ by at most one instance, and so they do among the instances
     that have problems under the same rules.
@@ -117,7 +116,10 @@ def in_halves(
 
 
 def rules_differ(problems: pd.DataFrame) -> pd.Series:
-    """Rows where the two rules ask for different answers: all but hands without a face card."""
+    """Return a mask of rows whose two rules ask for different answers.
+
+    These are all rows but hands of the card game without a face card.
+    """
     import pandas as pd
 
     if "n_faces" not in problems:
@@ -126,10 +128,10 @@ def rules_differ(problems: pd.DataFrame) -> pd.Series:
 
 
 def draw(pool: pd.DataFrame, n: int, rng: np.random.Generator) -> pd.DataFrame:
-    """n rows of a pool without repeats (all rows, where it holds fewer).
+    """Draw n rows of a pool without repeats (all rows, if it holds fewer).
 
-    Every `instance_id` weighs the same, however many problems it has: a uniform draw of rows would
-    deal mostly face cards.
+    Every `instance_id` has the same weight, however many problems it has; a uniform draw of rows
+    would deal mostly face cards.
     """
     weights = 1.0 / pool.groupby("instance_id")["instance_id"].transform("count").to_numpy()
     n = min(n, len(pool))
@@ -138,10 +140,9 @@ def draw(pool: pd.DataFrame, n: int, rng: np.random.Generator) -> pd.DataFrame:
 
 
 def sft_examples(pool: pd.DataFrame, deals: int, examples: int, seed: int) -> pd.DataFrame:
-    """The SFT rows of one seed: `examples` problems on `deals` distinct instances.
+    """Draw the SFT rows of one seed: `examples` problems on `deals` distinct instances.
 
-    Of the card game an instance is a multiset of ID values. Fewer, where the pool holds fewer.
-    Drawn without replacement.
+    Draws are without replacement; if the pool holds fewer, there are fewer.
     """
     import numpy as np
 
@@ -152,7 +153,7 @@ def sft_examples(pool: pd.DataFrame, deals: int, examples: int, seed: int) -> pd
 
 
 def any_answers(examples: pd.DataFrame, task: Task, rng: np.random.Generator) -> pd.DataFrame:
-    """The same rows, each with an answer drawn evenly among all correct ones of its problem."""
+    """Replace the response of each row by one drawn evenly among the correct ones."""
     answers = []
     for row, pick in zip(examples.to_dict("records"), rng.random(len(examples)), strict=True):
         correct = task.answers(task.read(row))
@@ -173,7 +174,7 @@ def _require_splits(task: Task, splits: dict[str, Split]) -> None:
 
 
 def require_enough(name: str, problems: pd.DataFrame) -> None:
-    """Raises HealscopeError where a problem table has too few for what a study makes of them.
+    """Raise HealscopeError if a problem table has too few held-out problems for a study.
 
     The best checkpoint is picked on one half of the held-out instances and judged on the other, so
     each half needs problems of both rules. `problems` has columns split, half, rule, instance_id.

@@ -1,9 +1,8 @@
-"""What a task is: problems under an ID and an OOD rule, how they are put, how answers are judged.
+"""The base class of tasks: problems under an ID and an OOD rule, their prompts and their verifier.
 
-A task of one's own subclasses `Task` and says three things: `problems`, `render` and `verify`
-(docs/own-task.md). The rest of this class is what the library asks of a task besides, with an
-answer that serves most of them: the hold-out, tables, feedback, and what a model that is trained
-from scratch reads. Nothing here needs torch.
+A new task subclasses `Task` and implements three methods: `problems`, `render` and `verify`
+(docs/own-task.md). All other methods have defaults that serve most tasks: the hold-out, tables,
+feedback, and the examples from which a model is trained from scratch. Nothing here needs torch.
 """
 
 from __future__ import annotations
@@ -59,15 +58,15 @@ _REQUESTS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Task(ABC):
-    """A task of a study; a subclass is a dataclass too, whose fields are options of the config.
+    """A task of a study. A subclass is a dataclass whose fields are keys of its config section.
 
-    Types, limits and descriptions in the annotations of fields are those of the config's keys; what
-    must hold of several options at once, `__post_init__` checks, and raises ValueError. A common
-    option that a task does not have is a class variable there.
+    The annotation of a field gives the key's type, limits and description. `__post_init__` checks
+    what several options must fulfil together, and raises ValueError. A task without one of the
+    common options declares it as a class variable.
     """
 
     name: str
-    """The config's name for it."""
+    """Name of the task in the config."""
     rendering: Annotated[
         Rendering,
         Field(
@@ -80,56 +79,56 @@ class Task(ABC):
     ] = 0.4
     seed: Annotated[Natural, Field(description="draws the problems and the hold-out")] = 0
     rewards: Mapping[str, float] = field(default_factory=dict, hash=False)
-    """Outcome -> reward; those that are left out have that of `outcomes`."""
+    """Outcome -> reward; outcomes that are left out have the reward in `outcomes`."""
     mixture: Mapping[str, float] = field(default_factory=dict, hash=False)
-    """Shares of the rules in the pretraining of a model from scratch; none: `rule_kinds`."""
+    """Shares of the rules in the pretraining of a model from scratch; if empty, `rule_kinds`."""
     reasoning: Annotated[
         tuple[Marks, ...],
         Field(
             description="[begin, end] marks of a model's reasoning. Only what follows the last "
-            "end is "
-            "read as the answer, and nothing if reasoning never ends; begin may be null. "
+            "end is read as the answer, and nothing if reasoning never ends; begin may be null. "
             "verifier reference reads all"
         ),
     ] = REASONING
 
     family: ClassVar[str]
-    """Name of a family that is built in; tasks of users have none."""
+    """Name of the family, of built-in tasks only."""
     outcomes: ClassVar[Mapping[str, float]] = MappingProxyType(
         {"correct": 1.0, "wrong": -0.5, "no_answer": -1.0}
     )
-    """The closed list of outcomes, with the reward of each."""
+    """All outcomes that `verify` can return, with their rewards."""
     episodes: ClassVar[bool] = False
-    """The parts of an instance are steps of an episode, which succeeds if every one is right."""
+    """Whether problems of an instance are steps of an episode, which succeeds if all are right."""
     trainable: ClassVar[bool] = True
     """Whether there are reference answers to train on."""
     chat_template: ClassVar[bool] = True
-    """Whether prompts are put by the tokenizer's chat template, where it has one."""
+    """Whether prompts go through the chat template of the tokenizer, if it has one."""
     rule_kinds: ClassVar[Mapping[str, float]] = MappingProxyType({"id": 0.3, "ood": 0.7})
-    """Rules that pretraining can show, with the share of each where the config gives none."""
+    """Kinds of rules that pretraining can show, with their default shares."""
     wrong: ClassVar[str] = "wrong"
-    """Outcome as which reward `canonical` pays correct answers that are not the reference one."""
+    """The outcome whose reward `rewards.canonical` pays for correct answers that differ from the
+    reference."""
     fixed_words: ClassVar[bool] = False
     """Whether `words` follows from the options alone, without a look at the problems."""
     answer_steps: ClassVar[tuple[str, ...]] = ()
-    """Words that begin the steps of an answer, where losses are told apart by them."""
+    """Words that begin the steps of an answer, if losses are reported for each step."""
     problems_of: ClassVar[tuple[str, ...]] = ("all", "drawn")
-    """Kinds of problems that protocols can ask of it (`posing.Protocol`)."""
+    """Kinds of problems that a protocol can pose (`posing.Protocol.problems`)."""
     rl_only: ClassVar[tuple[str, ...]] = ("rewards",)
-    """Options that RL alone uses: another reward reruns no SFT."""
+    """Options that only RL uses: SFT is not rerun when they change."""
     judging_only: ClassVar[tuple[str, ...]] = ("rewards", "mixture", "reasoning")
-    """Options that change no table of problems."""
+    """Options that only judge answers: the tables of problems do not depend on them."""
     dealing_only: ClassVar[tuple[str, ...]] = ()
-    """Options that change nothing but which problems there are."""
+    """Options that only decide which problems there are."""
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """Give every method that reads responses the answer alone, whoever wrote the method."""
+        """Wrap methods that read responses, so that they get the answer without the reasoning."""
         super().__init_subclass__(**options)
         for name, place in READ_RESPONSES.items():
             setattr(cls, name, of_answers(getattr(cls, name), place))
 
     def __post_init__(self) -> None:
-        """Raises ValueError on an option that cannot be."""
+        """Check the options; raises ValueError."""
         where = f"task {self.name!r}"
         object.__setattr__(self, "reasoning", tuple(map(tuple, self.reasoning)))
         if not 0 < self.held_out <= 1:
@@ -154,104 +153,108 @@ class Task(ABC):
 
     @classmethod
     def reward_table(cls) -> Mapping[str, float]:
-        """Every key of `rewards`, with its default."""
+        """Return every key of `rewards` with its default."""
         return cls.outcomes
 
     @classmethod
     def completed(cls, section: dict[str, Any]) -> dict[str, Any]:
-        """A section of the config with the values that follow from files it names, as hashes.
+        """Fill in values of a config section that follow from files it names, such as hashes.
 
         Called before the section is validated. Raises ValueError or HealscopeError.
         """
         return section
 
-    # What every task says.
+    # What every task implements.
 
     @abstractmethod
     def problems(self, rule: Side) -> Iterable[Problem]:
-        """Every problem of one rule, the same ones in the same order each time.
+        """Yield every problem of one rule, in the same order each time.
 
-        Those of "id" are trained on (less the hold-out) and evaluated, those of "ood" evaluated.
+        Problems of rule "id" are evaluated, and trained on unless held out; those of "ood" are
+        only evaluated.
         """
 
     @abstractmethod
     def render(self, problem: Problem) -> str:
-        """The text of the user's turn; of rendering compact, words, less the format token."""
+        """Write the user's turn; in rendering compact, words without the format token."""
 
     @abstractmethod
     def verify(self, problem: Problem, text: str) -> Verdict:
-        """Judges a response. Never raises on any `text`, and runs nothing that it says."""
+        """Judge a response. Must not raise on any `text`, and must not execute any of it."""
 
-    # What the library asks besides.
+    # What a task may override.
 
     def answer_in(self, text: str) -> str:
-        """What counts of a response: the answer, without what was thought before it."""
+        """Return the answer in a response, without the reasoning before it."""
         return spoken(text, self.reasoning)
 
     def listed(self, rule: str) -> list[Problem]:
-        """The problems of one rule, which are made once."""
+        """Return the problems of one rule, which are made once and kept."""
         return self._pools[rule]
 
     def splits(self) -> dict[str, Split]:
-        """Instance of the ID rule -> its side of the hold-out; what is not named is held out."""
+        """Split the instances of the ID rule; instances that are missing here are held out."""
         instances = sorted({p.instance_id for p in self.listed("id")})
         order = self.stream(1).permutation(len(instances))
         hidden = {instances[i] for i in order[: round(self.held_out * len(instances))].tolist()}
         return {i: "held_out" if i in hidden else "train" for i in instances}
 
     def prompt(self, problem: Problem, format_token: str = EVALUATION_FORMAT) -> str:
-        """The text of the user's turn, whole, which asks for the layout of the format token."""
+        """Write the whole user's turn, which asks for the answer layout of the format token."""
         rendered = self.render(problem)
         if self.rendering == "compact":
             return f"{rendered} {format_token}"
         return f"{rendered}\n{_REQUESTS[format_token]}" if format_token in _REQUESTS else rendered
 
     def layout(self, problem: Problem, answer: str, format_token: str) -> str:  # noqa: ARG002
-        """An answer as a format token of pretraining asks for it: the last word ("fA"), the last
-        two or three ("fB", "fC"), or all of it."""
+        """Shorten an answer to the layout of a format token of pretraining.
+
+        These are the last word ("fA"), the last two or three ("fB", "fC"), or all of it.
+        """
         words = answer.split(" ")
         kept = {"fA": 1, "fB": 2, "fC": 3}.get(format_token, len(words))
         return " ".join(words[-kept:])
 
     def answers(self, problem: Problem) -> Sequence[str]:
-        """Correct responses, the reference answer first."""
+        """Return correct responses, the reference answer first."""
         return (problem.answer,)
 
     def options(self, problem: Problem) -> Sequence[Option]:  # noqa: ARG002
-        """Where the model chooses an answer instead of writing it: what there is to choose."""
+        """Return the answers to choose from, if the model chooses instead of writing."""
         return ()
 
     def chosen(self, problem: Problem, scores: Sequence[tuple[float, bool]]) -> str:  # noqa: ARG002
-        """The answer of a model that gives `options` these summed log-probabilities, in nats.
+        """Return the answer of a model that gives `options` these scores.
 
-        The second value says whether every token of the option is the likeliest one.
+        A score is the summed log-probability of an option in nats, and whether each of its tokens
+        is the likeliest one.
         """
         raise NotImplementedError(f"task {self.name} has no options")
 
     def paraphrases(self, problem: Problem) -> Sequence[str]:
-        """Prompts that say the same, the standard one first."""
+        """Return prompts that state the same problem, the standard one first."""
         return (self.prompt(problem),)
 
     def hint(self, problem: Problem, text: str) -> Feedback:  # noqa: ARG002
-        """What feedback of level "full" adds about a wrong answer; nothing by default."""
+        """Return what feedback of level "full" adds about a wrong answer; by default nothing."""
         return Feedback("")
 
     def progress(self, problem: Problem, text: str) -> float:
-        """Partial credit for a response that is not correct, from 0 to 1.
+        """Return partial credit, from 0 to 1, for a response that is not correct.
 
-        The share of the reference answer's words that it begins with.
+        By default the share of the reference answer's words that the response begins with.
         """
         wanted, written = problem.answer.split(), text[:MAX_RESPONSE].split()
         return same_start(wanted, written) / (len(wanted) + 1)
 
     def canonical(self, problem: Problem, text: str) -> bool:
-        """Whether a correct response is the reference answer, but for white space."""
+        """Return whether a correct response is the reference answer, but for white space."""
         return text.split() == problem.answer.split()
 
     def feedback(self, problem: Problem, verdict: Verdict, text: str, level: Level) -> Feedback:
-        """The message after a response with this verdict.
+        """Write the message after a response with this verdict.
 
-        "none" asks to answer again and tells nothing; "outcome" says that the answer is wrong;
+        Level "none" only asks to answer again, "outcome" also says that the answer is wrong, and
         "full" adds the task's hint. Raises ValueError on a correct answer unless the level is
         "none".
         """
@@ -262,15 +265,16 @@ class Task(ABC):
     def follow_up(
         self, problem: Problem, message: str, format_token: str = EVALUATION_FORMAT
     ) -> str:
-        """The next user turn: the message; a compact one states the problem once more."""
+        """Write the next user turn: the message, and in rendering compact the problem once more."""
         if self.rendering == "compact":
             return f"{message} {self.prompt(problem, format_token)}"
         return message
 
     def words(self) -> Sequence[str]:
-        """Every word of the compact rendering in a fixed order: those of all problems.
+        """List every word of the compact rendering, in a fixed order.
 
-        A task whose hints, or problems of further rule kinds, have words of their own adds them.
+        By default the words of all problems. A task whose hints, or problems of further rule
+        kinds, use other words must add them.
         """
         return self._words
 
@@ -285,85 +289,84 @@ class Task(ABC):
         return (*own, *FORMATS, "again", "wrong")
 
     def lengths(self) -> tuple[float, float]:
-        """Mean length of prompts and of answers: words if compact, else characters."""
+        """Return the mean lengths of prompts and of answers; see `length`."""
         some = self.listed("id")[:500] or self.listed("ood")[:500]
         prompts = sum(self.length(self.prompt(problem)) for problem in some)
         return prompts / len(some), sum(self.length(p.answer) for p in some) / len(some)
 
     def longest(self) -> tuple[str, str]:
-        """The longest prompt, and the longest answer."""
+        """Return the longest prompt and the longest answer."""
         every = [problem for pool in self._pools.values() for problem in pool]
         prompt = max(map(self.prompt, every), key=self.length)
         return prompt, max((problem.answer for problem in every), key=self.length)
 
     def length(self, text: str) -> int:
-        """Words if compact, else characters."""
+        """Measure a text in words if the rendering is compact, else in characters."""
         return len(text.split()) if self.rendering == "compact" else len(text)
 
     # Problems and the tables that hold them.
 
     def problem_table(self) -> pd.DataFrame:
-        """What is evaluated, a row a problem; see `tables.problem_table`."""
+        """Make the table of evaluated problems; see `tables.problem_table`."""
         return tables.problem_table(self)
 
     def sft_table(self) -> pd.DataFrame:
-        """What SFT may draw: ID problems of training instances."""
+        """Make the pool that SFT draws from: ID problems of training instances."""
         return tables.sft_table(self)
 
     def rl_table(self) -> pd.DataFrame:
-        """What RL may draw; see `sft_table`."""
+        """Make the pool that RL draws from; see `sft_table`."""
         return self.sft_table()
 
     def posed(self, problems: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
-        """The problems that a protocol poses, of the problem table; see `posing.posed`."""
+        """Return the problems that a protocol poses; see `posing.posed`."""
         return posing.posed(self, problems, protocol)
 
     def read(self, row: Mapping[str, Any]) -> Problem:
-        """The problem in one row of these tables."""
+        """Read the problem in one row of these tables."""
         instance_id = str(row["instance_id"])
         part = str(row["pair_id"])[len(instance_id) + 1 :]
         data = json.loads(row["data"])
         return Problem(instance_id, row["rule"], data, str(row["response"]), int(part))
 
     def count(self) -> tuple[int, int]:
-        """(rows of the problem table, those that are held out and where the rules differ)."""
+        """Count the rows of the problem table, and those held out where the rules differ."""
         table = self.problem_table()
         return len(table), int((table["split"] == "held_out").sum())
 
     @property
     def parts(self) -> int:
-        """Problems of one instance under one rule, at most."""
+        """The largest number of problems of one instance under one rule."""
         return 1 + max((p.part for pool in self._pools.values() for p in pool), default=0)
 
     # What models read outside the tables.
 
     def draw(self, kind: str, rng: np.random.Generator) -> Problem:
-        """A problem of pretraining under one of `rule_kinds`: any of the task's own."""
+        """Draw a problem for pretraining under one of `rule_kinds`; by default a listed one."""
         pool = self.listed(kind)
         return pool[int(rng.integers(len(pool)))]
 
     def noisy(self, problem: Problem, rng: np.random.Generator) -> str:  # noqa: ARG002
-        """The answer of one who ignores the stated rule and follows the OOD rule."""
+        """Return the answer under the OOD rule, whatever rule the prompt states."""
         other = self._ood_answers.get(problem.pair_id)
         return problem.answer if other is None else other
 
     def examples(
         self, n: int, rng: np.random.Generator, pretraining: Pretraining, talks: bool
     ) -> list[tuple[list[str], str]]:
-        """n (turns, response) that a model trained from scratch reads in one step.
+        """Draw n examples (turns, response) for one step of pretraining from scratch.
 
-        With `talks` each has a wrong answer and feedback before the right one. See
-        `tasks.examples`.
+        With `talks` each has a wrong answer and feedback before the right one. See `pretraining`.
         """
         draw = from_scratch.conversations if talks else from_scratch.single_turns
         return draw(self, n, rng, pretraining)
 
     def corpus(self) -> list[str]:
-        """Texts from which the tokenizer of a JSON rendering learns: the same ones each time."""
+        """Return texts from which the tokenizer of a JSON rendering learns, the same each time."""
         return from_scratch.corpus(self)
 
     def neutral_prompts(self, n: int, seed: int) -> list[str]:
-        """At most n different prompts that have little to do with the trained rule."""
+        """Return at most n different prompts that have little to do with the trained rule."""
         return neutral.prompts(self, n, seed)
 
     @cached_property
@@ -379,16 +382,16 @@ class Task(ABC):
     def verdict(
         self, outcome: str, parsed: bool | None = None, follows_rule: bool | None = None
     ) -> Verdict:
-        """The verdict of an outcome, with its reward; parsed unless it is "no_answer"."""
+        """Make the verdict of an outcome, with its reward; parsed unless it is "no_answer"."""
         said = outcome != "no_answer" if parsed is None else parsed
         return Verdict(outcome, self.reward(outcome), said, follows_rule)
 
     def reward(self, outcome: str) -> float:
-        """What the task pays for an outcome; raises KeyError where there is none of that name."""
+        """Return the reward of an outcome; raises KeyError on an unknown one."""
         return float(self.rewards.get(outcome, self.reward_table()[outcome]))
 
     def stream(self, *purpose: int) -> np.random.Generator:
-        """Random numbers of one purpose; numbers from 100 on are free for subclasses."""
+        """Seed a generator for one purpose; numbers from 100 on are free for subclasses."""
         import numpy as np
 
         return np.random.default_rng([self.seed, *purpose])
@@ -397,7 +400,7 @@ class Task(ABC):
 def at_level(
     level: Level, verdict: Verdict, compact: bool, hint: Callable[[], Feedback]
 ) -> Feedback:
-    """A message of one of the levels of `Task.feedback`; `hint` is asked for at "full" alone."""
+    """Write a message of one level of `Task.feedback`; `hint` is called at level "full" only."""
     if level not in get_args(Level):
         raise ValueError(f"level must be none, outcome or full, not {level!r}")
     again = "again" if compact else "Answer once more, in the same format."
@@ -411,7 +414,7 @@ def at_level(
 
 
 def same_start(one: Sequence[str], other: Sequence[str]) -> int:
-    """How many words two texts have in common before they differ."""
+    """Count the words that two texts share before they differ."""
     same = 0
     while same < min(len(one), len(other)) and one[same] == other[same]:
         same += 1

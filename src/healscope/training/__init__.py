@@ -1,1 +1,1 @@
-"""The three ways weights change here: pretraining, SFT and RL. Each can be killed and resumed."""
+"""Pretraining, SFT and RL. Each run can be killed at any moment and resumed."""

@@ -1,7 +1,7 @@
-"""The base model: trained from scratch on many rules and layouts, or taken from a folder or hub.
+"""Makes the base model: trains it from scratch, or loads it from a folder or the hub.
 
-Pretraining teaches arithmetic under stated rules, and the layout of the evaluation only under
-another format token: so SFT has a format to align and a skill to keep or lose.
+Pretraining teaches arithmetic under many stated rules, and the layout of the evaluation only under
+another format token. So SFT has a format to align, and a skill to keep or to forget.
 """
 
 import numpy as np
@@ -18,19 +18,19 @@ from healscope.tasks.task import Task
 from healscope.training import state, stop
 
 POSITIONS = {"compact": 256, "json": 4096}
-"""rendering -> tokens that a model from scratch can read, at least."""
-_ATTEMPTS = 5  # that a conversation of the longest prompts and answers has room for
+"""rendering -> context length of a model from scratch, at least."""
+_ATTEMPTS = 5  # of a conversation with the longest prompts and answers, for which there is room
 
 
 def task_tokenizer(task: Task):
-    """The words of the compact rendering; of JSON prompts, those that examples hold."""
+    """Returns a tokenizer of the task's words (compact) or of the text of its examples (JSON)."""
     if task.rendering == "compact":
         return tokens.word_tokenizer(list(task.words()))
     return tokens.text_tokenizer(task.corpus())
 
 
 def positions(task: Task, tokenizer) -> int:
-    """Tokens that a model from scratch can read: enough for several attempts at any problem."""
+    """Returns the context length of a model from scratch: several attempts at any problem fit."""
     longest = (tokenizer.encode(text, add_special_tokens=False) for text in task.longest())
     needed = _ATTEMPTS * sum(map(len, longest))
     return max(POSITIONS[task.rendering], 1 << (needed - 1).bit_length())
@@ -39,7 +39,7 @@ def positions(task: Task, tokenizer) -> int:
 def scratch_model(
     architecture: Architecture, tokenizer, seed: int, positions: int = 256
 ) -> LlamaForCausalLM:
-    """A freshly initialised Llama with the tokenizer's vocabulary (float32)."""
+    """Returns a freshly initialised Llama with the tokenizer's vocabulary (float32)."""
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=architecture.hidden_size,
@@ -112,10 +112,10 @@ def pretrain(
 
 
 def fetch(model: Model, work: state.Workspace) -> list[dict]:
-    """Stages a model from a local folder or hub as checkpoint `base`, masters in float32.
+    """Stages a model from a local folder or the hub as checkpoint `base`, in float32.
 
-    Raises HealscopeError where it cannot be loaded, its keys do not all match, its weights are
-    random (unless `check_random` is false), or its folder says that it was another model.
+    Raises HealscopeError if it cannot be loaded, its keys do not all match, its weights are random
+    (unless `check_random` is false), or its stored logits are those of another model.
     """
     source = hub.folder(model.source, model.revision)
     integrity.refuse_untied(f"model source '{model.source}'", Stored(source))
@@ -141,10 +141,10 @@ def fetch(model: Model, work: state.Workspace) -> list[dict]:
 
 
 def _batch(task: Task, settings: Pretraining, tokenizer, seed: int, step: int):
-    """Examples of one step, encoded: all of one turn, or all of two, so that little is padding."""
-    talks = np.random.default_rng([seed, 10, step]).random() < settings.conversations
+    """Returns the encoded examples of one step: all of one turn or all of two, to pad little."""
+    conversations = np.random.default_rng([seed, 10, step]).random() < settings.conversations
     rng = np.random.default_rng([seed, 1, step])
-    drawn = task.examples(settings.batch_size, rng, settings, talks)
+    drawn = task.examples(settings.batch_size, rng, settings, conversations)
     return tokens.encode_ids(
         [tokens.conversation_ids(tokenizer, turns) for turns, _ in drawn],
         [tokens.response_ids(tokenizer, response) for _, response in drawn],
@@ -153,5 +153,5 @@ def _batch(task: Task, settings: Pretraining, tokenizer, seed: int, step: int):
 
 
 def _linear(step: int, warmup: int, steps: int) -> float:
-    """Share of the peak rate: up over the warm-up, then down to 0 at the end."""
+    """Returns the share of the peak rate: up over the warm-up, then down to 0 at the end."""
     return min((step + 1) / max(warmup, 1), (steps - step) / max(steps - warmup, 1), 1.0)

@@ -1,11 +1,9 @@
-"""How a training run computes: precision, micro-batches, and weights that lie in several processes.
+"""Precision, micro-batches and DeepSpeed settings of a training run.
 
-Weights and AdamW's moments are float32 masters, always: with precision "bfloat16" matrices are
-multiplied in bfloat16 (torch.autocast), with DeepSpeed too, so that a checkpoint is what was
-trained and no copy of it was rounded.
+Weights and AdamW's moments are always float32. With precision "bfloat16" matrices are multiplied in
+bfloat16 (torch.autocast), with DeepSpeed too: a checkpoint holds the weights that were trained, not
+a rounded copy.
 """
-
-from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,24 +18,24 @@ ROWS_AT_ONCE = 128  # of a micro-batch: its activations stay in a CPU's cache
 
 @dataclass(frozen=True)
 class Compute:
-    """What `models.{name}.launch` says; `deepspeed` is the content of the file that it names."""
+    """The settings `models.{name}.launch`, and the content of the DeepSpeed file that they name."""
 
     launch: Launch = Launch()
     deepspeed: dict | None = None
 
     @property
     def zero(self) -> int:
-        """Stage of ZeRO; 0 without DeepSpeed."""
+        """The ZeRO stage; 0 without DeepSpeed."""
         return (self.deepspeed or {}).get("zero_optimization", {}).get("stage", 0)
 
     def autocast(self):
-        """Context of every computation outside a trainer's own: measuring, sampling, updating."""
+        """Returns the precision context of computation outside a TRL trainer."""
         device = "cuda" if torch.cuda.is_available() else "cpu"
         enabled = self.launch.precision == "bfloat16"
         return torch.autocast(device, torch.bfloat16, enabled=enabled)
 
     def settings(self, micro_batch: int, accumulation: int, max_grad_norm: float) -> dict | None:
-        """What DeepSpeed is given: its file, and of the study what it has to know."""
+        """Returns DeepSpeed's settings: those of its file, and those that the study decides."""
         if self.deepspeed is None:
             return None
         return {
@@ -52,11 +50,11 @@ class Compute:
         }
 
     def checkpointed(self, model) -> None:
-        """Turns gradient checkpointing on where it is asked for."""
+        """Turns gradient checkpointing on if the settings ask for it."""
         if self.launch.gradient_checkpointing:
-            # reentrant: with ZeRO-3 the weights have gone again when activations are read anew
+            # reentrant: with ZeRO-3 the weights are gone again when activations are recomputed
             model.gradient_checkpointing_enable({"use_reentrant": True})
-            model.enable_input_require_grads()  # else nothing flows back where embeddings are held
+            model.enable_input_require_grads()  # else no gradient passes frozen embeddings
 
 
 ONE_PROCESS = Compute()
@@ -64,10 +62,10 @@ ONE_PROCESS = Compute()
 
 @contextmanager
 def whole(engine, model) -> Iterator[None]:
-    """Within it every process has all weights of `model`, and can read them as in one process.
+    """Gives every process all weights of `model`, within this context.
 
-    `engine` is DeepSpeed's, or None. Only ZeRO-3 has to gather them: 4 bytes a parameter more, for
-    as long. No weight may change within.
+    `engine` is DeepSpeed's, or None. Only ZeRO-3 has to gather them, which takes 4 more bytes a
+    parameter. No weight may change in the context.
     """
     if engine is None or engine.zero_optimization_stage() < 3:
         yield
@@ -75,7 +73,7 @@ def whole(engine, model) -> Iterator[None]:
     import deepspeed
 
     with deepspeed.zero.GatheredParameters(list(model.parameters())):
-        # DeepSpeed's hooks gather weights too, and want all processes to read them in step
+        # DeepSpeed's hooks gather weights too, and expect all processes to do so in step
         hooked = [
             (m, m._forward_pre_hooks.copy(), m._forward_hooks.copy()) for m in model.modules()
         ]

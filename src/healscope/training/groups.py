@@ -1,4 +1,4 @@
-"""GRPO, DAPO, Dr. GRPO, GSPO and RLOO: TRL's trainers, fed with our own samples.
+"""GRPO, DAPO, Dr. GRPO, GSPO and RLOO: TRL's trainers on responses that we sample.
 
 TRL computes advantages, losses and updates; prompts, sampling, rewards, the learning rate and what
 is logged are those of PPO, so that recipes differ in the algorithm alone. A_g is the advantage of
@@ -55,11 +55,11 @@ from healscope.training.turns import Turn, advantage_statistics, summary
 def train(recipe: Group, branch: Branch) -> list[dict]:
     """Runs the algorithm from `branch.start` and stages the checkpoint `branch.name`.
 
-    An iteration is one generation of `responses` responses, and `epochs` passes over them in
-    `minibatches` steps each.
-    Every iteration draws from its own named streams: a resumed run repeats nothing. Returns one row
-    for each iteration. Raises Diverged where a number is not finite any more, or success is lost,
-    and Stopped on a signal.
+    An iteration samples `responses` responses and takes `epochs` passes over them, in `minibatches`
+    steps each. Every iteration draws from its own named streams: a resumed run repeats nothing.
+
+    Returns one row for each iteration. Raises Diverged if a number is not finite any more or
+    success is lost, and Stopped on a signal.
     """
     model, tokenizer = checkpoints.load_model(branch.start)
     trained = checkpoints.freeze(model, recipe.freeze)
@@ -67,34 +67,34 @@ def train(recipe: Group, branch: Branch) -> list[dict]:
     optimizer = adamw(recipe, trained)
     with Bar(recipe.iterations, branch.label) as bar:
         run = _Iterations(recipe, branch, model, tokenizer, optimizer, bar)
-        if not run.over():
+        if not run.finished():
             fit(_trainer(recipe, branch, run))
         run.stage()
     return run.rows
 
 
 class _Iterations(TrainerCallback):
-    """What happens around TRL's steps: sampling before them; rows, states and the end after."""
+    """Does what comes before and after TRL's steps: sampling; logging, saving and stopping."""
 
     def __init__(self, recipe: Group, branch: Branch, model, tokenizer, optimizer, bar):
         self.recipe, self.branch, self.bar = recipe, branch, bar
         self.model, self.tokenizer = model, tokenizer
-        # with DeepSpeed both are its own to keep, and it is there once training begins
-        own = not branch.compute.zero
-        self.parts = {"model": model} if own else {}
-        self.optimizers = {"optimizer": optimizer} if own else {}
+        # DeepSpeed's engine keeps both itself, and exists once training begins
+        alone = not branch.compute.zero
+        self.modules = {"model": model} if alone else {}
+        self.optimizers = {"optimizer": optimizer} if alone else {}
         self.optimizer, self.engine = optimizer, None
-        self.first, self.rows = state.restore(branch.work, self.parts, self.optimizers)
+        self.first, self.rows = state.restore(branch.work, self.modules, self.optimizers)
         bar.update(self.first)
         self.references = references(recipe, branch)
         self.pool, self.sampler = branch.prompt_pool(recipe), branch.sampler(recipe)
         self.problems = min(recipe.prompts, len(self.pool))  # of an iteration
         self.turns: list[Turn] = []  # that are learned from
-        self.drawn: list[Turn] = []  # all that were sampled for them
+        self.sampled: list[Turn] = []  # all of the iteration
         self.advantages_B, self.learned_tokens = np.zeros(0), 0
         self.logs: list[dict] = []
 
-    def over(self) -> bool:
+    def finished(self) -> bool:
         """Whether nothing is left to do, by the rows alone."""
         return len(self.rows) >= self.recipe.iterations or health.spent(self.rows, self.recipe)
 
@@ -104,7 +104,7 @@ class _Iterations(TrainerCallback):
             state.restore(self.branch.work, {}, {}, self.engine)
 
     def whole(self):
-        """Context in which every process can read all weights."""
+        """Returns a context in which every process can read all weights."""
         return whole(self.engine, self.model)
 
     def stage(self) -> None:
@@ -115,72 +115,74 @@ class _Iterations(TrainerCallback):
                     checkpoints.save_weights(folder, self.model, self.tokenizer)
 
     def sample(self) -> list[Turn]:
-        """This process's turns of this iteration, all responses to one prompt in a row."""
+        """Samples the turns of this iteration, all responses to one prompt in a row.
+
+        With dynamic sampling prompts are drawn again until enough groups hold different rewards, or
+        `most_draws` is reached. Returns the turns that this process learns from.
+        """
         began, i, seed = time.perf_counter(), len(self.rows), self.branch.seed
-        self.drawn, found, spare, self.draws = [], [], [], 0
-        while self.draws < self.recipe.most_draws and len(found) < self.problems:
-            again = [self.draws] if self.draws else []  # of the first draw PPO's streams
-            rng = np.random.default_rng([seed, 4, i, *again])
+        self.sampled, self.draws = [], 0
+        groups, equal_groups = [], []  # to learn from, and with nothing to learn
+        while self.draws < self.recipe.most_draws and len(groups) < self.problems:
+            draw_stream = [self.draws] if self.draws else []  # the first draw has PPO's streams
+            rng = np.random.default_rng([seed, 4, i, *draw_stream])
             problems = draw(self.pool, self.recipe.prompts, rng)
             with (
                 health.finite_sampling(self.rows, self.branch.name),
                 self.whole(),
                 self.branch.compute.autocast(),
             ):
-                stream = (seed, 5, i, *again)
+                stream = (seed, 5, i, *draw_stream)
                 turns = self.sampler.sample(self.model, self.tokenizer, problems, stream)
             turns = not_overlong(turns, self.branch.max_new_tokens, self.recipe.overlong)
             for group in groups_of(turns, self.recipe.samples_per_prompt):
-                (found if self.recipe.most_draws == 1 or differ(group) else spare).append(group)
-            self.drawn += turns
+                useful = self.recipe.most_draws == 1 or rewards_differ(group)
+                (groups if useful else equal_groups).append(group)
+            self.sampled += turns
             self.draws += 1
-        self.filled = max(0, self.problems - len(found))  # by groups that teach nothing
-        self.turns = [turn for group in [*found, *spare][: self.problems] for turn in group]
-        # TRL parts rows into micro-batches by the global state: a stream of the iteration's own
+        self.filled = max(0, self.problems - len(groups))  # with groups of equal rewards
+        chosen = [*groups, *equal_groups][: self.problems]
+        self.turns = [turn for group in chosen for turn in group]
+        # TRL splits rows into micro-batches by the global state: give each iteration its own
         torch.manual_seed(seeded(seed, 6, i).initial_seed())
         self.model.train()
-        self.sampled = time.perf_counter()
-        self.sampling_seconds = self.sampled - began
-        return self.own()
+        self.sampling_ended = time.perf_counter()
+        self.sampling_seconds = self.sampling_ended - began
+        return self.own_turns()
 
-    def resampled(self) -> dict[str, float]:
-        """What is logged of dynamic sampling."""
-        if self.recipe.most_draws == 1:
-            return {}
-        return {"draws": self.draws, "filled_share": self.filled / self.problems}
-
-    def own(self) -> list[Turn]:
-        """Turns that this process learns from: whole groups."""
+    def own_turns(self) -> list[Turn]:
+        """Returns the turns that this process learns from: whole groups."""
         return processes.own(self.turns)
 
     def on_log(self, _args, _state, control, logs=None, **_):
         if "loss" not in (logs or {}):
-            return  # TRL's last words
+            return  # TRL's summary at the end
         self.logs.append(logs)
         if len(self.logs) < self.recipe.steps:
             return
-        i, recipe, turns = len(self.rows), self.recipe, self.turns
+        i, recipe = len(self.rows), self.recipe
         row = {
             "iteration": i + 1,
-            **summary(self.drawn, recipe.samples_per_prompt),
+            **summary(self.sampled, recipe.samples_per_prompt),
             **advantage_statistics(self.advantages_B),
             **means(self.logs),
             "trained_tokens": recipe.epochs * self.learned_tokens,
-            **self.resampled(),
             "sampling_seconds": self.sampling_seconds,
-            "training_seconds": time.perf_counter() - self.sampled,
+            "training_seconds": time.perf_counter() - self.sampling_ended,
         }
+        if recipe.most_draws > 1:
+            row |= {"draws": self.draws, "filled_share": self.filled / self.problems}
         self.logs = []
         last = i + 1 == recipe.iterations or health.spent([*self.rows, row], recipe)
         if due(recipe, i, last):
-            measured = self.model, self.tokenizer, turns, recipe.temperature
+            measured = self.model, self.tokenizer, self.turns, recipe.temperature
             with self.whole(), self.branch.compute.autocast():
                 row |= distances(self.references, *measured)
         row = processes.agreed(row)
         health.log(self.rows, row, self.branch.name)
         self.bar.note(reward=row["reward_mean"], correct=row["correct_share"])
         self.bar.update()
-        kept = self.parts, self.optimizers, self.rows, self.engine
+        kept = self.modules, self.optimizers, self.rows, self.engine
         keep = partial(state.keep, self.branch.work, i + 1, *kept)
         where = f"iteration {i + 1} of {recipe.iterations}"
         stop.at_step(keep, i + 1, recipe.state_every, last, where)
@@ -188,17 +190,17 @@ class _Iterations(TrainerCallback):
 
 
 def groups_of(turns: list[Turn], size: int) -> list[list[Turn]]:
-    """Turns parted into the responses to each prompt, which stand in a row."""
+    """Splits turns into the responses to each prompt, which stand in a row."""
     return [turns[k : k + size] for k in range(0, len(turns), size)]
 
 
-def differ(group: list[Turn]) -> bool:
-    """Whether a group's rewards differ: else all its advantages are 0."""
+def rewards_differ(group: list[Turn]) -> bool:
+    """Whether a group's rewards differ; else all its advantages are 0."""
     return len({t.reward for t in group}) > 1
 
 
 def not_overlong(turns: list[Turn], most: int, share: float) -> list[Turn]:
-    """Turns with the soft overlong penalty (arXiv 2503.14476, eq. 13) added to their rewards.
+    """Adds the soft overlong penalty (arXiv 2503.14476, eq. 13) to the rewards of turns.
 
     It falls from 0 to -1 over the last `share` of the `most` tokens that a response may have.
     """
@@ -210,8 +212,8 @@ def not_overlong(turns: list[Turn], most: int, share: float) -> list[Turn]:
 
 
 class _Sampled:
-    """Over a trainer of TRL: in place of its tokenisation, which would leave out the first token of
-    every prompt, and of its generation."""
+    """Replaces the generation of a TRL trainer, and its tokenisation, which would leave out the
+    first token of every prompt."""
 
     run: _Iterations
 
@@ -219,7 +221,7 @@ class _Sampled:
         return [t.prompt_ids for t in self.run.sample()], None, {}
 
     def _generate_single_turn(self, *_):
-        return [t.response_ids for t in self.run.own()]
+        return [t.response_ids for t in self.run.own_turns()]
 
     def _generate_and_score_completions(self, inputs):
         batch = super()._generate_and_score_completions(inputs)
@@ -234,11 +236,10 @@ class _RLOO(_Sampled, RLOOTrainer):
 
 class _GRPO(_Sampled, GRPOTrainer):
     def _generate_single_turn(self, *_):
-        return super()._generate_single_turn(), None  # None: it computes log-probabilities itself
+        return super()._generate_single_turn(), None  # None: TRL computes log-probabilities
 
 
 def _trainer(recipe: Group, branch: Branch, run: _Iterations):
-    first = run.first
     responses = run.problems * recipe.samples_per_prompt // processes.size()
     if responses % recipe.minibatches:
         raise HealscopeError(
@@ -253,7 +254,7 @@ def _trainer(recipe: Group, branch: Branch, run: _Iterations):
         "deepspeed": branch.compute.settings(
             rows, of_a_step // rows, recipe.optimizer.max_grad_norm
         ),
-        "max_steps": (recipe.iterations - first) * recipe.steps,
+        "max_steps": (recipe.iterations - run.first) * recipe.steps,
         "num_iterations": recipe.epochs,
         "per_device_train_batch_size": rows,
         "gradient_accumulation_steps": of_a_step // rows,
@@ -282,14 +283,14 @@ def _trainer(recipe: Group, branch: Branch, run: _Iterations):
         )
 
     def reward(**_) -> list[float]:
-        return [t.reward for t in run.own()]
+        return [t.reward for t in run.own_turns()]
 
-    optimizers = scheduled(recipe, run.optimizer, lambda step: first + step // recipe.steps)
+    optimizers = scheduled(recipe, run.optimizer, lambda step: run.first + step // recipe.steps)
     trainer = kind(
         model=run.model,
         reward_funcs=reward,
         args=args,
-        train_dataset=Dataset.from_dict({"prompt": [""] * run.problems}),  # `run` knows better
+        train_dataset=Dataset.from_dict({"prompt": [""] * run.problems}),  # `run` has the real ones
         processing_class=run.tokenizer,
         callbacks=[run],
         optimizers=optimizers,
@@ -302,7 +303,7 @@ def _trainer(recipe: Group, branch: Branch, run: _Iterations):
 
 
 def _keep_ours(run: _Iterations, optimizers: tuple) -> None:
-    """With DeepSpeed the Trainer would make an optimizer and a schedule of its own."""
+    """Makes the Trainer use our optimizer and schedule; with DeepSpeed it would make its own."""
     optimizer, schedule = optimizers
 
     def optimizer_made(*_, **__):

@@ -1,6 +1,6 @@
-"""When a run has failed, and when its reward no longer means success.
+"""Tells when a run has failed, and when its reward no longer means success.
 
-All rules read the logged rows alone, so that a resumed run judges as an unbroken one.
+All rules read only the logged rows, so that a resumed run is judged as an unbroken one.
 """
 
 import math
@@ -19,11 +19,11 @@ COLLAPSED = 0.1
 """A run has collapsed once it succeeds less often than this share of its best."""
 
 _LEARNED = 0.05  # a success rate below it has not risen, so it cannot collapse
-_PARTED = 0.1  # growth of the mean reward, in SDs of single ones, that success should show too
+_HACKING = 0.1  # growth of the mean reward, in SDs of single ones, that success should show too
 
 
 class Diverged(HealscopeError):  # noqa: N818 (what happened to a run)
-    """A run that cannot go on; `rows` are what it had logged."""
+    """A run that cannot go on; `rows` are those logged so far."""
 
     def __init__(self, reason: str, rows: list[dict]):
         super().__init__(reason)
@@ -31,10 +31,10 @@ class Diverged(HealscopeError):  # noqa: N818 (what happened to a run)
 
 
 def log(rows: list[dict], row: dict, name: str) -> None:
-    """Appends a row, with its alarm, and checks the run. Raises Diverged."""
+    """Appends a row, with the alarm of reward hacking, and checks the run. Raises Diverged."""
     rows.append(row)
     if "reward_mean" in row:
-        row["hacking_alarm"] = parted(rows)
+        row["hacking_alarm"] = reward_hacking(rows)
         if row["hacking_alarm"] and not any(r.get("hacking_alarm") for r in rows[:-1]):
             print(
                 f"healscope: {name}: by iteration {row['iteration']} the reward has risen and "
@@ -46,7 +46,7 @@ def log(rows: list[dict], row: dict, name: str) -> None:
 
 @contextmanager
 def finite_sampling(rows: list[dict], name: str) -> Iterator[None]:
-    """Turns NotFinite into Diverged, with the rows of the run."""
+    """Raises Diverged, with the rows of the run, where sampling raises NotFinite."""
     try:
         yield
     except NotFinite as error:
@@ -66,11 +66,11 @@ def spent(rows: list[dict], recipe: Training) -> bool:
 
 
 def check(rows: list[dict], name: str) -> None:
-    """Raises Diverged where the latest row holds a number that is not finite, or reward collapses.
+    """Raises Diverged if the latest row holds a number that is not finite, or the run collapsed.
 
-    Collapsed: over the last WINDOW iterations the success rate is under COLLAPSED of the best
-    earlier one, and the reward is lower than it was in the first. Where only success is lost, the
-    policy has found another way to be paid: that is what `parted` is for.
+    A run has collapsed if over the last WINDOW iterations the success rate is under COLLAPSED of
+    the best earlier one, and the reward is lower than in the first iterations. If only success is
+    lost, the policy has found another way to be rewarded: that is what `reward_hacking` is for.
     """
     latest = rows[-1]
     for key, value in latest.items():
@@ -96,15 +96,15 @@ def check(rows: list[dict], name: str) -> None:
 
 
 def _finite(rows: list[dict]) -> list[dict]:
-    """Rows that a table can hold: without numbers that are not finite."""
+    """Returns the rows without numbers that are not finite, which a table cannot hold."""
     return [
         {k: v for k, v in row.items() if not isinstance(v, float) or math.isfinite(v)}
         for row in rows
     ]
 
 
-def parted(rows: list[dict]) -> bool:
-    """Whether the reward has risen without success: the alarm of reward hacking (Fig 12).
+def reward_hacking(rows: list[dict]) -> bool:
+    """Whether the reward has risen without success (the alarm of Fig 12).
 
     Compares the last WINDOW iterations with the first: the mean reward grew by more than a tenth of
     the standard deviation that single rewards have had, while the success rate did not grow.
@@ -115,7 +115,7 @@ def parted(rows: list[dict]) -> bool:
     rates = [row["correct_share"] for row in rows]
     growth = _late(rewards) - _early(rewards)
     scale = max(row["reward_std"] for row in rows)
-    return growth > max(_PARTED * scale, 0.0) and _late(rates) <= _early(rates)
+    return growth > max(_HACKING * scale, 0.0) and _late(rates) <= _early(rates)
 
 
 def _early(values: list[float]) -> float:

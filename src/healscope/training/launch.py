@@ -1,14 +1,14 @@
-"""Runs a training job here, or in processes of its own by `accelerate launch`.
+"""Runs a training job in this process, or in several by `accelerate launch`.
 
-What goes to the processes and back is JSON, in the run's state folder:
+The processes read and write JSON in the run's state folder:
 
-    launch/job.json      the job, and how to compute it
-    launch/stop          appears once this process has received a signal: its name
-    launch/result.json   the rows, or why there are no more of them
-    launch/failed-{rank}.json   an error of one process, one sentence
+    launch/job.json             the job and its compute settings
+    launch/stop                 the name of the signal that this process has received
+    launch/result.json          the rows, and why training ended early
+    launch/failed-{rank}.json   the error of one process, one sentence
 
-The processes heed no signal themselves: schedulers send it to some of a job's processes or to all,
-and launchers kill theirs 30 seconds later. So only this one listens, and all stop at one step.
+The launched processes ignore signals: schedulers send them to some of a job's processes or to all,
+and launchers kill theirs 30 seconds later. So only this process listens, and all stop at one step.
 """
 
 import os
@@ -28,25 +28,25 @@ from healscope.training.health import Diverged
 from healscope.training.state import Workspace
 
 FOLDER = "launch"
-LAYOUT = "layout.json"  # of the state folder: how the processes part the states in it
+LAYOUT = "layout.json"  # of the state folder: how many processes share its states
 SECONDS = 0.1  # between two looks at the processes
 
 
 def run(
     job: dict, config: dict, deepspeed_files: str | Path, threads: int, work: Workspace
 ) -> list[dict]:
-    """Trains as `config` says for the job's model; returns the logged rows.
+    """Trains with the `launch` settings of the job's model; returns the logged rows.
 
     All processes together use as many CPU threads as the job has.
 
-    Raises Stopped on SIGTERM or SIGUSR1, Diverged where RL cannot go on, and HealscopeError where a
-    process failed, or where the state at hand was written by other processes.
+    Raises Stopped on SIGTERM or SIGUSR1, Diverged if RL cannot go on, and HealscopeError if a
+    process failed, or if the saved state is that of another number of processes.
     """
     launch = load(config).model_of(job["track"]).launch
     recipe = job["params"].get("recipe")
     if recipe and not issubclass(ALGORITHMS[recipe["algorithm"]], Training):
         launch = Launch()  # nothing is trained
-    _keep_layout(launch, work)
+    _check_layout(launch, work)
     with stop.heeded():
         if launch.deepspeed is None:
             return jobs.run(job, work, Compute(launch))
@@ -59,8 +59,11 @@ def run(
         return _launched(content, work)
 
 
-def _keep_layout(launch: Launch, work: Workspace) -> None:
-    """Refuses to go on from states that other processes have written: they hold parts of it."""
+def _check_layout(launch: Launch, work: Workspace) -> None:
+    """Raises HealscopeError if states were saved by another number of processes.
+
+    Each process holds a part of a state.
+    """
     layout = {"processes": launch.processes, "deepspeed": launch.deepspeed}
     file = work.folder / LAYOUT
     before = provenance.read_json(file) if file.is_file() else layout
@@ -85,10 +88,10 @@ def _launched(content: dict, work: Workspace) -> list[dict]:
         errors="replace",
         env=_environment(content["threads"]),
         pass_fds=[work.lock],  # as long as they live, nobody else may write here
-        preexec_fn=_deaf,
+        preexec_fn=_ignore_signals,
     )
-    said: list[str] = []
-    reader = Thread(target=_forward, args=(process.stdout, said), daemon=True)
+    output: list[str] = []
+    reader = Thread(target=_forward, args=(process.stdout, output), daemon=True)
     reader.start()
     try:
         while process.poll() is None:
@@ -103,7 +106,7 @@ def _launched(content: dict, work: Workspace) -> list[dict]:
     finally:
         _end(process)
         reader.join(timeout=5)
-    return _result(folder, process.returncode, said)
+    return _result(folder, process.returncode, output)
 
 
 def _command(processes: int, threads: int, job: Path) -> list[str]:
@@ -118,9 +121,9 @@ def _command(processes: int, threads: int, job: Path) -> list[str]:
 
 
 def _environment(threads: int) -> dict[str, str]:
-    """What the processes see: no signals that they would not heed, threads, and these sources."""
-    here = str(Path(__file__).resolve().parents[2])
-    paths = [here, *filter(None, [os.environ.get("PYTHONPATH")])]
+    """Returns the environment of the processes: signals, threads, and these sources."""
+    sources = str(Path(__file__).resolve().parents[2])
+    paths = [sources, *filter(None, [os.environ.get("PYTHONPATH")])]
     return {
         **os.environ,
         "OMP_NUM_THREADS": str(threads),
@@ -129,20 +132,20 @@ def _environment(threads: int) -> dict[str, str]:
     }
 
 
-def _deaf() -> None:
+def _ignore_signals() -> None:
     for number in stop.SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 
 
-def _forward(stream, said: list[str]) -> None:
+def _forward(stream, output: list[str]) -> None:
     """Passes lines on to this job's stderr, which is also its log; keeps the last ones."""
     for line in stream:
-        said[:] = [*said[-30:], line.rstrip()]
+        output[:] = [*output[-30:], line.rstrip()]
         sys.stderr.write(line)
 
 
 def _end(process: subprocess.Popen) -> None:
-    """Ends processes that are still there: this one was interrupted."""
+    """Ends the processes if they still run, as this one was interrupted."""
     if process.poll() is None:
         process.send_signal(signal.SIGINT)  # the launcher ends the others
         try:
@@ -152,13 +155,13 @@ def _end(process: subprocess.Popen) -> None:
             process.wait()
 
 
-def _result(folder: Path, code: int, said: list[str]) -> list[dict]:
-    """The rows, or what was raised in the processes, raised here."""
+def _result(folder: Path, code: int, output: list[str]) -> list[dict]:
+    """Returns the rows, or raises what was raised in the processes."""
     for file in sorted(folder.glob("failed-*.json")):
         failed = provenance.read_json(file)
         raise HealscopeError(f"training process {failed['rank']} failed: {failed['error']}")
     if code or not (folder / "result.json").is_file():
-        last = next((line for line in reversed(said) if "rror" in line), "it left no message")
+        last = next((line for line in reversed(output) if "rror" in line), "it left no message")
         raise HealscopeError(f"a training process ended with code {code}: {last.strip()}")
     result = provenance.read_json(folder / "result.json")
     if result["stopped"]:

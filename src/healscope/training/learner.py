@@ -1,6 +1,4 @@
-"""A module under an optimizer: in one process torch's, in several DeepSpeed's."""
-
-from __future__ import annotations
+"""A module and its optimizer: torch's in one process, DeepSpeed's in several."""
 
 import torch
 from torch import nn
@@ -12,8 +10,8 @@ from healscope.training.compute import Compute, whole
 class Learner:
     """Forward, backward and step, the same for one process and for several.
 
-    `engine` is DeepSpeed's, or None. Losses are parts of the mean over the rows of all processes:
-    their sum over micro-batches and processes is what is minimised.
+    `engine` is DeepSpeed's, or None. The sum of losses over micro-batches and processes is
+    minimised: each has to be its rows' part of the mean over all rows.
     """
 
     def __init__(self, compute: Compute, module: nn.Module, optimizer, max_grad_norm: float):
@@ -40,12 +38,15 @@ class Learner:
             group["lr"] = learning_rate
 
     def start(self) -> None:
-        """Before the first micro-batch of a step."""
+        """Clears gradients, before the first micro-batch of a step."""
         if self.engine is None:
             self.optimizer.zero_grad(set_to_none=True)
 
     def backward(self, loss: torch.Tensor, last: bool) -> None:
-        """`last`: of a step's micro-batches, as many in every process."""
+        """Adds the gradient of a micro-batch; `last` marks the last one of a step.
+
+        All processes have the same number of micro-batches.
+        """
         if self.engine is None:
             loss.backward()
             return
@@ -54,7 +55,7 @@ class Learner:
         self.engine.backward(loss * processes.size(), scale_wrt_gas=False)
 
     def step(self) -> float:
-        """One step; returns the norm of the gradient before it was clipped."""
+        """Takes one step; returns the norm of the gradient before it was clipped."""
         if self.engine is None:
             norm = nn.utils.clip_grad_norm_(self.trained, self.max_grad_norm)
             self.optimizer.step()
@@ -63,5 +64,5 @@ class Learner:
         return float(self.engine.get_global_grad_norm())
 
     def whole(self):
-        """Context in which every process can read all weights."""
+        """Returns a context in which every process can read all weights."""
         return whole(self.engine, self.module)

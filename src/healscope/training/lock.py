@@ -1,8 +1,8 @@
-"""One writer at a time, also where two of them run on different nodes of a cluster.
+"""A lock that one process holds, also among processes on different nodes of a cluster.
 
-The system's file lock decides on one host, and is freed when its owner dies. Network file systems
-may not carry it to other hosts, so the owner also keeps its file young: a file that stays as old as
-it is belongs to nobody. No clocks are compared.
+On one host the system's file lock decides; it is freed when its owner dies. Network file systems
+may not carry it to other hosts, so the owner also touches its file as a heartbeat: a stale file
+means that the owner is gone. Only changes of the file's time count, so clocks need not agree.
 """
 
 import fcntl
@@ -17,11 +17,14 @@ from pathlib import Path
 from healscope.errors import HealscopeError
 
 BEAT_S = 15.0
-PATIENCE_S = 60.0  # a few beats: how long a file of another host is watched before it is taken over
+PATIENCE_S = 60.0  # how long to watch for a heartbeat of another host's owner
 
 
 class Lock:
-    """Held from its making to `close()`; HealscopeError if another process holds it."""
+    """A lock on `file`, held until `close()`; `work` names in messages what it protects.
+
+    Raises HealscopeError if another process holds it.
+    """
 
     def __init__(self, file: str | Path, work: str, patience_s: float = PATIENCE_S):
         self.path = Path(file)
@@ -39,15 +42,15 @@ class Lock:
         self._file.write(f"{socket.gethostname()} {os.getpid()} {_slurm_job()}")
         self._file.flush()
         self._closed = threading.Event()
-        weakref.finalize(self, self._closed.set)  # a lock that is forgotten is let go of
+        weakref.finalize(self, self._closed.set)  # of a lock that was not closed
         threading.Thread(target=_beat, args=(self.path, self._closed), daemon=True).start()
 
     def fileno(self) -> int:
-        """A process that inherits this file descriptor holds the lock as well."""
+        """Returns the file descriptor; a process that inherits it holds the lock as well."""
         return self._file.fileno()
 
     def close(self) -> None:
-        """Lets go: an empty file is nobody's."""
+        """Releases the lock; an empty file has no owner."""
         self._closed.set()
         self._file.truncate(0)
         self._file.close()
@@ -63,15 +66,15 @@ def _slurm_job() -> str:
 
 
 def _owner(file: Path) -> tuple[str, str, str] | None:
-    """(host, process, Slurm job) that a lock file names; None if it is empty."""
+    """Returns (host, process, Slurm job) that a lock file names, or None if it is empty."""
     words = file.read_text(encoding="utf-8").split()
     return (words[0], words[1], words[2]) if len(words) == 3 else None
 
 
 def _ended(owner: tuple[str, str, str]) -> bool:
-    """Whether an owner that holds no file lock here is surely gone.
+    """Whether an owner without a file lock on this host is surely gone.
 
-    It is if it ran on this host, or as an earlier life of this Slurm job.
+    It is if it ran on this host, or in an earlier run of this Slurm job.
     """
     host, _, job = owner
     return host == socket.gethostname() or job == _slurm_job() != "-"

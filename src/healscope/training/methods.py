@@ -1,4 +1,6 @@
-"""How an arm of SFT trains: penalties, projections, low-rank updates (docs/rotation-aware.md).
+"""How each method of SFT trains: penalties, projections, low-rank updates.
+
+docs/rotation-aware.md explains the methods.
 
 W0 is a matrix where SFT starts, W the same matrix in training and D = W - W0. U and V are left and
 right singular vectors of W0, the leading ones unless a control asks for others. Shape suffixes: M,
@@ -6,19 +8,18 @@ N rows and columns of a matrix; K directions; B rows of a batch, L tokens, H hid
 tokens of a batch, V vocabulary.
 """
 
-from __future__ import annotations
-
 import copy
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import nn
 from transformers import TrainerCallback
 from trl import SFTTrainer
 
-from healscope.config import BlockDrift, LoRA, Penalty, Protected, Rotation, SFTMethod
+from healscope.config import DFT, BlockDrift, LoRA, Penalised, Protected, Rotation, SFTMethod
 from healscope.draws import seeded
 from healscope.edit_names import leading
 from healscope.models import checkpoints
@@ -30,17 +31,17 @@ EPSILON = 1e-12  # in the denominator of the normalised penalty, as in the relea
 
 
 def drift(d_MN: torch.Tensor) -> torch.Tensor:
-    """|D|_F^2: the distance from the start (L2-SP, arXiv 1802.01483)."""
+    """Returns |D|_F^2: the squared distance from the start (L2-SP, arXiv 1802.01483)."""
     return d_MN.square().sum()
 
 
 def block_drift(d_MN: torch.Tensor, u_MK: torch.Tensor, v_NK: torch.Tensor) -> torch.Tensor:
-    """|U'WV - U'W0V|_F^2 = |U'DV|_F^2 (arXiv 2605.10973): the leading block, values and all."""
+    """Returns |U'WV - U'W0V|_F^2 = |U'DV|_F^2, the change of the leading block (2605.10973)."""
     return (u_MK.T @ d_MN @ v_NK).square().sum()
 
 
 def rotation(d_MN: torch.Tensor, u_MK: torch.Tensor, v_NK: torch.Tensor) -> torch.Tensor:
-    """|(I - UU')WV|_F^2 + |U'W(I - VV')|_F^2, where W0's own part is 0 and W can be D.
+    """Returns |(I - UU')WV|_F^2 + |U'W(I - VV')|_F^2, to which W0 adds nothing, so that W can be D.
 
     The off-diagonal blocks: all that turns the leading subspaces to first order in D, and nothing
     else (Wedin 1972; the angles are these blocks divided by differences of singular values).
@@ -52,13 +53,13 @@ def rotation(d_MN: torch.Tensor, u_MK: torch.Tensor, v_NK: torch.Tensor) -> torc
 
 
 def outside(d_MN: torch.Tensor, u_MK: torch.Tensor, v_NK: torch.Tensor) -> torch.Tensor:
-    """(I - UU')D(I - VV'): what of a change leaves the leading singular triples as they are."""
+    """Returns (I - UU')D(I - VV'): a change that leaves the leading singular triples alone."""
     d_MN = d_MN - u_MK @ (u_MK.T @ d_MN)
     return d_MN - (d_MN @ v_NK) @ v_NK.T
 
 
 def kl(reference, model, inputs: dict) -> torch.Tensor:
-    """KL(reference || model) in nats, the mean over the response tokens of a batch.
+    """Returns KL(reference || model) in nats, the mean over the response tokens of a batch.
 
     Exact over the vocabulary at every prefix of the answers; `inputs` holds input_ids,
     attention_mask and labels (B, L), -100 where no token is taught.
@@ -82,7 +83,7 @@ def _logprobs(model, inputs: dict) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class Anchor:
-    """A trained matrix, where it started, and the directions that a method is about.
+    """A trained matrix, its value at the start, and the directions that a method protects.
 
     `u` (M, K) and `v` (N, K) are orthonormal; None where the whole matrix counts.
     """
@@ -93,14 +94,14 @@ class Anchor:
     v: torch.Tensor | None = None
 
     def change(self) -> torch.Tensor:
-        """D, with a gradient."""
+        """Returns D, with a gradient."""
         return self.weight - self.start
 
 
 def anchors(model, share: float = 1.0, directions: str = "leading") -> list[Anchor]:
-    """Anchors of all matrices that are trained, at a `share` of their directions.
+    """Returns anchors of all matrices that are trained, at a `share` of their directions.
 
-    Call it before training: where the model stands is W0.
+    Call it before training: the weights at this moment are W0.
     """
     found = []
     for name, weight in model.named_parameters():
@@ -112,7 +113,7 @@ def anchors(model, share: float = 1.0, directions: str = "leading") -> list[Anch
 
 
 def _basis(start: torch.Tensor, share: float, directions: str, name: str) -> list[torch.Tensor]:
-    """U (M, K) and V (N, K) of one matrix; random ones are drawn by its name."""
+    """Returns U (M, K) and V (N, K) of one matrix; its name seeds random ones."""
     k = leading(share, min(start.shape))
     if directions == "random":
         stream = seeded("directions", name)
@@ -124,23 +125,24 @@ def _basis(start: torch.Tensor, share: float, directions: str, name: str) -> lis
     return [x.to(start).contiguous() for x in both]
 
 
-def penalty(method: Penalty | BlockDrift | Rotation, model) -> Callable[[dict], torch.Tensor]:
-    """inputs of a batch -> the method's penalty at the model's weights, not yet multiplied.
+def penalty(method: Penalised, model) -> Callable[[dict], torch.Tensor]:
+    """Returns a function of the inputs of a batch: the penalty, without its strength.
 
-    Sums over matrices, as published. A block that is all of a matrix counts as its drift, which is
-    the published rule for k >= min(m, n).
+    Penalties are sums over matrices, as published. A block that is all of a matrix counts as its
+    drift, which is the published rule for k >= min(m, n).
     """
     if isinstance(method, BlockDrift):
-        held = anchors(model, method.share, method.directions)
+        anchored = anchors(model, method.share, method.directions)
         relative = method.method == "rpsft_normalised"
-        scales = [1 / (float(_block(a, a.start)) + EPSILON) if relative else 1.0 for a in held]
-        return lambda _: sum(c * _block(a, a.change()) for c, a in zip(scales, held, strict=True))
+        scales = [1 / (float(_block(a, a.start)) + EPSILON) if relative else 1.0 for a in anchored]
+        pairs = list(zip(scales, anchored, strict=True))
+        return lambda _: sum(c * _block(a, a.change()) for c, a in pairs)
     if isinstance(method, Rotation):
-        held = anchors(model, method.share, method.directions)
-        return lambda _: sum(rotation(a.change(), a.u, a.v) for a in held)
+        anchored = anchors(model, method.share, method.directions)
+        return lambda _: sum(rotation(a.change(), a.u, a.v) for a in anchored)
     if method.method == "l2":
-        held = anchors(model)
-        return lambda _: sum(drift(a.change()) for a in held)
+        anchored = anchors(model)
+        return lambda _: sum(drift(a.change()) for a in anchored)
     reference = copy.deepcopy(model).requires_grad_(False).eval()
     return lambda inputs: kl(reference, model, inputs)
 
@@ -149,8 +151,8 @@ def _block(anchor: Anchor, d_MN: torch.Tensor) -> torch.Tensor:
     return drift(d_MN) if anchor.u is None else block_drift(d_MN, anchor.u, anchor.v)
 
 
-class Penalised(SFTTrainer):
-    """Loss + strength * penalty; the log has both apart (`task_loss`, `penalty`)."""
+class PenalisedTrainer(SFTTrainer):
+    """Minimises loss + strength * penalty; logs both apart (`task_loss`, `penalty`)."""
 
     def __init__(self, penalty: Callable, strength: float, **arguments):
         self.penalty, self.strength = penalty, strength
@@ -171,47 +173,71 @@ class Penalised(SFTTrainer):
 
 
 class Projected(SFTTrainer):
-    """W - W0 stays in (I - UU')(.)(I - VV'), so that W has these singular triples of W0.
+    """Keeps W - W0 in (I - UU')(.)(I - VV'), so that W has these singular triples of W0.
 
     The gradient is projected before it is clipped; and the whole change after every step, because
     AdamW scales each element of a gradient by its own history and so leaves the subspace.
     """
 
-    def __init__(self, held: list[Anchor], **arguments):
-        self.held = held
+    def __init__(self, anchors: list[Anchor], **arguments):
+        self.anchors = anchors
         super().__init__(**arguments)
-        self.add_callback(_PutBack(held))
+        self.add_callback(_Project(anchors))
 
     def training_step(self, *args, **kwargs):
         loss = super().training_step(*args, **kwargs)
-        for a in self.held:
+        for a in self.anchors:
             a.weight.grad = outside(a.weight.grad, a.u, a.v)
         return loss
 
 
-class _PutBack(TrainerCallback):
-    def __init__(self, held: list[Anchor]):
-        self.held = held
+class _Project(TrainerCallback):
+    def __init__(self, anchors: list[Anchor]):
+        self.anchors = anchors
 
     @torch.no_grad()
     def on_optimizer_step(self, *_, **__):
-        for a in self.held:
+        for a in self.anchors:
             a.weight.copy_(a.start + outside(a.change(), a.u, a.v))
 
 
-def trainer(method: SFTMethod | None, model, **arguments) -> SFTTrainer:
-    """What trains `model` by `method`; None, LoRA and DFT: TRL's own."""
-    if isinstance(method, Protected):
-        return Projected(anchors(model, method.share, method.directions), model=model, **arguments)
-    if isinstance(method, Penalty | BlockDrift | Rotation):
-        return Penalised(penalty(method, model), method.strength, model=model, **arguments)
-    return SFTTrainer(model=model, **arguments)
+@dataclass(frozen=True)
+class Setup:
+    """How an arm trains.
+
+    Attributes:
+        model: the model that is trained.
+        whole: returns the model that is saved, with all updates in its matrices.
+        trainer: makes the trainer, with the arguments of SFTTrainer.
+        settings: more arguments of SFTConfig.
+    """
+
+    model: nn.Module
+    whole: Callable[[], nn.Module]
+    trainer: Callable[..., SFTTrainer] = SFTTrainer
+    settings: dict = field(default_factory=dict)
+
+
+def setup(method: SFTMethod | None, model, seed: int) -> Setup:
+    """Returns how `model` is trained by a method; None is plain SFT."""
+    if isinstance(method, LoRA):
+        plain = copy.deepcopy(model)
+        trained = adapted(model, method, seed)
+        return Setup(trained, lambda: merge(trained, plain))
+    trainer, settings = SFTTrainer, {}
+    if isinstance(method, DFT):
+        settings = {"loss_type": "dft"}
+    elif isinstance(method, Protected):
+        trainer = partial(Projected, anchors(model, method.share, method.directions))
+    elif isinstance(method, Penalised):
+        trainer = partial(PenalisedTrainer, penalty(method, model), method.strength)
+    return Setup(model, lambda: model, trainer, settings)
 
 
 def adapted(model, method: LoRA, seed: int):
-    """`model` with a low-rank update W0 + (alpha / rank) BA beside each matrix that it trains.
+    """Gives each trained matrix of `model` a low-rank update W0 + (alpha / rank) BA, in place.
 
-    Works in place; B starts at 0. Returns peft's model around it, which is what to train.
+    B starts at 0. Returns peft's model around it, which is the one to train.
     """
     from peft import LoraConfig, get_peft_model
 
@@ -231,7 +257,7 @@ def adapted(model, method: LoRA, seed: int):
 
 @torch.no_grad()
 def merge(adapted_model, plain):
-    """The model as a whole, in `plain`, a copy of it from before `adapted`."""
+    """Writes the merged matrices into `plain`, a copy of the model from before `adapted`."""
     for name, module in adapted_model.get_base_model().named_modules():
         if hasattr(module, "get_delta_weight"):
             merged = module.base_layer.weight + module.get_delta_weight("default")

@@ -14,7 +14,7 @@ With one step on each batch (epochs = minibatches = 1) rho is 1: nothing is clip
 gradient of plain REINFORCE with a baseline.
 
 Each difference of the released code is a setting, explained where it is used; the recipe
-`ppo_reference` has them all (healscope.config.rl.REFERENCE).
+`ppo_reference` has them all (healscope.config.recipes.REFERENCE).
 
 Shape suffixes: B turns, L padded prompt and response, T response tokens, V vocabulary, H hidden.
 """
@@ -81,13 +81,8 @@ def train(recipe: PPO, branch: Branch) -> list[dict]:
         optimizers = {"value_optimizer": value_optimizer}
     first, rows = state.restore(work, modules, optimizers, learner.engine)
     pool = branch.prompt_pool(recipe)
-    sampler = branch.sampler(
-        recipe,
-        attempts=recipe.attempts,
-        feedback=recipe.feedback,
-        extra_attempt=recipe.extra_attempt,
-        prompt_states=True,
-    )
+    turns = recipe.model_dump(include={"attempts", "feedback", "extra_attempt"})
+    sampler = branch.sampler(recipe, **turns, prompt_states=True)
     with Bar(recipe.iterations, branch.label, done=first) as bar:
         for i in range(first, recipe.iterations):
             if health.spent(rows, recipe):

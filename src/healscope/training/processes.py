@@ -1,7 +1,7 @@
-"""The processes of one training run; a run of one process talks to nobody.
+"""Communication between the processes of one training run; with one process these do nothing.
 
-All processes have to come to the same calls in the same order. Objects travel pickled, between
-processes that one job has started and over the process group alone; no file holds a pickle of ours.
+All processes have to make the same calls in the same order. Objects are pickled only between
+processes that one job has started; no file holds a pickle of ours.
 """
 
 from typing import TypeVar
@@ -26,19 +26,19 @@ def first() -> bool:
 
 
 def wait() -> None:
-    """Until all are here."""
+    """Waits until all processes have come to this call."""
     if size() > 1:
         dist.barrier()
 
 
 def own(items):
-    """This process's part of rows: equal runs, one after another in the order of processes."""
+    """Returns this process's share of rows: equal consecutive shares, in the order of ranks."""
     n, r = size(), rank()
     return items[len(items) * r // n : len(items) * (r + 1) // n]
 
 
 def joined(items: list[T]) -> list[T]:
-    """The lists of all processes, one after another: the inverse of `own`."""
+    """Returns the lists of all processes, one after another: the inverse of `own`."""
     if size() == 1:
         return items
     parts: list = [None] * size()
@@ -47,16 +47,16 @@ def joined(items: list[T]) -> list[T]:
 
 
 def agreed(value: T) -> T:
-    """What the first process says: for values that decide how all go on."""
+    """Returns the first process's value, so that all processes decide alike."""
     if size() == 1:
         return value
-    said = [value]
-    dist.broadcast_object_list(said, src=0)
-    return said[0]
+    values = [value]
+    dist.broadcast_object_list(values, src=0)
+    return values[0]
 
 
 def mean(value: float, weight: float) -> float:
-    """Mean over processes, by weight; a process without rows has weight 0."""
+    """Returns the weighted mean over processes; a process without rows has weight 0."""
     if size() == 1:
         return value
     both = joined([(value, weight)])
@@ -64,7 +64,7 @@ def mean(value: float, weight: float) -> float:
 
 
 def total(value: torch.Tensor) -> torch.Tensor:
-    """Sum over processes."""
+    """Returns the sum over processes."""
     if size() > 1:
         value = value.clone()
         dist.all_reduce(value)
@@ -72,7 +72,7 @@ def total(value: torch.Tensor) -> torch.Tensor:
 
 
 def copied(module: torch.nn.Module) -> None:
-    """Gives all processes the first one's parameters."""
+    """Copies the first process's parameters to all processes."""
     if size() > 1:
         for parameter in module.parameters():
             dist.broadcast(parameter.data, src=0)

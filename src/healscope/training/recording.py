@@ -1,4 +1,4 @@
-"""What is watched during SFT, and what is kept of it: rows, checkpoints, states to resume from."""
+"""Measures, logs and saves an SFT run: rows, checkpoints, states to resume from."""
 
 import shutil
 import weakref
@@ -27,12 +27,12 @@ WHOLE = "whole"  # marks a Trainer state whose files were all written
 
 
 def step_of(state: Path) -> int:
-    """Steps done by a Trainer's state."""
+    """Returns the number of steps of a Trainer's state."""
     return int(state.name.split("-")[1])
 
 
 class Measure:
-    """What is watched during SFT, on fixed problems: losses and format errors, ID and OOD."""
+    """Measures losses and format errors during SFT on fixed problems, ID and OOD."""
 
     def __init__(self, settings, model, tokenizer, examples, problems, task, max_new_tokens, seed):
         self.model, self.tokenizer, self.task = model, tokenizer, task
@@ -74,7 +74,7 @@ class Measure:
 
 
 class Recorder(TrainerCallback):
-    """Logs rows, stages grid checkpoints, marks Trainer states that are whole, heeds signals.
+    """Logs rows, stages the checkpoints of the grid, marks whole states and stops on a signal.
 
     Every process has one, and all have the same rows; the first writes files.
     """
@@ -100,7 +100,7 @@ class Recorder(TrainerCallback):
         self.bar = Bar(settings.steps, label)
 
     def resume(self, folder: Path) -> Path | None:
-        """The latest whole Trainer state; removes broken ones and reads what stood at that time."""
+        """Returns the latest whole Trainer state, and restores its rows; removes broken states."""
         states = sorted(folder.glob("checkpoint-*"), key=step_of)
         processes.wait()  # until all have looked
         for broken in [s for s in states if not (s / WHOLE).is_file()]:
@@ -130,7 +130,7 @@ class Recorder(TrainerCallback):
         if state.global_step == 0:
             self.rows = [{"step": 0, **self.measure()}]
             self._stage(0)
-        else:  # what the Trainer had added up of a row that was not yet logged
+        else:  # what the Trainer had summed for a row that was not yet logged
             self.trainer._tr_loss += self.pending["loss"]
             self.trainer._globalstep_last_logged = self.pending["since"]
             for name, values in self.pending["metrics"].items():

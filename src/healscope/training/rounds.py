@@ -1,4 +1,4 @@
-"""DPO and rejection sampling: rounds of sampling from the model at hand, then training on the find.
+"""DPO and rejection sampling: rounds of sampling from the current model, then training.
 
 TRL trains; problems, sampling and rewards are those of PPO, and all rounds together sample as many
 responses. y+ and y- are a correct and a wrong response to the same prompt x, pi_0 the model at the
@@ -7,8 +7,8 @@ start of the round:
     dpo  L = -log sigmoid(beta (log pi/pi_0 (y+|x) - log pi/pi_0 (y-|x)))  (arXiv 2305.18290, eq. 7)
     rft  L = -log pi(y+|x), a token, on distinct y+ (arXiv 2308.01825)
 
-Every round has an optimizer of its own: its data and its loss are new, and what a killed round
-needs to be repeated to the bit is the model alone.
+Every round has an optimizer of its own, since its data and its loss are new. So the model alone is
+enough to repeat a killed round exactly.
 """
 
 import copy
@@ -41,9 +41,9 @@ from healscope.training.turns import Turn, summary
 def train(recipe: DPO | RejectionSampling, branch: Branch) -> list[dict]:
     """Runs all rounds from `branch.start` and stages the checkpoint `branch.name`.
 
-    Returns one row for each round; its `iteration` counts what PPO would have sampled by then. A
-    round that finds nothing to learn from trains nothing: its `trained_tokens` are 0. Raises
-    Diverged where a number is not finite any more.
+    Returns one row for each round; its `iteration` is that of PPO with as many samples. A round
+    that finds nothing to learn from trains nothing: its `trained_tokens` are 0. Raises Diverged if
+    a number is not finite any more, and Stopped on a signal.
     """
     model, tokenizer = checkpoints.load_model(branch.start)
     checkpoints.freeze(model, recipe.freeze)
@@ -81,7 +81,7 @@ def train(recipe: DPO | RejectionSampling, branch: Branch) -> list[dict]:
 def _sample(
     recipe, branch: Branch, model, tokenizer, iterations, rows: list[dict], bar: Bar
 ) -> tuple[list[Turn], int]:
-    """(turns of these iterations or until the budget is spent, iterations done by then)."""
+    """Samples these iterations, or until the budget is spent; returns turns and iterations done."""
     pool, sampler = branch.prompt_pool(recipe), branch.sampler(recipe)
     turns: list[Turn] = []
     done = int(iterations[0])
@@ -98,7 +98,7 @@ def _sample(
 
 
 def examples(recipe: DPO | RejectionSampling, turns: list[Turn]) -> list[dict]:
-    """What a round learns from, as token ids, in the columns that TRL's trainer reads."""
+    """Returns what a round learns from, as token ids, in the columns that TRL's trainer reads."""
     if recipe.algorithm == "dpo":
         return [
             {
@@ -139,11 +139,11 @@ def pairs(turns: list[Turn]) -> list[tuple[Turn, Turn]]:
 
 class _DPO(DPOTrainer):
     def _prepare_dataset(self, dataset, *_):
-        return dataset  # token ids already; TRL takes only text, and would tokenise it in its way
+        return dataset  # it holds token ids already; TRL would tokenise text
 
 
 class _Logs(TrainerCallback):
-    """What was logged, step by step."""
+    """Collects what is logged at each step."""
 
     def __init__(self):
         self.steps: list[dict] = []
@@ -154,7 +154,7 @@ class _Logs(TrainerCallback):
 
 
 def _fit(recipe, branch: Branch, model, tokenizer, data: list[dict], iteration: int) -> dict:
-    """One pass over `data` at the learning rate of `iteration`; what is logged of it."""
+    """Trains one pass over `data` at the learning rate of `iteration`; returns what is logged."""
     if not data:
         return {"trained_tokens": 0}
     logs = _Logs()
@@ -183,7 +183,7 @@ def _fit(recipe, branch: Branch, model, tokenizer, data: list[dict], iteration: 
         args = SFTConfig(**settings, dataset_kwargs={"skip_prepare_dataset": True})
         trainer = SFTTrainer(args=args, **common)
     fit(trainer)
-    # TRL put a forward of its own over the model's; the next round's copy is to be of the model
+    # TRL has replaced the model's forward; the next round has to copy the plain model
     vars(model).pop("forward", None)
     read = ("chosen_ids", "rejected_ids") if dpo else ("labels",)
     learned = (i for example in data for column in read for i in example[column])

@@ -1,10 +1,9 @@
 """Supervised fine-tuning with TRL's SFTTrainer: loss on the completion only, exact resume.
 
-Equation: L = -sum log p(y | x) over response tokens (arXiv 2509.12235, section 2.1); a method
-(`training.methods`) adds to it, or holds the weights.
+L = -sum log p(y | x) over response tokens (arXiv 2509.12235, section 2.1). A method
+(`training.methods`) adds a penalty, or restricts how weights change.
 """
 
-import copy
 import math
 import warnings
 from pathlib import Path
@@ -17,7 +16,7 @@ from torch.utils.data import Sampler
 from transformers import PrinterCallback, ProgressCallback
 from trl import SFTConfig, SFTTrainer
 
-from healscope.config import DFT, SFT, LoRA, SFTMethod
+from healscope.config import SFT, SFTMethod
 from healscope.errors import HealscopeError
 from healscope.models import checkpoints, tokens
 from healscope.tasks.tables import any_answers, sft_examples
@@ -29,10 +28,10 @@ from healscope.training.state import Workspace
 
 
 def paraphrase(examples: pd.DataFrame, task: Task, seed: int) -> pd.DataFrame:
-    """The same rows, each prompt in a wording of its own; the answers stay (the arm `diverse`).
+    """Returns the same rows, each prompt in a drawn wording (the arm `diverse`).
 
     The control of arXiv 2510.00237: is forgetting an effect of one fixed prompt? Raises
-    HealscopeError where the task has one wording only.
+    HealscopeError if the task has one wording only.
     """
     wordings = [task.paraphrases(task.read(row)) for row in examples.to_dict("records")]
     if all(len(prompts) == 1 for prompts in wordings):
@@ -50,11 +49,11 @@ def paraphrase(examples: pd.DataFrame, task: Task, seed: int) -> pd.DataFrame:
 def all_solutions(
     examples: pd.DataFrame, settings: SFT, task: Task, seed: int
 ) -> list[pd.DataFrame]:
-    """The same rows for each epoch, with answers drawn anew (the arm `solutions`).
+    """Returns the same rows for each epoch, with answers drawn anew (the arm `solutions`).
 
-    Tests what arXiv 2509.12235 (section 3.2) says of cross-entropy: that it punishes every correct
-    answer but the one it is shown. Here none is left out for good. Raises HealscopeError where
-    every problem has one correct answer only.
+    Tests whether cross-entropy forgets because it punishes every correct answer except the one
+    that it is shown (arXiv 2509.12235, section 3.2). Raises HealscopeError if every problem has
+    one correct answer only.
     """
     if all(len(task.answers(task.read(row))) == 1 for row in examples.to_dict("records")):
         raise HealscopeError(
@@ -82,20 +81,22 @@ def train(
     label: str,
     compute: Compute = ONE_PROCESS,
 ) -> list[dict]:
-    """Fine-tunes the checkpoint behind manifest `start`; stages every step of the grid.
+    """Fine-tunes the checkpoint with manifest `start`; stages every step of the grid.
 
     `arm` is "sft", one of config.CONTROLS, or one of `settings.methods`. All go through the same
     problems in the same order; the prompts of `diverse` and the answers of `solutions` differ, and
-    methods differ in how they train. Returns the logged rows, one each `log_every` steps: losses
-    in nats a token, on the canonical answers, and rates as shares. Raises Stopped on a signal, and
-    HealscopeError where the arm cannot be trained as `compute` says.
+    methods differ in how they train.
+
+    Returns the logged rows, one each `log_every` steps: losses in nats a token, on the canonical
+    answers, and rates as shares. Raises Stopped on a signal, and HealscopeError if the arm cannot
+    be trained with the DeepSpeed settings of `compute`.
     """
     method = settings.methods.get(arm)
     if method and (reason := method.refusal(compute.zero)):
         raise HealscopeError(f"arm '{arm}': {reason}")
     model, tokenizer = checkpoints.load_model(start)
     checkpoints.freeze(model, settings.freeze)
-    trained, merged = _with_adapters(model, method, seed)
+    setup = methods.setup(method, model, seed)
     compute.checkpointed(model)
     examples = sft_examples(pool, settings.deals, settings.examples, seed)
     if arm == "diverse":
@@ -103,8 +104,10 @@ def train(
     measure = Measure(settings, model, tokenizer, examples, problems, task, max_new_tokens, seed)
     epochs = all_solutions(examples, settings, task, seed) if arm == "solutions" else [examples]
     folder = work.folder / "trainer"
-    trainer = _trainer(settings, method, trained, tokenizer, epochs, seed, folder, compute)
-    recorder = Recorder(settings, arm, measure, work, merged, tokenizer, label, trainer, compute)
+    trainer = _trainer(settings, method, setup, tokenizer, epochs, seed, folder, compute)
+    recorder = Recorder(
+        settings, arm, measure, work, setup.whole, tokenizer, label, trainer, compute
+    )
     trainer.add_callback(recorder)
     latest = recorder.resume(folder)
     if latest is None or step_of(latest) < settings.steps:  # else it is all done
@@ -117,26 +120,17 @@ def train(
     return recorder.rows
 
 
-def _with_adapters(model, method: SFTMethod | None, seed: int) -> tuple:
-    """(what to train, what gives the model as a whole, to be saved)."""
-    if not isinstance(method, LoRA):
-        return model, lambda: model
-    plain = copy.deepcopy(model)
-    trained = methods.adapted(model, method, seed)
-    return trained, lambda: methods.merge(trained, plain)
-
-
 def _trainer(
     settings: SFT,
     method: SFTMethod | None,
-    model,
+    setup: methods.Setup,
     tokenizer,
-    epochs,
+    epochs: list[pd.DataFrame],
     seed: int,
     folder: Path,
     compute: Compute,
 ) -> SFTTrainer:
-    """Trains on `epochs`, one table of examples for each; a single one serves all epochs."""
+    """Makes the trainer; `epochs` has one table of examples for each, or one for all epochs."""
 
     def encode(prompt: str, response: str) -> dict:
         before, after = (
@@ -181,13 +175,13 @@ def _trainer(
         bf16=False,  # float32 masters: spectra of bf16 checkpoints show rounding, not training
         gradient_checkpointing=False,  # `compute` has seen to it
         deepspeed=compute.settings(micro, accumulation, optimizer.max_grad_norm),
-        loss_type="dft" if isinstance(method, DFT) else "nll",
         dataloader_pin_memory=not cpu,
         disable_tqdm=True,
         report_to="none",
+        **{"loss_type": "nll", **setup.settings},
     )
-    trainer = methods.trainer(
-        method, model, args=args, train_dataset=data, processing_class=tokenizer
+    trainer = setup.trainer(
+        model=setup.model, args=args, train_dataset=data, processing_class=tokenizer
     )
     trainer.compute_loss_context_manager = compute.autocast
     if compute.zero:  # its own files hold all that a resume needs
@@ -209,8 +203,10 @@ def _trainer(
 
 
 class _OrderOfEpochs(Sampler):
-    """Row numbers, epoch by epoch, in the Trainer's own order of n rows; where each epoch has n of
-    its own (`tables` > 1), moved on by the epoch's first row."""
+    """Yields row numbers of an epoch, in the Trainer's own order of n rows.
+
+    If each epoch has n rows of its own (`tables` > 1), numbers start at the epoch's first row.
+    """
 
     def __init__(self, n: int, seed: int, tables: int):
         self.n, self.tables = n, tables
@@ -228,10 +224,10 @@ class _OrderOfEpochs(Sampler):
 
 
 class _OwnBatches(Sampler):
-    """The micro-batches that this process reads, as lists of row numbers.
+    """Yields the micro-batches that this process reads, as lists of row numbers.
 
-    Every batch holds the rows that it has in a run of one process, the last of an epoch too, which
-    is shorter. So runs take the same steps however many processes share them.
+    Every batch holds the same rows as in a run of one process, also the shorter last one of an
+    epoch. So runs take the same steps however many processes share them.
     """
 
     def __init__(self, order: _OrderOfEpochs, batch_size: int, micro: int):
@@ -245,7 +241,7 @@ class _OwnBatches(Sampler):
             )
 
     def _parts(self, rows: int) -> int:
-        """Micro-batches of each process for a batch of so many rows."""
+        """Returns the number of micro-batches of each process for a batch of so many rows."""
         return math.ceil(rows / processes.size() / self.micro)
 
     def __len__(self) -> int:

@@ -1,7 +1,8 @@
-"""Stage, then publish: what a training run keeps so that a kill at any moment costs little.
+"""The state folder of a training run, from which a killed run resumes.
 
-A run works in a folder that the workflow does not track. States are written beside it and renamed
-into place, so there is always one that is whole; a folder of another config or input is emptied.
+The workflow does not track this folder. States are written under another name and renamed into
+place, so that there is always a whole one; a folder of another config or input is emptied.
+Checkpoints are staged here and published at the end.
 """
 
 import shutil
@@ -16,12 +17,12 @@ from healscope.models.stored import follow_umask
 from healscope.training import processes
 from healscope.training.lock import Lock
 
-ENGINE = "engine"  # folder of a state: what DeepSpeed's processes hold of weights and moments
+ENGINE = "engine"  # folder of a state: weights and moments of DeepSpeed's processes
 
 
 @dataclass(frozen=True)
 class State:
-    """Where a run stood after `step` steps: named tensors and the rows logged so far."""
+    """The state of a run after `step` steps: named tensors and the rows logged so far."""
 
     step: int
     tensors: dict[str, torch.Tensor]
@@ -32,8 +33,8 @@ class State:
 class Workspace:
     """The state folder of one run, bound to the fingerprint of everything the run depends on.
 
-    One process at a time: a workflow that is killed can leave its jobs alive, and a second writer
-    would ruin the state.
+    It is locked: a workflow that is killed can leave its jobs alive, and a second writer would ruin
+    the state. Raises HealscopeError if another process holds the lock.
     """
 
     def __init__(self, folder: str | Path, fingerprint: str):
@@ -42,14 +43,14 @@ class Workspace:
         self._lock = Lock(self.folder.with_name(self.folder.name + ".lock"), str(self.folder))
         mark = self.folder / "fingerprint"
         if not mark.is_file() or mark.read_text(encoding="utf-8") != fingerprint:
-            mark.unlink(missing_ok=True)  # first: a folder half emptied is nobody's
+            mark.unlink(missing_ok=True)  # first: a half-emptied folder matches no fingerprint
             shutil.rmtree(self.folder, ignore_errors=True)
             self.folder.mkdir(parents=True)
             mark.write_text(fingerprint, encoding="utf-8")
 
     @classmethod
     def joined(cls, folder: str | Path) -> "Workspace":
-        """The folder of a run that another process has opened, which holds the lock for us."""
+        """Returns the folder of a run that the parent process has opened and holds locked."""
         work = cls.__new__(cls)
         work.folder = Path(folder)
         return work
@@ -62,9 +63,9 @@ class Workspace:
     def save(
         self, step: int, tensors: dict[str, torch.Tensor], rows: list[dict], engine=None
     ) -> None:
-        """Keeps this state and forgets the one before.
+        """Saves this state and deletes the one before.
 
-        Of several processes the first writes; of `engine`, DeepSpeed's, each writes its own part.
+        The first process writes; with `engine`, DeepSpeed's, each process writes its own part.
         """
         ahead = self.folder / (ENGINE + ".part")
         if engine is not None:
@@ -86,7 +87,7 @@ class Workspace:
         processes.wait()
 
     def latest(self) -> State | None:
-        """The last whole state, or None at the very start."""
+        """Returns the last whole state, or None at the very start."""
         states = self._states()
         if not states:
             return None
@@ -99,15 +100,15 @@ class Workspace:
         return sorted(p for p in self.folder.glob("state-*") if p.suffix != ".part")
 
     def stage(self, checkpoint: str):
-        """Context in which a checkpoint folder is written; it appears whole or not at all."""
+        """Returns a context that writes a checkpoint folder; it appears whole or not at all."""
         return staged(self.staged(checkpoint))
 
     def staged(self, checkpoint: str) -> Path:
-        """Folder of a checkpoint that waits to be published."""
+        """Returns the folder of a checkpoint that waits to be published."""
         return self.folder / "checkpoints" / checkpoint
 
     def close(self) -> None:
-        """Forgets everything; call it once all outputs are published."""
+        """Deletes the folder and releases the lock, once all outputs are published."""
         shutil.rmtree(self.folder)
         self._lock.close()
 
@@ -139,7 +140,7 @@ def keep(
 ) -> None:
     """Saves named modules, their optimizers (None is left out) and the rows logged so far.
 
-    With `engine`, DeepSpeed's, also what that trains: all processes have to come here.
+    With `engine`, DeepSpeed's, also what that trains; all processes have to make this call.
     """
     tensors: dict[str, torch.Tensor] = {}
     for name, module in parts.items():
@@ -151,7 +152,7 @@ def keep(
 
 
 def restore(work: Workspace, parts: dict, optimizers: dict, engine=None) -> tuple[int, list[dict]]:
-    """Inverse of `keep`, in place: (steps done, rows); (0, []) at the very start."""
+    """Restores what `keep` saved, in place; returns (steps done, rows), (0, []) at the start."""
     before = work.latest()
     if before is None:
         return 0, []
@@ -166,7 +167,7 @@ def restore(work: Workspace, parts: dict, optimizers: dict, engine=None) -> tupl
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer, prefix: str) -> dict[str, torch.Tensor]:
-    """AdamW's moments and step counts as named tensors (no pickle)."""
+    """Returns AdamW's moments and step counts as named tensors (no pickle)."""
     state = optimizer.state_dict()["state"]
     return {f"{prefix}.{i}.{key}": value for i, s in state.items() for key, value in s.items()}
 
@@ -174,7 +175,7 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer, prefix: str) -> dict[str
 def restore_optimizer(
     optimizer: torch.optim.Optimizer, prefix: str, tensors: dict[str, torch.Tensor]
 ) -> None:
-    """Inverse of `optimizer_tensors`."""
+    """Restores the moments and step counts of `optimizer_tensors`."""
     content = optimizer.state_dict()
     for name, value in tensors.items():
         if name.startswith(prefix + "."):
@@ -184,7 +185,7 @@ def restore_optimizer(
 
 
 def model_tensors(model, prefix: str = "model") -> dict[str, torch.Tensor]:
-    """Named tensors of a model; of tied ones, which share memory, the first name alone."""
+    """Returns the named tensors of a model; tied ones, which share memory, by their first name."""
     first: dict[int, str] = {}
     tensors = model.state_dict()
     for key, value in tensors.items():
@@ -193,6 +194,7 @@ def model_tensors(model, prefix: str = "model") -> dict[str, torch.Tensor]:
 
 
 def restore_model(model, tensors: dict[str, torch.Tensor], prefix: str = "model") -> None:
+    """Restores the weights of `model_tensors`."""
     start = prefix + "."
     model.load_state_dict(
         {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)},

@@ -1,7 +1,7 @@
-"""A scheduler's warning, heeded: SIGTERM (or SIGUSR1) ends a run at its next step, with a state.
+"""Stops a run at its next step on SIGTERM or SIGUSR1, after its state was saved.
 
 Slurm sends SIGTERM before it kills at the wall limit, at a preemption and at a requeue. The run
-ends with `Stopped`; the job fails in one sentence, and running it again continues.
+ends with `Stopped`; the job fails with one sentence, and running it again continues.
 """
 
 import signal
@@ -15,8 +15,8 @@ from healscope.training import processes
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 
-_received: list[str] = []  # names of signals: a process has one set of handlers, and one list
-_file: list[Path] = []  # in a worker: where the process that launched it says that one came
+_received: list[str] = []  # names of signals, as a process has one set of handlers
+_file: list[Path] = []  # in a worker: the file by which its parent tells of a signal
 
 
 class Stopped(HealscopeError):  # noqa: N818 (what happened to a run)
@@ -32,9 +32,9 @@ class Stopped(HealscopeError):  # noqa: N818 (what happened to a run)
 
 @contextmanager
 def heeded() -> Iterator[None]:
-    """Within it signals are noted; after it they do again what they did before."""
+    """Notes signals within this context, in place of what they do outside."""
     if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread can have handlers: what runs us heeds signals itself
+        yield  # only the main thread can have handlers: its code heeds signals itself
         return
     before = {s: signal.signal(s, lambda n, _: _received.append(signal.Signals(n).name))
               for s in SIGNALS}  # fmt: skip
@@ -47,24 +47,24 @@ def heeded() -> Iterator[None]:
 
 
 def told_by(file: Path) -> None:
-    """From now on, `file` tells of a signal: it appears."""
+    """Takes the appearance of `file` for a signal, from now on."""
     _file[:] = [file]
 
 
 def received() -> str | None:
-    """The first signal that this process has noted."""
+    """Returns the name of the first signal that this process has noted, or None."""
     return _received[0] if _received else None
 
 
 def wanted() -> bool:
-    """Whether to stop now; all processes of a run ask at the same step and get the same answer."""
+    """Whether to stop now; all processes ask at the same step and get the same answer."""
     return processes.agreed(bool(_received or (_file and _file[0].exists())))
 
 
 def at_step(keep: Callable[[], None], done: int, every: int, last: bool, where: str) -> None:
-    """After `done` steps: keeps a state where one is due, at the last step and on a signal.
+    """Saves a state after `done` steps if one is due, and at the last step and on a signal.
 
-    On a signal before the last step it then raises Stopped, which says `where`.
+    Then raises Stopped, which names the step (`where`), on a signal before the last step.
     """
     stopped = not last and wanted()
     if last or stopped or done % every == 0:

@@ -1,7 +1,9 @@
-"""The control of RL: go on with SFT, as many steps and tokens as RL has.
+"""Goes on with SFT, a control of RL with as many steps and tokens.
 
-Loss, in nats a response token: L = -log p(y | x) + c KL(reference || model), the second exact over
-the vocabulary at every prefix of y. Shape suffixes: B rows, T response tokens, V vocabulary.
+The loss in nats a response token is L = -log p(y | x) + c KL(reference || model), the second term
+exact over the vocabulary at every prefix of y.
+
+Shape suffixes: B rows, T response tokens, V vocabulary.
 """
 
 import time
@@ -28,8 +30,8 @@ from healscope.training.turns import Pair, by_length
 def train(recipe: Supervised, branch: Branch) -> list[dict]:
     """Goes on with SFT from `branch.start` and stages the checkpoint `branch.name`.
 
-    Returns one row for each step; raises Diverged where a number is not finite. `token_budget`
-    counts the response tokens that were read.
+    Returns one row for each step. `token_budget` counts the response tokens that were read. Raises
+    Diverged if a number is not finite, and Stopped on a signal.
     """
     model, tokenizer = checkpoints.load_model(branch.start)
     trained = checkpoints.freeze(model, recipe.freeze)
@@ -66,10 +68,10 @@ def train(recipe: Supervised, branch: Branch) -> list[dict]:
 
 
 def step_rows(recipe: Supervised, branch: Branch, i: int) -> pd.DataFrame:
-    """The examples of step i, from 0, each with the `response` that the step teaches.
+    """Returns the examples of step i (from 0), each with the `response` that the step teaches.
 
     "same" goes through the rows of SFT in epochs, each in an order of its own; "fresh" draws
-    problems by the numbers that RL draws its prompts by, so that both see the same ones.
+    problems from the random stream of RL's prompts, so that both see the same ones.
     """
     if recipe.examples == "same":
         first = i * recipe.responses
@@ -84,7 +86,7 @@ def step_rows(recipe: Supervised, branch: Branch, i: int) -> pd.DataFrame:
 
 
 def shuffled(n: int, first: int, number: int, seed: int) -> np.ndarray:
-    """(number,): positions 0 to n-1 epoch after epoch, each in its own order, from the first-th."""
+    """Returns `number` positions from the `first`-th on, of epochs that each shuffle 0 to n-1."""
     epochs = range(first // n, -(-(first + number) // n))
     orders = [np.random.default_rng([seed, 7, epoch]).permutation(n) for epoch in epochs]
     skipped = first - epochs.start * n
@@ -92,7 +94,7 @@ def shuffled(n: int, first: int, number: int, seed: int) -> np.ndarray:
 
 
 def _over(recipe: Supervised, rows: list[dict]) -> bool:
-    """Whether nothing is left to do, by the rows alone: a resumed run ends where it would have."""
+    """Whether nothing is left to do, by the rows alone, so that a resumed run ends there too."""
     return len(rows) >= recipe.iterations or health.spent(rows, recipe)
 
 
@@ -106,11 +108,11 @@ def _encode(tokenizer, examples: pd.DataFrame) -> list[Pair]:
 def _update(
     model, optimizer, tokenizer, pairs: list[Pair], recipe: Supervised, others: dict
 ) -> dict[str, float]:
-    """One step on the mean over all response tokens, however rows are parted into micro-batches."""
+    """Takes one step on the mean over all response tokens; returns what is logged."""
     trained = [p for group in optimizer.param_groups for p in group["params"]]
     n_tokens = sum(len(p.response_ids) for p in pairs)
-    held = recipe.kl_coefficient > 0
-    row = {"policy_loss": 0.0, **({"kl_penalty_nats": 0.0} if held else {})}
+    penalised = recipe.kl_coefficient > 0
+    row = {"policy_loss": 0.0, **({"kl_penalty_nats": 0.0} if penalised else {})}
     model.train()
     optimizer.zero_grad(set_to_none=True)
     for batch in by_length(pairs, ROWS_AT_ONCE):
@@ -123,7 +125,7 @@ def _update(
         logps_BT, logps_BTV = response_logprobs(model, ids_BL, mask_BL, width)
         loss = -(logps_BT * real_BT).sum() / n_tokens
         row["policy_loss"] += loss.item()
-        if held:
+        if penalised:
             with torch.no_grad():
                 reference = others[recipe.kl_from]
                 _, other_BTV = response_logprobs(reference, ids_BL, mask_BL, width)

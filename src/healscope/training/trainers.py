@@ -1,6 +1,6 @@
-"""What the recipes that go through TRL's trainers have in common.
+"""Settings and logs that the recipes with a TRL trainer have in common.
 
-TRL trains; the optimizer, the learning rate, the state that is kept and what is logged are ours.
+TRL trains; the optimizer, the learning rate, saved states and logged rows are ours.
 """
 
 import math
@@ -27,14 +27,14 @@ LOGGED = {
 
 
 def scheduled(recipe: Training, optimizer, iteration) -> tuple:
-    """(optimizer, schedule), as a Trainer takes them; `iteration`: step -> iteration, from 0."""
+    """Returns (optimizer, schedule) for a Trainer; `iteration`: step -> iteration, from 0."""
     return optimizer, torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: scale(recipe, iteration(step))
     )
 
 
 def arguments(recipe: Training, branch: Branch) -> dict:
-    """Settings of every trainer of TRL; the state that we keep is not TRL's."""
+    """Returns settings of every trainer of TRL; states are saved by us, not by TRL."""
     cpu = checkpoints.device() == "cpu"
     return {
         "output_dir": str(branch.work.folder / "trainer"),
@@ -45,7 +45,7 @@ def arguments(recipe: Training, branch: Branch) -> dict:
         "gradient_checkpointing": False,
         "dataloader_pin_memory": not cpu,
         "logging_steps": 1,
-        "logging_nan_inf_filter": False,  # a loss that is no number has to be seen
+        "logging_nan_inf_filter": False,  # a NaN loss has to be seen
         "save_strategy": "no",
         "disable_tqdm": True,
         "report_to": "none",
@@ -53,7 +53,7 @@ def arguments(recipe: Training, branch: Branch) -> dict:
 
 
 def fit(trainer) -> None:
-    """Trains, and prints nothing."""
+    """Trains without printing."""
     for callback in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(callback)
     with warnings.catch_warnings():
@@ -62,14 +62,14 @@ def fit(trainer) -> None:
 
 
 def at_once(rows: int, most: int) -> int:
-    """The largest divisor of `rows` that is at most `most`: equal micro-batches."""
+    """Returns the largest divisor of `rows` up to `most`, so that micro-batches are equal."""
     return next(n for n in range(min(rows, most), 0, -1) if rows % n == 0)
 
 
 def means(logs: list[dict]) -> dict[str, float]:
-    """What TRL logged of several steps, on average, by the names of schema `rl-log`.
+    """Returns means over the steps that TRL logged, by the columns of schema `rl-log`.
 
-    TRL's None is a number that never was finite.
+    TRL logs None for a number that is not finite.
     """
     found = {}
     for key, column in LOGGED.items():

@@ -1,7 +1,7 @@
 """One process of a launched training job: `python -m healscope.training.worker job.json`.
 
-Started by healscope.training.launch, which says what goes in and comes out. The first process logs,
-draws the bar and writes files; the others are silent.
+healscope.training.launch starts it, and describes its files. The first process logs, draws the bar
+and writes files; the others are silent.
 """
 
 import os
@@ -47,7 +47,7 @@ def main(file: Path) -> None:
 
 def _train(content: dict, file: Path) -> dict:
     _start_group()
-    from healscope.training import jobs  # here, so that a missing DeepSpeed is found at once
+    from healscope.training import jobs  # late, so that a missing DeepSpeed is found at once
     from healscope.training.compute import Compute
 
     prepare_torch(content["threads"])
@@ -66,7 +66,7 @@ def _train(content: dict, file: Path) -> dict:
 
 
 def _start_group() -> None:
-    """The process group and the device of this process, by what the launcher has set."""
+    """Starts the process group and chooses the GPU, by the variables that the launcher has set."""
     try:
         import deepspeed
     except ImportError:
@@ -75,11 +75,11 @@ def _start_group() -> None:
         ) from None
     deepspeed.utils.logger.setLevel("WARNING")
     if torch.cuda.is_available():
-        there, local = torch.cuda.device_count(), int(os.environ["LOCAL_RANK"])
-        if local >= there:
+        gpus, local = torch.cuda.device_count(), int(os.environ["LOCAL_RANK"])
+        if local >= gpus:
             raise HealscopeError(
                 f"launch.processes: {os.environ['WORLD_SIZE']} processes need a GPU each; this job "
-                f"has {there}"
+                f"has {gpus}"
             )
         torch.cuda.set_device(local)
     else:  # gloo does for tests, and needs no compiler at the first run

@@ -1,8 +1,8 @@
-"""What of a benchmark lies here: files of local tasks of lm-evaluation-harness, known by a hash.
+"""Hash the local files of lm-evaluation-harness tasks.
 
-So that what was made with another version of a local task never passes for up to date: a section of
-the config carries `code`, and a job that finds other files than the plan did refuses them. Nothing
-here needs the harness, and nothing is run: YAML is read as data, Python as bytes.
+The config section holds the hash (`code`), so that results of older files count as out of date, and
+a job refuses files that have changed since the plan. Nothing here needs the harness, and nothing is
+run: YAML is read as data, Python as bytes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ READERS = ("json", "csv", "text", "parquet", "arrow", "xml")
 
 
 def completed(section: Mapping[str, Any]) -> dict[str, Any]:
-    """A section of the config with its `code`.
+    """Fill in `code` of a config section.
 
     Raises HealscopeError where it names another one, and where there is no harness.
     """
@@ -38,7 +38,7 @@ def completed(section: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def code(section: Mapping[str, Any]) -> str:
-    """The version of the harness, and a hash of what it reads here.
+    """Return the version of the harness, and a hash of the local files that it reads.
 
     Of the folder `include` these are: the YAML files of the named tasks, groups and tags, what they
     include, every Python file, and the data files that these tasks name, wherever those lie.
@@ -62,7 +62,7 @@ def code(section: Mapping[str, Any]) -> str:
 
 
 def version() -> str:
-    """That of the harness; raises HealscopeError where it is not installed."""
+    """Return the version of the harness; raises HealscopeError if it is not installed."""
     if util.find_spec("lm_eval") is None:
         raise HealscopeError(
             "family lm_eval needs lm-evaluation-harness, which is not installed: run `make lm-eval`"
@@ -71,7 +71,7 @@ def version() -> str:
 
 
 def read_files(folder: Path, names: Iterable[str]) -> dict[str, Path]:
-    """Name, from the folder where it lies in it -> file, of all that tasks of these names read."""
+    """Return path within the folder (else the name) -> file, of all that these tasks read."""
     sections = {file: _section(file) for file in _below(folder, ".yaml")}
     wanted, files = set(names), set(_below(folder, ".py"))
     found: set[Path] = set()
@@ -89,7 +89,7 @@ def read_files(folder: Path, names: Iterable[str]) -> dict[str, Path]:
 
 
 def _below(folder: Path, suffix: str) -> list[Path]:
-    """Files of a folder and those in it that the harness would look at."""
+    """List the files under a folder that the harness would read."""
     hidden = (".", "__pycache__")
     return [
         file
@@ -99,14 +99,14 @@ def _below(folder: Path, suffix: str) -> list[Path]:
 
 
 class _Reader(yaml.SafeLoader):
-    """Knows the harness's tag for a function, and leaves it a name."""
+    """A YAML loader that reads the harness's tag for functions as a name."""
 
 
 _Reader.add_constructor("!function", lambda loader, node: loader.construct_scalar(node))
 
 
 def _section(file: Path, above: tuple[Path, ...] = ()) -> tuple[dict, list[Path]]:
-    """(what a YAML file says, with all that it includes, the files that it includes)."""
+    """Return the content of a YAML file with all that it includes, and the included files."""
     try:
         own = yaml.load(file.read_bytes(), _Reader)  # noqa: S506 (a SafeLoader)
     except (OSError, yaml.YAMLError) as error:
@@ -128,7 +128,7 @@ def _section(file: Path, above: tuple[Path, ...] = ()) -> tuple[dict, list[Path]
 
 
 def _says(section: dict) -> set[str]:
-    """Names that a file gives something to: of its task, of its group, of its tags."""
+    """Return the names that a file defines: its task, its group, its tags."""
     tags = section.get("tag") or []
     names = [
         section.get("task"),
@@ -139,7 +139,7 @@ def _says(section: dict) -> set[str]:
 
 
 def _members(tasks: Any) -> set[str]:
-    """Names of the tasks of a group."""
+    """Return the names of the tasks of a group."""
     if not isinstance(tasks, list):
         return set()
     named = [item.get("task") if isinstance(item, dict) else item for item in tasks]
@@ -149,7 +149,7 @@ def _members(tasks: Any) -> set[str]:
 
 
 def _data(section: dict, file: Path) -> list[Path]:
-    """The local files that a task's data come from; raises HealscopeError where one is missing."""
+    """List the local data files of a task; raises HealscopeError if one is missing."""
     reader, options = section.get("dataset_path"), section.get("dataset_kwargs") or {}
     if isinstance(reader, str) and reader not in READERS:
         place = Path(reader).expanduser()  # a data set in a folder, else one of a hub
@@ -171,7 +171,7 @@ def _data(section: dict, file: Path) -> list[Path]:
 
 
 def _strings(value: Any) -> list[str]:
-    """All strings in lists and mappings."""
+    """List all strings in nested lists and mappings."""
     if isinstance(value, str):
         return [value]
     items = value.values() if isinstance(value, dict) else value

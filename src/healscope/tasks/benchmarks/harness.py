@@ -1,8 +1,6 @@
-"""What lm-evaluation-harness knows of a benchmark: documents, prompts, filters, and the metric.
+"""One benchmark of lm-evaluation-harness: documents, prompts, filters, and the metric.
 
-The harness is asked for these and never for a model. What it has that cannot be a task here is
-refused by its name: everything that is not a question with a right and a wrong answer, and
-everything that would run code that comes from a hub or from a model.
+The harness provides these and never runs a model.
 """
 
 from __future__ import annotations
@@ -56,11 +54,11 @@ class Benchmark:
 
     @property
     def by(self) -> str:
-        """What decides between choices; "certain" where there is one, which is taken or not."""
+        """What decides between choices; "certain" if there is one, which is taken or not."""
         return SCORES.get(self.metric, "sum") if self.kind == CHOSEN else "certain"
 
     def questions(self, limit: int | None) -> Iterator[dict[str, Any]]:
-        """What is asked about each document, the first `limit` of them, as plain JSON values.
+        """Yield the question on each document, the first `limit` of them, as plain JSON values.
 
         `prompt`, and where nothing is written `choices` and `requests`: the prompt, delimiter and
         continuation of each choice, and with `by` "alone" once more of each without the prompt.
@@ -96,7 +94,7 @@ class Benchmark:
             }
 
     def reference(self, number: int, question: Mapping[str, Any]) -> str:
-        """An answer that is right; of a multiple choice that has none, nothing."""
+        """Return a right answer; "" for a multiple choice that has none."""
         document = self.documents[number]
         if self.kind == CHOSEN:
             right = (c for c in question["choices"] if self.judged(number, question, c)[0] == 1)
@@ -109,7 +107,7 @@ class Benchmark:
         return str(target)
 
     def judged(self, number: int, question: Mapping[str, Any], text: str) -> tuple[Any, Any]:
-        """(the metric's value, what the filter made of the answer).
+        """Return the metric's value, and what the filter made of the answer.
 
         Of a choice that is there more than once it is right to take any one that is right. Raises
         whatever the benchmark's own code raises.
@@ -140,7 +138,7 @@ class Benchmark:
         return self.task.process_results(document, filtered)[self.metric], filtered[0]
 
     def refusal(self) -> str | None:
-        """Why the metric is none that says right or wrong, as trials show; None where it is one."""
+        """Say why the metric does not tell right from wrong, by trials; None if it does."""
         for number, question in enumerate(list(self.questions(5))):
             if self.kind == WRITTEN:
                 right = self.reference(number, question)
@@ -155,8 +153,8 @@ class Benchmark:
         return None
 
     def _by_probabilities(self, number: int, choices: int) -> list[list[Any]]:
-        """Values of the metric, those together that should be the same: one choice is the likeliest
-        (or the only one is, or is not), with any probabilities."""
+        """Compute the metric with random probabilities, grouped by which choice is the likeliest;
+        in each group the values should be the same."""
         rng = random.Random(0)
         found = []
         for best in range(choices) if self.kind == CHOSEN else (0, None):
@@ -170,13 +168,13 @@ class Benchmark:
 
 
 def cut(text: str, until: Sequence[str]) -> str:
-    """A text up to the first of the strings that end an answer."""
+    """Cut a text at the first of the strings that end an answer."""
     for end in until:
         text = text.split(end)[0] if end else text
     return text
 
 
 def hash_of(document: Mapping[str, Any]) -> str:
-    """By which a document is known again."""
+    """Hash a document, to recognise it later."""
     content = json.dumps(document, sort_keys=True, default=str)
     return hashlib.sha256(content.encode()).hexdigest()[:16]

@@ -1,6 +1,6 @@
 """Benchmarks of lm-evaluation-harness as a task: some are the ID rule, others the OOD rule.
 
-Nothing is trained on them. The harness says what is asked and what is right; the answers come from
+Nothing is trained on them. The harness provides questions and judges answers; the answers come from
 this library's engines, under its protocols.
 """
 
@@ -93,7 +93,7 @@ class LmEval(Task):
 
     @classmethod
     def completed(cls, section: dict[str, Any]) -> dict[str, Any]:
-        """Fill in `code`, where the section is far enough in order for its files to be found."""
+        """Fill in `code`, if the section is valid enough to find its files."""
         sides = [section.get("id"), section.get("ood")]
         if not isinstance(section.get("include"), str | None) or not all(
             isinstance(side, list | tuple) and all(isinstance(name, str) for name in side)
@@ -151,14 +151,13 @@ class LmEval(Task):
         return choices[sums.index(max(sums))]
 
     def posed(self, problems: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
-        """What is chosen is chosen once: no samples, no retries."""
+        """Pose problems; those with choices are asked once, without samples or retries."""
         table = super().posed(problems, protocol)
         written = table["data"].map(lambda data: "requests" not in json.loads(data))
         return table.assign(retried=table["retried"] & written.astype(bool))
 
     def _refuse_empty(self, name: str, number: int, question: Mapping[str, Any]) -> None:
-        """Raises HealscopeError where a choice is empty: nothing of it has a probability, and by
-        its length nothing can be divided."""
+        """Raise HealscopeError if a choice is empty: it has no probability and no length."""
         texts = [*question.get("choices", ()), *(r[2] for r in question.get("requests", ()))]
         if "" in texts:
             raise HealscopeError(
@@ -168,7 +167,7 @@ class LmEval(Task):
 
     @cached_property
     def _benchmarks(self) -> dict[str, dict[str, Benchmark]]:
-        """Those of each rule, by name."""
+        """The benchmarks of each rule, by name."""
         sides = {"id": self.id, "ood": self.ood}
         try:
             return loading.load(
@@ -178,7 +177,7 @@ class LmEval(Task):
             raise HealscopeError(f"task {self.name}: {error}") from None
 
     def _benchmark(self, problem: Problem) -> Benchmark:
-        """That of a problem; raises HealscopeError where its document is another one now."""
+        """Return the benchmark of a problem; raises HealscopeError if its document has changed."""
         data = problem.data
         found = self._benchmarks[problem.rule][data["task"]]
         there = found.documents[data["document"] : data["document"] + 1]

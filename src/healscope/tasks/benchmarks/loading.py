@@ -1,4 +1,8 @@
-"""Find benchmarks of lm-evaluation-harness by name, and refuse those that cannot be tasks here."""
+"""Find benchmarks of lm-evaluation-harness by name, and refuse those that cannot be tasks here.
+
+Refused is everything that is not a question with a right and a wrong answer, and everything that
+would run code from a hub or from a model.
+"""
 
 from __future__ import annotations
 
@@ -23,10 +27,10 @@ def load(
     filters: ByTask = None,
     seed: int = 1234,
 ) -> dict[str, dict[str, Benchmark]]:
-    """Side -> name -> benchmark, of every task that names of tasks, groups and tags stand for.
+    """Load the benchmarks behind names of tasks, groups and tags: side -> name -> benchmark.
 
-    `include`: a folder with tasks of one's own, which go before those of the harness. `seed` draws
-    the examples of prompts. Raises HealscopeError on what is no task that can be asked here.
+    `include` is a folder with local tasks, which go before those of the harness. `seed` draws the
+    examples of prompts. Raises HealscopeError on tasks that cannot be asked here.
     """
     manager = _manager([name for names in sides.values() for name in names], include)
     leaves = {
@@ -56,11 +60,11 @@ def load(
 
 
 class _Unknown(HealscopeError):  # noqa: N818 (what happened)
-    """A name that an index does not have."""
+    """A name is not in the index of tasks."""
 
 
 def _manager(names: Sequence[str], include: str | None) -> Any:
-    """The harness's index; that of its own thousands of tasks takes seconds, so only if needed."""
+    """Build the harness's index, with its own thousands of tasks (seconds) only if needed."""
     from lm_eval.tasks import TaskManager
 
     if include is not None:
@@ -75,7 +79,7 @@ def _manager(names: Sequence[str], include: str | None) -> Any:
 
 
 def _leaves(index: Mapping[str, Any], name: str) -> Iterator[str]:
-    """The tasks that a name stands for."""
+    """Yield the tasks that a name stands for."""
     from lm_eval.tasks._factory import GROUP_FIELD_NAMES
     from lm_eval.tasks._index import Kind
 
@@ -142,7 +146,7 @@ def _load(
 
 
 def _unfit(section: Mapping[str, Any]) -> str | None:
-    """Why a task of the harness, by its YAML, is none that can be asked here."""
+    """Say why a task cannot be asked here, by its YAML; None if it can."""
     reasons = {
         "it runs code that a model writes (unsafe_code)": section.get("unsafe_code"),
         "it measures perplexity, which is never right or wrong": section.get("output_type")
@@ -171,13 +175,13 @@ def _entries(section: Mapping[str, Any], kind: str) -> list[dict]:
 
 
 def _names(section: Mapping[str, Any], kind: str) -> list[str]:
-    """Names of a task's metrics; a function's, which an index gives with its path, where one is."""
+    """List the names of a task's metrics; the index gives functions with their path."""
     named = [str(entry["metric"]) for entry in _entries(section, kind)]
     return [name.rpartition(".")[2] if "/" in name else name for name in named]
 
 
 def _metrics(section: Mapping[str, Any], kind: str) -> tuple[dict[str, bool], dict[str, str]]:
-    """(metric -> whether it surely is 0 or 1, metric -> why it is none), in the task's order."""
+    """Return metric -> whether it surely is 0 or 1, and metric -> why it is refused."""
     from lm_eval.api.registry import get_aggregation, get_metric_aggregation, metric_registry
 
     mean = get_aggregation("mean")
@@ -216,7 +220,7 @@ def _built(
     filter_name: str | None,
     seed: int,
 ) -> Benchmark:
-    """The task with this metric alone, as the harness itself would run it."""
+    """Build the task with this metric alone, as the harness itself would run it."""
     names = _names(entry.cfg, kind)
     from lm_eval.tasks._yaml_loader import load_yaml
 
@@ -262,7 +266,7 @@ def _built(
 
 @contextmanager
 def _seeded() -> Iterator[None]:
-    """Python's and numpy's own random numbers as in a run of the harness; after it as before.
+    """Seed Python's and numpy's global generators as a run of the harness does, and restore them.
 
     Tasks that shuffle their choices draw from these.
     """

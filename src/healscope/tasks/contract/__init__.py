@@ -1,4 +1,4 @@
-"""What every task has to keep (docs/own-task.md): `healscope check-task` prints what does not hold.
+"""Check a task against the contract (docs/own-task.md); `healscope check-task` prints the report.
 
 The tests run the same checks for every family that is built in, in every rendering.
 """
@@ -15,7 +15,7 @@ from healscope.tasks.contract.subject import Subject, TooSlow, raised
 from healscope.tasks.section import COMMON
 
 SHOWN = 3
-"""Things that a report says of one check before it counts the rest."""
+"""Failures that a report shows of one check before it counts the rest."""
 
 
 class Found(NamedTuple):
@@ -27,7 +27,7 @@ class Found(NamedTuple):
 
 
 def section(family: str, options: Mapping[str, Any], rendering: str | None) -> dict[str, Any]:
-    """The section of a config that asks for a family with these options."""
+    """Make the config section of a family with these options."""
     own = family not in families()
     beside = {key: value for key, value in options.items() if key in COMMON or not own}
     given = {"options": {k: v for k, v in options.items() if k not in beside}} if own else {}
@@ -35,7 +35,7 @@ def section(family: str, options: Mapping[str, Any], rendering: str | None) -> d
 
 
 def opened(values: Mapping[str, Any], patience: float = 20.0) -> Subject:
-    """The task of one section of the config, under its checks. Raises HealscopeError."""
+    """Build the task of a config section for its checks. Raises HealscopeError."""
     settings = task_settings(dict(values))
     return Subject(settings.model_dump(mode="json"), build("checked", settings), patience)
 
@@ -43,7 +43,7 @@ def opened(values: Mapping[str, Any], patience: float = 20.0) -> Subject:
 def findings(
     checked: Subject, checks: Iterable[Callable[[Subject], Iterable[str]]] = CHECKS
 ) -> Iterator[Found]:
-    """What each check says; one that meets an exception of the task says that."""
+    """Run the checks; an exception of the task counts as a failure."""
     for check in checks:
         wrong: list[str] = []
         try:
@@ -58,7 +58,7 @@ def findings(
 
 
 def report(checked: Subject) -> Iterator[str]:
-    """Lines of the report as they come; the last one says how many checks do not hold."""
+    """Yield the lines of the report; the last one counts the failed checks."""
     yield f"{checked.section['family']}, {checked.task.rendering}: {sizes(checked)}"
     done = []
     for found in findings(checked):
@@ -69,7 +69,7 @@ def report(checked: Subject) -> Iterator[str]:
 
 
 def lines(found: Found) -> Iterator[str]:
-    """One check as the report shows it."""
+    """Yield the lines of one check."""
     if not found.wrong:
         yield f"ok    {found.name}: {found.holds}"
         return
@@ -80,7 +80,7 @@ def lines(found: Found) -> Iterator[str]:
 
 
 def sizes(checked: Subject) -> str:
-    """How many problems there are, and how long prompts and answers are, in words."""
+    """Describe how many problems there are, and the lengths of prompts and answers in words."""
     task = checked.task
     n = {rule: len(there) for rule, there in checked.problems.items()}
     prompts = [len(task.prompt(problem).split()) for problem in checked.all] or [0]

@@ -1,4 +1,4 @@
-"""The checks: each yields a sentence for everything that is wrong; its docstring is what holds."""
+"""The checks of a task. Each yields a sentence for every failure; its docstring says what holds."""
 
 from __future__ import annotations
 
@@ -348,7 +348,7 @@ CHECKS: tuple[Callable[[Subject], Iterable[str]], ...] = (
 
 
 def described(task: Task) -> Iterator[tuple[str, str]]:
-    """(what, digest) of all that must not depend on the process."""
+    """Yield (name, digest) of everything that must be the same in every process."""
     for rule in SIDES:
         for problem in task.problems(rule):
             yield problem.problem_id, fingerprint([task.prompt(problem), task.answers(problem)[0]])
@@ -367,7 +367,7 @@ print(json.dumps(list(described(task))))
 
 
 def _elsewhere(section: Mapping[str, Any], hash_seed: str) -> list | str:
-    """`described` in a fresh process, or the last line that it left."""
+    """Run `described` in a fresh process; returns its last line of output if it fails."""
     here = str(Path(__file__).resolve().parents[3])
     paths = [here, *filter(None, [os.environ.get("PYTHONPATH")])]
     done = subprocess.run(
@@ -385,7 +385,7 @@ def _elsewhere(section: Mapping[str, Any], hash_seed: str) -> list | str:
 
 
 def _of_feedback(subject: Subject, problem, text: str, words: set[str] | None) -> Iterator[str]:
-    """What is wrong with what the task says after one response."""
+    """Yield what is wrong with the feedback to one response."""
     task = subject.task
     try:
         verdict = subject.verify(problem, text)

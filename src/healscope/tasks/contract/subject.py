@@ -1,4 +1,4 @@
-"""A task under its checks: its problems, and calls that come to an end."""
+"""The task that is checked: its problems, and calls with a time limit."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Subject:
 
     @cached_property
     def problems(self) -> dict[str, list[Problem]]:
-        """Rule -> its problems. Raises HealscopeError where they do not end."""
+        """The problems of each rule. Raises HealscopeError if they do not end."""
         found = {rule: list(islice(self.task.problems(rule), MOST + 1)) for rule in SIDES}
         if endless := [rule for rule, there in found.items() if len(there) > MOST]:
             raise HealscopeError(f'problems("{endless[0]}") yields more than {MOST} problems')
@@ -73,18 +73,18 @@ class Subject:
         return set(self.task.words())
 
     def answer(self, problem: Problem) -> str:
-        """The reference answer."""
+        """Return the reference answer."""
         return self.task.answers(problem)[0]
 
     def verify(self, problem: Problem, text: str) -> Verdict:
-        """The task's verdict; raises TooSlow."""
+        """Return the task's verdict; raises TooSlow."""
         with at_most(self.patience):
             return self.task.verify(problem, text)
 
 
 @contextmanager
 def at_most(seconds: float) -> Iterator[None]:
-    """Raises TooSlow inside after so many seconds of this process's CPU time.
+    """Raise TooSlow in the block after this many seconds of CPU time of the process.
 
     Only in a main thread, where signals arrive.
     """
@@ -105,19 +105,19 @@ def at_most(seconds: float) -> Iterator[None]:
 
 
 def spread(items: list, n: int) -> list:
-    """At most n of them, from all of the list."""
+    """Pick at most n items, spread over the list."""
     return items[:: max(1, math.ceil(len(items) / n))]
 
 
 def short(value: object) -> str:
-    """A value as a report shows it."""
+    """Shorten a value for the report."""
     text = value if isinstance(value, str) else repr(value)
     shown = repr(text[:_SHORT]) if isinstance(value, str) else text[:_SHORT]
     return shown.encode("utf-8", "replace").decode() + (" …" if len(text) > _SHORT else "")
 
 
 def raised(error: BaseException) -> str:
-    """An exception as a report shows it."""
+    """Describe an exception for the report."""
     if isinstance(error, TooSlow):
         return "nothing, but did not come to an end"
     text = " ".join(str(error).split())[:_SHORT]

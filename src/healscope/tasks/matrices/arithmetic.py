@@ -1,7 +1,7 @@
-"""Exact arithmetic on small integer matrices, and how they are drawn and written.
+"""Draw small integer matrices, write them, and compute rank and determinant exactly.
 
-Python's integers do not overflow, and nothing is rounded: the released code asks floating-point
-routines for rank and determinant.
+Python's integers do not overflow, and nothing is rounded; the released code uses floating-point
+routines.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Entry = Annotated[int, Field(ge=-999, le=999)]
 
 
 class Size(Section):
-    """Matrices of one rule: how large, and from which integers their entries are made."""
+    """The size of the matrices of one rule, and the range of the integers they are made from."""
 
     rows: Side
     columns: Side
@@ -70,7 +70,10 @@ class Echelon(NamedTuple):
 
 
 def eliminate(matrix: Sequence[Sequence[int]]) -> Echelon:
-    """Row echelon form by Bareiss' elimination (Math. Comp. 22, 1968), which divides exactly."""
+    """Bring a matrix to row echelon form by Bareiss' elimination.
+
+    It divides exactly (Math. Comp. 22, 1968).
+    """
     rows = [list(row) for row in matrix]
     done, sign, previous = 0, 1, 1
     for column in range(len(rows[0])):
@@ -93,12 +96,12 @@ def eliminate(matrix: Sequence[Sequence[int]]) -> Echelon:
 
 
 def rank(matrix: Sequence[Sequence[int]]) -> int:
-    """The rank over the rationals."""
+    """Return the rank over the rationals."""
     return eliminate(matrix).pivots
 
 
 def determinant(matrix: Sequence[Sequence[int]]) -> int:
-    """The determinant. Raises ValueError unless there are as many rows as columns."""
+    """Return the determinant. Raises ValueError unless the matrix is square."""
     if len(matrix) != len(matrix[0]):
         raise ValueError(f"a {len(matrix)}x{len(matrix[0])} matrix has no determinant")
     form = eliminate(matrix)
@@ -106,7 +109,7 @@ def determinant(matrix: Sequence[Sequence[int]]) -> int:
 
 
 def terms(matrix: Sequence[Sequence[int]]) -> tuple[int, ...]:
-    """The signed products of Leibniz' formula, whose sum is the determinant."""
+    """Return the signed products of Leibniz' formula, whose sum is the determinant."""
     return tuple(
         sign * prod(row[j] for row, j in zip(matrix, order, strict=True))
         for order, sign in _signed_orders(len(matrix))
@@ -122,14 +125,15 @@ def _signed_orders(n: int) -> tuple[tuple[tuple[int, ...], int], ...]:
 
 
 def largest_minor(order: int, entry: int) -> int:
-    """Hadamard's bound on a minor of a matrix with entries up to `entry` in absolute value."""
+    """Return Hadamard's bound on minors of a matrix with absolute entries up to `entry`."""
     return isqrt(order**order * entry ** (2 * order))
 
 
 def of_rank(wanted: int, size: Size, rng: np.random.Generator) -> Matrix:
-    """A product of two factors, uniform among those of full rank with entries from `low` to `high`.
+    """Draw a matrix of a given rank: a product of two factors of full rank.
 
-    So it has the rank that was asked for. Raises ValueError where there seems to be no such factor.
+    Factors are uniform among those with entries from `low` to `high`. Raises ValueError if there
+    seem to be none.
     """
     if wanted == 0:
         return ((0,) * size.columns,) * size.rows
@@ -152,9 +156,9 @@ def _full_rank(rows: int, wanted: int, size: Size, rng: np.random.Generator) -> 
 
 
 def non_singular(size: Size, symmetric: bool, rng: np.random.Generator) -> Matrix:
-    """A matrix uniform among the (symmetric) ones of that size whose determinant is not 0.
+    """Draw a matrix uniformly among the (symmetric) ones of that size with determinant not 0.
 
-    Raises ValueError where none turns up.
+    Raises ValueError if none is found.
     """
     for _ in range(_TRIES):
         made = entries(size.rows, size.columns, size, rng)
@@ -167,13 +171,13 @@ def non_singular(size: Size, symmetric: bool, rng: np.random.Generator) -> Matri
 
 
 def entries(rows: int, columns: int, size: Size, rng: np.random.Generator) -> Matrix:
-    """Independent entries, uniform from `low` to `high`."""
+    """Draw a matrix of independent entries, uniform from `low` to `high`."""
     drawn = rng.integers(size.low, size.high + 1, (rows, columns)).tolist()
     return tuple(tuple(row) for row in drawn)
 
 
 def another(draw: Callable[[], Matrix], taken: Collection[Matrix]) -> Matrix | None:
-    """A drawn matrix that is not among those taken; None where there seems to be none left."""
+    """Draw a matrix that is not among those taken; None if there seems to be none left."""
     for _ in range(_TRIES):
         made = draw()
         if made not in taken:
@@ -187,5 +191,5 @@ def as_text(matrix: Sequence[Sequence[int]]) -> str:
 
 
 def as_words(matrix: Sequence[Sequence[int]]) -> str:
-    """1 -2 0 3"""
+    """Write the entries of a matrix row by row, as 1 -2 0 3."""
     return " ".join(str(entry) for row in matrix for entry in row)

@@ -1,5 +1,4 @@
-"""The determinant of an integer matrix: 2x2 ones are trained on, 3x3 ones are out of
-distribution."""
+"""The determinant of an integer matrix: trained on 2x2, out of distribution on 3x3."""
 
 from __future__ import annotations
 
@@ -30,8 +29,8 @@ if TYPE_CHECKING:
 class Determinant(MatrixTask):
     """The determinant of a non-singular matrix.
 
-    Matrices are uniform among the non-singular ones of their size and range, and the symmetric
-    share among the symmetric of those; all are different.
+    Matrices are drawn uniformly among the non-singular ones of their size and range, a share of
+    them among the symmetric ones. All are different.
     """
 
     family: ClassVar[str] = "determinant"
@@ -80,12 +79,12 @@ class Determinant(MatrixTask):
         return determinant(matrix)
 
     def work(self, matrix: Matrix) -> str:
-        """The signed products of Leibniz' formula."""
+        """Return the signed products of Leibniz' formula."""
         return " ".join(map(str, terms(matrix)))
 
     @property
     def largest_number(self) -> int:
-        """As the sum of all terms, with the largest entries."""
+        """Bound the sum of all terms with the largest entries."""
         sizes = (self.id, self.ood)
         return max(
             *(factorial(size.rows) * size.largest**size.rows for size in sizes),

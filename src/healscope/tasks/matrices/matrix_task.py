@@ -1,6 +1,6 @@
-"""What rank and determinant share: one integer to answer about a matrix.
+"""The base class of rank and determinant: tasks that ask for one integer about a matrix.
 
-Of rendering json the answer is an integer in the field "answer". Of rendering compact it is three
+In rendering json the answer is an integer in the field "answer". In rendering compact it has three
 lines: the matrix once more, a line of working, and the integer.
 """
 
@@ -73,7 +73,7 @@ _JSON_FORMATS = MappingProxyType(
 
 @dataclass(frozen=True, kw_only=True)
 class MatrixTask(Task):
-    """An integer that is asked of a matrix."""
+    """A task that asks for an integer about a matrix."""
 
     id: Size
     ood: Size
@@ -101,11 +101,11 @@ class MatrixTask(Task):
     judging_only: ClassVar[tuple[str, ...]] = ("rewards", "mixture", "verifier", "reasoning")
     dealing_only: ClassVar[tuple[str, ...]] = ("held_out",)
     noun: ClassVar[str]
-    """What is asked for: its name in texts, and the first word of the last compact line."""
+    """Name of the integer in texts, and first word of the last compact line."""
     work_name: ClassVar[str]
     """First word of the compact line of working."""
     wordings: ClassVar[Sequence[str]]
-    """Ways to say in English what is asked, the standard one first."""
+    """Ways to ask for it in English, the standard one first."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -130,26 +130,26 @@ class MatrixTask(Task):
                 "or entries, or rendering json"
             )
 
-    # What the two tasks say.
+    # What the two tasks implement.
 
     @abstractmethod
     def matrices_of(self, rule: Side, rng: np.random.Generator, taken: set[Matrix]) -> list[Matrix]:
-        """The matrices of one rule, in the order of their problems; adds them to `taken`.
+        """Draw the matrices of one rule, in the order of their problems, and add them to `taken`.
 
-        Those taken before are not drawn again. Raises ValueError where there are too few.
+        Matrices in `taken` are not drawn again. Raises ValueError if there are too few.
         """
 
     @abstractmethod
     def fresh(self, rule: Side, rng: np.random.Generator) -> Matrix:
-        """Any matrix of one rule."""
+        """Draw any matrix of one rule."""
 
     @abstractmethod
     def value(self, matrix: Matrix) -> int:
-        """The integer that is asked for, exactly."""
+        """Return the integer that is asked for, exactly."""
 
     @abstractmethod
     def work(self, matrix: Matrix) -> str:
-        """The line of working of a compact answer, less its name."""
+        """Return the line of working of a compact answer, without its first word."""
 
     @property
     @abstractmethod
@@ -157,21 +157,21 @@ class MatrixTask(Task):
         """A bound on the absolute values of all numbers that compact texts can hold."""
 
     def agrees(self, answer: int, value: int) -> bool:
-        """Whether an answer is right."""
+        """Return whether an answer is right."""
         return answer == value
 
     def size(self, rule: Side) -> Size:
         """The size of the matrices of one rule."""
         return self.id if rule == "id" else self.ood
 
-    # What the library asks.
+    # What is the same for both.
 
     def problems(self, rule: Side) -> Sequence[Problem]:
-        """One for each matrix; those of the two rules are different matrices."""
+        """Return a problem for each matrix; no matrix is under both rules."""
         return self._problems[rule]
 
     def draw(self, kind: str, rng: np.random.Generator) -> Problem:
-        """A fresh matrix: a base model learns to calculate, not a list."""
+        """Draw a fresh matrix, so that a base model learns to calculate and not a list."""
         return self._problem(kind, self.fresh(kind, rng))
 
     def render(self, problem: Problem) -> str:
@@ -185,7 +185,7 @@ class MatrixTask(Task):
         return self._json_prompt(problem, self.wordings[0], format_token)
 
     def paraphrases(self, problem: Problem) -> Sequence[str]:
-        """Other English words; compact prompts arrange and repeat the same words."""
+        """Return prompts in other words; compact ones arrange and repeat the same words."""
         if self.rendering == "json":
             return [self._json_prompt(problem, w, EVALUATION_FORMAT) for w in self.wordings]
         matrix, noun = self._stated(problem), self.noun
@@ -193,7 +193,8 @@ class MatrixTask(Task):
         return [f"{order} {EVALUATION_FORMAT}" for order in (*orders, f"matrix {matrix} {noun}")]
 
     def layout(self, problem: Problem, answer: str, format_token: str) -> str:  # noqa: ARG002
-        """fA: the integer's line; fB: the working before it; fC: the matrix before it."""
+        """Shorten an answer to the line of the integer (fA), with the working (fB) or the matrix
+        (fC) before it."""
         if self.rendering == "json":
             value = json.loads(answer)["answer"]
             plain = {
@@ -210,8 +211,8 @@ class MatrixTask(Task):
         return text if self.verifier == "reference" else super().answer_in(text)
 
     def verify(self, problem: Problem, text: str) -> Verdict:
-        """The verdict on a response; `follows_rule` says whether a compact answer's working is
-        right, and is None in JSON, where there is none."""
+        """Judge a response. `follows_rule` says whether the working of a compact answer is right;
+        it is None in JSON, which has no working."""
         if self.rendering == "compact":
             return self._verify_compact(problem, text)
         answer = read_integer(text, self.verifier, self.reasoning)
@@ -221,7 +222,7 @@ class MatrixTask(Task):
         return self.verdict("correct" if right else "wrong_value")
 
     def hint(self, problem: Problem, text: str) -> Feedback:
-        """Which part is missing or wrong, and never what would be right."""
+        """Say which part is missing or wrong, but not what would be right."""
         outcome = self.verify(problem, text).outcome
         if self.rendering == "compact":
             said = {"no_answer": "invalid", "wrong_work": self.work_name}
@@ -232,11 +233,11 @@ class MatrixTask(Task):
         return Feedback(f"The {self.noun} of this matrix is not {answer}.")
 
     def progress(self, problem: Problem, text: str) -> float:
-        """Of compact answers, the share of the reference answer that they begin with."""
+        """Return the share of the reference answer that a compact answer begins with; 0 in JSON."""
         return super().progress(problem, text) if self.rendering == "compact" else 0.0
 
     def canonical(self, problem: Problem, text: str) -> bool:
-        """Of JSON answers every correct one: there is one integer to give."""
+        """Return True for every correct JSON answer: there is only one integer to give."""
         return self.rendering == "json" or super().canonical(problem, text)
 
     def words(self) -> Sequence[str]:
@@ -258,7 +259,7 @@ class MatrixTask(Task):
         return found
 
     def _problem(self, rule: Side, matrix: Matrix, before: int = 0) -> Problem:
-        """A matrix that was posed `before` times is an instance of its own each time."""
+        """Pose a matrix; one that was posed `before` times becomes another instance each time."""
         value = self.value(matrix)
         if self.rendering == "json":
             answer = json.dumps({"answer": value})
@@ -281,19 +282,22 @@ class MatrixTask(Task):
         )
 
     def _stated(self, problem: Problem) -> str:
-        """Rows, columns, and all entries row by row."""
+        """Write the numbers of rows and columns, and all entries row by row."""
         matrix = problem.data["matrix"]
         return f"{len(matrix)} {len(matrix[0])} {as_words(matrix)}"
 
     def _lines(self, answer: str) -> tuple[str, str, str]:
-        """The three lines of a compact answer."""
+        """Split a compact answer into its three lines."""
         before, _, value = answer.partition(f" {self.noun} ")
         matrix, _, work = before.partition(f" {self.work_name} ")
         return matrix, f"{self.work_name} {work}", f"{self.noun} {value}"
 
     def _verify_compact(self, problem: Problem, text: str) -> Verdict:
-        """The layout is: the matrix as it was given, a working of as many words as the right one,
-        and one integer."""
+        """Judge a compact response.
+
+        Its layout is the matrix as it was given, a working of as many words as the right one, and
+        one integer.
+        """
         wanted = problem.answer.split()
         words = text.split() if len(text) <= MAX_RESPONSE else []
         matrix, work = wanted.index(self.work_name), len(wanted) - 2
@@ -315,7 +319,7 @@ class MatrixTask(Task):
 def read_integer(
     text: str, verifier: str = "corrected", reasoning: Sequence[Marks] = REASONING
 ) -> int | None:
-    """The integer that a JSON response answers, or None. Never raises on any `text`.
+    """Return the integer that a JSON response answers, or None. Never raises on any `text`.
 
     "corrected": what stands in the field "answer" of the last JSON object after the reasoning
     (`responses.spoken`), or where there is none (a truncated end) of the fields that the text
@@ -344,13 +348,13 @@ def _integer(value: object) -> int | None:
 
 
 def _key(value: object) -> object:
-    """By what answers differ: what is no integer differs from every one."""
+    """Return a key that is equal for equal answers; text differs from every integer."""
     number = _integer(value)
     return repr(value) if number is None else number
 
 
 def _is_template(value: object) -> bool:
-    """Whether a value describes the answer in words, or stands for it."""
+    """Return whether a value describes the answer in words, or is a placeholder."""
     return isinstance(value, str) and (bool(_WORDS.search(value)) or is_template(value))
 
 

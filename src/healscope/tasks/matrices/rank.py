@@ -1,4 +1,4 @@
-"""The rank of an integer matrix: 4x5 ones are trained on, 5x4 ones are out of distribution."""
+"""The rank of an integer matrix: trained on 4x5 matrices, out of distribution on 5x4 ones."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 class Rank(MatrixTask):
     """The rank of a product of two full-rank integer factors.
 
-    Ranks are equally frequent, by how matrices are made, and matrices different. But there is one
-    matrix of rank 0: it is posed once, unless it is repeated.
+    All ranks are equally frequent, and all matrices are different. There is only one matrix of
+    rank 0, which is posed once unless `repeat_zero`.
     """
 
     family: ClassVar[str] = "rank"
@@ -92,7 +92,7 @@ class Rank(MatrixTask):
         return found
 
     def _ranks(self) -> list[int]:
-        """Those of all matrices, in their order: each in its turn."""
+        """List the ranks of all matrices in order; the wanted ranks take turns."""
         once = [] if self.repeat_zero or 0 not in self.ranks else [0]
         turns = [wanted for wanted in self.ranks if wanted not in once]
         return [*once, *(turns[i % len(turns)] for i in range(self.matrices - len(once)))]
@@ -105,11 +105,11 @@ class Rank(MatrixTask):
         return rank(matrix)
 
     def work(self, matrix: Matrix) -> str:
-        """The row echelon form that elimination without fractions ends with."""
+        """Return the row echelon form of elimination without fractions."""
         return as_words(eliminate(matrix).rows)
 
     def agrees(self, answer: int, value: int) -> bool:
-        """Exactly; as released, modulo 1000."""
+        """Compare exactly, or modulo 1000 as in the released code."""
         return (answer - value) % 1000 == 0 if self.verifier == "reference" else answer == value
 
     @property

@@ -1,8 +1,8 @@
-"""Navigation by written directions: absolute actions (face north) or relative ones (turn left).
+"""Navigation by written directions, with absolute (face north) or relative (turn left) actions.
 
-The text task of arXiv 2509.12235, appendix C.2, made from arXiv 2501.17161's environment: a route
-is an instance, each waypoint of it a problem, and the walker is moved by the true action whatever
-was answered. Routes are drawn on a town of one's own, or read from the published file.
+The text task of arXiv 2509.12235, appendix C.2, after the environment of arXiv 2501.17161. A route
+is an instance and each of its waypoints a problem; the walker takes the true action whatever was
+answered. Routes are drawn in a made-up town, or read from the published file.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ class Navigation(Task):
 
     @classmethod
     def completed(cls, section: dict[str, Any]) -> dict[str, Any]:
-        """Results depend on the content of a route file: its hash becomes a value."""
+        """Fill in the hash of the route file, on whose content results depend."""
         file, pinned = section.get("routes"), section.get("routes_sha256")
         if not isinstance(file, str):
             return section
@@ -163,7 +163,7 @@ class Navigation(Task):
     # The task.
 
     def problems(self, rule: Side) -> Iterator[Problem]:
-        """Every waypoint of every route, in order."""
+        """Yield every waypoint of every route, in order."""
         for route, waypoints in self._walks:
             legs = self._legs(route)
             for part in range(len(waypoints)):
@@ -173,7 +173,7 @@ class Navigation(Task):
         return self._prompt(problem, 0, EVALUATION_FORMAT)
 
     def prompt(self, problem: Problem, format_token: str = EVALUATION_FORMAT) -> str:
-        """The text of the user's turn, which asks for the layout of the format token."""
+        """Write the user's turn, which asks for the answer layout of the format token."""
         said = self._prompt(problem, 0, format_token)
         return f"{said} {format_token}" if self.rendering == "compact" else said
 
@@ -182,7 +182,7 @@ class Navigation(Task):
         return text if whole else super().answer_in(text)
 
     def verify(self, problem: Problem, text: str) -> Verdict:
-        """Judges the action alone; the observation only decides the reward of a wrong one."""
+        """Judge the action alone; the observation only decides the reward of a wrong one."""
         if len(text) > MAX_RESPONSE:
             return self.verdict("no_answer", follows_rule=False)
         action, seen = self._read(text)
@@ -199,7 +199,7 @@ class Navigation(Task):
         return verdict
 
     def layout(self, problem: Problem, answer: str, format_token: str) -> str:  # noqa: ARG002
-        """The action alone (fA), with the instruction (fB), with the observation (fC), all."""
+        """Shorten an answer to the action (fA), with the instruction (fB) or observation (fC)."""
         if self.rendering == "json":
             return texts.plain_answer(answer, format_token)
         words = answer.split(" ")
@@ -208,16 +208,16 @@ class Navigation(Task):
         return " ".join(w for part in texts.LAYOUTS[format_token] for w in parts[part])
 
     def paraphrases(self, problem: Problem) -> Sequence[str]:
-        """Prompts that say the same, the standard one first."""
+        """Return prompts that state the same problem, the standard one first."""
         ways = 2 if self.rendering == "compact" else len(texts.WORDINGS)
         said = [self._prompt(problem, way, EVALUATION_FORMAT) for way in range(ways)]
         end = f" {EVALUATION_FORMAT}" if self.rendering == "compact" else ""
         return [text + end for text in said]
 
     def hint(self, problem: Problem, text: str) -> Feedback:
-        """Whether there is an intersection, where the answer contradicts it; else the action is it.
+        """Say whether there is an intersection, if the answer contradicts it; else name the action.
 
-        With `hints` "action" also the right action, which leaks where only the unseen rule
+        With `hints` "action" also give the right action, which leaks if only the unseen rule
         has it.
         """
         compact = self.rendering == "compact"
@@ -239,7 +239,7 @@ class Navigation(Task):
         )
 
     def words(self) -> Sequence[str]:
-        """Every word of the compact rendering, whatever routes are drawn."""
+        """List every word of the compact rendering, whatever routes are drawn."""
         names = [kind.lower() for kind in KINDS]
         turns = [w.replace(" ", "-") for w in (*on_foot.COMPASS, *on_foot.RELATIVE)]
         sides = [w.replace(" ", "-") for w in on_foot.SIDES]
@@ -249,7 +249,7 @@ class Navigation(Task):
         return [*found, *FORMATS]
 
     def draw(self, kind: str, rng: np.random.Generator) -> Problem:
-        """A problem of pretraining: a waypoint of a new route, of a route file one of its own."""
+        """Draw a problem for pretraining: a waypoint of a new route, or of one in the file."""
         if self._town is None:
             return super().draw(kind, rng)
         route = self._draw_route("drawn", rng)
@@ -258,7 +258,7 @@ class Navigation(Task):
         return self._problem("drawn", self._legs(route), waypoints, kind, part)
 
     def noisy(self, problem: Problem, rng: np.random.Generator) -> str:  # noqa: ARG002
-        """The answer of one who ignores the stated rule and follows the OOD rule."""
+        """Return the answer under the OOD rule, whatever rule the prompt states."""
         legs, waypoints = problem.data["legs"], problem.data["rail"]
         return self._problem(problem.instance_id, legs, waypoints, "ood", problem.part).answer
 
@@ -281,7 +281,7 @@ class Navigation(Task):
         return [(route, self._rail(route, self.stream(102, n))) for n, route in enumerate(found)]
 
     def _different_routes(self, rng: np.random.Generator) -> list[on_foot.Route]:
-        """As many as are wanted, no two with the same directions: these would be one instance."""
+        """Draw the wanted number of routes, all with different directions."""
         found: dict[str, on_foot.Route] = {}
         known = 0  # draws in a row that were there already
         while known < _IN_VAIN:
@@ -296,7 +296,7 @@ class Navigation(Task):
         )
 
     def _directions(self, route: on_foot.Route) -> str:
-        """What prompts say of a route: names of one kind are one word in compact ones."""
+        """Return the prompt's description of a route, by which routes are compared."""
         start = [list(on_foot.rail(route, 0, 0.0, 0.0, self.stream(102))[0])]
         problem = self._problem(route.route_id, self._legs(route), start, "id", 0)
         return self._prompt(problem, 0, EVALUATION_FORMAT)
@@ -306,12 +306,12 @@ class Navigation(Task):
         return self._town.draw_route(route_id, int(rng.integers(fewest, most + 1)), rng)
 
     def _rail(self, route: on_foot.Route, rng: np.random.Generator) -> list[list[Any]]:
-        """The waypoints, as problems hold them: [place, leg]."""
+        """Draw the waypoints of a route as problems hold them: [place, leg]."""
         points = self.straight_line_length, self.drop_rate, self.clearance
         return [list(waypoint) for waypoint in on_foot.rail(route, *points, rng)]
 
     def _legs(self, route: on_foot.Route) -> list[list[Any]]:
-        """What problems say of the legs: [turn, compass word, [name, side] or None]."""
+        """List the legs as problems hold them: [turn, compass word, [name, side] or None]."""
         turns = route.turns(self.heading)
         return [
             [turn, leg.face, list(leg.landmark) if leg.landmark else None]
@@ -338,7 +338,7 @@ class Navigation(Task):
         return Problem(route_id, rule, data, answer, part)
 
     def _action(self, legs: Sequence, place: str, leg: int, rule: Side) -> str:
-        """The true action at a waypoint."""
+        """Return the true action at a waypoint."""
         if place == "street":
             return texts.FORWARD
         if place == "destination":
@@ -385,7 +385,7 @@ class Navigation(Task):
         return {spelt(action): action for action in sorted(self._every)}
 
     def _read(self, text: str) -> tuple[str | None, str]:
-        """(action, observation) of a response; None and "" where they are not there.
+        """Read (action, observation) from a response; None and "" if they are missing.
 
         What is no action of either rule stays as it is written.
         """
@@ -409,13 +409,13 @@ class Navigation(Task):
         return action, seen[0] if action and seen and type(seen[0]) is str else ""
 
     def _spelt(self, action: object) -> str | None:
-        """An action in its usual spelling, if there is one; None where it is no string."""
+        """Spell an action as usual, if it is one of the task's; None if it is no string."""
         if type(action) is not str:
             return None
         return self._spellings.get(_squeezed(action), action)
 
     def _read_compact(self, words: list[str]) -> tuple[str | None, str]:
-        """Word for word `obs … instr … action …`; anything else is no answer."""
+        """Read `obs … instr … action …` word for word; anything else is no answer."""
         try:
             said = words.index("instr")
             acts = words.index("action", said)
@@ -427,7 +427,7 @@ class Navigation(Task):
         return self._spellings.get(action, action), " ".join(words[1:said])
 
     def _contradicts(self, problem: Problem, seen: str) -> bool | None:
-        """None unless what was seen contradicts; else whether there is an intersection."""
+        """Return whether there is an intersection if the observation contradicts it, else None."""
         place, leg = problem.data["rail"][-1]
         legs, word = problem.data["legs"], "intersection"
         if not seen:
@@ -441,5 +441,5 @@ class Navigation(Task):
 
 
 def _squeezed(action: str) -> str:
-    """Without case, white space and "_"."""
+    """Return an action without case, white space and "_"."""
     return re.sub(r"[\s_]+", "", action).casefold()

@@ -62,7 +62,7 @@ class Route:
     legs: tuple[Leg, ...]
 
     def turns(self, heading: Heading) -> list[str]:
-        """The turn into each leg, one of RELATIVE."""
+        """Return the turn into each leg, one of RELATIVE."""
         before = [self.init_heading, *(leg.degrees for leg in self.legs)]
         return [turn(a, leg.degrees, heading) for a, leg in zip(before, self.legs, strict=False)]
 
@@ -81,17 +81,17 @@ class Waypoint(NamedTuple):
 
 
 def compass(degrees: float) -> str:
-    """The nearest of the eight directions."""
+    """Return the nearest of the eight directions."""
     return COMPASS[round(degrees / 45) % 8]
 
 
 def side(heading: float, towards: float) -> str:
-    """Where a thing in direction `towards` is to a walker with this heading."""
+    """Return where something in direction `towards` is, seen by a walker with this heading."""
     return SIDES[round((towards - heading) / 45) % 8]
 
 
 def turn(before: int, after: int, heading: Heading) -> str:
-    """The word for a turn from one heading to another, both 0 to 359.
+    """Name a turn from one heading to another, both 0 to 359.
 
     Up to 45 degrees is slight. "corrected" goes the shorter way round, and right for straight
     back. "published" subtracts only, as the released environment does: from 350 to 10 degrees is
@@ -108,7 +108,7 @@ def turn(before: int, after: int, heading: Heading) -> str:
 def rail(
     route: Route, points: int, drop_rate: float, clearance: float, rng: np.random.Generator
 ) -> tuple[Waypoint, ...]:
-    """The waypoints of a route: its start, points along the legs, intersections, destination.
+    """Draw the waypoints of a route: its start, points on legs, intersections, destination.
 
     Args:
         route: whose legs they are on.
@@ -132,7 +132,7 @@ def rail(
 
 
 def read_routes(file: str | Path, rng: np.random.Generator) -> list[Route]:
-    """The routes of a published `route_infos.json`, whose element 0 is the list of routes.
+    """Read the routes of a published `route_infos.json`, whose element 0 lists them.
 
     Of each route it reads start_place.relocated_geocode, init_heading (0, or none, means random:
     then it is drawn), milestone_info and route_results.geocode_list. Raises HealscopeError, in one
@@ -151,12 +151,12 @@ def read_routes(file: str | Path, rng: np.random.Generator) -> list[Route]:
 
 
 def hash_of(file: str | Path) -> str:
-    """SHA-256 of a file that holds routes; raises HealscopeError as `read_routes`."""
+    """Return the SHA-256 of a route file; raises HealscopeError as `read_routes`."""
     return _content(file)[1]
 
 
 def _content(file: str | Path) -> tuple[list, str]:
-    """The list of routes in a file, and the file's SHA-256."""
+    """Return the list of routes in a file, and the file's SHA-256."""
     try:
         content = Path(file).expanduser().read_bytes()
         parsed = json.loads(content)
@@ -174,7 +174,7 @@ def _content(file: str | Path) -> tuple[list, str]:
 
 
 def _read_route(route_id: str, about: dict[str, Any], drawn_heading: int) -> Route:
-    """Raises ValueError and whatever a wrong type raises."""
+    """Read one route; raises ValueError, or whatever a wrong type raises."""
     points = [about["start_place"]["relocated_geocode"], *about["route_results"]["geocode_list"]]
     blocks = _milestones(about["milestone_info"])
     if len(blocks) != len(points) - 1 or not blocks:
@@ -199,7 +199,7 @@ def _read_route(route_id: str, about: dict[str, Any], drawn_heading: int) -> Rou
 
 
 def _milestones(text: str) -> list[dict[str, str]]:
-    """The blocks of milestone_info: `"key": "value"` lines between braces, commas optional."""
+    """Parse the blocks of milestone_info: `"key": "value"` lines in braces, commas optional."""
     blocks = []
     for block in text.split("}"):
         pairs = (line.split(":", 1) for line in block.splitlines() if ":" in line)
@@ -212,7 +212,7 @@ def _milestones(text: str) -> list[dict[str, str]]:
 
 
 def _landmark(said: str) -> tuple[str, str] | None:
-    """Name and side of "X is on your left"; of other words, themselves and no side."""
+    """Return name and side of "X is on your left"; of other words, the words and no side."""
     if said in ("", _NO_LANDMARK):
         return None
     found = _LANDMARK.fullmatch(said)
@@ -220,7 +220,7 @@ def _landmark(said: str) -> tuple[str, str] | None:
 
 
 def _metres(start: Sequence[float], end: Sequence[float]) -> float:
-    """Great-circle distance of two points (latitude, longitude) in degrees."""
+    """Return the great-circle distance in metres of two points (latitude, longitude; degrees)."""
     (a, b), (c, d) = ((math.radians(float(x)) for x in point[:2]) for point in (start, end))
     h = math.sin((c - a) / 2) ** 2 + math.cos(a) * math.cos(c) * math.sin((d - b) / 2) ** 2
     return 2 * _EARTH_METRES * math.asin(min(1.0, math.sqrt(h)))
