@@ -349,8 +349,8 @@ def test_the_gates_answer_stands_below_what_explains_a_phenomenon(name, saved):
 
 
 def test_what_explains_a_phenomenon_carries_the_gate():
-    assert GATED == ["fig4", "fig5", "fig6", "fig7", "fig13", "fig14", "fig15", "fig_delta",
-                     "fig_repair"]  # fmt: skip
+    assert set(GATED) >= {"fig4", "fig5", "fig6", "fig7", "fig13", "fig14", "fig15", "fig_delta",
+                          "fig_repair"}  # fmt: skip
 
 
 @pytest.mark.parametrize(("context", "width"), [("paper", 3.5), ("talk", 11.0)])

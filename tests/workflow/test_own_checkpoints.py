@@ -113,7 +113,7 @@ def test_only_figures_that_such_a_study_has_are_drawn(own):
 
 @pytest.mark.long
 def test_its_scripts_run_in_new_processes(own, tmp_path):
-    assert own.copied(tmp_path / "copy").fresh() >= {"take.py", "diagnosis.py"}
+    assert own.copied(tmp_path / "copy").fresh() >= {"take.py", "table.py"}
 
 
 @pytest.mark.long

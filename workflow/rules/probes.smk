@@ -16,9 +16,9 @@ for name, measurement in MEASUREMENTS.items():
         name:
             f"measure_{name}"
         input:
+            **{kind: this(pattern) for kind, pattern in measurement.TABLES.items()},
             landmarks=artifacts.LANDMARKS if ROLES & {*measurement.reads(study)} else [],
             manifests=manifests(FILES.behind(*measurement.reads(study))),
-            **{kind: this(pattern) for kind, pattern in measurement.TABLES.items()},
         output:
             measurement.SCHEMA.path,
         log:
@@ -31,7 +31,6 @@ for name, measurement in MEASUREMENTS.items():
             reads=measurement.reads(study),
             settings=partial(settings_of, measurement),
         message:
-            f"Measure {name.replace('_', ' ')}: "
-            "{wildcards.track}, seed {wildcards.seed}"
+            f"Measure {name.replace('_', ' ')}: " "{wildcards.track}, seed {wildcards.seed}"
         script:
             "../scripts/measure.py"

@@ -156,7 +156,8 @@ class Sampling(Training):
 class Rewarded(Sampling):
     """Recipes that learn from rewards; the others learn from what the verifier calls correct.
 
-    They take `epochs` passes over the responses of an iteration, in `minibatches` steps each.
+    They take `epochs` passes over the responses of an iteration, in `minibatches` steps each:
+    fields of a recipe, or class variables where its algorithm leaves no choice.
     """
 
     reward: Annotated[dict[RewardName, float], Field(min_length=1)] = Field(

@@ -3,7 +3,6 @@
 from healscope import edit_kinds, edit_names
 from healscope.schema import Column, change, choice, count, share, text
 
-SEED = count("seed", "seed of the run: it repeats everything")
 SEED = text("seed", "one seed, or all: the mean over seeds")
 ONE_SEED = text("seed", "the seed")
 ALL_SEEDS = choice("seed", ("all",), "the mean over seeds")
