@@ -9,13 +9,20 @@ import re
 from copy import deepcopy
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from pathlib import Path
 
 import pytest
 from hollow import FAILING, GROWING, JOBS
 
 from healscope import config
 
-TABLES = {"tables", "claims"}
+TABLES = {"tables", "claims"}  # those with intervals
+WITHOUT_INTERVALS = {
+    "exposure", "hidden-states", "principal-angles", "rl-training", "sft-training", "signals",
+    "singular-values", "weight-updates",
+}  # fmt: skip
+# tables that tell training instances from others, or look at what SFT has read
+OF_EXAMPLES = {"claims", *(f"tables {n}" for n in ("curves", "exposure", "signals", "stopping"))}
 TRAINED = {"base_model", "sft", "rl"}
 PROTOCOLS = ("exhaustive", "paper", "near")
 
@@ -62,8 +69,9 @@ PROMISES = [
     Promise("models.micro.launch.*", "models.micro.launch", {"micro_batch": 4}, set()),
     Promise("models.micro.check_random", "models.micro.check_random", True, {"factors"}),
     # SFT: its own settings; how many examples it draws is also known to what draws the same
-    Promise("sft.deals", "sft.deals", 10, {"sft", "rl", "measure_signals"} | TABLES),
-    Promise("sft.examples", "sft.examples", 30, {"sft", "rl", "measure_signals"} | TABLES),
+    Promise("sft.deals", "sft.deals", 10, {"sft", "rl", "measure_signals"} | OF_EXAMPLES),
+    Promise("sft.examples", "sft.examples", 30,
+            {"sft", "rl", "measure_signals"} | OF_EXAMPLES),
     Promise("sft.methods.kl.*", "sft.methods", {"kl": {"strength": 3.0}}, {"sft kl"}),
     Promise("sft.methods.*", "sft.methods", {"l2": {"strength": 3.0}}, set()),
     Promise("sft.optimizer.*", "sft.optimizer.learning_rate", 1e-4, {"sft"}),
@@ -143,6 +151,9 @@ def labels(file, rule) -> set[str]:
     general = {"table": "tables", "edit": "edit", "factors": "factors"}.get(
         name.split("_")[0], name
     )
+    if general == "tables":
+        table = Path(file).stem
+        return {f"tables {table}", *([] if table in WITHOUT_INTERVALS else ["tables"])}
     special = {
         "sft": r"/(?:training/.*/)?(\w+?)(?:-\d+/checkpoint.json|\.parquet)$",
         "rl": r"/(\w+)-from-",
