@@ -6,9 +6,9 @@ include: "../../workflow/rules/common.smk"
 
 rule given:
     output:
-        "given/{model}-{stage}.txt",
+        "given/{track}-{stage}.txt",
     log:
-        "given/{model}-{stage}.log",
+        "given/{track}-{stage}.log",
     wildcard_constraints:
         stage="edits|probes|spectra",
     resources:

@@ -12,7 +12,7 @@ import yaml
 from cluster import Cluster
 
 ROOT = Path(__file__).parents[2]
-BASE = "results/training/{model}/seed-0/base.parquet"  # one job, which resumes from its states
+BASE = "results/training/{track}/seed-0/base.parquet"  # one job, which resumes from its states
 
 
 @dataclass
