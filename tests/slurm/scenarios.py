@@ -124,7 +124,8 @@ def killed_snakemake(study: Study) -> Killed:
     assert _freeze(orphan)
     run.kill()
     run.wait()
-    wait_for(lambda: _ended(study, "rule_evaluate_sft_exhaustive_1/") and _ended(study, "rule_measure_signals"))
+    finishing = ("rule_evaluate_sft_exhaustive_1/", "rule_measure_signals")
+    wait_for(lambda: all(_ended(study, rule) for rule in finishing))
     arguments = study.arguments("--", *STUDY_TARGETS)
     unlocked = study.call("-m", "snakemake", "--unlock", *arguments)
     assert unlocked.returncode == 0, unlocked.stdout
