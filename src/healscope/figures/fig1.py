@@ -23,9 +23,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from healscope.artifacts import LANDMARK_NAMES
 from healscope.config import FigureStyle
 from healscope.figures import layout, looks, messages
-from healscope.figures.looks import INK, LANDMARKS, RULES
+from healscope.figures.looks import INK, RULES
 from healscope.figures.record import Drawn, Figure
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def draw(frame: pd.DataFrame, style: FigureStyle, published: pd.DataFrame | None
 
 def _bars(ax: Axes, frame: pd.DataFrame, style: FigureStyle) -> None:
     whole, seeds = layout.by_seed(frame)
-    names = [name for name in LANDMARKS if name in set(whole["landmark"])]
+    names = [name for name in LANDMARK_NAMES if name in set(whole["landmark"])]
     for place, name in enumerate(names):
         bar = whole[whole["landmark"] == name]
         height = float(bar["accuracy"].iloc[0])
@@ -68,7 +69,7 @@ def _bars(ax: Axes, frame: pd.DataFrame, style: FigureStyle) -> None:
         for picked in whole.loc[whole["landmark"] == f"{name}_uncorrected", "accuracy"]:
             ax.hlines(
                 picked, place - 0.3, place + 0.3, color=INK, linestyle=looks.DOTTED, linewidth=2,
-                label=f"{LANDMARKS[name]} on the instances that picked it",
+                label=f"{LANDMARK_NAMES[name]} on the instances that picked it",
             )  # fmt: skip
             top = max(top, picked)
         ax.annotate(
@@ -86,14 +87,14 @@ def landmark_label(seeds: pd.DataFrame, name: str) -> str:
     names = [one for checkpoint in checkpoints for one in checkpoint.split(", ")]
     steps = sorted({int(one.rsplit("-", 1)[-1]) for one in names})
     where = "–".join(str(step) for step in (steps[:1] + steps[1:][-1:]))
-    return f"{LANDMARKS[name]}\n{'from' if name == 'rl' else 'step'} {where}"
+    return f"{LANDMARK_NAMES[name]}\n{'from' if name == 'rl' else 'step'} {where}"
 
 
 def _published(ax: Axes, published: pd.DataFrame) -> None:
     """Draws open diamonds beside the bars; a value published twice stands there twice."""
     from healscope.published import counts  # loads scipy
 
-    for place, name in enumerate(LANDMARKS):
+    for place, name in enumerate(LANDMARK_NAMES):
         rows = counts(published[published["stage"] == name])
         places = place + 0.43 + 0.1 * np.arange(len(rows))
         label = f"published: {rows['model'].iloc[0]}" if len(rows) else None

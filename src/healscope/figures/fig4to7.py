@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from healscope.artifacts import LANDMARK_NAMES
 from healscope.config import FigureStyle
 from healscope.edit_kinds import CONTROLS, KINDS
 from healscope.figures import layout, looks, messages
-from healscope.figures.looks import INK, LANDMARKS, RULES
+from healscope.figures.looks import INK, RULES
 from healscope.figures.record import Drawn, Figure
 
 if TYPE_CHECKING:
@@ -110,11 +111,11 @@ def _has_curve(frame: pd.DataFrame, axis: str) -> bool:
 
 def _readable(frame: pd.DataFrame, kind: str) -> str:
     name = frame.loc[frame["kind"] == kind, "name"].iloc[0]
-    return LANDMARKS.get(name, name)
+    return LANDMARK_NAMES.get(name, name)
 
 
 def _end_look(style: FigureStyle, name: str) -> dict:
-    landmark = name if name in LANDMARKS else "end"
+    landmark = name if name in LANDMARK_NAMES else "end"
     return looks.look(style, landmark) | {"marker": "", "linewidth": 1.8}
 
 

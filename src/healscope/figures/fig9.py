@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from healscope.artifacts import LANDMARK_NAMES
 from healscope.config import FigureStyle, Study
 from healscope.figures import layout, looks, messages
 from healscope.figures.fig1 import landmark_label
-from healscope.figures.looks import INK, LANDMARKS, RULES
+from healscope.figures.looks import INK, RULES
 from healscope.figures.record import Drawn, Figure
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def at_landmarks(frame: pd.DataFrame, style: FigureStyle) -> Drawn:
                 shift = place + 0.05 + _WIDTH / 2 + 0.09 * number
                 _published(ax, own, f"published: {model}", marker, shift)
         _, seeds = layout.by_seed(part)
-        names = [name for name in LANDMARKS if name in set(part["landmark"])]
+        names = [name for name in LANDMARK_NAMES if name in set(part["landmark"])]
         ax.set_xticks(range(len(names)), [landmark_label(seeds, name) for name in names])
         ax.set_xlabel(_of_how_many(part, beside), fontsize="small")
         ax.margins(y=0.1)
@@ -96,7 +97,7 @@ def at_landmarks(frame: pd.DataFrame, style: FigureStyle) -> Drawn:
 def _bars(ax: Axes, frame: pd.DataFrame, left: float, rule: str, style: FigureStyle) -> None:
     whole, seeds = layout.by_seed(frame)
     colour = looks.pale(looks.look(style, rule)["color"], 0.55)
-    names = [name for name in LANDMARKS if name in set(whole["landmark"])]
+    names = [name for name in LANDMARK_NAMES if name in set(whole["landmark"])]
     for number, name in enumerate(names):
         place, bar = number + left, whole[whole["landmark"] == name]
         ax.bar(
@@ -113,7 +114,7 @@ def _bars(ax: Axes, frame: pd.DataFrame, left: float, rule: str, style: FigureSt
 def _published(ax: Axes, rows: pd.DataFrame, label: str, marker: str, shift: float) -> None:
     """Draws open marks beside the bars; a value that was published twice stands there twice."""
     again = rows.groupby("landmark").cumcount()
-    places = rows["landmark"].map(list(LANDMARKS).index).astype(float)
+    places = rows["landmark"].map(list(LANDMARK_NAMES).index).astype(float)
     ax.errorbar(
         places + shift + 0.03 * again, rows["accuracy"], layout.errors(rows, "accuracy"),
         label=label, color=looks.GREY, marker=marker, markersize=4, linestyle="", elinewidth=0.8,

@@ -21,10 +21,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from healscope.artifacts import LANDMARK_NAMES
 from healscope.config import FigureStyle
 from healscope.edit_kinds import KINDS
 from healscope.figures import layout, looks, messages
-from healscope.figures.looks import INK, LANDMARKS
+from healscope.figures.looks import INK
 from healscope.figures.record import Drawn, Figure
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def draw(frame: pd.DataFrame, style: FigureStyle) -> Drawn:
             _cross(ax, healed, looks.look(style, "rl"), "RL instead of an edit")
         name = parent["name"].iloc[0]
         look = looks.look(style, "maxood")
-        _cross(ax, parent, look, f"{LANDMARKS.get(name, name)}: back altogether")
+        _cross(ax, parent, look, f"{LANDMARK_NAMES.get(name, name)}: back altogether")
         layout.title(ax, model)
         ax.xaxis.set_major_formatter(layout.as_percent)
         ax.set_xlabel("change of ID accuracy (points)")

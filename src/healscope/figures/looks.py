@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 
 RULES = {"id": "ID rule", "ood": "OOD rule"}
 STAGES = {"sft": "SFT", "rl": "RL"}
-LANDMARKS = LANDMARK_NAMES
-POINTS = {"base": "Base", **LANDMARKS}
+POINTS = {"base": "Base", **LANDMARK_NAMES}
 
 INK = "0.15"
 GREY = "0.45"

@@ -15,8 +15,8 @@ from typing import Any
 
 import pandas as pd
 
+from healscope.artifacts import LANDMARK_NAMES
 from healscope.figures.layout import by_seed
-from healscope.figures.looks import LANDMARKS
 
 _MOST = 4  # tracks with a line of their own
 
@@ -119,16 +119,16 @@ def after_best(frame: pd.DataFrame, what: str, value: str = "accuracy") -> str:
 def between_landmarks(frame: pd.DataFrame, what: str) -> str:
     """Returns how accuracy changes from MaxOOD to End and from there to RL, as far as measured."""
     whole = by_seed(frame)[0].set_index("landmark")
-    names = [name for name in LANDMARKS if name in whole.index]
+    names = [name for name in LANDMARK_NAMES if name in whole.index]
     said = [
         effect(
             what,
             difference(of_row(whole.loc[after]), of_row(whole.loc[before])),
-            f"from {LANDMARKS[before]} to {LANDMARKS[after]}",
+            f"from {LANDMARK_NAMES[before]} to {LANDMARK_NAMES[after]}",
         )
         for before, after in zip(names, names[1:], strict=False)
     ]
-    return "; ".join(said) or f"{what} is {level(whole.iloc[0])} at {LANDMARKS[names[0]]}"
+    return "; ".join(said) or f"{what} is {level(whole.iloc[0])} at {LANDMARK_NAMES[names[0]]}"
 
 
 def over_seeds(values: pd.Series, unit: str = "") -> str:

@@ -13,7 +13,6 @@ from healscope.findings.columns import FAILED_RUNS, ONE_SEED, SEED, START, inter
 from healscope.findings.contrasts import Data, row
 from healscope.findings.finding import Finding
 from healscope.findings.rows import (
-    WINDOW,
     at_last,
     branch_logs,
     failures,
@@ -24,7 +23,7 @@ from healscope.findings.rows import (
 from healscope.markdown import cell, estimate, grid, percent, thousands
 from healscope.schema import TRACK, change, choice, count, flag, nats, real, share, table, text
 from healscope.stats import Estimate
-from healscope.training.schemas import ALARM, FAILURE, RL_LOG_COLUMNS, logged
+from healscope.training.schemas import ALARM, FAILURE, RL_LOG_COLUMNS, WINDOW, logged
 from healscope.verdicts import Verdict, at_most, margin, positive, signed
 
 FACTS = ("kind", "main", "reward")  # of a recipe, that training logs are read with

@@ -12,7 +12,7 @@ from healscope import artifacts, provenance, stats
 from healscope.config import Statistics
 from healscope.evaluation import landmarks
 from healscope.tasks.tables import rules_differ, sft_examples
-from healscope.training.schemas import RL_LOG
+from healscope.training.schemas import RL_LOG, WINDOW
 
 COLUMNS = [
     "track", "seed", "checkpoint", "problem_id", "instance_id", "split", "half", "rule",
@@ -23,9 +23,6 @@ SINCE = ("episode_id", "task")
 
 _OF_EPISODES = {"correct": "all", "parsed": "all", "told_rule": "any", "retried": "any",
                 "draw": "min"}  # fmt: skip
-
-WINDOW = 10
-"""Iterations over which the state of a run is averaged, as `training.health` does."""
 
 
 def steps(files: Iterable[str], extra: Iterable[str] = ()) -> pd.DataFrame:

@@ -10,7 +10,8 @@ from healscope.markdown import cell, grid
 from healscope.schema import TRACK, Column, choice, count, table, text
 from healscope.spectra.schemas import CONTROL, LAYER, PAIR, ROLE, fraction
 
-_PLACE = ["track", "seed", "pair", "control", "layer", "role"]
+_OF_MATRIX = (TRACK, ONE_SEED, PAIR, CONTROL, LAYER, ROLE)
+_PLACE = [column.name for column in _OF_MATRIX]
 
 UPDATES = ("sigma_change", "chordal", "energy", "drift", "effective_rank", "stable_rank",
             "unchanged")  # fmt: skip
@@ -106,25 +107,25 @@ VALUES_SCHEMA = table(
     "singular-values",
     "One singular value of one matrix, at the two landmarks of a pair.",
     (
-        TRACK, ONE_SEED, PAIR, CONTROL, LAYER, ROLE,
+        *_OF_MATRIX,
         count("index", "0: the largest"),
         Column("sigma_a", "float", "at the first landmark", "weight units", low=0),
         Column("sigma_b", "float", "at the second landmark", "weight units", low=0),
     ),
-    "track", "seed", "pair", "control", "layer", "role", "index",
+    *_PLACE, "index",
 )  # fmt: skip
 
 ANGLES_SCHEMA = table(
     "principal-angles",
     "One principal angle between the leading singular subspaces of one matrix.",
     (
-        TRACK, ONE_SEED, PAIR, CONTROL, LAYER, ROLE,
+        *_OF_MATRIX,
         choice("side", ("left", "right"), "which singular vectors"),
         fraction(),
         count("index", "0: the smallest angle"),
         Column("degrees", "float", "the angle", "degrees", low=0, high=90),
     ),
-    "track", "seed", "pair", "control", "layer", "role", "side", "fraction", "index",
+    *_PLACE, "side", "fraction", "index",
 )  # fmt: skip
 
 UPDATES_SCHEMA = table(
@@ -132,7 +133,7 @@ UPDATES_SCHEMA = table(
     "One number of the update of one matrix between two landmarks: how large it is, of what "
     "rank, where in the old spectrum it lives, what it leaves as it was.",
     (
-        TRACK, ONE_SEED, PAIR, CONTROL, LAYER, ROLE,
+        *_OF_MATRIX,
         choice("quantity", UPDATES, "as in `comparison`"),
         text("part", "which side, block, norm or precision; empty where there is one only"),
         fraction(nullable=True),
@@ -140,7 +141,7 @@ UPDATES_SCHEMA = table(
         Column("chance", "float", "of energy and chordal, what an update without direction, "
                "or random subspaces, have", "ratio", low=0, nullable=True),
     ),
-    "track", "seed", "pair", "control", "layer", "role", "quantity", "part", "fraction",
+    *_PLACE, "quantity", "part", "fraction",
 )  # fmt: skip
 
 

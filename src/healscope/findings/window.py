@@ -14,7 +14,6 @@ from healscope.findings.columns import FAILED_RUNS, SEED, START, interval
 from healscope.findings.contrasts import Data, row
 from healscope.findings.finding import Finding
 from healscope.findings.rows import (
-    WINDOW,
     at_first,
     at_last,
     branch_logs,
@@ -26,7 +25,7 @@ from healscope.findings.rows import (
 from healscope.markdown import cell, estimate, grid, percent
 from healscope.schema import TRACK, change, count, nats, share, table
 from healscope.stats import Estimate
-from healscope.training.schemas import logged
+from healscope.training.schemas import WINDOW, logged
 from healscope.verdicts import margin, positive
 
 BALANCED = (0.4, 0.8)

@@ -11,9 +11,7 @@ from contextlib import contextmanager
 from healscope.config import Training
 from healscope.engines.generate import NotFinite
 from healscope.errors import HealscopeError
-
-WINDOW = 10
-"""Iterations over which rates are averaged."""
+from healscope.training.schemas import WINDOW
 
 COLLAPSED = 0.1
 """A run has collapsed once it succeeds less often than this share of its best."""

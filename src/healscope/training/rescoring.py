@@ -14,7 +14,7 @@ from healscope.errors import HealscopeError
 from healscope.models import tokens
 from healscope.training.turns import Turn, engine_gap
 
-ROWS_AT_ONCE = 64  # responses that the policy reads together
+READ_AT_ONCE = 64  # responses that the policy reads together
 
 
 def weights(model) -> Iterator[tuple[str, torch.Tensor]]:
@@ -38,8 +38,8 @@ def rescore(
     logprobs_BT = torch.zeros(sampled.logprobs_BT.shape)
     states: list = [None] * len(ids)
     order = sorted(range(len(ids)), key=lambda i: len(prompts[i]) + len(ids[i]))
-    for first in range(0, len(order), ROWS_AT_ONCE):
-        rows = order[first : first + ROWS_AT_ONCE]
+    for first in range(0, len(order), READ_AT_ONCE):
+        rows = order[first : first + READ_AT_ONCE]
         ids_BL, mask_BL, width, real_BT = tokens.encode_ids(
             [prompts[i] for i in rows], [ids[i] for i in rows], tokenizer.pad_token_id, model.device
         )

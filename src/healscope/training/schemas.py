@@ -13,6 +13,9 @@ from healscope.schema import (
     text,
 )
 
+WINDOW = 10
+"""Iterations over which rates of a run are averaged."""
+
 _RUN = (TRACK, RUN_SEED, text("run", "name of the run: base, an arm of SFT, or an RL branch"))
 
 BASE_LOG = Schema(
