@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 VLLM := .venv-vllm
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help setup figures vllm lm-eval test test-long test-all test-slurm test-train test-vllm test-lm-eval locks lint report plan schema clean
+.PHONY: help setup figures vllm lm-eval math test test-long test-all test-slurm test-train test-vllm test-lm-eval test-math locks lint report plan schema clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -30,6 +30,12 @@ $(VENV)/.lm-eval: $(READY) envs/lm-eval.txt
 	pip install --quiet --disable-pip-version-check -c envs/core.txt -r envs/lm-eval.txt
 	@touch $@
 
+math: $(VENV)/.math ## math-verify into .venv: verdict math of your own data (docs/your-data.md)
+
+$(VENV)/.math: $(READY) envs/math.txt
+	pip install --quiet --disable-pip-version-check -c envs/core.txt -r envs/math.txt
+	@touch $@
+
 figures: setup ## run the study of config/config.yaml: all figures and claims
 	@python workflow/unlock.py
 	snakemake --cores $(CORES)
@@ -51,10 +57,11 @@ test-long: setup ## whole studies, kills in every stage, simulations: what takes
 
 test-all: test test-long ## every test that needs no service: those of the next targets do
 
-locks: setup ## is .venv exactly what envs/core.txt says, and train.txt and lm-eval.txt where these are installed?
+locks: setup ## is .venv exactly what envs/core.txt says, and train.txt, lm-eval.txt and math.txt where these are installed?
 	python -m pip check
 	python envs/check.py envs/core.txt $$(pip show --quiet deepspeed 2>/dev/null && echo envs/train.txt) \
-		$$(pip show --quiet lm_eval 2>/dev/null && echo envs/lm-eval.txt)
+		$$(pip show --quiet lm_eval 2>/dev/null && echo envs/lm-eval.txt) \
+		$$(pip show --quiet math-verify 2>/dev/null && echo envs/math.txt)
 
 test-slurm: setup ## start a Slurm of one machine, and run a study through it with faults
 	python tests/slurm/run.py
@@ -68,6 +75,9 @@ test-vllm: setup vllm ## the tests of engine vllm, which need its environment
 
 test-lm-eval: setup lm-eval ## the tests of benchmarks as tasks, which need lm-evaluation-harness
 	python -m pytest tests/lm_eval
+
+test-math: setup math ## the tests of verdict math, which need math-verify
+	python -m pytest tests/math
 
 lint: setup ## style of Python and Snakemake files
 	ruff check .

@@ -44,7 +44,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     two.set_defaults(run=_plan)
     three = commands.add_parser("check-task", help="whether a task is one that can be studied")
-    three.add_argument("family", help="a family's name, or the Python file of a task of one's own")
+    three.add_argument(
+        "family",
+        help="a family's name, the Python file of a task of one's own, or with --configfile the "
+        "name of a task in it",
+    )
+    three.add_argument("--configfile", nargs="+", default=[], help="as Snakemake's")
     three.add_argument(
         "--option", action="append", default=[], metavar="KEY=VALUE", help="as in a config"
     )
@@ -73,12 +78,27 @@ def _check_task(given: argparse.Namespace) -> int:
     from healscope.tasks import contract
 
     options = dict(_option(text) for text in given.option)
-    checked = contract.opened(contract.section(given.family, options, given.rendering))
+    if given.configfile:
+        section = {**_section(given.configfile, given.family), **options}
+    else:
+        section = contract.section(given.family, options, given.rendering)
+    checked = contract.opened(section)
     failed = False
     for line in contract.report(checked):
         print(line, flush=True)
         failed |= line.startswith("FAIL")
     return int(failed)
+
+
+def _section(configfiles: Sequence[str], name: str) -> dict[str, Any]:
+    """Return the section of a task in configs."""
+    from healscope.config.files import read_together
+
+    tasks = read_together(configfiles).get("tasks")
+    if not isinstance(tasks, dict) or not isinstance(tasks.get(name), dict):
+        there = ", ".join(tasks) if isinstance(tasks, dict) else "none"
+        raise HealscopeError(f"{configfiles[-1]} has no task '{name}', but {there}; correct it")
+    return tasks[name]
 
 
 def _option(text: str) -> tuple[str, Any]:
