@@ -11,6 +11,7 @@ import pytest
 from healscope import cli
 from healscope.tasks import contract, families
 from healscope.tasks.contract.checks import CHECKS
+from healscope.tasks.section import section_of
 
 FILES = Path(__file__).parents[2] / "config/your-data"
 OPTIONS: dict[str, dict] = {
@@ -34,9 +35,10 @@ ELSEWHERE = {"lm_eval": "tests/lm_eval/test_contract.py"}
 
 
 def _renderings():
-    for family, section in families().items():
+    for family, cls in families().items():
         if family in ELSEWHERE:
             continue
+        section = section_of(cls)
         field = section.model_fields.get("rendering")
         for rendering in get_args(field.annotation) if field else [None]:
             yield pytest.param(family, rendering, id=f"{family}-{rendering or section.rendering}")

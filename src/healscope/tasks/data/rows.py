@@ -12,8 +12,6 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Annotated, Any, NamedTuple
 
-from jinja2 import StrictUndefined, TemplateSyntaxError
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 from pydantic import Field
 
 from healscope.errors import HealscopeError
@@ -153,11 +151,7 @@ class _Reader(NamedTuple):
     def question(self, unanswered: bool) -> Question:
         fields = self.fields
         chat = self.chat() if self._is_chat() else None
-        if chat is None:
-            before: list[Message] = [{"role": "user", "content": self.text("prompt", PROMPT)}]
-            last = ""
-        else:
-            before, last = chat
+        before, last = chat or ([Message(role="user", content=self.text("prompt", PROMPT))], "")
         if fields.system and before[0]["role"] != "system":
             before = [{"role": "system", "content": self.text("system")}, *before]
         prompt = as_prompt(before)
@@ -188,10 +182,8 @@ class _Reader(NamedTuple):
                 )
         instance = self.label("instance") if fields.instance else None
         group = self.label("group") if fields.group else None
-        where = self.sheet.where(self.row)
-        return Question(
-            where, self.row.line, prompt, answers, response, instance, group, self.row.values
-        )
+        about = self.sheet.where(self.row), self.row.line
+        return Question(*about, prompt, answers, response, instance, group, self.row.values)
 
     def _is_chat(self) -> bool:
         if self.fields.messages or self.fields.prompt:
@@ -213,6 +205,8 @@ class _Reader(NamedTuple):
         return _plain(self.row.values[named])
 
     def written(self, key: str, template: str) -> str:
+        from jinja2 import TemplateSyntaxError
+
         try:
             return _template(template).render({**self.row.values, "row": self.row.values})
         except TemplateSyntaxError as error:
@@ -279,6 +273,9 @@ def _is_template(named: str | None) -> bool:
 
 @lru_cache(maxsize=64)
 def _template(text: str) -> Any:
+    from jinja2 import StrictUndefined
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
     sandbox = ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True)
     return sandbox.from_string(text)
 
