@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 VLLM := .venv-vllm
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help setup figures vllm lm-eval test test-long test-all test-slurm test-train test-vllm test-lm-eval locks lint report plan schema clean
+.PHONY: help setup figures vllm lm-eval math train slurm test test-long test-all test-services test-slurm test-train test-vllm test-lm-eval test-math locks lint report plan schema clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -30,6 +30,21 @@ $(VENV)/.lm-eval: $(READY) envs/lm-eval.txt
 	pip install --quiet --disable-pip-version-check -c envs/core.txt -r envs/lm-eval.txt
 	@touch $@
 
+math: $(VENV)/.math ## math-verify into .venv: verdict math of your own data (docs/your-data.md)
+
+$(VENV)/.math: $(READY) envs/math.txt
+	pip install --quiet --disable-pip-version-check -c envs/core.txt -r envs/math.txt
+	@touch $@
+
+train: $(VENV)/.train ## DeepSpeed into .venv: SFT and RL on several GPUs (docs/training-at-scale.md)
+
+$(VENV)/.train: $(READY) envs/train.txt
+	pip install --quiet --disable-pip-version-check -c envs/core.txt -r envs/train.txt
+	@touch $@
+
+slurm: setup ## a Slurm for the tests, by apt where it is missing
+	python tests/slurm/run.py --install
+
 figures: setup ## run the study of config/config.yaml: all figures and claims
 	@python workflow/unlock.py
 	snakemake --cores $(CORES)
@@ -49,25 +64,32 @@ test: setup ## the tests, in about ten minutes on two cores
 test-long: setup ## whole studies, kills in every stage, simulations: what takes longer
 	$(PYTEST) -m long
 
-test-all: test test-long ## every test that needs no service: those of the next targets do
+test-all: setup ## every test that needs no service: those of the next targets do
+	$(PYTEST)
 
-locks: setup ## is .venv exactly what envs/core.txt says, and train.txt and lm-eval.txt where these are installed?
+test-services: setup train slurm vllm lm-eval math ## the five targets below, two at a time
+	$(MAKE) --jobs 2 --output-sync=target test-slurm test-vllm test-train test-lm-eval test-math
+
+locks: setup ## is .venv exactly what envs/core.txt says, and train.txt, lm-eval.txt and math.txt where these are installed?
 	python -m pip check
 	python envs/check.py envs/core.txt $$(pip show --quiet deepspeed 2>/dev/null && echo envs/train.txt) \
-		$$(pip show --quiet lm_eval 2>/dev/null && echo envs/lm-eval.txt)
+		$$(pip show --quiet lm_eval 2>/dev/null && echo envs/lm-eval.txt) \
+		$$(pip show --quiet math-verify 2>/dev/null && echo envs/math.txt)
 
-test-slurm: setup ## start a Slurm of one machine, and run a study through it with faults
+test-slurm: slurm ## start a Slurm of one machine, and run a study through it with faults
 	python tests/slurm/run.py
 
-test-train: setup ## SFT and RL by two processes with DeepSpeed, which goes into .venv too
-	pip install --quiet --disable-pip-version-check -c envs/core.txt -r envs/train.txt
+test-train: train ## SFT and RL by two processes with DeepSpeed
 	python -m pytest tests/distributed
 
 test-vllm: setup vllm ## the tests of engine vllm, which need its environment
 	python -m pytest tests/engine_vllm
 
-test-lm-eval: setup lm-eval ## the tests of benchmarks as tasks, which need lm-evaluation-harness
+test-lm-eval: lm-eval ## the tests of benchmarks as tasks, which need lm-evaluation-harness
 	python -m pytest tests/lm_eval
+
+test-math: math ## the tests of verdict math, which need math-verify
+	python -m pytest tests/math
 
 lint: setup ## style of Python and Snakemake files
 	ruff check .

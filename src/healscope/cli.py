@@ -10,11 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from healscope import edit_names
-from healscope.config import Spectra
-from healscope.errors import HealscopeError
+from healscope.errors import HealscopeError  # commands load the rest, so that --help is quick
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,9 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     one.add_argument("--edit", required=True, help="name of the edit, as directions-rank-0.25")
     one.add_argument("--out", required=True, type=Path, help="new folder")
     one.add_argument(
-        "--matrices",
-        default=",".join(Spectra().matrices),
-        help="roles of the matrices that edits see",
+        "--matrices", help="roles of the matrices that edits see, as q,k,v; else as in a study"
     )
     one.add_argument("--stream", default="", help="names the random numbers of a control")
     one.set_defaults(run=_export)
@@ -44,7 +38,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     two.set_defaults(run=_plan)
     three = commands.add_parser("check-task", help="whether a task is one that can be studied")
-    three.add_argument("family", help="a family's name, or the Python file of a task of one's own")
+    three.add_argument(
+        "family",
+        help="a family's name, the Python file of a task of one's own, or with --configfile the "
+        "name of a task in it",
+    )
+    three.add_argument("--configfile", nargs="+", default=[], help="as Snakemake's")
     three.add_argument(
         "--option", action="append", default=[], metavar="KEY=VALUE", help="as in a config"
     )
@@ -59,7 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _export(given: argparse.Namespace) -> None:
-    roles = given.matrices.split(",")
+    from healscope.config import Spectra
+
+    roles = given.matrices.split(",") if given.matrices else Spectra().matrices
     export(given.target, given.parent, given.edit, given.out, roles, given.stream)
 
 
@@ -73,7 +74,11 @@ def _check_task(given: argparse.Namespace) -> int:
     from healscope.tasks import contract
 
     options = dict(_option(text) for text in given.option)
-    checked = contract.opened(contract.section(given.family, options, given.rendering))
+    if given.configfile:
+        section = {**_section(given.configfile, given.family), **options}
+    else:
+        section = contract.section(given.family, options, given.rendering)
+    checked = contract.opened(section)
     failed = False
     for line in contract.report(checked):
         print(line, flush=True)
@@ -81,8 +86,21 @@ def _check_task(given: argparse.Namespace) -> int:
     return int(failed)
 
 
+def _section(configfiles: Sequence[str], name: str) -> dict[str, Any]:
+    """Return the section of a task in configs."""
+    from healscope.config.files import read_together
+
+    tasks = read_together(configfiles).get("tasks")
+    if not isinstance(tasks, dict) or not isinstance(tasks.get(name), dict):
+        there = ", ".join(tasks) if isinstance(tasks, dict) else "none"
+        raise HealscopeError(f"{configfiles[-1]} has no task '{name}', but {there}; correct it")
+    return tasks[name]
+
+
 def _option(text: str) -> tuple[str, Any]:
     """Parse `key=value`; the value is YAML, as it would be in a config."""
+    import yaml
+
     key, separator, value = text.partition("=")
     if not separator:
         raise HealscopeError(f"--option {text}: give it as key=value")
@@ -102,7 +120,7 @@ def export(
     makes the folder a checkpoint of healscope. Raises HealscopeError where the two folders do not
     hold the same architecture, or `out` has files.
     """
-    from healscope import provenance
+    from healscope import edit_names, provenance
     from healscope.models import checkpoints
     from healscope.models.stored import Stored, write
     from healscope.spectra.factors import load
