@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 VLLM := .venv-vllm
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help setup figures vllm lm-eval test test-long test-all test-slurm test-train test-vllm test-lm-eval locks lint report plan schema clean
+.PHONY: help setup figures vllm lm-eval gym test test-long test-all test-slurm test-train test-vllm test-lm-eval test-gym locks lint report plan schema clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -30,6 +30,12 @@ $(VENV)/.lm-eval: $(READY) envs/lm-eval.txt
 	pip install --quiet --disable-pip-version-check -c envs/core.txt -r envs/lm-eval.txt
 	@touch $@
 
+gym: $(VENV)/.gym ## reasoning-gym into .venv: its data sets as tasks (docs/reasoning-gym.md)
+
+$(VENV)/.gym: $(READY) envs/gym.txt
+	pip install --quiet --disable-pip-version-check -c envs/core.txt -r envs/gym.txt
+	@touch $@
+
 figures: setup ## run the study of config/config.yaml: all figures and claims
 	@python workflow/unlock.py
 	snakemake --cores $(CORES)
@@ -51,10 +57,11 @@ test-long: setup ## whole studies, kills in every stage, simulations: what takes
 
 test-all: test test-long ## every test that needs no service: those of the next targets do
 
-locks: setup ## is .venv exactly what envs/core.txt says, and train.txt and lm-eval.txt where these are installed?
+locks: setup ## is .venv exactly what envs/core.txt says, and train.txt, lm-eval.txt and gym.txt where these are installed?
 	python -m pip check
 	python envs/check.py envs/core.txt $$(pip show --quiet deepspeed 2>/dev/null && echo envs/train.txt) \
-		$$(pip show --quiet lm_eval 2>/dev/null && echo envs/lm-eval.txt)
+		$$(pip show --quiet lm_eval 2>/dev/null && echo envs/lm-eval.txt) \
+		$$(pip show --quiet reasoning_gym 2>/dev/null && echo envs/gym.txt)
 
 test-slurm: setup ## start a Slurm of one machine, and run a study through it with faults
 	python tests/slurm/run.py
@@ -68,6 +75,9 @@ test-vllm: setup vllm ## the tests of engine vllm, which need its environment
 
 test-lm-eval: setup lm-eval ## the tests of benchmarks as tasks, which need lm-evaluation-harness
 	python -m pytest tests/lm_eval
+
+test-gym: setup gym ## the tests of data sets of reasoning-gym as tasks
+	python -m pytest tests/gym
 
 lint: setup ## style of Python and Snakemake files
 	ruff check .

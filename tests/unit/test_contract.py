@@ -23,7 +23,10 @@ OPTIONS: dict[str, dict] = {
     "navigation": {"generated": 40},
 }
 """family -> options with which it is checked, where its own are not what a test wants."""
-ELSEWHERE = {"lm_eval": "tests/lm_eval/test_contract.py"}
+ELSEWHERE = {
+    "lm_eval": "tests/lm_eval/test_contract.py",
+    "gym": "tests/gym/test_contract.py",
+}
 """Families that need what is not installed here -> the tests that check them so."""
 
 

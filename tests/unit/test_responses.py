@@ -93,10 +93,10 @@ def in_json(request):
 
 
 def test_every_family_is_in_the_table():
-    """Those of lm_eval need the harness: tests/lm_eval."""
+    """Those of lm_eval and gym need other packages: tests/lm_eval, tests/gym."""
     built = {type(task_of(name)) for name in EVERY}
     assert {type(build("t", {"family": f, **m})) for f, m in SECTIONS.items()} <= built
-    assert {*SECTIONS, "lm_eval"} == set(families())
+    assert {*SECTIONS, "lm_eval", "gym"} == set(families())
 
 
 # What is thought.

@@ -43,6 +43,7 @@ class GeneralPoints(Game):
     fixed_words: ClassVar[bool] = True
     answer_steps: ClassVar[tuple[str, ...]] = ("number", "formula")
     problems_of: ClassVar[tuple[str, ...]] = ("all", "drawn", "neighbours")
+    neighbour_lists: ClassVar[int] = neighbours.MOST_LISTS
     judging_only: ClassVar[tuple[str, ...]] = (
         *("rewards", "verifier", "grade_number_line", "reasoning"),
     )
