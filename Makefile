@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 VLLM := .venv-vllm
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help setup figures vllm lm-eval gym test test-long test-all test-slurm test-train test-vllm test-lm-eval test-gym locks lint report plan schema clean
+.PHONY: help setup figures vllm lm-eval train gym slurm test test-long test-all test-services test-slurm test-train test-vllm test-lm-eval test-gym locks lint report plan schema clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -30,11 +30,20 @@ $(VENV)/.lm-eval: $(READY) envs/lm-eval.txt
 	pip install --quiet --disable-pip-version-check -c envs/core.txt -r envs/lm-eval.txt
 	@touch $@
 
+train: $(VENV)/.train ## DeepSpeed into .venv: SFT and RL on several GPUs (docs/training-at-scale.md)
+
+$(VENV)/.train: $(READY) envs/train.txt
+	pip install --quiet --disable-pip-version-check -c envs/core.txt -r envs/train.txt
+	@touch $@
+
 gym: $(VENV)/.gym ## reasoning-gym into .venv: its data sets as tasks (docs/reasoning-gym.md)
 
 $(VENV)/.gym: $(READY) envs/gym.txt
 	pip install --quiet --disable-pip-version-check -c envs/core.txt -r envs/gym.txt
 	@touch $@
+
+slurm: setup ## a Slurm for the tests, by apt where it is missing
+	python tests/slurm/run.py --install
 
 figures: setup ## run the study of config/config.yaml: all figures and claims
 	@python workflow/unlock.py
@@ -55,7 +64,11 @@ test: setup ## the tests, in about ten minutes on two cores
 test-long: setup ## whole studies, kills in every stage, simulations: what takes longer
 	$(PYTEST) -m long
 
-test-all: test test-long ## every test that needs no service: those of the next targets do
+test-all: setup ## every test that needs no service: those of the next targets do
+	$(PYTEST)
+
+test-services: setup train slurm vllm lm-eval gym ## the five targets below, two at a time
+	$(MAKE) --jobs 2 --output-sync=target test-slurm test-vllm test-train test-lm-eval test-gym
 
 locks: setup ## is .venv exactly what envs/core.txt says, and train.txt, lm-eval.txt and gym.txt where these are installed?
 	python -m pip check
@@ -63,20 +76,19 @@ locks: setup ## is .venv exactly what envs/core.txt says, and train.txt, lm-eval
 		$$(pip show --quiet lm_eval 2>/dev/null && echo envs/lm-eval.txt) \
 		$$(pip show --quiet reasoning_gym 2>/dev/null && echo envs/gym.txt)
 
-test-slurm: setup ## start a Slurm of one machine, and run a study through it with faults
+test-slurm: slurm ## start a Slurm of one machine, and run a study through it with faults
 	python tests/slurm/run.py
 
-test-train: setup ## SFT and RL by two processes with DeepSpeed, which goes into .venv too
-	pip install --quiet --disable-pip-version-check -c envs/core.txt -r envs/train.txt
+test-train: train ## SFT and RL by two processes with DeepSpeed
 	python -m pytest tests/distributed
 
 test-vllm: setup vllm ## the tests of engine vllm, which need its environment
 	python -m pytest tests/engine_vllm
 
-test-lm-eval: setup lm-eval ## the tests of benchmarks as tasks, which need lm-evaluation-harness
+test-lm-eval: lm-eval ## the tests of benchmarks as tasks, which need lm-evaluation-harness
 	python -m pytest tests/lm_eval
 
-test-gym: setup gym ## the tests of data sets of reasoning-gym as tasks
+test-gym: gym ## the tests of data sets of reasoning-gym as tasks
 	python -m pytest tests/gym
 
 lint: setup ## style of Python and Snakemake files

@@ -10,11 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from healscope import edit_names
-from healscope.config import Spectra
-from healscope.errors import HealscopeError
+from healscope.errors import HealscopeError  # commands load the rest, so that --help is quick
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,9 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     one.add_argument("--edit", required=True, help="name of the edit, as directions-rank-0.25")
     one.add_argument("--out", required=True, type=Path, help="new folder")
     one.add_argument(
-        "--matrices",
-        default=",".join(Spectra().matrices),
-        help="roles of the matrices that edits see",
+        "--matrices", help="roles of the matrices that edits see, as q,k,v; else as in a study"
     )
     one.add_argument("--stream", default="", help="names the random numbers of a control")
     one.set_defaults(run=_export)
@@ -59,7 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _export(given: argparse.Namespace) -> None:
-    roles = given.matrices.split(",")
+    from healscope.config import Spectra
+
+    roles = given.matrices.split(",") if given.matrices else Spectra().matrices
     export(given.target, given.parent, given.edit, given.out, roles, given.stream)
 
 
@@ -83,6 +79,8 @@ def _check_task(given: argparse.Namespace) -> int:
 
 def _option(text: str) -> tuple[str, Any]:
     """Parse `key=value`; the value is YAML, as it would be in a config."""
+    import yaml
+
     key, separator, value = text.partition("=")
     if not separator:
         raise HealscopeError(f"--option {text}: give it as key=value")
@@ -102,7 +100,7 @@ def export(
     makes the folder a checkpoint of healscope. Raises HealscopeError where the two folders do not
     hold the same architecture, or `out` has files.
     """
-    from healscope import provenance
+    from healscope import edit_names, provenance
     from healscope.models import checkpoints
     from healscope.models.stored import Stored
     from healscope.spectra.factors import load

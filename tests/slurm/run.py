@@ -2,6 +2,7 @@
 
 Slurm binds to the address of this host's name, which must be 127.0.0.1 here. Where it is not, the
 tests run under the name `localhost`, in a UTS namespace of their own; the system stays as it is.
+With `--install` it installs Slurm and ends.
 """
 
 import os
@@ -59,6 +60,8 @@ def under_another_name() -> None:
 if __name__ == "__main__":
     if cluster.missing():
         install()
+    if sys.argv[1:] == ["--install"]:
+        sys.exit()
     if address() != LOOPBACK:
         under_another_name()
     here = str(Path(__file__).parent)

@@ -11,6 +11,7 @@ import pytest
 from healscope import cli
 from healscope.tasks import contract, families
 from healscope.tasks.contract.checks import CHECKS
+from healscope.tasks.section import section_of
 
 OPTIONS: dict[str, dict] = {
     "generalpoints": {"cards": 3, "targets": [12, 24], "orders": 1},
@@ -31,10 +32,10 @@ ELSEWHERE = {
 
 
 def _renderings():
-    for family, section in families().items():
+    for family, cls in families().items():
         if family in ELSEWHERE:
             continue
-        for rendering in get_args(section.model_fields["rendering"].annotation):
+        for rendering in get_args(section_of(cls).model_fields["rendering"].annotation):
             yield pytest.param(family, rendering, id=f"{family}-{rendering}")
 
 

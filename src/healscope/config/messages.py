@@ -22,8 +22,6 @@ def explained(errors: list[dict]) -> list[str]:
             if not re.match(r"literal\[|constrained-|str$|\[key\]$", str(p))
         ]
         message = _message(error)
-        if path[:1] == ["tasks"] and len(path) > 2:
-            path = [*path[:2], *path[3:]]  # less the family, by which its model was found
         if path[:2] in (["rl", "recipes"], ["sft", "methods"]) and len(path) > 2:
             path = [*path[:3], *path[4:]]  # less the algorithm, by which its model was found
             if (message, *path[3:]) in inherited:

@@ -4,42 +4,50 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Union
 
-from pydantic import Discriminator, Tag, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import core_schema
 
 from healscope.errors import HealscopeError
 from healscope.sections import in_words
 from healscope.tasks.own import OwnTask
 from healscope.tasks.registry import families
-from healscope.tasks.section import DEFAULT_FAMILY, TaskSection
+from healscope.tasks.section import DEFAULT_FAMILY, TaskSection, section_of
 from healscope.tasks.task import Task
 
 __all__ = ["AnyTask", "Task", "TaskSection", "build", "families", "task_settings"]
 
 
-def _family(value: Any) -> str:
-    """Choose the section of `AnyTask` that validates a value."""
-    family = value.get("family", DEFAULT_FAMILY) if isinstance(value, dict) else value.family
-    return family if family in families() else "own"
+def _validated(value: Any) -> TaskSection:
+    """Validate a value by the section of its family; other sections are not made."""
+    family = value.get("family", DEFAULT_FAMILY) if isinstance(value, dict) else None
+    if isinstance(family, str) and family in families():
+        return section_of(families()[family]).model_validate(value)
+    return value if isinstance(value, TaskSection) else OwnTask.model_validate(value)
 
 
-_TAGGED = [Annotated[section, Tag(name)] for name, section in families().items()]
-AnyTask = Annotated[
-    Union[(*_TAGGED, Annotated[OwnTask, Tag("own")])],  # noqa: UP007 (as many as there are)
-    Discriminator(_family),
-]
-"""The section of any task, chosen by its key `family`."""
+class _OfItsFamily:
+    """Annotation for pydantic: the section is chosen by the key `family`."""
 
-_ANY_TASK = TypeAdapter(AnyTask)
+    def __get_pydantic_core_schema__(self, _source, _handler):
+        return core_schema.no_info_plain_validator_function(_validated)
+
+    def __get_pydantic_json_schema__(self, _schema, handler):
+        sections = [*map(section_of, families().values()), OwnTask]
+        return handler(TypeAdapter(Union[(*sections,)]).core_schema)  # noqa: UP007
+
+
+AnyTask = Annotated[TaskSection, _OfItsFamily()]
+"""The section of any task."""
 
 
 def task_settings(section: dict) -> TaskSection:
     """Validate the plain values of a task section; raises HealscopeError."""
     try:
-        return _ANY_TASK.validate_python(section)
+        return _validated(section)
     except ValidationError as error:
         said = []
         for wrong in error.errors():
-            key = ".".join(map(str, wrong["loc"][1:]))
+            key = ".".join(map(str, wrong["loc"]))
             said.append(f"{key}: " * bool(key) + in_words(wrong))
         raise HealscopeError("; ".join(said)) from None
 

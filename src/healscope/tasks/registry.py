@@ -10,21 +10,20 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 
-from healscope.tasks.section import TaskSection, section_of
 from healscope.tasks.task import Task
 
 _NONE = ("contract", "schemas")  # these build on families, and need pandas
 
 
 @cache
-def families() -> dict[str, type[TaskSection]]:
-    """Return name -> config section of every built-in family."""
+def families() -> dict[str, type[Task]]:
+    """Return name -> class of every built-in family."""
     found = {}
     for name in _modules(Path(__file__).parent, __package__):
         for cls in vars(import_module(name)).values():
             own = isinstance(cls, type) and issubclass(cls, Task) and cls.__module__ == name
             if own and "family" in vars(cls):
-                found[cls.family] = section_of(cls)
+                found[cls.family] = cls
     return dict(sorted(found.items()))
 
 

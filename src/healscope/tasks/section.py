@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import MISSING, fields
+from functools import cache
 from typing import Any, ClassVar, Literal, get_type_hints
 
 from pydantic import create_model, model_validator
@@ -49,6 +50,7 @@ class TaskSection(Section):
         return self.task_class(name=name, **options | tables)
 
 
+@cache  # made when first asked for: pydantic takes its time
 def section_of(cls: type[Task]) -> type[TaskSection]:
     """Make the section of a family from its class.
 
