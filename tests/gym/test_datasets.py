@@ -44,7 +44,7 @@ def made(name: str, seed: int = 3):
 
 def test_every_refusal_is_of_a_data_set_that_there_is():
     assert set(REASONS) <= set(DATASETS)
-    assert len(USABLE) == 82
+    assert len(USABLE) == 81
 
 
 @pytest.mark.parametrize("name", USABLE)
@@ -52,7 +52,7 @@ def test_a_reference_answer_is_right_and_that_of_another_problem_mostly_wrong(na
     own = made(name)
     scores = [own.score(i, own[i]["answer"]) for i in range(6)]
     assert scores == [1.0] * 6
-    pairs = [(i, j) for i in range(6) for j in range(6) if own[i]["answer"] != own[j]["answer"]]
+    pairs = [(i, j) for i in range(6) for j in range(20) if own[i]["answer"] != own[j]["answer"]]
     right = [own.score(i, own[j]["answer"]) == 1 for i, j in pairs]
     assert pairs
     assert sum(right) <= len(right) / 4
@@ -155,7 +155,5 @@ def test_wrong_reference_answers_are_really_wrong():
 
 def test_only_the_reviewed_version_is_used(monkeypatch):
     monkeypatch.setattr(generators, "REVIEWED", "0.1.99")
-    with pytest.raises(
-        HealscopeError, match="reviewed in 0.1.99 only"
-    ):
+    with pytest.raises(HealscopeError, match="reviewed in 0.1.99 only"):
         generators.version()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import difflib
+import io
 import math
+from contextlib import redirect_stdout
 from dataclasses import fields
 from functools import cache
 from hashlib import sha256
@@ -71,7 +73,8 @@ class Generator:
         """
         if index not in self._entries:
             try:
-                entry = dict(self._made[index])
+                with _silent():
+                    entry = dict(self._made[index])
             except Exception as error:  # of reasoning-gym
                 raise HealscopeError(
                     f"reasoning-gym cannot make problem {index} of {self.dataset} with options "
@@ -165,12 +168,18 @@ def _create(dataset: str, options: dict[str, Any], seed: int, size: int) -> Any:
 
     given = {key: _like(there[key], value) for key, value in options.items()}
     try:
-        return reasoning_gym.create_dataset(dataset, seed=seed, size=size, **given)
+        with _silent():
+            return reasoning_gym.create_dataset(dataset, seed=seed, size=size, **given)
     except Exception as error:  # of reasoning-gym's own checks
         raise HealscopeError(
             f"data set {dataset} of reasoning-gym refuses the options {options} "
             f"({_in_words(error)}); correct them"
         ) from None
+
+
+def _silent() -> redirect_stdout:
+    """Return a context in which nothing is printed: some data sets print dots."""
+    return redirect_stdout(io.StringIO())
 
 
 def _like(default: Any, value: Any) -> Any:

@@ -34,6 +34,7 @@ REASONS: Mapping[str, str] = {
     "composite": "it is made of other data sets; name those",
     "game_of_life_halting": "its scorer takes any text for True",
     "knight_swap": "it needs more than half a second of computing for each problem",
+    "polynomial_equations": "its scorer takes any text for: there is no real solution",
 }
 """Data set -> why it is refused."""
 
