@@ -69,6 +69,7 @@ class ReasoningGym(Task):
     ] = None
 
     rendering: ClassVar[Rendering] = "json"
+    grouped: ClassVar[bool] = True
     problems_of: ClassVar[tuple[str, ...]] = ("all", "drawn", "neighbours")
 
     def __post_init__(self) -> None:
@@ -148,6 +149,9 @@ class ReasoningGym(Task):
         """Return reasoning-gym's score of an answer that is not correct."""
         said = self._said(text)
         return 0.0 if said is None else self._score(problem, said)
+
+    def group_of(self, problem: Problem) -> str:
+        return problem.data["group"]
 
     def canonical(self, problem: Problem, text: str) -> bool:
         return self._said(text) == self._said(problem.answer)
