@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 VLLM := .venv-vllm
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help setup figures vllm lm-eval train slurm test test-long test-all test-services test-slurm test-train test-vllm test-lm-eval locks lint report plan schema clean
+.PHONY: help setup figures vllm lm-eval math train slurm test test-long test-all test-services test-slurm test-train test-vllm test-lm-eval test-math locks lint report plan schema clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -28,6 +28,12 @@ lm-eval: $(VENV)/.lm-eval ## lm-evaluation-harness into .venv: its benchmarks as
 
 $(VENV)/.lm-eval: $(READY) envs/lm-eval.txt
 	pip install --quiet --disable-pip-version-check -c envs/core.txt -r envs/lm-eval.txt
+	@touch $@
+
+math: $(VENV)/.math ## math-verify into .venv: verdict math of your own data (docs/your-data.md)
+
+$(VENV)/.math: $(READY) envs/math.txt
+	pip install --quiet --disable-pip-version-check -c envs/core.txt -r envs/math.txt
 	@touch $@
 
 train: $(VENV)/.train ## DeepSpeed into .venv: SFT and RL on several GPUs (docs/training-at-scale.md)
@@ -61,13 +67,14 @@ test-long: setup ## whole studies, kills in every stage, simulations: what takes
 test-all: setup ## every test that needs no service: those of the next targets do
 	$(PYTEST)
 
-test-services: setup train slurm vllm lm-eval ## the four targets below, two at a time
-	$(MAKE) --jobs 2 --output-sync=target test-slurm test-vllm test-train test-lm-eval
+test-services: setup train slurm vllm lm-eval math ## the five targets below, two at a time
+	$(MAKE) --jobs 2 --output-sync=target test-slurm test-vllm test-train test-lm-eval test-math
 
-locks: setup ## is .venv exactly what envs/core.txt says, and train.txt and lm-eval.txt where these are installed?
+locks: setup ## is .venv exactly what envs/core.txt says, and train.txt, lm-eval.txt and math.txt where these are installed?
 	python -m pip check
 	python envs/check.py envs/core.txt $$(pip show --quiet deepspeed 2>/dev/null && echo envs/train.txt) \
-		$$(pip show --quiet lm_eval 2>/dev/null && echo envs/lm-eval.txt)
+		$$(pip show --quiet lm_eval 2>/dev/null && echo envs/lm-eval.txt) \
+		$$(pip show --quiet math-verify 2>/dev/null && echo envs/math.txt)
 
 test-slurm: slurm ## start a Slurm of one machine, and run a study through it with faults
 	python tests/slurm/run.py
@@ -80,6 +87,9 @@ test-vllm: setup vllm ## the tests of engine vllm, which need its environment
 
 test-lm-eval: lm-eval ## the tests of benchmarks as tasks, which need lm-evaluation-harness
 	python -m pytest tests/lm_eval
+
+test-math: math ## the tests of verdict math, which need math-verify
+	python -m pytest tests/math
 
 lint: setup ## style of Python and Snakemake files
 	ruff check .

@@ -13,6 +13,7 @@ from healscope.tasks import contract, families
 from healscope.tasks.contract.checks import CHECKS
 from healscope.tasks.section import section_of
 
+FILES = Path(__file__).parents[2] / "config/your-data"
 OPTIONS: dict[str, dict] = {
     "generalpoints": {"cards": 3, "targets": [12, 24], "orders": 1},
     "rank": {  # of numbers that have words
@@ -22,6 +23,11 @@ OPTIONS: dict[str, dict] = {
     },
     "determinant": {"matrices": 200},
     "navigation": {"generated": 40},
+    "data": {
+        **{key: f"{FILES}/{name}.jsonl" for key, name in (("sft", "train"), ("id", "heldout"))},
+        "ood": {name: f"{FILES}/{name}.jsonl" for name in ("german", "long")},
+        **{"prompt": "question", "verdict": "number"},
+    },
 }
 """family -> options with which it is checked, where its own are not what a test wants."""
 ELSEWHERE = {"lm_eval": "tests/lm_eval/test_contract.py"}
@@ -32,8 +38,10 @@ def _renderings():
     for family, cls in families().items():
         if family in ELSEWHERE:
             continue
-        for rendering in get_args(section_of(cls).model_fields["rendering"].annotation):
-            yield pytest.param(family, rendering, id=f"{family}-{rendering}")
+        section = section_of(cls)
+        field = section.model_fields.get("rendering")
+        for rendering in get_args(field.annotation) if field else [None]:
+            yield pytest.param(family, rendering, id=f"{family}-{rendering or section.rendering}")
 
 
 @pytest.mark.parametrize(("family", "rendering"), _renderings())

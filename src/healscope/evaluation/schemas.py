@@ -56,6 +56,7 @@ _ATTEMPT = (
     *problem_columns(
         ("problem_id", "pair_id", "instance_id", "episode_id", "split", "half", "rule")
     ),
+    *problem_columns(("group", "twin")),
     count("n_faces", "of the card game: how many of the cards are J, Q or K", "cards", 0, True),
     *NEIGHBOUR,
     *POSED_COLUMNS,

@@ -38,6 +38,8 @@ PROBLEM = {
         SPLIT,
         choice("half", get_args(Half), "half of the instances: one picks checkpoints, one judges"),
         RULE,
+        text("group", "which set of the rule it is from, of a task that has several", True),
+        text("twin", "of a user's own files: the training example that it nearly repeats", True),
         Column("rule_values", "ints", "what J, Q and K count as", low=1, high=999),
         Column("cards", "strings", "the cards, in the order of the prompt", allowed=RANKS),
         Column("target", "int", "what the formula must equal", low=1, high=999),

@@ -29,11 +29,16 @@ COLUMNS = (
     "split",
     "half",
     "rule",
+    "group",
+    "twin",
     "data",
     "prompt",
     "response",
 )
 """Of the tables of a task that does not bring its own."""
+
+SINCE = ("group", "twin")
+"""Columns that tables of earlier versions lack."""
 
 _HALF_STREAM = 4  # of random numbers; `Task.splits` has stream 1
 
@@ -90,12 +95,13 @@ def halve(
     """Assign every instance to half "a" or "b": choose checkpoints on one, report on the other.
 
     In each split the halves differ by at most one instance, and so they do among the instances
-    that have problems under the same rules.
+    that have problems under the same rules, and of the same groups.
     """
     rules: dict[str, str] = {}
     for rule, posed in problems.items():
-        for instance in {p.instance_id for p in posed}:
-            rules[instance] = rules.get(instance, "") + rule
+        kinds = {(p.instance_id, f"{rule}{task.group_of(p) or ''}") for p in posed}
+        for instance, kind in sorted(kinds):
+            rules[instance] = rules.get(instance, "") + kind
     instances = sorted(rules)
     shuffled = [instances[i] for i in task.stream(_HALF_STREAM).permutation(len(instances))]
     return in_halves(shuffled, lambda i: splits.get(i, "held_out"), rules.__getitem__)
@@ -167,7 +173,7 @@ def _require_splits(task: Task, splits: dict[str, Split]) -> None:
         raise HealscopeError(
             f"task {task.name!r}: none of its {len(splits)} instances is held out; raise held_out"
         )
-    if splits and task.held_out < 1 and "train" not in sides:
+    if splits and task.trainable and task.held_out < 1 and "train" not in sides:
         raise HealscopeError(
             f"task {task.name!r}: all of its {len(splits)} instances are held out; lower held_out"
         )
@@ -209,6 +215,8 @@ def _row(task: Task, problem: Problem, split: Split, halves: dict[str, Half]) ->
         "split": split,
         "half": halves[problem.instance_id],
         "rule": problem.rule,
+        "group": task.group_of(problem),
+        "twin": None,
         "data": json.dumps(dict(problem.data), allow_nan=False),
         "prompt": task.prompt(problem),
         "response": problem.answer,

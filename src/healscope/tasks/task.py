@@ -101,6 +101,14 @@ class Task(ABC):
     """Whether problems of an instance are steps of an episode, which succeeds if all are right."""
     trainable: ClassVar[bool] = True
     """Whether there are reference answers to train on."""
+    of_files: ClassVar[bool] = False
+    """Whether problems are rows of a user's files, which may repeat a prompt and lack answers."""
+    split_by_files: ClassVar[bool] = False
+    """Whether files, not `held_out`, say which instances are held out."""
+    grouped: ClassVar[bool] = False
+    """Whether problems have groups (`group_of`), for which accuracy is also reported."""
+    keys: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    """Field -> key of the config, of fields that cannot be called as their keys are."""
     chat_template: ClassVar[bool] = True
     """Whether prompts go through the chat template of the tokenizer, if it has one."""
     rule_kinds: ClassVar[Mapping[str, float]] = MappingProxyType({"id": 0.3, "ood": 0.7})
@@ -233,6 +241,18 @@ class Task(ABC):
         is the likeliest one.
         """
         raise NotImplementedError(f"task {self.name} has no options")
+
+    def group_of(self, problem: Problem) -> str | None:  # noqa: ARG002
+        """Return the group of a problem, such as the set that it is from; None without groups."""
+        return None
+
+    def notes(self) -> Sequence[str]:
+        """Return sentences about the problems for `healscope plan` and `check-task`."""
+        return ()
+
+    def example(self) -> tuple[str, str] | None:
+        """Return a prompt and a response as SFT trains on them, to be shown before it does."""
+        return None
 
     def paraphrases(self, problem: Problem) -> Sequence[str]:
         """Return prompts that state the same problem, the standard one first."""
