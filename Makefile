@@ -108,10 +108,11 @@ lint: setup ## style of Python and Snakemake files
 	snakefmt --check Snakefile workflow/rules
 	snakemake --lint
 
-schema: setup ## regenerate the JSON schema of configs, docs/tables.md, and comments of config/config.yaml
+schema: setup ## regenerate the JSON schema of configs, docs/tables.md, tables of docs/edits.md, and comments of config/config.yaml
 	python -m healscope.config.annotated config/config.yaml
 	python -m healscope.config > workflow/schemas/study.schema.json
 	python -m healscope.schemas > docs/tables.md
+	python -m healscope.edit_kinds docs/edits.md
 
 clean: ## forget all results (not the environment)
 	rm -rf results

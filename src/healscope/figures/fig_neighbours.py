@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from healscope.artifacts import POINT_NAMES
 from healscope.config import FigureStyle
 from healscope.figures import layout, looks, messages
-from healscope.figures.looks import POINTS
 from healscope.figures.record import Drawn, Figure
 from healscope.tasks.cards.neighbours import ANCHOR, KINDS, order
 
@@ -79,14 +79,14 @@ def _panel(ax: Axes, frame: pd.DataFrame, style: FigureStyle, dots: bool) -> Non
     """Draws distances side by side, whatever lies between them."""
     distances = sorted(frame["distance"].unique())
     place = {distance: i for i, distance in enumerate(distances)}
-    points = [name for name in POINTS if name in set(frame["landmark"])]
+    points = [name for name in POINT_NAMES if name in set(frame["landmark"])]
     shifts = dict(zip(points, np.linspace(-0.21, 0.21, len(points) + 2)[1:-1], strict=True))
     for name in points:
         whole, seeds = layout.by_seed(frame[frame["landmark"] == name].sort_values("distance"))
         form = looks.look(style, name) | {"markersize": 3.5, "linewidth": 1.1}
         x = whole["distance"].map(place) + shifts[name]
         ax.errorbar(
-            x, whole["accuracy"], layout.errors(whole, "accuracy"), label=POINTS[name],
+            x, whole["accuracy"], layout.errors(whole, "accuracy"), label=POINT_NAMES[name],
             elinewidth=0.8, capsize=1.5, **form,
         )  # fmt: skip
         if dots:

@@ -14,8 +14,6 @@ from healscope.tasks.schemas import PROTOCOL
 
 BY = ["track", "protocol", "neighbour", "distance", "landmark", "since"]
 
-POINTS = ("base", *artifacts.LANDMARK_NAMES)
-
 
 def neighbours(
     evaluations: list[str], landmark_files: list[str], statistics: Statistics
@@ -28,7 +26,7 @@ def neighbours(
     """
     extra = ["protocol", "neighbour", "distance"]
     found = first_attempts(evaluations, extra, faceless=True)
-    rows = at_landmarks(found, landmark_files, list(POINTS))
+    rows = at_landmarks(found, landmark_files, list(artifacts.POINT_NAMES))
     parts = [summarise(rows.assign(since=""), BY, statistics)]
     for key, group in rows.groupby(BY[:-2]):
         place = dict(zip(BY, key, strict=False))
@@ -47,7 +45,7 @@ def section(table: pd.DataFrame) -> str:
     keys = ["neighbour", "distance"]
     placed = whole.set_index([*keys, "landmark", "since"])
     kinds = sorted(set(levels[keys].itertuples(index=False, name=None)), key=_place)
-    points = [p for p in ("base", *artifacts.LANDMARK_NAMES) if p in set(levels["landmark"])]
+    points = [p for p in artifacts.POINT_NAMES if p in set(levels["landmark"])]
     changes = [
         (before, after) for before, after in artifacts.STAGES.values()
         if ((whole["since"] == before) & (whole["landmark"] == after)).any()
@@ -57,7 +55,7 @@ def section(table: pd.DataFrame) -> str:
          *(at(placed, (kind, distance, after, before), form="+.1f") for before, after in changes))
         for kind, distance in kinds
     ]  # fmt: skip
-    names = {"base": "Base", **artifacts.LANDMARK_NAMES}
+    names = artifacts.POINT_NAMES
     head = [*(names[p] for p in points), *(f"{names[b]} to {names[a]}" for b, a in changes)]
     return grid(["differs in", "distance", *head], rows)
 
@@ -81,8 +79,11 @@ SCHEMA = table(
             + "; ".join(f"{kind}: {about}" for kind, about in near.KINDS.items())
             + ". Of reasoning-gym: levels of the curriculum",
         ),
-        choice("landmark", POINTS, "maxood as other seeds and instances pick it"),
-        choice("since", ("", *POINTS), "the earlier landmark; empty: the accuracy itself"),
+        choice("landmark", artifacts.POINT_NAMES, "maxood as other seeds and instances pick it"),
+        choice(
+            "since", ("", *artifacts.POINT_NAMES),
+            "the earlier landmark; empty: the accuracy itself",
+        ),
         SEED, N,
         change("accuracy", "greedy first attempts; below 0 only as a change"),
         *interval(change),

@@ -130,6 +130,9 @@ class Task(ABC):
     """Options that only judge answers: the tables of problems do not depend on them."""
     dealing_only: ClassVar[tuple[str, ...]] = ()
     """Options that only decide which problems there are."""
+    published: ClassVar[tuple[str, ...]] = ()
+    """Figures of the paper that show this task, and have a file in config/published; first the one
+    with accuracies at the landmarks."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Wrap methods that read responses, so that they get the answer without the reasoning."""
