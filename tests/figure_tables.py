@@ -327,6 +327,23 @@ def protocols() -> pd.DataFrame:
     return pd.DataFrame(rows)  # fmt: skip
 
 
+def groups() -> pd.DataFrame:
+    """Two OOD sets: one falls as the rule does, one stays; a twin less changes little."""
+    rows = []
+    for stage, steps, values in (("sft", STEPS, SFT), ("rl", STARTS, RL)):
+        for rule, group, twins in product(values, ("all", "german", "long"), ("kept", "left_out")):
+            if rule == "id" and group != "all":
+                continue
+            for step, value in zip(steps, values[rule], strict=True):
+                share = 0.6 if group == "long" else value - 0.01 * (twins == "left_out")
+                place = {"stage": stage, "step": step, "checkpoint": f"{stage}-{step}"}
+                rows.append(
+                    place
+                    | {"rule": rule, "group": group, "twins": twins, "n": 60, "accuracy": share}
+                )
+    return with_intervals(rows, "accuracy")
+
+
 def of_episodes() -> pd.DataFrame:
     """Whole ones fall with the steps, faster; a second try helps a little."""
     rows = []
@@ -436,6 +453,7 @@ _MADE = {
     "stopping": stopping,
     "arms": arms,
     "episodes": of_episodes,
+    "groups": groups,
     "neighbours": near_tables.neighbours,
     "rl-training": rl_tables.rl_training,
     "window": rl_tables.window,

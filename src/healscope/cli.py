@@ -39,7 +39,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     two.set_defaults(run=_plan)
     three = commands.add_parser("check-task", help="whether a task is one that can be studied")
-    three.add_argument("family", help="a family's name, or the Python file of a task of one's own")
+    three.add_argument(
+        "family",
+        help="a family's name, the Python file of a task of one's own, or with --configfile the "
+        "name of a task in it",
+    )
+    three.add_argument("--configfile", nargs="+", default=[], help="as Snakemake's")
     three.add_argument(
         "--option", action="append", default=[], metavar="KEY=VALUE", help="as in a config"
     )
@@ -82,12 +87,27 @@ def _check_task(given: argparse.Namespace) -> int:
     from healscope.tasks import contract
 
     options = dict(_option(text) for text in given.option)
-    checked = contract.opened(contract.section(given.family, options, given.rendering))
+    if given.configfile:
+        section = {**_section(given.configfile, given.family), **options}
+    else:
+        section = contract.section(given.family, options, given.rendering)
+    checked = contract.opened(section)
     failed = False
     for line in contract.report(checked):
         print(line, flush=True)
         failed |= line.startswith("FAIL")
     return int(failed)
+
+
+def _section(configfiles: Sequence[str], name: str) -> dict[str, Any]:
+    """Return the section of a task in configs."""
+    from healscope.config.files import read_together
+
+    tasks = read_together(configfiles).get("tasks")
+    if not isinstance(tasks, dict) or not isinstance(tasks.get(name), dict):
+        there = ", ".join(tasks) if isinstance(tasks, dict) else "none"
+        raise HealscopeError(f"{configfiles[-1]} has no task '{name}', but {there}; correct it")
+    return tasks[name]
 
 
 def _option(text: str) -> tuple[str, Any]:
@@ -115,7 +135,7 @@ def export(
     """
     from healscope import edit_names, provenance
     from healscope.models import checkpoints
-    from healscope.models.stored import Stored
+    from healscope.models.stored import Stored, write
     from healscope.spectra.factors import load
     from healscope.spectra.sweep import Pair, Sweep
 
@@ -127,11 +147,11 @@ def export(
     _same_matrices(*weights, list(factors[0]))
     sweep = Sweep(Pair(*weights, *factors), stream, checkpoints.device())
     (variant,) = sweep.variants([edit])
-    edited = {name: tensor.cpu().to(weights[0][name].dtype) for name, tensor in variant.weights()}
+    edited = {name: tensor.cpu().to(weights[0].dtype(name)) for name, tensor in variant.weights()}
     staged = out.with_name(out.name + ".part")
     shutil.rmtree(staged, ignore_errors=True)
     staged.mkdir(parents=True)
-    _write(weights[0], edited, staged)
+    write(weights[0], edited, staged)
     inputs = [str(file) for w in weights for file in sorted(set(w.files.values()))]
     config = {"edit": edit, "matrices": list(roles), "stream": stream, **variant.measured}
     record = provenance.record(config, inputs=provenance.hashes(inputs))
@@ -149,30 +169,11 @@ def export(
 
 def _same_matrices(target, parent, matrices: list) -> None:
     for matrix in matrices:
-        if matrix.name not in parent or parent[matrix.name].shape != target[matrix.name].shape:
+        if parent.shapes.get(matrix.name) != target.shapes[matrix.name]:
             raise HealscopeError(
                 f"{parent.folder} has no {matrix.name} of the shape that {target.folder} has: the "
                 "two folders must hold the same architecture"
             )
-
-
-def _write(weights, edited: dict, folder: Path) -> None:
-    """Write the target's files to `folder`, shard by shard, with the edited tensors in place."""
-    from safetensors.torch import save_file
-
-    from healscope.config import sources
-    from healscope.models.checkpoints import MANIFEST
-    from healscope.models.integrity import LOGITS
-
-    for file in sorted(set(weights.files.values())):
-        names = [name for name, place in weights.files.items() if place == file]
-        tensors = {n: (edited[n] if n in edited else weights[n]).contiguous() for n in names}
-        save_file(tensors, folder / file.name, metadata={"format": "pt"})
-    unread = [file.name for file in sources.not_of_the_model(weights.folder)]
-    left = (MANIFEST, LOGITS, *unread)  # they speak of what is no longer there, or never was
-    for file in sorted(weights.folder.iterdir()):
-        if file.is_file() and file.suffix != ".safetensors" and file.name not in left:
-            shutil.copy2(file, folder / file.name)
 
 
 if __name__ == "__main__":

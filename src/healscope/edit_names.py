@@ -249,7 +249,7 @@ def _layers(selector: str, value: Value, layers: int) -> tuple[int, int]:
 def beyond(axis: str, amounts: Sequence[float | str], layers: int) -> str:
     """Returns the first value of a layer selector that needs more layers; empty if none does."""
     for amount in amounts:
-        ((_, value),) = parse(along("swap", axis, amount)).terms[0].selected
+        ((_, value),) = parse(along(next(iter(KINDS)), axis, amount)).terms[0].selected
         end = _layers(axis, value, layers)[1]
         if end > layers or axis == "last" and value > layers:
             return str(_written(value))

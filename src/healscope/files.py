@@ -9,6 +9,7 @@ from itertools import product
 
 from healscope import artifacts
 from healscope.config import EXHAUSTIVE, Study, own_checkpoints
+from healscope.tasks.cards.generalpoints import GeneralPoints
 
 
 def fill(pattern: str, **wildcards) -> list[str]:
@@ -42,7 +43,12 @@ class Files:
     @cached_property
     def cards(self) -> list[str]:
         """Followed tracks of the card game, which some tables are about alone."""
-        return [t for t in self.followed if self._task(t).family == "generalpoints"]
+        return [t for t in self.followed if self._task(t).task_class is GeneralPoints]
+
+    @cached_property
+    def near(self) -> list[str]:
+        """Followed tracks on tasks that have neighbours."""
+        return [t for t in self.followed if "neighbours" in self._task(t).task_class.problems_of]
 
     @cached_property
     def episodic(self) -> list[str]:
@@ -66,7 +72,7 @@ class Files:
 
     @cached_property
     def neighbours(self) -> list[str]:
-        """Protocols that ask for neighbours of the card game."""
+        """Protocols that ask for neighbours of the training rule."""
         return self._protocols("neighbours")
 
     @cached_property

@@ -108,8 +108,8 @@ def record(config: dict, seeds: dict | None = None, inputs: dict[str, str] | Non
 
 def _unplaced(values: object) -> object:
     """Return `values` with the names, not the paths, of files of tasks (own code, routes, a folder
-    of benchmarks): their content is recorded as a hash, and paths of this machine are useless on
-    another."""
+    of benchmarks, data): their content is recorded as a hash, and paths of this machine are useless
+    on another."""
     if isinstance(values, (list, tuple)):
         return [_unplaced(value) for value in values]
     if not isinstance(values, dict):
@@ -120,7 +120,26 @@ def _unplaced(values: object) -> object:
     for key, known_by in (("routes", "routes_sha256"), ("include", "code")):
         if found.get(known_by) and isinstance(found.get(key), str):
             found[key] = Path(found[key]).name
+    if isinstance(found.get("hashes"), dict):
+        found = _named_files(found)
     return found
+
+
+def _named_files(section: dict) -> dict:
+    """Return a section with names for the paths of its files, in sections inside it too."""
+    return {
+        key: _named_files(value)
+        if isinstance(value, dict) and key != "hashes"
+        else Path(value).name
+        if key in ("file", "schema_file", "verdict") and isinstance(value, str) and _local(value)
+        else value
+        for key, value in section.items()
+    }
+
+
+def _local(place: str) -> bool:
+    """Return whether a source is a file or an absolute path, not an id of a hub or a name."""
+    return bool(Path(place).suffix) or place.startswith(("/", "~"))
 
 
 @cache

@@ -31,8 +31,6 @@ ALLOWED = {
 }
 KEY = ["figure", "model", "stage", "x", "split", "metric", "source"]
 ROUNDING = 2e-4  # printed percentages have two decimals, some cut instead of rounded
-LANDMARKS = {"generalpoints": "fig1", "navigation": "fig9"}
-"""Family of tasks -> the figure that has accuracies at the landmarks."""
 CONTRASTS = {
     "fig1": (("maxood", "end"), ("end", "rl"), ("maxood", "rl")),
     "fig3a": (("sft", "sft+rl"),),

@@ -14,6 +14,7 @@ from healscope.tasks import contract, families
 from healscope.tasks.contract.checks import CHECKS
 from healscope.tasks.section import section_of
 
+FILES = Path(__file__).parents[2] / "config/your-data"
 OPTIONS: dict[str, dict] = {
     "generalpoints": {"cards": 3, "targets": [12, 24], "orders": 1},
     "rank": {  # of numbers that have words
@@ -23,9 +24,17 @@ OPTIONS: dict[str, dict] = {
     },
     "determinant": {"matrices": 200},
     "navigation": {"generated": 40},
+    "data": {
+        **{key: f"{FILES}/{name}.jsonl" for key, name in (("sft", "train"), ("id", "heldout"))},
+        "ood": {name: f"{FILES}/{name}.jsonl" for name in ("german", "long")},
+        **{"prompt": "question", "verdict": "number"},
+    },
 }
 """family -> options with which it is checked, where its own are not what a test wants."""
-ELSEWHERE = {"lm_eval": "tests/lm_eval/test_contract.py"}
+ELSEWHERE = {
+    "lm_eval": "tests/lm_eval/test_contract.py",
+    "gym": "tests/gym/test_contract.py",
+}
 """Families that need what is not installed here -> the tests that check them so."""
 
 
@@ -33,10 +42,13 @@ def _renderings():
     for family, cls in families().items():
         if family in ELSEWHERE:
             continue
-        for rendering in get_args(section_of(cls).model_fields["rendering"].annotation):
+        section = section_of(cls)
+        field = section.model_fields.get("rendering")
+        for rendering in get_args(field.annotation) if field else [None]:
             usual = rendering == "compact" and family in ("generalpoints", "determinant")
-            marks = () if usual else pytest.mark.long
-            yield pytest.param(family, rendering, id=f"{family}-{rendering}", marks=marks)
+            name = f"{family}-{rendering or section.rendering}"
+            marks = () if usual or not field else pytest.mark.long
+            yield pytest.param(family, rendering, id=name, marks=marks)
 
 
 @pytest.mark.parametrize(("family", "rendering"), _renderings())

@@ -284,7 +284,7 @@ UP = "model.layers.1.mlp.up_proj.weight"
         (lambda w: w.update(extra=torch.zeros(2)), r"1 unexpected \(extra\)"),
         (lambda w: w.update({UP: w[UP][:3]}), f"1 of another shape \\({UP}\\)"),
         (
-            lambda w: [w.update({f"module.{k}": w.pop(k)}) for k in list(w)],
+            lambda w: [w.update({f"wrapped.{k}": w.pop(k)}) for k in list(w)],
             r"21 missing \(.*, …\); 21 unexpected",
         ),
     ],

@@ -177,7 +177,7 @@ def test_of_a_class_and_its_subclass_the_subclass_is_meant(file):
         ({"rewards": {"joy": 1}}, "rewards has no joy; there are correct, wrong, no_answer"),
         ({"mixture": {"any": 1}}, "mixture has no any; there are id, ood"),
         ({"family": "my_tasks/add.py"}, "family: the file my_tasks/add.py cannot be read"),
-        ({"family": "my_tasks"}, "family: there is no 'my_tasks'; built in are determinant"),
+        ({"family": "my_tasks"}, "family: there is no 'my_tasks'; built in are data, determinant"),
         ({"code": "sha256:0"}, "code: .* is not what it was when the run began"),
         ({"held_out": 0}, "held_out: Input should be greater than 0"),
         ({"shuffles": 3}, "shuffles: unknown key"),

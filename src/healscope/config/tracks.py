@@ -36,7 +36,7 @@ def tracks(
         _refuse_names(key, names)
     first, *more = trained_on
     if not own_checkpoints:
-        more += [t for t in tasks if t not in trained_on and tasks[t].task_class.trainable]
+        more += [t for t in tasks if t not in trained_on and tasks[t].trainable]
     found: dict[str, Track] = {}
     for model in models:
         for task in (first, *more):
@@ -109,7 +109,7 @@ def check(tasks: Mapping[str, TaskSection], trained_on: list[str], own_checkpoin
     for name in trained_on:
         if name not in tasks:
             raise ValueError(f"train_on: '{name}' is not in tasks: {', '.join(tasks)}")
-        if not own_checkpoints and not tasks[name].task_class.trainable:
+        if not own_checkpoints and not tasks[name].trainable:
             raise ValueError(
                 f"train_on: '{name}' has no reference answers to train on; it can only be "
                 "evaluated: name another task, or give checkpoints (models.*.sft)"

@@ -22,8 +22,10 @@ from healscope.tasks.task import Task
 CARRIED = [
     "problem_id", "pair_id", "instance_id", "split", "half", "rule", "draw", "retried",
 ]  # fmt: skip
-OPTIONAL = ["episode_id", "n_faces", "neighbour", "distance"]  # of some tasks
-JUDGED = ["outcome", "reward", "parsed", "follows_rule", "uses_numbers", "reaches_target"]
+OPTIONAL = ["episode_id", "group", "twin", "n_faces", "neighbour", "distance"]  # of some tasks
+JUDGED = [
+    "outcome", "reward", "parsed", "follows_rule", "uses_numbers", "reaches_target", "score",
+]  # fmt: skip
 
 
 class Ask(Interface):

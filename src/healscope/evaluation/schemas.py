@@ -3,7 +3,7 @@
 from typing import get_args
 
 from healscope import artifacts
-from healscope.schema import RUN_SEED, TRACK, Column, Schema, choice, count, flag, real, text
+from healscope.schema import RUN_SEED, TRACK, Column, Schema, choice, count, flag, real, share, text
 from healscope.tasks.problem import Level
 from healscope.tasks.schemas import NEIGHBOUR, POSED_COLUMNS, PROTOCOL, problem_columns
 
@@ -50,12 +50,19 @@ _JUDGED = (
         "of the card game: the formula is complete and equals the target",
         nullable=True,
     ),
+    share(
+        "score",
+        "how good the answer is, by a verifier that says so beside the outcome (family gym); "
+        "missing where a task has none",
+        nullable=True,
+    ),
     flag("correct", "the outcome is correct"),
 )
 _ATTEMPT = (
     *problem_columns(
         ("problem_id", "pair_id", "instance_id", "episode_id", "split", "half", "rule")
     ),
+    *problem_columns(("group", "twin")),
     count("n_faces", "of the card game: how many of the cards are J, Q or K", "cards", 0, True),
     *NEIGHBOUR,
     *POSED_COLUMNS,

@@ -19,7 +19,7 @@ import pandas as pd
 
 from healscope.config import MATRIX_ROLES, FigureStyle
 from healscope.figures import layout, looks, messages
-from healscope.figures.looks import NULLS, STAGES
+from healscope.figures.looks import STAGES
 from healscope.figures.record import Drawn, Figure
 
 if TYPE_CHECKING:
@@ -66,13 +66,16 @@ def _value_changes(ax: Axes, frame: pd.DataFrame, style: FigureStyle, stage: str
         part = frame[frame["control"] == control]
         if len(part):
             line = part["change"].pow(2).groupby(part["index"]).mean().pow(0.5)
-            ax.plot(line.index, line, label=label, **{"linewidth": 1.2} | form)
+            ax.plot(line.index, line, label=label, **form)
 
 
 def with_nulls(style: FigureStyle, stage: str) -> dict[str, tuple[str, dict]]:
     """Returns control -> label and line of the nulls and floors, and last of what was measured."""
     colour = looks.look(style, stage)["color"]
-    return {**NULLS, "": ("measured", {"color": colour, "linestyle": "-", "linewidth": 2})}
+    return {
+        **looks.null_lines(),
+        "": ("measured", {"color": colour, "linestyle": "-", "linewidth": 2}),
+    }
 
 
 def _relative(frame: pd.DataFrame) -> pd.Series:

@@ -73,7 +73,7 @@ def _angles(ax: Axes, frame: pd.DataFrame, style: FigureStyle, stage: str) -> No
         if len(lines):
             band = {"color": form["color"], "alpha": 0.2, "linewidth": 0}
             ax.fill_between(lines.index, lines["min"], lines["max"], **band)
-            ax.plot(lines.index, lines["mean"], label=label, **{"linewidth": 1.2} | form)
+            ax.plot(lines.index, lines["mean"], label=label, **form)
 
 
 def message(frame: pd.DataFrame) -> str:

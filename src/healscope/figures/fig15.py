@@ -28,9 +28,10 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from healscope.artifacts import POINT_NAMES
 from healscope.config import FigureStyle
 from healscope.figures import layout, looks, messages
-from healscope.figures.looks import POINTS, RULES
+from healscope.figures.looks import RULES
 from healscope.figures.record import Drawn, Figure
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def _components(axes: list[Axes], frame: pd.DataFrame, style: FigureStyle) -> No
 
 
 def _clouds(ax: Axes, states: pd.DataFrame, style: FigureStyle) -> None:
-    for name, label in POINTS.items():
+    for name, label in POINT_NAMES.items():
         points = states[states["landmark"] == name]
         if points.empty:
             continue
@@ -130,7 +131,7 @@ def _numbers(ax: Axes, rows: pd.DataFrame, style: FigureStyle, named: bool) -> N
             values, at = rows.loc[own, "value"], place + _OFFSETS[rule]
             ax.plot(values, [at] * len(values), label=label, markersize=3.5, clip_on=False, **form)
             ax.plot(values.mean(), at, **form | {"marker": "|", "markersize": 9})
-    names = [f"{POINTS[a]} – {POINTS[b]}" for a, b in pairs] if named else []
+    names = [f"{POINT_NAMES[a]} – {POINT_NAMES[b]}" for a, b in pairs] if named else []
     ax.set_yticks(range(len(pairs)), labels=names or [""] * len(pairs))
     ax.set_ylim(len(pairs) - 0.5, -0.5)
     ax.grid(axis="x", color="0.9")

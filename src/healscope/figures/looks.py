@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from healscope.artifacts import LANDMARK_NAMES
+from healscope import comparison_controls
 from healscope.config import FigureStyle
 from healscope.edit_kinds import CONTROLS, KINDS
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 RULES = {"id": "ID rule", "ood": "OOD rule"}
 STAGES = {"sft": "SFT", "rl": "RL"}
-POINTS = {"base": "Base", **LANDMARK_NAMES}
 
 INK = "0.15"
 GREY = "0.45"
@@ -30,13 +29,7 @@ DOTTED = (0, (1, 1.2))
 DASH_DOT = (0, (6, 1.5, 1, 1.5))
 OPEN = {"markerfacecolor": "white"}
 
-NULLS = {
-    "noise": ("null: noise of the same size", {"color": GREY, "linestyle": DASHED}),
-    "spectrum": ("null: own values, random directions", {"color": GREY, "linestyle": DOTTED}),
-    "bf16": ("floor: weights rounded to bf16", {"color": "0.7", "linestyle": "-"}),
-    "again": ("floor: same weights again", {"color": INK, "linestyle": "-", "linewidth": 0.7}),
-}
-"""Updates that mean nothing and changes that are none: column `control` -> label, line."""
+_LINES = {"solid": "-", "dashed": DASHED, "dotted": DOTTED}
 
 # Never colour alone: what appears together differs in marker or line too. `end` is an SFT
 # checkpoint and has the colour of SFT. Those from `number` on never meet rules, stages or landmarks
@@ -70,9 +63,9 @@ def look(style: FigureStyle, key: str) -> dict:
 def kind_look(kind: str) -> dict:
     """Returns the look of an edit kind: whole matrices in grey, the published kinds unbroken."""
     about = KINDS[kind]
-    colour = GREY if kind == "swap" else INK
+    colour = GREY if about.all_is_parent else INK
     face = {"full": colour, "light": "0.75", "open": "white"}[about.face]
-    line = "-" if kind in ("values", "directions") else DASHED
+    line = "-" if about.published else DASHED
     return {"color": colour, "marker": about.marker, "linestyle": line, "markerfacecolor": face}
 
 
@@ -81,6 +74,14 @@ def control_look(style: FigureStyle, control: str) -> dict:
     about = CONTROLS[control]
     colour = _colour(style, about.colour)
     return {"color": colour, "marker": about.marker, "linestyle": "", "markersize": 4.5}
+
+
+def null_lines() -> dict[str, tuple[str, dict]]:
+    """Returns the label and line of each control of a comparison of weights."""
+    return {
+        name: (c.label, {"color": c.colour, "linestyle": _LINES[c.line], "linewidth": c.width})
+        for name, c in comparison_controls.CONTROLS.items()
+    }
 
 
 def _colour(style: FigureStyle, place: int) -> tuple:

@@ -11,6 +11,7 @@ import pandas as pd
 from healscope import artifacts, provenance, stats
 from healscope.config import Statistics
 from healscope.evaluation import landmarks
+from healscope.files import Files
 from healscope.tasks.tables import rules_differ, sft_examples
 from healscope.training.schemas import RL_LOG, WINDOW
 
@@ -18,7 +19,7 @@ COLUMNS = [
     "track", "seed", "checkpoint", "problem_id", "instance_id", "split", "half", "rule",
     "n_faces", "draw", "retried", "sample", "attempt", "correct",
 ]  # fmt: skip
-SINCE = ("episode_id", "task")
+SINCE = ("episode_id", "task", "group", "twin")
 """Columns that evaluations of earlier versions, or of tasks without episodes, need not have."""
 
 _OF_EPISODES = {"correct": "all", "parsed": "all", "told_rule": "any", "retried": "any",
@@ -208,6 +209,14 @@ def any_attempt(rows: pd.DataFrame) -> pd.DataFrame:
     first = own[own["attempt"] == 1].set_index(keys)
     right = own.groupby(keys)["correct"].any()
     return first.assign(correct=right).reset_index()
+
+
+def answers_at_landmarks(files: Files) -> dict[str, list[str]]:
+    """Returns the inputs of `at_landmarks`: answers of all that landmarks may be, and which are."""
+    return {
+        "evaluations": files.evaluations(files.at_landmarks),
+        "landmark_files": files.landmarks(),
+    }
 
 
 def at_landmarks(rows: pd.DataFrame, landmark_files: list[str], names: list[str]) -> pd.DataFrame:

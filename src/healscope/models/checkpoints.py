@@ -15,9 +15,8 @@ from safetensors.torch import load_file
 from healscope import artifacts, provenance
 from healscope.errors import HealscopeError
 from healscope.models import integrity
-from healscope.models.stored import follow_umask
+from healscope.models.stored import MANIFEST, follow_umask
 
-MANIFEST = "checkpoint.json"
 DROPPED = Path(artifacts.DROPPED).name
 WEIGHTS = "model.safetensors"
 
@@ -82,7 +81,8 @@ def drop(manifest: str | Path, landmarks: dict[str, dict], record: dict) -> None
 
 
 def verify(manifest: str | Path) -> dict:
-    """Read a manifest and check every file's size and hash against it."""
+    """Read a manifest and check every file's size and hash against it; of an adapter, its base's
+    too."""
     content = provenance.read_json(manifest)
     if "failed" in content:
         raise HealscopeError(f"{manifest} holds no weights, its run failed: {content['failed']}")
@@ -104,6 +104,8 @@ def verify(manifest: str | Path) -> dict:
             raise HealscopeError(
                 f"{file} differs from what was saved; delete {manifest} and rerun to rebuild it"
             )
+    if base := content.get("reading", {}).get("base"):
+        verify(folder / base / MANIFEST)
     return content
 
 

@@ -20,12 +20,10 @@ import numpy as np
 import torch
 
 from healscope import provenance
+from healscope.config import tensors
 from healscope.errors import HealscopeError
-from healscope.models import noise
-from healscope.models.stored import Stored, refuse_not_finite
-
-LOGITS = "logits.json"
-"""File of a checkpoint folder: what the model said to a stored prompt when it was saved."""
+from healscope.models import noise, skeletons
+from healscope.models.stored import LOGITS, Stored, refuse_not_finite
 
 PROMPT_TOKENS = 32
 LOGITS_KEPT = 1024
@@ -38,7 +36,7 @@ Models are loaded in float32. From one machine to another, or from CPU to GPU, i
 Another model differs by about 1.
 """
 
-_EMBEDDINGS = ("embed_tokens.weight", "wte.weight", "embed_in.weight")
+GENERATION = "generation_config.json"
 SAMPLE = 4  # matrices of a role decomposed at most
 
 
@@ -46,19 +44,18 @@ def load(source: str, revision: str | None = None):
     """The causal language model of a folder or hub id, in float32, whole or not at all.
 
     Tied weights need only one of their names, and buffers none. Towers for images or sound, which
-    a causal language model leaves out, may be there. Raises HealscopeError where keys are missing,
-    unexpected or of another shape; what transformers raises passes through.
+    a causal language model leaves out, may be there. A folder whose weights are not read as they
+    lie there (an adapter, names with a prefix; `Stored`) is read tensor by tensor. Raises
+    HealscopeError where keys are missing, unexpected or of another shape; what transformers raises
+    passes through.
     """
     # here, because importing transformers takes longer than most jobs that only read weights
-    import transformers
-    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig, AutoModelForCausalLM
+    from transformers import AutoConfig
 
+    if Path(source).is_dir() and not (stored := Stored(source)).as_it_lies:
+        return _filled(stored)
     config = AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=False)
-    family = AutoModelForCausalLM
-    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING and config.architectures:
-        # the language part of Mllama, once it is saved on its own, is in no mapping
-        family = getattr(transformers, config.architectures[0], family)
-    model, info = family.from_pretrained(
+    model, info = skeletons.family(config).from_pretrained(
         source,
         revision=revision,
         dtype=torch.float32,
@@ -74,6 +71,28 @@ def load(source: str, revision: str | None = None):
     )
     for name, tensor in model.state_dict().items():
         refuse_not_finite(f"{source}: {name}", tensor)
+    return model
+
+
+@torch.no_grad()
+def _filled(stored: Stored):
+    """The model of `stored`, whose tensors are read one after the other."""
+    model = skeletons.empty(stored.config.parent, stored.vocabulary)
+    places = model.state_dict()
+    for name, tensor in stored.items():
+        if name in places and places[name].shape == tensor.shape:
+            places[name].copy_(tensor)
+    written = {places[name].data_ptr() for name in stored if name in places}
+    refuse_other_keys(
+        str(stored.folder),
+        missing=[n for n, t in places.items() if t.data_ptr() not in written],
+        unexpected=[n for n in stored if n not in places and not _of_another_tower(n)],
+        reshaped=[n for n, s in stored.shapes.items() if n in places and places[n].shape != s],
+    )
+    if (stored.config.parent / GENERATION).is_file():
+        from transformers import GenerationConfig
+
+        model.generation_config = GenerationConfig.from_pretrained(stored.config.parent)
     return model
 
 
@@ -95,20 +114,13 @@ def refuse_untied(source: str, weights: Stored) -> None:
     transformers then keeps the two apart, and what knows them for one would write each over the
     other.
     """
-    embeddings = next(
-        (
-            n
-            for n in weights
-            if n.endswith(("embed_tokens.weight", "wte.weight", "embed_in.weight"))
-        ),
-        None,
-    )
+    embeddings = next((n for n in weights if n.endswith(tensors.EMBEDDINGS)), None)
     head = next((n for n in weights if n.endswith("lm_head.weight")), None)
     if not embeddings or not head or weights.shapes[embeddings] != weights.shapes[head]:
         return
     from transformers import AutoConfig  # what a config leaves out is known to its class alone
 
-    config = AutoConfig.from_pretrained(weights.folder).get_text_config()
+    config = AutoConfig.from_pretrained(weights.config.parent).get_text_config()
     if config.tie_word_embeddings and not weights[head].equal(weights[embeddings]):
         raise HealscopeError(
             f"{source}: its config.json ties the output layer to the embeddings, "
@@ -213,8 +225,8 @@ def _random(source: str, which: str) -> HealscopeError:
 
 def check_folder(folder: str | Path) -> None:
     """`check_trained` for a Hugging Face folder, tensor by tensor."""
-    config = provenance.read_json(Path(folder) / "config.json")
-    check_trained(Stored(folder), initial_std(config), str(folder))
+    stored = Stored(folder)
+    check_trained(stored, initial_std(provenance.read_json(stored.config)), str(folder))
 
 
 @torch.no_grad()

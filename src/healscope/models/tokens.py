@@ -9,8 +9,11 @@ from datetime import datetime
 from functools import lru_cache
 
 import torch
+from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerFast
 
+from healscope.errors import HealscopeError
+from healscope.tasks.conversation import Message, messages_of
 from healscope.tasks.responses import Marks
 
 TODAY = datetime(2024, 7, 26)
@@ -86,28 +89,44 @@ def prompt_ids(tokenizer, prompt: str) -> list[int]:
 def conversation_ids(tokenizer, turns: list[str], templated: bool = True) -> list[int]:
     """Ids of a conversation, to be continued; `turns` are the user's, the model's, the user's, …
 
-    Without a chat template, or unless `templated`: <bos>, then the turns, each of the model's ended
-    by <eos>.
+    The first may be a conversation itself (`tasks.conversation`). Without a chat template, or
+    unless `templated`: <bos>, then the turns, each of the model's ended by <eos>, and an empty line
+    after a system text. Raises HealscopeError where the chat template takes no such conversation.
     """
+    later = [
+        {"role": ("user", "assistant")[i % 2], "content": turn} for i, turn in enumerate(turns)
+    ]
+    messages = [*messages_of(turns[0]), *later[1:]]
     if templated and tokenizer.chat_template:
-        roles = ("user", "assistant")
-        messages = [{"role": roles[i % 2], "content": turn} for i, turn in enumerate(turns)]
-        return list(
-            tokenizer.apply_chat_template(
-                messages,
-                add_generation_prompt=True,
-                tokenize=True,
-                return_dict=False,
-                strftime_now=TODAY.strftime,
-            )
-        )
+        return list(_templated(tokenizer, messages, tokenize=True, return_dict=False))
     ids = [tokenizer.bos_token_id] if tokenizer.bos_token_id is not None else []
-    for i, turn in enumerate(turns):
-        if i % 2:
-            ids += response_ids(tokenizer, turn)
+    for message in messages:
+        if message["role"] == "assistant":
+            ids += response_ids(tokenizer, message["content"])
         else:
-            ids += tokenizer.encode(turn, add_special_tokens=False)
+            space = "\n\n" if message["role"] == "system" else ""
+            ids += tokenizer.encode(message["content"] + space, add_special_tokens=False)
     return ids
+
+
+def prompt_text(tokenizer, prompt: str) -> str:
+    """Text of a prompt as the model reads it, special tokens and all."""
+    return tokenizer.decode(prompt_ids(tokenizer, prompt))
+
+
+def _templated(tokenizer, messages: list[Message], **how):
+    """Messages as the chat template writes them, to be continued by the model."""
+    try:
+        return tokenizer.apply_chat_template(
+            messages, add_generation_prompt=True, strftime_now=TODAY.strftime, **how
+        )
+    except TemplateError as error:
+        roles = ", ".join(message["role"] for message in messages)
+        raise HealscopeError(
+            f"the chat template of {tokenizer.name_or_path or 'the tokenizer'} refuses a "
+            f"conversation of {roles} ({' '.join(str(error).split())}); leave a system text out, "
+            "or take a model whose template has one"
+        ) from None
 
 
 def option_ids(
@@ -121,9 +140,7 @@ def option_ids(
     start = [tokenizer.bos_token_id] if tokenizer.bos_token_id is not None else []
     if templated and tokenizer.chat_template and prompt:
         turn = [{"role": "user", "content": prompt}]
-        prompt = tokenizer.apply_chat_template(
-            turn, add_generation_prompt=True, tokenize=False, strftime_now=TODAY.strftime
-        )
+        prompt = _templated(tokenizer, turn, tokenize=False)
         delimiter, start = "", []
     before = tokenizer.encode(prompt.rstrip(), add_special_tokens=False)
     whole = tokenizer.encode(prompt + delimiter + text, add_special_tokens=False)

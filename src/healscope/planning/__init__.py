@@ -12,7 +12,7 @@ from healscope.planning.disk import Disk, disk, peak
 from healscope.planning.dry_run import dry_run
 from healscope.planning.jobs import OTHER, Costs, Job, job_of
 from healscope.planning.sizes import generation_speed, size_of, training_speed
-from healscope.tasks import build
+from healscope.tasks import Task, build
 
 HEADER = ("stage", "model", "jobs", "GPUs", "hours each", "GPU-hours", "core-hours")
 WIDTHS = (15, 16, 6, 5, 11, 10, 11, 9)
@@ -75,7 +75,7 @@ def table(study: Study, jobs: Sequence[Job], at_once: int) -> str:
     header = _line(*HEADER, f"disk {unit}")
     lines = [header, "-" * len(header), *(_written(row, scale) for row in rows), ""]
     lines += _totals(study, rows, f"{most / scale:,.0f} {unit}", scale, chains)
-    return "\n".join([*lines, "", *_assumptions(study, at_once)])
+    return "\n".join([*lines, "", *_assumptions(study, at_once), *_problems(study, tasks)])
 
 
 def _row(study: Study, name: str, stage: str, seconds: list[float], of_disk: Disk) -> Row:
@@ -113,6 +113,34 @@ def _totals(study: Study, rows: list[Row], most: str, size: float, chains: dict)
         f"(checkpoints.keep: {study.checkpoints.keep})",
         f"time   {chains[longest]:,.1f} h at least: a job of each stage after the other, {longest}",
     ]
+
+
+def _problems(study: Study, tasks: dict[str, Task]) -> list[str]:
+    """Return what tasks say of their problems, and an example as SFT trains on it."""
+    lines = []
+    for name, task in tasks.items():
+        if notes := task.notes():
+            lines += ["", *(f"{name}: {note}" for note in notes)]
+        example = task.example() if name in study.trained_on else None
+        for model in study.models if example and not study.own_checkpoints else ():
+            lines += ["", f"An example of SFT of {model} on {name}; >>> is all that it trains on:"]
+            lines += _rendered(study.models[model].source, *example).splitlines()
+    return lines
+
+
+def _rendered(source: str, prompt: str, response: str) -> str:
+    """Return a training example as a model reads it; without its chat template where the model is
+    not here."""
+    from healscope.config import sources
+
+    folder = sources.folder(source)
+    if not folder.is_dir():
+        return f"(chat template unknown, since {source} is not a folder)\n{prompt}\n>>>{response}"
+    from healscope.models import tokens
+
+    tokenizer = tokens.load_tokenizer(str(folder))
+    end = tokenizer.decode(tokens.response_ids(tokenizer, response))
+    return f"{tokens.prompt_text(tokenizer, prompt)}\n>>>{end}"
 
 
 def _assumptions(study: Study, at_once: int) -> list[str]:

@@ -1,17 +1,8 @@
 """Controls of an edit, matrix by matrix, each matched to what the edit itself does.
 
 An edit moves the weights by some distance, turns subspaces by some angles, does so in a certain
-direction and in certain layers. Each control keeps some of this and gives up the rest, D being the
-edit's own update of a matrix (`healscope.edit_kinds` says what each is matched in):
-
-- interpolation  W_p - W_t, scaled to |D|_F: as far towards the parent, without picking directions
-- noise          a Gaussian matrix, scaled to |D|_F: as far, anywhere
-- rotation       D, seen in the target's singular bases, with signs drawn for the directions: as
-                 far, turning every subspace of singular vectors by the same angles, another way
-- shuffle        the D of the next layer's matrix of the same role (the last takes the first's),
-                 scaled to |D|_F: the right update in the wrong place
-- rest           W_p - W_t less the edit made at full strength, scaled to |D|_F: as far by what the
-                 edit does not put back
+direction and in certain layers. Each control keeps some of this and gives up the rest:
+`healscope.edit_kinds` has the formulas, and says what each control is matched in.
 """
 
 from collections.abc import Callable

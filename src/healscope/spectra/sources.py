@@ -25,8 +25,7 @@ def weights(source: str | Path) -> Stored:
 
 def matrices_of(stored: Stored, roles: Sequence[str]) -> list[Matrix]:
     """Returns the matrices of these roles, by the folder's config.json; raises as `matrices`."""
-    config = stored.folder / "config.json"
-    about = provenance.read_json(config) if config.is_file() else {}
+    about = provenance.read_json(stored.config) if stored.config.is_file() else {}
     if about and {"embeddings", "head"} & set(roles):
         integrity.refuse_untied(str(stored.folder), stored)
     return matrices(stored.shapes, roles, about)

@@ -142,7 +142,9 @@ class Sweep:
                 change = self._change(name, edit, matrix, parts, gap)
                 moved += _square(change)
                 apart += _square(gap - change)
-                exact = not edit.control and parts == (("swap", 1.0, 0, min(old.shape)),)
+                ((kind, strength, *span), *others) = parts
+                exact = KINDS[kind].all_is_parent and strength == 1 and not others
+                exact = exact and not edit.control and span == [0, min(old.shape)]
                 new = self._read(sources.read(self.pair.parent, matrix)) if exact else old + change
                 if matrix in self.with_angles:
                     angles += self._angles(matrix, parts, new)
@@ -215,7 +217,7 @@ class Sweep:
         if before == parts:
             return update
         rank = min(gap.shape)
-        whole = [p for p in parts if p[0] == "swap" and p[2:] == (0, rank)]
+        whole = [p for p in parts if KINDS[p[0]].all_is_parent and p[2:] == (0, rank)]
         dense = [p for p in parts if p[0] in DENSE]
         ranged = tuple(p for p in parts if p[0] in ADDITIVE and p not in whole)
         total = self._additive(matrix, ranged) if ranged else torch.zeros_like(gap)

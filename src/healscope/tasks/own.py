@@ -7,15 +7,11 @@ date, and a job refuses code that has changed since the plan.
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import inspect
-import sys
 import typing
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from importlib import metadata
-from importlib.abc import SourceLoader
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, NamedTuple
@@ -24,6 +20,7 @@ from pydantic import Field, PydanticUserError, TypeAdapter, ValidationError, mod
 
 from healscope.errors import HealscopeError
 from healscope.sections import Natural
+from healscope.tasks import python_file
 from healscope.tasks.problem import Rendering
 from healscope.tasks.registry import families
 from healscope.tasks.responses import REASONING, Marks
@@ -32,6 +29,10 @@ from healscope.tasks.task import Task
 
 GROUP = "healscope.tasks"
 """Entry points of packages: name of a family -> `module:Class`."""
+ONE_FILE = (
+    "a task is one file, so that a change of it is noticed: move what it needs into it, or make a "
+    f"package with an entry point of group {GROUP}"
+)
 
 
 class OwnTask(TaskSection):
@@ -111,7 +112,7 @@ def build(name: str, section: Mapping[str, Any]) -> Task:
     try:
         return own.cls(**{**common, "name": name}, **options)
     except Exception as error:  # whatever the class has to say about its options
-        said = str(error) if isinstance(error, ValueError) else _in_words(error)
+        said = str(error) if isinstance(error, ValueError) else python_file.in_words(error)
         raise HealscopeError(
             f"{own.said} refuses its options or another key: "
             f"{said.removeprefix(f'task {name!r}: ')}; correct that"
@@ -119,73 +120,8 @@ def build(name: str, section: Mapping[str, Any]) -> Task:
 
 
 def _of_file(family: str) -> Own:
-    place = Path(family).expanduser()
-    try:
-        source = place.read_bytes()
-    except OSError as error:
-        raise HealscopeError(
-            f"family: the file {family} cannot be read from {Path.cwd()} "
-            f"({error.strerror or error}); correct the path, or give an absolute one"
-        ) from None
-    digest = hashlib.sha256(source).hexdigest()
-    module = _module(f"healscope_own_task_{digest[:16]}", place.resolve(), source, family)
-    return Own(_only_task(module, family), f"sha256:{digest}", family)
-
-
-class _Read(SourceLoader):
-    """Import exactly the bytes that were hashed, without a compiled file beside them."""
-
-    def __init__(self, place: Path, source: bytes):
-        self.place, self.source = place, source
-
-    def get_filename(self, fullname: str) -> str:  # noqa: ARG002
-        return str(self.place)
-
-    def get_data(self, path: str) -> bytes:
-        if path != str(self.place):
-            raise OSError  # a compiled one, which may be of other bytes
-        return self.source
-
-
-def _module(name: str, place: Path, source: bytes, said: str) -> ModuleType:
-    """Import a file as a module with a unique name; the same bytes are imported once."""
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = importlib.util.spec_from_loader(name, _Read(place, source))
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look for themselves there
-    try:
-        with _same_path():
-            spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        del sys.modules[name]
-        raise HealscopeError(
-            f"family: {said} cannot be imported, {_in_words(error, place)}; {_remedy(error, place)}"
-        ) from None
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module
-
-
-def _remedy(error: BaseException, place: Path) -> str:
-    missing = getattr(error, "name", None) if isinstance(error, ImportError) else None
-    if missing and (place.parent / f"{missing.partition('.')[0]}.py").is_file():
-        return (
-            "a task is one file, so that a change of it is noticed: move what it needs into it, or "
-            f"make a package with an entry point of group {GROUP}"
-        )
-    return f"install {missing} or correct the file" if missing else "correct the file"
-
-
-@contextmanager
-def _same_path() -> Iterator[None]:
-    """Restore Python's search path afterwards."""
-    before = list(sys.path)
-    try:
-        yield
-    finally:
-        sys.path[:] = before
+    module, code = python_file.load(family, "family", ONE_FILE)
+    return Own(_only_task(module, family), code, family)
 
 
 def _of_package(family: str) -> Own:
@@ -204,12 +140,12 @@ def _of_package(family: str) -> Own:
         )
     (entry, *_), said = found, f"'{family}' of package {places[0]}"
     try:
-        with _same_path():
+        with python_file.same_path():
             cls = entry.load()
     except (Exception, SystemExit) as error:
         raise HealscopeError(
-            f"family: {said} cannot be imported, {_in_words(error)}; correct or reinstall the "
-            "package"
+            f"family: {said} cannot be imported, {python_file.in_words(error)}; correct or "
+            "reinstall the package"
         ) from None
     if not (isinstance(cls, type) and issubclass(cls, Task)):
         raise HealscopeError(
@@ -282,8 +218,8 @@ def _options(own: Own, given: Mapping[str, Any]) -> dict[str, Any]:
         hints = typing.get_type_hints(own.cls)
     except Exception as error:  # a name in an annotation that is not there
         raise HealscopeError(
-            f"family: the types of the fields in {own.said} cannot be read, {_in_words(error)}; "
-            "correct the file"
+            f"family: the types of the fields in {own.said} cannot be read, "
+            f"{python_file.in_words(error)}; correct the file"
         ) from None
     return {key: _typed(own, key, hints[key], value) for key, value in given.items()}
 
@@ -298,16 +234,3 @@ def _typed(own: Own, key: str, hint: Any, value: Any) -> Any:
         ) from None
     except PydanticUserError:  # a type of the task's own: it judges the value itself
         return value
-
-
-def _in_words(error: BaseException, place: Path | None = None) -> str:
-    """Describe an exception on one line, with the line of the file that raised it."""
-    text = " ".join(str(error).split())
-    line = error.lineno if isinstance(error, SyntaxError) else None
-    trace = None if line else error.__traceback__
-    while trace:
-        if trace.tb_frame.f_code.co_filename == str(place):
-            line = trace.tb_lineno
-        trace = trace.tb_next
-    where = f" in line {line}" if line else ""
-    return f"{type(error).__name__}{where}{': ' + text if text else ''}"

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 from healscope.errors import HealscopeError
 from healscope.sections import Natural, OpenFraction, Positive, Section, distinct
 from healscope.tasks.problem import SIDES, Level
-from healscope.tasks.tables import rules_differ
+from healscope.tasks.tables import SINCE, rules_differ
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,6 +73,8 @@ def posed(task: Task, problems: pd.DataFrame, protocol: Protocol) -> pd.DataFram
     with replacement, seen in training or not, and of each one problem, or all steps of an episode.
     Raises HealscopeError on kinds that only some tasks have.
     """
+    if "data" in problems:
+        problems = problems.assign(**{c: None for c in SINCE if c not in problems})
     if protocol.problems == "all":
         return all_problems(problems, protocol.retried_orders)
     if protocol.problems == "drawn":

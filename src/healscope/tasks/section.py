@@ -43,9 +43,15 @@ class TaskSection(Section):
         of_value(self.build, "of the config")
         return self
 
+    @property
+    def trainable(self) -> bool:
+        """Whether the task has reference answers to train on."""
+        return self.build("of the config").trainable
+
     def build(self, name: str) -> Task:
         """Build the task of this section. Raises ValueError on options that do not fit together."""
-        options = {key: value for key, value in self if key != "family"}
+        named = {key: field for field, key in self.task_class.keys.items()}
+        options = {named.get(key, key): value for key, value in self if key != "family"}
         tables = {k: options[k].model_dump() for k in ("rewards", "mixture") if k in options}
         return self.task_class(name=name, **options | tables)
 
@@ -73,7 +79,8 @@ def section_of(cls: type[Task]) -> type[TaskSection]:
             keys["mixture"] = (mixture, mixture())
         elif field.name != "name":
             required = field.default is MISSING
-            keys[field.name] = (hints[field.name], ... if required else field.default)
+            key = cls.keys.get(field.name, field.name)
+            keys[key] = (hints[field.name], ... if required else field.default)
     section = create_model(cls.__name__, __base__=TaskSection, __doc__=cls.__doc__, **keys)
     section.task_class = cls
     for key in set(COMMON) - {"name", *keys}:

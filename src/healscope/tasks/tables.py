@@ -29,11 +29,16 @@ COLUMNS = (
     "split",
     "half",
     "rule",
+    "group",
+    "twin",
     "data",
     "prompt",
     "response",
 )
 """Of the tables of a task that does not bring its own."""
+
+SINCE = ("group", "twin")
+"""Columns that tables of earlier versions lack."""
 
 _HALF_STREAM = 4  # of random numbers; `Task.splits` has stream 1
 
@@ -69,7 +74,7 @@ def problem_table(task: Task) -> pd.DataFrame:
     for problem in problems["id"]:
         order += problem, *paired.pop(problem.pair_id, ())
     order += (problem for left in paired.values() for problem in left)
-    return _frame(task, [*order, *alone], splits, halves)
+    return frame(task, [*order, *alone], splits, halves)
 
 
 def sft_table(task: Task) -> pd.DataFrame:
@@ -81,7 +86,7 @@ def sft_table(task: Task) -> pd.DataFrame:
     splits = task.splits()
     problems = {rule: task.listed(rule) for rule in SIDES}
     trained = [p for p in problems["id"] if splits[p.instance_id] == "train"]
-    return _frame(task, trained, splits, halve(task, problems, splits))
+    return frame(task, trained, splits, halve(task, problems, splits))
 
 
 def halve(
@@ -90,12 +95,13 @@ def halve(
     """Assign every instance to half "a" or "b": choose checkpoints on one, report on the other.
 
     In each split the halves differ by at most one instance, and so they do among the instances
-    that have problems under the same rules.
+    that have problems under the same rules, and of the same groups.
     """
     rules: dict[str, str] = {}
     for rule, posed in problems.items():
-        for instance in {p.instance_id for p in posed}:
-            rules[instance] = rules.get(instance, "") + rule
+        kinds = {(p.instance_id, f"{rule}{task.group_of(p) or ''}") for p in posed}
+        for instance, kind in sorted(kinds):
+            rules[instance] = rules.get(instance, "") + kind
     instances = sorted(rules)
     shuffled = [instances[i] for i in task.stream(_HALF_STREAM).permutation(len(instances))]
     return in_halves(shuffled, lambda i: splits.get(i, "held_out"), rules.__getitem__)
@@ -167,7 +173,7 @@ def _require_splits(task: Task, splits: dict[str, Split]) -> None:
         raise HealscopeError(
             f"task {task.name!r}: none of its {len(splits)} instances is held out; raise held_out"
         )
-    if splits and task.held_out < 1 and "train" not in sides:
+    if splits and task.trainable and task.held_out < 1 and "train" not in sides:
         raise HealscopeError(
             f"task {task.name!r}: all of its {len(splits)} instances are held out; lower held_out"
         )
@@ -191,9 +197,10 @@ def require_enough(name: str, problems: pd.DataFrame) -> None:
             )
 
 
-def _frame(
+def frame(
     task: Task, problems: list[Problem], splits: dict[str, Split], halves: dict[str, Half]
 ) -> pd.DataFrame:
+    """Make the table of these problems; an instance that is missing in `splits` is held out."""
     import pandas as pd
 
     rows = [_row(task, p, splits.get(p.instance_id, "held_out"), halves) for p in problems]
@@ -209,6 +216,8 @@ def _row(task: Task, problem: Problem, split: Split, halves: dict[str, Half]) ->
         "split": split,
         "half": halves[problem.instance_id],
         "rule": problem.rule,
+        "group": task.group_of(problem),
+        "twin": None,
         "data": json.dumps(dict(problem.data), allow_nan=False),
         "prompt": task.prompt(problem),
         "response": problem.answer,

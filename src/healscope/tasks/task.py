@@ -101,6 +101,14 @@ class Task(ABC):
     """Whether problems of an instance are steps of an episode, which succeeds if all are right."""
     trainable: ClassVar[bool] = True
     """Whether there are reference answers to train on."""
+    of_files: ClassVar[bool] = False
+    """Whether problems are rows of a user's files, which may repeat a prompt and lack answers."""
+    split_by_files: ClassVar[bool] = False
+    """Whether files, not `held_out`, say which instances are held out."""
+    grouped: ClassVar[bool] = False
+    """Whether problems have groups (`group_of`), for which accuracy is also reported."""
+    keys: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    """Field -> key of the config, of fields that cannot be called as their keys are."""
     chat_template: ClassVar[bool] = True
     """Whether prompts go through the chat template of the tokenizer, if it has one."""
     rule_kinds: ClassVar[Mapping[str, float]] = MappingProxyType({"id": 0.3, "ood": 0.7})
@@ -114,12 +122,17 @@ class Task(ABC):
     """Words that begin the steps of an answer, if losses are reported for each step."""
     problems_of: ClassVar[tuple[str, ...]] = ("all", "drawn")
     """Kinds of problems that a protocol can pose (`posing.Protocol.problems`)."""
+    neighbour_lists: ClassVar[int] = 0
+    """Kinds and distances, at most, that a protocol of kind "neighbours" poses."""
     rl_only: ClassVar[tuple[str, ...]] = ("rewards",)
     """Options that only RL uses: SFT is not rerun when they change."""
     judging_only: ClassVar[tuple[str, ...]] = ("rewards", "mixture", "reasoning")
     """Options that only judge answers: the tables of problems do not depend on them."""
     dealing_only: ClassVar[tuple[str, ...]] = ()
     """Options that only decide which problems there are."""
+    published: ClassVar[tuple[str, ...]] = ()
+    """Figures of the paper that show this task, and have a file in config/published; first the one
+    with accuracies at the landmarks."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Wrap methods that read responses, so that they get the answer without the reasoning."""
@@ -230,6 +243,18 @@ class Task(ABC):
         is the likeliest one.
         """
         raise NotImplementedError(f"task {self.name} has no options")
+
+    def group_of(self, problem: Problem) -> str | None:  # noqa: ARG002
+        """Return the group of a problem, such as the set that it is from; None without groups."""
+        return None
+
+    def notes(self) -> Sequence[str]:
+        """Return sentences about the problems for `healscope plan` and `check-task`."""
+        return ()
+
+    def example(self) -> tuple[str, str] | None:
+        """Return a prompt and a response as SFT trains on them, to be shown before it does."""
+        return None
 
     def paraphrases(self, problem: Problem) -> Sequence[str]:
         """Return prompts that state the same problem, the standard one first."""

@@ -22,7 +22,7 @@ SHARE = 0.8
 FURTHEST = 1.05
 """An edit that goes further than the parent is away is not cheap, whatever it gives back."""
 
-PARTS = ("peak", "lost", "rl", "rotation", "repair")
+PARTS = ("peak", "lost", "groups", "rl", "rotation", "repair")
 """Sections of the page."""
 
 STAGE = "sft"
@@ -59,7 +59,7 @@ def measure(
             landmarks={m["seed"]: m["landmarks"] for m in marks if m["track"] == model},
             stages={k: v for k, v in stages.items() if k == STAGE}, settings=statistics,
         )  # fmt: skip
-        parts = [*_peak(data), *_lost(data), *_healed(data)]
+        parts = [*_peak(data), *_lost(data), *_groups(data), *_healed(data)]
         if len(data.edits):
             parts += [*_rotation(data), *_repair(data)]
         found += [{"track": model, "margin": data.least, **row} for row in parts]
@@ -101,6 +101,23 @@ def _lost(d: Data) -> list[dict]:
     for rule, judge in (("ood", negative), ("id", moves)):
         e = d.lost if rule == "ood" else d.change(d.at(rule, start), d.at(rule, end))
         found.append(_row("lost", "since", rule, e, judge(e, d.least), **ends))
+    return found
+
+
+def _groups(d: Data) -> list[dict]:
+    """The same for each set of OOD problems, where there are several, and accuracy at both ends."""
+    sets = sorted(d.rows.loc[d.rows["rule"] == "ood", "group"].dropna().unique())
+    start, end = d.landmark("maxood"), d.landmark("end")
+    found = []
+    for name in sets if len(sets) > 1 else ():
+        rows = d.rows[d.rows["group"] == name]
+        base = d.everywhere(artifacts.sft(d.steps[0]))
+        for at, what in ((base, "base"), (start, "maxood"), (end, "end")):
+            e = stats.bootstrap(d.at("ood", at, rows), "correct", d.settings)
+            found.append(_row("groups", f"{name}: {what}", "ood", e, after=names_of(at)))
+        e = d.change(d.at("ood", start, rows), d.at("ood", end, rows))
+        ends = {"before": names_of(start), "after": names_of(end)}
+        found.append(_row("groups", name, "ood", e, negative(e, d.least), **ends))
     return found
 
 

@@ -80,7 +80,8 @@ def _named(checkpoint: str) -> str:
 
 
 def _about(m: Model) -> list[str]:
-    parts = [p for p in (_peak(m), _lost(m), _healed(m), rotation(m), repair(m)) if p]
+    found = _peak(m), _lost(m), _groups(m), _healed(m), rotation(m), repair(m)
+    parts = [part for part in found if part]
     lines = [f"# Diagnosis: {m.name}", ""]
     for number, part in enumerate(parts, 1):
         lines.append(fill(part.lead, WIDTH, initial_indent=f"{number}. ", subsequent_indent="   "))
@@ -190,6 +191,29 @@ def _lost(m: Model) -> Section:
         "Paired on the same problems, on instances that did not pick the step it is counted from."
     )
     return Section(title, lead, body)
+
+
+def _groups(m: Model) -> Section | None:
+    """What each set of OOD problems lost, where there are several."""
+    own = m.rows[m.rows["part"] == "groups"]
+    changes = own[~own["name"].str.contains(": ", regex=False)]
+    if changes.empty:
+        return None
+    rows, lost = [], []
+    for row in changes.to_dict("records"):
+        ends = [own[own["name"] == f"{row['name']}: {end}"] for end in ("base", "maxood", "end")]
+        lost += [row["name"]] if row["verdict"] in YES else []
+        levels = [level(end.iloc[0], "effect") for end in ends]
+        rows.append([row["name"], *levels, estimate(row), word(row)])
+    lead = (
+        f"Of {len(changes)} OOD sets a loss since the peak is established for {', '.join(lost)}."
+        if lost
+        else f"For none of {len(changes)} OOD sets a loss since the peak is established by itself."
+    )
+    head = ["set", "base, %", "peak, %", "end, %", "since the peak, points", ""]
+    body = padded(head, rows)
+    body += paragraph("The peak is that of all OOD problems together, as other instances pick it.")
+    return Section("Which sets of OOD problems lost?", lead, body)
 
 
 def _healed(m: Model) -> Section | None:

@@ -82,6 +82,7 @@ class LmEval(Task):
     rewards: ClassVar[Mapping[str, float]] = MappingProxyType({})
     mixture: ClassVar[Mapping[str, float]] = MappingProxyType({})
     trainable: ClassVar[bool] = False
+    grouped: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -133,6 +134,9 @@ class LmEval(Task):
             return self.verdict("correct")
         unread = isinstance(read, str) and read in benchmark.unread
         return self.verdict("no_answer" if unread else "wrong")
+
+    def group_of(self, problem: Problem) -> str:
+        return problem.data["task"]
 
     def options(self, problem: Problem) -> Sequence[Option]:
         return [Option(*request) for request in problem.data.get("requests", ())]

@@ -60,6 +60,11 @@ def findings(
 def report(checked: Subject) -> Iterator[str]:
     """Yield the lines of the report; the last one counts the failed checks."""
     yield f"{checked.section['family']}, {checked.task.rendering}: {sizes(checked)}"
+    yield from checked.task.notes()
+    if example := checked.task.example():
+        prompt, response = example
+        yield from ("an example of SFT, which trains on the answer alone:", prompt)
+        yield f"answer: {response}"
     done = []
     for found in findings(checked):
         done.append(found)

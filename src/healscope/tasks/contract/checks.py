@@ -69,7 +69,7 @@ def prompts(subject: Subject) -> Iterator[str]:
             yield f"{problem.problem_id}: its prompt is {text!r}; it must be text"
             continue
         other = first.setdefault(text, problem.problem_id)
-        if other != problem.problem_id:
+        if other != problem.problem_id and not subject.task.of_files:
             yield (
                 f"{problem.problem_id}: the same prompt as {other}, {short(text)}; a prompt must "
                 "say all that the answer depends on, the rule too"
@@ -87,7 +87,7 @@ def prompts(subject: Subject) -> Iterator[str]:
 def reference_answers(subject: Subject) -> Iterator[str]:
     """Every reference answer is judged correct, and so is any other that the task calls correct."""
     for problem in subject.all:
-        if not subject.answer(problem) and not subject.task.trainable:
+        if not subject.answer(problem) and (not subject.task.trainable or subject.task.of_files):
             continue  # nobody knows one
         verdict = subject.verify(problem, subject.answer(problem))
         if verdict.outcome != "correct":
@@ -227,7 +227,11 @@ def hold_out(subject: Subject) -> Iterator[str]:
         yield f"splits() has {', '.join(unknown)}; a side is train or held_out"
         return  # no table can be made of other sides
     held = sum(side == "held_out" for side in splits.values())
-    if splits and abs(held / len(splits) - task.held_out) > 0.05 + 1 / len(splits):
+    if (
+        splits
+        and not task.split_by_files
+        and abs(held / len(splits) - task.held_out) > 0.05 + 1 / len(splits)
+    ):
         yield f"{held} of {len(splits)} instances are held out, not the share {task.held_out:g}"
     table = task.problem_table()
     hidden = set(table.loc[table["split"] == "held_out", "instance_id"])

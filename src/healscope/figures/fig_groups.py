@@ -1,0 +1,102 @@
+"""
+Accuracy on held-out problems of each OOD set, along SFT and, as open marks, after RL at the step
+that it started from; where files or benchmarks make up the rules (docs/your-data.md). The line with
+a band is all OOD problems together, in which every problem counts once, so that large sets weigh
+more; ID accuracy is drawn beside it. Not part of `arXiv 2509.12235`_, whose tasks have one OOD rule
+each. Sets are of different problems, so their heights differ for
+many reasons: compare the changes along a line. Intervals count instances and seeds, see
+docs/statistics.md; those of single sets are in table `groups`, as are accuracies without problems
+that have a near twin among the training examples.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from healscope.config import FigureStyle, Study
+from healscope.figures import layout, looks, messages
+from healscope.figures.looks import RULES
+from healscope.figures.record import Drawn, Figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_ALL = "all"
+MOST = 8
+"""Sets that are drawn; more are in the table."""
+
+
+def draw(frame: pd.DataFrame, style: FigureStyle) -> Drawn:
+    """Draws a panel for each model: both rules, and each OOD set."""
+    frame = frame[frame["twins"] == "kept"]
+    models, left_out = layout.fitting(frame["track"])
+    figure, axes = layout.panels(style, len(models), 1, 2.9)
+    more = 0
+    for ax, model in zip(axes[:, 0], models, strict=True):
+        whole, _ = layout.by_seed(frame[frame["track"] == model])
+        layout.step_axis(ax, whole["step"])
+        for rule, named in RULES.items():
+            own = whole[(whole["group"] == _ALL) & (whole["rule"] == rule)]
+            _curve(ax, own, named, looks.look(style, rule), band=True)
+        sets = whole[(whole["group"] != _ALL) & (whole["rule"] == "ood")]
+        names = list(dict.fromkeys(sets["group"]))
+        more = max(more, len(names) - MOST)
+        forms = looks.ordered_looks(style, len(names[:MOST]))
+        for name, form in zip(names[:MOST], forms, strict=True):
+            thin = form | {"linewidth": 1.1, "markersize": 4}
+            _curve(ax, sets[sets["group"] == name], f"OOD, {name}", thin, band=False)
+        layout.title(ax, model, "")
+        layout.from_zero(ax)
+        layout.percent_axis(ax, "accuracy (%)")
+    layout.step_label(axes)
+    said = f"{more} more sets are in the table" if more > 0 else ""
+    return figure, layout.joined(layout.intervals(frame, "bands", ""), said, left_out)
+
+
+def _curve(ax: Axes, frame: pd.DataFrame, label: str, form: dict, band: bool) -> None:
+    """Draws one line along SFT, and what RL made of its steps."""
+    sft, rl = (frame[frame["stage"] == stage].sort_values("step") for stage in ("sft", "rl"))
+    if band:
+        layout.banded(ax, sft, "accuracy", label, form)
+    else:
+        ax.plot(sft["step"], sft["accuracy"], label=label, **form)
+    if len(rl):
+        ax.plot(rl["step"], rl["accuracy"], **(form | looks.OPEN | {"linestyle": ""}))
+
+
+def message(frame: pd.DataFrame) -> str:
+    """Returns which OOD set lost most from its best step to the last one."""
+    own = frame[(frame["twins"] == "kept") & (frame["rule"] == "ood") & (frame["stage"] == "sft")]
+    return messages.by_track(layout.by_seed(own)[0], _said)
+
+
+def _said(frame: pd.DataFrame) -> str:
+    sets = frame[frame["group"] != _ALL]
+    sets = sets if len(sets) else frame
+    last = frame["step"].max()
+    lost = {}
+    for name, own in sets.groupby("group", sort=False):
+        by_step = own.set_index("step")["accuracy"]
+        lost[name] = by_step.max() - by_step.get(last, by_step.iloc[-1])
+    most = max(lost, key=lost.get)
+    named = "OOD accuracy" if most == _ALL else f"of {len(lost)} OOD sets, {most}"
+    return f"{named} falls most from its best step to step {last}: {100 * lost[most]:.1f} points"
+
+
+def _asked(study: Study) -> bool:
+    return any(study.tasks[name].task_class.grouped for name in study.trained_on)
+
+
+FIGURES = [
+    Figure(
+        "fig_groups",
+        "groups",
+        "Each OOD set, along SFT and after RL",
+        __doc__,
+        draw,
+        message,
+        asked=_asked,
+    )
+]

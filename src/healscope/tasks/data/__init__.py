@@ -1,0 +1,1 @@
+"""A user's own files as a task (docs/your-data.md)."""

@@ -1,0 +1,144 @@
+"""Judge mathematics with math-verify, within bounds.
+
+math-verify reads LaTeX and compares it by sympy. Sympy computes what it is shown, and Python cannot
+be interrupted in the midst of one huge power: so of a response only the last formula is read, and
+none that holds large powers or factorials. A signal ends what is slow all the same (in the main
+thread, where signals arrive); no process is started. math-verify's way with formulas that are not
+LaTeX is not used, since it evaluates them as Python.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Any
+
+from healscope.tasks.data.numbers import last_number
+
+LONGEST = 300
+"""Characters of a formula; a longer one is none."""
+SECONDS = 10
+"""Of one call. Within the bounds nothing honest takes a tenth of it."""
+
+_DELIMITERS = (("\\boxed{", "}"), ("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"))
+_MARKER = re.compile(r"(?:answer|result)(?:\s{1,9}is)?\s{0,9}[:=]?", re.IGNORECASE)
+_PROSE = re.compile(r"(?<![\\A-Za-z{])[A-Za-z]{3,}")
+_TOO_LARGE = re.compile(
+    r"[0-9]{40}|!|[eE]\+?[0-9]{4,}"
+    r"|\\(?:binom|Gamma|zeta|sum|prod|int|iint|oint|lim|choose|det|gcd|lcm)"
+)
+_FACTORIAL = re.compile(r"(?<![0-9.}\])])[0-9]{1,2}!(?!\s{0,4}!)")
+_POWER = re.compile(r"\^|\*\*")
+_PLAIN = (  # an exponent: a short number, a letter and a little, a fraction
+    r"-?\s?(?:[0-9]{1,3}|[0-9]{0,2}[A-Za-z](?:[-+][0-9a-zA-Z]{1,2})?|[0-9]{1,2}/[0-9]|\\circ"
+    r"|\\[dt]?frac\{[0-9]{1,2}\}\{[0-9]{1,2}\}|[0-9]?\.[0-9]{1,2})"
+)
+_EXPONENT = re.compile(
+    rf"\s{{0,4}}(?:\{{\s?(?P<a>{_PLAIN})\s?\}}|\(\s?(?P<b>{_PLAIN})\s?\)"
+    r"|(?P<c>[0-9]{1,3}(?![0-9])|[A-Za-z]|\\circ))"
+)
+_MOST_POWERS = 12
+_OF_A_SUM = 12  # a larger power of what stands in brackets has too many terms
+
+
+def prepare(answer: Any, setting: Any) -> tuple[Any, ...]:  # noqa: ARG001
+    """Parse a right answer; raises ValueError where there is no formula in it."""
+    if not isinstance(answer, str):
+        raise ValueError("it is an object, not text")
+    found = _parsed(answer)
+    if not found:
+        raise ValueError("math-verify finds no formula in it, or one that is too large")
+    return found
+
+
+def judge(text: str, answer: tuple[Any, ...], setting: Any) -> str:  # noqa: ARG001
+    """Compare a response with a parsed answer."""
+    from math_verify import verify
+
+    said = _parsed(text)
+    if not said:
+        return "no_answer"
+    try:
+        same = verify(list(answer), list(said), timeout_seconds=_seconds())
+    except Exception:  # of sympy, on what a model wrote
+        return "wrong"
+    return "correct" if same else "wrong"
+
+
+@lru_cache(maxsize=4096)
+def _parsed(text: str) -> tuple[Any, ...]:
+    from math_verify import LatexExtractionConfig, parse
+
+    formula = last_formula(text)
+    if formula is None or _large(formula):
+        return ()
+    try:
+        return tuple(parse(f"${formula}$", [LatexExtractionConfig()], parsing_timeout=_seconds()))
+    except Exception:  # of its parser
+        return ()
+
+
+def _large(formula: str) -> bool:
+    """Return whether sympy might compute something huge: powers are plain and few, or it might."""
+    bare = _FACTORIAL.sub("1", formula)  # 9! is fine
+    powers = list(_POWER.finditer(bare))
+    if len(bare) > LONGEST or _TOO_LARGE.search(bare) or len(powers) > _MOST_POWERS:
+        return True
+    for power in powers:
+        exponent = _EXPONENT.match(bare, power.end())
+        if not exponent or _POWER.match(bare, exponent.end()):
+            return True
+        number = exponent["a"] or exponent["b"] or exponent["c"]
+        of_a_sum = bare[: power.start()].rstrip()[-1:] in (")", "}", "]")
+        if of_a_sum and number.isdecimal() and int(number) > _OF_A_SUM:
+            return True
+    return False
+
+
+def _seconds() -> int | None:
+    import threading
+
+    return SECONDS if threading.current_thread() is threading.main_thread() else None
+
+
+def last_formula(text: str) -> str | None:
+    """Return the formula that a response ends with, as LaTeX without delimiters.
+
+    That is what the last \\boxed{...} holds; else the last formula between $ $ or the like; else
+    all of a response without prose, or what follows the last "answer is"; else its last number.
+    """
+    for opening, closing in _DELIMITERS:
+        if (found := _between(text, opening, closing)) is not None:
+            return found
+    marker = [None, *_MARKER.finditer(text)][-1]
+    rest = text[marker.end() if marker else 0 :].strip().strip("*`").rstrip(".").strip()
+    if rest and "\n" not in rest and len(rest) <= LONGEST and not _PROSE.search(rest):
+        return rest
+    number = last_number(text)
+    return None if number is None else _written(number)
+
+
+def _written(number: Any) -> str:
+    below = number.denominator
+    return str(number.numerator) if below == 1 else f"\\frac{{{number.numerator}}}{{{below}}}"
+
+
+def _between(text: str, opening: str, closing: str) -> str | None:
+    """Return what stands between the last pair of delimiters."""
+    if opening == closing:
+        end = text.rfind(closing)
+        start = text.rfind(opening, 0, end) if end > 0 else -1
+        return text[start + len(opening) : end].strip() or None if start >= 0 else None
+    start = text.rfind(opening)
+    if start < 0:
+        return None
+    start += len(opening)
+    if closing != "}":
+        end = text.find(closing, start)
+        return text[start:end].strip() if end >= 0 else None
+    depth = 1
+    for place in range(start, min(len(text), start + LONGEST)):
+        depth += (text[place] == "{") - (text[place] == "}")
+        if depth == 0:
+            return text[start:place].strip()
+    return None

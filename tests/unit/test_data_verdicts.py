@@ -1,0 +1,158 @@
+"""Every kind of verdict: what it takes for right, what it refuses, and that nothing holds it up."""
+
+import json
+from fractions import Fraction
+
+import pytest
+
+from healscope.tasks.contract import hostile
+from healscope.tasks.contract.subject import at_most
+from healscope.tasks.data.numbers import last_number
+from healscope.tasks.data.patterns import last_match, pattern
+from healscope.tasks.data.sources import Asked, Source
+from healscope.tasks.data.verdicts import KINDS, Setting
+
+LETTERS = Setting(("A", "B", "C", "D"))
+WORDS = Setting(("no", "not sure", "yes"))
+SCHEMA = {
+    "type": "object",
+    "required": ["name", "tags"],
+    "properties": {
+        "name": {"type": "string", "pattern": "^(a+)+$"},
+        "tags": {"type": "array", "uniqueItems": True, "items": {"$ref": "#/$defs/tag"}},
+    },
+    "patternProperties": {"^x-(y+)+$": {"type": "integer"}},
+    "$defs": {"tag": {"type": "string"}},
+}
+
+
+def asked(verdict: str, setting: Setting | None = None, **more) -> Asked:
+    source = Source(file="x.jsonl", verdict=verdict, **more)
+    return Asked("id", source, [], setting or Setting())
+
+
+JUDGED = [
+    ("exact", "a b", "a\n b ", "correct"),
+    ("exact", "a b", "A b", "wrong"),
+    ("exact", "a b", " ", "no_answer"),
+    ("number", "7", "so 3 + 4 = 7.", "correct"),
+    ("number", "#### 1,234", "It is $1,234.00", "correct"),
+    ("number", "0.75", "3/4", "correct"),
+    ("number", "-5", "it is \u22125", "correct"),
+    ("number", "5", "10-5", "correct"),
+    ("number", "1500", "1.5e3", "correct"),
+    ("number", "0.1", "0.10000000000000000001", "wrong"),
+    ("number", "7", "7 or 8", "wrong"),
+    ("number", "7", "seven", "no_answer"),
+    ("number", "7", "7" * 400, "no_answer"),
+    ("number", "7", "x7", "no_answer"),
+    ("contains", "Paris", "It is PARIS, I think", "correct"),
+    ("contains", "12", "112", "wrong"),
+    ("contains", "12", "112 and 12.", "correct"),
+    ("contains", "C++", "use C++", "correct"),
+    ("regex", "^(yes|ja)\\b", "yes, sir", "correct"),
+    ("regex", "^(yes|ja)\\b", "oh yes", "wrong"),
+    ("json_schema", SCHEMA, '```json\n{"name": "aa", "tags": ["x"]}\n```', "correct"),
+    ("json_schema", SCHEMA, 'Sure: {"name": "aa", "tags": ["x"], "x-yy": 1} there', "correct"),
+    ("json_schema", SCHEMA, '{"name": "aa", "tags": ["x"], "x-yy": "z"}', "wrong"),
+    ("json_schema", SCHEMA, '{"name": "ab", "tags": []}', "wrong"),
+    ("json_schema", SCHEMA, '{"name": "a", "tags": ["x", "x"]}', "wrong"),
+    ("json_schema", SCHEMA, "none", "no_answer"),
+    ("json_schema", '{"type": "array", "items": {"type": "integer"}}', "[1, 2]", "correct"),
+]
+
+
+@pytest.mark.parametrize(("verdict", "answer", "text", "said"), JUDGED)
+def test_verdicts(verdict, answer, text, said):
+    assert asked(verdict).judge([answer], {}, text) == said
+
+
+CHOSEN = [
+    (LETTERS, "B", "correct"),
+    (LETTERS, "(B)", "correct"),
+    (LETTERS, "B. Paris", "correct"),
+    (LETTERS, "**B**", "correct"),
+    (LETTERS, "A is wrong and C too. The answer is B.", "correct"),
+    (LETTERS, "Answer: \\boxed{B}", "correct"),
+    (LETTERS, "A or B", "no_answer"),
+    (LETTERS, "A B C D", "no_answer"),
+    (LETTERS, "a big one", "no_answer"),
+    (LETTERS, "C", "wrong"),
+    (WORDS, "Yes.", "wrong"),
+    (WORDS, "I am NOT  sure", "correct"),
+]
+
+
+@pytest.mark.parametrize(("setting", "text", "said"), CHOSEN)
+def test_a_choice_is_named_once_or_as_the_answer(setting, text, said):
+    right = "B" if setting is LETTERS else "not sure"
+    assert asked("choice", setting).judge([right], {}, text) == said
+
+
+def test_any_of_several_answers_is_right():
+    assert asked("contains").judge(["Rome", "Roma"], {}, "Roma!") == "correct"
+
+
+def test_what_is_extracted_is_judged():
+    own = asked("exact", extract=r"<answer>(.*?)</answer>")
+    assert own.judge(["4"], {}, "<answer>3</answer> no, <answer> 4</answer>") == "correct"
+    assert own.judge(["4"], {}, "4") == "no_answer"
+
+
+REFUSED = [
+    ("number", "seven", "there is no number"),
+    ("number", {"a": 1}, "it is an object"),
+    ("regex", "(?=a)", "no regular expression of RE2 .*perl operator"),
+    ("regex", r"(a)\1", "no regular expression of RE2"),
+    ("json_schema", "{", "it is no JSON"),
+    ("json_schema", {"type": "nothing"}, "no JSON schema: 'nothing'"),
+    ("json_schema", {"pattern": "(?=a)"}, "no regular expression of RE2"),
+    ("json_schema", {"$ref": "http://localhost:9/x.json"}, "is not in the schema itself"),
+    ("json_schema", {"$ref": "#/$defs/none"}, "is not in the schema itself"),
+]
+
+
+@pytest.mark.parametrize(("verdict", "answer", "said"), REFUSED)
+def test_answers_that_cannot_be_ones_are_refused(verdict, answer, said):
+    with pytest.raises(ValueError, match=said):
+        asked(verdict).prepared(answer)
+
+
+def test_too_many_choices_are_none():
+    with pytest.raises(ValueError, match="101 different answers, too many"):
+        asked("choice", Setting(tuple(map(str, range(101))))).prepared("1")
+
+
+HOSTILE = {
+    "regex": ("(a+)+$", "(x+x+)+y", r"(.*a){20}", r"^(\s*\w+\s*)*$"),
+    "json_schema": (SCHEMA,),
+    "number": ("7",),
+}
+
+
+@pytest.mark.parametrize("verdict", [name for name in KINDS if name != "math"])
+def test_no_text_raises_or_holds_a_verdict_up(verdict):
+    own = asked(verdict, LETTERS)
+    long = ["a" * 16_000 + "!", "x" * 16_000, "1," * 8_000, "1,111" * 3_000, "answer " * 2_000]
+    long += [
+        '{"name": "' + "a" * 16_000 + '!"}',
+        json.dumps({"tags": [str(i) for i in range(2_500)]}),
+    ]
+    for answer in HOSTILE.get(verdict, ("A",)):
+        for text in (*hostile.texts(seed=3), *long):
+            with at_most(20):
+                assert own.judge([answer], {}, text) in ("correct", "wrong", "no_answer")
+
+
+def test_numbers_are_exact():
+    assert last_number("1e-300") == Fraction(1, 10**300)
+    assert last_number("1/3") == Fraction(1, 3)
+    assert last_number("1,234,567") == 1_234_567
+    assert last_number("٣") is None
+
+
+def test_the_last_match_counts():
+    assert last_match(pattern("#### (.*)"), "#### 1\n#### 2") == "2"
+    assert last_match(pattern("[0-9]+"), "1 2") == "2"
+    assert last_match(pattern("(a)|b"), "b") == "b"
+    assert last_match(pattern("a"), "b") is None
