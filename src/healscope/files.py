@@ -46,6 +46,11 @@ class Files:
         return [t for t in self.followed if self._task(t).task_class is GeneralPoints]
 
     @cached_property
+    def near(self) -> list[str]:
+        """Followed tracks on tasks that have neighbours."""
+        return [t for t in self.followed if "neighbours" in self._task(t).task_class.problems_of]
+
+    @cached_property
     def episodic(self) -> list[str]:
         """Tracks whose problems are steps of episodes: those followed, or where none is, all."""
         found = [t for t in self.study.tracks if self._task(t).task_class.episodes]
@@ -67,7 +72,7 @@ class Files:
 
     @cached_property
     def neighbours(self) -> list[str]:
-        """Protocols that ask for neighbours of the card game."""
+        """Protocols that ask for neighbours of the training rule."""
         return self._protocols("neighbours")
 
     @cached_property

@@ -30,7 +30,10 @@ OPTIONS: dict[str, dict] = {
     },
 }
 """family -> options with which it is checked, where its own are not what a test wants."""
-ELSEWHERE = {"lm_eval": "tests/lm_eval/test_contract.py"}
+ELSEWHERE = {
+    "lm_eval": "tests/lm_eval/test_contract.py",
+    "gym": "tests/gym/test_contract.py",
+}
 """Families that need what is not installed here -> the tests that check them so."""
 
 

@@ -8,7 +8,7 @@ from healscope.findings.columns import SEED, N, interval
 from healscope.findings.finding import Finding
 from healscope.findings.rows import at_landmarks, first_attempts, summarise
 from healscope.markdown import at, grid
-from healscope.schema import TRACK, Column, change, choice, table
+from healscope.schema import TRACK, Column, change, choice, table, text
 from healscope.tasks.cards import neighbours as near
 from healscope.tasks.schemas import PROTOCOL
 
@@ -60,9 +60,9 @@ def section(table: pd.DataFrame) -> str:
     return grid(["differs in", "distance", *head], rows)
 
 
-def _place(neighbour: tuple[str, int]) -> tuple[int, int]:
+def _place(neighbour: tuple[str, int]) -> tuple[int, str, int]:
     kind, distance = neighbour
-    return list(near.KINDS).index(kind), distance
+    return near.order(kind), kind, distance
 
 
 SCHEMA = table(
@@ -71,11 +71,13 @@ SCHEMA = table(
     "so much; or its change since an earlier landmark, paired by problem.",
     (
         TRACK, PROTOCOL,
-        choice("neighbour", near.KINDS, "kind of neighbour: what differs from training"),
+        text("neighbour", "kind of neighbour: what differs from training"),
         Column(
             "distance",
             "int",
-            "; ".join(f"{kind}: {about}" for kind, about in near.KINDS.items()),
+            "by how much, of the card game: "
+            + "; ".join(f"{kind}: {about}" for kind, about in near.KINDS.items())
+            + ". Of reasoning-gym: levels of the curriculum",
         ),
         choice("landmark", artifacts.POINT_NAMES, "maxood as other seeds and instances pick it"),
         choice(
@@ -96,13 +98,13 @@ FINDING = Finding(
     inputs=lambda files: {
         "evaluations": files.each(
             artifacts.EVALUATION,
-            files.cards,
+            files.near,
             protocol=files.neighbours,
             checkpoint=files.at_landmarks,
         ),
-        "landmark_files": files.landmarks(files.cards),
+        "landmark_files": files.landmarks(files.near),
     },
-    asked=lambda files: bool(files.cards and files.neighbours),
+    asked=lambda files: bool(files.near and files.neighbours),
     order=21,
     title="Near the training rule",
     section=section,

@@ -122,6 +122,8 @@ class Task(ABC):
     """Words that begin the steps of an answer, if losses are reported for each step."""
     problems_of: ClassVar[tuple[str, ...]] = ("all", "drawn")
     """Kinds of problems that a protocol can pose (`posing.Protocol.problems`)."""
+    neighbour_lists: ClassVar[int] = 0
+    """Kinds and distances, at most, that a protocol of kind "neighbours" poses."""
     rl_only: ClassVar[tuple[str, ...]] = ("rewards",)
     """Options that only RL uses: SFT is not rerun when they change."""
     judging_only: ClassVar[tuple[str, ...]] = ("rewards", "mixture", "reasoning")

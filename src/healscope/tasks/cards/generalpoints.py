@@ -44,6 +44,7 @@ class GeneralPoints(Game):
     answer_steps: ClassVar[tuple[str, ...]] = ("number", "formula")
     published: ClassVar[tuple[str, ...]] = ("fig1", "fig2a", "fig2b", "fig3a", "fig8")
     problems_of: ClassVar[tuple[str, ...]] = ("all", "drawn", "neighbours")
+    neighbour_lists: ClassVar[int] = neighbours.MOST_LISTS
     judging_only: ClassVar[tuple[str, ...]] = (
         *("rewards", "verifier", "grade_number_line", "reasoning"),
     )
