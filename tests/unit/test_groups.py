@@ -39,13 +39,13 @@ def paid(good, reward):
 
 
 def first_word(problem, text):
-    """Pays for answers whose first word is `cards`: a bandit with as many arms as words."""
+    """Pay for answers whose first word is `cards`: a bandit with as many arms as words."""
     good = text.split()[:1] == ["cards"]
     return paid(good, float(good))
 
 
 def length(problem, text):
-    """Pays differently for almost every response."""
+    """Pay differently for almost every response."""
     return paid("cards" in text, 0.1 * len(text) - 1)
 
 
@@ -258,7 +258,7 @@ def test_the_soft_overlong_penalty(branch_at):
 
 
 def rarely(problem, text):
-    """Pays so seldom that most groups have equal rewards."""
+    """Pay so seldom that most groups have equal rewards."""
     good = text.split()[:1] in (["cards"], ["formula"])
     return paid(good, float(good))
 

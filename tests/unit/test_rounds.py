@@ -45,13 +45,13 @@ def paid(good, reward):
 
 
 def first_word(problem, text):
-    """Pays for answers whose first word is `cards`: a bandit with as many arms as words."""
+    """Pay for answers whose first word is `cards`: a bandit with as many arms as words."""
     good = text.split()[:1] == ["cards"]
     return paid(good, float(good))
 
 
 def some(problem, text):
-    """Calls about half of all responses correct, and pays each differently."""
+    """Call about half of all responses correct, and pay each differently."""
     return paid(len(text) % 2 == 0, float(len(text) % 2 == 0) + 0.01 * len(text))
 
 
