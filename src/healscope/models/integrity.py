@@ -31,9 +31,9 @@ LOGITS_KEPT = 1024
 LIMITS = {"float32": 1e-2, "bfloat16": 1e-1, "float16": 1e-1}
 """Precision at saving -> relative difference of logits that is still the same model.
 
-The precision in which a model is loaded counts as well. In float32, from one machine to another, or
-from CPU to GPU, its logits differ by 1e-6 to 1e-4, with TF32 by some 1e-3; logits that were computed
-in bfloat16 are off by some 1e-2. Another model differs by about 1.
+The precision in which a model is loaded counts as well. In float32, from one machine to another,
+or from CPU to GPU, its logits differ by 1e-6 to 1e-4, with TF32 by some 1e-3; logits that were
+computed in bfloat16 are off by some 1e-2. Another model differs by about 1.
 """
 
 GENERATION = "generation_config.json"
