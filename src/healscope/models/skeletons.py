@@ -6,7 +6,7 @@ import torch
 
 
 def family(config):
-    """The class of transformers that makes the causal language model of a config."""
+    """Return the class of transformers that makes the causal language model of a config."""
     import transformers
     from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoModelForCausalLM
 
@@ -17,8 +17,8 @@ def family(config):
 
 
 def empty(folder: str | Path, rows: int | None = None):
-    """The float32 model that a folder's config.json describes, with any weights; with `rows`, of a
-    vocabulary of so many."""
+    """Return the float32 model that a folder's config.json describes, with any weights; with
+    `rows`, of a vocabulary of so many."""
     from transformers import AutoConfig
     from transformers.initialization import no_init_weights
 
