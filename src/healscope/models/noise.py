@@ -162,8 +162,9 @@ def _unit(sides: list[tuple[torch.Tensor, int]], width: int) -> torch.Tensor:
 
 
 def alignment(weight: torch.Tensor, together: torch.Tensor) -> float:
-    """How far the directions that a matrix stretches are those that the others of its model do, in
-    standard errors of a matrix of independent entries; the larger where two sides can be asked.
+    """Return how far the directions that a matrix stretches are those that the others of its model
+    do, in standard errors of a matrix of independent entries; the larger where two sides can be
+    asked.
 
     `together`: `shared_directions` of all of them, the matrix included.
     """

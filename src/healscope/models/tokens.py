@@ -169,8 +169,8 @@ def end_ids(tokenizer, named: Iterable[int | list[int] | None] = ()) -> list[int
 
 
 def model_ends(model) -> list[int | list[int] | None]:
-    """What a model's configs name as `eos_token_id`: that of generation first, as transformers
-    heeds it."""
+    """Return what a model's configs name as `eos_token_id`: that of generation first, as
+    transformers heeds it."""
     generation = getattr(model, "generation_config", None)
     return [getattr(generation, "eos_token_id", None), model.config.eos_token_id]
 
@@ -183,8 +183,8 @@ def response_text(
     reasoning: Sequence[Marks] = (),
     prompt: Sequence[int] = (),
 ) -> str:
-    """Text of generated ids, without a last one of `ends` and without special tokens but those of
-    the marks of `reasoning`.
+    """Return text of generated ids, without a last one of `ends` and without special tokens but
+    those of the marks of `reasoning`.
 
     Where a chat template ended the prompt with a mark that begins reasoning, the text starts with
     it: so reasoning that never ends can be told from an answer.
