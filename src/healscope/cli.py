@@ -1,7 +1,8 @@
 """`healscope export`: any edit of a checkpoint as a Hugging Face folder, without Snakemake.
 `healscope plan`: what a study costs (`healscope.planning`).
 `healscope check-task`: what a task does not keep of what every task has to
-(`healscope.tasks.contract`)."""
+(`healscope.tasks.contract`).
+`healscope dequantise`: a GGUF file as a Hugging Face folder (`healscope.models.gguf`)."""
 
 import argparse
 import shutil
@@ -49,6 +50,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     three.add_argument("--rendering", choices=["compact", "json"], help="if not the task's own")
     three.set_defaults(run=_check_task)
+    four = commands.add_parser("dequantise", help="write a GGUF file as a Hugging Face folder")
+    four.add_argument("file", type=Path, help="the GGUF file")
+    four.add_argument("folder", type=Path, help="new folder")
+    four.add_argument("--tokenizer", type=Path, help="folder of a tokenizer, if not the file's own")
+    four.set_defaults(run=_dequantise)
     given = parser.parse_args(arguments)
     try:
         return given.run(given) or 0
@@ -62,6 +68,13 @@ def _export(given: argparse.Namespace) -> None:
 
     roles = given.matrices.split(",") if given.matrices else Spectra().matrices
     export(given.target, given.parent, given.edit, given.out, roles, given.stream)
+
+
+def _dequantise(given: argparse.Namespace) -> None:
+    from healscope.models.gguf import dequantise
+
+    dequantise(given.file, given.folder, given.tokenizer)
+    print(f"{given.folder} is the model in float32, with its tokenizer and chat template")
 
 
 def _plan(given: argparse.Namespace) -> None:

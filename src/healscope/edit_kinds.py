@@ -242,12 +242,12 @@ CONTROLS: dict[str, Control] = {
 
 
 def matched(control: str) -> str:
-    """Returns what a control shares with its edit, in words; empty without a control."""
+    """Return what a control shares with its edit, in words; empty without a control."""
     return " and ".join(CONTROLS[control].matched) if control else ""
 
 
 def with_tables(text: str) -> str:
-    """Returns a page of Markdown with its tables of kinds and of controls made from the records."""
+    """Return a page of Markdown with its tables of kinds and of controls made from the records."""
     kinds = [(name, k.formula, k.means) for name, k in KINDS.items()]
     controls = [(name, c.formula, matched(name), c.question) for name, c in CONTROLS.items()]
     for rows in (kinds, controls):

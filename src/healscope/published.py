@@ -95,7 +95,7 @@ def _problem(row: dict[str, str], stem: str) -> str | None:
 
 
 def counts(frame: pd.DataFrame) -> pd.DataFrame:
-    """Adds `count` (problems solved; exact accuracies only) and the 95% Wilson `low`, `high`.
+    """Add `count` (problems solved; exact accuracies only) and the 95% Wilson `low`, `high`.
 
     An off_grid accuracy has no count; its limits are those of the nearest one.
     """

@@ -165,6 +165,7 @@ def test_equal_input_gives_equal_bytes(tmp_path):
         assert dict(mpl.rcParams) == before
 
 
+@pytest.mark.long
 def test_bytes_do_not_depend_on_the_process(tmp_path):
     """String hashes and a matplotlibrc differ between processes; the files must not."""
     files = [str(tmp_path / name) for name in ("curves.parquet", "a.pdf", "a.png")]

@@ -256,7 +256,7 @@ def folder(base_manifest, tmp_path):
 
 
 def vouch(folder: Path) -> Path:
-    """Writes the manifest anew, as a careless program would: files and hashes agree."""
+    """Write the manifest anew, as a careless program would: files and hashes agree."""
     files = {
         f.name: {"bytes": f.stat().st_size, "sha256": provenance.sha256(f)}
         for f in folder.iterdir()

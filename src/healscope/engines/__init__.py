@@ -35,7 +35,7 @@ class Engine(Protocol):
     facts: dict
 
     def each(self, variants: Iterable[Variant]) -> Iterator[Variant]:
-        """Takes the weights of each variant in turn, and yields the variant."""
+        """Take the weights of each variant in turn, and yield the variant."""
 
     def generate(self, prompts: list[list[int]], **settings) -> Responses:
         """As `healscope.engines.generate.generate`, with its settings."""

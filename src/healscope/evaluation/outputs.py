@@ -68,7 +68,7 @@ def _fill(
     process: Process | None,
     keep: Callable[[pd.DataFrame], pd.Series] | None,
 ) -> None:
-    """Evaluates variants into targets, those that do not stand; arguments of `evaluate_outputs`."""
+    """Evaluate variants into targets, those that do not stand; arguments of `evaluate_outputs`."""
     failed = {v.name: v.failed for v in variants if v.failed}
     for target in (t for t in wanted if t.variant in failed and not t.stands()):
         provenance.write_table(target.file, target.schema.empty(), target.record, target.schema)

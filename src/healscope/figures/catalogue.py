@@ -50,7 +50,7 @@ def render(
     published: Sequence[str] = (),
     tracks: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
 ) -> None:
-    """Draws a figure and saves it twice; equal input gives equal bytes.
+    """Draw a figure and save it twice; equal input gives equal bytes.
 
     `record`, its provenance, goes into the files' metadata: Keywords of the PDF, the text
     `healscope` of the PNG. `answers`, the table of `findings.gate`, is what stands under a figure

@@ -30,7 +30,7 @@ _PAIRS = {"base--end": ("sft", "base to End"), "end--rl": ("rl", "End to RL")}
 
 
 def draw(frame: pd.DataFrame, style: FigureStyle) -> Drawn:
-    """Draws angles in the first layer, of role k if it is there."""
+    """Draw angles in the first layer, of role k if it is there."""
     frame, place = _one_matrix(frame)
     fractions = _spread(sorted(frame["fraction"].unique()))
     several = frame["track"].nunique() > 1
@@ -77,7 +77,7 @@ def _angles(ax: Axes, frame: pd.DataFrame, style: FigureStyle, stage: str) -> No
 
 
 def message(frame: pd.DataFrame) -> str:
-    """Returns how far the leading directions turn, beside noise of the same size."""
+    """Return how far the leading directions turn, beside noise of the same size."""
     frame, place = _one_matrix(frame)
     frame = frame[frame["fraction"] == frame["fraction"].min()]
     return messages.by_track(frame, lambda own: _said(own, place))

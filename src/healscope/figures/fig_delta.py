@@ -44,7 +44,7 @@ _GROUPS = {
 
 
 def draw(frame: pd.DataFrame, style: FigureStyle) -> Drawn:
-    """Draws a row for each model and stage, a panel for each group of roles."""
+    """Draw a row for each model and stage, a panel for each group of roles."""
     groups = [g for g, roles in _GROUPS.items() if set(roles) & set(frame["role"])]
     pairs = compared(frame, PAIRS)
     models, left_out = layout.fitting(frame["track"], len(pairs))
@@ -100,7 +100,7 @@ def _size(frame: pd.DataFrame) -> str:
 
 
 def message(frame: pd.DataFrame) -> str:
-    """Returns where in the old spectrum updates have most energy, relative to chance."""
+    """Return where in the old spectrum updates have most energy, relative to chance."""
     return messages.by_track(frame[frame["quantity"] == "energy"], _said)
 
 

@@ -46,7 +46,7 @@ _COLUMNS = 3
 
 
 def draw(frame: pd.DataFrame, style: FigureStyle) -> Drawn:
-    """Draws a panel for each kind of neighbour; the training rule is at 0 in all of them."""
+    """Draw a panel for each kind of neighbour; the training rule is at 0 in all of them."""
     frame = frame[frame["since"] == ""]
     kinds = sorted(set(frame["neighbour"]) - {ANCHOR}, key=lambda kind: (order(kind), kind))
     rows = -(-len(kinds) // _COLUMNS)
@@ -76,7 +76,7 @@ def draw(frame: pd.DataFrame, style: FigureStyle) -> Drawn:
 
 
 def _panel(ax: Axes, frame: pd.DataFrame, style: FigureStyle, dots: bool) -> None:
-    """Draws distances side by side, whatever lies between them."""
+    """Draw distances side by side, whatever lies between them."""
     distances = sorted(frame["distance"].unique())
     place = {distance: i for i, distance in enumerate(distances)}
     points = [name for name in POINT_NAMES if name in set(frame["landmark"])]
@@ -99,7 +99,7 @@ def _panel(ax: Axes, frame: pd.DataFrame, style: FigureStyle, dots: bool) -> Non
 
 
 def message(frame: pd.DataFrame) -> str:
-    """Returns at how many neighbours accuracy changes from MaxOOD to End, and where most."""
+    """Return at how many neighbours accuracy changes from MaxOOD to End, and where most."""
     own = (frame["landmark"] == "end") & (frame["since"] == "maxood")
     if not own.any():
         return "Accuracy by distance from the training rule"

@@ -82,7 +82,7 @@ def measure(
 def _judged(
     change: Callable[[str, str], Estimate | None],
 ) -> Iterator[tuple[str, str, Estimate, Verdict]]:
-    """Yields phenomenon, stage, change and verdict. `change` takes two landmarks, and returns None
+    """Yield phenomenon, stage, change and verdict. `change` takes two landmarks, and returns None
     where there is no such change to be asked about.
 
     What counts as no recovery is a share of the gap that forgetting left.

@@ -67,7 +67,7 @@ def _publish(files_found: list[Path], manifest: str | Path, record: dict, **more
 
 
 def drop(manifest: str | Path, landmarks: dict[str, dict], record: dict) -> None:
-    """Deletes the weights behind a manifest, unless one of the landmarks is this checkpoint, and
+    """Delete the weights behind a manifest, unless one of the landmarks is this checkpoint, and
     writes beside it which files went and their bytes, or why they stay. What is small stays."""
     manifest = Path(manifest)
     folder, about = manifest.parent, manifest.with_name(DROPPED)

@@ -97,7 +97,7 @@ def _filled(stored: Stored):
 
 
 def refuse_other_keys(source: str, missing=(), unexpected=(), reshaped=()) -> None:
-    """Raises HealscopeError where any key of a checkpoint is not as the model needs it."""
+    """Raise HealscopeError where any key of a checkpoint is not as the model needs it."""
     wrong = {"missing": missing, "unexpected": unexpected, "of another shape": reshaped}
     found = [f"{len(keys)} {what} ({_some(keys)})" for what, keys in wrong.items() if len(keys)]
     if found:
@@ -109,7 +109,7 @@ def refuse_other_keys(source: str, missing=(), unexpected=(), reshaped=()) -> No
 
 
 def refuse_untied(source: str, weights: Stored) -> None:
-    """Refuses embeddings and a head that differ where config.json says that they are one matrix.
+    """Refuse embeddings and a head that differ where config.json says that they are one matrix.
 
     transformers then keeps the two apart, and what knows them for one would write each over the
     other.
@@ -147,7 +147,7 @@ def initial_std(config: dict) -> float:
 
 
 def check_trained(weights: Mapping[str, torch.Tensor], init_std: float, source: str) -> None:
-    """Refuses a model whose weights, or all of one role, cannot be told from freshly drawn ones.
+    """Refuse a model whose weights, or all of one role, cannot be told from freshly drawn ones.
 
     `weights`: name -> tensor; the 2-D ones of the language model with a shorter side of at least
     32 count. The mapping may read from disk: a tensor is asked for anew each time. `init_std` is
@@ -241,7 +241,7 @@ def _logits(model, ids: list[int]) -> list[float]:
 
 
 def record_logits(folder: str | Path, model) -> None:
-    """Writes what the model says to a prompt: ids spread over its vocabulary, so that none of its
+    """Write what the model says to a prompt: ids spread over its vocabulary, so that none of its
     tokenizer and task are needed and many embeddings and positions take part."""
     size = model.get_input_embeddings().weight.shape[0]
     ids = [i * size // PROMPT_TOKENS for i in range(PROMPT_TOKENS)]

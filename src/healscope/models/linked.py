@@ -190,7 +190,7 @@ def _rows_of(name: str, place: Path) -> int | None:
 
 
 def _same_tokens(name: str, place: Path, asked_by: Path) -> None:
-    """Refuses a vocabulary in which a token has another id; says where one lacks tokens."""
+    """Refuse a vocabulary in which a token has another id; say where one lacks tokens."""
     if not (place / asking.TOKENIZER[0]).is_file():
         return
     ids, own = asking.vocabulary(asked_by), asking.vocabulary(place)

@@ -199,7 +199,7 @@ def write(stored: Stored, changed: Mapping[str, torch.Tensor], folder: Path) -> 
 
 
 def follow_umask(*files: Path) -> None:
-    """Gives files the mode that open() would have given them; safetensors makes them 0600."""
+    """Give files the mode that open() would have given them; safetensors makes them 0600."""
     mask = os.umask(0o077)
     os.umask(mask)
     for file in files:
@@ -207,7 +207,7 @@ def follow_umask(*files: Path) -> None:
 
 
 def refuse_not_finite(what: str, tensor: torch.Tensor) -> None:
-    """Raises HealscopeError where a tensor of weights holds NaN or infinite values."""
+    """Raise HealscopeError where a tensor of weights holds NaN or infinite values."""
     if tensor.is_floating_point() and not bool((finite := tensor.isfinite()).all()):
         wrong = tensor.numel() - int(finite.sum())
         raise HealscopeError(

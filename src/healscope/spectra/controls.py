@@ -51,7 +51,7 @@ class Update:
 
 
 def scaled(direction: torch.Tensor, norm: torch.Tensor | float) -> torch.Tensor:
-    """Returns `direction` with Frobenius norm `norm`; zero where it is zero."""
+    """Return `direction` with Frobenius norm `norm`; zero where it is zero."""
     length = torch.linalg.vector_norm(direction)
     return direction * (norm / length) if length > 0 else direction
 
@@ -106,7 +106,7 @@ FORMULAS: dict[str, Callable[[Update], torch.Tensor]] = {
 
 
 def reflected(update: torch.Tensor, target: Factors, generator: torch.Generator) -> torch.Tensor:
-    """Returns R_l `update` R_r' (m, n) for reflections R_l and R_r with R_l W_t R_r' = W_t.
+    """Return R_l `update` R_r' (m, n) for reflections R_l and R_r with R_l W_t R_r' = W_t.
 
     R_l turns some of the target's left singular vectors around, and R_r the same right ones; which
     ones is drawn. So W_t plus the result is R_l (W_t + update) R_r': it has the singular values of
@@ -128,5 +128,5 @@ def reflected(update: torch.Tensor, target: Factors, generator: torch.Generator)
 
 
 def _reflect(matrix: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
-    """Returns (I - 2 X X') `matrix` for orthonormal columns X."""
+    """Return (I - 2 X X') `matrix` for orthonormal columns X."""
     return matrix - 2 * vectors @ (vectors.T @ matrix)

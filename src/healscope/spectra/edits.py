@@ -28,9 +28,9 @@ target's behind the cut."""
 
 
 def aligned(target: Factors, parent: Factors, far: float) -> Factors:
-    """Turns the parent's singular vectors towards the target's within clusters of singular values.
+    """Turn the parent's singular vectors towards the target's within clusters of singular values.
 
-    Returns the very same factors if there are no clusters.
+    Return the very same factors if there are no clusters.
 
     `far` is |W_p - W_t|_F. In a cluster of equal singular values, any common rotation of left and
     right vectors gives the same matrix, and a tiny update makes the SVD choose another one. There
@@ -52,7 +52,7 @@ def aligned(target: Factors, parent: Factors, far: float) -> Factors:
 
 
 def _across(energy: torch.Tensor) -> torch.Tensor:
-    """Returns sums of `energy` (r, r) over rows from c on and columns before c, for each cut c.
+    """Return sums of `energy` (r, r) over rows from c on and columns before c, for each cut c.
 
     Cuts go from 1 to r - 1. Nothing is subtracted, so that small sums keep their digits.
     """
@@ -61,7 +61,7 @@ def _across(energy: torch.Tensor) -> torch.Tensor:
 
 
 def _clusters(blurred: list[bool]) -> list[slice]:
-    """Returns runs of directions joined by blurred cuts; cut i lies behind direction i."""
+    """Return runs of directions joined by blurred cuts; cut i lies behind direction i."""
     found, start = [], None
     for i, joined in enumerate([*blurred, False]):
         if joined and start is None:
@@ -143,13 +143,13 @@ DENSE: dict[str, Callable[[slice, torch.Tensor, Factors, Factors], torch.Tensor]
 
 
 def nearest_orthonormal(basis: torch.Tensor) -> torch.Tensor:
-    """Returns the matrix (m, r) with orthonormal columns nearest to `basis` in Frobenius norm."""
+    """Return the matrix (m, r) with orthonormal columns nearest to `basis` in Frobenius norm."""
     u, _, vh = torch.linalg.svd(basis, full_matrices=False)
     return u @ vh
 
 
 def pinned_basis(target: torch.Tensor, parent: torch.Tensor, i: slice) -> torch.Tensor:
-    """Returns an orthonormal basis (m, r) whose columns `i` are the parent's.
+    """Return an orthonormal basis (m, r) whose columns `i` are the parent's.
 
     The others are nearest to the target's among those that are orthogonal to the parent's.
     """

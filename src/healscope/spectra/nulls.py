@@ -27,18 +27,18 @@ class Point:
 
 
 def point(weight: torch.Tensor, factors: Factors, route: str, device: str) -> Point:
-    """Returns a point with its tensors on `device`."""
+    """Return a point with its tensors on `device`."""
     moved = Factors(*(x.to(device) for x in (factors.u, factors.s, factors.v)))
     return Point(weight.to(device), moved, route)
 
 
 def floor(control: str, old: Point) -> Point:
-    """Returns the point that `old` is compared with for a floor."""
+    """Return the point that `old` is compared with for a floor."""
     return FLOORS[control](old)
 
 
 def null(control: str, old: Point, new: Point, name: str) -> Point:
-    """Returns `old` after a meaningless update as large as that to `new`.
+    """Return `old` after a meaningless update as large as that to `new`.
 
     `name` seeds the draw: equal names give equal draws.
     """
@@ -87,7 +87,7 @@ NULLS: dict[str, Callable[[torch.Tensor, torch.Generator], torch.Tensor]] = {
 
 
 def orthonormal(m: int, r: int, generator: torch.Generator) -> torch.Tensor:
-    """Returns (m, r) with orthonormal columns, uniform over such matrices (Haar), float64."""
+    """Return (m, r) with orthonormal columns, uniform over such matrices (Haar), float64."""
     q, triangle = torch.linalg.qr(torch.randn(m, r, generator=generator, dtype=torch.float64))
     return q * torch.where(triangle.diagonal() < 0, -1.0, 1.0)  # else not uniform (Mezzadri 2007)
 

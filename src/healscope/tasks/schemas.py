@@ -53,7 +53,7 @@ PROBLEM = {
 
 
 def problem_columns(*names) -> tuple[Column, ...]:
-    """Returns the columns of these names, in the order of PROBLEM."""
+    """Return the columns of these names, in the order of PROBLEM."""
     wanted = {name for some in names for name in some}
     return tuple(column for name, column in PROBLEM.items() if name in wanted)
 

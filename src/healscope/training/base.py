@@ -26,14 +26,14 @@ _ATTEMPTS = 5  # of a conversation with the longest prompts and answers, for whi
 
 
 def task_tokenizer(task: Task):
-    """Returns a tokenizer of the task's words (compact) or of the text of its examples (JSON)."""
+    """Return a tokenizer of the task's words (compact) or of the text of its examples (JSON)."""
     if task.rendering == "compact":
         return tokens.word_tokenizer(list(task.words()))
     return tokens.text_tokenizer(task.corpus())
 
 
 def positions(task: Task, tokenizer) -> int:
-    """Returns the context length of a model from scratch: several attempts at any problem fit."""
+    """Return the context length of a model from scratch: several attempts at any problem fit."""
     longest = (tokenizer.encode(text, add_special_tokens=False) for text in task.longest())
     needed = _ATTEMPTS * sum(map(len, longest))
     return max(POSITIONS[task.rendering], 1 << (needed - 1).bit_length())
@@ -42,7 +42,7 @@ def positions(task: Task, tokenizer) -> int:
 def scratch_model(
     architecture: Architecture, tokenizer, seed: int, positions: int = 256
 ) -> LlamaForCausalLM:
-    """Returns a freshly initialised Llama with the tokenizer's vocabulary (float32)."""
+    """Return a freshly initialised Llama with the tokenizer's vocabulary (float32)."""
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=architecture.hidden_size,
@@ -66,7 +66,7 @@ def scratch_model(
 def pretrain(
     scratch: Scratch, task: Task, seed: int, work: state.Workspace, label: str
 ) -> list[dict]:
-    """Trains the base model and stages it as checkpoint `base`; returns the logged rows.
+    """Train the base model and stage it as checkpoint `base`; return the logged rows.
 
     Raises Stopped on a signal.
     """
@@ -150,7 +150,7 @@ def fetch(model: Model, work: state.Workspace) -> list[dict]:
 
 
 def _tokenizer(model: Model, source: Path, network):
-    """Returns the tokenizer of a source, with the tokens that it needs (`asking.changes`)."""
+    """Return the tokenizer of a source, with the tokens that it needs (`asking.changes`)."""
     tokenizer = tokens.load_tokenizer(str(source))
     if (source / asking.TOKENIZER[0]).is_file():
         rows = network.get_input_embeddings().weight.shape[0]
@@ -163,7 +163,7 @@ def _tokenizer(model: Model, source: Path, network):
 
 
 def _mend(network) -> None:
-    """Keeps of generation settings that transformers would not save the special tokens alone."""
+    """Keep of generation settings that transformers would not save the special tokens alone."""
     settings = network.generation_config
     try:
         settings.validate(strict=True)
@@ -173,7 +173,7 @@ def _mend(network) -> None:
 
 
 def _batch(task: Task, settings: Pretraining, tokenizer, seed: int, step: int):
-    """Returns the encoded examples of one step: all of one turn or all of two, to pad little."""
+    """Return the encoded examples of one step: all of one turn or all of two, to pad little."""
     conversations = np.random.default_rng([seed, 10, step]).random() < settings.conversations
     rng = np.random.default_rng([seed, 1, step])
     drawn = task.examples(settings.batch_size, rng, settings, conversations)
@@ -185,5 +185,5 @@ def _batch(task: Task, settings: Pretraining, tokenizer, seed: int, step: int):
 
 
 def _linear(step: int, warmup: int, steps: int) -> float:
-    """Returns the share of the peak rate: up over the warm-up, then down to 0 at the end."""
+    """Return the share of the peak rate: up over the warm-up, then down to 0 at the end."""
     return min((step + 1) / max(warmup, 1), (steps - step) / max(steps - warmup, 1), 1.0)
