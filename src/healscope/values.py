@@ -73,10 +73,11 @@ def evaluation(study: Study, name: str, tasks: list[str], first_attempts: bool =
     chosen = study.evaluation.protocols[name]
     if first_attempts:
         chosen = chosen.first_attempts()
+    unused = {"variants_per_job", "protocols"}
+    if study.evaluation.precision == "float32":
+        unused |= {"precision"}  # as results of versions without it are known by
     return {
-        "evaluation": study.evaluation.model_dump(
-            mode="json", exclude={"variants_per_job", "protocols"}
-        ),
+        "evaluation": study.evaluation.model_dump(mode="json", exclude=unused),
         "protocols": {name: protocol(chosen)},
         "tasks": {task_name: task(study, task_name) for task_name in tasks},
         **study.engine_values(study.evaluation.engine),

@@ -109,8 +109,8 @@ def verify(manifest: str | Path) -> dict:
     return content
 
 
-def load_model(manifest: str | Path):
-    """Return (model in float32 on the best device, tokenizer) of a verified checkpoint.
+def load_model(manifest: str | Path, precision: str = "float32"):
+    """Return (model in a precision on the best device, tokenizer) of a verified checkpoint.
 
     Raises HealscopeError where files differ from the manifest, keys do not all match, or the model
     no longer says what it said when it was saved.
@@ -119,7 +119,7 @@ def load_model(manifest: str | Path):
 
     verify(manifest)
     folder = str(Path(manifest).parent)
-    model = integrity.load(folder).to(device())
+    model = integrity.load(folder, dtype=getattr(torch, precision)).to(device())
     integrity.check_logits(folder, model)
     return model, load_tokenizer(folder)
 

@@ -31,17 +31,17 @@ LOGITS_KEPT = 1024
 LIMITS = {"float32": 1e-2, "bfloat16": 1e-1, "float16": 1e-1}
 """Precision at saving -> relative difference of logits that is still the same model.
 
-Models are loaded in float32. From one machine to another, or from CPU to GPU, its logits differ by
-1e-6 to 1e-4, with TF32 by some 1e-3; logits that were computed in bfloat16 are off by some 1e-2.
-Another model differs by about 1.
+The precision in which a model is loaded counts as well. In float32, from one machine to another,
+or from CPU to GPU, its logits differ by 1e-6 to 1e-4, with TF32 by some 1e-3; logits that were
+computed in bfloat16 are off by some 1e-2. Another model differs by about 1.
 """
 
 GENERATION = "generation_config.json"
 SAMPLE = 4  # matrices of a role decomposed at most
 
 
-def load(source: str, revision: str | None = None):
-    """The causal language model of a folder or hub id, in float32, whole or not at all.
+def load(source: str, revision: str | None = None, dtype: torch.dtype = torch.float32):
+    """The causal language model of a folder or hub id, in `dtype`, whole or not at all.
 
     Tied weights need only one of their names, and buffers none. Towers for images or sound, which
     a causal language model leaves out, may be there. A folder whose weights are not read as they
@@ -53,12 +53,12 @@ def load(source: str, revision: str | None = None):
     from transformers import AutoConfig
 
     if Path(source).is_dir() and not (stored := Stored(source)).as_it_lies:
-        return _filled(stored)
+        return _filled(stored, dtype)
     config = AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=False)
     model, info = skeletons.family(config).from_pretrained(
         source,
         revision=revision,
-        dtype=torch.float32,
+        dtype=dtype,
         trust_remote_code=False,
         ignore_mismatched_sizes=True,  # so that they are named below, with what else is wrong
         output_loading_info=True,
@@ -75,9 +75,9 @@ def load(source: str, revision: str | None = None):
 
 
 @torch.no_grad()
-def _filled(stored: Stored):
-    """The model of `stored`, whose tensors are read one after the other."""
-    model = skeletons.empty(stored.config.parent, stored.vocabulary)
+def _filled(stored: Stored, dtype: torch.dtype):
+    """The model of `stored`, in `dtype`, whose tensors are read one after the other."""
+    model = skeletons.empty(stored.config.parent, stored.vocabulary, dtype)
     places = model.state_dict()
     for name, tensor in stored.items():
         if name in places and places[name].shape == tensor.shape:
@@ -265,7 +265,8 @@ def check_logits(folder: str | Path, model) -> float | None:
         return None
     content = provenance.read_json(file)
     then, now = np.array(content["logits"]), np.array(_logits(model, content["ids"]))
-    limit = LIMITS.get(content["precision"], LIMITS["float32"])
+    precisions = content["precision"], str(model.dtype).removeprefix("torch.")
+    limit = max(LIMITS.get(p, LIMITS["float32"]) for p in precisions)
     return _refuse_other_logits(
         folder, then, now, limit, "was config.json changed, or the version of transformers?"
     )
