@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 VLLM := .venv-vllm
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help setup figures vllm lm-eval math train slurm test test-long test-all test-services test-slurm test-train test-vllm test-lm-eval test-math locks lint report plan schema clean
+.PHONY: help setup figures vllm lm-eval math gym train slurm test test-long test-all test-services test-slurm test-train test-vllm test-lm-eval test-math test-gym locks lint report plan schema clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -42,6 +42,12 @@ $(VENV)/.train: $(READY) envs/train.txt
 	pip install --quiet --disable-pip-version-check -c envs/core.txt -r envs/train.txt
 	@touch $@
 
+gym: $(VENV)/.gym ## reasoning-gym into .venv: its data sets as tasks (docs/reasoning-gym.md)
+
+$(VENV)/.gym: $(READY) envs/gym.txt
+	pip install --quiet --disable-pip-version-check -c envs/core.txt -r envs/gym.txt
+	@touch $@
+
 slurm: setup ## a Slurm for the tests, by apt where it is missing
 	python tests/slurm/run.py --install
 
@@ -67,14 +73,15 @@ test-long: setup ## whole studies, kills in every stage, simulations: what takes
 test-all: setup ## every test that needs no service: those of the next targets do
 	$(PYTEST)
 
-test-services: setup train slurm vllm lm-eval math ## the five targets below, two at a time
-	$(MAKE) --jobs 2 --output-sync=target test-slurm test-vllm test-train test-lm-eval test-math
+test-services: setup train slurm vllm lm-eval math gym ## the six targets below, two at a time
+	$(MAKE) --jobs 2 --output-sync=target test-slurm test-vllm test-train test-lm-eval test-math test-gym
 
-locks: setup ## is .venv exactly what envs/core.txt says, and train.txt, lm-eval.txt and math.txt where these are installed?
+locks: setup ## is .venv exactly what envs/core.txt says, and train.txt, lm-eval.txt, math.txt and gym.txt where these are installed?
 	python -m pip check
 	python envs/check.py envs/core.txt $$(pip show --quiet deepspeed 2>/dev/null && echo envs/train.txt) \
 		$$(pip show --quiet lm_eval 2>/dev/null && echo envs/lm-eval.txt) \
-		$$(pip show --quiet math-verify 2>/dev/null && echo envs/math.txt)
+		$$(pip show --quiet math-verify 2>/dev/null && echo envs/math.txt) \
+		$$(pip show --quiet reasoning_gym 2>/dev/null && echo envs/gym.txt)
 
 test-slurm: slurm ## start a Slurm of one machine, and run a study through it with faults
 	python tests/slurm/run.py
@@ -91,6 +98,9 @@ test-lm-eval: lm-eval ## the tests of benchmarks as tasks, which need lm-evaluat
 test-math: math ## the tests of verdict math, which need math-verify
 	python -m pytest tests/math
 
+test-gym: gym ## the tests of data sets of reasoning-gym as tasks
+	python -m pytest tests/gym
+
 lint: setup ## style of Python and Snakemake files
 	ruff check .
 	ruff check --preview --select PLW1514 envs src workflow # files are UTF-8 whatever the locale
@@ -98,10 +108,11 @@ lint: setup ## style of Python and Snakemake files
 	snakefmt --check Snakefile workflow/rules
 	snakemake --lint
 
-schema: setup ## regenerate the JSON schema of configs, docs/tables.md, and comments of config/config.yaml
+schema: setup ## regenerate the JSON schema of configs, docs/tables.md, tables of docs/edits.md, and comments of config/config.yaml
 	python -m healscope.config.annotated config/config.yaml
 	python -m healscope.config > workflow/schemas/study.schema.json
 	python -m healscope.schemas > docs/tables.md
+	python -m healscope.edit_kinds docs/edits.md
 
 clean: ## forget all results (not the environment)
 	rm -rf results

@@ -100,7 +100,7 @@ def _factors(folder: Path, scratch: Path):
 
 
 def one(procedure: str, target: str, parent: str, scratch: str, points: str, used: str) -> None:
-    """Runs one procedure at the last `used` of a grid; prints its seconds and peak memory."""
+    """Run one procedure at the last `used` of a grid; print its seconds and peak memory."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     from healscope.spectra import factors, sweep  # noqa: F401
@@ -126,7 +126,7 @@ def measured(procedure: str, folders: list[Path], scratch: Path, points: int, us
 
 
 def compare(name: str, folders: list[Path], scratch: Path, used: int) -> None:
-    """Prints seconds, ratios and memory; `used`: shares at which the released one is timed."""
+    """Print seconds, ratios and memory; `used`: shares at which the released one is timed."""
     from healscope.models.stored import Stored
 
     stored = Stored(folders[0])

@@ -71,7 +71,7 @@ def responses(task: GeneralPoints, n: int, rng: Random) -> list[tuple[CardProble
 
 
 def rate(checker, task: GeneralPoints, pairs: list[tuple[CardProblem, str]]) -> tuple[float, list]:
-    """Calls a second, best of three passes, and the results."""
+    """Call a second, best of three passes, and the results."""
     best = float("inf")
     for _ in range(3):
         start = perf_counter()

@@ -60,6 +60,12 @@ math) # on top of core, in the same environment
   install -c envs/core.txt -r envs/math.txt
   check envs/core.txt envs/math.txt
   ;;
+gym) # on top of core, in the same environment
+  sh envs/install.sh core "${2:-}"
+  into "${2:-}"
+  install -c envs/core.txt -r envs/gym.txt
+  check envs/core.txt envs/gym.txt
+  ;;
 vllm) # apart: it pins a torch of its own
   into "${2:-}"
   if nvidia-smi >/dev/null 2>&1; then
@@ -74,7 +80,7 @@ slurm) # a cluster of one machine, for tests: Debian's packages; the plugin is a
   grep -v '^#' envs/slurm.apt | xargs apt-get install --yes --no-install-recommends
   ;;
 *)
-  echo "usage: sh envs/install.sh core|train|lm-eval|math|vllm|slurm [FOLDER]" >&2
+  echo "usage: sh envs/install.sh core|train|lm-eval|math|gym|vllm|slurm [FOLDER]" >&2
   exit 2
   ;;
 esac

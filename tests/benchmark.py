@@ -14,5 +14,7 @@ def load(name: str) -> ModuleType:
     )
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look their module up
+    if str(ROOT / "benchmarks") not in sys.path:
+        sys.path.append(str(ROOT / "benchmarks"))  # as for a script: one imports another
     spec.loader.exec_module(module)
     return module

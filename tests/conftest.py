@@ -100,7 +100,7 @@ def model_and_tokenizer(base_manifest):
 
 @pytest.fixture
 def branch_at(study, base_manifest, tables, task, tmp_path):
-    """Makes a branch with a state folder of its own: `branch_at("name", score)`.
+    """Make a branch with a state folder of its own: `branch_at("name", score)`.
 
     `score` replaces what the recipe's reward would be.
     """

@@ -73,7 +73,7 @@ class Workflow:
         return {rule: int(n) for rule, n in jobs.items() if rule != "all"}
 
     def fresh(self) -> set[str]:
-        """Runs one job of each script again, in a new process: forks have imported what a script
+        """Run one job of each script again, in a new process: forks have imported what a script
         forgets. Of a run with --skip-script-cleanup; returns the names of the scripts."""
         kept = self.folder.glob(".snakemake/scripts/*.py")
         scripts = {file.name.partition(".")[2]: file for file in sorted(kept)}

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from healscope import published
+from healscope.tasks import registry
 
 FAMILIES = {"gp3": "generalpoints", "nav": "navigation", "rank": "rank", "det": "determinant"}
 TRACKS = {
@@ -46,7 +47,7 @@ def task_landmarks() -> pd.DataFrame:
     values = published.counts(published.read(Path(__file__).parents[1] / "config/published"))
     parts = [measured]
     for task, family in FAMILIES.items():
-        own = values[values["figure"] == published.LANDMARKS.get(family)]
+        own = values[values["figure"].isin(registry.published(family)[:1])]
         own = own.rename(columns={"stage": "landmark", "split": "rule", "value": "accuracy"})
         own = own.assign(
             track="", task=task, family=family, kind="published", seed="all", instances=own["n"]

@@ -44,6 +44,9 @@ TAKEN_NAMES = {Path(FACTORS_CACHE).name, Path(ENGINE_WEIGHTS).name}
 LANDMARK_NAMES = {"maxood": "MaxOOD", "end": "End", "rl": "RL"}
 """Landmarks that are compared -> as they are written for readers."""
 
+POINT_NAMES = {"base": "Base", **LANDMARK_NAMES}
+"""The same with the base."""
+
 STAGES = {"sft": ("maxood", "end"), "rl": ("end", "rl")}
 """stage -> the landmarks between which something happens that weights might explain."""
 

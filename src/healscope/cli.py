@@ -1,7 +1,8 @@
 """`healscope export`: any edit of a checkpoint as a Hugging Face folder, without Snakemake.
 `healscope plan`: what a study costs (`healscope.planning`).
 `healscope check-task`: what a task does not keep of what every task has to
-(`healscope.tasks.contract`)."""
+(`healscope.tasks.contract`).
+`healscope dequantise`: a GGUF file as a Hugging Face folder (`healscope.models.gguf`)."""
 
 import argparse
 import shutil
@@ -49,6 +50,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     three.add_argument("--rendering", choices=["compact", "json"], help="if not the task's own")
     three.set_defaults(run=_check_task)
+    four = commands.add_parser("dequantise", help="write a GGUF file as a Hugging Face folder")
+    four.add_argument("file", type=Path, help="the GGUF file")
+    four.add_argument("folder", type=Path, help="new folder")
+    four.add_argument("--tokenizer", type=Path, help="folder of a tokenizer, if not the file's own")
+    four.set_defaults(run=_dequantise)
     given = parser.parse_args(arguments)
     try:
         return given.run(given) or 0
@@ -62,6 +68,13 @@ def _export(given: argparse.Namespace) -> None:
 
     roles = given.matrices.split(",") if given.matrices else Spectra().matrices
     export(given.target, given.parent, given.edit, given.out, roles, given.stream)
+
+
+def _dequantise(given: argparse.Namespace) -> None:
+    from healscope.models.gguf import dequantise
+
+    dequantise(given.file, given.folder, given.tokenizer)
+    print(f"{given.folder} is the model in float32, with its tokenizer and chat template")
 
 
 def _plan(given: argparse.Namespace) -> None:
@@ -122,7 +135,7 @@ def export(
     """
     from healscope import edit_names, provenance
     from healscope.models import checkpoints
-    from healscope.models.stored import Stored
+    from healscope.models.stored import Stored, write
     from healscope.spectra.factors import load
     from healscope.spectra.sweep import Pair, Sweep
 
@@ -134,11 +147,11 @@ def export(
     _same_matrices(*weights, list(factors[0]))
     sweep = Sweep(Pair(*weights, *factors), stream, checkpoints.device())
     (variant,) = sweep.variants([edit])
-    edited = {name: tensor.cpu().to(weights[0][name].dtype) for name, tensor in variant.weights()}
+    edited = {name: tensor.cpu().to(weights[0].dtype(name)) for name, tensor in variant.weights()}
     staged = out.with_name(out.name + ".part")
     shutil.rmtree(staged, ignore_errors=True)
     staged.mkdir(parents=True)
-    _write(weights[0], edited, staged)
+    write(weights[0], edited, staged)
     inputs = [str(file) for w in weights for file in sorted(set(w.files.values()))]
     config = {"edit": edit, "matrices": list(roles), "stream": stream, **variant.measured}
     record = provenance.record(config, inputs=provenance.hashes(inputs))
@@ -156,30 +169,11 @@ def export(
 
 def _same_matrices(target, parent, matrices: list) -> None:
     for matrix in matrices:
-        if matrix.name not in parent or parent[matrix.name].shape != target[matrix.name].shape:
+        if parent.shapes.get(matrix.name) != target.shapes[matrix.name]:
             raise HealscopeError(
                 f"{parent.folder} has no {matrix.name} of the shape that {target.folder} has: the "
                 "two folders must hold the same architecture"
             )
-
-
-def _write(weights, edited: dict, folder: Path) -> None:
-    """Write the target's files to `folder`, shard by shard, with the edited tensors in place."""
-    from safetensors.torch import save_file
-
-    from healscope.config import sources
-    from healscope.models.checkpoints import MANIFEST
-    from healscope.models.integrity import LOGITS
-
-    for file in sorted(set(weights.files.values())):
-        names = [name for name, place in weights.files.items() if place == file]
-        tensors = {n: (edited[n] if n in edited else weights[n]).contiguous() for n in names}
-        save_file(tensors, folder / file.name, metadata={"format": "pt"})
-    unread = [file.name for file in sources.not_of_the_model(weights.folder)]
-    left = (MANIFEST, LOGITS, *unread)  # they speak of what is no longer there, or never was
-    for file in sorted(weights.folder.iterdir()):
-        if file.is_file() and file.suffix != ".safetensors" and file.name not in left:
-            shutil.copy2(file, folder / file.name)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,10 @@ new control takes a record here and its formula in `healscope.spectra.controls` 
 here loads torch.
 """
 
+import re
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 Face = Literal["full", "light", "open"]
@@ -20,6 +23,9 @@ class Kind:
     """One way of putting parts of a checkpoint back to its parent.
 
     Attributes:
+        formula: its update D(I) of a matrix, for a range of directions I; W_t = U_t S_t V_t′ is the
+            target's, W_p = U_p S_p V_p′ the parent's.
+        means: what that puts back, in words.
         label: its name in legends.
         does: the beginning of the sentence of its claims.
         figure: which figures draw it as a curve: values, 4 and 5; directions, 6 and 7.
@@ -29,8 +35,12 @@ class Kind:
         turns: whether it turns singular vectors.
         whole: the kind with which it agrees where all directions are chosen; empty for none.
         in_part: whether it is only made where not all directions are chosen.
+        published: whether the paper has it alone, as values or as directions.
+        all_is_parent: whether all directions together are the parent's matrix, to the bit.
     """
 
+    formula: str
+    means: str
     label: str
     does: str
     figure: Literal["values", "directions"]
@@ -40,6 +50,8 @@ class Kind:
     turns: bool = True
     whole: str = ""
     in_part: bool = False
+    published: bool = False
+    all_is_parent: bool = False
 
 
 @dataclass(frozen=True)
@@ -47,6 +59,8 @@ class Control:
     """One way of making an update that shares something with an edit's own, matrix by matrix.
 
     Attributes:
+        formula: its update, with D the one of its edit; scaled: to the Frobenius norm of D.
+        question: what the comparison of the edit with it answers.
         label: its name in legends.
         than: the end of the sentence of its claims.
         matched: what it shares with the edit, to within 1% (NORM, ANGLE).
@@ -58,6 +72,8 @@ class Control:
         layers: how many decoder layers a model needs.
     """
 
+    formula: str
+    question: str
     label: str
     than: str
     matched: tuple[str, ...]
@@ -71,6 +87,8 @@ class Control:
 
 KINDS: dict[str, Kind] = {
     "values": Kind(
+        formula="U_t,I (S_p − S_t)_I V_t,I′",
+        means="the parent's values, the target's directions",
         label="singular values",
         does="Putting singular values back",
         figure="values",
@@ -78,15 +96,21 @@ KINDS: dict[str, Kind] = {
         face="light",
         judged_at=1.0,
         turns=False,
+        published=True,
     ),
     "directions": Kind(
+        formula="U_p,I S_t,I V_p,I′ − U_t,I S_t,I V_t,I′",
+        means="the published splice: columns of two bases",
         label="singular directions, as published",
         does="Putting singular directions back",
         figure="directions",
         marker="o",
         face="full",
+        published=True,
     ),
     "orthonormal": Kind(
+        formula="U S_t V′ − W_t, with U, V the polar factors of the spliced bases",
+        means="directions, all moved a little to be orthonormal",
         label="directions, all moved a little to be orthonormal",
         does="Putting singular directions back but keeping them orthonormal",
         figure="directions",
@@ -95,6 +119,9 @@ KINDS: dict[str, Kind] = {
         whole="directions",
     ),
     "pinned": Kind(
+        formula="U S_t V′ − W_t, with U_I = U_p,I exactly and the others projected off them and "
+        "made orthonormal (polar factor)",
+        means="directions, put back exactly",
         label="directions exact, others adjusted",
         does="Putting singular directions back exactly, and making the others orthonormal to them,",
         figure="directions",
@@ -103,13 +130,18 @@ KINDS: dict[str, Kind] = {
         whole="directions",
     ),
     "swap": Kind(
+        formula="U_p,I S_p,I V_p,I′ − U_t,I S_t,I V_t,I′",
+        means="both values and directions; with all directions, W_p itself, to the bit",
         label="both (whole matrices at the end)",
         does="Putting singular directions and values back",
         figure="directions",
         marker="X",
         face="open",
+        all_is_parent=True,
     ),
     "diagonal": Kind(
+        formula="U_t,I diag(U_t′ Δ V_t)_I V_t,I′, with Δ = W_p − W_t",
+        means="what changes singular values to first order",
         label="update: what changes values",
         does="Undoing the part of the update that changes singular values to first order",
         figure="values",
@@ -119,6 +151,8 @@ KINDS: dict[str, Kind] = {
         turns=False,
     ),
     "offdiagonal": Kind(
+        formula="the rest of Δ that involves I",
+        means="what turns singular vectors to first order",
         label="update: what turns vectors",
         does="Undoing the part of the update that turns singular vectors to first order",
         figure="directions",
@@ -127,6 +161,8 @@ KINDS: dict[str, Kind] = {
         judged_at=1.0,
     ),
     "block": Kind(
+        formula="U_t,I U_t,I′ Δ V_t,I V_t,I′",
+        means="the update within the chosen directions",
         label="update: its leading block",
         does="Undoing the update within the leading singular directions",
         figure="directions",
@@ -135,6 +171,8 @@ KINDS: dict[str, Kind] = {
         in_part=True,
     ),
     "complement": Kind(
+        formula="Δ without that block",
+        means="the update outside the chosen directions",
         label="update: all but its leading block",
         does="Undoing the update outside of the leading singular directions",
         figure="directions",
@@ -146,6 +184,8 @@ KINDS: dict[str, Kind] = {
 
 CONTROLS: dict[str, Control] = {
     "interpolation": Control(
+        formula="W_p − W_t, scaled",
+        question="is it the directions, or just the distance towards the parent?",
         label="as far, straight back",
         than="going as far straight towards the parent",
         matched=(NORM,),
@@ -155,6 +195,8 @@ CONTROLS: dict[str, Control] = {
         of_update_alone=True,
     ),
     "noise": Control(
+        formula="a Gaussian matrix, scaled",
+        question="would any change of this size do the same?",
         label="as far, at random",
         than="going as far in a random direction",
         matched=(NORM,),
@@ -163,6 +205,8 @@ CONTROLS: dict[str, Control] = {
         line="dotted",
     ),
     "rotation": Control(
+        formula="D with random signs in the target's singular basis, the same signs left and right",
+        question="is it the direction of the rotation, or any rotation by these angles?",
         label="turned as far, another way",
         than="going as far and turning the same subspaces by the same angles, but another way",
         matched=(NORM, ANGLE),
@@ -172,6 +216,9 @@ CONTROLS: dict[str, Control] = {
         turns=True,
     ),
     "shuffle": Control(
+        formula="the D of the next layer, same role, scaled (a role with a single matrix keeps "
+        "its own)",
+        question="is it this layer's update?",
         label="the same in the next layer",
         than="the updates of the same edit in other layers",
         matched=(NORM,),
@@ -181,6 +228,8 @@ CONTROLS: dict[str, Control] = {
         layers=2,
     ),
     "rest": Control(
+        formula="W_p − W_t − D (D at full strength), scaled",
+        question="is it this part of the update, or the other part?",
         label="as far, the rest of the update",
         than="undoing as much of the rest of the update",
         matched=(NORM,),
@@ -193,5 +242,24 @@ CONTROLS: dict[str, Control] = {
 
 
 def matched(control: str) -> str:
-    """Returns what a control shares with its edit, in words; empty without a control."""
+    """Return what a control shares with its edit, in words; empty without a control."""
     return " and ".join(CONTROLS[control].matched) if control else ""
+
+
+def with_tables(text: str) -> str:
+    """Return a page of Markdown with its tables of kinds and of controls made from the records."""
+    kinds = [(name, k.formula, k.means) for name, k in KINDS.items()]
+    controls = [(name, c.formula, matched(name), c.question) for name, c in CONTROLS.items()]
+    for rows in (kinds, controls):
+        first, *lines = (f"| `{row[0]}` | {' | '.join(row[1:])} |" for row in rows)
+        start = re.escape(first.partition(" | ")[0])
+        table = "\n".join([first, *lines])
+        text = re.sub(
+            rf"^{start} \|.*?\n(?=\n)", lambda _, t=table: t + "\n", text, flags=re.M | re.S
+        )
+    return text
+
+
+if __name__ == "__main__":
+    file = Path(sys.argv[1])
+    file.write_text(with_tables(file.read_text(encoding="utf-8")), encoding="utf-8")

@@ -56,7 +56,7 @@ class Term:
         return all(s in (("rank", 1.0), ("tail", 1.0), ("band", (0.0, 1.0))) for s in of_directions)
 
     def span(self, layer: int, role: str, rank: int, layers: int) -> tuple[int, int]:
-        """Returns the directions (start, stop) that it touches in one matrix; (0, 0): none.
+        """Return the directions (start, stop) that it touches in one matrix; (0, 0): none.
 
         `rank` is that of the matrix. `layer` is -1 for a matrix outside of the `layers` decoder
         layers, which selectors of layers never choose.
@@ -85,7 +85,7 @@ class Edit:
     control: str = ""
 
     def everywhere(self) -> "Edit":
-        """Returns the same edit in all layers."""
+        """Return the same edit in all layers."""
         terms = [
             replace(t, selected=tuple(s for s in t.selected if s[0] not in OF_LAYERS))
             for t in self.terms
@@ -114,14 +114,14 @@ class Edit:
 
 
 def along(kind: str, axis: str, amount: float | str, control: str = "") -> str:
-    """Returns the name of the edit of one kind at one place of a sweep; raises HealscopeError."""
+    """Return the name of the edit of one kind at one place of a sweep; raise HealscopeError."""
     name = f"{kind}-{axis}-{amount if isinstance(amount, str) else _number(amount)}"
     edit = _parse(f"{name}-as-{control}" if control else name)
     return format_edit(edit)
 
 
 def parse(name: str) -> Edit:
-    """Returns the edit of that name.
+    """Return the edit of that name.
 
     An edit has one name, by which its file is found. Raises HealscopeError if there is none of that
     name, or if its name is written differently.
@@ -133,7 +133,7 @@ def parse(name: str) -> Edit:
 
 
 def format_edit(edit: Edit) -> str:
-    """Returns the name of an edit: the inverse of `parse`."""
+    """Return the name of an edit: the inverse of `parse`."""
     terms = "+".join(_format_term(t) for t in edit.terms)
     return f"{terms}-as-{edit.control}" if edit.control else terms
 
@@ -211,12 +211,12 @@ def _written(value: Value) -> str:
 
 
 def _number(x: float) -> str:
-    """Writes a number without an exponent, whose sign would end the value."""
+    """Write a number without an exponent, whose sign would end the value."""
     return f"{x:.10f}".rstrip("0").rstrip(".")
 
 
 def leading(fraction: float, rank: int) -> int:
-    """Returns how many directions a share of the rank means; at least one."""
+    """Return how many directions a share of the rank means; at least one."""
     return max(1, round(fraction * rank))
 
 
@@ -247,9 +247,9 @@ def _layers(selector: str, value: Value, layers: int) -> tuple[int, int]:
 
 
 def beyond(axis: str, amounts: Sequence[float | str], layers: int) -> str:
-    """Returns the first value of a layer selector that needs more layers; empty if none does."""
+    """Return the first value of a layer selector that needs more layers; empty if none does."""
     for amount in amounts:
-        ((_, value),) = parse(along("swap", axis, amount)).terms[0].selected
+        ((_, value),) = parse(along(next(iter(KINDS)), axis, amount)).terms[0].selected
         end = _layers(axis, value, layers)[1]
         if end > layers or axis == "last" and value > layers:
             return str(_written(value))
@@ -262,7 +262,7 @@ def names_along(
     controls: dict[str, Sequence[str]],
     controlled: dict[str, Sequence[float | str]],
 ) -> list[str]:
-    """Returns every edit of a sweep, in an order in which each differs little from the one before.
+    """Return every edit of a sweep, in an order in which each differs little from the one before.
 
     `kinds` are made at every place of `axes`; the kinds of `controls` are made at those of
     `controlled`, each followed by the controls that are matched to it. A kind that is made in part

@@ -9,10 +9,11 @@ from itertools import product
 
 from healscope import artifacts
 from healscope.config import EXHAUSTIVE, Study, own_checkpoints
+from healscope.tasks.cards.generalpoints import GeneralPoints
 
 
 def fill(pattern: str, **wildcards) -> list[str]:
-    """Returns `pattern` for every combination of values; the last wildcard varies fastest.
+    """Return `pattern` for every combination of values; the last wildcard varies fastest.
 
     A value is a string, a number or a list of them.
     """
@@ -42,7 +43,12 @@ class Files:
     @cached_property
     def cards(self) -> list[str]:
         """Followed tracks of the card game, which some tables are about alone."""
-        return [t for t in self.followed if self._task(t).family == "generalpoints"]
+        return [t for t in self.followed if self._task(t).task_class is GeneralPoints]
+
+    @cached_property
+    def near(self) -> list[str]:
+        """Followed tracks on tasks that have neighbours."""
+        return [t for t in self.followed if "neighbours" in self._task(t).task_class.problems_of]
 
     @cached_property
     def episodic(self) -> list[str]:
@@ -66,7 +72,7 @@ class Files:
 
     @cached_property
     def neighbours(self) -> list[str]:
-        """Protocols that ask for neighbours of the card game."""
+        """Protocols that ask for neighbours of the training rule."""
         return self._protocols("neighbours")
 
     @cached_property
@@ -85,12 +91,12 @@ class Files:
         return [name for name, p in protocols.items() if p.problems == problems]
 
     def protocols_of(self, track: str) -> list[str]:
-        """Returns the protocols under which a track is evaluated on its own task."""
+        """Return the protocols under which a track is evaluated on its own task."""
         task = self.study.task_of(track)
         return [p for p in self.study.evaluation.protocols if self.study.poses(task, p)]
 
     def sft(self, arm: str = "sft") -> list[str]:
-        """Returns the checkpoints of one arm of SFT."""
+        """Return the checkpoints of one arm of SFT."""
         return self.study.sft_checkpoints(arm)
 
     @property
@@ -109,13 +115,13 @@ class Files:
         return [*self.sft(), *self.rl]
 
     def behind(self, *points: str) -> list[str]:
-        """Returns the checkpoints that landmarks may be, each once; any other name is that of a
+        """Return the checkpoints that landmarks may be, each once; any other name is that of a
         checkpoint."""
         known = self.study.landmark_checkpoints
         return list(dict.fromkeys(c for p in points for c in known.get(p, [p])))
 
     def each(self, pattern: str, of: Iterable[str] | None = None, **wildcards) -> list[str]:
-        """Returns `pattern` for each track, seed and combination of `wildcards`.
+        """Return `pattern` for each track, seed and combination of `wildcards`.
 
         {task} is the track's own, unless it is given. A function gives values for each track.
         """
@@ -127,14 +133,14 @@ class Files:
         return list(dict.fromkeys(found))
 
     def evaluations(self, checkpoints, of: Iterable[str] | None = None) -> list[str]:
-        """Returns the answers of checkpoints to the training task, under the main protocol."""
+        """Return the answers of checkpoints to the training task, under the main protocol."""
         names = [checkpoints] if isinstance(checkpoints, str) else list(checkpoints)
         return self.each(artifacts.EVALUATION, of, protocol=EXHAUSTIVE, checkpoint=names)
 
     def under_other_protocols(
         self, of: Iterable[str] | None = None, checkpoints: Iterable[str] | None = None
     ) -> list[str]:
-        """Returns answers under all other protocols; of the checkpoints of landmarks, if no others
+        """Return answers under all other protocols; of the checkpoints of landmarks, if no others
         are given."""
         names = self.at_landmarks if checkpoints is None else list(checkpoints)
 
@@ -147,22 +153,22 @@ class Files:
         return self.each(artifacts.LANDMARKS, of)
 
     def logs(self, runs: Iterable[str]) -> list[str]:
-        """Returns the training logs of runs."""
+        """Return the training logs of runs."""
         return self.each(artifacts.TRAINING, run=list(runs))
 
     def signals(self, of: Iterable[str] | None = None) -> list[str]:
-        """Returns what could be watched along SFT; nothing is known of SFT done elsewhere."""
+        """Return what could be watched along SFT; nothing is known of SFT done elsewhere."""
         return self.each(artifacts.probe("signals"), of) if self.trained else []
 
     def pools(self, of: Iterable[str] | None = None) -> list[str]:
-        """Returns what SFT drew its examples from, a file for each task."""
+        """Return what SFT drew its examples from, a file for each task."""
         return self.each(artifacts.SFT_POOL, of) if self.trained else []
 
     def edits(self, stage: str) -> list[str]:
         return self.each(artifacts.EDIT, stage=stage, edit=self.study.edits.names())
 
     def around(self, stage: str) -> list[str]:
-        """Returns the answers of all that the target and the parent of a stage of edits may be.
+        """Return the answers of all that the target and the parent of a stage of edits may be.
 
         The base is evaluated as the start of SFT.
         """
@@ -200,7 +206,7 @@ class Files:
         return self.without_role if drop else []
 
     def made_from(self, track: str, seed: str, checkpoint: str) -> list[str]:
-        """Returns what is made from the weights of a checkpoint without a role, for one seed."""
+        """Return what is made from the weights of a checkpoint without a role, for one seed."""
         arm = next((names for names in self._arms if checkpoint in names), [checkpoint])
         place = {"track": track, "seed": seed}
         found = fill(artifacts.LANDMARKS, **place)  # made from all of SFT, main protocol
@@ -218,12 +224,12 @@ class Files:
         return found + fill(artifacts.EVALUATION, **place, **names)
 
     def batches(self, variants: list[str]) -> list[list[str]]:
-        """Returns chunks of as many variants as one process evaluates."""
+        """Return chunks of as many variants as one process evaluates."""
         size = self.study.evaluation.variants_per_job
         return [variants[i : i + size] for i in range(0, len(variants), size)]
 
     def asked_alike(self, protocol: str) -> list[tuple[str, tuple[str, ...], list[str]]]:
-        """Returns (ending of rules' names, tasks, tracks) of tracks that are asked the same.
+        """Return (ending of rules' names, tasks, tracks) of tracks that are asked the same.
 
         A rule names its outputs alike for all that it makes, so each of these has its own rules.
         """
@@ -240,6 +246,6 @@ class Files:
 
 
 def of_model(folder: str) -> list[str]:
-    """Returns the files of a model that lies in a folder here; none where it is made or fetched."""
+    """Return the files of a model that lies in a folder here; none where it is made or fetched."""
     files = os.listdir(folder) if os.path.isdir(folder) else []
     return [os.path.join(folder, f) for f in sorted(files) if f.endswith((".json", ".safetensors"))]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 
 def describe() -> dict:
-    """Returns processor, accelerator, Python, operating system, BLAS and thread counts.
+    """Return processor, accelerator, Python, operating system, BLAS and thread counts.
 
     What only torch can tell (accelerator, its BLAS, its threads) is None in a process that has not
     imported it: such a job computes nothing with torch.
@@ -33,7 +33,7 @@ def describe() -> dict:
 
 
 def in_words(machine: dict) -> str:
-    """Returns a description as one line of text."""
+    """Return a description as one line of text."""
     blas = [f"{library} with {name}" for library, name in machine["blas"].items() if name]
     count = machine["threads"]["torch"] or machine["threads"]["omp"]
     return ", ".join(
@@ -50,7 +50,7 @@ def in_words(machine: dict) -> str:
 
 @cache
 def processor() -> str:
-    """Returns the name of the processor's model, or of its architecture where no model is known."""
+    """Return the name of the processor's model, or of its architecture where no model is known."""
     try:
         about = Path("/proc/cpuinfo").read_text(encoding="utf-8")
         found = re.search(r"^model name\s*:\s*(.+)$", about, re.M)

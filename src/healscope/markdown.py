@@ -6,7 +6,7 @@ import pandas as pd
 
 
 def cell(value: float, form: str) -> str:
-    """Formats a number; a dash where it is missing."""
+    """Format a number; a dash where it is missing."""
     return "–" if pd.isna(value) else f"{value:{form}}"
 
 
@@ -23,12 +23,12 @@ def points(value: float) -> str:
 
 
 def limits(row, form: str = "+.1f", low: str = "low", high: str = "high") -> str:
-    """Formats an interval of shares, in hundredths; empty where it is missing."""
+    """Format an interval of shares, in hundredths; empty where it is missing."""
     return "" if pd.isna(row[low]) else f"[{100 * row[low]:{form}}, {100 * row[high]:{form}}]"
 
 
 def estimate(row, column: str = "effect", form: str = "+.1f", prefix: str = "") -> str:
-    """Formats a share or a change with its interval, in hundredths.
+    """Format a share or a change with its interval, in hundredths.
 
     The interval is in columns `low` and `high`, with `prefix` before them.
     """
@@ -38,12 +38,12 @@ def estimate(row, column: str = "effect", form: str = "+.1f", prefix: str = "") 
 
 
 def level(row, column: str = "accuracy") -> str:
-    """Formats an accuracy with its interval, in percent."""
+    """Format an accuracy with its interval, in percent."""
     return estimate(row, column, ".1f")
 
 
 def at(table: pd.DataFrame, key: tuple, column: str = "accuracy", form: str = ".1f") -> str:
-    """Formats the estimate in one row of an indexed table; a dash where there is no such row."""
+    """Format the estimate in one row of an indexed table; a dash where there is no such row."""
     return estimate(table.loc[key], column, form) if key in table.index else "–"
 
 
@@ -57,7 +57,7 @@ def grid(header: list[str], rows: Iterable[tuple]) -> str:
 
 
 def padded(head: list[str], rows: list[list[str]]) -> list[str]:
-    """Returns lines of a table that is aligned also as plain text, and an empty line."""
+    """Return lines of a table that is aligned also as plain text, and an empty line."""
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
 
     def line(cells: list[str]) -> str:

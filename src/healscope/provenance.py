@@ -172,7 +172,7 @@ def read_json(file: str | Path) -> dict:
 
 
 def write_table(file: str | Path, frame, provenance: dict, schema) -> None:
-    """Writes a frame as Parquet, whole or not at all, with its provenance in the metadata.
+    """Write a frame as Parquet, whole or not at all, with its provenance in the metadata.
 
     Raises HealscopeError where the frame does not fit the `schema` (`healscope.schema.Schema`).
     """

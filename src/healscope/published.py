@@ -31,8 +31,6 @@ ALLOWED = {
 }
 KEY = ["figure", "model", "stage", "x", "split", "metric", "source"]
 ROUNDING = 2e-4  # printed percentages have two decimals, some cut instead of rounded
-LANDMARKS = {"generalpoints": "fig1", "navigation": "fig9"}
-"""Family of tasks -> the figure that has accuracies at the landmarks."""
 CONTRASTS = {
     "fig1": (("maxood", "end"), ("end", "rl"), ("maxood", "rl")),
     "fig3a": (("sft", "sft+rl"),),
@@ -97,7 +95,7 @@ def _problem(row: dict[str, str], stem: str) -> str | None:
 
 
 def counts(frame: pd.DataFrame) -> pd.DataFrame:
-    """Adds `count` (problems solved; exact accuracies only) and the 95% Wilson `low`, `high`.
+    """Add `count` (problems solved; exact accuracies only) and the 95% Wilson `low`, `high`.
 
     An off_grid accuracy has no count; its limits are those of the nearest one.
     """

@@ -21,7 +21,7 @@ BEGIN, END = "<!-- generated: python -m healscope.results_page -->", "<!-- end -
 
 
 def update(folder: str | Path, page: str | Path, *wanted: str) -> None:
-    """Writes the study's answers between the markers of `page`; raises where there are none.
+    """Write the study's answers between the markers of `page`; raise where there are none.
 
     `wanted`: names of tables, in that order; all, where none is named.
     """
@@ -67,7 +67,7 @@ def _read(folder: Path, name: str) -> pd.DataFrame:
 
 
 def _section(name: str) -> tuple[str, Callable[[pd.DataFrame], str]]:
-    """Returns title and writer of the section on a table."""
+    """Return title and writer of the section on a table."""
     finding, stage = by_table(name)
     if finding.section is None:
         raise HealscopeError(

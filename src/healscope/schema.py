@@ -48,7 +48,7 @@ class Column:
 
     @property
     def limits(self) -> str:
-        """Returns what a value may be, in words; empty where its type says all."""
+        """Return what a value may be, in words; empty where its type says all."""
         parts = []
         if self.allowed:
             parts.append(", ".join(value or "empty" for value in self.allowed))
@@ -78,7 +78,7 @@ class Schema:
     kinds: tuple[frozenset[str], ...] = ()
 
     def of(self, names: Iterable[str]) -> "Schema":
-        """Returns the schema with the one of `kinds` that most of the columns `names` are of."""
+        """Return the schema with the one of `kinds` that most of the columns `names` are of."""
         if not self.kinds:
             return self
         names = set(names)
@@ -87,7 +87,7 @@ class Schema:
         return replace(self, columns=tuple(c for c in self.columns if c.name not in left_out))
 
     def arrow(self) -> pa.Schema:
-        """Returns the schema of a file; each field's metadata has the column's unit and meaning."""
+        """Return the schema of a file; each field's metadata has the column's unit and meaning."""
         fields = [
             pa.field(
                 c.name,
@@ -100,7 +100,7 @@ class Schema:
         return pa.schema(fields, metadata={"table": self.name, "about": self.about})
 
     def complete(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Returns the frame with the nullable columns that it lacks, empty.
+        """Return the frame with the nullable columns that it lacks, empty.
 
         For training logs, where the settings decide what is logged.
         """
@@ -108,12 +108,12 @@ class Schema:
         return frame.reindex(columns=[*frame.columns, *missing])
 
     def empty(self) -> pd.DataFrame:
-        """Returns a frame of all columns, without rows."""
+        """Return a frame of all columns, without rows."""
         return pd.DataFrame({column.name: pd.Series(dtype=object) for column in self.columns})
 
 
 def table(name: str, about: str, columns: tuple[Column, ...], *key: str) -> Schema:
-    """Makes the schema of a table under results/tables."""
+    """Make the schema of a table under results/tables."""
     return Schema(name, artifacts.path(artifacts.TABLE, table=name), about, columns, key)
 
 
@@ -122,7 +122,7 @@ def text(name: str, about: str, nullable: bool = False) -> Column:
 
 
 def choice(name: str, allowed: Iterable[str], about: str, nullable: bool = False) -> Column:
-    """Makes a column of strings from a closed vocabulary."""
+    """Make a column of strings from a closed vocabulary."""
     return Column(name, "string", about, allowed=tuple(allowed), nullable=nullable)
 
 
@@ -135,7 +135,7 @@ def count(name: str, about: str, unit: str = "", low: int = 0, nullable: bool = 
 
 
 def number(name: str, about: str, unit: str = "", low: float = 0, nullable: bool = False) -> Column:
-    """Makes a column of floats from `low` on."""
+    """Make a column of floats from `low` on."""
     return Column(name, "float", about, unit, low=low, nullable=nullable)
 
 
@@ -144,17 +144,17 @@ def share(name: str, about: str, nullable: bool = False) -> Column:
 
 
 def change(name: str, about: str, nullable: bool = False) -> Column:
-    """Makes a column of differences of two shares."""
+    """Make a column of differences of two shares."""
     return Column(name, "float", about, "difference of shares", low=-1, high=1, nullable=nullable)
 
 
 def nats(name: str, about: str, nullable: bool = False) -> Column:
-    """Makes a column of losses, entropies or divergences."""
+    """Make a column of losses, entropies or divergences."""
     return number(name, about, "nats per token", nullable=nullable)
 
 
 def real(name: str, about: str, unit: str = "", nullable: bool = False) -> Column:
-    """Makes a column of any finite numbers."""
+    """Make a column of any finite numbers."""
     return Column(name, "float", about, unit, nullable=nullable)
 
 
@@ -163,7 +163,7 @@ RUN_SEED = count("seed", "seed of the run: it repeats everything")
 
 
 def check(frame: pd.DataFrame, schema: Schema) -> pa.Table:
-    """Returns the frame as an Arrow table with exactly the schema's columns, types and metadata.
+    """Return the frame as an Arrow table with exactly the schema's columns, types and metadata.
 
     Raises HealscopeError, naming table, column, the first bad row (from 0) and what is allowed, at
     a missing, unexpected or repeated column, a cast that would lose something, a missing value, a
@@ -207,7 +207,7 @@ def _checked(values: pd.Series, column: Column, schema: Schema) -> pa.Array:
 
 
 def _converted(values: pd.Series, column: Column, schema: Schema) -> pa.Array:
-    """Casts the values to the column's Arrow type; NaN becomes null."""
+    """Cast the values to the column's Arrow type; NaN becomes null."""
     try:
         array = pa.array(values, from_pandas=True)
         if isinstance(array, pa.ChunkedArray):
@@ -257,7 +257,7 @@ def _nan_is_null(array: pa.Array) -> pa.Array:
 
 
 def _bad_values(flat: pa.Array, column: Column):
-    """Yields (where a rule of the column is broken, which rule)."""
+    """Yield (where a rule of the column is broken, which rule)."""
     if not column.nullable:
         yield flat.is_null(), "missing"
     if column.allowed:

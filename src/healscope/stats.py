@@ -339,7 +339,7 @@ Choice = dict[int, dict[str, str]]
 def picked_elsewhere(
     score: Callable[[str, list[int], str], Any], candidates: list[str], seeds: Iterable[int]
 ) -> Choice:
-    """Picks the best candidate for each seed and half by what the others show.
+    """Pick the best candidate for each seed and half by what the others show.
 
     What is picked for being best looks better than it is, on the instances and in the training
     runs that picked it (winner's curse). So rows of one seed and half "a" are reported at the

@@ -11,12 +11,12 @@ POSING = {"problems", "hands", "per_kind", "seed", "retried_orders"}
 
 
 def section(study: Study, *names: str) -> dict:
-    """Returns sections of the config."""
+    """Return sections of the config."""
     return {name: getattr(study, name).model_dump(mode="json") for name in names}
 
 
 def task(study: Study, name: str, without: tuple[str, ...] = ()) -> dict:
-    """Returns the values of a task, without those kinds that a rule does not use.
+    """Return the values of a task, without those kinds that a rule does not use.
 
     A kind is an attribute of the task's class that names them: a new reward draws no new problems.
     """
@@ -26,17 +26,19 @@ def task(study: Study, name: str, without: tuple[str, ...] = ()) -> dict:
 
 
 def model(study: Study, track: str) -> dict:
-    """Returns the values of a model that its base is made from.
+    """Return the values of a model that its base is made from.
 
     A model that is trained from scratch is not checked against a random one.
     """
     found = study.model_of(track)
-    unused = {"needs", "launch", *({"check_random"} if found.scratch else ())}
+    unused = {"needs", "launch", "adapters_of", "pickles"}
+    unused |= {"check_random", "end_token"} if found.scratch else set()
+    unused |= {"end_token"} if found.end_token is None else set()
     return found.model_dump(mode="json", exclude=unused)
 
 
 def sft(study: Study, arm: str) -> dict:
-    """Returns the values of SFT that an arm uses: of all methods, its own."""
+    """Return the values of SFT that an arm uses: of all methods, its own."""
     plain = study.sft.model_dump(mode="json", exclude={"arms", "methods"})
     if arm not in study.sft.methods:
         return plain
@@ -44,37 +46,38 @@ def sft(study: Study, arm: str) -> dict:
 
 
 def examples(study: Study) -> dict:
-    """Returns how many instances, and examples of each, SFT draws."""
+    """Return how many instances, and examples of each, SFT draws."""
     return study.sft.model_dump(mode="json", include={"deals", "examples"})
 
 
 def recipe(study: Study, branch: str) -> dict:
-    """Returns the values of the recipe of a branch."""
+    """Return the values of the recipe of a branch."""
     return study.rl.recipes[artifacts.parse_branch(branch)[0]].model_dump(mode="json")
 
 
 def sampling_engine(study: Study, branch: str) -> dict | None:
-    """Returns what engine vllm adds to the values that a branch depends on, where it samples."""
+    """Return what engine vllm adds to the values that a branch depends on, where it samples."""
     found = study.rl.recipes[artifacts.parse_branch(branch)[0]]
     values = study.engine_values(study.rl.engine) if isinstance(found, Sampling) else {}
     return values.get("vllm")
 
 
 def protocol(settings: Protocol, only: set[str] | None = None) -> dict:
-    """Returns the values of a protocol (or those in `only`) that its problems use."""
+    """Return the values of a protocol (or those in `only`) that its problems use."""
     unused = set() if settings.problems == "neighbours" else {"per_kind"}
     return settings.model_dump(mode="json", include=only, exclude=unused)
 
 
 def evaluation(study: Study, name: str, tasks: list[str], first_attempts: bool = False) -> dict:
-    """Returns all values that evaluations on tasks under a protocol depend on."""
+    """Return all values that evaluations on tasks under a protocol depend on."""
     chosen = study.evaluation.protocols[name]
     if first_attempts:
         chosen = chosen.first_attempts()
+    unused = {"variants_per_job", "protocols"}
+    if study.evaluation.precision == "float32":
+        unused |= {"precision"}  # as results of versions without it are known by
     return {
-        "evaluation": study.evaluation.model_dump(
-            mode="json", exclude={"variants_per_job", "protocols"}
-        ),
+        "evaluation": study.evaluation.model_dump(mode="json", exclude=unused),
         "protocols": {name: protocol(chosen)},
         "tasks": {task_name: task(study, task_name) for task_name in tasks},
         **study.engine_values(study.evaluation.engine),

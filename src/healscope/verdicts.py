@@ -67,7 +67,7 @@ def margin(gap: Estimate | None) -> float:
 
 
 def positive(e: Estimate, margin: float = MARGIN) -> Verdict:
-    """Judges 'it rises'.
+    """Judge 'it rises'.
 
     Held: there are SEEDS seeds, their interval lies above 0, and of every DISSENT of them at most
     one falls. Not: the interval lies below `margin`.
@@ -76,27 +76,27 @@ def positive(e: Estimate, margin: float = MARGIN) -> Verdict:
 
 
 def negative(e: Estimate, margin: float = MARGIN) -> Verdict:
-    """Judges 'it falls'."""
+    """Judge 'it falls'."""
     return _judged(e, yes=[(-math.inf, 0)], no=[(-margin, math.inf)], sign=-1)
 
 
 def above(e: Estimate) -> Verdict:
-    """Judges 'it is more than 0', where 0 is a limit to be passed and no absence of change."""
+    """Judge 'it is more than 0', where 0 is a limit to be passed and no absence of change."""
     return _judged(e, yes=[(0, math.inf)], no=[(-math.inf, 0)])
 
 
 def negligible(e: Estimate, margin: float = MARGIN) -> Verdict:
-    """Judges 'it does not change': the whole interval lies within `margin` of 0."""
+    """Judge 'it does not change': the whole interval lies within `margin` of 0."""
     return _judged(e, yes=[(-margin, margin)], no=[(margin, math.inf), (-math.inf, -margin)])
 
 
 def at_most(e: Estimate, margin: float = MARGIN) -> Verdict:
-    """Judges 'it does not rise': by less than `margin`, if at all."""
+    """Judge 'it does not rise': by less than `margin`, if at all."""
     return _judged(e, yes=[(-math.inf, margin)], no=[(0, math.inf)])
 
 
 def moves(e: Estimate, margin: float = MARGIN) -> Verdict:
-    """Judges 'it changes', in whichever direction; not, where 'it does not change' holds."""
+    """Judge 'it changes', in whichever direction; not, where 'it does not change' holds."""
     either = positive(e, margin), negative(e, margin)
     for word in YES:
         for verdict in either:
@@ -111,7 +111,7 @@ def moves(e: Estimate, margin: float = MARGIN) -> Verdict:
 
 
 def window(best: Estimate, ends: list[Estimate], margin: float = MARGIN) -> Verdict:
-    """Judges 'inside it rises, at both ends it does not'.
+    """Judge 'inside it rises, at both ends it does not'.
 
     Held where all three hold; not, where nothing rises inside or an end rises.
     """
@@ -136,7 +136,7 @@ def _denied(word: str) -> str:
 
 
 def _judged(e: Estimate, yes: list[Region], no: list[Region], sign: int = 0) -> Verdict:
-    """Judges by the interval over instances and seeds; else, for these seeds, by those of each.
+    """Judge by the interval over instances and seeds; else, for these seeds, by those of each.
 
     Of one seed the two are the same interval, and speak of that seed alone.
 
@@ -185,7 +185,7 @@ def _least(values: Iterable[float]) -> float:
 
 
 def corrected(claims: pd.DataFrame, primary: Iterable[str], confidence: float) -> pd.DataFrame:
-    """Corrects a table of claims for their number.
+    """Correct a table of claims for their number.
 
     `claims` has a row for each claim of each model, with columns claim, verdict, p and weaker.
     Claims named in `primary` are corrected by Holm's method (1979), which bounds the chance that
@@ -193,7 +193,7 @@ def corrected(claims: pd.DataFrame, primary: Iterable[str], confidence: float) -
     the share of wrong ones among those that are judged. A claim without a p (nothing to measure)
     counts in its family with p = 1, and so does a declared one that the table lacks.
 
-    Returns the table with column weaker replaced by family ("primary" or "other"), p_adjusted,
+    Return the table with column weaker replaced by family ("primary" or "other"), p_adjusted,
     verdict_alone (as before the correction) and verdict (weaker, where p_adjusted is too large).
     """
     first = claims["claim"].isin(set(primary)).to_numpy()
@@ -214,7 +214,7 @@ def corrected(claims: pd.DataFrame, primary: Iterable[str], confidence: float) -
 
 
 def holm(p: np.ndarray) -> np.ndarray:
-    """Adjusts p-values by Holm's step-down method (1979)."""
+    """Adjust p-values by Holm's step-down method (1979)."""
     order = np.argsort(p, kind="stable")
     steps = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
     adjusted = np.empty(len(p))

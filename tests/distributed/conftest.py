@@ -53,7 +53,7 @@ def files(tables, base_manifest, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def train(config, study, files, tmp_path_factory):
-    """Runs a job: `train("sft", how, sft={…})`; `how` is what models.*.launch says."""
+    """Run a job: `train("sft", how, sft={…})`; `how` is what models.*.launch says."""
 
     def run(
         name: str, how: dict | None = None, folder=None, recipe=None, start=None, **changes
@@ -134,7 +134,7 @@ def branch_of_files(files, tables, study, task):
 
 @pytest.fixture
 def signalled():
-    """Sends SIGTERM to this process as soon as the run in a folder has a state to go on from."""
+    """Send SIGTERM to this process as soon as the run in a folder has a state to go on from."""
 
     def start(folder: Path, pattern: str) -> None:
         def send():
@@ -149,7 +149,7 @@ def signalled():
 
 @pytest.fixture
 def identical():
-    """Asserts that two runs made the same rows and weights, to the bit; seconds aside."""
+    """Assert that two runs made the same rows and weights, to the bit; seconds aside."""
 
     def check(a: Run, b: Run) -> None:
         rows = [r.rows.drop(columns=[c for c in r.rows if c.endswith("_seconds")]) for r in (a, b)]

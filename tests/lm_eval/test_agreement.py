@@ -96,7 +96,7 @@ NAMES = ["sums", "capitals_acc", "capitals_acc_norm"]
 
 
 def agree(mine: dict[str, bool], harness: dict[str, bool], made) -> None:
-    """Asserts that verdicts are the same, but where a choice is there twice: the harness takes the
+    """Assert that verdicts are the same, but where a choice is there twice: the harness takes the
     first of them, which is wrong where the second is the right one."""
     problems = made.task(NAMES[:1], NAMES[1:]).listed("ood")
     twice = {

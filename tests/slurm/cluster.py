@@ -114,7 +114,7 @@ def missing() -> list[str]:
 
 
 def start(folder: Path) -> Cluster:
-    """Starts munge, slurmctld and the nodes; RuntimeError with the end of the logs if it cannot."""
+    """Start munge, slurmctld and the nodes; RuntimeError with the end of the logs if it cannot."""
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o755)
     _configure(folder)

@@ -22,7 +22,7 @@ LOOPBACK = "127.0.0.1"
 
 
 def install() -> None:
-    """Installs Slurm by apt; ends with what to do where that is not possible."""
+    """Install Slurm by apt; end with what to do where that is not possible."""
     ask = f"healscope: make test-slurm needs Slurm: as root, {' '.join(INSTALL)}"
     if os.getuid() != 0 or shutil.which("apt-get") is None:
         sys.exit(ask)
@@ -44,7 +44,7 @@ def address() -> str | None:
 
 
 def under_another_name() -> None:
-    """Starts this again where the host is called localhost; ends with advice if it may not."""
+    """Start this again where the host is called localhost; end with advice if it may not."""
     namespace = ["unshare", "--uts"]
     if os.getuid() != 0:
         namespace += ["--map-current-user", "--keep-caps"]

@@ -168,7 +168,7 @@ def _ended(study: Study, rule: str) -> bool:
 
 
 def _freeze(job: int) -> bool:
-    """Stops the script of a job, as a file system that hangs would; False if it has none yet."""
+    """Stop the script of a job, as a file system that hangs would; False if it has none yet."""
     scripts = [pid for pid, command in processes(job) if ".snakemake/scripts" in command]
     for pid in scripts:
         os.kill(pid, signal.SIGSTOP)

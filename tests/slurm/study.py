@@ -47,7 +47,7 @@ class Study:
         return run
 
     def stop(self) -> None:
-        """Ends what is still running, after a test that failed."""
+        """End what is still running, after a test that failed."""
         for run in self.runs:
             if run.poll() is None:
                 run.kill()

@@ -133,4 +133,6 @@ def test_remote_code_is_never_trusted():
         text = file.read_text()
         assert "trust_remote_code=True" not in text
         assert not re.search(r"^ *(import|from) (\w*pickle|dill)", text, re.MULTILINE)
-        assert "torch.load(" not in text
+        loads = re.findall(r"torch\.load\(.*", text)
+        assert all("weights_only=True" in load for load in loads)
+        assert not loads or file.name == "pickled.py"  # on request, in a process of its own

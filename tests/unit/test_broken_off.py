@@ -19,7 +19,7 @@ TOUCHING = {"open", "os.mkdir", "os.link", "os.chmod", "os.rename", "os.remove",
 
 
 def killed_before(event: int, work) -> bool:
-    """Runs `work` in a process that gets SIGKILL just before its file operation number `event`;
+    """Run `work` in a process that gets SIGKILL just before its file operation number `event`;
     False where it ended before that."""
     here = str(Path.cwd())
     child = os.fork()
@@ -47,7 +47,7 @@ def killed_before(event: int, work) -> bool:
 
 
 def at_every_moment(work):
-    """Yields once for each file operation of `work`, killed before it; at the end it has run."""
+    """Yield once for each file operation of `work`, killed before it; at the end it has run."""
     event = 0
     while killed_before(event, work):
         yield event

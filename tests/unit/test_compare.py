@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from scipy.linalg import subspace_angles
 
+from healscope.comparison_controls import CONTROLS
 from healscope.config import Spectra
 from healscope.errors import HealscopeError
 from healscope.spectra import compare, compare_folders, masks, nulls, sources
@@ -38,6 +39,12 @@ def turned(basis, angles):
     m, r = basis.shape
     extra = torch.linalg.qr(torch.cat([basis, gaussian(m, r, 99)], 1)).Q[:, r : 2 * r]
     return basis * angles.cos() + extra * angles.sin()
+
+
+def test_every_control_has_its_formula():
+    floors = {name for name, control in CONTROLS.items() if control.kind == "floor"}
+    assert floors == set(nulls.FLOORS)
+    assert set(CONTROLS) - floors == set(nulls.NULLS)
 
 
 @pytest.mark.parametrize("largest", [1e-10, 1e-7, 1e-3, 0.5, math.radians(80)])

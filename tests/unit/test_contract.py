@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+from targets import later
 
 from healscope import cli
 from healscope.tasks import contract, families
@@ -30,7 +31,10 @@ OPTIONS: dict[str, dict] = {
     },
 }
 """family -> options with which it is checked, where its own are not what a test wants."""
-ELSEWHERE = {"lm_eval": "tests/lm_eval/test_contract.py"}
+ELSEWHERE = {
+    "lm_eval": "tests/lm_eval/test_contract.py",
+    "gym": "tests/gym/test_contract.py",
+}
 """Families that need what is not installed here -> the tests that check them so."""
 
 
@@ -41,7 +45,10 @@ def _renderings():
         section = section_of(cls)
         field = section.model_fields.get("rendering")
         for rendering in get_args(field.annotation) if field else [None]:
-            yield pytest.param(family, rendering, id=f"{family}-{rendering or section.rendering}")
+            usual = rendering == "compact" and family in ("generalpoints", "determinant")
+            name = f"{family}-{rendering or section.rendering}"
+            marks = () if usual or not field else pytest.mark.long
+            yield pytest.param(family, rendering, id=name, marks=marks)
 
 
 @pytest.mark.parametrize(("family", "rendering"), _renderings())
@@ -106,7 +113,7 @@ def found(file: str, check: str, rendering: str = "compact", patience: float = 2
     return only.wrong
 
 
-@pytest.mark.parametrize("rendering", ["compact", "json"])
+@pytest.mark.parametrize("rendering", ["compact", later("json")])
 def test_a_good_task_keeps_the_contract(tmp_path, rendering):
     file = broken(tmp_path, "pass")
     for check in CHECKS:

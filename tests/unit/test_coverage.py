@@ -1,7 +1,7 @@
 """Intervals hold the truth as often as they say, in worlds where it is known.
 
-The worlds are those of benchmarks/coverage.py, whose tables docs/statistics.md shows. Bounds are
-what chance allows where the limits of that page hold.
+The worlds are those of benchmarks/worlds.py. Bounds are what chance allows where the limits of
+docs/statistics.md hold.
 """
 
 from itertools import product
@@ -16,7 +16,7 @@ from targets import first, later
 from healscope import stats, verdicts
 from healscope.config import Statistics
 
-benchmark = load("coverage")
+benchmark, simulation = load("coverage"), load("worlds")
 
 SETTINGS = Statistics(resamples=500)
 PURE = Statistics(resamples=500, seed_sd=None)
@@ -37,7 +37,7 @@ def rng(*seed):
 
 
 def simulated(what, seeds, differ, settings=SETTINGS):
-    worlds = benchmark.scenario(
+    worlds = simulation.scenario(
         rng(seeds, round(1000 * differ), len(what)), WORLDS, what, seeds, differ
     )
     return worlds, worlds.estimates(settings)
@@ -57,8 +57,8 @@ def held(rule, found):
 
 def test_sums_say_what_rows_say():
     """The benchmark computes from sums over instances what `bootstrap` computes from rows."""
-    for levels in benchmark.LEVELS.values():
-        worlds = benchmark.draw(rng(1), 1, 3, levels, 0.3)
+    for levels in simulation.LEVELS.values():
+        worlds = simulation.draw(rng(1), 1, 3, levels, 0.3)
         (sums,) = worlds.estimates(SETTINGS)
         frame = worlds.frame(0)
         rows = stats.bootstrap(frame, frame.columns[-1], SETTINGS)
@@ -70,7 +70,7 @@ def test_sums_say_what_rows_say():
 
 def test_truth_in_closed_form_is_that_of_a_huge_sample():
     for levels, spread in (((-0.3,), 0.4), ((-0.3, 0.1), 0.8)):
-        many = benchmark.draw(rng(0), 60_000, 2, levels, spread, np.array([1]))
+        many = simulation.draw(rng(0), 60_000, 2, levels, spread, np.array([1]))
         before = 0 if many.before_NSI is None else many.before_NSI
         means = (many.after_NSI - before).mean((1, 2))
         error = means.std() / np.sqrt(len(means))
@@ -79,11 +79,11 @@ def test_truth_in_closed_form_is_that_of_a_huge_sample():
 
 
 def test_spread_is_what_was_asked_for():
-    levels = benchmark.LEVELS["change"]
-    spread = benchmark.spread_for(levels, 0.08)
-    one = benchmark.draw(rng(1), 20_000, 1, levels, spread, np.array([1]))
+    levels = simulation.LEVELS["change"]
+    spread = simulation.spread_for(levels, 0.08)
+    one = simulation.draw(rng(1), 20_000, 1, levels, spread, np.array([1]))
     assert one.truth_N.std() == pytest.approx(0.08, rel=0.03)
-    assert benchmark.spread_for(levels, 0) == 0
+    assert simulation.spread_for(levels, 0) == 0
 
 
 @pytest.mark.parametrize("what", ["share", "change"])
@@ -97,7 +97,7 @@ def test_one_seed_holds_the_truth_of_that_seed(what):
     ("what", "seeds", "differ"),
     first(
         [("share", 3, 0), ("change", 2, 0.034), ("change", 3, 0.10)],
-        product(benchmark.LEVELS, benchmark.SEEDS, [0, 0.034, 0.10]),
+        product(simulation.LEVELS, simulation.SEEDS, [0, 0.034, 0.10]),
     ),
 )
 def test_several_seeds_hold_the_truth_of_all_seeds(what, seeds, differ):
@@ -138,7 +138,7 @@ def test_an_instance_counts_once_however_many_problems_it_has():
     ("tau", "candidates", "seeds"), [later(0.04, 4, 3), (0.06, 8, 3), later(0.06, 8, 5)]
 )
 def test_wandering_checkpoints_are_no_fall(tau, candidates, seeds):
-    studies = benchmark.wandering(rng(3), WORLDS, seeds, candidates, tau)
+    studies = simulation.wandering(rng(3), WORLDS, seeds, candidates, tau)
     said, fall = benchmark.wandering_verdicts(studies, SETTINGS)
     assert (said == verdicts.HELD).mean() <= at_most(0.05)
     assert abs(fall.mean()) < 4 * fall.std() / np.sqrt(WORLDS)  # what is picked is not flattered
@@ -154,13 +154,13 @@ def test_a_peak_picked_by_the_seed_itself_would_be_flattered(monkeypatch):
             for s in seeds
         },
     )  # fmt: skip
-    studies = benchmark.wandering(rng(3), WORLDS, 3, 8, 0.06)
+    studies = simulation.wandering(rng(3), WORLDS, 3, 8, 0.06)
     _, fall = benchmark.wandering_verdicts(studies, SETTINGS)
     assert fall.mean() < -0.04
 
 
 def test_a_planted_fall_from_a_wandering_peak_is_found():
-    studies = benchmark.wandering(rng(4), WORLDS, 5, 6, 0.04, 0.20)
+    studies = simulation.wandering(rng(4), WORLDS, 5, 6, 0.04, 0.20)
     said, fall = benchmark.wandering_verdicts(studies, SETTINGS)
     assert (said == verdicts.HELD).mean() > 0.6
     assert (said == verdicts.FAILED).mean() == 0
@@ -171,7 +171,7 @@ def test_a_planted_fall_from_a_wandering_peak_is_found():
     ("differ", "seeds"), first([(0, 2), (0.10, 5)], product([0, 0.05, 0.10], [2, 3, 5]))
 )
 def test_verdicts_on_other_seeds_are_seldom_wrong(differ, seeds):
-    worlds = benchmark.rise(rng(5), WORLDS, seeds, 0.0, differ)
+    worlds = simulation.rise(rng(5), WORLDS, seeds, 0.0, differ)
     assert worlds.truth_N == pytest.approx(0)
     assert held(verdicts.moves, worlds.estimates(SETTINGS)) <= at_most(0.05)
 
@@ -180,7 +180,7 @@ def test_verdicts_on_other_seeds_are_seldom_wrong(differ, seeds):
 def test_seeds_of_two_kinds_are_not_judged_against_most_of_them():
     """One in four collapses, which makes the mean change 0: what is held is true of the others."""
     for seeds in (2, 3, 5):
-        worlds = benchmark.two_kinds(rng(6), WORLDS, seeds, 0.20)
+        worlds = simulation.two_kinds(rng(6), WORLDS, seeds, 0.20)
         found = worlds.estimates(SETTINGS)
         falls = [verdicts.moves(e) == verdicts.HELD and e.value < 0 for e in found]
         assert np.mean(falls) <= at_most(0.05)
@@ -193,7 +193,7 @@ def test_seeds_of_two_kinds_are_not_judged_against_most_of_them():
 def test_many_claims_are_corrected_for_being_many():
     names, wrong, primary = [f"c{i}" for i in range(40)], [], []
     for i in range(25):
-        found = benchmark.rise(rng(7, i), 40, 5, 0.0, 0.10).estimates(SETTINGS)
+        found = simulation.rise(rng(7, i), 40, 5, 0.0, 0.10).estimates(SETTINGS)
         judged = [verdicts.moves(e) for e in found]
         table = pd.DataFrame(
             {"claim": names, "verdict": [str(v) for v in judged], "p": [v.p for v in judged],
@@ -208,7 +208,7 @@ def test_many_claims_are_corrected_for_being_many():
 
 def test_few_seeds_never_speak_for_others():
     for seeds in (1, 2):
-        found = benchmark.rise(rng(8), 60, seeds, 0.25, 0.0).estimates(SETTINGS)
+        found = simulation.rise(rng(8), 60, seeds, 0.25, 0.0).estimates(SETTINGS)
         for rule in (verdicts.positive, verdicts.negative, verdicts.moves, verdicts.negligible):
             assert {verdicts.HELD, verdicts.FAILED}.isdisjoint(rule(e) for e in found)
         assert np.mean([verdicts.positive(e) == verdicts.HERE for e in found]) > 0.5

@@ -1,10 +1,12 @@
 """Names of edits: one edit has one name, and a wrong one says what to write."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from healscope.edit_kinds import ANGLE, NORM, matched
+from healscope.edit_kinds import ANGLE, NORM, matched, with_tables
 from healscope.edit_names import (
     AXES,
     CONTROLS,
@@ -201,3 +203,9 @@ def test_a_selector_beyond_the_model_is_found():
     assert beyond("layer", [1, 2], 2) == "2"
     assert beyond("block", ["0..2", "1..3"], 2) == "1..3"
     assert beyond("layers", [1, 2], 2) == ""
+
+
+def test_tables_of_the_docs_are_made_from_the_records():
+    page = (Path(__file__).parents[2] / "docs/edits.md").read_text(encoding="utf-8")
+    assert with_tables(page) == page, "run `make schema`"
+    assert all(f"\n| `{name}` | {k.formula} |" in page for name, k in (KINDS | CONTROLS).items())

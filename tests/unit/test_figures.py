@@ -29,6 +29,12 @@ GATED = [name for name, entry in FIGURES.items() if entry.gate]
 OVERLAID = [name for name, entry in FIGURES.items() if entry.overlay]
 
 
+def test_no_figure_stands_in_a_module_that_the_catalogue_passes_over():
+    for module in Path(looks.__file__).parent.glob("*.py"):
+        if not module.name.startswith("fig") and module.name != "catalogue.py":
+            assert "\nFIGURES" not in module.read_text(), f"call {module.name} fig…"
+
+
 @lru_cache
 def drawn(name: str):
     """A figure, drawn once for all tests that look at it."""
@@ -159,6 +165,7 @@ def test_equal_input_gives_equal_bytes(tmp_path):
         assert dict(mpl.rcParams) == before
 
 
+@pytest.mark.long
 def test_bytes_do_not_depend_on_the_process(tmp_path):
     """String hashes and a matplotlibrc differ between processes; the files must not."""
     files = [str(tmp_path / name) for name in ("curves.parquet", "a.pdf", "a.png")]

@@ -39,13 +39,13 @@ def paid(good, reward):
 
 
 def first_word(problem, text):
-    """Pays for answers whose first word is `cards`: a bandit with as many arms as words."""
+    """Pay for answers whose first word is `cards`: a bandit with as many arms as words."""
     good = text.split()[:1] == ["cards"]
     return paid(good, float(good))
 
 
 def length(problem, text):
-    """Pays differently for almost every response."""
+    """Pay differently for almost every response."""
     return paid("cards" in text, 0.1 * len(text) - 1)
 
 
@@ -126,7 +126,7 @@ def test_the_first_gradient_is_that_of_the_closed_form(
         later("dapo", {"responses": 128}),
         later("dr_grpo", {}),
         later("rloo", {"epochs": 2}),
-        ("rloo", {"kl_coefficient": 1e-3}),
+        later("rloo", {"kl_coefficient": 1e-3}),
     ],
 )
 def test_a_bandit_is_solved(branch_at, algorithm, changes):
@@ -140,7 +140,7 @@ def test_a_bandit_is_solved(branch_at, algorithm, changes):
     assert any(row["clip_share"] > 0 for row in rows) == ("epochs" in changes)
 
 
-@pytest.mark.parametrize("algorithm", ["grpo", later("rloo")])
+@pytest.mark.parametrize("algorithm", [later("grpo"), "rloo"])
 def test_a_kl_penalty_holds_the_policy_near_its_start(branch_at, algorithm):
     short = {"iterations": 10, "kl_every": 3}
     free, _ = run(recipe(algorithm, **short), branch_at("free", first_word))
@@ -155,7 +155,7 @@ def test_a_kl_penalty_holds_the_policy_near_its_start(branch_at, algorithm):
         assert row["kl_from_base_nats"] == row["kl_from_start_nats"] > 0
 
 
-@pytest.mark.parametrize("algorithm", first(["dapo", "rloo"], ALGORITHMS))
+@pytest.mark.parametrize("algorithm", first(["rloo"], ALGORITHMS))
 def test_with_one_step_a_batch_no_clip_does_anything(branch_at, algorithm):
     """All ratios are 1: the recipes are one on-policy gradient, whatever their clips."""
     rows, weights = run(recipe(algorithm, iterations=2), branch_at("usual", length, 12))
@@ -258,7 +258,7 @@ def test_the_soft_overlong_penalty(branch_at):
 
 
 def rarely(problem, text):
-    """Pays so seldom that most groups have equal rewards."""
+    """Pay so seldom that most groups have equal rewards."""
     good = text.split()[:1] in (["cards"], ["formula"])
     return paid(good, float(good))
 
@@ -301,7 +301,7 @@ def test_minibatches_that_a_small_pool_cannot_fill_are_named(branch_at):
         groups.train(recipe("grpo", iterations=1, minibatches=16), branch)
 
 
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("algorithm", first(["dapo"], ALGORITHMS))
 def test_two_updates_move_what_is_not_frozen(branch_at, base_manifest, algorithm):
     settings = recipe(algorithm, iterations=2, freeze=["embed_tokens", "lm_head", "norm"])
     rows, weights = run(settings, branch_at(score=length, max_new_tokens=40))
@@ -339,7 +339,7 @@ def test_a_pool_smaller_than_an_iteration_is_asked_as_a_whole(branch_at):
         ("dapo", {"kl_every": 2, "minibatches": 4, "most_draws": 3, "overlong": 0.5}),
         later("gspo", {"minibatches": 2, "epochs": 2}),
         later("dr_grpo", {"length_neutral": True}),
-        ("rloo", {"kl_coefficient": 0.1}),
+        later("rloo", {"kl_coefficient": 0.1}),
     ],
 )
 def test_a_killed_run_resumes_to_the_same_rows_and_weights(
@@ -415,6 +415,7 @@ def test_nothing_is_printed(branch_at, capfd):
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.long
 def test_reward_without_success_is_told_once(branch_at, capfd):
     def hacked(problem, text):
         return paid(False, float(text.split()[:1] == ["cards"]))

@@ -53,6 +53,7 @@ def test_a_gated_model(folder, answer, token):
     assert SECRET not in said
 
 
+@pytest.mark.long
 def test_what_the_hub_does_not_have(folder):
     with hub.serving(folder, "no such model") as server:
         said = fetch(hub.environment(server.server_port))
@@ -65,6 +66,7 @@ def test_what_the_hub_does_not_have(folder):
     assert "give a path or `owner/name`" in fetch(hub.environment(hub.closed()), "a/b/c")
 
 
+@pytest.mark.long
 def test_a_hub_that_is_not_there_says_nothing_or_is_out_of_order(folder):
     said = fetch(hub.environment(hub.closed()))
     assert "does not answer as a hub does ([Errno 111] Connection refused)" in said
@@ -82,6 +84,7 @@ def test_offline_without_the_files():
     assert "hf download owner/model" in said
 
 
+@pytest.mark.long
 def test_a_download_that_broke_off_is_not_taken_for_whole_and_goes_on(folder, tmp_path):
     with hub.serving(folder, "breaks off") as server:
         environment = hub.environment(server.server_port, tmp_path)

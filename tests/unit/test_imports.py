@@ -14,7 +14,7 @@ FLOORS = (  # bottom up; a module may import modules of its own floor and of low
     "errors machine artifacts provenance draws schema sections markdown",
     "progress job gpus locks slurm",
     "tasks",
-    "edit_kinds edit_names config files values stats verdicts",
+    "comparison_controls edit_kinds edit_names config files values stats verdicts",
     "models engines spectra",
     "evaluation training measuring planning",
     "published findings schemas",

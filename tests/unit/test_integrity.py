@@ -256,7 +256,7 @@ def folder(base_manifest, tmp_path):
 
 
 def vouch(folder: Path) -> Path:
-    """Writes the manifest anew, as a careless program would: files and hashes agree."""
+    """Write the manifest anew, as a careless program would: files and hashes agree."""
     files = {
         f.name: {"bytes": f.stat().st_size, "sha256": provenance.sha256(f)}
         for f in folder.iterdir()
@@ -284,7 +284,7 @@ UP = "model.layers.1.mlp.up_proj.weight"
         (lambda w: w.update(extra=torch.zeros(2)), r"1 unexpected \(extra\)"),
         (lambda w: w.update({UP: w[UP][:3]}), f"1 of another shape \\({UP}\\)"),
         (
-            lambda w: [w.update({f"module.{k}": w.pop(k)}) for k in list(w)],
+            lambda w: [w.update({f"wrapped.{k}": w.pop(k)}) for k in list(w)],
             r"21 missing \(.*, …\); 21 unexpected",
         ),
     ],

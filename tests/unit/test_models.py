@@ -221,7 +221,7 @@ def test_weights_of_a_landmark_stay_and_others_go(base_manifest, tmp_path):
 
 @pytest.fixture
 def umask():
-    """Sets the mask of files that are made, and restores it."""
+    """Set the mask of files that are made, and restore it."""
     before = os.umask(0o022)
     yield os.umask
     os.umask(before)

@@ -50,7 +50,7 @@ class Job:
         return targets(self.sources, sections, self.problems, self.outputs, self.columns)
 
     def run(self) -> list[str]:
-        """Runs the job; the names of the files that it wrote."""
+        """Run the job; the names of the files that it wrote."""
         before = {f: Path(f).stat().st_ino for f in self.outputs if Path(f).exists()}
         evaluate_outputs(
             [from_checkpoint(v, m) for v, m in self.manifests.items()],

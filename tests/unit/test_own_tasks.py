@@ -208,7 +208,7 @@ def test_what_the_class_says_of_its_options_is_passed_on(file):
 
 @pytest.fixture
 def package(tmp_path, monkeypatch):
-    """Installs a package that offers a family by entry point; returns its module's file."""
+    """Install a package that offers a family by entry point; return its module's file."""
 
     def install(name: str, value: str, text: str = GOOD, version: str = "1.0") -> Path:
         info = tmp_path / f"site/{name}-{version}.dist-info"

@@ -71,7 +71,8 @@ def test_answers_are_counted_as_protocols_ask_for_them():
     assert answers_of(every, (100, 40), parts=4, episodes=True) == 100 + 40 * (8 + 2)
     assert answers_of(drawn, (100, 40), parts=4, episodes=True) == 4 * (60 + 60 * 4)
     near = config.Protocol(problems="neighbours", per_kind=10)
-    assert answers_of(near, (100, 40), parts=4) == 10 * 25  # kinds and distances, at most
+    lists = {"parts": 4, "neighbour_lists": 25}  # kinds and distances, at most
+    assert answers_of(near, (100, 40), **lists) == 10 * 25
 
 
 @pytest.fixture

@@ -163,7 +163,7 @@ def verdict(good, reward):
 
 
 def first_word(problem, text):
-    """Pays for answers whose first word is `cards`: a bandit with as many arms as words."""
+    """Pay for answers whose first word is `cards`: a bandit with as many arms as words."""
     good = text.split()[:1] == ["cards"]
     return verdict(good, float(good))
 

@@ -1,13 +1,14 @@
 """DPO and rejection sampling: what a round learns from, its loss, a bandit, resume, failures."""
 
 import math
+from itertools import product
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from targets import later
+from targets import first
 from transformers.utils import logging
 
 from healscope.config import DPO, Optimizer, RejectionSampling
@@ -44,13 +45,13 @@ def paid(good, reward):
 
 
 def first_word(problem, text):
-    """Pays for answers whose first word is `cards`: a bandit with as many arms as words."""
+    """Pay for answers whose first word is `cards`: a bandit with as many arms as words."""
     good = text.split()[:1] == ["cards"]
     return paid(good, float(good))
 
 
 def some(problem, text):
-    """Calls about half of all responses correct, and pays each differently."""
+    """Call about half of all responses correct, and pay each differently."""
     return paid(len(text) % 2 == 0, float(len(text) % 2 == 0) + 0.01 * len(text))
 
 
@@ -168,7 +169,7 @@ def test_rejection_sampling_lowers_the_loss_of_correct_responses(branch_at):
     assert row["trained_tokens"] == real_BT.sum()
 
 
-@pytest.mark.parametrize("algorithm", RECIPES)
+@pytest.mark.parametrize("algorithm", first(["dpo"], RECIPES))
 def test_a_bandit_is_solved(branch_at, algorithm):
     settings = recipe(algorithm, iterations=20, rounds=10, kl_every=10)
     rows, _ = run(settings, branch_at(score=first_word))
@@ -217,7 +218,7 @@ def test_a_round_that_finds_nothing_trains_nothing(branch_at, base_manifest, alg
 
 @pytest.mark.parametrize(
     ("algorithm", "killed_in"),
-    [("dpo", "training"), ("rft", "sampling"), later("dpo", "sampling"), later("rft", "training")],
+    first([("dpo", "training")], product(RECIPES, ["training", "sampling"])),
 )
 def test_a_killed_run_resumes_to_the_same_rows_and_weights(
     branch_at, monkeypatch, algorithm, killed_in

@@ -94,6 +94,7 @@ def test_words_are_the_same_each_time_and_lose_nothing(game, pool, tokenizer):
     assert formula == ['"', "(", "10", "-", "4", ")", "*", "8", "/", "2", "=", "24", '"']
 
 
+@pytest.mark.long
 def test_the_model_for_one_gpu_takes_its_first_steps(study, task, pool, tokenizer, tmp_path):
     """The real architecture, at 3 steps of 4 examples."""
     scratch = study.models["small"].scratch

@@ -106,9 +106,7 @@ def test_solutions_are_all_answers_to_the_same_problems_in_the_same_order(
     assert not torch.equal(*(w[12]["model.layers.0.mlp.up_proj.weight"] for w in (once, control)))
 
 
-@pytest.mark.parametrize(
-    "arm", first(["sft", "rpsft", "lora"], ["sft", "solutions", *config.METHODS])
-)
+@pytest.mark.parametrize("arm", first(["sft"], ["sft", "solutions", *config.METHODS]))
 def test_an_interrupted_run_resumes_exactly(
     arm, study, base_manifest, tables, task, trained, tmp_path, monkeypatch
 ):

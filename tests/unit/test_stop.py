@@ -17,7 +17,7 @@ from healscope.training.state import Workspace
 
 @pytest.fixture
 def sigterm():
-    """Starts to wait for a state in a folder, and then sends SIGTERM to this process."""
+    """Start to wait for a state in a folder, and then send SIGTERM to this process."""
 
     def start(folder, pattern):
         def send():

@@ -30,7 +30,7 @@ def variant(**changes) -> Supervised:
 
 @pytest.fixture
 def start(study, base_manifest, tables, task, tmp_path):
-    """Makes a branch in a folder of its own: `start("name")`."""
+    """Make a branch in a folder of its own: `start("name")`."""
 
     def make(name: str = "work") -> branch.Branch:
         return branch.Branch(

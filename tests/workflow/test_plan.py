@@ -6,6 +6,7 @@ import tempfile
 
 import pytest
 from runner import ROOT, Workflow
+from targets import first
 
 from healscope import planning
 from healscope.planning.__main__ import PAGE, STUDIES, written
@@ -42,6 +43,7 @@ def in_checkout(monkeypatch):
     monkeypatch.chdir(ROOT)
 
 
+@pytest.mark.long
 def test_the_plan_of_the_paper_is_that_of_the_dry_run(server, tmp_path, in_checkout):
     rules = dry_run(server, tmp_path, "config/paper.yaml")
     text = planned("config/paper.yaml")
@@ -60,7 +62,7 @@ def test_the_plan_of_the_paper_is_that_of_the_dry_run(server, tmp_path, in_check
         assert jobs[stage] == sum(n for rule, n in rules.items() if rule.startswith(start)), stage
 
 
-@pytest.mark.parametrize("config", STUDIES)
+@pytest.mark.parametrize("config", first(["config/one-gpu.yaml"], STUDIES))
 def test_the_page_has_the_plan_at_hand(in_checkout, config):
     page = (ROOT / PAGE).read_text()
     assert written(page, config, planned(config)) == page, "run python -m healscope.planning"

@@ -5,9 +5,11 @@ from healscope.config.sources import files as files_of_source
 GIVEN = FILES.given
 LAST = artifacts.sft(study.sft.checkpoints[-1])  # brings the tokenizer, if it has one
 
+ON = {name: own_checkpoints.bases(study.models[name]) for name in GIVEN}  # of adapters
+
 # listed once: hundreds of jobs need not ask a file system again
 GIVEN_FILES = {
-    (name, checkpoint): files_of_source(source)
+    (name, checkpoint): files_of_source(source, study.models[name].pickles)
     for name, checkpoints in GIVEN.items()
     for checkpoint, source in checkpoints.items()
 }
@@ -29,10 +31,18 @@ def beside(wildcards):
     return artifacts.path(artifacts.CHECKPOINT, track=wildcards.track, seed=0, checkpoint="base")
 
 
+def on(wildcards):
+    """The manifest of the checkpoint that an adapter is on; None of the base, and what is none."""
+    name = ON[wildcards.track].get(wildcards.checkpoint)
+    return name and artifacts.path(
+        artifacts.CHECKPOINT, track=wildcards.track, seed=0, checkpoint=name
+    )
+
+
 rule take:
     input:
         files=watched,
-        base=lambda w: [] if w.checkpoint == "base" else beside(w),
+        base=lambda w: [] if w.checkpoint == "base" else list({beside(w): 0, on(w) or beside(w): 0}),
     output:
         this(artifacts.CHECKPOINT, checkpoint="{checkpoint}"),
     log:
@@ -46,6 +56,9 @@ rule take:
     params:
         source=lambda w: GIVEN[w.track][w.checkpoint],
         beside=beside,
+        on=on,
+        end_token=lambda w: study.models[w.track].end_token,
+        pickles=lambda w: study.models[w.track].pickles,
     message:
         "Take {wildcards.checkpoint} of {wildcards.track}"
     script:

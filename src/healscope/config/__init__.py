@@ -17,7 +17,6 @@ from healscope.config.measurement import (
     EXHAUSTIVE,
     LANDMARKS,
     MATRIX_ROLES,
-    SPECTRAL_CONTROLS,
     Checkpoints,
     Claims,
     Edits,

@@ -70,7 +70,7 @@ class Launch(Section):
         return 3 if self.deepspeed.startswith("zero3") else 2
 
     def share(self, rows: int, what: str) -> int:
-        """Returns the rows of a micro-batch, of which `rows` of all processes are made.
+        """Return the rows of a micro-batch, of which `rows` of all processes are made.
 
         Raises ValueError, with the name `what`, if they cannot be shared evenly.
         """
@@ -87,7 +87,7 @@ class Launch(Section):
 
 
 def read_deepspeed(name: str, folder: str | Path) -> dict:
-    """Reads the DeepSpeed file of this name in `folder`, or at this path.
+    """Read the DeepSpeed file of this name in `folder`, or at this path.
 
     Raises HealscopeError if it cannot be read, or holds a key of OURS.
     """

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from healscope import artifacts, comparison_controls
 from healscope.config.engines import EngineName
 from healscope.edit_names import AXES, CONTROLS, KINDS, along, names_along, parse
 from healscope.errors import HealscopeError
@@ -19,7 +20,6 @@ from healscope.sections import (
 from healscope.tasks.posing import Protocol
 
 MATRIX_ROLES = ("q", "k", "v", "o", "gate", "up", "down", "embeddings", "head")
-SPECTRAL_CONTROLS = ("again", "bf16", "noise", "spectrum")  # as in `spectra.nulls`
 PALETTES = ("colorblind", "deep", "muted", "viridis", "Greys")
 
 EXHAUSTIVE = "exhaustive"
@@ -40,6 +40,10 @@ class Evaluation(Section):
         "hf",
         description="hf (transformers); or vllm, in an environment of its own (docs/engines.md)",
     )
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32",
+        description="of engine hf; bfloat16 takes half the memory and moves some answers",
+    )
     batch_size: Positive = Field(512, description="responses at once")
     max_new_tokens: Positive = Field(24, description="tokens of the longest answer")
     variants_per_job: Positive = Field(
@@ -50,6 +54,15 @@ class Evaluation(Section):
         _PROTOCOLS,
         description="name -> which problems, how answers are decoded, what follows a wrong one",
     )
+
+    @model_validator(mode="after")
+    def _precision_of_hf(self):
+        if self.precision != "float32" and self.engine != "hf":
+            raise ValueError(
+                f"precision: {self.precision} is of engine hf; that of {self.engine} is its dtype, "
+                f"in section {self.engine}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _has_the_main_one(self):
@@ -98,13 +111,13 @@ class Spectra(Section):
     head_and_tail: Annotated[float, Field(gt=0, le=0.5)] = Field(
         0.2, description="share of the rank that the head of a spectrum has, and its tail"
     )
-    controls: Annotated[list[Literal[SPECTRAL_CONTROLS]], AfterValidator(distinct)] = Field(
-        list(SPECTRAL_CONTROLS),
+    controls: Annotated[list[Literal[comparison_controls.NAMES]], AfterValidator(distinct)] = Field(
+        list(comparison_controls.NAMES),
         description="floors and nulls of every comparison: an SVD of every matrix each",
     )
 
 
-LANDMARKS = ("base", "maxood", "end", "rl")  # as `evaluation.landmarks.choose` names them
+LANDMARKS = tuple(artifacts.POINT_NAMES)
 
 
 class EditStage(Section):
@@ -165,7 +178,7 @@ class Edits(Section):
         try:
             for axes in (self.axes, self.controlled):
                 for axis, amounts in axes.items():
-                    if "" in {parse(along("swap", axis, a)).axis[0] for a in amounts}:
+                    if "" in {parse(along(next(iter(KINDS)), axis, a)).axis[0] for a in amounts}:
                         raise ValueError("strength: 1 is the whole edit, as rank 1 is")
             self.names()
         except HealscopeError as error:

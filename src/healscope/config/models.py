@@ -1,8 +1,9 @@
 """Settings of models: where the base comes from, and how it is pretrained if it is made here."""
 
+from functools import partial
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from healscope.config import own_checkpoints, sources
 from healscope.config.compute import Launch, Need, Needs
@@ -52,13 +53,28 @@ class Model(Section):
     scratch: Scratch | None = Field(
         None, description="required by `source: scratch`, and only by it"
     )
-    sft: dict[Positive, str] | None = Field(
+    sft: Annotated[
+        dict[Positive, str] | None,
+        BeforeValidator(
+            partial(own_checkpoints.discovered, "sft"),
+            json_schema_input_type=dict[Positive, str] | str | None,
+        ),
+    ] = Field(
         None,
-        description="instead of training: {step: folder or hub id}, see own-"
-        "checkpoints.example.yaml",
+        description="instead of training: {step: folder or hub id}, or the folder of a run, see "
+        "own-checkpoints.example.yaml",
     )
     rl: dict[Positive, str] = Field(
         {}, description="beside sft, after RL: {step that RL started from: folder or hub id}"
+    )
+    adapters_of: list[str] = Field(
+        [], description="other names of source that PEFT adapters may give their base"
+    )
+    end_token: str | None = Field(
+        None, description="token that ends an answer, if the tokenizer names none, or another one"
+    )
+    pickles: bool = Field(
+        False, description="read tensors of pytorch_model.bin, in a process of its own"
     )
     needs: Needs = Field(
         {},
@@ -78,6 +94,9 @@ class Model(Section):
     @model_validator(mode="after")
     def _given_checkpoints(self):
         if self.sft is None:
+            place = sources.folder(self.source)
+            if self.source != "scratch" and place.is_dir():
+                self._check_source(place)
             if self.rl:
                 raise ValueError("rl: checkpoints of RL are given beside those of SFT; add sft")
             return self
@@ -93,12 +112,25 @@ class Model(Section):
         named = {"source": self.source, **{f"sft.{k}": v for k, v in self.sft.items()}}
         for name, source in (named | {f"rl.{k}": v for k, v in self.rl.items()}).items():
             try:
-                sources.check(source)
+                sources.check(source, self.pickles)
             except ValueError as error:
                 wrong.append(f"{name} ({source}): {error}")
         if wrong:
             raise ValueError("; ".join(wrong))
+        own_checkpoints.bases(self)
         return self
+
+    def _check_source(self, place) -> None:
+        """Raise ValueError if a model to be trained is no whole model."""
+        try:
+            if sources.is_adapter(place):
+                raise ValueError(
+                    "an adapter; merge it into its base (PeftModel.from_pretrained(MODEL, FOLDER)."
+                    "merge_and_unload(), then save_pretrained) and give that folder"
+                )
+            sources.check(self.source)
+        except ValueError as error:
+            raise ValueError(f"source ({self.source}): {error}") from None
 
     def need(self, stage: str) -> Need:
         """Return what a job of this stage may use."""

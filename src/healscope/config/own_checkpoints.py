@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from healscope import artifacts
-from healscope.config import sources
+from healscope.config import adapters, foreign, sources, tensors
 
 RECIPE = "rl"
 """Name of the recipe of RL checkpoints, as in `rl-from-140`."""
@@ -33,6 +33,13 @@ def completed(data: Any) -> Any:
     models = data.get("models") if isinstance(data, dict) else None
     if not isinstance(models, dict):
         return data
+    models = {
+        name: {**model, "sft": discovered(f"models.{name}.sft", model["sft"])}
+        if isinstance(model, dict) and isinstance(model.get("sft"), str)
+        else model
+        for name, model in models.items()
+    }
+    data = {**data, "models": models}
     given = {
         n: m["sft"] for n, m in models.items() if isinstance(m, dict) and m.get("sft") is not None
     }
@@ -65,6 +72,26 @@ def completed(data: Any) -> Any:
             stages["rl"] = {"target": "rl", "parent": "end"}
         found["edits"] = {**edits, "stages": stages}
     return found
+
+
+def discovered(key: str, run: Any) -> Any:
+    """Return step -> folder of the checkpoints in the folder of a training run; what is not the
+    name of a folder stays as it is. Raises ValueError if there are none."""
+    if not isinstance(run, str):
+        return run
+    place = sources.folder(run)
+    found = foreign.steps(place)
+    if not found:
+        raise ValueError(
+            f"{key}: {run} "
+            + (
+                "holds no folders called checkpoint-N"
+                if place.is_dir()
+                else "is no folder of this machine"
+            )
+            + "; give each checkpoint with its step, as {140: folder/of/it}"
+        )
+    return {step: str(folder) for step, folder in found.items()}
 
 
 def _steps(key: str, given: Any) -> list[int]:
@@ -118,3 +145,109 @@ def checkpoints(model) -> dict[str, str]:
         **{artifacts.sft(step): source for step, source in sorted(model.sft.items())},
         **{artifacts.branch(RECIPE, start): source for start, source in sorted(model.rl.items())},
     }
+
+
+def bases(model) -> dict[str, str]:
+    """Return checkpoint -> checkpoint that it is an adapter on, of a `config.Model`'s adapters.
+
+    Adapters of the hub are not known before they are fetched: they are on the base. Raises
+    ValueError if an adapter names another base than the model has, or does not fit it.
+    """
+    named = checkpoints(model)
+    found = {}
+    for name, source in named.items():
+        place = sources.folder(source)
+        if name in ("base", artifacts.sft(0)):
+            if sources.is_adapter(place):
+                raise ValueError(
+                    f"source ({source}): an adapter; name the model that it was trained on as "
+                    "source, and the adapter as a checkpoint"
+                )
+            continue
+        if sources.is_hub_id(source) or not sources.is_adapter(place):
+            continue
+        on = _named_base(model, named, name, place)
+        found[name] = on
+        _refuse_another_base(name, place, named[on])
+    return found
+
+
+def _named_base(model, named: Mapping[str, str], name: str, place: Path) -> str:
+    """Return the checkpoint that an adapter names as its base."""
+    called = adapters.base_of(place)
+    if called is None or called in (model.source, *model.adapters_of):
+        return "base"
+    there = sources.folder(called)
+    for other, source in named.items():
+        same = there.is_dir() and sources.folder(source).resolve() == there.resolve()
+        if (same or source == called) and other != name:
+            return "base" if other == artifacts.sft(0) else other
+    remedy = (
+        f"give that as models.*.source, or, if both are one model, add adapters_of: [{called}] to "
+        "the model"
+    )
+    if there.is_dir() and sources.folder(model.source).is_dir():
+        if not _same_weights(there, sources.folder(model.source)):
+            raise ValueError(
+                f"{_key(name)} ({place}): the adapter was trained on {called}, whose weights are "
+                f"not those of {model.source}: {remedy}"
+            )
+    elif _hub_name(called) != _hub_name(model.source) and sources.is_hub_id(model.source):
+        raise ValueError(
+            f"{_key(name)} ({place}): the adapter was trained on {called}, which is not "
+            f"{model.source}: {remedy}"
+        )
+    return "base"
+
+
+def _hub_name(source: str) -> str:
+    """Last part of a hub id or path, without revision."""
+    return source.partition("@")[0].rstrip("/").rpartition("/")[2].lower()
+
+
+def _key(checkpoint: str) -> str:
+    stage, step = artifacts.stage_and_step(checkpoint)
+    return f"{'sft' if stage == 'sft' else 'rl'}.{step}"
+
+
+def _shapes(place: Path) -> tensors.Shapes:
+    """Shapes of a folder's tensors, from the headers of its files."""
+    found: tensors.Shapes = {}
+    for file in sources.weight_files(place):
+        found |= tensors.shapes_in(file)
+    whole = "text_config" in sources.read_json(place / "config.json")
+    return {name: found[old] for name, old in tensors.of_model(found, whole).stored.items()}
+
+
+def _refuse_another_base(name: str, place: Path, base: str) -> None:
+    """Raise ValueError if an adapter does not fit a base that is on this machine and a model."""
+    under = sources.folder(base)
+    if not under.is_dir() or sources.is_adapter(under) or not sources.weight_files(under):
+        return
+    if not (place / adapters.WEIGHTS).is_file():
+        return  # a pickle, which is read when it is taken
+    try:
+        adapters.refuse_another_base(adapters.shapes(place), _shapes(under))
+    except ValueError as error:
+        raise ValueError(f"{_key(name)} ({place}): {error}") from None
+
+
+def _same_weights(one: Path, other: Path) -> bool:
+    """Whether two folders hold the same weights, by the sizes of their tensors and by samples of
+    their bytes."""
+    if not sources.weight_files(one) or _shapes(one) != _shapes(other):
+        return False
+    files = [sources.weight_files(place) for place in (one, other)]
+    if [f.stat().st_size for f in files[0]] != [f.stat().st_size for f in files[1]]:
+        return False
+    return all(_samples(a) == _samples(b) for a, b in zip(*files, strict=True))
+
+
+def _samples(file: Path) -> list[bytes]:
+    size, parts = file.stat().st_size, 16
+    with file.open("rb") as opened:
+        found = []
+        for i in range(parts):
+            opened.seek(max(0, (i + 1) * size // parts - 4096))
+            found.append(opened.read(4096))
+    return found

@@ -14,7 +14,7 @@ RewardName = Literal["verdict", "binary", "canonical", "format", "prefix"]  # ta
 
 
 def added(default: Any, description: str) -> Any:
-    """Returns a field that is dumped only if it differs from its default.
+    """Return a field that is dumped only if it differs from its default.
 
     So runs made before the field existed keep their fingerprint, and are not made again.
     """
@@ -69,7 +69,7 @@ class BaseRecipe(Section):
         return None
 
     def check_launch(self, launch: Launch, name: str) -> None:
-        """Raises ValueError if the recipe, called `name`, cannot be trained with these settings."""
+        """Raise ValueError if the recipe, called `name`, cannot be trained with these settings."""
         if reason := self.refusal(launch.zero):
             raise ValueError(f"rl.branches '{name}': {reason}")
 

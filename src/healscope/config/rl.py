@@ -34,7 +34,7 @@ class RL(Section):
     @model_validator(mode="before")
     @classmethod
     def _inherit(cls, data: Any) -> Any:
-        """Completes every recipe: built-in values, `defaults`, `like`, then its own keys."""
+        """Complete every recipe: built-in values, `defaults`, `like`, then its own keys."""
         if not isinstance(data, dict):
             return data
         given, defaults = data.get("recipes") or {}, data.get("defaults") or {}
@@ -81,7 +81,7 @@ class RL(Section):
         return self
 
     def facts(self) -> dict[str, dict]:
-        """Returns recipe -> plain values for tables and figures, of recipes that have a branch.
+        """Return recipe -> plain values for tables and figures, of recipes that have a branch.
 
         algorithm; kind: "rl", or "control" if it samples no responses; main: whether figures and
         claims show it; reward: in words, empty for controls; reward_alone: whether it differs from
@@ -109,7 +109,7 @@ def _but_reward(recipe: Recipe) -> dict:
 
 
 def _idle(recipe: Recipe) -> list[str]:
-    """Returns the settings that would change nothing, as the recipe takes one step on a batch."""
+    """Return the settings that would change nothing, as the recipe takes one step on a batch."""
     if not isinstance(recipe, Rewarded) or recipe.steps > 1:
         return []
     usual = type(recipe)(**BUILT_IN[recipe.algorithm])
@@ -120,7 +120,7 @@ def _idle(recipe: Recipe) -> list[str]:
 
 
 def _start(name: str, own: dict, defaults: dict) -> dict:
-    """Returns the values that a recipe without `like` starts from."""
+    """Return the values that a recipe without `like` starts from."""
     start = dict(BUILT_IN.get(name, {}))
     algorithm = own.get("algorithm") or start.get("algorithm")
     if not issubclass(ALGORITHMS.get(str(algorithm), Training), Training):

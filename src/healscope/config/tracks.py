@@ -146,7 +146,7 @@ def check_scratch(
 
 
 def track_facts(study, names: Iterable[str]) -> dict[str, dict[str, str]]:
-    """Returns track -> plain values for tables and figures: model, task and family of the task.
+    """Return track -> plain values for tables and figures: model, task and family of the task.
 
     `study` is a `config.Study`.
     """

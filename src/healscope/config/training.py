@@ -209,7 +209,7 @@ class SFT(Section):
     @model_validator(mode="before")
     @classmethod
     def _inherit(cls, data: Any) -> Any:
-        """Completes every method: what it is `like` or its built-in values, then its own keys."""
+        """Complete every method: what it is `like` or its built-in values, then its own keys."""
         given = (data.get("methods") or {}) if isinstance(data, dict) else None
         if not isinstance(given, dict):
             return data
@@ -251,7 +251,7 @@ class SFT(Section):
         return self
 
     def check_launch(self, launch: Launch) -> None:
-        """Raises ValueError if SFT cannot be trained with these settings."""
+        """Raise ValueError if SFT cannot be trained with these settings."""
         launch.share(self.batch_size, "sft.batch_size")
         last = self.examples % self.batch_size
         if last % launch.processes:

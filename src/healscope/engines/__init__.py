@@ -35,7 +35,7 @@ class Engine(Protocol):
     facts: dict
 
     def each(self, variants: Iterable[Variant]) -> Iterator[Variant]:
-        """Takes the weights of each variant in turn, and yields the variant."""
+        """Take the weights of each variant in turn, and yield the variant."""
 
     def generate(self, prompts: list[list[int]], **settings) -> Responses:
         """As `healscope.engines.generate.generate`, with its settings."""
@@ -45,14 +45,17 @@ class Engine(Protocol):
 
 
 @contextmanager
-def evaluating(start: str, rows: int, process: Process | None) -> Iterator[tuple[Engine, object]]:
+def evaluating(
+    start: str, rows: int, process: Process | None, precision: str = "float32"
+) -> Iterator[tuple[Engine, object]]:
     """Yield (engine, tokenizer) at the checkpoint with the manifest `start`.
 
-    With a `process` it is vLLM, which works on `rows` answers at a time. Raises HealscopeError.
+    With a `process` it is vLLM, which works on `rows` answers at a time; else hf, in `precision`.
+    Raises HealscopeError.
     """
     folder = Path(start).parent
     if process is None:
-        model, tokenizer = checkpoints.load_model(start)
+        model, tokenizer = checkpoints.load_model(start, precision)
         yield HF(model, Stored(folder)), tokenizer
         return
     checkpoints.verify(start)

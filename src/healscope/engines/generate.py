@@ -146,7 +146,7 @@ def response_logprobs(
 ) -> tuple[torch.Tensor, ...]:
     """Read padded prompt+response rows, teacher-forced; the last `width` columns are responses.
 
-    Returns log-probabilities of those tokens (B,T) and the full log-distribution (B,T,V); with
+    Return log-probabilities of those tokens (B,T) and the full log-distribution (B,T,V); with
     `hidden`, the last hidden states (B,L,H) before them.
     """
     body = checkpoints.decoder(model)(

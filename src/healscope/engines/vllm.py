@@ -27,7 +27,7 @@ from healscope.engines.generate import NotFinite, Responses
 from healscope.engines.options import Pair
 from healscope.errors import HealscopeError
 from healscope.models import checkpoints, integrity
-from healscope.models.stored import Stored
+from healscope.models.stored import Stored, write
 from healscope.models.variants import Variant, Weights, check_weight
 
 WORKER = Path(__file__).parent / "worker" / "vllm_worker.py"
@@ -86,6 +86,7 @@ class VLLM:
         self.log = artifacts.engine_log(process.log)
         self.start = Stored(Path(folder).resolve())
         self.dtype = getattr(torch, settings.dtype)
+        self.paths = _paths(self.start)  # what weights are reset to
         self.asked = {
             "model": str(self.start.folder),
             "dtype": settings.dtype,
@@ -113,6 +114,11 @@ class VLLM:
         }
         self.leftovers = tempfile.TemporaryDirectory(prefix="healscope-vllm-")  # of vLLM itself
         environment["TMPDIR"] = self.leftovers.name
+        if not self.start.as_it_lies:  # merged, or under other names: vLLM reads files alone
+            whole = Path(self.leftovers.name) / "model"
+            whole.mkdir()
+            write(self.start, {}, whole)
+            self.asked["model"], self.paths = str(whole), _paths(Stored(whole))
         if self.process.gpu is not None:
             environment["CUDA_VISIBLE_DEVICES"] = self.process.gpu
         Path(self.log).parent.mkdir(parents=True, exist_ok=True)
@@ -167,7 +173,10 @@ class VLLM:
                     check_weight(variant.name, name, shape, self.start.shapes)
                 missing = [n for n in self.start if n not in stored]
                 integrity.refuse_other_keys(variant.name, missing=missing)
-                self._ask({"load": [_paths(stored)]})
+                if stored.as_it_lies:
+                    self._ask({"load": [_paths(stored)]})
+                else:
+                    self.take(stored.items(), variant.name)
                 self._check_answers(stored.folder)
             else:
                 self.take(variant.weights(), variant.name)
@@ -181,7 +190,7 @@ class VLLM:
         with ExitStack() as held:
             files = [held.enter_context(f) for f in self._written(weights, name)]
             paths = [f"/proc/{os.getpid()}/fd/{f.fileno()}" for f in files]
-            self._ask({"load": [paths, _paths(self.start)]})
+            self._ask({"load": [paths, self.paths]})
 
     def generate(
         self,

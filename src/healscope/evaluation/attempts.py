@@ -23,7 +23,9 @@ CARRIED = [
     "problem_id", "pair_id", "instance_id", "split", "half", "rule", "draw", "retried",
 ]  # fmt: skip
 OPTIONAL = ["episode_id", "group", "twin", "n_faces", "neighbour", "distance"]  # of some tasks
-JUDGED = ["outcome", "reward", "parsed", "follows_rule", "uses_numbers", "reaches_target"]
+JUDGED = [
+    "outcome", "reward", "parsed", "follows_rule", "uses_numbers", "reaches_target", "score",
+]  # fmt: skip
 
 
 class Ask(Interface):

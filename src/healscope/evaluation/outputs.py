@@ -68,7 +68,7 @@ def _fill(
     process: Process | None,
     keep: Callable[[pd.DataFrame], pd.Series] | None,
 ) -> None:
-    """Evaluates variants into targets, those that do not stand; arguments of `evaluate_outputs`."""
+    """Evaluate variants into targets, those that do not stand; arguments of `evaluate_outputs`."""
     failed = {v.name: v.failed for v in variants if v.failed}
     for target in (t for t in wanted if t.variant in failed and not t.stands()):
         provenance.write_table(target.file, target.schema.empty(), target.record, target.schema)
@@ -77,7 +77,8 @@ def _fill(
         return
     settings = Evaluation.model_validate(sections.evaluation)
     files = iter(problems)
-    with evaluating(start, settings.batch_size, process) as (engine, tokenizer):
+    precision = settings.precision
+    with evaluating(start, settings.batch_size, process, precision) as (engine, tokenizer):
         for name, section in sections.protocols.items():
             tasks = {t: _read(t, s, next(files), keep) for t, s in sections.tasks.items()}
             evaluate(

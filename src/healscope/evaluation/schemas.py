@@ -3,7 +3,7 @@
 from typing import get_args
 
 from healscope import artifacts
-from healscope.schema import RUN_SEED, TRACK, Column, Schema, choice, count, flag, real, text
+from healscope.schema import RUN_SEED, TRACK, Column, Schema, choice, count, flag, real, share, text
 from healscope.tasks.problem import Level
 from healscope.tasks.schemas import NEIGHBOUR, POSED_COLUMNS, PROTOCOL, problem_columns
 
@@ -48,6 +48,12 @@ _JUDGED = (
     flag(
         "reaches_target",
         "of the card game: the formula is complete and equals the target",
+        nullable=True,
+    ),
+    share(
+        "score",
+        "how good the answer is, by a verifier that says so beside the outcome (family gym); "
+        "missing where a task has none",
         nullable=True,
     ),
     flag("correct", "the outcome is correct"),

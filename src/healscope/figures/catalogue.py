@@ -19,6 +19,7 @@ import healscope.figures
 from healscope.config import FigureStyle
 from healscope.figures import looks
 from healscope.figures.record import Figure
+from healscope.tasks.registry import published as published_figures
 
 _NO_EXPLANATION = ": what this figure shows cannot be read as an explanation of it"
 
@@ -49,21 +50,21 @@ def render(
     published: Sequence[str] = (),
     tracks: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
 ) -> None:
-    """Draws a figure and saves it twice; equal input gives equal bytes.
+    """Draw a figure and save it twice; equal input gives equal bytes.
 
     `record`, its provenance, goes into the files' metadata: Keywords of the PDF, the text
     `healscope` of the PNG. `answers`, the table of `findings.gate`, is what stands under a figure
     that explains a phenomenon; `published` are the files of published values, drawn where the
     figure can take them and the style names a model. `tracks` says which model and task each track
     is, where these are more than models that play the card game: then titles name the task, and
-    published values of that game are not drawn over another.
+    published values are drawn over the tasks alone that they are of.
 
     Raises HealscopeError where the frame is empty or lacks a column or the rows over all seeds.
     """
     entry = FIGURES[figure_name]
     entry.check(frame)
     labels = {name: f"{t['model']} \N{MIDDLE DOT} {t['task']}" for name, t in tracks.items()}
-    others = [n for n, t in tracks.items() if t["family"] != "generalpoints"]
+    others = [n for n, t in tracks.items() if figure_name not in published_figures(t["family"])]
     over = {}
     if entry.overlay and published and style.published:
         values = _published(entry, style.published, published[0])

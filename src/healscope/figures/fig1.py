@@ -36,7 +36,7 @@ _HATCHES = {"maxood": "", "end": "////", "rl": "...."}
 
 
 def draw(frame: pd.DataFrame, style: FigureStyle, published: pd.DataFrame | None = None) -> Drawn:
-    """Draws a row for each model and a panel for each rule."""
+    """Draw a row for each model and a panel for each rule."""
     models, left_out = layout.fitting(frame["track"])
     figure, axes = layout.panels(style, len(models), 2, 2.4, sharey="row")
     for row, model in zip(axes, models, strict=True):
@@ -81,7 +81,7 @@ def _bars(ax: Axes, frame: pd.DataFrame, style: FigureStyle) -> None:
 
 
 def landmark_label(seeds: pd.DataFrame, name: str) -> str:
-    """Returns the landmark and the SFT steps behind it; seeds, and halves of the instances, may
+    """Return the landmark and the SFT steps behind it; seeds, and halves of the instances, may
     differ."""
     checkpoints = seeds.loc[seeds["landmark"] == name, "checkpoint"]
     names = [one for checkpoint in checkpoints for one in checkpoint.split(", ")]
@@ -91,7 +91,7 @@ def landmark_label(seeds: pd.DataFrame, name: str) -> str:
 
 
 def _published(ax: Axes, published: pd.DataFrame) -> None:
-    """Draws open diamonds beside the bars; a value published twice stands there twice."""
+    """Draw open diamonds beside the bars; a value published twice stands there twice."""
     from healscope.published import counts  # loads scipy
 
     for place, name in enumerate(LANDMARK_NAMES):
@@ -105,7 +105,7 @@ def _published(ax: Axes, published: pd.DataFrame) -> None:
 
 
 def message(frame: pd.DataFrame) -> str:
-    """Returns how OOD accuracy changes from landmark to landmark."""
+    """Return how OOD accuracy changes from landmark to landmark."""
     ood = frame[frame["rule"] == "ood"]
     return messages.by_track(ood, lambda own: messages.between_landmarks(own, "OOD"))
 

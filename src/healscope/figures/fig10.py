@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def draw(frame: pd.DataFrame, style: FigureStyle) -> Drawn:
-    """Draws what RL changes under both rules, by the SFT step where it starts."""
+    """Draw what RL changes under both rules, by the SFT step where it starts."""
     models, left_out = layout.fitting(frame["track"])
     figure, axes = layout.panels(style, len(models), 1, 2.5)
     for ax, model in zip(axes[:, 0], models, strict=True):
@@ -62,7 +62,7 @@ def _changes(
 
 
 def message(frame: pd.DataFrame) -> str:
-    """Returns from how many starts RL changes OOD accuracy, and where it does most."""
+    """Return from how many starts RL changes OOD accuracy, and where it does most."""
     ood = layout.by_seed(frame[frame["rule"] == "ood"])[0]
     return messages.by_track(ood, _counted)
 

@@ -35,7 +35,7 @@ _ALONG = {
 
 
 def draw(frame: pd.DataFrame, style: FigureStyle) -> Drawn:
-    """Draws the main recipe from the base model, beside its other starts."""
+    """Draw the main recipe from the base model, beside its other starts."""
     frame = frame[frame["main"]]
     models, left_out = layout.fitting(frame["track"])
     figure, axes = layout.panels(style, len(models), len(_ALONG), 1.9)
@@ -79,23 +79,23 @@ def _spread(starts: list) -> list:
 
 
 def smoothing(frame: pd.DataFrame) -> int:
-    """Returns the iterations that are averaged: a twentieth of the run."""
+    """Return the iterations that are averaged: a twentieth of the run."""
     return max(1, int(frame["iteration"].max()) // 20)
 
 
 def mean_line(runs: pd.DataFrame, column: str, width: int) -> pd.Series:
-    """Returns the mean of the seeds that still run, smoothed over `width` iterations."""
+    """Return the mean of the seeds that still run, smoothed over `width` iterations."""
     line = runs.groupby("iteration")[column].mean().dropna()
     return line.rolling(width, center=True, min_periods=1).mean()
 
 
 def crosses(frame: pd.DataFrame) -> str:
-    """Returns what the note says of crosses, if there are any."""
+    """Return what the note says of crosses, if there are any."""
     return "cross: a run failed" if (frame["failure"] != "").any() else ""
 
 
 def mark_failures(ax: Axes, runs: pd.DataFrame, line: pd.Series) -> None:
-    """Draws a cross where a run failed."""
+    """Draw a cross where a run failed."""
     ends = runs.loc[runs["failure"] != "", "iteration"]
     spots = line[line.index.isin(ends)]
     if len(spots):
@@ -103,7 +103,7 @@ def mark_failures(ax: Axes, runs: pd.DataFrame, line: pd.Series) -> None:
 
 
 def message(frame: pd.DataFrame) -> str:
-    """Returns the success at the end of the runs from the base model, and of the best other."""
+    """Return the success at the end of the runs from the base model, and of the best other."""
     return messages.by_track(frame[frame["main"]], _said)
 
 

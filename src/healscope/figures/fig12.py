@@ -32,7 +32,7 @@ _COLUMNS = {"reward_mean": ("mean reward", "rl"), "correct_share": ("success", "
 
 
 def draw(frame: pd.DataFrame, style: FigureStyle) -> Drawn:
-    """Draws reward and success side by side, a row for each run."""
+    """Draw reward and success side by side, a row for each run."""
     models, _ = layout.fitting(frame["track"])
     chosen = {model: _suspects(frame[frame["track"] == model]) for model in models}
     most = max(1, layout.MOST // len(models))
@@ -111,7 +111,7 @@ def _alarms(ax: Axes, part: pd.DataFrame, style: FigureStyle) -> None:
 
 
 def message(frame: pd.DataFrame) -> str:
-    """Returns in how many runs of RL the alarm of reward hacking was on."""
+    """Return in how many runs of RL the alarm of reward hacking was on."""
     return messages.by_track(frame[frame["kind"] == "rl"], _said)
 
 

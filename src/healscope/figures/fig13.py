@@ -19,7 +19,7 @@ import pandas as pd
 
 from healscope.config import MATRIX_ROLES, FigureStyle
 from healscope.figures import layout, looks, messages
-from healscope.figures.looks import NULLS, STAGES
+from healscope.figures.looks import STAGES
 from healscope.figures.record import Drawn, Figure
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ PAIRS = {"maxood--end": ("sft", "MaxOOD to End"), "end--rl": ("rl", "End to RL")
 
 
 def draw(frame: pd.DataFrame, style: FigureStyle) -> Drawn:
-    """Draws a row for each model and stage, a panel for each of three roles."""
+    """Draw a row for each model and stage, a panel for each of three roles."""
     frame = frame.assign(change=frame["sigma_b"] - frame["sigma_a"])
     roles = [r for r in ("q", "k", "v") if r in set(frame["role"])] or all_roles(frame)[:3]
     pairs = compared(frame, PAIRS)
@@ -51,28 +51,31 @@ def draw(frame: pd.DataFrame, style: FigureStyle) -> Drawn:
 
 
 def compared(frame: pd.DataFrame, pairs: dict) -> list[str]:
-    """Returns those of `pairs` that the study compares: without RL there is no way to it."""
+    """Return those of `pairs` that the study compares: without RL there is no way to it."""
     return [pair for pair in pairs if pair in set(frame["pair"])]
 
 
 def all_roles(frame: pd.DataFrame) -> list[str]:
-    """Returns the roles of matrices in a frame, in the order in which a model uses them."""
+    """Return the roles of matrices in a frame, in the order in which a model uses them."""
     return [role for role in MATRIX_ROLES if role in set(frame["role"])]
 
 
 def _value_changes(ax: Axes, frame: pd.DataFrame, style: FigureStyle, stage: str) -> None:
-    """Draws the root mean square over layers and seeds, index by index."""
+    """Draw the root mean square over layers and seeds, index by index."""
     for control, (label, form) in with_nulls(style, stage).items():
         part = frame[frame["control"] == control]
         if len(part):
             line = part["change"].pow(2).groupby(part["index"]).mean().pow(0.5)
-            ax.plot(line.index, line, label=label, **{"linewidth": 1.2} | form)
+            ax.plot(line.index, line, label=label, **form)
 
 
 def with_nulls(style: FigureStyle, stage: str) -> dict[str, tuple[str, dict]]:
-    """Returns control -> label and line of the nulls and floors, and last of what was measured."""
+    """Return control -> label and line of the nulls and floors, and last of what was measured."""
     colour = looks.look(style, stage)["color"]
-    return {**NULLS, "": ("measured", {"color": colour, "linestyle": "-", "linewidth": 2})}
+    return {
+        **looks.null_lines(),
+        "": ("measured", {"color": colour, "linestyle": "-", "linewidth": 2}),
+    }
 
 
 def _relative(frame: pd.DataFrame) -> pd.Series:
@@ -91,7 +94,7 @@ def _relative_changes(frame: pd.DataFrame) -> str:
 
 
 def message(frame: pd.DataFrame) -> str:
-    """Returns how far singular values move, beside noise of the same size."""
+    """Return how far singular values move, beside noise of the same size."""
     return messages.by_track(frame, _said)
 
 

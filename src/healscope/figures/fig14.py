@@ -30,7 +30,7 @@ _PAIRS = {"base--end": ("sft", "base to End"), "end--rl": ("rl", "End to RL")}
 
 
 def draw(frame: pd.DataFrame, style: FigureStyle) -> Drawn:
-    """Draws angles in the first layer, of role k if it is there."""
+    """Draw angles in the first layer, of role k if it is there."""
     frame, place = _one_matrix(frame)
     fractions = _spread(sorted(frame["fraction"].unique()))
     several = frame["track"].nunique() > 1
@@ -73,11 +73,11 @@ def _angles(ax: Axes, frame: pd.DataFrame, style: FigureStyle, stage: str) -> No
         if len(lines):
             band = {"color": form["color"], "alpha": 0.2, "linewidth": 0}
             ax.fill_between(lines.index, lines["min"], lines["max"], **band)
-            ax.plot(lines.index, lines["mean"], label=label, **{"linewidth": 1.2} | form)
+            ax.plot(lines.index, lines["mean"], label=label, **form)
 
 
 def message(frame: pd.DataFrame) -> str:
-    """Returns how far the leading directions turn, beside noise of the same size."""
+    """Return how far the leading directions turn, beside noise of the same size."""
     frame, place = _one_matrix(frame)
     frame = frame[frame["fraction"] == frame["fraction"].min()]
     return messages.by_track(frame, lambda own: _said(own, place))

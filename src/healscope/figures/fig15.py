@@ -28,9 +28,10 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from healscope.artifacts import POINT_NAMES
 from healscope.config import FigureStyle
 from healscope.figures import layout, looks, messages
-from healscope.figures.looks import POINTS, RULES
+from healscope.figures.looks import RULES
 from healscope.figures.record import Drawn, Figure
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ _OFFSETS = {"id": -0.19, "ood": 0.19}
 
 
 def draw(frame: pd.DataFrame, style: FigureStyle) -> Drawn:
-    """Draws components under both rules, and how far the landmarks are apart."""
+    """Draw components under both rules, and how far the landmarks are apart."""
     tracks = list(dict.fromkeys(frame["track"]))
     heights = [2.2, 2.2, 1.6, 1.6] if len(tracks) == 1 else [1.7, 1.7]
     models, left_out = layout.fitting(tracks, len(heights))
@@ -70,7 +71,7 @@ def draw(frame: pd.DataFrame, style: FigureStyle) -> Drawn:
 
 
 def _components(axes: list[Axes], frame: pd.DataFrame, style: FigureStyle) -> None:
-    """Draws both rules on the same components, of the first seed: each has its own components."""
+    """Draw both rules on the same components, of the first seed: each has its own components."""
     states = frame[frame["kind"] == "state"]
     states = states[states["seed"] == states["seed"].iloc[0]]
     for ax, rule in zip(axes, RULES, strict=True):
@@ -84,7 +85,7 @@ def _components(axes: list[Axes], frame: pd.DataFrame, style: FigureStyle) -> No
 
 
 def _clouds(ax: Axes, states: pd.DataFrame, style: FigureStyle) -> None:
-    for name, label in POINTS.items():
+    for name, label in POINT_NAMES.items():
         points = states[states["landmark"] == name]
         if points.empty:
             continue
@@ -97,7 +98,7 @@ def _clouds(ax: Axes, states: pd.DataFrame, style: FigureStyle) -> None:
 
 
 def _same_scale(ax: Axes, states: pd.DataFrame) -> None:
-    """Sets equal scales on both axes, the same in the panels of both rules."""
+    """Set equal scales on both axes, the same in the panels of both rules."""
     low, high = states[["pc1", "pc2"]].min(), states[["pc1", "pc2"]].max()
     width = 1.1 * max(high["pc1"] - low["pc1"], (high["pc2"] - low["pc2"]) / _SHAPE, 1e-9)
     middle = (low + high) / 2
@@ -121,7 +122,7 @@ def _way_back(rows: pd.DataFrame) -> list[str]:
 
 
 def _numbers(ax: Axes, rows: pd.DataFrame, style: FigureStyle, named: bool) -> None:
-    """Draws a row for each pair of landmarks, a mark for each rule."""
+    """Draw a row for each pair of landmarks, a mark for each rule."""
     pairs = list(dict.fromkeys(zip(rows["landmark"], rows["other"], strict=True)))
     for rule, label in RULES.items():
         form = looks.look(style, rule) | {"linestyle": ""}
@@ -130,7 +131,7 @@ def _numbers(ax: Axes, rows: pd.DataFrame, style: FigureStyle, named: bool) -> N
             values, at = rows.loc[own, "value"], place + _OFFSETS[rule]
             ax.plot(values, [at] * len(values), label=label, markersize=3.5, clip_on=False, **form)
             ax.plot(values.mean(), at, **form | {"marker": "|", "markersize": 9})
-    names = [f"{POINTS[a]} – {POINTS[b]}" for a, b in pairs] if named else []
+    names = [f"{POINT_NAMES[a]} – {POINT_NAMES[b]}" for a, b in pairs] if named else []
     ax.set_yticks(range(len(pairs)), labels=names or [""] * len(pairs))
     ax.set_ylim(len(pairs) - 0.5, -0.5)
     ax.grid(axis="x", color="0.9")
@@ -138,7 +139,7 @@ def _numbers(ax: Axes, rows: pd.DataFrame, style: FigureStyle, named: bool) -> N
 
 
 def message(frame: pd.DataFrame) -> str:
-    """Returns how far RL goes back towards MaxOOD, beside what chance allows."""
+    """Return how far RL goes back towards MaxOOD, beside what chance allows."""
     own = (frame["position"] == "last") & frame["rule"].isin(["ood"])
     return messages.by_track(frame[own], _said)
 

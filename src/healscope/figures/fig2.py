@@ -56,7 +56,7 @@ def draw(
     series: dict[str, str],
     known: dict[str, tuple[str, str]],
 ) -> Drawn:
-    """Draws the mean over seeds of each column of `series`, and the range of the seeds."""
+    """Draw the mean over seeds of each column of `series`, and the range of the seeds."""
     models, left_out = layout.fitting(frame["track"])
     figure, axes = layout.panels(style, len(models), 1, 2.4)
     for ax, model in zip(axes[:, 0], models, strict=True):
@@ -84,7 +84,7 @@ def draw(
 
 
 def published_line(ax: Axes, rows: pd.DataFrame, marker: str, what: str) -> None:
-    """Draws open marks and a thin line, in grey: not of this study."""
+    """Draw open marks and a thin line, in grey: not of this study."""
     rows = rows.sort_values("x")
     x, y = rows["x"].to_numpy(float), rows["value"].to_numpy(float)
     every = max(1, len(rows) // 25)

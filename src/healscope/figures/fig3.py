@@ -37,7 +37,7 @@ lines) are drawn for the held-out deals only. Answers Figure 3b of `arXiv 2509.1
 def accuracy_ood(
     frame: pd.DataFrame, style: FigureStyle, published: pd.DataFrame | None = None
 ) -> Drawn:
-    """Draws a panel for each model: OOD accuracy on held-out problems, and its best step."""
+    """Draw a panel for each model: OOD accuracy on held-out problems, and its best step."""
     figure, parts, left_out = _panels(frame, style, "ood", published)
     for ax, part in parts:
         held_out = part[part["split"] == "held_out"]
@@ -55,7 +55,7 @@ def accuracy_ood(
 
 
 def accuracy_id(frame: pd.DataFrame, style: FigureStyle) -> Drawn:
-    """Draws a panel for each model: ID accuracy on held-out and on training problems."""
+    """Draw a panel for each model: ID accuracy on held-out and on training problems."""
     figure, parts, left_out = _panels(frame, style, "id")
     for ax, part in parts:
         _curves(ax, part[part["split"] == "held_out"], style, ", held-out problems")
@@ -83,7 +83,7 @@ def _panels(
 
 
 def _curves(ax: Axes, frame: pd.DataFrame, style: FigureStyle, suffix: str) -> None:
-    """Draws SFT with its interval as a band, RL with error bars at its start, single seeds thin."""
+    """Draw SFT with its interval as a band, RL with error bars at its start, single seeds thin."""
     whole, seeds = layout.by_seed(frame)
     sft, rl = (whole[whole["stage"] == stage] for stage in STAGES)
     layout.banded(ax, sft, "accuracy", f"SFT{suffix}", looks.look(style, "sft"))
@@ -117,7 +117,7 @@ def _mark_peak(ax: Axes, sft: pd.DataFrame) -> None:
 
 
 def message(frame: pd.DataFrame) -> str:
-    """Returns how far OOD accuracy changes after its best SFT step, and by RL from the last one."""
+    """Return how far OOD accuracy changes after its best SFT step, and by RL from the last one."""
     rows = frame[(frame["rule"] == "ood") & (frame["split"] == "held_out")]
     return messages.by_track(rows, _ood)
 
@@ -134,7 +134,7 @@ def _ood(frame: pd.DataFrame) -> str:
 
 
 def message_id(frame: pd.DataFrame) -> str:
-    """Returns ID accuracy on held-out problems at the end of SFT, and after RL from there."""
+    """Return ID accuracy on held-out problems at the end of SFT, and after RL from there."""
     rows = frame[(frame["rule"] == "id") & (frame["split"] == "held_out")]
     return messages.by_track(rows, _id)
 

@@ -63,7 +63,7 @@ _BESIDE = {
 
 
 def draw(frame: pd.DataFrame, style: FigureStyle, main: str) -> Drawn:
-    """Draws a row for each rule and each distance, a column for each way to choose parts: the kinds
+    """Draw a row for each rule and each distance, a column for each way to choose parts: the kinds
     of edits that belong to the figure of kind `main`, with their controls."""
     kinds = [main, *(name for name, k in KINDS.items() if k.figure == main and name != main)]
     frame = frame[frame["kind"].isin(["none", "parent", *kinds])]
@@ -148,7 +148,7 @@ def _accuracies(
 def _name_lines(
     ax: Axes, frame: pd.DataFrame, axis: str, kinds: list[str], ends: dict[str, str]
 ) -> None:
-    """Names the lines of the last panel of a row at their ends."""
+    """Name the lines of the last panel of a row at their ends."""
     whole, _ = layout.by_seed(frame)
     named = [
         (whole.loc[whole["kind"] == kind, "accuracy"].iloc[0], name, INK)

@@ -68,7 +68,7 @@ def _panels(
 
 
 def at_landmarks(frame: pd.DataFrame, style: FigureStyle) -> Drawn:
-    """Draws bars at the three landmarks, task by task, with published values beside them."""
+    """Draw bars at the three landmarks, task by task, with published values beside them."""
     measured = frame[frame["kind"] == "measured"]
     published = frame[frame["kind"] == "published"]
     marks = dict(zip(sorted(published["model"].unique()), _MARKERS, strict=False))
@@ -112,7 +112,7 @@ def _bars(ax: Axes, frame: pd.DataFrame, left: float, rule: str, style: FigureSt
 
 
 def _published(ax: Axes, rows: pd.DataFrame, label: str, marker: str, shift: float) -> None:
-    """Draws open marks beside the bars; a value that was published twice stands there twice."""
+    """Draw open marks beside the bars; a value that was published twice stands there twice."""
     again = rows.groupby("landmark").cumcount()
     places = rows["landmark"].map(list(LANDMARK_NAMES).index).astype(float)
     ax.errorbar(
@@ -137,7 +137,7 @@ def _of_how_many(frame: pd.DataFrame, published: pd.DataFrame) -> str:
 
 
 def curves(frame: pd.DataFrame, style: FigureStyle) -> Drawn:
-    """Draws accuracy along SFT, and after RL from each start, task by task."""
+    """Draw accuracy along SFT, and after RL from each start, task by task."""
     figure, parts, left_out = _panels(frame, style, 2.5)
     for ax, _, part in parts:
         layout.step_axis(ax, part["step"], columns=min(_COLUMNS, len(parts)))
@@ -172,7 +172,7 @@ def _parts(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def message_landmarks(frame: pd.DataFrame) -> str:
-    """Returns for how many tasks OOD accuracy falls from MaxOOD to End, and for which most."""
+    """Return for how many tasks OOD accuracy falls from MaxOOD to End, and for which most."""
     changes = {}
     for name, rows in _parts(frame[frame["kind"] == "measured"]).items():
         at = rows.set_index("landmark")
@@ -183,7 +183,7 @@ def message_landmarks(frame: pd.DataFrame) -> str:
 
 
 def message_curves(frame: pd.DataFrame) -> str:
-    """Returns for how many tasks OOD accuracy falls from its best step to the last."""
+    """Return for how many tasks OOD accuracy falls from its best step to the last."""
     changes = {}
     for name, rows in _parts(frame[frame["stage"] == "sft"]).items():
         rows = rows.sort_values("step")

@@ -34,7 +34,7 @@ _CONTROL = {"linestyle": looks.DASHED, **looks.OPEN}
 
 
 def draw(frame: pd.DataFrame, style: FigureStyle) -> Drawn:
-    """Draws accuracy along SFT and along each of its control arms, and the difference."""
+    """Draw accuracy along SFT and along each of its control arms, and the difference."""
     controls = [arm for arm in CONTROLS if arm in set(frame["arm"])]
     models, left_out = layout.fitting(frame["track"], len(controls))
     rows = [(model, arm) for model in models for arm in controls]
@@ -67,7 +67,7 @@ def _levels(ax: Axes, frame: pd.DataFrame, style: FigureStyle) -> None:
 
 
 def _differences(ax: Axes, frame: pd.DataFrame, style: FigureStyle) -> None:
-    """Draws the control minus SFT; lines are named by the colour and marker of their rule."""
+    """Draw the control minus SFT; lines are named by the colour and marker of their rule."""
     whole, seeds = layout.by_seed(frame)
     for rule, named in RULES.items():
         form = looks.look(style, rule) | {"linestyle": looks.DOTTED}
@@ -79,7 +79,7 @@ def _differences(ax: Axes, frame: pd.DataFrame, style: FigureStyle) -> None:
 
 
 def message(frame: pd.DataFrame) -> str:
-    """Returns for how many controls OOD accuracy differs from that of SFT at its last step."""
+    """Return for how many controls OOD accuracy differs from that of SFT at its last step."""
     own = (frame["kind"] == "difference") & (frame["rule"] == "ood")
     rows = layout.by_seed(frame[own & frame["arm"].isin(CONTROLS)])[0]
     return messages.by_track(rows, lambda own: at_the_end(own, "control"))

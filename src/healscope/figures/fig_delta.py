@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from healscope.comparison_controls import CONTROLS
 from healscope.config import FigureStyle
 from healscope.figures import layout, looks, messages
 from healscope.figures.fig13 import PAIRS, compared
-from healscope.figures.looks import GREY, INK, NULLS, STAGES
+from healscope.figures.looks import INK, STAGES
 from healscope.figures.record import Drawn, Figure
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ _GROUPS = {
 
 
 def draw(frame: pd.DataFrame, style: FigureStyle) -> Drawn:
-    """Draws a row for each model and stage, a panel for each group of roles."""
+    """Draw a row for each model and stage, a panel for each group of roles."""
     groups = [g for g, roles in _GROUPS.items() if set(roles) & set(frame["role"])]
     pairs = compared(frame, PAIRS)
     models, left_out = layout.fitting(frame["track"], len(pairs))
@@ -74,16 +75,16 @@ def _energies(ax: Axes, frame: pd.DataFrame, form: dict) -> None:
     for x in (2.5, 11.5):  # values, turns, outside
         ax.axvline(x, color="0.85", linewidth=0.7)
     found = _ratios(frame)
+    nulls = {name: c for name, c in CONTROLS.items() if c.kind == "null"}
     shown = {
-        "noise": (NULLS["noise"][0], {"color": GREY, "marker": "_"}),
-        "spectrum": (NULLS["spectrum"][0], {"color": "0.65", "marker": "x"}),
+        **{n: (c.label, {"color": c.colour, "marker": c.marker}) for n, c in nulls.items()},
         "": ("measured", {"color": form["color"], "marker": "o"}),
     }
     for place, (control, (label, mark)) in enumerate(shown.items()):
         if control not in found.index:
             continue
         part = found.loc[control].reindex(list(_PARTS))
-        x = np.arange(len(part)) + 0.25 * (place - 1)
+        x = np.arange(len(part)) + 0.25 * (place - len(nulls) / 2)
         ax.vlines(x, part["min"], part["max"], color=mark["color"], linewidth=1)
         ax.plot(x, part["median"], linestyle="", markersize=4, label=label, **mark)
 
@@ -99,7 +100,7 @@ def _size(frame: pd.DataFrame) -> str:
 
 
 def message(frame: pd.DataFrame) -> str:
-    """Returns where in the old spectrum updates have most energy, relative to chance."""
+    """Return where in the old spectrum updates have most energy, relative to chance."""
     return messages.by_track(frame[frame["quantity"] == "energy"], _said)
 
 

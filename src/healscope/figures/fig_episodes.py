@@ -36,7 +36,7 @@ _PANELS = {"episode": "whole episodes", "step": "steps"}
 
 
 def draw(frame: pd.DataFrame, style: FigureStyle) -> Drawn:
-    """Draws success on held-out episodes, at first and with feedback; RL's where it starts."""
+    """Draw success on held-out episodes, at first and with feedback; RL's where it starts."""
     frame = _held_out(frame)
     models, left_out = layout.fitting(frame["track"])
     figure, axes = layout.panels(style, len(models), 2, 2.4, sharey="row")
@@ -83,7 +83,7 @@ def _rule(ax: Axes, frame: pd.DataFrame, measure: str, rule: str, style: FigureS
 
 
 def message(frame: pd.DataFrame) -> str:
-    """Returns the OOD share of whole episodes and of steps at the last step of SFT."""
+    """Return the OOD share of whole episodes and of steps at the last step of SFT."""
     own = _held_out(frame)
     own = own[(own["stage"] == "sft") & (own["rule"] == "ood") & (own["way"] == "first")]
     return messages.by_track(layout.by_seed(own)[0], _said)

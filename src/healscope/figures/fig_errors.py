@@ -40,7 +40,7 @@ _STEPS = {"number step": "number", "formula step": "formula"}
 
 
 def draw(frame: pd.DataFrame, style: FigureStyle) -> Drawn:
-    """Draws first errors, success at each step, and loss of the steps where it is known."""
+    """Draw first errors, success at each step, and loss of the steps where it is known."""
     frame = frame[frame["stage"] == "sft"]
     models, left_out = layout.fitting(frame["track"], len(RULES))
     rows = [(model, rule) for model in models for rule in RULES]
@@ -104,7 +104,7 @@ def _steps(ax: Axes, frame: pd.DataFrame, style: FigureStyle) -> None:
 
 
 def message(frame: pd.DataFrame) -> str:
-    """Returns the most frequent first error under the OOD rule at the last step, and its share."""
+    """Return the most frequent first error under the OOD rule at the last step, and its share."""
     own = (frame["stage"] == "sft") & (frame["rule"] == "ood") & (frame["kind"] == "first error")
     return messages.by_track(layout.by_seed(frame[own])[0], _said)
 

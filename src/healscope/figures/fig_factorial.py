@@ -33,7 +33,7 @@ _EFFECTS = {
 
 
 def draw(frame: pd.DataFrame, style: FigureStyle) -> Drawn:
-    """Draws accuracy by rule and composition of the hands, and what each of the two makes."""
+    """Draw accuracy by rule and composition of the hands, and what each of the two makes."""
     frame = frame[frame["stage"] == "sft"]
     models, left_out = layout.fitting(frame["track"])
     figure, axes = layout.panels(style, len(models), 2, 2.5)
@@ -69,7 +69,7 @@ def _forms(style: FigureStyle) -> tuple[dict, ...]:
 
 
 def message(frame: pd.DataFrame) -> str:
-    """Returns what the rule and the composition of the hands do at the last step of SFT."""
+    """Return what the rule and the composition of the hands do at the last step of SFT."""
     own = (frame["stage"] == "sft") & (frame["kind"] == "effect")
     return messages.by_track(layout.by_seed(frame[own])[0], _said)
 

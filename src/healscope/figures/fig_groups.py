@@ -29,7 +29,7 @@ MOST = 8
 
 
 def draw(frame: pd.DataFrame, style: FigureStyle) -> Drawn:
-    """Draws a panel for each model: both rules, and each OOD set."""
+    """Draw a panel for each model: both rules, and each OOD set."""
     frame = frame[frame["twins"] == "kept"]
     models, left_out = layout.fitting(frame["track"])
     figure, axes = layout.panels(style, len(models), 1, 2.9)
@@ -56,7 +56,7 @@ def draw(frame: pd.DataFrame, style: FigureStyle) -> Drawn:
 
 
 def _curve(ax: Axes, frame: pd.DataFrame, label: str, form: dict, band: bool) -> None:
-    """Draws one line along SFT, and what RL made of its steps."""
+    """Draw one line along SFT, and what RL made of its steps."""
     sft, rl = (frame[frame["stage"] == stage].sort_values("step") for stage in ("sft", "rl"))
     if band:
         layout.banded(ax, sft, "accuracy", label, form)
@@ -67,7 +67,7 @@ def _curve(ax: Axes, frame: pd.DataFrame, label: str, form: dict, band: bool) ->
 
 
 def message(frame: pd.DataFrame) -> str:
-    """Returns how far accuracy changes on the OOD set that lost most since its best step.
+    """Return how far accuracy changes on the OOD set that lost most since its best step.
 
     The interval holds for every step of every set at once, since both were picked.
     """

@@ -26,7 +26,7 @@ _COLUMNS = 3
 
 
 def draw(frame: pd.DataFrame, style: FigureStyle) -> Drawn:
-    """Draws a panel for each arm with the plain arm behind it, and changes at the last step."""
+    """Draw a panel for each arm with the plain arm behind it, and changes at the last step."""
     from matplotlib.figure import Figure as Canvas
 
     models, left_out = layout.fitting(frame["track"])
@@ -112,13 +112,13 @@ def _at_the_end(ax: Axes, frame: pd.DataFrame, arms: list[str], style: FigureSty
 
 
 def message(frame: pd.DataFrame) -> str:
-    """Returns how many methods change OOD accuracy at the last step of SFT."""
+    """Return how many methods change OOD accuracy at the last step of SFT."""
     own = (frame["kind"] == "difference") & (frame["rule"] == "ood")
     return messages.by_track(layout.by_seed(frame[own])[0], lambda own: at_the_end(own, "arm"))
 
 
 def at_the_end(frame: pd.DataFrame, what: str) -> str:
-    """Returns for how many arms the difference to plain SFT rises or falls at the last step."""
+    """Return for how many arms the difference to plain SFT rises or falls at the last step."""
     last = frame[frame["step"] == frame["step"].max()]
     changes = {
         ARM_LABELS.get(row.arm, row.arm): messages.of_row(row._asdict())

@@ -3,12 +3,13 @@ Accuracy on problems that differ from training in one thing, by how much they di
 at MaxOOD (the SFT checkpoint with the best OOD accuracy), at End (where SFT hands over to RL) and
 after RL. Panels: another number of cards; another target; a hand of the training side with one card
 exchanged; another rule for J, Q and K, under which they all count alike, or not (the OOD rule is
-among them); the same problems with their prompts put otherwise. The point at distance 0 is the
-training rule on held-out hands, the same in all panels. Distances stand side by side, whatever lies
-between them; docs/neighbours.md says what each counts. All problems hold a face card, have a
-solution and are on the held-out side. Intervals count instances and seeds, see docs/statistics.md.
-MaxOOD is reported, for each seed and half of the instances, as other seeds pick it on the other
-half; with one run, as its own other half picks it.
+among them); the same problems with their prompts put otherwise. Of a task of reasoning-gym: each
+OOD group, and each attribute of the curriculum. The point at distance 0 is the training rule on
+held-out instances, the same in all panels. Distances stand side by side, whatever lies between
+them; docs/neighbours.md and docs/reasoning-gym.md say what each counts. All problems are on the
+held-out side; those of the card game hold a face card and have a solution. Intervals count
+instances and seeds, see docs/statistics.md. MaxOOD is reported, for each seed and half of the
+instances, as other seeds pick it on the other half; with one run, as its own other half picks it.
 
 If SFT forgets the OOD rule of `arXiv 2509.12235`_ in particular, End falls below MaxOOD in the
 panels of rules alone. If it forgets whatever is not what it trains, End falls the further below
@@ -23,11 +24,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from healscope.artifacts import POINT_NAMES
 from healscope.config import FigureStyle
 from healscope.figures import layout, looks, messages
-from healscope.figures.looks import POINTS
 from healscope.figures.record import Drawn, Figure
-from healscope.tasks.cards.neighbours import ANCHOR, KINDS
+from healscope.tasks.cards.neighbours import ANCHOR, KINDS, order
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -45,9 +46,9 @@ _COLUMNS = 3
 
 
 def draw(frame: pd.DataFrame, style: FigureStyle) -> Drawn:
-    """Draws a panel for each kind of neighbour; the training rule is at 0 in all of them."""
+    """Draw a panel for each kind of neighbour; the training rule is at 0 in all of them."""
     frame = frame[frame["since"] == ""]
-    kinds = [kind for kind in _PANELS if kind in set(frame["neighbour"])]
+    kinds = sorted(set(frame["neighbour"]) - {ANCHOR}, key=lambda kind: (order(kind), kind))
     rows = -(-len(kinds) // _COLUMNS)
     places = list(frame[["track", "protocol"]].drop_duplicates().itertuples(index=False, name=None))
     places, left_out = layout.fitting(places, rows)
@@ -59,31 +60,33 @@ def draw(frame: pd.DataFrame, style: FigureStyle) -> Drawn:
         for ax in block.flat[len(kinds) :]:
             ax.set_visible(False)
         for ax, kind in zip(block.flat, kinds, strict=False):
+            ax.set_visible(kind in set(part["neighbour"]))
             own = part[part["neighbour"].isin([ANCHOR, kind])]
             _panel(ax, own, style, layout.several_seeds(frame))
-            named, axis = _PANELS[kind]
+            named, axis = _PANELS.get(kind, (kind, "levels of the curriculum"))
             layout.title(ax, *(whose if ax is block[0, 0] else ()), named)
             ax.set_xlabel(axis)
         for ax in block[:, 0]:
             layout.percent_axis(ax, "accuracy (%)")
     layout.from_zero(axes[0, 0])
-    missing = [kind for kind in KINDS if kind not in {*frame["neighbour"]}]
+    there = {*frame["neighbour"]}
+    missing = [kind for kind in KINDS if kind not in there] if there & {*_PANELS} else []
     none = f"none of kind {', '.join(missing)}" if missing else ""
     return figure, layout.joined(layout.intervals(frame, "bars", "dots"), none, left_out)
 
 
 def _panel(ax: Axes, frame: pd.DataFrame, style: FigureStyle, dots: bool) -> None:
-    """Draws distances side by side, whatever lies between them."""
+    """Draw distances side by side, whatever lies between them."""
     distances = sorted(frame["distance"].unique())
     place = {distance: i for i, distance in enumerate(distances)}
-    points = [name for name in POINTS if name in set(frame["landmark"])]
+    points = [name for name in POINT_NAMES if name in set(frame["landmark"])]
     shifts = dict(zip(points, np.linspace(-0.21, 0.21, len(points) + 2)[1:-1], strict=True))
     for name in points:
         whole, seeds = layout.by_seed(frame[frame["landmark"] == name].sort_values("distance"))
         form = looks.look(style, name) | {"markersize": 3.5, "linewidth": 1.1}
         x = whole["distance"].map(place) + shifts[name]
         ax.errorbar(
-            x, whole["accuracy"], layout.errors(whole, "accuracy"), label=POINTS[name],
+            x, whole["accuracy"], layout.errors(whole, "accuracy"), label=POINT_NAMES[name],
             elinewidth=0.8, capsize=1.5, **form,
         )  # fmt: skip
         if dots:
@@ -96,7 +99,7 @@ def _panel(ax: Axes, frame: pd.DataFrame, style: FigureStyle, dots: bool) -> Non
 
 
 def message(frame: pd.DataFrame) -> str:
-    """Returns at how many neighbours accuracy changes from MaxOOD to End, and where most."""
+    """Return at how many neighbours accuracy changes from MaxOOD to End, and where most."""
     own = (frame["landmark"] == "end") & (frame["since"] == "maxood")
     if not own.any():
         return "Accuracy by distance from the training rule"

@@ -44,7 +44,7 @@ _BANDED = ("first_attempt_retried", "after_full")
 
 
 def draw(frame: pd.DataFrame, style: FigureStyle) -> Drawn:
-    """Draws a row for each model and a panel for each rule."""
+    """Draw a row for each model and a panel for each rule."""
     frame = frame[frame["stage"] == "sft"]
     models, left_out = layout.fitting(frame["track"])
     figure, axes = layout.panels(style, len(models), 2, 2.5, sharey="row")
@@ -95,7 +95,7 @@ def _ways_to_count(ax: Axes, frame: pd.DataFrame, style: FigureStyle) -> None:
 
 
 def message(frame: pd.DataFrame) -> str:
-    """Returns OOD accuracy at the last step by the first attempt and by the most lenient count."""
+    """Return OOD accuracy at the last step by the first attempt and by the most lenient count."""
     own = (frame["stage"] == "sft") & (frame["rule"] == "ood") & (frame["seed"] == "all")
     return messages.by_track(frame[own], _said)
 

@@ -39,7 +39,7 @@ class _Block(NamedTuple):
 
 
 def draw(frame: pd.DataFrame, style: FigureStyle) -> Drawn:
-    """Draws the change by each recipe from a start, the largest on top."""
+    """Draw the change by each recipe from a start, the largest on top."""
     blocks = _blocks(frame)
     more = len(blocks) - layout.MOST
     blocks = blocks[: layout.MOST]
@@ -128,7 +128,7 @@ def _label(row, seeds: pd.DataFrame) -> str:
 
 
 def message(frame: pd.DataFrame) -> str:
-    """Returns how many recipes and controls change OOD accuracy, from the start with most."""
+    """Return how many recipes and controls change OOD accuracy, from the start with most."""
     return messages.by_track(frame, _said)
 
 

@@ -35,7 +35,7 @@ _GROUPS = {"values": "edit: singular values", "directions": "edit: directions, m
 
 
 def draw(frame: pd.DataFrame, style: FigureStyle) -> Drawn:
-    """Draws a panel for each model, a mark for each edit and control."""
+    """Draw a panel for each model, a mark for each edit and control."""
     models, left_out = layout.fitting(frame["track"])
     figure, axes = layout.panels(style, len(models), 1, 3.4)
     for (ax,), model in zip(axes, models, strict=True):
@@ -60,7 +60,7 @@ def draw(frame: pd.DataFrame, style: FigureStyle) -> Drawn:
 
 
 def _clouds(ax: Axes, frame: pd.DataFrame) -> None:
-    """Draws all edits and controls, without intervals."""
+    """Draw all edits and controls, without intervals."""
     edits = frame[~frame["kind"].isin(["rl", "parent", "pick"])]
     group = edits["kind"].map(lambda kinds: KINDS[kinds.split("+")[-1]].figure)
     for main, label in _GROUPS.items():
@@ -75,7 +75,7 @@ def _clouds(ax: Axes, frame: pd.DataFrame) -> None:
 
 
 def _front(ax: Axes, front: pd.DataFrame) -> None:
-    """Draws the edits that no other beats, joined by steps, with names and intervals."""
+    """Draw the edits that no other beats, joined by steps, with names and intervals."""
     front = front.sort_values(["id_change", "ood_change"], ascending=[True, False])
     ax.step(
         front["id_change"], front["ood_change"], where="pre", color=INK, linewidth=1.0, zorder=1,
@@ -117,7 +117,7 @@ def _reach(frame: pd.DataFrame, rule: str) -> np.ndarray:
 
 
 def message(frame: pd.DataFrame) -> str:
-    """Returns what the cheapest edits give and cost, on instances that did not pick them."""
+    """Return what the cheapest edits give and cost, on instances that did not pick them."""
     return messages.by_track(frame, _picked)
 
 

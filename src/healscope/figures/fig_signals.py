@@ -42,7 +42,7 @@ _COLUMNS = 3
 
 
 def draw(frame: pd.DataFrame, style: FigureStyle) -> Drawn:
-    """Draws a panel for each signal, and where OOD accuracy peaks."""
+    """Draw a panel for each signal, and where OOD accuracy peaks."""
     models, left_out = layout.fitting(frame["track"])
     measured = [name for name in SIGNALS if frame[name].notna().any()]
     rows = -(-len(measured) // _COLUMNS)
@@ -85,7 +85,7 @@ def _signal(
 
 
 def message(frame: pd.DataFrame) -> str:
-    """Returns where OOD accuracy is best and where the loss on held-out ID problems is lowest."""
+    """Return where OOD accuracy is best and where the loss on held-out ID problems is lowest."""
     return messages.by_track(layout.by_seed(frame)[1], _said)
 
 

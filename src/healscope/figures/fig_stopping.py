@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 def draw(frame: pd.DataFrame, style: FigureStyle) -> Drawn:
-    """Draws the regret of each stopping rule, the best on top."""
+    """Draw the regret of each stopping rule, the best on top."""
     models, left_out = layout.fitting(frame["track"])
     most = int(frame.groupby("track").size().max())
     figure, axes = layout.panels(style, len(models), 1, 0.6 + 0.165 * most, sharex=True)
@@ -79,7 +79,7 @@ def _named(row) -> str:
 
 
 def message(frame: pd.DataFrame) -> str:
-    """Returns the regret of the rule that did best on other runs, beside the last checkpoint's."""
+    """Return the regret of the rule that did best on other runs, beside the last checkpoint's."""
     return messages.by_track(frame, _said)
 
 

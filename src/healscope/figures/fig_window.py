@@ -38,7 +38,7 @@ _PREDICTORS = {
 
 
 def draw(frame: pd.DataFrame, style: FigureStyle) -> Drawn:
-    """Draws a panel for each predictor, a mark for each seed and start."""
+    """Draw a panel for each predictor, a mark for each seed and start."""
     frame = layout.by_seed(frame)[1]
     measured = _measured(frame)
     deep = -(-len(measured) // 2)
@@ -103,7 +103,7 @@ def _said_of(rho: float, p: float) -> str:
 
 
 def message(frame: pd.DataFrame) -> str:
-    """Returns with what healing goes along, if anything is established."""
+    """Return with what healing goes along, if anything is established."""
     return messages.by_track(layout.by_seed(frame)[1], _said)
 
 

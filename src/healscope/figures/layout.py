@@ -30,7 +30,7 @@ _MARGIN = 0.05  # inches
 def panels(
     style: FigureStyle, rows: int, columns: int, height: float, **share: object
 ) -> tuple[Figure, np.ndarray]:
-    """Makes a figure of the study's width and its axes (rows, columns).
+    """Make a figure of the study's width and its axes (rows, columns).
 
     `height` is that of a row, in inches, in a figure as wide as the default; it grows with the
     width. Text does not: a larger context needs a larger width. `finish` adds what stands above
@@ -45,7 +45,7 @@ def panels(
 
 
 def fitting(names: Iterable, rows: int = 1) -> tuple[list, str]:
-    """Returns the first names for which there is room, of `rows` rows of panels each, and what the
+    """Return the first names for which there is room, of `rows` rows of panels each, and what the
     note says of the others."""
     names = list(dict.fromkeys(names))
     most = max(1, MOST // rows)
@@ -54,7 +54,7 @@ def fitting(names: Iterable, rows: int = 1) -> tuple[list, str]:
 
 
 def finish(figure: Figure, message: str, note: str, footer: Sequence[str] = ()) -> None:
-    """Writes the message above the panels, and legend, note and footer below.
+    """Write the message above the panels, and legend, note and footer below.
 
     Each label is in the legend once. The figure grows by all of it, so that panels keep their size.
     """
@@ -137,12 +137,12 @@ def _wrapped(text: str, font: FontProperties, width: float) -> str:
 
 
 def title(ax: Axes, *parts: object) -> None:
-    """Writes the short label of a panel above its left end."""
+    """Write the short label of a panel above its left end."""
     ax.set_title(" · ".join(str(part) for part in parts if part), loc="left")
 
 
 def name_ends(ax: Axes, ends: Iterable[tuple[float, str, object]]) -> None:
-    """Names lines at their right ends: (height, name, colour) of each, moved apart where they meet.
+    """Name lines at their right ends: (height, name, colour) of each, moved apart where they meet.
 
     Called when the limits of the y axis are final.
     """
@@ -177,7 +177,7 @@ def several_seeds(frame: pd.DataFrame) -> bool:
 
 
 def intervals(frame: pd.DataFrame, drawn: str, single: str = "thin lines") -> str:
-    """Returns what a note says of intervals, `drawn` as bands or bars, and of marks of seeds.
+    """Return what a note says of intervals, `drawn` as bands or bars, and of marks of seeds.
 
     One run has nothing beside it: its interval counts instances alone.
     """
@@ -188,18 +188,18 @@ def intervals(frame: pd.DataFrame, drawn: str, single: str = "thin lines") -> st
 
 
 def joined(*notes: str) -> str:
-    """Joins those notes that say something."""
+    """Join those notes that say something."""
     return "; ".join(note for note in notes if note)
 
 
 def by_seed(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Returns the rows over all seeds, and the rows of single seeds."""
+    """Return the rows over all seeds, and the rows of single seeds."""
     whole = frame["seed"] == "all"
     return frame[whole], frame[~whole]
 
 
 def errors(frame: pd.DataFrame, value: str) -> np.ndarray:
-    """Returns lengths (2, rows) of the error bars from `value` to `low` and to `high`."""
+    """Return lengths (2, rows) of the error bars from `value` to `low` and to `high`."""
     lengths = [frame[value] - frame["low"], frame["high"] - frame[value]]
     return np.clip(np.array(lengths, dtype=float), 0, None)
 
@@ -207,7 +207,7 @@ def errors(frame: pd.DataFrame, value: str) -> np.ndarray:
 def banded(
     ax: Axes, frame: pd.DataFrame, value: str, label: str, form: dict, x: str = "step"
 ) -> None:
-    """Draws a line along `x` with its interval as a band."""
+    """Draw a line along `x` with its interval as a band."""
     frame = frame.sort_values(x)
     band = {"color": form["color"], "alpha": 0.18, "linewidth": 0}
     ax.fill_between(frame[x], frame["low"], frame["high"], **band)
@@ -221,31 +221,31 @@ def percent_axis(ax: Axes, label: str) -> None:
 
 
 def as_percent(share: float, _position: int) -> str:
-    """Formats a tick of an axis of shares."""
+    """Format a tick of an axis of shares."""
     return f"{100 * share:g}".replace("-", "\N{MINUS SIGN}")
 
 
 def from_zero(ax: Axes) -> None:
-    """Starts the y axis at zero, with room for a whole marker there."""
+    """Start the y axis at zero, with room for a whole marker there."""
     ax.set_ylim(bottom=-0.03 * ax.get_ylim()[1])
 
 
 def zero_line(ax: Axes) -> None:
-    """Draws the line of no change."""
+    """Draw the line of no change."""
     from healscope.figures.looks import INK
 
     ax.axhline(0, color=INK, linewidth=0.9)
 
 
 def integer_axis(ax: Axes, ticks: int | str = "auto") -> None:
-    """Puts ticks of the x axis at whole numbers."""
+    """Put ticks of the x axis at whole numbers."""
     from matplotlib.ticker import MaxNLocator
 
     ax.xaxis.set_major_locator(MaxNLocator(ticks, integer=True))
 
 
 def log_to_zero(ax: Axes, linear: float, top: float) -> None:
-    """Makes the y axis logarithmic down to `linear` and ends it in 0: floors at roundoff are on it
+    """Make the y axis logarithmic down to `linear` and end it in 0: floors at roundoff are on it
     too."""
     from matplotlib.ticker import NullLocator
 
@@ -256,7 +256,7 @@ def log_to_zero(ax: Axes, linear: float, top: float) -> None:
 
 
 def log_axis(ax: Axes, ticks: Sequence[float]) -> None:
-    """Makes the y axis logarithmic, with these ticks."""
+    """Make the y axis logarithmic, with these ticks."""
     from matplotlib.ticker import FixedLocator, NullLocator
 
     ax.set_yscale("log")
@@ -266,7 +266,7 @@ def log_axis(ax: Axes, ticks: Sequence[float]) -> None:
 
 
 def step_axis(ax: Axes, steps: Iterable[int], columns: int = 1) -> None:
-    """Puts SFT steps on a square-root scale: step 0 is there and the early steps have room.
+    """Put SFT steps on a square-root scale: step 0 is there and the early steps have room.
 
     `steps` are the candidate ticks; those too near to the next one, or to the first, are left out.
     Where the panel is one of several `columns`, `step_label` names the axes of the last row.
@@ -285,13 +285,13 @@ def step_axis(ax: Axes, steps: Iterable[int], columns: int = 1) -> None:
 
 
 def step_label(axes: np.ndarray, label: str = "") -> None:
-    """Names the x axes of the lowest row of panels: SFT steps, unless it is said."""
+    """Name the x axes of the lowest row of panels: SFT steps, unless it is said."""
     for ax in axes[-1]:
         ax.set_xlabel(label or (_STEP_LABEL if len(axes[-1]) < 3 else "SFT step (root scale)"))
 
 
 def round_steps(last: int) -> list[int]:
-    """Returns 0, 1, 2, 5, 10, 20, … and `last`."""
+    """Return 0, 1, 2, 5, 10, 20, … and `last`."""
     rounds = [m * 10**k for k in range(len(str(last))) for m in (1, 2, 5)]
     return [0, *(step for step in rounds if step < last), last]
 

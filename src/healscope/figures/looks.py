@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from healscope.artifacts import LANDMARK_NAMES
+from healscope import comparison_controls
 from healscope.config import FigureStyle
 from healscope.edit_kinds import CONTROLS, KINDS
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 RULES = {"id": "ID rule", "ood": "OOD rule"}
 STAGES = {"sft": "SFT", "rl": "RL"}
-POINTS = {"base": "Base", **LANDMARK_NAMES}
 
 INK = "0.15"
 GREY = "0.45"
@@ -30,13 +29,7 @@ DOTTED = (0, (1, 1.2))
 DASH_DOT = (0, (6, 1.5, 1, 1.5))
 OPEN = {"markerfacecolor": "white"}
 
-NULLS = {
-    "noise": ("null: noise of the same size", {"color": GREY, "linestyle": DASHED}),
-    "spectrum": ("null: own values, random directions", {"color": GREY, "linestyle": DOTTED}),
-    "bf16": ("floor: weights rounded to bf16", {"color": "0.7", "linestyle": "-"}),
-    "again": ("floor: same weights again", {"color": INK, "linestyle": "-", "linewidth": 0.7}),
-}
-"""Updates that mean nothing and changes that are none: column `control` -> label, line."""
+_LINES = {"solid": "-", "dashed": DASHED, "dotted": DOTTED}
 
 # Never colour alone: what appears together differs in marker or line too. `end` is an SFT
 # checkpoint and has the colour of SFT. Those from `number` on never meet rules, stages or landmarks
@@ -62,25 +55,33 @@ _TONES = {5: 1, 6: 5, 7: 5, 9: 3}  # the lightest tones make no lines on white
 
 
 def look(style: FigureStyle, key: str) -> dict:
-    """Returns color, marker and linestyle of a rule, a stage, a landmark, a signal …"""
+    """Return color, marker and linestyle of a rule, a stage, a landmark, a signal …"""
     place, marker, line = _LOOKS[key]
     return {"color": _colour(style, place), "marker": marker, "linestyle": line}
 
 
 def kind_look(kind: str) -> dict:
-    """Returns the look of an edit kind: whole matrices in grey, the published kinds unbroken."""
+    """Return the look of an edit kind: whole matrices in grey, the published kinds unbroken."""
     about = KINDS[kind]
-    colour = GREY if kind == "swap" else INK
+    colour = GREY if about.all_is_parent else INK
     face = {"full": colour, "light": "0.75", "open": "white"}[about.face]
-    line = "-" if kind in ("values", "directions") else DASHED
+    line = "-" if about.published else DASHED
     return {"color": colour, "marker": about.marker, "linestyle": line, "markerfacecolor": face}
 
 
 def control_look(style: FigureStyle, control: str) -> dict:
-    """Returns the look of a control: no line, as it is matched to an edit at one place."""
+    """Return the look of a control: no line, as it is matched to an edit at one place."""
     about = CONTROLS[control]
     colour = _colour(style, about.colour)
     return {"color": colour, "marker": about.marker, "linestyle": "", "markersize": 4.5}
+
+
+def null_lines() -> dict[str, tuple[str, dict]]:
+    """Return the label and line of each control of a comparison of weights."""
+    return {
+        name: (c.label, {"color": c.colour, "linestyle": _LINES[c.line], "linewidth": c.width})
+        for name, c in comparison_controls.CONTROLS.items()
+    }
 
 
 def _colour(style: FigureStyle, place: int) -> tuple:
@@ -92,7 +93,7 @@ def _colour(style: FigureStyle, place: int) -> tuple:
 
 
 def ordered_looks(style: FigureStyle, number: int) -> list[dict]:
-    """Returns looks of so many things with an order, dark to light; marker and line differ too."""
+    """Return looks of so many things with an order, dark to light; marker and line differ too."""
     from seaborn import color_palette
 
     palette = "Greys_r" if style.palette == "Greys" else "viridis"
@@ -105,12 +106,12 @@ def ordered_looks(style: FigureStyle, number: int) -> list[dict]:
 
 
 def pale(colour: tuple, strength: float) -> tuple:
-    """Mixes a colour with white, so that hatches are seen on it."""
+    """Mix a colour with white, so that hatches are seen on it."""
     return tuple(1 - strength * (1 - part) for part in colour)
 
 
 def settings(style: FigureStyle) -> dict:
-    """Returns matplotlib's settings for `style`; its own font, DejaVu, is on every machine."""
+    """Return matplotlib's settings for `style`; its own font, DejaVu, is on every machine."""
     import seaborn as sns
 
     sizes = sns.plotting_context(style.context)
@@ -139,7 +140,7 @@ def settings(style: FigureStyle) -> dict:
 
 
 def applied(style: FigureStyle) -> AbstractContextManager[None]:
-    """Applies the study's settings to matplotlib, on top of its defaults and for a while.
+    """Apply the study's settings to matplotlib, on top of its defaults and for a while.
 
     A matplotlibrc, or settings of the session that calls, change nothing: figures depend on the
     study's config alone.
@@ -152,7 +153,7 @@ def applied(style: FigureStyle) -> AbstractContextManager[None]:
 def save(
     figure: Figure, style: FigureStyle, pdf_path: str | Path, png_path: str | Path, record: dict
 ) -> None:
-    """Writes the figure twice, with its provenance and without the time: equal figures give equal
+    """Write the figure twice, with its provenance and without the time: equal figures give equal
     bytes."""
     made_from = json.dumps(record, sort_keys=True)
     with applied(style):

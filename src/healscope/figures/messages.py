@@ -25,7 +25,7 @@ Change = tuple[float, float, float]
 
 
 def by_track(frame: pd.DataFrame, say: Callable[[pd.DataFrame], str]) -> str:
-    """Returns what `say` says of the rows of each track, each on a line if there are several."""
+    """Return what `say` says of the rows of each track, each on a line if there are several."""
     said = {track: say(own) for track, own in frame.groupby("track", sort=False)}
     if len(said) == 1:
         (text,) = said.values()
@@ -36,28 +36,28 @@ def by_track(frame: pd.DataFrame, say: Callable[[pd.DataFrame], str]) -> str:
 
 
 def number(value: float) -> str:
-    """Formats a number with two digits or more."""
+    """Format a number with two digits or more."""
     return f"{value:.0f}" if abs(value) >= 9.95 else f"{value:.1f}"
 
 
 def signed(value: float) -> str:
-    """Formats a number with its sign."""
+    """Format a number with its sign."""
     return ("+" if value >= 0 else "\N{MINUS SIGN}") + number(abs(value))
 
 
 def level(row: Any, value: str = "accuracy") -> str:
-    """Returns a share in percent with its interval, of a row with `value`, low and high."""
+    """Return a share in percent with its interval, of a row with `value`, low and high."""
     low, high = (number(100 * max(0, row[end])) for end in ("low", "high"))
     return f"{number(100 * row[value])}% [{low}, {high}]"
 
 
 def of_row(row: Any, value: str = "accuracy") -> Change:
-    """Returns the change that a row has in `value`, with its interval."""
+    """Return the change that a row has in `value`, with its interval."""
     return float(row[value]), float(row["low"]), float(row["high"])
 
 
 def difference(after: Change, before: Change, places: int = 1) -> Change:
-    """Returns the change between two accuracies as if independent, with an interval that holds at
+    """Return the change between two accuracies as if independent, with an interval that holds at
     so many places at once."""
     value = after[0] - before[0]
     below = hypot(after[0] - after[1], before[2] - before[0])
@@ -66,7 +66,7 @@ def difference(after: Change, before: Change, places: int = 1) -> Change:
 
 
 def widened(change: Change, places: int) -> Change:
-    """Returns a change whose 95% interval holds at so many places at once (Bonferroni)."""
+    """Return a change whose 95% interval holds at so many places at once (Bonferroni)."""
     normal = NormalDist()
     by = normal.inv_cdf(1 - 0.025 / max(1, places)) / normal.inv_cdf(0.975)
     value, low, high = change
@@ -79,7 +79,7 @@ def established(change: Change) -> bool:
 
 
 def effect(what: str, change: Change, where: str = "") -> str:
-    """Returns a sentence on a change of shares, in percentage points with its interval.
+    """Return a sentence on a change of shares, in percentage points with its interval.
 
     "OOD falls by 7.0 points after step 9 [3.0, 11]", or "no change of OOD established after step 9:
     +1.0 points [−3.0, +5.0]" where the interval holds zero.
@@ -96,13 +96,13 @@ def effect(what: str, change: Change, where: str = "") -> str:
 
 
 def points(change: Change) -> str:
-    """Returns a change in percentage points with its interval, all signed."""
+    """Return a change in percentage points with its interval, all signed."""
     value, low, high = (signed(100 * part) for part in change)
     return f"{value} points [{low}, {high}]"
 
 
 def after_best(frame: pd.DataFrame, what: str, value: str = "accuracy") -> str:
-    """Returns how far accuracy changes from its best step to the last, of rows of one curve.
+    """Return how far accuracy changes from its best step to the last, of rows of one curve.
 
     The interval holds for every step at once, since the best one was picked.
     """
@@ -117,7 +117,7 @@ def after_best(frame: pd.DataFrame, what: str, value: str = "accuracy") -> str:
 
 
 def between_landmarks(frame: pd.DataFrame, what: str) -> str:
-    """Returns how accuracy changes from MaxOOD to End and from there to RL, as far as measured."""
+    """Return how accuracy changes from MaxOOD to End and from there to RL, as far as measured."""
     whole = by_seed(frame)[0].set_index("landmark")
     names = [name for name in LANDMARK_NAMES if name in whole.index]
     said = [
@@ -132,7 +132,7 @@ def between_landmarks(frame: pd.DataFrame, what: str) -> str:
 
 
 def over_seeds(values: pd.Series, unit: str = "") -> str:
-    """Returns the mean over seeds with its unit, and the range of the seeds if they differ.
+    """Return the mean over seeds with its unit, and the range of the seeds if they differ.
 
     Shares are in percent where the unit is "%".
     """
@@ -145,7 +145,7 @@ def over_seeds(values: pd.Series, unit: str = "") -> str:
 
 
 def counted(what: str, place: str, changes: dict[str, Change], by: str = "") -> str:
-    """Returns at how many places something rises or falls, and where it does most.
+    """Return at how many places something rises or falls, and where it does most.
 
     `place` says what the keys of `changes` are. Intervals hold for all of them at once.
     """

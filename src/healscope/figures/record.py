@@ -63,7 +63,7 @@ class Figure:
         return "\n".join([text, "", *targets, ""])
 
     def check(self, frame: pd.DataFrame) -> None:
-        """Raises HealscopeError where `frame` is not a table from which this can be drawn."""
+        """Raise HealscopeError where `frame` is not a table from which this can be drawn."""
         from healscope.schemas import by_path  # loads what makes tables
 
         schema = by_path(f"results/tables/{self.table}.parquet")
@@ -84,7 +84,7 @@ class Figure:
         footer: Sequence[str] = (),
         **over: pd.DataFrame,
     ) -> matplotlib.figure.Figure:
-        """Draws the figure with its message, legend and note, and `footer` in small print."""
+        """Draw the figure with its message, legend and note, and `footer` in small print."""
         from healscope.figures import layout, looks
 
         with looks.applied(style):

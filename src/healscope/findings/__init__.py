@@ -55,7 +55,7 @@ are what a table is remade for. `statistics` reaches a maker as `config.Statisti
 
 
 def check_primary(names: list[str]) -> None:
-    """Raises HealscopeError if a name of `claims.primary` is the name of no claim."""
+    """Raise HealscopeError if a name of `claims.primary` is the name of no claim."""
     patterns = [pattern for finding in FINDINGS.values() for pattern in finding.claim_names]
     for name in names:
         if not any(re.fullmatch(pattern, name) for pattern in patterns):
@@ -66,7 +66,7 @@ def check_primary(names: list[str]) -> None:
 
 
 def asked(files: Files) -> dict[str, Finding]:
-    """Returns the tables that a study has: name -> the finding that makes it."""
+    """Return the tables that a study has: name -> the finding that makes it."""
     found = {}
     for finding in FINDINGS.values():
         if finding.asked(files):
@@ -76,7 +76,7 @@ def asked(files: Files) -> dict[str, Finding]:
 
 
 def by_table(name: str) -> tuple[Finding, str]:
-    """Returns the finding of a table, and its stage of edits (empty where it has none)."""
+    """Return the finding of a table, and its stage of edits (empty where it has none)."""
     if name in FINDINGS:
         return FINDINGS[name], ""
     for finding in FINDINGS.values():
@@ -88,26 +88,26 @@ def by_table(name: str) -> tuple[Finding, str]:
 
 
 def inputs(name: str, files: Files) -> Inputs:
-    """Returns the files that a table is made from, by kind."""
+    """Return the files that a table is made from, by kind."""
     finding, stage = by_table(name)
     found = finding.inputs(files, stage) if stage else finding.inputs(files)
     return {kind: list(dict.fromkeys(listed)) for kind, listed in found.items()}
 
 
 def values(name: str, files: Files) -> dict:
-    """Returns the values of the study that a table and its page depend on, in plain form."""
+    """Return the values of the study that a table and its page depend on, in plain form."""
     finding, _ = by_table(name)
     return {p: VALUES[p](files) for p in finding.parameters() if p in VALUES}
 
 
 def build(name: str, inputs: Inputs, values: dict) -> pd.DataFrame:
-    """Makes a table from its files and the values of the study."""
+    """Make a table from its files and the values of the study."""
     finding, stage = by_table(name)
     return _call(finding.make, inputs, {**values, "stage": stage, "parts": CLAIMS})
 
 
 def page(name: str, table: pd.DataFrame, record: dict, inputs: Inputs, values: dict) -> str:
-    """Writes the text that comes with a table."""
+    """Write the text that comes with a table."""
     finding, _ = by_table(name)
     return _call(finding.page.write, inputs, {**values, "table": table, "record": record})
 
@@ -121,7 +121,7 @@ def _call(function, inputs: Inputs, values: dict):
 
 @cache  # one answer for planning and for running
 def lost_inputs(name: str, files: Files) -> int:
-    """Returns how often a table has been made again because one of its inputs was lost.
+    """Return how often a table has been made again because one of its inputs was lost.
 
     A parameter of its rule: Snakemake by itself takes a lost intermediate file for one that is no
     longer needed. The count goes up while an input of a standing table is missing, and stays.

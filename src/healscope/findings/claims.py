@@ -36,7 +36,7 @@ def measure(
     primary: list[str],
     contrast: tuple[int, int] | None,
 ) -> pd.DataFrame:
-    """Measures and judges all claims of every track, and corrects the verdicts for their number.
+    """Measure and judge all claims of every track, and correct the verdicts for their number.
 
     `parts` make the claims: those of all findings.
     """
@@ -97,7 +97,7 @@ _FAMILIES = {
 def in_words(
     claims: pd.DataFrame, answers: pd.DataFrame, record: dict, added: list[list[int]] = ()
 ) -> str:
-    """Writes the gate's answers and the claims as plain text, and what they were made from.
+    """Write the gate's answers and the claims as plain text, and what they were made from.
 
     `added`: the seeds that earlier claims of this study were made from, where they were others.
     """
@@ -119,7 +119,7 @@ def in_words(
 
 
 def seeds_before(file: str, seeds: list[int]) -> list[list[int]]:
-    """Returns the seeds that earlier claims were made from, if others, and stores these.
+    """Return the seeds that earlier claims were made from, if others, and store these.
 
     `file` is a JSON list that outlives the claims themselves, which are made anew.
     """
@@ -214,7 +214,7 @@ SCHEMA = table(
 
 
 def write_text(table: pd.DataFrame, record: dict, gate: list[str], seeds: list[int]) -> str:
-    """Writes the text from the table, and stores the seeds that its claims were made from."""
+    """Write the text from the table, and store the seeds that its claims were made from."""
     added = seeds_before(artifacts.CLAIMED_SEEDS, seeds)
     return in_words(table, provenance.read_table(gate[0]), record, added)
 

@@ -89,7 +89,7 @@ class Data:
         return artifacts.parse_branch(marks["rl"]["checkpoint"])[1]
 
     def at(self, rule: str, choice: Choice, rows: pd.DataFrame | None = None) -> pd.DataFrame:
-        """Returns answers under one rule, at one checkpoint for each seed and half."""
+        """Return answers under one rule, at one checkpoint for each seed and half."""
         rows = self.rows if rows is None else rows
         chosen = {(s, half): name for s, halves in choice.items() for half, name in halves.items()}
         wanted = [chosen[key] for key in zip(rows["seed"], rows["half"], strict=True)]
@@ -171,7 +171,7 @@ def names_of(choice: Choice) -> str:
 
 
 def row(claim: str, statement: str, e: Estimate, verdict: Verdict, detail: str) -> dict:
-    """Makes one row of the claims table, before it is corrected for the number of claims."""
+    """Make one row of the claims table, before it is corrected for the number of claims."""
     if e.outliers:
         unlike = ", ".join(f"seed {s} ({100 * e.by_seed[s]:+.1f})" for s in e.outliers)
         detail = f"{detail}; unlike the other seeds: {unlike}"
@@ -187,7 +187,7 @@ def row(claim: str, statement: str, e: Estimate, verdict: Verdict, detail: str) 
 
 
 def effect_of(e: Estimate) -> dict:
-    """Returns an estimate as the columns of a table (`columns.effect`)."""
+    """Return an estimate as the columns of a table (`columns.effect`)."""
     return {
         "effect": e.value,
         "low": e.low,

@@ -95,12 +95,12 @@ def _rows(
 
 
 def hand_of(problem_id: str) -> tuple[str, ...]:
-    """Returns the cards of a problem ("A-5-K>24:id") whatever their order."""
+    """Return the cards of a problem ("A-5-K>24:id") whatever their order."""
     return tuple(sorted(problem_id.split(">")[0].split("-")))
 
 
 def ways_to_deal(cards: tuple[str, ...]) -> float:
-    """Returns the number of orders in which these cards can come: their weight among iid hands."""
+    """Return the number of orders in which these cards can come: their weight among iid hands."""
     return factorial(len(cards)) / prod(factorial(n) for n in Counter(cards).values())
 
 

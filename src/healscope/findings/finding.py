@@ -65,7 +65,7 @@ class Finding:
         return artifacts.path(artifacts.TABLE, table=self.name)
 
     def parameters(self) -> list[str]:
-        """Returns what `make` and the page's `write` take by name."""
+        """Return what `make` and the page's `write` take by name."""
         used = list(signature(self.make).parameters)
         if self.page:
             used += [p for p in signature(self.page.write).parameters if p not in GIVEN]

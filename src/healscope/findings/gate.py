@@ -16,7 +16,7 @@ from healscope.errors import HealscopeError
 from healscope.findings.columns import effect
 from healscope.findings.contrasts import Data, effect_of, row
 from healscope.findings.finding import Finding
-from healscope.findings.rows import at_landmarks, first_attempts
+from healscope.findings.rows import answers_at_landmarks, at_landmarks, first_attempts
 from healscope.markdown import limits, points
 from healscope.schema import TRACK, choice, table
 from healscope.stats import Estimate
@@ -82,7 +82,7 @@ def measure(
 def _judged(
     change: Callable[[str, str], Estimate | None],
 ) -> Iterator[tuple[str, str, Estimate, Verdict]]:
-    """Yields phenomenon, stage, change and verdict. `change` takes two landmarks, and returns None
+    """Yield phenomenon, stage, change and verdict. `change` takes two landmarks, and returns None
     where there is no such change to be asked about.
 
     What counts as no recovery is a share of the gap that forgetting left.
@@ -149,10 +149,7 @@ FINDING = Finding(
     name="gate",
     schema=SCHEMA,
     make=measure,
-    inputs=lambda files: {
-        "evaluations": files.evaluations(files.at_landmarks),
-        "landmark_files": files.landmarks(),
-    },
+    inputs=answers_at_landmarks,
     order=1.5,
     claims=(phenomena,),
     claim_names=("gate-(forgetting|recovery)",),

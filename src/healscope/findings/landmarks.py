@@ -6,7 +6,7 @@ from healscope import artifacts
 from healscope.config import Statistics
 from healscope.findings.columns import ACCURACY, SEED, N, interval
 from healscope.findings.finding import Finding
-from healscope.findings.rows import at_landmarks, first_attempts, summarise
+from healscope.findings.rows import answers_at_landmarks, at_landmarks, first_attempts, summarise
 from healscope.markdown import grid, level
 from healscope.schema import TRACK, choice, table, text
 from healscope.tasks.schemas import RULE
@@ -81,10 +81,7 @@ FINDING = Finding(
     name="landmarks",
     schema=SCHEMA,
     make=landmarks,
-    inputs=lambda files: {
-        "evaluations": files.evaluations(files.at_landmarks),
-        "landmark_files": files.landmarks(),
-    },
+    inputs=answers_at_landmarks,
     order=1,
     title="Accuracy at the landmarks",
     section=section,

@@ -8,13 +8,11 @@ from healscope.findings.columns import SEED, N, interval
 from healscope.findings.finding import Finding
 from healscope.findings.rows import at_landmarks, first_attempts, summarise
 from healscope.markdown import at, grid
-from healscope.schema import TRACK, Column, change, choice, table
+from healscope.schema import TRACK, Column, change, choice, table, text
 from healscope.tasks.cards import neighbours as near
 from healscope.tasks.schemas import PROTOCOL
 
 BY = ["track", "protocol", "neighbour", "distance", "landmark", "since"]
-
-POINTS = ("base", *artifacts.LANDMARK_NAMES)
 
 
 def neighbours(
@@ -28,7 +26,7 @@ def neighbours(
     """
     extra = ["protocol", "neighbour", "distance"]
     found = first_attempts(evaluations, extra, faceless=True)
-    rows = at_landmarks(found, landmark_files, list(POINTS))
+    rows = at_landmarks(found, landmark_files, list(artifacts.POINT_NAMES))
     parts = [summarise(rows.assign(since=""), BY, statistics)]
     for key, group in rows.groupby(BY[:-2]):
         place = dict(zip(BY, key, strict=False))
@@ -47,7 +45,7 @@ def section(table: pd.DataFrame) -> str:
     keys = ["neighbour", "distance"]
     placed = whole.set_index([*keys, "landmark", "since"])
     kinds = sorted(set(levels[keys].itertuples(index=False, name=None)), key=_place)
-    points = [p for p in ("base", *artifacts.LANDMARK_NAMES) if p in set(levels["landmark"])]
+    points = [p for p in artifacts.POINT_NAMES if p in set(levels["landmark"])]
     changes = [
         (before, after) for before, after in artifacts.STAGES.values()
         if ((whole["since"] == before) & (whole["landmark"] == after)).any()
@@ -57,14 +55,14 @@ def section(table: pd.DataFrame) -> str:
          *(at(placed, (kind, distance, after, before), form="+.1f") for before, after in changes))
         for kind, distance in kinds
     ]  # fmt: skip
-    names = {"base": "Base", **artifacts.LANDMARK_NAMES}
+    names = artifacts.POINT_NAMES
     head = [*(names[p] for p in points), *(f"{names[b]} to {names[a]}" for b, a in changes)]
     return grid(["differs in", "distance", *head], rows)
 
 
-def _place(neighbour: tuple[str, int]) -> tuple[int, int]:
+def _place(neighbour: tuple[str, int]) -> tuple[int, str, int]:
     kind, distance = neighbour
-    return list(near.KINDS).index(kind), distance
+    return near.order(kind), kind, distance
 
 
 SCHEMA = table(
@@ -73,14 +71,19 @@ SCHEMA = table(
     "so much; or its change since an earlier landmark, paired by problem.",
     (
         TRACK, PROTOCOL,
-        choice("neighbour", near.KINDS, "kind of neighbour: what differs from training"),
+        text("neighbour", "kind of neighbour: what differs from training"),
         Column(
             "distance",
             "int",
-            "; ".join(f"{kind}: {about}" for kind, about in near.KINDS.items()),
+            "by how much, of the card game: "
+            + "; ".join(f"{kind}: {about}" for kind, about in near.KINDS.items())
+            + ". Of reasoning-gym: levels of the curriculum",
         ),
-        choice("landmark", POINTS, "maxood as other seeds and instances pick it"),
-        choice("since", ("", *POINTS), "the earlier landmark; empty: the accuracy itself"),
+        choice("landmark", artifacts.POINT_NAMES, "maxood as other seeds and instances pick it"),
+        choice(
+            "since", ("", *artifacts.POINT_NAMES),
+            "the earlier landmark; empty: the accuracy itself",
+        ),
         SEED, N,
         change("accuracy", "greedy first attempts; below 0 only as a change"),
         *interval(change),
@@ -95,13 +98,13 @@ FINDING = Finding(
     inputs=lambda files: {
         "evaluations": files.each(
             artifacts.EVALUATION,
-            files.cards,
+            files.near,
             protocol=files.neighbours,
             checkpoint=files.at_landmarks,
         ),
-        "landmark_files": files.landmarks(files.cards),
+        "landmark_files": files.landmarks(files.near),
     },
-    asked=lambda files: bool(files.cards and files.neighbours),
+    asked=lambda files: bool(files.near and files.neighbours),
     order=21,
     title="Near the training rule",
     section=section,

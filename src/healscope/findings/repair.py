@@ -103,9 +103,9 @@ def _dominated(table: pd.DataFrame, others: pd.DataFrame) -> pd.Series:
 
 
 def pick(offered: dict[str, Changes], parent: Changes, share: float) -> tuple[Changes, list[str]]:
-    """Picks the edit that is worth most (`worth`), for each seed and half by what others show.
+    """Pick the edit that is worth most (`worth`), for each seed and half by what others show.
 
-    Returns the changes at what was picked, and the names of that, each once.
+    Return the changes at what was picked, and the names of that, each once.
     """
 
     def elsewhere(name: str, seeds: list[int], half: str) -> tuple[bool, float]:

@@ -11,6 +11,7 @@ import pandas as pd
 from healscope import artifacts, provenance, stats
 from healscope.config import Statistics
 from healscope.evaluation import landmarks
+from healscope.files import Files
 from healscope.tasks.tables import rules_differ, sft_examples
 from healscope.training.schemas import RL_LOG, WINDOW
 
@@ -26,19 +27,19 @@ _OF_EPISODES = {"correct": "all", "parsed": "all", "told_rule": "any", "retried"
 
 
 def steps(files: Iterable[str], extra: Iterable[str] = ()) -> pd.DataFrame:
-    """Reads evaluation files: the columns that tables need, a row for each step of an episode."""
+    """Read evaluation files: the columns that tables need, a row for each step of an episode."""
     columns = list(dict.fromkeys([*COLUMNS, *SINCE, *extra]))
     parts = [provenance.read_table(f, columns, SINCE) for f in files]
     return pd.concat(parts, ignore_index=True)
 
 
 def attempts(files: Iterable[str], extra: Iterable[str] = ()) -> pd.DataFrame:
-    """Reads evaluation files with one row for each episode. `extra` must hold "feedback"."""
+    """Read evaluation files with one row for each episode. `extra` must hold "feedback"."""
     return episodes(steps(files, extra))
 
 
 def episodes(rows: pd.DataFrame) -> pd.DataFrame:
-    """Joins the steps of each episode (rows with an episode_id) into one row: right if all are.
+    """Join the steps of each episode (rows with an episode_id) into one row: right if all are.
 
     A step that was right at one attempt is not asked again, so a later attempt at an episode is
     right once every step has been, up to that attempt and under that feedback. Rows of tasks
@@ -77,7 +78,7 @@ def _joined(rows: pd.DataFrame, place: list[str]) -> pd.DataFrame:
 def first_attempts(
     files: Iterable[str], extra: Iterable[str] = (), faceless: bool = False
 ) -> pd.DataFrame:
-    """Reads first attempts at problems where the two rules differ; `faceless`: at all problems.
+    """Read first attempts at problems where the two rules differ; `faceless`: at all problems.
 
     In the card game the rules differ where there is a face card.
     """
@@ -87,7 +88,7 @@ def first_attempts(
 
 
 def seen(rows: pd.DataFrame, pools: list[str], sft: dict) -> pd.Series:
-    """Returns whether the SFT run of each row read examples of its instance.
+    """Return whether the SFT run of each row read examples of its instance.
 
     `pools` are the files that SFT drew its examples from, one for each task; `sft` says of how many
     instances how many examples (keys deals and examples).
@@ -116,7 +117,7 @@ def trained_on(rows: pd.DataFrame, pools: list[str], sft: dict) -> pd.DataFrame:
 
 
 def with_steps(rows: pd.DataFrame) -> pd.DataFrame:
-    """Adds stage (an arm of SFT, or "rl" for any branch), step (the SFT step, or where the branch
+    """Add stage (an arm of SFT, or "rl" for any branch), step (the SFT step, or where the branch
     started from) and recipe (empty for SFT)."""
     named = {v: artifacts.stage_and_step(v) for v in rows["checkpoint"].unique()}
     recipes = {
@@ -130,7 +131,7 @@ def with_steps(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def branch_logs(files: Iterable[str]) -> pd.DataFrame:
-    """Reads the training logs of branches, and adds recipe and start; a missing alarm is none.
+    """Read the training logs of branches, and add recipe and start; a missing alarm is none.
 
     What an earlier version did not log is missing.
     """
@@ -145,7 +146,7 @@ def branch_logs(files: Iterable[str]) -> pd.DataFrame:
 
 
 def of_seed(rows: pd.DataFrame, seed: int | str) -> pd.DataFrame:
-    """Returns the rows of one seed, or with "all" of all."""
+    """Return the rows of one seed, or with "all" of all."""
     return rows if seed == "all" else rows[rows["seed"] == seed]
 
 
@@ -161,7 +162,7 @@ def at_last(run: pd.DataFrame, column: str) -> float:
 
 
 def failure(run: pd.DataFrame) -> str:
-    """Returns why a run failed, or an empty string."""
+    """Return why a run failed, or an empty string."""
     return run.loc[run["iteration"].idxmax(), "failure"]
 
 
@@ -174,7 +175,7 @@ def failures(runs: pd.DataFrame) -> str:
 def summarise(
     rows: pd.DataFrame, by: list[str], settings: Statistics, column: str = "correct", **weights: str
 ) -> pd.DataFrame:
-    """Returns the mean of `column`, with its interval, of each group of `by` (which holds track).
+    """Return the mean of `column`, with its interval, of each group of `by` (which holds track).
 
     Each group has a row for each seed, and one ("all") for the mean over seeds. `weights`: as in
     `stats.bootstrap`.
@@ -198,7 +199,7 @@ def summarise(
 
 
 def any_attempt(rows: pd.DataFrame) -> pd.DataFrame:
-    """Returns one row for each problem: whether the first attempt or one after feedback was right.
+    """Return one row for each problem: whether the first attempt or one after feedback was right.
 
     Of several levels of feedback the last counts ("full", the published one, where it is there).
     """
@@ -210,8 +211,16 @@ def any_attempt(rows: pd.DataFrame) -> pd.DataFrame:
     return first.assign(correct=right).reset_index()
 
 
+def answers_at_landmarks(files: Files) -> dict[str, list[str]]:
+    """Return the inputs of `at_landmarks`: answers of all that landmarks may be, and which are."""
+    return {
+        "evaluations": files.evaluations(files.at_landmarks),
+        "landmark_files": files.landmarks(),
+    }
+
+
 def at_landmarks(rows: pd.DataFrame, landmark_files: list[str], names: list[str]) -> pd.DataFrame:
-    """Returns the rows of the checkpoints behind landmarks, with a column `landmark`.
+    """Return the rows of the checkpoints behind landmarks, with a column `landmark`.
 
     A name that is no landmark is that of a checkpoint; the base is evaluated as the start of SFT.
 

@@ -10,7 +10,7 @@ from healscope.training.schemas import SFT_LOG_COLUMNS
 
 
 def training(logs: list[str]) -> pd.DataFrame:
-    """Returns the rows of the logs of all seeds."""
+    """Return the rows of the logs of all seeds."""
     rows = pd.concat([provenance.read_table(f) for f in logs], ignore_index=True)
     rows = rows.drop(columns="penalty", errors="ignore")  # only methods have one
     return rows.assign(seed=rows["seed"].astype(str))

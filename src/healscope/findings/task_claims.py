@@ -187,7 +187,7 @@ SCHEMA = table(
 def from_tables(
     claims: list[str], window: list[str], followed: Tracks, statistics: Statistics
 ) -> pd.DataFrame:
-    """Makes the table from the files of tables `claims` and `rl-window`."""
+    """Make the table from the files of tables `claims` and `rl-window`."""
     tables = (provenance.read_table(file) for file in (*claims, *window))
     return measure(*tables, followed, statistics)
 

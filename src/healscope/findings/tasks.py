@@ -17,6 +17,7 @@ from healscope.findings.landmarks import at_landmark, landmark_rows
 from healscope.findings.rows import first_attempts, sft_first, summarise, with_steps
 from healscope.markdown import at, grid
 from healscope.schema import choice, table, text
+from healscope.tasks.registry import published
 from healscope.tasks.schemas import RULE
 
 Tracks = dict[str, dict[str, str]]
@@ -43,7 +44,7 @@ def landmarks(
     values = paper_values.counts(paper_values.read(Path(published_files[0]).parent))
     parts = [table]
     for task, family in {(t["task"], t["family"]): None for t in tracks.values()}:
-        own = values[values["figure"] == paper_values.LANDMARKS.get(family)]
+        own = values[values["figure"].isin(published(family)[:1])]
         own = own[(own["metric"] == "accuracy") & own["stage"].isin(LANDMARK_NAMES)]
         own = own.rename(columns={"stage": "landmark", "split": "rule", "value": "accuracy"})
         own = own.assign(

@@ -42,7 +42,7 @@ class Cost:
 
 @cache
 def measurements() -> dict[str, ModuleType]:
-    """Returns the module of every measurement by its name."""
+    """Return the module of every measurement by its name."""
     names = [module.name for module in pkgutil.iter_modules(__path__)]
     modules = {name: importlib.import_module(f"{__name__}.{name}") for name in names}
     return {name: module for name, module in modules.items() if hasattr(module, "SCHEMA")}

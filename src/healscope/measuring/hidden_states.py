@@ -65,7 +65,7 @@ def cost(study: Study) -> Cost:
 
 
 def measure(inputs: Inputs, settings: dict, _seed: int, _label: str) -> pd.DataFrame:
-    """Returns `geometry.describe` of the states at every landmark."""
+    """Return `geometry.describe` of the states at every landmark."""
     states = states_at(inputs.checkpoints, inputs.tables["problems"], settings["problems"])
     return geometry.describe(states)
 

@@ -91,7 +91,7 @@ def cost(study: Study) -> Cost:
 
 
 def measure(inputs: Inputs, settings: dict, seed: int, label: str) -> pd.DataFrame:
-    """Returns one row for each SFT checkpoint."""
+    """Return one row for each SFT checkpoint."""
     task = build("train", settings["task"])
     examples = sft_examples(inputs.tables["pool"], **settings["examples"], seed=seed)
     problems, manifests = inputs.tables["problems"], inputs.checkpoints
@@ -107,7 +107,7 @@ def along_sft(
     seed: int,
     label: str,
 ) -> pd.DataFrame:
-    """Measures checkpoints of SFT, and compares them with the base, the first of `manifests`.
+    """Measure checkpoints of SFT, and compare them with the base, the first of `manifests`.
 
     `examples` are the SFT rows of this seed, `problems` all of the task's.
     """

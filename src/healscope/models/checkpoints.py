@@ -15,9 +15,8 @@ from safetensors.torch import load_file
 from healscope import artifacts, provenance
 from healscope.errors import HealscopeError
 from healscope.models import integrity
-from healscope.models.stored import follow_umask
+from healscope.models.stored import MANIFEST, follow_umask
 
-MANIFEST = "checkpoint.json"
 DROPPED = Path(artifacts.DROPPED).name
 WEIGHTS = "model.safetensors"
 
@@ -68,7 +67,7 @@ def _publish(files_found: list[Path], manifest: str | Path, record: dict, **more
 
 
 def drop(manifest: str | Path, landmarks: dict[str, dict], record: dict) -> None:
-    """Deletes the weights behind a manifest, unless one of the landmarks is this checkpoint, and
+    """Delete the weights behind a manifest, unless one of the landmarks is this checkpoint, and
     writes beside it which files went and their bytes, or why they stay. What is small stays."""
     manifest = Path(manifest)
     folder, about = manifest.parent, manifest.with_name(DROPPED)
@@ -82,7 +81,8 @@ def drop(manifest: str | Path, landmarks: dict[str, dict], record: dict) -> None
 
 
 def verify(manifest: str | Path) -> dict:
-    """Read a manifest and check every file's size and hash against it."""
+    """Read a manifest and check every file's size and hash against it; of an adapter, its base's
+    too."""
     content = provenance.read_json(manifest)
     if "failed" in content:
         raise HealscopeError(f"{manifest} holds no weights, its run failed: {content['failed']}")
@@ -104,11 +104,13 @@ def verify(manifest: str | Path) -> dict:
             raise HealscopeError(
                 f"{file} differs from what was saved; delete {manifest} and rerun to rebuild it"
             )
+    if base := content.get("reading", {}).get("base"):
+        verify(folder / base / MANIFEST)
     return content
 
 
-def load_model(manifest: str | Path):
-    """Return (model in float32 on the best device, tokenizer) of a verified checkpoint.
+def load_model(manifest: str | Path, precision: str = "float32"):
+    """Return (model in a precision on the best device, tokenizer) of a verified checkpoint.
 
     Raises HealscopeError where files differ from the manifest, keys do not all match, or the model
     no longer says what it said when it was saved.
@@ -117,7 +119,7 @@ def load_model(manifest: str | Path):
 
     verify(manifest)
     folder = str(Path(manifest).parent)
-    model = integrity.load(folder).to(device())
+    model = integrity.load(folder, dtype=getattr(torch, precision)).to(device())
     integrity.check_logits(folder, model)
     return model, load_tokenizer(folder)
 

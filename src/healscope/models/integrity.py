@@ -20,12 +20,10 @@ import numpy as np
 import torch
 
 from healscope import provenance
+from healscope.config import tensors
 from healscope.errors import HealscopeError
-from healscope.models import noise
-from healscope.models.stored import Stored, refuse_not_finite
-
-LOGITS = "logits.json"
-"""File of a checkpoint folder: what the model said to a stored prompt when it was saved."""
+from healscope.models import noise, skeletons
+from healscope.models.stored import LOGITS, Stored, refuse_not_finite
 
 PROMPT_TOKENS = 32
 LOGITS_KEPT = 1024
@@ -33,35 +31,34 @@ LOGITS_KEPT = 1024
 LIMITS = {"float32": 1e-2, "bfloat16": 1e-1, "float16": 1e-1}
 """Precision at saving -> relative difference of logits that is still the same model.
 
-Models are loaded in float32. From one machine to another, or from CPU to GPU, its logits differ by
-1e-6 to 1e-4, with TF32 by some 1e-3; logits that were computed in bfloat16 are off by some 1e-2.
-Another model differs by about 1.
+The precision in which a model is loaded counts as well. In float32, from one machine to another,
+or from CPU to GPU, its logits differ by 1e-6 to 1e-4, with TF32 by some 1e-3; logits that were
+computed in bfloat16 are off by some 1e-2. Another model differs by about 1.
 """
 
-_EMBEDDINGS = ("embed_tokens.weight", "wte.weight", "embed_in.weight")
+GENERATION = "generation_config.json"
 SAMPLE = 4  # matrices of a role decomposed at most
 
 
-def load(source: str, revision: str | None = None):
-    """The causal language model of a folder or hub id, in float32, whole or not at all.
+def load(source: str, revision: str | None = None, dtype: torch.dtype = torch.float32):
+    """The causal language model of a folder or hub id, in `dtype`, whole or not at all.
 
     Tied weights need only one of their names, and buffers none. Towers for images or sound, which
-    a causal language model leaves out, may be there. Raises HealscopeError where keys are missing,
-    unexpected or of another shape; what transformers raises passes through.
+    a causal language model leaves out, may be there. A folder whose weights are not read as they
+    lie there (an adapter, names with a prefix; `Stored`) is read tensor by tensor. Raises
+    HealscopeError where keys are missing, unexpected or of another shape; what transformers raises
+    passes through.
     """
     # here, because importing transformers takes longer than most jobs that only read weights
-    import transformers
-    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig, AutoModelForCausalLM
+    from transformers import AutoConfig
 
+    if Path(source).is_dir() and not (stored := Stored(source)).as_it_lies:
+        return _filled(stored, dtype)
     config = AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=False)
-    family = AutoModelForCausalLM
-    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING and config.architectures:
-        # the language part of Mllama, once it is saved on its own, is in no mapping
-        family = getattr(transformers, config.architectures[0], family)
-    model, info = family.from_pretrained(
+    model, info = skeletons.family(config).from_pretrained(
         source,
         revision=revision,
-        dtype=torch.float32,
+        dtype=dtype,
         trust_remote_code=False,
         ignore_mismatched_sizes=True,  # so that they are named below, with what else is wrong
         output_loading_info=True,
@@ -77,8 +74,30 @@ def load(source: str, revision: str | None = None):
     return model
 
 
+@torch.no_grad()
+def _filled(stored: Stored, dtype: torch.dtype):
+    """The model of `stored`, in `dtype`, whose tensors are read one after the other."""
+    model = skeletons.empty(stored.config.parent, stored.vocabulary, dtype)
+    places = model.state_dict()
+    for name, tensor in stored.items():
+        if name in places and places[name].shape == tensor.shape:
+            places[name].copy_(tensor)
+    written = {places[name].data_ptr() for name in stored if name in places}
+    refuse_other_keys(
+        str(stored.folder),
+        missing=[n for n, t in places.items() if t.data_ptr() not in written],
+        unexpected=[n for n in stored if n not in places and not _of_another_tower(n)],
+        reshaped=[n for n, s in stored.shapes.items() if n in places and places[n].shape != s],
+    )
+    if (stored.config.parent / GENERATION).is_file():
+        from transformers import GenerationConfig
+
+        model.generation_config = GenerationConfig.from_pretrained(stored.config.parent)
+    return model
+
+
 def refuse_other_keys(source: str, missing=(), unexpected=(), reshaped=()) -> None:
-    """Raises HealscopeError where any key of a checkpoint is not as the model needs it."""
+    """Raise HealscopeError where any key of a checkpoint is not as the model needs it."""
     wrong = {"missing": missing, "unexpected": unexpected, "of another shape": reshaped}
     found = [f"{len(keys)} {what} ({_some(keys)})" for what, keys in wrong.items() if len(keys)]
     if found:
@@ -90,25 +109,18 @@ def refuse_other_keys(source: str, missing=(), unexpected=(), reshaped=()) -> No
 
 
 def refuse_untied(source: str, weights: Stored) -> None:
-    """Refuses embeddings and a head that differ where config.json says that they are one matrix.
+    """Refuse embeddings and a head that differ where config.json says that they are one matrix.
 
     transformers then keeps the two apart, and what knows them for one would write each over the
     other.
     """
-    embeddings = next(
-        (
-            n
-            for n in weights
-            if n.endswith(("embed_tokens.weight", "wte.weight", "embed_in.weight"))
-        ),
-        None,
-    )
+    embeddings = next((n for n in weights if n.endswith(tensors.EMBEDDINGS)), None)
     head = next((n for n in weights if n.endswith("lm_head.weight")), None)
     if not embeddings or not head or weights.shapes[embeddings] != weights.shapes[head]:
         return
     from transformers import AutoConfig  # what a config leaves out is known to its class alone
 
-    config = AutoConfig.from_pretrained(weights.folder).get_text_config()
+    config = AutoConfig.from_pretrained(weights.config.parent).get_text_config()
     if config.tie_word_embeddings and not weights[head].equal(weights[embeddings]):
         raise HealscopeError(
             f"{source}: its config.json ties the output layer to the embeddings, "
@@ -135,7 +147,7 @@ def initial_std(config: dict) -> float:
 
 
 def check_trained(weights: Mapping[str, torch.Tensor], init_std: float, source: str) -> None:
-    """Refuses a model whose weights, or all of one role, cannot be told from freshly drawn ones.
+    """Refuse a model whose weights, or all of one role, cannot be told from freshly drawn ones.
 
     `weights`: name -> tensor; the 2-D ones of the language model with a shorter side of at least
     32 count. The mapping may read from disk: a tensor is asked for anew each time. `init_std` is
@@ -213,8 +225,8 @@ def _random(source: str, which: str) -> HealscopeError:
 
 def check_folder(folder: str | Path) -> None:
     """`check_trained` for a Hugging Face folder, tensor by tensor."""
-    config = provenance.read_json(Path(folder) / "config.json")
-    check_trained(Stored(folder), initial_std(config), str(folder))
+    stored = Stored(folder)
+    check_trained(stored, initial_std(provenance.read_json(stored.config)), str(folder))
 
 
 @torch.no_grad()
@@ -229,7 +241,7 @@ def _logits(model, ids: list[int]) -> list[float]:
 
 
 def record_logits(folder: str | Path, model) -> None:
-    """Writes what the model says to a prompt: ids spread over its vocabulary, so that none of its
+    """Write what the model says to a prompt: ids spread over its vocabulary, so that none of its
     tokenizer and task are needed and many embeddings and positions take part."""
     size = model.get_input_embeddings().weight.shape[0]
     ids = [i * size // PROMPT_TOKENS for i in range(PROMPT_TOKENS)]
@@ -253,7 +265,8 @@ def check_logits(folder: str | Path, model) -> float | None:
         return None
     content = provenance.read_json(file)
     then, now = np.array(content["logits"]), np.array(_logits(model, content["ids"]))
-    limit = LIMITS.get(content["precision"], LIMITS["float32"])
+    precisions = content["precision"], str(model.dtype).removeprefix("torch.")
+    limit = max(LIMITS.get(p, LIMITS["float32"]) for p in precisions)
     return _refuse_other_logits(
         folder, then, now, limit, "was config.json changed, or the version of transformers?"
     )

@@ -1,44 +1,24 @@
 """Links the user's checkpoints into a study, without copying, and checks them against their base.
 
-All checkpoints of a study are asked in one way, by one tokenizer and chat template: those of the
-last SFT checkpoint, as it was trained with them and a base often has no template; where it has no
-tokenizer, those of the base.
+All checkpoints of a study are asked in one way, see `asking`. What is read otherwise than it lies
+in the user's files is said when it is taken (`Stored.notes`).
 """
 
 import os
-import re
 import shutil
 import sys
+import warnings
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 
 from healscope import provenance
+from healscope.config import adapters as adapter_files
 from healscope.config import sources
 from healscope.errors import HealscopeError
-from healscope.models import hub, integrity
-from healscope.models.checkpoints import MANIFEST
-from healscope.models.stored import Stored
-
-TOKENIZER = (
-    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
-    "chat_template.jinja", "chat_template.json", "tokenizer.model", "vocab.json", "merges.txt",
-)  # fmt: skip
-"""Files that turn text into token ids."""
-
-END = "generation_config.json"
-"""File that may name tokens that end an answer: asked for as the tokenizer is."""
-
-_OF_NO_CONSEQUENCE = re.compile(
-    "dropout|pdrop|layerdrop|initializer|^init_std$|^summary_|^(bos|eos|pad)_token_id$|^use_cache$"
-    "|^vocab_size$|^max_position_embeddings$|^max_window_layers$|^use_sliding_window$"
-    "|^pretraining_tp$"
-)
-"""Fields of an architecture's config that change no logit of an evaluation, or that shapes of
-weights (the vocabulary) or other fields (`layer_types`) tell better."""
-
-_SCALED_BY_LENGTH = {"dynamic", "yarn", "longrope"}
-"""Kinds of rotary positions that may depend on max_position_embeddings."""
+from healscope.models import against_base, asking, hub, integrity, pickled
+from healscope.models.rows import note as rows_note
+from healscope.models.stored import LOGITS, MANIFEST, Stored
+from healscope.models.variants import Variant, load_each
 
 
 def local(source: str, files: Sequence[str] = hub.FILES) -> Path:
@@ -48,50 +28,105 @@ def local(source: str, files: Sequence[str] = hub.FILES) -> Path:
     return hub.folder(*sources.hub_id(source), files)
 
 
-def take(name: str, source: str, beside: str, manifest: str | Path) -> None:
+def take(
+    name: str,
+    source: str,
+    beside: str,
+    manifest: str | Path,
+    base: str | None = None,
+    end: str | None = None,
+    pickles: bool = False,
+) -> None:
     """Link a checkpoint's files to the folder of `manifest`, then write the manifest.
 
     `beside`: for the base, the source of the last SFT checkpoint, which may bring the tokenizer;
-    for all others, the manifest of the base, which has it. Raises HealscopeError where it is no
-    model that a study can take, or another architecture or vocabulary than the base's.
+    for all others, the manifest of the base, which has it. `base`: the manifest of the checkpoint
+    that an adapter is on, if not the base. `end`: the token that ends answers, if it is not the
+    tokenizer's. `pickles`: whether `.bin` files may be converted.
+
+    Raises HealscopeError where it is no model that a study can take, or another architecture or
+    vocabulary than the base's, or if the merged weights of an adapter say something else than PEFT.
     """
     place, target = local(source), Path(manifest).parent
     if place.resolve() == target.resolve():
         raise HealscopeError(f"{name}: {source} is where it would be linked to; rename the model")
-    weights = _weights(name, place)
+    _check(name, place, pickles)
+    given, staged = place, target.with_name(f"{target.name}.converted")
+    if pickles and sources.pickled(place) and not sources.weight_files(place)[:1]:
+        shutil.rmtree(staged, ignore_errors=True)
+        place = pickled.converted(name, place, staged)
+    under = None
     if beside.endswith(MANIFEST):
-        base = Path(beside).parent
-        _same_model(name, weights, Stored(base))
-        asked_by = base
+        asked_by = Path(beside).parent
+        under = Path(base or beside).parent if sources.is_adapter(place) else None
+        weights = _weights(name, place, under)
+        first = Stored(asked_by)
+        against_base.refuse_another_model(name, weights, first)
+        rows = first.vocabulary
+        ends = [asked_by / asking.END]  # the base has it, if any of the two does
     else:
-        last = local(beside, TOKENIZER)
-        asked_by = last if (last / TOKENIZER[0]).is_file() else place
-    _same_tokens(name, place, asked_by, weights)
-    own = [Path(p) for p in sources.files(str(place)) if Path(p).name not in (*TOKENIZER, END)]
-    tokens = [asked_by / file for file in TOKENIZER if (asked_by / file).is_file()]
-    ends = [f for f in (asked_by / END, place / END) if f.is_file()]
-    if beside.endswith(MANIFEST):  # the base has it, if any of the two does
-        ends = [f for f in ends if f.parent == asked_by]
-    linked = [*own, *tokens, *ends[:1]]
+        weights = _weights(name, place)
+        asked_by, rows = _asked_by(name, place, weights, beside)
+        ends = [asked_by / asking.END, place / asking.END]
+    _same_tokens(name, place, asked_by)
+    own = [Path(p) for p in sources.files(str(place))]
+    own = [p for p in own if p.name not in (*asking.TOKENIZER, asking.END)]
+    if under is not None:
+        own = [p for p in own if p.name in (adapter_files.CONFIG, adapter_files.WEIGHTS)]
+        own.append(weights.config)
+    reading = {}
+    if under is not None:
+        reading["base"] = os.path.relpath(under, target)
+    if weights.vocabulary not in (None, rows):
+        reading["rows"] = rows
+        weights.notes = (*weights.notes, rows_note(weights.vocabulary, rows))
+        own = [p for p in own if p.name != LOGITS]  # it speaks of other rows
+    tokens = [asked_by / file for file in asking.TOKENIZER if (asked_by / file).is_file()]
+    linked = [*own, *tokens, *[f for f in ends if f.is_file()][:1]]
     for file in linked:
         if file.suffix == ".json":
             _read_json(name, file)
-    if unread := sources.not_of_the_model(place):
-        print(
-            f"healscope: {name}: {place} also holds {unread[0].name}, which is not read: as in "
-            f"transformers, {next(iter(weights.files.values())).name} goes first",
-            file=sys.stderr,
-        )
-    _link_all(linked, source, place, Path(manifest))
-
-
-def _weights(name: str, place: Path) -> Stored:
     try:
-        sources.check(str(place))
+        named = [
+            _read_json(name, f).get("eos_token_id") for f in [*ends, weights.config] if f.is_file()
+        ]
+        changed, notes = asking.changes(asked_by, rows or 0, end, named)
+    except (HealscopeError, ValueError) as error:
+        raise HealscopeError(f"{name}: {error}") from None
+    if unread := sources.not_of_the_model(place):
+        notes.append(
+            f"{place} also holds {unread[0].name}, which is not read: as in transformers, "
+            f"{next(iter(weights.files.values())).name} goes first"
+        )
+    for note in (*weights.notes, *notes):
+        print(f"healscope: {name}: {note}", file=sys.stderr)
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    files = [p for p in linked if p.name not in asking.rewritten(changed)]
+    for file in files:
+        _link(file, target / file.name)
+    made = asking.write_changed(asked_by, target, changed) if changed else []
+    if under is not None:
+        _record_logits(Stored(target, under.resolve()))
+        if "rows" in reading:
+            (target / LOGITS).unlink()  # it speaks of other rows
+        else:
+            made.append(target / LOGITS)
+    _write_manifest([*files, *made], source, given, under, reading, Path(manifest))
+    shutil.rmtree(staged, ignore_errors=True)
+
+
+def _check(name: str, place: Path, pickles: bool) -> None:
+    try:
+        sources.check(str(place), pickles)
     except ValueError as error:
         raise HealscopeError(f"{name} ({place}): {error}") from None
-    weights = Stored(place)
-    about = _read_json(name, place / "config.json")
+
+
+def _weights(name: str, place: Path, under: Path | None = None) -> Stored:
+    """Open a checkpoint, an adapter on the base in `under`; refuse what cannot be compared."""
+    weights = Stored(place, under and under.resolve())
+    about = _read_json(name, weights.config)
     if about.get("quantization_config"):
         raise HealscopeError(
             f"{name} ({place}) is quantised; give the weights as they were before (or dequantise "
@@ -102,6 +137,7 @@ def _weights(name: str, place: Path) -> Stored:
             f"{name} ({place}) is a mixture of experts, whose matrices are not compared or edited; "
             "give a dense model"
         )
+    against_base.refuse_unknown_code(f"{name} ({place})", about)
     integrity.refuse_untied(f"{name} ({place})", weights)
     return weights
 
@@ -113,92 +149,51 @@ def _read_json(name: str, file: Path) -> dict:
         raise HealscopeError(f"{name}: {error}") from None
 
 
-def _same_model(name: str, weights: Stored, base: Stored) -> None:
-    """Refuse weights that do not fit the base's architecture."""
-    for tensor in sorted(set(weights) & set(base)):
-        own, other = weights.shapes[tensor], base.shapes[tensor]
-        if own == other:
-            continue
-        if own[1:] == other[1:] and any(x in tensor for x in ("embed", "lm_head", "wte")):
-            raise HealscopeError(
-                f"{name} has {own[0]} rows of {tensor}, its base {other[0]}: tokens were added and "
-                "the embeddings resized. Give as base a copy that is resized alike "
-                f"(resize_token_embeddings({own[0]}), then save_pretrained): the new rows are "
-                "then part of what SFT has trained"
-            )
-        raise HealscopeError(
-            f"{name}: {tensor} is of shape {own}, in the base {other}: not a fine-tuned version of "
-            "this base"
-        )
-    apart = [t for t in sorted(set(weights) ^ set(base)) if "lm_head" not in t]  # tied, or not
-    if apart:
-        raise HealscopeError(
-            f"{name}: {len(apart)} tensors are only there or only in the base (as {apart[0]}): not "
-            "a fine-tuned version of this base, or saved from another class"
-        )
-    _same_computation(name, weights.folder, base.folder)
+def _asked_by(name: str, place: Path, weights: Stored, last: str) -> tuple[Path, int | None]:
+    """Return the folder whose tokenizer asks a study, and the rows of all its embeddings.
 
-
-def _same_computation(name: str, place: Path, base: Path) -> None:
-    """Refuse a config.json that computes another function of the same weights than the base's.
-
-    Compared are the fields that the architecture itself declares, as transformers reads them: what
-    programs that fine-tune add, and what steers outputs, precision or training, changes no logit.
+    These are the fewest, of the base's and those of the last SFT checkpoint, `last`, that the
+    tokenizer needs: so what one of the two has only for padding is left out.
     """
-    if _read_json(name, place / "config.json") == _read_json(name, base / "config.json"):
+    of_last = local(last, [*asking.TOKENIZER, "config.json", "adapter_*"])
+    asked_by = of_last if (of_last / asking.TOKENIZER[0]).is_file() else place
+    if not (asked_by / asking.TOKENIZER[0]).is_file():
+        raise HealscopeError(
+            f"neither {asked_by} nor the last SFT checkpoint holds a {asking.TOKENIZER[0]}; save "
+            "one there: AutoTokenizer.from_pretrained(…).save_pretrained(FOLDER)"
+        )
+    ids, own = asking.needed(asked_by), weights.vocabulary
+    if own is None:
+        return asked_by, None
+    rows = sorted({own, _rows_of(name, of_last) or own})
+    enough = [n for n in rows if n > max(ids.values())]
+    if not enough:
+        beyond = [token for token, i in ids.items() if i >= rows[-1]]
+        raise HealscopeError(
+            f"{name} has {own} embeddings, and the tokenizer of the study ({asked_by}) knows "
+            f"{len(beyond)} tokens beyond them (as {beyond[0]!r}), for which the last SFT "
+            "checkpoint has none either: take them out of that tokenizer, or give that checkpoint "
+            "rows for them (resize_token_embeddings, then save_pretrained)"
+        )
+    return asked_by, enough[0]
+
+
+def _rows_of(name: str, place: Path) -> int | None:
+    """Rows of a checkpoint's embeddings, from small files alone; None if it says nothing."""
+    if sources.is_adapter(place):
+        known = (place / adapter_files.WEIGHTS).is_file()  # of a pickle nothing is known yet
+        return adapter_files.rows(adapter_files.shapes(place)) if known else None
+    if not (place / "config.json").is_file():
+        return None
+    about = _read_json(name, place / "config.json")
+    return (about.get("text_config") or about).get("vocab_size")
+
+
+def _same_tokens(name: str, place: Path, asked_by: Path) -> None:
+    """Refuse a vocabulary in which a token has another id; say where one lacks tokens."""
+    if not (place / asking.TOKENIZER[0]).is_file():
         return
-    from transformers import AutoConfig
-
-    try:
-        own, other = (AutoConfig.from_pretrained(p).get_text_config() for p in (place, base))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise HealscopeError(f"{name}: {place / 'config.json'} cannot be read: {first}") from None
-    if type(own) is not type(other):
-        raise HealscopeError(
-            f"{name}: its config.json says model_type = {own.model_type}, that of the base "
-            f"{other.model_type}: not a fine-tuned version of this base"
-        )
-    for key in _computed_by(own):
-        if getattr(own, key, None) != getattr(other, key, None):
-            raise HealscopeError(
-                f"{name}: its config.json says {key} = {getattr(own, key, None)}, that of the base "
-                f"{getattr(other, key, None)}: all checkpoints of a study run in one skeleton. "
-                "Where the base's is right for it, copy that value"
-            )
-
-
-def _computed_by(config) -> list[str]:
-    """Return the fields of a config that decide what the model computes from its weights."""
-    from transformers import PreTrainedConfig
-
-    declared = {f.name for f in fields(config)} - {f.name for f in fields(PreTrainedConfig)}
-    kept = {key for key in declared if not _OF_NO_CONSEQUENCE.search(key)}
-    rope = getattr(config, "rope_parameters", None) or {}
-    nested = [rope, *(part for part in rope.values() if isinstance(part, dict))]
-    if any(part.get("rope_type") in _SCALED_BY_LENGTH for part in nested):
-        kept |= declared & {"max_position_embeddings"}
-    return sorted(kept)
-
-
-def _same_tokens(name: str, place: Path, asked_by: Path, weights: Stored) -> None:
-    """Refuses a vocabulary in which a token has another id; says where one lacks tokens."""
-    if not (asked_by / TOKENIZER[0]).is_file():
-        raise HealscopeError(
-            f"neither {asked_by} nor the last SFT checkpoint holds a {TOKENIZER[0]}; save one "
-            "there: AutoTokenizer.from_pretrained(…).save_pretrained(FOLDER)"
-        )
-    ids = _vocabulary(asked_by)
-    rows = max((s[0] for n, s in weights.shapes.items() if "embed_tokens" in n), default=len(ids))
-    if beyond := [token for token, i in ids.items() if i >= rows]:
-        raise HealscopeError(
-            f"{name} has {rows} embeddings, and the tokenizer of the study ({asked_by}) knows "
-            f"{len(beyond)} tokens beyond them (as {beyond[0]!r}): tokens were added. Give a base "
-            "that is resized alike (resize_token_embeddings, then save_pretrained)"
-        )
-    if not (place / TOKENIZER[0]).is_file():
-        return
-    own = _vocabulary(place)
+    ids, own = asking.vocabulary(asked_by), asking.vocabulary(place)
     if moved := sorted(token for token in set(own) & set(ids) if own[token] != ids[token]):
         token = moved[0]
         raise HealscopeError(
@@ -213,34 +208,50 @@ def _same_tokens(name: str, place: Path, asked_by: Path, weights: Stored) -> Non
         )
 
 
-def _vocabulary(place: Path) -> dict[str, int]:
-    """token -> id, added ones included; without transformers, which takes long to import."""
-    from tokenizers import Tokenizer
+def _record_logits(adapter: Stored) -> None:
+    """Write into an adapter's folder what PEFT's own forward pass says to a stored prompt, base and
+    adapter apart, and check that the merged weights say the same.
 
-    file = place / TOKENIZER[0]
-    try:
-        return Tokenizer.from_file(str(file)).get_vocab()
-    except Exception as error:  # of the library below: it has no class of its own
-        reason = "is empty" if file.stat().st_size == 0 else f"cannot be read ({error})"
-        raise HealscopeError(
-            f"{file} {reason}; copy it there again, or save it with "
-            "AutoTokenizer.from_pretrained(…).save_pretrained(FOLDER)"
-        ) from None
+    Raises HealscopeError beyond the limits of `integrity`, which also checks it whenever the merged
+    model is loaded.
+    """
+    from peft import PeftModel
+
+    place = adapter.folder
+    model = integrity.load(str(adapter.base.folder))
+    if adapter.vocabulary != adapter.base.vocabulary:
+        model.resize_token_embeddings(adapter.vocabulary, mean_resizing=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        wrapped = PeftModel.from_pretrained(model, str(place)).eval()
+        integrity.record_logits(place, wrapped)
+        model = wrapped.unload()
+    for _ in load_each(model, [Variant(str(place), adapter.items, whole=True)], {}):
+        integrity.check_logits(place, model)
 
 
-def _link_all(files: list[Path], source: str, place: Path, manifest: Path) -> None:
-    shutil.rmtree(manifest.parent, ignore_errors=True)
-    manifest.parent.mkdir(parents=True)
-    listed = {}
-    for file in sorted(files, key=lambda p: p.name):
-        _link(file, manifest.parent / file.name)
-        listed[file.name] = {"bytes": file.stat().st_size, "sha256": provenance.sha256(file)}
+def _write_manifest(
+    files: list[Path],
+    source: str,
+    place: Path,
+    under: Path | None,
+    reading: dict,
+    manifest: Path,
+) -> None:
+    """Write the manifest of linked files: their hashes, where they are from, how they are read."""
+    listed = {
+        file.name: {"bytes": file.stat().st_size, "sha256": provenance.sha256(file)}
+        for file in sorted(files, key=lambda p: p.name)
+    }
     config = {"source": source}
     if sources.is_hub_id(source):
         config["commit"] = place.name  # snapshots are called by it
     hashes = {name: about["sha256"] for name, about in listed.items()}
+    if under is not None:
+        hashes["base"] = provenance.sha256(under / MANIFEST)
     record = provenance.record(config, inputs=hashes)
-    provenance.write_json(manifest, {"files": listed, "provenance": record})
+    how = {"reading": reading} if reading else {}
+    provenance.write_json(manifest, {"files": listed, **how, "provenance": record})
 
 
 def _link(file: Path, link: Path) -> None:

@@ -47,7 +47,7 @@ class Look:
 
 
 def excerpt(weight: torch.Tensor) -> torch.Tensor:
-    """Returns the matrix (m, n), m >= n, in float32: transposed where it is wide, rows of zeros
+    """Return the matrix (m, n), m >= n, in float32: transposed where it is wide, rows of zeros
     (padding) left out, and of a long one rows evenly spaced."""
     w = weight.detach()
     return _thinned(w if w.shape[0] >= w.shape[1] else w.T)
@@ -59,7 +59,7 @@ def _thinned(w: torch.Tensor) -> torch.Tensor:
 
 
 def look(weight: torch.Tensor) -> Look | None:
-    """Returns the moments of a matrix; None where it is too small, or one value throughout."""
+    """Return the moments of a matrix; None where it is too small, or one value throughout."""
     if weight.ndim != 2 or min(weight.shape) < SMALLEST_RANK:
         return None
     w = excerpt(weight)
@@ -176,14 +176,14 @@ def alignment(weight: torch.Tensor, together: torch.Tensor) -> float:
 
 
 def spectrum(weight: torch.Tensor) -> np.ndarray:
-    """Returns the squared singular values of a matrix, ascending."""
+    """Return the squared singular values of a matrix, ascending."""
     w = weight.detach().double()
     w = w if w.shape[0] >= w.shape[1] else w.T
     return torch.linalg.eigvalsh(w.T @ w).numpy(force=True)
 
 
 def spectral_distance(weight: torch.Tensor, std: float) -> float:
-    """Returns the Kolmogorov distance of a matrix's squared singular values from the
+    """Return the Kolmogorov distance of a matrix's squared singular values from the
     Marchenko-Pastur law of independent entries with standard deviation `std`."""
     return distance(spectrum(weight), tuple(weight.shape), std)
 

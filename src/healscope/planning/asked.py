@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from healscope.config import Model, Protocol, Study
 from healscope.planning import constants as c
 from healscope.tasks import Task
-from healscope.tasks.cards import neighbours
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,11 @@ class Asked:
         asked = self.study.evaluation.protocols[protocol]
         return sum(
             answers_of(
-                asked, self.problems[name], self.tasks[name].parts, self.tasks[name].episodes
+                asked,
+                self.problems[name],
+                self.tasks[name].parts,
+                self.tasks[name].episodes,
+                self.tasks[name].neighbour_lists,
             )
             for name in self.study.evaluated(self.track)
             if self.study.poses(name, protocol)
@@ -48,12 +51,16 @@ class Asked:
 
 
 def answers_of(
-    protocol: Protocol, problems: tuple[int, int], parts: int, episodes: bool = False
+    protocol: Protocol,
+    problems: tuple[int, int],
+    parts: int,
+    episodes: bool = False,
+    neighbour_lists: int = 0,
 ) -> float:
     """Return the number of answers of one checkpoint to a task, at most.
 
     `parts`: problems of an instance; `episodes`: they are its steps, which are asked, and asked
-    again, all together.
+    again, all together; `neighbour_lists`: kinds and distances of neighbours.
     """
     together = parts if episodes else 1
     again = min(protocol.retried_orders * together, parts) / parts
@@ -61,6 +68,6 @@ def answers_of(
     if protocol.problems == "drawn":
         every = retried = 2 * protocol.hands * together
     if protocol.problems == "neighbours":
-        every, retried = neighbours.MOST_LISTS * protocol.per_kind, 0
+        every, retried = neighbour_lists * protocol.per_kind, 0
     more = len(protocol.feedback) * (protocol.attempts - 1) * c.WRONG.value
     return every + retried * (protocol.samples + more)

@@ -9,7 +9,7 @@ import torch
 def principal_angles(
     x: torch.Tensor, y: torch.Tensor, sizes: Iterable[int]
 ) -> dict[int, torch.Tensor]:
-    """Returns k -> the k principal angles between the spans of the first k columns of x and of y.
+    """Return k -> the k principal angles between the spans of the first k columns of x and of y.
 
     Angles are in radians, ascending, for every k of `sizes`. x and y (m, r) have orthonormal
     columns, float64.
@@ -37,13 +37,13 @@ def principal_angles(
 
 
 def _ascending(a: torch.Tensor, k: int) -> torch.Tensor:
-    """Returns the k singular values of a (rows, k), ascending, filled up with zeros."""
+    """Return the k singular values of a (rows, k), ascending, filled up with zeros."""
     values = torch.linalg.svdvals(a).clamp(max=1)
     return torch.cat([values.new_zeros(k - len(values)), values.flip(0)])
 
 
 def chordal(angles: torch.Tensor) -> float:
-    """Returns the chordal distance of two subspaces with these principal angles.
+    """Return the chordal distance of two subspaces with these principal angles.
 
     It is the root of the mean squared sine, from 0 to 1.
     """
@@ -51,7 +51,7 @@ def chordal(angles: torch.Tensor) -> float:
 
 
 def chance_chordal(k: int, m: int) -> float:
-    """Returns the expected `chordal` of two random subspaces of dimension k in m dimensions.
+    """Return the expected `chordal` of two random subspaces of dimension k in m dimensions.
 
     Their mean squared sine is 1 - k / m.
     """

@@ -37,7 +37,7 @@ def compare_folders(
     device: str | None = None,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Compares two checkpoints, each a local Hugging Face folder or a study's checkpoint.json.
+    """Compare two checkpoints, each a local Hugging Face folder or a study's checkpoint.json.
 
     Rows are those of `compare_points` without `pair`. `settings` says which matrices, subspaces and
     controls (default: all of them, without embeddings and head); `cache` is a folder that keeps
@@ -60,9 +60,9 @@ def compare_points(
     settings: Spectra,
     seed: int,
 ) -> pd.DataFrame:
-    """Compares every pair (older, newer) of named checkpoints, one matrix in memory at a time.
+    """Compare every pair (older, newer) of named checkpoints, one matrix in memory at a time.
 
-    Returns tidy rows (pair, control, layer, role, quantity, part, fraction, index, a, b). `pair` is
+    Return tidy rows (pair, control, layer, role, quantity, part, fraction, index, a, b). `pair` is
     written as "older--newer"; `control` is empty for the pair itself, else one of `nulls`. By
     quantity:
 
@@ -106,7 +106,7 @@ def _measured_and_controls(
     seed: int,
     floors: dict,
 ) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Yields (control, rows) of the pair and of each control; floors are made once for each `a`."""
+    """Yield (control, rows) of the pair and of each control; floors are made once for each `a`."""
     measure = settings.angle_fractions, settings.head_and_tail
     yield MEASURED, compare_matrix(at[a], at[b], *measure)
     for control in settings.controls:
@@ -121,7 +121,7 @@ def _measured_and_controls(
 
 
 def _places(all_stored: Iterable[Decomposed]) -> list[tuple[int, str]]:
-    """Returns (layer, role) of every matrix.
+    """Return (layer, role) of every matrix.
 
     Raises HealscopeError if they are not the same in all checkpoints.
     """
@@ -144,7 +144,7 @@ def _point(stored: Decomposed, place: tuple[int, str]) -> Point:
 def compare_matrix(
     old: Point, new: Point, fractions: Sequence[float], head_and_tail: float
 ) -> pd.DataFrame:
-    """Returns the rows of one matrix (COLUMNS).
+    """Return the rows of one matrix (COLUMNS).
 
     `head_and_tail` is the share of the rank that the head has, and the tail.
     """
@@ -169,7 +169,7 @@ def compare_matrix(
 
 
 def _frame(parts: list[tuple]) -> pd.DataFrame:
-    """Returns one frame of parts, whose index, a and b are numbers or arrays of one length.
+    """Return one frame of parts, whose index, a and b are numbers or arrays of one length.
 
     Rows that divide by zero are left out.
     """
@@ -182,7 +182,7 @@ def _frame(parts: list[tuple]) -> pd.DataFrame:
 
 
 def shown(count: int) -> np.ndarray:
-    """Returns the indices that are listed: all, or SHOWN of them with the first and the last."""
+    """Return the indices that are listed: all, or SHOWN of them with the first and the last."""
     return np.unique(np.linspace(0, count - 1, min(count, SHOWN)).round().astype(int))
 
 
@@ -218,7 +218,7 @@ def _turns(
 def energy(
     u: torch.Tensor, v: torch.Tensor, delta: torch.Tensor, head_and_tail: float
 ) -> dict[str, tuple[float, float]]:
-    """Returns part -> (share expected of a delta without direction, share of |delta|^2).
+    """Return part -> (share expected of a delta without direction, share of |delta|^2).
 
     Parts are those of `compare_points`; empty ones are left out, and the shares add up to 1.
     """
@@ -242,7 +242,7 @@ def energy(
 
 
 def blocks(rank: int, head_and_tail: float) -> dict[str, slice]:
-    """Returns the directions of head, bulk and tail."""
+    """Return the directions of head, bulk and tail."""
     head = leading(head_and_tail, rank)
     tail = max(head, rank - head)
     return {"head": slice(0, head), "bulk": slice(head, tail), "tail": slice(tail, rank)}
@@ -271,5 +271,5 @@ def _unchanged(old: torch.Tensor, new: torch.Tensor) -> list[tuple]:
 
 
 def _ratio(x: torch.Tensor, y: torch.Tensor) -> float:
-    """Returns x / y; 0 if x is 0, and NaN if only y is."""
+    """Return x / y; 0 if x is 0, and NaN if only y is."""
     return float(x / y) if x and y else np.nan if x else 0.0

@@ -1,17 +1,8 @@
 """Controls of an edit, matrix by matrix, each matched to what the edit itself does.
 
 An edit moves the weights by some distance, turns subspaces by some angles, does so in a certain
-direction and in certain layers. Each control keeps some of this and gives up the rest, D being the
-edit's own update of a matrix (`healscope.edit_kinds` says what each is matched in):
-
-- interpolation  W_p - W_t, scaled to |D|_F: as far towards the parent, without picking directions
-- noise          a Gaussian matrix, scaled to |D|_F: as far, anywhere
-- rotation       D, seen in the target's singular bases, with signs drawn for the directions: as
-                 far, turning every subspace of singular vectors by the same angles, another way
-- shuffle        the D of the next layer's matrix of the same role (the last takes the first's),
-                 scaled to |D|_F: the right update in the wrong place
-- rest           W_p - W_t less the edit made at full strength, scaled to |D|_F: as far by what the
-                 edit does not put back
+direction and in certain layers. Each control keeps some of this and gives up the rest:
+`healscope.edit_kinds` has the formulas, and says what each control is matched in.
 """
 
 from collections.abc import Callable
@@ -60,7 +51,7 @@ class Update:
 
 
 def scaled(direction: torch.Tensor, norm: torch.Tensor | float) -> torch.Tensor:
-    """Returns `direction` with Frobenius norm `norm`; zero where it is zero."""
+    """Return `direction` with Frobenius norm `norm`; zero where it is zero."""
     length = torch.linalg.vector_norm(direction)
     return direction * (norm / length) if length > 0 else direction
 
@@ -115,7 +106,7 @@ FORMULAS: dict[str, Callable[[Update], torch.Tensor]] = {
 
 
 def reflected(update: torch.Tensor, target: Factors, generator: torch.Generator) -> torch.Tensor:
-    """Returns R_l `update` R_r' (m, n) for reflections R_l and R_r with R_l W_t R_r' = W_t.
+    """Return R_l `update` R_r' (m, n) for reflections R_l and R_r with R_l W_t R_r' = W_t.
 
     R_l turns some of the target's left singular vectors around, and R_r the same right ones; which
     ones is drawn. So W_t plus the result is R_l (W_t + update) R_r': it has the singular values of
@@ -137,5 +128,5 @@ def reflected(update: torch.Tensor, target: Factors, generator: torch.Generator)
 
 
 def _reflect(matrix: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
-    """Returns (I - 2 X X') `matrix` for orthonormal columns X."""
+    """Return (I - 2 X X') `matrix` for orthonormal columns X."""
     return matrix - 2 * vectors @ (vectors.T @ matrix)

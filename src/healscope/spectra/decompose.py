@@ -37,7 +37,7 @@ class Factors:
     v: torch.Tensor
 
     def matrix(self) -> torch.Tensor:
-        """Returns U diag(s) V', (m, n) float64."""
+        """Return U diag(s) V', (m, n) float64."""
         return (self.u * self.s) @ self.v.T
 
 
@@ -68,7 +68,7 @@ class Certificate:
 
 
 def certify(w: torch.Tensor, factors: Factors, route: str) -> Certificate:
-    """Measures how accurate factors of `w` (float64) are."""
+    """Measure how accurate factors of `w` (float64) are."""
     scale = float(factors.s[0]) or 1.0
     return Certificate(
         route=route,
@@ -88,7 +88,7 @@ def _defect(basis: torch.Tensor) -> float:
 def decompose(
     weight: torch.Tensor, device: str | torch.device | None = None, route: str | None = None
 ) -> tuple[Factors, Certificate]:
-    """Returns the thin SVD of a weight matrix (m, n) of any floating type, and its certificate.
+    """Return the thin SVD of a weight matrix (m, n) of any floating type, and its certificate.
 
     `device` computes (None: where the weight lies); the factors come back on the CPU. `route` None
     takes the faster one. A result whose certificate does not hold is made again by LAPACK, in the
@@ -125,12 +125,12 @@ def decompose(
 
 
 def faster(w: torch.Tensor) -> str:
-    """Returns the route that is faster for a matrix of this shape on this device."""
+    """Return the route that is faster for a matrix of this shape on this device."""
     return "gram" if w.is_cuda or min(w.shape) >= GRAM_FROM else "lapack"
 
 
 def _by(route: str, w: torch.Tensor) -> Factors | None:
-    """Returns factors by a route, tall side first: both are slower the other way round."""
+    """Return factors by a route, tall side first: both are slower the other way round."""
     if w.shape[0] >= w.shape[1]:
         return _ROUTES[route](w)
     turned = _ROUTES[route](w.T)
@@ -143,7 +143,7 @@ def _lapack(w: torch.Tensor) -> Factors:
 
 
 def _gram(w: torch.Tensor) -> Factors | None:
-    """Returns factors, or None if too much of the spectrum is too small for this route."""
+    """Return factors, or None if too much of the spectrum is too small for this route."""
     v = torch.linalg.eigh(w.T @ w).eigenvectors.flip(1)
     u, r = torch.linalg.qr(w @ v)
     diagonal, start = r.diagonal().clone(), _first_row_to_correct(r)
@@ -160,7 +160,7 @@ def _gram(w: torch.Tensor) -> Factors | None:
 
 
 def _first_row_to_correct(r: torch.Tensor) -> int:
-    """Returns the first row of R with too much beside its diagonal to be neglected.
+    """Return the first row of R with too much beside its diagonal to be neglected.
 
     The rows before it add up to at most a quarter of the certificate's tolerance.
     """

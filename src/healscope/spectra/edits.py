@@ -1,30 +1,14 @@
-"""What edits do to one weight matrix: parts of a target put back to a parent's.
+"""Compute what edits do to one weight matrix: put parts of a target back to a parent's.
 
-With W_t = U_t S_t V_t' (target), W_p = U_p S_p V_p' (parent), D = W_p - W_t and I a range of
-directions, an edit adds to W_t
-
-- values       U_t,I (S_p - S_t)_I V_t,I'                      (arXiv 2509.12235, section 4.2)
-- directions   U_p,I S_t,I V_p,I' - U_t,I S_t,I V_t,I'         (section 4.3, as published)
-- swap         U_p,I S_p,I V_p,I' - U_t,I S_t,I V_t,I'         (all directions: W_p itself)
-
-These are additive: the update of two ranges is the sum of theirs, so that a sweep goes from one
-point to the next by what lies between (`healscope.spectra.sweep`). Both published splices take
-columns from two bases. Unless I is all, such columns are not orthonormal, and the result is no SVD.
-Two kinds replace the spliced bases [U_p,I, U_t,rest] and [V_p,I, V_t,rest] by orthonormal ones, so
-that the singular values are exactly S_t:
-
-- orthonormal  the nearest orthonormal basis, the polar factor of the splice (Fan and Hoffman 1955),
-               which moves both parts, about half-way each
-- pinned       the parent's columns stay; the target's are projected onto what is orthogonal to
-               those, and replaced by the polar factor of that
-
-Four kinds take a part of D itself, by its entries E = U_t' D V_t in the target's own bases:
-
-- diagonal     the entries E_ii for i in I: what changes singular values I to first order
-- offdiagonal  all other entries in rows or columns I, and what lies outside of the two spans: what
-               turns singular vectors I to first order
-- block        the entries in rows and columns I
-- complement   D without that block
+The formulas stand in `healscope.edit_kinds`. `values` and `directions` are those of sections 4.2
+and 4.3 of arXiv 2509.12235. They and `swap` are additive: the update of two ranges of directions is
+the sum of theirs, so that a sweep goes from one point to the next by what lies between
+(`healscope.spectra.sweep`). `directions` and `swap` take columns from two bases. Unless all
+directions are chosen, such columns are not orthonormal, and the result is no SVD. `orthonormal` and
+`pinned` replace the spliced bases by orthonormal ones, so that the singular values are exactly
+those of the target. The polar factor is the nearest orthonormal basis (Fan and Hoffman 1955), which
+moves both parts of a splice about half-way. The other kinds take a part of W_p - W_t itself, by its
+entries in the target's own bases.
 
 `directions`, `swap` and the orthonormal kinds choose the parent's vectors by their index. Where
 singular values are equal, or nearly so, these vectors are arbitrary, and `aligned` chooses them.
@@ -44,9 +28,9 @@ target's behind the cut."""
 
 
 def aligned(target: Factors, parent: Factors, far: float) -> Factors:
-    """Turns the parent's singular vectors towards the target's within clusters of singular values.
+    """Turn the parent's singular vectors towards the target's within clusters of singular values.
 
-    Returns the very same factors if there are no clusters.
+    Return the very same factors if there are no clusters.
 
     `far` is |W_p - W_t|_F. In a cluster of equal singular values, any common rotation of left and
     right vectors gives the same matrix, and a tiny update makes the SVD choose another one. There
@@ -68,7 +52,7 @@ def aligned(target: Factors, parent: Factors, far: float) -> Factors:
 
 
 def _across(energy: torch.Tensor) -> torch.Tensor:
-    """Returns sums of `energy` (r, r) over rows from c on and columns before c, for each cut c.
+    """Return sums of `energy` (r, r) over rows from c on and columns before c, for each cut c.
 
     Cuts go from 1 to r - 1. Nothing is subtracted, so that small sums keep their digits.
     """
@@ -77,7 +61,7 @@ def _across(energy: torch.Tensor) -> torch.Tensor:
 
 
 def _clusters(blurred: list[bool]) -> list[slice]:
-    """Returns runs of directions joined by blurred cuts; cut i lies behind direction i."""
+    """Return runs of directions joined by blurred cuts; cut i lies behind direction i."""
     found, start = [], None
     for i, joined in enumerate([*blurred, False]):
         if joined and start is None:
@@ -159,13 +143,13 @@ DENSE: dict[str, Callable[[slice, torch.Tensor, Factors, Factors], torch.Tensor]
 
 
 def nearest_orthonormal(basis: torch.Tensor) -> torch.Tensor:
-    """Returns the matrix (m, r) with orthonormal columns nearest to `basis` in Frobenius norm."""
+    """Return the matrix (m, r) with orthonormal columns nearest to `basis` in Frobenius norm."""
     u, _, vh = torch.linalg.svd(basis, full_matrices=False)
     return u @ vh
 
 
 def pinned_basis(target: torch.Tensor, parent: torch.Tensor, i: slice) -> torch.Tensor:
-    """Returns an orthonormal basis (m, r) whose columns `i` are the parent's.
+    """Return an orthonormal basis (m, r) whose columns `i` are the parent's.
 
     The others are nearest to the target's among those that are orthogonal to the parent's.
     """

@@ -58,12 +58,12 @@ class Decomposed(Mapping[Matrix, Factors]):
         return self.certified(matrix)[0]
 
     def weight(self, matrix: Matrix) -> torch.Tensor:
-        """Returns the matrix in its stored type; the first call verifies the checkpoint."""
+        """Return the matrix in its stored type; the first call verifies the checkpoint."""
         self.opened = self.opened or sources.weights(self.source)
         return sources.read(self.opened, matrix)
 
     def certified(self, matrix: Matrix) -> tuple[Factors, Certificate]:
-        """Returns factors, and the certificate from when they were made."""
+        """Return factors, and the certificate from when they were made."""
         if matrix not in self.listed:
             raise KeyError(matrix)
         if self.cache is None:
@@ -77,7 +77,7 @@ class Decomposed(Mapping[Matrix, Factors]):
         raise HealscopeError(f"{file} cannot be read back; check the disk, delete it and rerun")
 
     def key(self, layer: int) -> str:
-        """Returns the key of a layer; reads its weights if it is not known yet."""
+        """Return the key of a layer; read its weights if it is not known yet."""
         if layer not in self.layer_keys:
             self.layer_keys[layer] = _key((m, self.weight(m)) for m in self._of(layer))
         return self.layer_keys[layer]
@@ -99,7 +99,7 @@ class Decomposed(Mapping[Matrix, Factors]):
         return factors, Certificate(**about["certificate"])
 
     def _make(self, layer: int) -> None:
-        """Decomposes a layer into its cache file; two processes at once do not disturb each other:
+        """Decompose a layer into its cache file; two processes at once do not disturb each other:
         each writes a file of its own, and the last to end gives the name to equal content."""
         chosen = {m: self.weight(m) for m in self._of(layer)}
         key = _key(chosen.items())
@@ -130,7 +130,7 @@ def load(
     cache: str | Path | None = None,
     device: str | None = None,
 ) -> Decomposed:
-    """Returns the factors of a checkpoint: a study's checkpoint.json or a Hugging Face folder.
+    """Return the factors of a checkpoint: a study's checkpoint.json or a Hugging Face folder.
 
     They are computed at the first look-up, on `device` (None: a GPU where there is one), and
     kept in the folder `cache`; without one they are made anew each time. On disk they take
@@ -145,7 +145,7 @@ def load(
 
 
 def write(manifest: str | Path, stored: Decomposed, record: dict) -> None:
-    """Fills the cache with all layers of a checkpoint, then writes `manifest`.
+    """Fill the cache with all layers of a checkpoint, then write `manifest`.
 
     It lists the matrices, the keys of their layers, their certificates, and the relative paths of
     source and cache.
@@ -164,7 +164,7 @@ def write(manifest: str | Path, stored: Decomposed, record: dict) -> None:
 
 
 def read(manifest: str | Path) -> Decomposed:
-    """Returns the factors that a manifest lists.
+    """Return the factors that a manifest lists.
 
     What the cache lacks is made again from the checkpoint, which is refused if its weights have
     changed since.
@@ -193,7 +193,7 @@ def _file(cache: Path, key: str) -> Path:
 
 
 def _key(chosen: Iterable[tuple[Matrix, torch.Tensor]]) -> str:
-    """Returns the sha256 over role, shape, type and bytes of a layer's matrices."""
+    """Return the sha256 over role, shape, type and bytes of a layer's matrices."""
     digest = hashlib.sha256(f"factors {FORMAT}".encode())
     for matrix, weight in chosen:
         digest.update(f"|{matrix.role} {tuple(weight.shape)} {weight.dtype}|".encode())

@@ -19,7 +19,7 @@ LARGEST = 0.1
 
 
 def changed(old: torch.Tensor, new: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Returns kind -> mask of the entries that changed: in bf16, by more than 1e-5, or most."""
+    """Return kind -> mask of the entries that changed: in bf16, by more than 1e-5, or most."""
     size = (new.double() - old.double()).abs()
     few = max(1, round(LARGEST * size.numel()))
     most = torch.zeros(size.numel(), dtype=torch.bool)
@@ -36,7 +36,7 @@ def overlaps(
     pairs: Sequence[tuple[str, str]],
     roles: list[str],
 ) -> pd.DataFrame:
-    """Returns a row for each pair (older, newer) of points, role (and all), kind and two seeds.
+    """Return a row for each pair (older, newer) of points, role (and all), kind and two seeds.
 
     `seeds`: seed -> name of a point -> its weights. Columns seed_a, seed_b, pair, role, changed
     (the kind), changed_a and changed_b (shares of entries), overlap (share of the first seed's that
@@ -65,7 +65,7 @@ def overlaps(
 
 
 def _counts(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """Returns counts: entries; changed by a, b and both; expected of both by each chance model."""
+    """Return counts: entries; changed by a, b and both; expected of both by each chance model."""
     a, b = a.double(), b.double()
     both = a.sum() * b.sum()
     rows, columns = (a.sum(i) @ b.sum(i) for i in (1, 0))

@@ -44,14 +44,14 @@ class Matrix:
     rows: tuple[int, int] | None = None
 
     def part(self, tensor):
-        """Returns the matrix in the tensor of its name: all of it, or a view of its rows."""
+        """Return the matrix in the tensor of its name: all of it, or a view of its rows."""
         return tensor if self.rows is None else tensor[slice(*self.rows)]
 
 
 def matrices(
     shapes: Mapping[str, Sequence[int]], roles: Sequence[str], config: Mapping | None = None
 ) -> list[Matrix]:
-    """Returns the matrices of the given roles, by layer and then in the order of ROLES.
+    """Return the matrices of the given roles, by layer and then in the order of ROLES.
 
     `shapes`: parameter name -> shape. `config`: the model's config.json, which says how fused
     projections are divided and whether the head is tied; it may be left out where neither matters.
@@ -100,7 +100,7 @@ def _in_layers(shapes: Mapping, config: Mapping) -> list[Matrix]:
 
 
 def _rows(name: str, shape: Sequence[int], roles: tuple, config: Mapping) -> list[tuple[int, int]]:
-    """Returns (start, stop) of each matrix that a fused projection stacks."""
+    """Return (start, stop) of each matrix that a fused projection stacks."""
     try:
         if roles == ("gate", "up"):
             sizes = [config["intermediate_size"]] * 2
@@ -123,7 +123,7 @@ def _rows(name: str, shape: Sequence[int], roles: tuple, config: Mapping) -> lis
 
 
 def _outside(shapes: Mapping, config: Mapping, roles: set[str]) -> list[Matrix]:
-    """Returns embeddings and head; a tied head as embeddings, if both roles are asked for."""
+    """Return embeddings and head; a tied head as embeddings, if both roles are asked for."""
     language = [name for name in shapes if not _OTHER_TOWER.search(name)]
     embeddings = [name for name in language if _EMBEDDINGS.search(name)]
     if _tied(shapes, config):

@@ -1,7 +1,7 @@
 """Schemas of comparisons of weights, and of the entries that several seeds change."""
 
-from healscope import artifacts
-from healscope.config import MATRIX_ROLES, SPECTRAL_CONTROLS
+from healscope import artifacts, comparison_controls
+from healscope.config import MATRIX_ROLES
 from healscope.schema import (
     RUN_SEED,
     TRACK,
@@ -23,10 +23,11 @@ ROLE = choice("role", MATRIX_ROLES, "which matrix of the layer")
 PAIR = text("pair", "the two landmarks compared, as base--end")
 CONTROL = choice(
     "control",
-    ("", *SPECTRAL_CONTROLS),
-    "empty: measured; else the first landmark against itself, decomposed again or rounded to "
-    "bf16, or against itself plus an update as large as the measured one: Gaussian noise, or the "
-    "update's own singular values in random directions (spectrum)",
+    ("", *comparison_controls.NAMES),
+    "empty: measured; else the first landmark against itself: "
+    + "; ".join(
+        f"{name}, {comparison_controls.CONTROLS[name].does}" for name in comparison_controls.NAMES
+    ),
 )
 
 

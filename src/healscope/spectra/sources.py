@@ -12,7 +12,7 @@ from healscope.spectra.matrices import Matrix, matrices
 
 
 def weights(source: str | Path) -> Stored:
-    """Opens `source`: the checkpoint.json of a study, whose files are then verified, or a folder.
+    """Open `source`: the checkpoint.json of a study, whose files are then verified, or a folder.
 
     Raises HealscopeError if files are missing or damaged.
     """
@@ -24,14 +24,13 @@ def weights(source: str | Path) -> Stored:
 
 
 def matrices_of(stored: Stored, roles: Sequence[str]) -> list[Matrix]:
-    """Returns the matrices of these roles, by the folder's config.json; raises as `matrices`."""
-    config = stored.folder / "config.json"
-    about = provenance.read_json(config) if config.is_file() else {}
+    """Return the matrices of these roles, by the folder's config.json; raise as `matrices`."""
+    about = provenance.read_json(stored.config) if stored.config.is_file() else {}
     if about and {"embeddings", "head"} & set(roles):
         integrity.refuse_untied(str(stored.folder), stored)
     return matrices(stored.shapes, roles, about)
 
 
 def read(tensors: Mapping[str, torch.Tensor], matrix: Matrix) -> torch.Tensor:
-    """Returns one matrix in its stored type; of a fused projection only its own rows."""
+    """Return one matrix in its stored type; of a fused projection only its own rows."""
     return matrix.part(tensors[matrix.name])

@@ -72,7 +72,7 @@ class Sweep:
         self.with_angles = {self.matrices[i] for i in spread}
 
     def variants(self, names: Sequence[str]) -> list[Variant]:
-        """Returns the edits of these names in order; those with equal weights are one variant.
+        """Return the edits of these names in order; those with equal weights are one variant.
 
         Each measures `from_target` and `from_parent`: its Frobenius distance from either, over all
         matrices of the pair, in units of the distance between the two; and `turned_degrees`: the
@@ -117,7 +117,7 @@ class Sweep:
         return tuple(self._parts(edit, m) for m in self.matrices)
 
     def _parts(self, edit: Edit, matrix: Matrix) -> tuple[Part, ...]:
-        """Returns what each term does to a matrix, without those that do nothing."""
+        """Return what each term does to a matrix, without those that do nothing."""
         found, rank = [], min(self.shapes[matrix])
         for term in edit.terms:
             start, stop = term.span(matrix.layer, matrix.role, rank, self.layers)
@@ -128,7 +128,7 @@ class Sweep:
         return tuple(found)
 
     def _weights(self, name: str, edit: Edit, measured: dict[str, float]) -> Weights:
-        """Yields (name, tensor) of every edited tensor, float32; fills `measured` at the end."""
+        """Yield (name, tensor) of every edited tensor, float32; fill `measured` at the end."""
         moved = apart = 0.0
         angles: list[torch.Tensor] = []
         for tensor_name, group in groupby(self.matrices, key=lambda m: m.name):
@@ -142,7 +142,9 @@ class Sweep:
                 change = self._change(name, edit, matrix, parts, gap)
                 moved += _square(change)
                 apart += _square(gap - change)
-                exact = not edit.control and parts == (("swap", 1.0, 0, min(old.shape)),)
+                ((kind, strength, *span), *others) = parts
+                exact = KINDS[kind].all_is_parent and strength == 1 and not others
+                exact = exact and not edit.control and span == [0, min(old.shape)]
                 new = self._read(sources.read(self.pair.parent, matrix)) if exact else old + change
                 if matrix in self.with_angles:
                     angles += self._angles(matrix, parts, new)
@@ -163,7 +165,7 @@ class Sweep:
     def _angles(
         self, matrix: Matrix, parts: tuple[Part, ...], new: torch.Tensor
     ) -> list[torch.Tensor]:
-        """Returns the principal angles, in radians, between singular subspaces of target and `new`.
+        """Return the principal angles, in radians, between singular subspaces of target and `new`.
 
         The subspaces are those that the parts of an edit choose, left and right ones.
         """
@@ -185,7 +187,7 @@ class Sweep:
         parts: tuple[Part, ...],
         gap: torch.Tensor,
     ) -> torch.Tensor:
-        """Returns what is added to a matrix, float32: the edit's update, or its control's."""
+        """Return what is added to a matrix, float32: the edit's update, or its control's."""
         own = self._update(matrix, parts, gap)
         if not edit.control:
             return own
@@ -203,19 +205,19 @@ class Sweep:
         return controls.FORMULAS[edit.control](update)
 
     def _update_of_next_layer(self, edit: Edit, matrix: Matrix) -> torch.Tensor:
-        """Returns the update of the next layer's matrix of this role by the edit in all layers."""
+        """Return the update of the next layer's matrix of this role by the edit in all layers."""
         alike = [m for m in self.matrices if m.role == matrix.role]
         other = alike[(alike.index(matrix) + 1) % len(alike)]
         parts = self._parts(edit.everywhere(), other)
         return self._update(other, parts, self._old_and_gap(other)[1])
 
     def _update(self, matrix: Matrix, parts: tuple[Part, ...], gap: torch.Tensor) -> torch.Tensor:
-        """Returns the sum of all parts' updates, (m, n) float32; `gap` is W_p - W_t."""
+        """Return the sum of all parts' updates, (m, n) float32; `gap` is W_p - W_t."""
         before, update = self.latest.get(matrix, ((), None))
         if before == parts:
             return update
         rank = min(gap.shape)
-        whole = [p for p in parts if p[0] == "swap" and p[2:] == (0, rank)]
+        whole = [p for p in parts if KINDS[p[0]].all_is_parent and p[2:] == (0, rank)]
         dense = [p for p in parts if p[0] in DENSE]
         ranged = tuple(p for p in parts if p[0] in ADDITIVE and p not in whole)
         total = self._additive(matrix, ranged) if ranged else torch.zeros_like(gap)
@@ -229,7 +231,7 @@ class Sweep:
         return total
 
     def _additive(self, matrix: Matrix, parts: tuple[Part, ...]) -> torch.Tensor:
-        """Returns the update of additive parts, made from the latest one if that is near."""
+        """Return the update of additive parts, made from the latest one if that is near."""
         before, total = self.latest.get(matrix, ((), None))
         if [p[:2] for p in before] != [p[:2] for p in parts]:
             before, total = (), None
@@ -247,7 +249,7 @@ class Sweep:
         return total
 
     def _factors(self, matrix: Matrix) -> tuple[Factors, Factors]:
-        """Returns factors of target and parent, the latter `aligned`."""
+        """Return factors of target and parent, the latter `aligned`."""
 
         def read() -> tuple[Factors, Factors]:
             target, parent = (
@@ -259,7 +261,7 @@ class Sweep:
         return self._cached("factors", matrix, read, 16 * sum(self.shapes[matrix]))
 
     def _old_and_gap(self, matrix: Matrix) -> tuple[torch.Tensor, torch.Tensor]:
-        """Returns W_t and W_p - W_t, float32."""
+        """Return W_t and W_p - W_t, float32."""
 
         def read() -> tuple[torch.Tensor, torch.Tensor]:
             old, new = (
@@ -272,7 +274,7 @@ class Sweep:
     def _cached(
         self, what: str, matrix: Matrix, read: Callable[[], tuple], row_bytes: int
     ) -> tuple:
-        """Returns what `read` returns, kept while there is room; its size is `row_bytes` x rank."""
+        """Return what `read` returns, kept while there is room; its size is `row_bytes` x rank."""
         if (what, matrix) in self.cache:
             return self.cache[what, matrix]
         found, size = read(), row_bytes * min(self.shapes[matrix])
@@ -285,14 +287,14 @@ class Sweep:
         return tensor.to(self.device, torch.float32, copy=True)
 
     def _gap(self, matrix: Matrix) -> float:
-        """Returns |W_p - W_t|_F squared."""
+        """Return |W_p - W_t|_F squared."""
         if matrix not in self.gap_squares:
             self.gap_squares[matrix] = _square(self._old_and_gap(matrix)[1])
         return self.gap_squares[matrix]
 
 
 def _between(before: tuple[Part, ...], after: tuple[Part, ...]) -> list[Part]:
-    """Returns the parts to add, from one update to another of the same kinds and strengths."""
+    """Return the parts to add, from one update to another of the same kinds and strengths."""
     steps: list[Part] = []
     for i, (kind, strength, start, stop) in enumerate(after):
         a, b = before[i][2:] if before else (start, start)
@@ -302,14 +304,14 @@ def _between(before: tuple[Part, ...], after: tuple[Part, ...]) -> list[Part]:
 
 
 def _pieces(kind: str, weight: float, of: tuple[int, int], without: tuple[int, int]) -> list[Part]:
-    """Returns the directions of one range that are not in another, as at most two parts."""
+    """Return the directions of one range that are not in another, as at most two parts."""
     (start, stop), (a, b) = of, without
     pieces = ((start, min(stop, a)), (max(start, b), stop)) if a < b else ((start, stop),)
     return [(kind, weight, first, end) for first, end in pieces if first < end]
 
 
 def _width(parts: list[Part]) -> int:
-    """Returns the number of directions in all parts together."""
+    """Return the number of directions in all parts together."""
     return sum(stop - start for *_, start, stop in parts)
 
 

@@ -61,6 +61,7 @@ class Verdict(NamedTuple):
             the number line); None if the task cannot tell.
         uses_numbers: of the card game: the formula uses its own number line's numbers, each once.
         reaches_target: of the card game: the formula is complete and equals the target.
+        score: how good the answer is, from 0 to 1, by a verifier that says so beside the outcome.
     """
 
     outcome: str
@@ -69,6 +70,7 @@ class Verdict(NamedTuple):
     follows_rule: bool | None = None
     uses_numbers: bool | None = None
     reaches_target: bool | None = None
+    score: float | None = None
 
 
 class Option(NamedTuple):

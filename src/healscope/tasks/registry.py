@@ -27,6 +27,11 @@ def families() -> dict[str, type[Task]]:
     return dict(sorted(found.items()))
 
 
+def published(family: str) -> tuple[str, ...]:
+    """Return the figures of the paper that show a family; none for a user's own task."""
+    return families()[family].published if family in families() else ()
+
+
 def _modules(folder: Path, package: str) -> list[str]:
     """List the modules of a package, and of folders in it, that can hold a family."""
     names = []

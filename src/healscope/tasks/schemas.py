@@ -5,7 +5,6 @@ from typing import get_args
 from healscope import artifacts
 from healscope.schema import Column, Schema, choice, count, flag, text
 from healscope.tasks import tables
-from healscope.tasks.cards import neighbours as near
 from healscope.tasks.cards.deals import PROBLEM_COLUMNS, RL_COLUMNS
 from healscope.tasks.cards.game import RANKS
 from healscope.tasks.problem import Half, Side, Split
@@ -54,7 +53,7 @@ PROBLEM = {
 
 
 def problem_columns(*names) -> tuple[Column, ...]:
-    """Returns the columns of these names, in the order of PROBLEM."""
+    """Return the columns of these names, in the order of PROBLEM."""
     wanted = {name for some in names for name in some}
     return tuple(column for name, column in PROBLEM.items() if name in wanted)
 
@@ -62,18 +61,12 @@ def problem_columns(*names) -> tuple[Column, ...]:
 _CARDS = frozenset(PROBLEM_COLUMNS) - set(tables.COLUMNS)
 _PLAIN = frozenset(tables.COLUMNS) - set(PROBLEM_COLUMNS)
 NEIGHBOUR = (
-    Column(
-        "neighbour",
-        "string",
-        "of a neighbour of the trained card game, what differs from training",
-        allowed=tuple(near.KINDS),
-        nullable=True,
-    ),
+    text("neighbour", "of a neighbour of the training rule, what differs from training", True),
     Column("distance", "int", "by how much, as table `neighbours` says", nullable=True),
 )
-_NEAR = _CARDS | {column.name for column in NEIGHBOUR}
-"""Columns that a problem table has: of the card game, of any other task, of neighbours of the card
-game."""
+_DIFFERS = {column.name for column in NEIGHBOUR}
+_KINDS = (_CARDS, _PLAIN, _CARDS | _DIFFERS, _PLAIN | _DIFFERS)
+"""Columns that a posed table has: of the card game, of any other task, of neighbours of both."""
 
 POSED_COLUMNS = (
     count("draw", "number of the problem; within its rule, where problems are drawn"),
@@ -111,7 +104,7 @@ SCHEMAS = (
         "One problem that a protocol poses; a drawn hand can come up twice.",
         problem_columns(PROBLEM_COLUMNS, tables.COLUMNS) + NEIGHBOUR + POSED_COLUMNS,
         ("rule", "draw"),
-        (_CARDS, _PLAIN, _NEAR),
+        _KINDS,
     ),
 )
 PROBLEMS, SFT_POOL, RL_POOL, POSED = SCHEMAS

@@ -74,7 +74,7 @@ def problem_table(task: Task) -> pd.DataFrame:
     for problem in problems["id"]:
         order += problem, *paired.pop(problem.pair_id, ())
     order += (problem for left in paired.values() for problem in left)
-    return _frame(task, [*order, *alone], splits, halves)
+    return frame(task, [*order, *alone], splits, halves)
 
 
 def sft_table(task: Task) -> pd.DataFrame:
@@ -86,7 +86,7 @@ def sft_table(task: Task) -> pd.DataFrame:
     splits = task.splits()
     problems = {rule: task.listed(rule) for rule in SIDES}
     trained = [p for p in problems["id"] if splits[p.instance_id] == "train"]
-    return _frame(task, trained, splits, halve(task, problems, splits))
+    return frame(task, trained, splits, halve(task, problems, splits))
 
 
 def halve(
@@ -197,9 +197,10 @@ def require_enough(name: str, problems: pd.DataFrame) -> None:
             )
 
 
-def _frame(
+def frame(
     task: Task, problems: list[Problem], splits: dict[str, Split], halves: dict[str, Half]
 ) -> pd.DataFrame:
+    """Make the table of these problems; an instance that is missing in `splits` is held out."""
     import pandas as pd
 
     rows = [_row(task, p, splits.get(p.instance_id, "held_out"), halves) for p in problems]

@@ -122,12 +122,17 @@ class Task(ABC):
     """Words that begin the steps of an answer, if losses are reported for each step."""
     problems_of: ClassVar[tuple[str, ...]] = ("all", "drawn")
     """Kinds of problems that a protocol can pose (`posing.Protocol.problems`)."""
+    neighbour_lists: ClassVar[int] = 0
+    """Kinds and distances, at most, that a protocol of kind "neighbours" poses."""
     rl_only: ClassVar[tuple[str, ...]] = ("rewards",)
     """Options that only RL uses: SFT is not rerun when they change."""
     judging_only: ClassVar[tuple[str, ...]] = ("rewards", "mixture", "reasoning")
     """Options that only judge answers: the tables of problems do not depend on them."""
     dealing_only: ClassVar[tuple[str, ...]] = ()
     """Options that only decide which problems there are."""
+    published: ClassVar[tuple[str, ...]] = ()
+    """Figures of the paper that show this task, and have a file in config/published; first the one
+    with accuracies at the landmarks."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Wrap methods that read responses, so that they get the answer without the reasoning."""

@@ -4,14 +4,17 @@ Pretraining teaches arithmetic under many stated rules, and the layout of the ev
 another format token. So SFT has a format to align, and a skill to keep or to forget.
 """
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from healscope.config import Architecture, Model, Pretraining, Scratch
+from healscope.config import Architecture, Model, Pretraining, Scratch, sources
 from healscope.errors import HealscopeError
 from healscope.evaluation.losses import response_loss
-from healscope.models import checkpoints, hub, integrity, mllama, tokens
+from healscope.models import against_base, asking, checkpoints, hub, integrity, mllama, tokens
 from healscope.models.stored import Stored
 from healscope.progress import Bar
 from healscope.tasks.task import Task
@@ -23,14 +26,14 @@ _ATTEMPTS = 5  # of a conversation with the longest prompts and answers, for whi
 
 
 def task_tokenizer(task: Task):
-    """Returns a tokenizer of the task's words (compact) or of the text of its examples (JSON)."""
+    """Return a tokenizer of the task's words (compact) or of the text of its examples (JSON)."""
     if task.rendering == "compact":
         return tokens.word_tokenizer(list(task.words()))
     return tokens.text_tokenizer(task.corpus())
 
 
 def positions(task: Task, tokenizer) -> int:
-    """Returns the context length of a model from scratch: several attempts at any problem fit."""
+    """Return the context length of a model from scratch: several attempts at any problem fit."""
     longest = (tokenizer.encode(text, add_special_tokens=False) for text in task.longest())
     needed = _ATTEMPTS * sum(map(len, longest))
     return max(POSITIONS[task.rendering], 1 << (needed - 1).bit_length())
@@ -39,7 +42,7 @@ def positions(task: Task, tokenizer) -> int:
 def scratch_model(
     architecture: Architecture, tokenizer, seed: int, positions: int = 256
 ) -> LlamaForCausalLM:
-    """Returns a freshly initialised Llama with the tokenizer's vocabulary (float32)."""
+    """Return a freshly initialised Llama with the tokenizer's vocabulary (float32)."""
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=architecture.hidden_size,
@@ -63,7 +66,7 @@ def scratch_model(
 def pretrain(
     scratch: Scratch, task: Task, seed: int, work: state.Workspace, label: str
 ) -> list[dict]:
-    """Trains the base model and stages it as checkpoint `base`; returns the logged rows.
+    """Train the base model and stage it as checkpoint `base`; return the logged rows.
 
     Raises Stopped on a signal.
     """
@@ -117,11 +120,16 @@ def fetch(model: Model, work: state.Workspace) -> list[dict]:
     Raises HealscopeError if it cannot be loaded, its keys do not all match, its weights are random
     (unless `check_random` is false), or its stored logits are those of another model.
     """
-    source = hub.folder(model.source, model.revision)
+    source = sources.folder(model.source)
+    if not source.is_dir():
+        source = hub.folder(model.source, model.revision)
     integrity.refuse_untied(f"model source '{model.source}'", Stored(source))
     try:
+        against_base.refuse_unknown_code(
+            f"model source '{model.source}'", sources.read_json(source / "config.json")
+        )
         network = integrity.load(str(source))
-        tokenizer = tokens.load_tokenizer(str(source))
+        tokenizer = _tokenizer(model, source, network)
     except (OSError, ValueError, RuntimeError) as error:
         first = str(error).strip().splitlines()[0]
         raise HealscopeError(
@@ -135,13 +143,37 @@ def fetch(model: Model, work: state.Workspace) -> list[dict]:
         integrity.check_trained(network.state_dict(), std, f"model source '{model.source}'")
     if network.config.model_type == mllama.TEXT:
         network = mllama.as_llama(network)
+    _mend(network)
     with work.stage("base") as folder:
         checkpoints.save_weights(folder, network, tokenizer)
     return [{"step": 0}]
 
 
+def _tokenizer(model: Model, source: Path, network):
+    """Return the tokenizer of a source, with the tokens that it needs (`asking.changes`)."""
+    tokenizer = tokens.load_tokenizer(str(source))
+    if (source / asking.TOKENIZER[0]).is_file():
+        rows = network.get_input_embeddings().weight.shape[0]
+        changed, notes = asking.changes(source, rows, model.end_token, tokens.model_ends(network))
+        for key, value in changed.items():
+            setattr(tokenizer, key, value)
+        for note in notes:
+            print(f"healscope: model source '{model.source}': {note}", file=sys.stderr)
+    return tokenizer
+
+
+def _mend(network) -> None:
+    """Keep of generation settings that transformers would not save the special tokens alone."""
+    settings = network.generation_config
+    try:
+        settings.validate(strict=True)
+    except ValueError:
+        ids = ("bos_token_id", "eos_token_id", "pad_token_id")
+        network.generation_config = type(settings)(**{i: getattr(settings, i) for i in ids})
+
+
 def _batch(task: Task, settings: Pretraining, tokenizer, seed: int, step: int):
-    """Returns the encoded examples of one step: all of one turn or all of two, to pad little."""
+    """Return the encoded examples of one step: all of one turn or all of two, to pad little."""
     conversations = np.random.default_rng([seed, 10, step]).random() < settings.conversations
     rng = np.random.default_rng([seed, 1, step])
     drawn = task.examples(settings.batch_size, rng, settings, conversations)
@@ -153,5 +185,5 @@ def _batch(task: Task, settings: Pretraining, tokenizer, seed: int, step: int):
 
 
 def _linear(step: int, warmup: int, steps: int) -> float:
-    """Returns the share of the peak rate: up over the warm-up, then down to 0 at the end."""
+    """Return the share of the peak rate: up over the warm-up, then down to 0 at the end."""
     return min((step + 1) / max(warmup, 1), (steps - step) / max(steps - warmup, 1), 1.0)

@@ -47,14 +47,14 @@ class Branch:
     engine: VLLM | None = None
 
     def prompt_pool(self, recipe: Sampling) -> pd.DataFrame:
-        """Returns the problems to sample from: all of training, or those that SFT saw."""
+        """Return the problems to sample from: all of training, or those that SFT saw."""
         if recipe.problems == "sft":
             seen = set(self.sft_rows["instance_id"])
             return self.prompts[self.prompts["instance_id"].isin(seen)].reset_index(drop=True)
         return self.prompts
 
     def sampler(self, recipe: Sampling, **more) -> Sampler:
-        """Returns a sampler with the recipe's settings; `more` are those of its algorithm."""
+        """Return a sampler with the recipe's settings; `more` are those of its algorithm."""
         paid = isinstance(recipe, Rewarded)
         return Sampler(
             task=self.task,

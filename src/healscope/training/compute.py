@@ -29,13 +29,13 @@ class Compute:
         return (self.deepspeed or {}).get("zero_optimization", {}).get("stage", 0)
 
     def autocast(self):
-        """Returns the precision context of computation outside a TRL trainer."""
+        """Return the precision context of computation outside a TRL trainer."""
         device = "cuda" if torch.cuda.is_available() else "cpu"
         enabled = self.launch.precision == "bfloat16"
         return torch.autocast(device, torch.bfloat16, enabled=enabled)
 
     def settings(self, micro_batch: int, accumulation: int, max_grad_norm: float) -> dict | None:
-        """Returns DeepSpeed's settings: those of its file, and those that the study decides."""
+        """Return DeepSpeed's settings: those of its file, and those that the study decides."""
         if self.deepspeed is None:
             return None
         return {
@@ -50,7 +50,7 @@ class Compute:
         }
 
     def checkpointed(self, model) -> None:
-        """Turns gradient checkpointing on if the settings ask for it."""
+        """Turn gradient checkpointing on if the settings ask for it."""
         if self.launch.gradient_checkpointing:
             # reentrant: with ZeRO-3 the weights are gone again when activations are recomputed
             model.gradient_checkpointing_enable({"use_reentrant": True})
@@ -62,7 +62,7 @@ ONE_PROCESS = Compute()
 
 @contextmanager
 def whole(engine, model) -> Iterator[None]:
-    """Gives every process all weights of `model`, within this context.
+    """Give every process all weights of `model`, within this context.
 
     `engine` is DeepSpeed's, or None. Only ZeRO-3 has to gather them, which takes 4 more bytes a
     parameter. No weight may change in the context.

@@ -53,12 +53,12 @@ from healscope.training.turns import Turn, advantage_statistics, summary
 
 
 def train(recipe: Group, branch: Branch) -> list[dict]:
-    """Runs the algorithm from `branch.start` and stages the checkpoint `branch.name`.
+    """Run the algorithm from `branch.start` and stage the checkpoint `branch.name`.
 
     An iteration samples `responses` responses and takes `epochs` passes over them, in `minibatches`
     steps each. Every iteration draws from its own named streams: a resumed run repeats nothing.
 
-    Returns one row for each iteration. Raises Diverged if a number is not finite any more or
+    Return one row for each iteration. Raises Diverged if a number is not finite any more or
     success is lost, and Stopped on a signal.
     """
     model, tokenizer = checkpoints.load_model(branch.start)
@@ -104,7 +104,7 @@ class _Iterations(TrainerCallback):
             state.restore(self.branch.work, {}, {}, self.engine)
 
     def whole(self):
-        """Returns a context in which every process can read all weights."""
+        """Return a context in which every process can read all weights."""
         return whole(self.engine, self.model)
 
     def stage(self) -> None:
@@ -115,10 +115,10 @@ class _Iterations(TrainerCallback):
                     checkpoints.save_weights(folder, self.model, self.tokenizer)
 
     def sample(self) -> list[Turn]:
-        """Samples the turns of this iteration, all responses to one prompt in a row.
+        """Sample the turns of this iteration, all responses to one prompt in a row.
 
         With dynamic sampling prompts are drawn again until enough groups hold different rewards, or
-        `most_draws` is reached. Returns the turns that this process learns from.
+        `most_draws` is reached. Return the turns that this process learns from.
         """
         began, i, seed = time.perf_counter(), len(self.rows), self.branch.seed
         self.sampled, self.draws = [], 0
@@ -151,7 +151,7 @@ class _Iterations(TrainerCallback):
         return self.own_turns()
 
     def own_turns(self) -> list[Turn]:
-        """Returns the turns that this process learns from: whole groups."""
+        """Return the turns that this process learns from: whole groups."""
         return processes.own(self.turns)
 
     def on_log(self, _args, _state, control, logs=None, **_):
@@ -190,7 +190,7 @@ class _Iterations(TrainerCallback):
 
 
 def groups_of(turns: list[Turn], size: int) -> list[list[Turn]]:
-    """Splits turns into the responses to each prompt, which stand in a row."""
+    """Split turns into the responses to each prompt, which stand in a row."""
     return [turns[k : k + size] for k in range(0, len(turns), size)]
 
 
@@ -200,7 +200,7 @@ def rewards_differ(group: list[Turn]) -> bool:
 
 
 def not_overlong(turns: list[Turn], most: int, share: float) -> list[Turn]:
-    """Adds the soft overlong penalty (arXiv 2503.14476, eq. 13) to the rewards of turns.
+    """Add the soft overlong penalty (arXiv 2503.14476, eq. 13) to the rewards of turns.
 
     It falls from 0 to -1 over the last `share` of the `most` tokens that a response may have.
     """
@@ -303,7 +303,7 @@ def _trainer(recipe: Group, branch: Branch, run: _Iterations):
 
 
 def _keep_ours(run: _Iterations, optimizers: tuple) -> None:
-    """Makes the Trainer use our optimizer and schedule; with DeepSpeed it would make its own."""
+    """Make the Trainer use our optimizer and schedule; with DeepSpeed it would make its own."""
     optimizer, schedule = optimizers
 
     def optimizer_made(*_, **__):

@@ -29,7 +29,7 @@ class Diverged(HealscopeError):  # noqa: N818 (what happened to a run)
 
 
 def log(rows: list[dict], row: dict, name: str) -> None:
-    """Appends a row, with the alarm of reward hacking, and checks the run. Raises Diverged."""
+    """Append a row, with the alarm of reward hacking, and check the run. Raises Diverged."""
     rows.append(row)
     if "reward_mean" in row:
         row["hacking_alarm"] = reward_hacking(rows)
@@ -44,7 +44,7 @@ def log(rows: list[dict], row: dict, name: str) -> None:
 
 @contextmanager
 def finite_sampling(rows: list[dict], name: str) -> Iterator[None]:
-    """Raises Diverged, with the rows of the run, where sampling raises NotFinite."""
+    """Raise Diverged, with the rows of the run, where sampling raises NotFinite."""
     try:
         yield
     except NotFinite as error:
@@ -64,7 +64,7 @@ def spent(rows: list[dict], recipe: Training) -> bool:
 
 
 def check(rows: list[dict], name: str) -> None:
-    """Raises Diverged if the latest row holds a number that is not finite, or the run collapsed.
+    """Raise Diverged if the latest row holds a number that is not finite, or the run collapsed.
 
     A run has collapsed if over the last WINDOW iterations the success rate is under COLLAPSED of
     the best earlier one, and the reward is lower than in the first iterations. If only success is
@@ -94,7 +94,7 @@ def check(rows: list[dict], name: str) -> None:
 
 
 def _finite(rows: list[dict]) -> list[dict]:
-    """Returns the rows without numbers that are not finite, which a table cannot hold."""
+    """Return the rows without numbers that are not finite, which a table cannot hold."""
     return [
         {k: v for k, v in row.items() if not isinstance(v, float) or math.isfinite(v)}
         for row in rows

@@ -36,7 +36,7 @@ ENGINE = "engine.json"  # of the state folder: which engine sampled, for the pro
 
 
 def run(job: dict, work: Workspace, compute: Compute) -> list[dict]:
-    """Trains and stages checkpoints in `work`; returns the logged rows.
+    """Train and stage checkpoints in `work`; return the logged rows.
 
     Raises Stopped on a signal, and Diverged if RL cannot go on.
     """
@@ -79,9 +79,9 @@ def run(job: dict, work: Workspace, compute: Compute) -> list[dict]:
 
 
 def run_recipe(recipe: Recipe, branch: Branch, process: Process | None = None) -> list[dict]:
-    """Runs the trainer of a recipe, which stages the checkpoint `branch.name`.
+    """Run the trainer of a recipe, which stages the checkpoint `branch.name`.
 
-    `process` is that of vLLM, if it samples. Returns the logged rows. Raises Diverged if training
+    `process` is that of vLLM, if it samples. Return the logged rows. Raises Diverged if training
     cannot go on, Stopped on a signal, and HealscopeError if the recipe cannot be trained with the
     DeepSpeed settings of `branch.compute`.
     """
@@ -98,7 +98,7 @@ def run_recipe(recipe: Recipe, branch: Branch, process: Process | None = None) -
 
 
 def publish(work: Workspace, name: str, manifest: str, record: dict, failure: str) -> None:
-    """Publishes the staged checkpoint of a branch; or, of a failed run, the reason.
+    """Publish the staged checkpoint of a branch; or, of a failed run, the reason.
 
     The study goes on without a failed branch.
     """
@@ -113,7 +113,7 @@ def publish(work: Workspace, name: str, manifest: str, record: dict, failure: st
 
 
 def _engine_process(job: dict) -> Process | None:
-    """Returns the vLLM process of this process; of several, each has one on its own GPU."""
+    """Return the vLLM process of this process; of several, each has one on its own GPU."""
     if not job.get("engine"):
         return None
     gpu = None

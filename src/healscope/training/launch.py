@@ -35,7 +35,7 @@ SECONDS = 0.1  # between two looks at the processes
 def run(
     job: dict, config: dict, deepspeed_files: str | Path, threads: int, work: Workspace
 ) -> list[dict]:
-    """Trains with the `launch` settings of the job's model; returns the logged rows.
+    """Train with the `launch` settings of the job's model; return the logged rows.
 
     All processes together use as many CPU threads as the job has.
 
@@ -60,7 +60,7 @@ def run(
 
 
 def _check_layout(launch: Launch, work: Workspace) -> None:
-    """Raises HealscopeError if states were saved by another number of processes.
+    """Raise HealscopeError if states were saved by another number of processes.
 
     Each process holds a part of a state.
     """
@@ -121,7 +121,7 @@ def _command(processes: int, threads: int, job: Path) -> list[str]:
 
 
 def _environment(threads: int) -> dict[str, str]:
-    """Returns the environment of the processes: signals, threads, and these sources."""
+    """Return the environment of the processes: signals, threads, and these sources."""
     sources = str(Path(__file__).resolve().parents[2])
     paths = [sources, *filter(None, [os.environ.get("PYTHONPATH")])]
     return {
@@ -138,14 +138,14 @@ def _ignore_signals() -> None:
 
 
 def _forward(stream, output: list[str]) -> None:
-    """Passes lines on to this job's stderr, which is also its log; keeps the last ones."""
+    """Pass lines on to this job's stderr, which is also its log; keep the last ones."""
     for line in stream:
         output[:] = [*output[-30:], line.rstrip()]
         sys.stderr.write(line)
 
 
 def _end(process: subprocess.Popen) -> None:
-    """Ends the processes if they still run, as this one was interrupted."""
+    """End the processes if they still run, as this one was interrupted."""
     if process.poll() is None:
         process.send_signal(signal.SIGINT)  # the launcher ends the others
         try:
@@ -156,7 +156,7 @@ def _end(process: subprocess.Popen) -> None:
 
 
 def _result(folder: Path, code: int, output: list[str]) -> list[dict]:
-    """Returns the rows, or raises what was raised in the processes."""
+    """Return the rows, or raise what was raised in the processes."""
     for file in sorted(folder.glob("failed-*.json")):
         failed = provenance.read_json(file)
         raise HealscopeError(f"training process {failed['rank']} failed: {failed['error']}")

@@ -38,12 +38,12 @@ class Learner:
             group["lr"] = learning_rate
 
     def start(self) -> None:
-        """Clears gradients, before the first micro-batch of a step."""
+        """Clear gradients, before the first micro-batch of a step."""
         if self.engine is None:
             self.optimizer.zero_grad(set_to_none=True)
 
     def backward(self, loss: torch.Tensor, last: bool) -> None:
-        """Adds the gradient of a micro-batch; `last` marks the last one of a step.
+        """Add the gradient of a micro-batch; `last` marks the last one of a step.
 
         All processes have the same number of micro-batches.
         """
@@ -55,7 +55,7 @@ class Learner:
         self.engine.backward(loss * processes.size(), scale_wrt_gas=False)
 
     def step(self) -> float:
-        """Takes one step; returns the norm of the gradient before it was clipped."""
+        """Take one step; return the norm of the gradient before it was clipped."""
         if self.engine is None:
             norm = nn.utils.clip_grad_norm_(self.trained, self.max_grad_norm)
             self.optimizer.step()
@@ -64,5 +64,5 @@ class Learner:
         return float(self.engine.get_global_grad_norm())
 
     def whole(self):
-        """Returns a context in which every process can read all weights."""
+        """Return a context in which every process can read all weights."""
         return whole(self.engine, self.module)

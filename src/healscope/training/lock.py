@@ -46,11 +46,11 @@ class Lock:
         threading.Thread(target=_beat, args=(self.path, self._closed), daemon=True).start()
 
     def fileno(self) -> int:
-        """Returns the file descriptor; a process that inherits it holds the lock as well."""
+        """Return the file descriptor; a process that inherits it holds the lock as well."""
         return self._file.fileno()
 
     def close(self) -> None:
-        """Releases the lock; an empty file has no owner."""
+        """Release the lock; an empty file has no owner."""
         self._closed.set()
         self._file.truncate(0)
         self._file.close()
@@ -66,7 +66,7 @@ def _slurm_job() -> str:
 
 
 def _owner(file: Path) -> tuple[str, str, str] | None:
-    """Returns (host, process, Slurm job) that a lock file names, or None if it is empty."""
+    """Return (host, process, Slurm job) that a lock file names, or None if it is empty."""
     words = file.read_text(encoding="utf-8").split()
     return (words[0], words[1], words[2]) if len(words) == 3 else None
 

@@ -39,17 +39,17 @@ EPSILON = 1e-12  # in the denominator of the normalised penalty, as in the relea
 
 
 def drift(d_MN: torch.Tensor) -> torch.Tensor:
-    """Returns |D|_F^2: the squared distance from the start (L2-SP, arXiv 1802.01483)."""
+    """Return |D|_F^2: the squared distance from the start (L2-SP, arXiv 1802.01483)."""
     return d_MN.square().sum()
 
 
 def block_drift(d_MN: torch.Tensor, u_MK: torch.Tensor, v_NK: torch.Tensor) -> torch.Tensor:
-    """Returns |U'WV - U'W0V|_F^2 = |U'DV|_F^2, the change of the leading block (2605.10973)."""
+    """Return |U'WV - U'W0V|_F^2 = |U'DV|_F^2, the change of the leading block (2605.10973)."""
     return (u_MK.T @ d_MN @ v_NK).square().sum()
 
 
 def rotation(d_MN: torch.Tensor, u_MK: torch.Tensor, v_NK: torch.Tensor) -> torch.Tensor:
-    """Returns |(I - UU')WV|_F^2 + |U'W(I - VV')|_F^2, to which W0 adds nothing, so that W can be D.
+    """Return |(I - UU')WV|_F^2 + |U'W(I - VV')|_F^2, to which W0 adds nothing, so that W can be D.
 
     The off-diagonal blocks: all that turns the leading subspaces to first order in D, and nothing
     else (Wedin 1972; the angles are these blocks divided by differences of singular values).
@@ -61,13 +61,13 @@ def rotation(d_MN: torch.Tensor, u_MK: torch.Tensor, v_NK: torch.Tensor) -> torc
 
 
 def outside(d_MN: torch.Tensor, u_MK: torch.Tensor, v_NK: torch.Tensor) -> torch.Tensor:
-    """Returns (I - UU')D(I - VV'): a change that leaves the leading singular triples alone."""
+    """Return (I - UU')D(I - VV'): a change that leaves the leading singular triples alone."""
     d_MN = d_MN - u_MK @ (u_MK.T @ d_MN)
     return d_MN - (d_MN @ v_NK) @ v_NK.T
 
 
 def kl(reference, model, inputs: dict) -> torch.Tensor:
-    """Returns KL(reference || model) in nats, the mean over the response tokens of a batch.
+    """Return KL(reference || model) in nats, the mean over the response tokens of a batch.
 
     Exact over the vocabulary at every prefix of the answers; `inputs` holds input_ids,
     attention_mask and labels (B, L), -100 where no token is taught.
@@ -102,12 +102,12 @@ class Anchor:
     v: torch.Tensor | None = None
 
     def change(self) -> torch.Tensor:
-        """Returns D, with a gradient."""
+        """Return D, with a gradient."""
         return self.weight - self.start
 
 
 def anchors(model, share: float = 1.0, directions: str = "leading") -> list[Anchor]:
-    """Returns anchors of all matrices that are trained, at a `share` of their directions.
+    """Return anchors of all matrices that are trained, at a `share` of their directions.
 
     Call it before training: the weights at this moment are W0.
     """
@@ -121,7 +121,7 @@ def anchors(model, share: float = 1.0, directions: str = "leading") -> list[Anch
 
 
 def _basis(start: torch.Tensor, share: float, directions: str, name: str) -> list[torch.Tensor]:
-    """Returns U (M, K) and V (N, K) of one matrix; its name seeds random ones."""
+    """Return U (M, K) and V (N, K) of one matrix; its name seeds random ones."""
     k = leading(share, min(start.shape))
     if directions == "random":
         stream = seeded("directions", name)
@@ -134,7 +134,7 @@ def _basis(start: torch.Tensor, share: float, directions: str, name: str) -> lis
 
 
 def penalty(method: Penalised, model) -> Callable[[dict], torch.Tensor]:
-    """Returns a function of the inputs of a batch: the penalty, without its strength.
+    """Return a function of the inputs of a batch: the penalty, without its strength.
 
     Penalties are sums over matrices, as published. A block that is all of a matrix counts as its
     drift, which is the published rule for k >= min(m, n).
@@ -229,7 +229,7 @@ class Setup:
 
 
 def setup(method: SFTMethod | None, model, seed: int) -> Setup:
-    """Returns how `model` is trained by a method; None is plain SFT."""
+    """Return how `model` is trained by a method; None is plain SFT."""
     if isinstance(method, LoRA):
         plain = copy.deepcopy(model)
         trained = adapted(model, method, seed)
@@ -249,9 +249,9 @@ def setup(method: SFTMethod | None, model, seed: int) -> Setup:
 
 
 def adapted(model, method: LoRA, seed: int):
-    """Gives each trained matrix of `model` a low-rank update W0 + (alpha / rank) BA, in place.
+    """Give each trained matrix of `model` a low-rank update W0 + (alpha / rank) BA, in place.
 
-    B starts at 0. Returns peft's model around it, which is the one to train.
+    B starts at 0. Return peft's model around it, which is the one to train.
     """
     from peft import LoraConfig, get_peft_model
 
@@ -271,7 +271,7 @@ def adapted(model, method: LoRA, seed: int):
 
 @torch.no_grad()
 def merge(adapted_model, plain):
-    """Writes the merged matrices into `plain`, a copy of the model from before `adapted`."""
+    """Write the merged matrices into `plain`, a copy of the model from before `adapted`."""
     for name, module in adapted_model.get_base_model().named_modules():
         if hasattr(module, "get_delta_weight"):
             merged = module.base_layer.weight + module.get_delta_weight("default")

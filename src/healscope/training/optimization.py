@@ -8,7 +8,7 @@ from healscope.config import Training
 
 
 def adamw(recipe: Training, parameters: list) -> torch.optim.AdamW:
-    """Returns AdamW on these parameters, at the peak learning rate."""
+    """Return AdamW on these parameters, at the peak learning rate."""
     o = recipe.optimizer
     return torch.optim.AdamW(
         parameters,
@@ -20,7 +20,7 @@ def adamw(recipe: Training, parameters: list) -> torch.optim.AdamW:
 
 
 def scale(recipe: Training, iteration: int) -> float:
-    """Returns the share of the peak learning rate: warm-up, then constant or a cosine to 0."""
+    """Return the share of the peak learning rate: warm-up, then constant or a cosine to 0."""
     warm = min(1.0, (iteration + 1) / max(1, recipe.optimizer.warmup_steps))
     if recipe.schedule == "constant":
         return warm

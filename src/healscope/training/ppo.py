@@ -55,13 +55,13 @@ from healscope.training.turns import (
 
 
 def train(recipe: PPO, branch: Branch) -> list[dict]:
-    """Runs PPO from `branch.start` and stages the checkpoint `branch.name`.
+    """Run PPO from `branch.start` and stage the checkpoint `branch.name`.
 
     Every iteration draws from its own named streams: a resumed run repeats nothing. Of several
     processes each samples its share of the prompts and reads its share of every minibatch; all
     compute advantages alike, from all turns.
 
-    Returns one row for each iteration. Raises Diverged if a number is not finite any more or
+    Return one row for each iteration. Raises Diverged if a number is not finite any more or
     success is lost, and Stopped on a signal.
     """
     seed, work, compute = branch.seed, branch.work, branch.compute
@@ -131,9 +131,9 @@ def train(recipe: PPO, branch: Branch) -> list[dict]:
 def rollout(
     recipe: PPO, sampler: Sampler, model, tokenizer, pool: pd.DataFrame, place: tuple[int, int]
 ) -> tuple[list[Turn], list[Turn]]:
-    """Samples the turns of one iteration; `place` is (seed, iteration).
+    """Sample the turns of one iteration; `place` is (seed, iteration).
 
-    Returns the turns that are learned from, and those sampled beyond them. The second list is
+    Return the turns that are learned from, and those sampled beyond them. The second list is
     empty if `responses` counts episodes. If it counts turns (released code), episodes are sampled
     until there is at least one turn more than `responses`: the batch ends after that many, also
     within an episode, and the first turn beyond it is the state that follows.
@@ -177,7 +177,7 @@ class Judged:
 def judge(
     recipe: PPO, head, tokenizer, turns: list[Turn], others: dict, following: Turn | None = None
 ) -> Judged:
-    """Computes value, advantage and return of every turn, by GAE along its episode.
+    """Compute value, advantage and return of every turn, by GAE along its episode.
 
     `others` are the models of `references`; `following` is the turn after the last one, where the
     batch was cut.
@@ -205,9 +205,9 @@ def judge(
 
 
 def explained_variance(judged: Judged) -> dict[str, float]:
-    """Returns the share of the returns' variance that V explained before the update.
+    """Return the share of the returns' variance that V explained before the update.
 
-    Returns an empty dictionary if all rewards are equal.
+    Return an empty dictionary if all rewards are equal.
     """
     if not judged.rewards_differ:
         return {}
@@ -218,9 +218,9 @@ def explained_variance(judged: Judged) -> dict[str, float]:
 def update_policy(
     recipe: PPO, learner: Learner, tokenizer, turns: list[Turn], judged: Judged, others: dict, order
 ) -> dict[str, float]:
-    """Takes all steps on one batch of turns, and with them those of a shared value head.
+    """Take all steps on one batch of turns, and with them those of a shared value head.
 
-    `order` is the generator that shuffles the turns. Returns means of the logged statistics, and
+    `order` is the generator that shuffles the turns. Return means of the logged statistics, and
     the number of tokens learned from. If all rewards are equal, nothing is to be preferred:
     normalised, the critic's own errors would be all that is left to follow.
     """
@@ -269,7 +269,7 @@ def batch_loss(
     judged: Judged,
     others: dict,
 ) -> tuple[torch.Tensor, dict[str, float]]:
-    """Returns the loss of the turns whose numbers are in `batch`, and what is logged of it."""
+    """Return the loss of the turns whose numbers are in `batch`, and what is logged of it."""
     index, batch_turns = torch.from_numpy(batch), [turns[i] for i in batch]
     device = learner.module.model.device
     ids_BL, mask_BL, width, real_BT = encode(tokenizer, batch_turns, device)
@@ -312,7 +312,7 @@ def batch_loss(
 
 
 def update_values(recipe: PPO, head, optimizer, judged: Judged) -> dict[str, float]:
-    """Takes `value_steps` steps of an own value head on the returns."""
+    """Take `value_steps` steps of an own value head on the returns."""
     device = judged.states_BH.device
     old_B, returns_B = judged.values_B.to(device), judged.returns_B.to(device)
     for _ in range(recipe.value_steps):
@@ -332,7 +332,7 @@ class Policy(nn.Module):
         self.model, self.head = model, head
 
     def forward(self, ids_BL, mask_BL, width: int, temperature: float) -> tuple:
-        """Returns log-probabilities of response tokens (B, T), of the whole vocabulary (B, T, V),
+        """Return log-probabilities of response tokens (B, T), of the whole vocabulary (B, T, V),
         and values (B,) or None."""
         hidden_BLH, logps_BT, logps_BTV = response_logprobs(
             self.model, ids_BL, mask_BL, width, temperature, hidden=True
@@ -350,7 +350,7 @@ def gae(
     lam: float,
     following: float = 0.0,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Returns generalised advantage estimates and returns, each (B,) (arXiv 1506.02438, eq. 16).
+    """Return generalised advantage estimates and returns, each (B,) (arXiv 1506.02438, eq. 16).
 
     Turns stand one after another, episode by episode. After a turn whose `ends_B` is true the value
     is 0. `following` is the value of the state after the last row.
@@ -375,7 +375,7 @@ def policy_loss(
     ratio: str,
     ratio_limit: float | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Returns the clipped surrogate loss (1707.06347, eq. 7) of each row, and its clipped share.
+    """Return the clipped surrogate loss (1707.06347, eq. 7) of each row, and its clipped share.
 
     `weights_BT`: 1 on response tokens, 0 on padding; the released code also has 0 and 0.5. `ratio`:
     "token" clips each token's ratio and averages over the response; "response" clips the ratio of
@@ -401,7 +401,7 @@ def policy_loss(
 
 
 def k3(logprobs: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
-    """Returns pi_ref/pi - 1 - log(pi_ref/pi), element by element; it is never negative.
+    """Return pi_ref/pi - 1 - log(pi_ref/pi), element by element; it is never negative.
 
     Its mean over samples of pi estimates KL(pi || pi_ref); the gradient of that mean, samples held
     fixed, is that of KL(pi_ref || pi) (arXiv 2402.03300, eq. 4).
@@ -413,7 +413,7 @@ def k3(logprobs: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
 def value_loss(
     values_B: torch.Tensor, old_B: torch.Tensor, returns_B: torch.Tensor, clip: float | None
 ) -> torch.Tensor:
-    """Returns half the squared error of each row; with `clip`, the larger of it and the clipped."""
+    """Return half the squared error of each row; with `clip`, the larger of it and the clipped."""
     error_B = (values_B - returns_B) ** 2
     if clip is not None:
         near_B = old_B + (values_B - old_B).clamp(-clip, clip)
@@ -422,7 +422,7 @@ def value_loss(
 
 
 def value_head(kind: str, hidden_size: int) -> nn.Sequential:
-    """Returns the network of V(s), (B, H) -> (B, 1).
+    """Return the network of V(s), (B, H) -> (B, 1).
 
     "own" is small and reads the mean of the prompt's hidden states; "shared" is the released one:
     three layers on the last prompt token, trained with the policy.
@@ -437,7 +437,7 @@ def value_head(kind: str, hidden_size: int) -> nn.Sequential:
 
 
 def value_head_and_optimizers(recipe: PPO, model, trained: list, seed: int) -> tuple:
-    """Returns (value head, optimizer of the policy, optimizer of an own value head or None)."""
+    """Return (value head, optimizer of the policy, optimizer of an own value head or None)."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         head = value_head(recipe.value_head, model.config.hidden_size).to(model.device)

@@ -26,19 +26,19 @@ def first() -> bool:
 
 
 def wait() -> None:
-    """Waits until all processes have come to this call."""
+    """Wait until all processes have come to this call."""
     if size() > 1:
         dist.barrier()
 
 
 def own(items):
-    """Returns this process's share of rows: equal consecutive shares, in the order of ranks."""
+    """Return this process's share of rows: equal consecutive shares, in the order of ranks."""
     n, r = size(), rank()
     return items[len(items) * r // n : len(items) * (r + 1) // n]
 
 
 def joined(items: list[T]) -> list[T]:
-    """Returns the lists of all processes, one after another: the inverse of `own`."""
+    """Return the lists of all processes, one after another: the inverse of `own`."""
     if size() == 1:
         return items
     parts: list = [None] * size()
@@ -47,7 +47,7 @@ def joined(items: list[T]) -> list[T]:
 
 
 def agreed(value: T) -> T:
-    """Returns the first process's value, so that all processes decide alike."""
+    """Return the first process's value, so that all processes decide alike."""
     if size() == 1:
         return value
     values = [value]
@@ -56,7 +56,7 @@ def agreed(value: T) -> T:
 
 
 def mean(value: float, weight: float) -> float:
-    """Returns the weighted mean over processes; a process without rows has weight 0."""
+    """Return the weighted mean over processes; a process without rows has weight 0."""
     if size() == 1:
         return value
     both = joined([(value, weight)])
@@ -64,7 +64,7 @@ def mean(value: float, weight: float) -> float:
 
 
 def total(value: torch.Tensor) -> torch.Tensor:
-    """Returns the sum over processes."""
+    """Return the sum over processes."""
     if size() > 1:
         value = value.clone()
         dist.all_reduce(value)
@@ -72,7 +72,7 @@ def total(value: torch.Tensor) -> torch.Tensor:
 
 
 def copied(module: torch.nn.Module) -> None:
-    """Copies the first process's parameters to all processes."""
+    """Copy the first process's parameters to all processes."""
     if size() > 1:
         for parameter in module.parameters():
             dist.broadcast(parameter.data, src=0)

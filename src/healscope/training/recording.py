@@ -27,7 +27,7 @@ WHOLE = "whole"  # marks a Trainer state whose files were all written
 
 
 def step_of(state: Path) -> int:
-    """Returns the number of steps of a Trainer's state."""
+    """Return the number of steps of a Trainer's state."""
     return int(state.name.split("-")[1])
 
 
@@ -100,7 +100,7 @@ class Recorder(TrainerCallback):
         self.bar = Bar(settings.steps, label)
 
     def resume(self, folder: Path) -> Path | None:
-        """Returns the latest whole Trainer state, and restores its rows; removes broken states."""
+        """Return the latest whole Trainer state, and restore its rows; remove broken states."""
         states = sorted(folder.glob("checkpoint-*"), key=step_of)
         processes.wait()  # until all have looked
         for broken in [s for s in states if not (s / WHOLE).is_file()]:

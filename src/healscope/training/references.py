@@ -23,7 +23,7 @@ from healscope.training.turns import (
 
 
 def references(recipe: Training, branch: Branch, also: str | None = None) -> dict:
-    """Loads frozen models, `start` and `base`: those that are measured, and `also` another one."""
+    """Load frozen models, `start` and `base`: those that are measured, and `also` another one."""
     manifests = {"start": branch.start, "base": branch.base}
     needed = set(manifests) if recipe.kl_every else set()
     return {
@@ -35,7 +35,7 @@ def references(recipe: Training, branch: Branch, also: str | None = None) -> dic
 def distances(
     others: dict, model, tokenizer, turns: Sequence[Turn | Pair], temperature: float
 ) -> dict[str, float]:
-    """Returns the KL of the model from each of `references`, in nats a token."""
+    """Return the KL of the model from each of `references`, in nats a token."""
     return {
         f"kl_from_{name}_nats": kl_nats(model, other, tokenizer, turns, temperature)
         for name, other in others.items()
@@ -50,7 +50,7 @@ def due(recipe: Training, iteration: int, last: bool) -> bool:
 
 @torch.no_grad()
 def log_ratios(reference, tokenizer, turns: list[Turn], temperature: float) -> torch.Tensor:
-    """Returns log pi - log pi_ref of each whole response (B,): the KL penalty of RLHF rewards."""
+    """Return log pi - log pi_ref of each whole response (B,): the KL penalty of RLHF rewards."""
     turns = processes.own(turns)
     found_B = torch.zeros(len(turns))
     number = micro_batch_count(len(turns), ROWS_AT_ONCE, 1)

@@ -21,7 +21,7 @@ def ratio_terms(
     old_BT: torch.Tensor,
     real_BT: torch.Tensor,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Returns log-probabilities now and before, and weights, from which ratios are computed.
+    """Return log-probabilities now and before, and weights, from which ratios are computed.
 
     They are rounded and weighted where the recipe says so, as in the released code.
     """
@@ -38,7 +38,7 @@ def ratio_terms(
 
 
 def token_weights(recipe: PPO, tokenizer, turns: list[Turn], real_BT: torch.Tensor) -> torch.Tensor:
-    """Returns the weight of each token's log-probability (B, T): 1, except in the released code."""
+    """Return the weight of each token's log-probability (B, T): 1, except in the released code."""
     weights_BT = real_BT.float()
     if recipe.early_token_weight < 1:
         for b, turn in enumerate(turns):
@@ -50,7 +50,7 @@ def token_weights(recipe: PPO, tokenizer, turns: list[Turn], real_BT: torch.Tens
 
 
 def tokens_before_formula(tokenizer, turn: Turn) -> int:
-    """Counts response tokens before the one in which the word "formula" begins.
+    """Count response tokens before the one in which the word "formula" begins.
 
     Without that word it counts all but the last four, as the released code does.
     """

@@ -18,7 +18,7 @@ READ_AT_ONCE = 64  # responses that the policy reads together
 
 
 def weights(model) -> Iterator[tuple[str, torch.Tensor]]:
-    """Yields (name, tensor) of the weights that the engine is given; tied ones once."""
+    """Yield (name, tensor) of the weights that the engine is given; tied ones once."""
     seen = set()
     for name, tensor in model.state_dict().items():
         if tensor.data_ptr() not in seen:
@@ -30,7 +30,7 @@ def weights(model) -> Iterator[tuple[str, torch.Tensor]]:
 def rescore(
     model, tokenizer, prompts: list[list[int]], sampled: Responses, temperature: float
 ) -> Responses:
-    """Returns the sampled responses with the model's own log-probabilities and prompt states.
+    """Return the sampled responses with the model's own log-probabilities and prompt states.
 
     Log-probabilities are those of the distribution at this temperature.
     """
@@ -54,7 +54,7 @@ def rescore(
 
 
 def check_gap(turns: list[Turn], engine: VLLM) -> None:
-    """Raises HealscopeError if engine and policy differ by more than `vllm.gap_limit`."""
+    """Raise HealscopeError if engine and policy differ by more than `vllm.gap_limit`."""
     gap, limit, dtype = engine_gap(turns), engine.settings.gap_limit, engine.settings.dtype
     if not gap["engine_gap_nats"] <= limit:
         raise HealscopeError(

@@ -39,9 +39,9 @@ from healscope.training.turns import Turn, summary
 
 
 def train(recipe: DPO | RejectionSampling, branch: Branch) -> list[dict]:
-    """Runs all rounds from `branch.start` and stages the checkpoint `branch.name`.
+    """Run all rounds from `branch.start` and stage the checkpoint `branch.name`.
 
-    Returns one row for each round; its `iteration` is that of PPO with as many samples. A round
+    Return one row for each round; its `iteration` is that of PPO with as many samples. A round
     that finds nothing to learn from trains nothing: its `trained_tokens` are 0. Raises Diverged if
     a number is not finite any more, and Stopped on a signal.
     """
@@ -81,7 +81,7 @@ def train(recipe: DPO | RejectionSampling, branch: Branch) -> list[dict]:
 def _sample(
     recipe, branch: Branch, model, tokenizer, iterations, rows: list[dict], bar: Bar
 ) -> tuple[list[Turn], int]:
-    """Samples these iterations, or until the budget is spent; returns turns and iterations done."""
+    """Sample these iterations, or until the budget is spent; return turns and iterations done."""
     pool, sampler = branch.prompt_pool(recipe), branch.sampler(recipe)
     turns: list[Turn] = []
     done = int(iterations[0])
@@ -98,7 +98,7 @@ def _sample(
 
 
 def examples(recipe: DPO | RejectionSampling, turns: list[Turn]) -> list[dict]:
-    """Returns what a round learns from, as token ids, in the columns that TRL's trainer reads."""
+    """Return what a round learns from, as token ids, in the columns that TRL's trainer reads."""
     if recipe.algorithm == "dpo":
         return [
             {
@@ -154,7 +154,7 @@ class _Logs(TrainerCallback):
 
 
 def _fit(recipe, branch: Branch, model, tokenizer, data: list[dict], iteration: int) -> dict:
-    """Trains one pass over `data` at the learning rate of `iteration`; returns what is logged."""
+    """Train one pass over `data` at the learning rate of `iteration`; return what is logged."""
     if not data:
         return {"trained_tokens": 0}
     logs = _Logs()

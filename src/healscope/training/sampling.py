@@ -38,7 +38,7 @@ class Sampler:
     engine: VLLM | None = None
 
     def sample(self, model, tokenizer, problems: pd.DataFrame, stream: Sequence[int]) -> list[Turn]:
-        """Samples `samples_per_prompt` episodes of each problem (a row of an RL pool), in a row.
+        """Sample `samples_per_prompt` episodes of each problem (a row of an RL pool), in a row.
 
         An episode ends with a correct response or with its last attempt; between attempts the
         model reads the task's feedback. With `extra_attempt`, one more response follows the last
@@ -57,7 +57,7 @@ class Sampler:
         return turns
 
     def _in_shares(self, model, tokenizer, problems: pd.DataFrame, stream) -> list[Turn]:
-        """Samples this process's share, and returns the turns of all processes."""
+        """Sample this process's share, and return the turns of all processes."""
         failure, turns, own = "", [], processes.own(problems)
         try:
             turns = self._episodes(model, tokenizer, own, (*stream, processes.rank()))
@@ -116,7 +116,7 @@ class Sampler:
         return [turn for episode in episodes for turn in episode]
 
     def _answers(self, model, tokenizer, conversations, stream, attempt) -> list[tuple]:
-        """Returns (prompt ids, response ids, log-probabilities, engine gaps, state) of each."""
+        """Return (prompt ids, response ids, log-probabilities, engine gaps, state) of each."""
         ids = [tokens.conversation_ids(tokenizer, turns) for turns in conversations]
         # samples of one prompt stand in a row at the first attempt: read the prompt once for all
         n = self.samples_per_prompt if attempt == 1 else 1
@@ -159,7 +159,7 @@ class Sampler:
 
 
 def _length_neutral(turns: list[Turn]) -> list[Turn]:
-    """Takes out of the rewards what length explains among equal verdicts."""
+    """Take out of the rewards what length explains among equal verdicts."""
     rewards = length_neutral(
         np.array([t.reward for t in turns]),
         np.array([len(t.response_ids) for t in turns]),

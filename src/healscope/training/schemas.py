@@ -63,7 +63,7 @@ SFT_LOG = Schema(
 
 
 def logged(name: str, about: str, unit: str = "", low: float = 0, kind: str = "float") -> Column:
-    """Makes a column of numbers from `low` on, missing where they were not logged."""
+    """Make a column of numbers from `low` on, missing where they were not logged."""
     return Column(name, kind, about, unit, low=low, nullable=True)
 
 

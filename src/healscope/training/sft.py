@@ -28,7 +28,7 @@ from healscope.training.state import Workspace
 
 
 def paraphrase(examples: pd.DataFrame, task: Task, seed: int) -> pd.DataFrame:
-    """Returns the same rows, each prompt in a drawn wording (the arm `diverse`).
+    """Return the same rows, each prompt in a drawn wording (the arm `diverse`).
 
     The control of arXiv 2510.00237: is forgetting an effect of one fixed prompt? Raises
     HealscopeError if the task has one wording only.
@@ -49,7 +49,7 @@ def paraphrase(examples: pd.DataFrame, task: Task, seed: int) -> pd.DataFrame:
 def all_solutions(
     examples: pd.DataFrame, settings: SFT, task: Task, seed: int
 ) -> list[pd.DataFrame]:
-    """Returns the same rows for each epoch, with answers drawn anew (the arm `solutions`).
+    """Return the same rows for each epoch, with answers drawn anew (the arm `solutions`).
 
     Tests whether cross-entropy forgets because it punishes every correct answer except the one
     that it is shown (arXiv 2509.12235, section 3.2). Raises HealscopeError if every problem has
@@ -87,7 +87,7 @@ def train(
     problems in the same order; the prompts of `diverse` and the answers of `solutions` differ, and
     methods differ in how they train.
 
-    Returns the logged rows, one each `log_every` steps: losses in nats a token, on the canonical
+    Return the logged rows, one each `log_every` steps: losses in nats a token, on the canonical
     answers, and rates as shares. Raises Stopped on a signal, and HealscopeError if the arm cannot
     be trained with the DeepSpeed settings of `compute`.
     """
@@ -130,7 +130,7 @@ def _trainer(
     folder: Path,
     compute: Compute,
 ) -> SFTTrainer:
-    """Makes the trainer; `epochs` has one table of examples for each, or one for all epochs."""
+    """Make the trainer; `epochs` has one table of examples for each, or one for all epochs."""
 
     def encode(prompt: str, response: str) -> dict:
         before, after = (
@@ -241,7 +241,7 @@ class _OwnBatches(Sampler):
             )
 
     def _parts(self, rows: int) -> int:
-        """Returns the number of micro-batches of each process for a batch of so many rows."""
+        """Return the number of micro-batches of each process for a batch of so many rows."""
         return math.ceil(rows / processes.size() / self.micro)
 
     def __len__(self) -> int:

@@ -50,7 +50,7 @@ class Workspace:
 
     @classmethod
     def joined(cls, folder: str | Path) -> "Workspace":
-        """Returns the folder of a run that the parent process has opened and holds locked."""
+        """Return the folder of a run that the parent process has opened and holds locked."""
         work = cls.__new__(cls)
         work.folder = Path(folder)
         return work
@@ -63,7 +63,7 @@ class Workspace:
     def save(
         self, step: int, tensors: dict[str, torch.Tensor], rows: list[dict], engine=None
     ) -> None:
-        """Saves this state and deletes the one before.
+        """Save this state and delete the one before.
 
         The first process writes; with `engine`, DeepSpeed's, each process writes its own part.
         """
@@ -87,7 +87,7 @@ class Workspace:
         processes.wait()
 
     def latest(self) -> State | None:
-        """Returns the last whole state, or None at the very start."""
+        """Return the last whole state, or None at the very start."""
         states = self._states()
         if not states:
             return None
@@ -100,15 +100,15 @@ class Workspace:
         return sorted(p for p in self.folder.glob("state-*") if p.suffix != ".part")
 
     def stage(self, checkpoint: str):
-        """Returns a context that writes a checkpoint folder; it appears whole or not at all."""
+        """Return a context that writes a checkpoint folder; it appears whole or not at all."""
         return staged(self.staged(checkpoint))
 
     def staged(self, checkpoint: str) -> Path:
-        """Returns the folder of a checkpoint that waits to be published."""
+        """Return the folder of a checkpoint that waits to be published."""
         return self.folder / "checkpoints" / checkpoint
 
     def close(self) -> None:
-        """Deletes the folder and releases the lock, once all outputs are published."""
+        """Delete the folder and release the lock, once all outputs are published."""
         shutil.rmtree(self.folder)
         self._lock.close()
 
@@ -138,7 +138,7 @@ class staged:  # noqa: N801 (a context manager that reads like a word)
 def keep(
     work: Workspace, step: int, parts: dict, optimizers: dict, rows: list[dict], engine=None
 ) -> None:
-    """Saves named modules, their optimizers (None is left out) and the rows logged so far.
+    """Save named modules, their optimizers (None is left out) and the rows logged so far.
 
     With `engine`, DeepSpeed's, also what that trains; all processes have to make this call.
     """
@@ -152,7 +152,7 @@ def keep(
 
 
 def restore(work: Workspace, parts: dict, optimizers: dict, engine=None) -> tuple[int, list[dict]]:
-    """Restores what `keep` saved, in place; returns (steps done, rows), (0, []) at the start."""
+    """Restore what `keep` saved, in place; return (steps done, rows), (0, []) at the start."""
     before = work.latest()
     if before is None:
         return 0, []
@@ -167,7 +167,7 @@ def restore(work: Workspace, parts: dict, optimizers: dict, engine=None) -> tupl
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer, prefix: str) -> dict[str, torch.Tensor]:
-    """Returns AdamW's moments and step counts as named tensors (no pickle)."""
+    """Return AdamW's moments and step counts as named tensors (no pickle)."""
     state = optimizer.state_dict()["state"]
     return {f"{prefix}.{i}.{key}": value for i, s in state.items() for key, value in s.items()}
 
@@ -175,7 +175,7 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer, prefix: str) -> dict[str
 def restore_optimizer(
     optimizer: torch.optim.Optimizer, prefix: str, tensors: dict[str, torch.Tensor]
 ) -> None:
-    """Restores the moments and step counts of `optimizer_tensors`."""
+    """Restore the moments and step counts of `optimizer_tensors`."""
     content = optimizer.state_dict()
     for name, value in tensors.items():
         if name.startswith(prefix + "."):
@@ -185,7 +185,7 @@ def restore_optimizer(
 
 
 def model_tensors(model, prefix: str = "model") -> dict[str, torch.Tensor]:
-    """Returns the named tensors of a model; tied ones, which share memory, by their first name."""
+    """Return the named tensors of a model; tied ones, which share memory, by their first name."""
     first: dict[int, str] = {}
     tensors = model.state_dict()
     for key, value in tensors.items():
@@ -194,7 +194,7 @@ def model_tensors(model, prefix: str = "model") -> dict[str, torch.Tensor]:
 
 
 def restore_model(model, tensors: dict[str, torch.Tensor], prefix: str = "model") -> None:
-    """Restores the weights of `model_tensors`."""
+    """Restore the weights of `model_tensors`."""
     start = prefix + "."
     model.load_state_dict(
         {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)},

@@ -32,7 +32,7 @@ class Stopped(HealscopeError):  # noqa: N818 (what happened to a run)
 
 @contextmanager
 def heeded() -> Iterator[None]:
-    """Notes signals within this context, in place of what they do outside."""
+    """Note signals within this context, in place of what they do outside."""
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread can have handlers: its code heeds signals itself
         return
@@ -47,12 +47,12 @@ def heeded() -> Iterator[None]:
 
 
 def told_by(file: Path) -> None:
-    """Takes the appearance of `file` for a signal, from now on."""
+    """Take the appearance of `file` for a signal, from now on."""
     _file[:] = [file]
 
 
 def received() -> str | None:
-    """Returns the name of the first signal that this process has noted, or None."""
+    """Return the name of the first signal that this process has noted, or None."""
     return _received[0] if _received else None
 
 
@@ -62,7 +62,7 @@ def wanted() -> bool:
 
 
 def at_step(keep: Callable[[], None], done: int, every: int, last: bool, where: str) -> None:
-    """Saves a state after `done` steps if one is due, and at the last step and on a signal.
+    """Save a state after `done` steps if one is due, and at the last step and on a signal.
 
     Then raises Stopped, which names the step (`where`), on a signal before the last step.
     """

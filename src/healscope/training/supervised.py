@@ -28,9 +28,9 @@ from healscope.training.turns import Pair, by_length
 
 
 def train(recipe: Supervised, branch: Branch) -> list[dict]:
-    """Goes on with SFT from `branch.start` and stages the checkpoint `branch.name`.
+    """Go on with SFT from `branch.start` and stage the checkpoint `branch.name`.
 
-    Returns one row for each step. `token_budget` counts the response tokens that were read. Raises
+    Return one row for each step. `token_budget` counts the response tokens that were read. Raises
     Diverged if a number is not finite, and Stopped on a signal.
     """
     model, tokenizer = checkpoints.load_model(branch.start)
@@ -68,7 +68,7 @@ def train(recipe: Supervised, branch: Branch) -> list[dict]:
 
 
 def step_rows(recipe: Supervised, branch: Branch, i: int) -> pd.DataFrame:
-    """Returns the examples of step i (from 0), each with the `response` that the step teaches.
+    """Return the examples of step i (from 0), each with the `response` that the step teaches.
 
     "same" goes through the rows of SFT in epochs, each in an order of its own; "fresh" draws
     problems from the random stream of RL's prompts, so that both see the same ones.
@@ -86,7 +86,7 @@ def step_rows(recipe: Supervised, branch: Branch, i: int) -> pd.DataFrame:
 
 
 def shuffled(n: int, first: int, number: int, seed: int) -> np.ndarray:
-    """Returns `number` positions from the `first`-th on, of epochs that each shuffle 0 to n-1."""
+    """Return `number` positions from the `first`-th on, of epochs that each shuffle 0 to n-1."""
     epochs = range(first // n, -(-(first + number) // n))
     orders = [np.random.default_rng([seed, 7, epoch]).permutation(n) for epoch in epochs]
     skipped = first - epochs.start * n
@@ -108,7 +108,7 @@ def _encode(tokenizer, examples: pd.DataFrame) -> list[Pair]:
 def _update(
     model, optimizer, tokenizer, pairs: list[Pair], recipe: Supervised, others: dict
 ) -> dict[str, float]:
-    """Takes one step on the mean over all response tokens; returns what is logged."""
+    """Take one step on the mean over all response tokens; return what is logged."""
     trained = [p for group in optimizer.param_groups for p in group["params"]]
     n_tokens = sum(len(p.response_ids) for p in pairs)
     penalised = recipe.kl_coefficient > 0

@@ -27,14 +27,14 @@ LOGGED = {
 
 
 def scheduled(recipe: Training, optimizer, iteration) -> tuple:
-    """Returns (optimizer, schedule) for a Trainer; `iteration`: step -> iteration, from 0."""
+    """Return (optimizer, schedule) for a Trainer; `iteration`: step -> iteration, from 0."""
     return optimizer, torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: scale(recipe, iteration(step))
     )
 
 
 def arguments(recipe: Training, branch: Branch) -> dict:
-    """Returns settings of every trainer of TRL; states are saved by us, not by TRL."""
+    """Return settings of every trainer of TRL; states are saved by us, not by TRL."""
     cpu = checkpoints.device() == "cpu"
     return {
         "output_dir": str(branch.work.folder / "trainer"),
@@ -53,7 +53,7 @@ def arguments(recipe: Training, branch: Branch) -> dict:
 
 
 def fit(trainer) -> None:
-    """Trains without printing."""
+    """Train without printing."""
     for callback in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(callback)
     with warnings.catch_warnings():
@@ -62,12 +62,12 @@ def fit(trainer) -> None:
 
 
 def at_once(rows: int, most: int) -> int:
-    """Returns the largest divisor of `rows` up to `most`, so that micro-batches are equal."""
+    """Return the largest divisor of `rows` up to `most`, so that micro-batches are equal."""
     return next(n for n in range(min(rows, most), 0, -1) if rows % n == 0)
 
 
 def means(logs: list[dict]) -> dict[str, float]:
-    """Returns means over the steps that TRL logged, by the columns of schema `rl-log`.
+    """Return means over the steps that TRL logged, by the columns of schema `rl-log`.
 
     TRL logs None for a number that is not finite.
     """

@@ -73,13 +73,13 @@ Row = TypeVar("Row", Turn, Pair)
 
 
 def by_length(turns: list[Row], rows: int) -> list[list[Row]]:
-    """Splits turns into batches of `rows` with similar lengths, so that there is little padding."""
+    """Split turns into batches of `rows` with similar lengths, so that there is little padding."""
     ordered = sorted(turns, key=lambda t: len(t.prompt_ids) + len(t.response_ids))
     return [ordered[i : i + rows] for i in range(0, len(ordered), rows)]
 
 
 def micro_batches(turns: list[Turn], rows: np.ndarray, number: int) -> list[np.ndarray]:
-    """Splits row numbers of `turns` into `number` micro-batches of similar lengths."""
+    """Split row numbers of `turns` into `number` micro-batches of similar lengths."""
     lengths = [len(turns[i].prompt_ids) + len(turns[i].response_ids) for i in rows]
     ordered = np.sort(rows)[np.argsort(np.array(lengths)[np.argsort(rows)], kind="stable")]
     return np.array_split(ordered, number)
@@ -95,20 +95,20 @@ def micro_batch_count(rows: int, at_once: int, among: int | None = None) -> int:
 
 
 def encode(tokenizer, turns: Sequence[Row], device):
-    """Returns ids and mask (B, L), the width T, and which of (B, T) are response tokens."""
+    """Return ids and mask (B, L), the width T, and which of (B, T) are response tokens."""
     prompts, responses = [t.prompt_ids for t in turns], [t.response_ids for t in turns]
     return tokens.encode_ids(prompts, responses, tokenizer.pad_token_id, device)
 
 
 def pad(rows: list[list[float]], width: int, device) -> torch.Tensor:
-    """Returns one number for each token (B, T), with zeros after the last token."""
+    """Return one number for each token (B, T), with zeros after the last token."""
     return torch.tensor([row + [0.0] * (width - len(row)) for row in rows], device=device)
 
 
 def summary(
     turns: list[Turn], samples_per_prompt: int, unused: Sequence[Turn] = ()
 ) -> dict[str, float]:
-    """Returns what is logged of a batch of episodes, in the columns of schema `rl-log`.
+    """Return what is logged of a batch of episodes, in the columns of schema `rl-log`.
 
     Shares are over first attempts, rewards over all turns. `unused` turns were sampled but are not
     learned from: only their tokens count.
@@ -137,9 +137,9 @@ def summary(
 
 
 def engine_gap(turns: list[Turn]) -> dict[str, float]:
-    """Returns mean and maximum of the engine's gap in log-probability, in nats a token.
+    """Return mean and maximum of the engine's gap in log-probability, in nats a token.
 
-    Returns an empty dictionary if the policy sampled the turns itself.
+    Return an empty dictionary if the policy sampled the turns itself.
     """
     gaps = [g for t in turns for g in t.engine_gaps or ()]
     if not gaps:
@@ -148,7 +148,7 @@ def engine_gap(turns: list[Turn]) -> dict[str, float]:
 
 
 def advantage_statistics(advantages: np.ndarray) -> dict[str, float]:
-    """Returns the standard deviation of advantages, and the entropy of their histogram in nats."""
+    """Return the standard deviation of advantages, and the entropy of their histogram in nats."""
     if not np.isfinite(np.ptp(advantages)):
         return {"advantage_std": float("nan")}
     counts, _ = np.histogram(advantages, bins=HISTOGRAM_BINS)
@@ -161,7 +161,7 @@ def advantage_statistics(advantages: np.ndarray) -> dict[str, float]:
 
 @torch.no_grad()
 def entropy_nats(model, tokenizer, turns: Sequence[Row], temperature: float) -> float:
-    """Returns the mean entropy of the policy along these responses, in nats a token."""
+    """Return the mean entropy of the policy along these responses, in nats a token."""
     ids_BL, mask_BL, width, real_BT = encode(tokenizer, turns, model.device)
     _, logprobs_BTV = response_logprobs(model, ids_BL, mask_BL, width, temperature)
     entropy_BT = -(logprobs_BTV.exp() * logprobs_BTV).sum(-1)
@@ -170,7 +170,7 @@ def entropy_nats(model, tokenizer, turns: Sequence[Row], temperature: float) -> 
 
 @torch.no_grad()
 def kl_nats(model, reference, tokenizer, turns: Sequence[Row], temperature: float) -> float:
-    """Returns KL(model || reference) in nats a token.
+    """Return KL(model || reference) in nats a token.
 
     It is exact over the vocabulary at each prefix of the first KL_ROWS responses.
     """

@@ -66,7 +66,7 @@ def _train(content: dict, file: Path) -> dict:
 
 
 def _start_group() -> None:
-    """Starts the process group and chooses the GPU, by the variables that the launcher has set."""
+    """Start the process group and choose the GPU, by the variables that the launcher has set."""
     try:
         import deepspeed
     except ImportError:

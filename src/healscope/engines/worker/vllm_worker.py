@@ -196,7 +196,7 @@ def _alive(tell):
 
 
 def _die_with(parent: int) -> None:
-    """Ends this process when the one that started it does, also where that is killed."""
+    """End this process when the one that started it does, also where that is killed."""
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)

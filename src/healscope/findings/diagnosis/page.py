@@ -38,7 +38,7 @@ def write(
     matrices: list[str],
     statistics: Statistics,
 ) -> str:
-    """Writes the page about all models from the files and values of a study."""
+    """Write the page about all models from the files and values of a study."""
     tasks = {track: facts["task"] for track, facts in followed.items()}
     by_model: dict[str, dict[str, str]] = {}
     for file in manifests:

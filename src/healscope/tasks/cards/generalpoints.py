@@ -42,7 +42,9 @@ class GeneralPoints(Game):
     wrong: ClassVar[str] = "wrong_value"
     fixed_words: ClassVar[bool] = True
     answer_steps: ClassVar[tuple[str, ...]] = ("number", "formula")
+    published: ClassVar[tuple[str, ...]] = ("fig1", "fig2a", "fig2b", "fig3a", "fig8")
     problems_of: ClassVar[tuple[str, ...]] = ("all", "drawn", "neighbours")
+    neighbour_lists: ClassVar[int] = neighbours.MOST_LISTS
     judging_only: ClassVar[tuple[str, ...]] = (
         *("rewards", "verifier", "grade_number_line", "reasoning"),
     )

@@ -58,6 +58,12 @@ KINDS = MappingProxyType(
 """Kind of neighbour -> what its distance counts."""
 ANCHOR = "training rule"
 
+
+def order(kind: str) -> int:
+    """Return where a kind stands in tables and figures; those of other tasks come last."""
+    return [*KINDS, kind].index(kind)
+
+
 COLUMNS = (*PROBLEM_COLUMNS, "draw", "retried", "neighbour", "distance")
 
 _TARGET_DISTANCES = (1, 2, 4, 8, 16)

@@ -26,7 +26,7 @@ def solvable(values: Iterable[int], target: int) -> bool:
 def formulas(values: Iterable[int], target: int) -> tuple[Formula, ...]:
     """Every formula that reaches the target: all orders of the values, operators, bracketings.
 
-    Returns bracketed token tuples (see `expressions.render`), sorted as tuples of strings, each
+    Return bracketed token tuples (see `expressions.render`), sorted as tuples of strings, each
     once; empty if there is none.
     """
     return _formulas(tuple(sorted(values)), target)

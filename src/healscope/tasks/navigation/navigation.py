@@ -123,6 +123,7 @@ class Navigation(Task):
     )
     wrong: ClassVar[str] = "wrong_action"
     episodes: ClassVar[bool] = True
+    published: ClassVar[tuple[str, ...]] = ("fig9",)
     rule_kinds: ClassVar[Mapping[str, float]] = MappingProxyType({"id": 0.5, "ood": 0.5})
     judging_only: ClassVar[tuple[str, ...]] = (
         *("rewards", "mixture", "verifier", "contradiction", "hints", "reasoning"),
