@@ -56,7 +56,7 @@ def answers(folder: str | Path, wanted: Sequence[str] = ()) -> str:
 
 
 def _read(folder: Path, name: str) -> pd.DataFrame:
-    """A table of the study; empty where it was not asked for."""
+    """Return a table of the study; empty where it was not asked for."""
     file = folder / artifacts.path(artifacts.TABLE, table=name)
     if not file.exists():
         return pd.DataFrame({"track": []})

@@ -28,7 +28,11 @@ class OwnData(Workflow):
         self.config = yaml.safe_load((ROOT / "config/your-data.example.yaml").read_text())
         self.config["models"] = {"mine": {"source": "model", "check_random": False}}
         self.config["sft"] |= {"steps": 8, "checkpoints": [0, 4, 8], "freeze": []}
-        self.config["sft"] |= {"log_every": 4, "optimizer": {"learning_rate": 1.0e-3}}
+        self.config["sft"] |= {
+            "log_every": 4,
+            "state_every": 4,
+            "optimizer": {"learning_rate": 1.0e-3},
+        }
         self.config["rl"] = {
             "branches": {"ppo": [8]}, "defaults": {"iterations": 2, "responses": 8}
         }  # fmt: skip

@@ -233,8 +233,8 @@ def _refuse_another_base(name: str, place: Path, base: str) -> None:
 
 
 def _same_weights(one: Path, other: Path) -> bool:
-    """Whether two folders hold the same weights, by the sizes of their tensors and by samples of
-    their bytes."""
+    """Return whether two folders hold the same weights, by the sizes of their tensors and by
+    samples of their bytes."""
     if not sources.weight_files(one) or _shapes(one) != _shapes(other):
         return False
     files = [sources.weight_files(place) for place in (one, other)]

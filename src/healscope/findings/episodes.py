@@ -55,7 +55,7 @@ def success(evaluations: list[str], drawn: list[str], statistics: Statistics) ->
 
 
 def _measured(rows: pd.DataFrame) -> list[pd.DataFrame]:
-    """The rows that each of MEASURES is the mean of, in column `correct`."""
+    """Return the rows that each of MEASURES is the mean of, in column `correct`."""
     step = [*_EPISODE, "split", "part"]
     single = rows.groupby(step, as_index=False).agg(
         {"correct": "any", "stage": "first", "step": "first", "instance_id": "first"}

@@ -46,7 +46,8 @@ EFFECTS = {
 
 
 def factorial_design(evaluations: list[str], statistics: Statistics) -> pd.DataFrame:
-    """The four cells (kind "cell") and the effects between them (kind "effect"), with intervals."""
+    """Return the four cells (kind "cell") and the effects between them (kind "effect"), with
+    intervals."""
     rows = with_steps(first_attempts(evaluations, faceless=True))
     rows = rows[(rows["split"] == "held_out") & rows["stage"].isin(["sft", "rl"])]
     out = []
@@ -105,7 +106,8 @@ def ways_to_deal(cards: tuple[str, ...]) -> float:
 
 
 def composition(d: Data) -> list[dict]:
-    """The control that the published test lacks: same hands, other rule (of the card game)."""
+    """Return the control that the published test lacks: same hands, other rule (of the card
+    game)."""
     if not d.cards:
         return []
     last = d.faceless[d.faceless["checkpoint"] == artifacts.sft(d.steps[-1])]

@@ -100,7 +100,7 @@ def _between(stage: str) -> str:
 
 
 def sentences(table: pd.DataFrame, stages: tuple[str, ...] = ("sft", "rl")) -> list[str]:
-    """The gate's answers in words, one line for each model and phenomenon of `stages`."""
+    """Return the gate's answers in words, one line for each model and phenomenon of `stages`."""
     lines = []
     for r in table[table["stage"].isin(stages)].to_dict("records"):
         first, second = (LANDMARK_NAMES[name] for name in artifacts.STAGES[r["stage"]])

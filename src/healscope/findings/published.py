@@ -27,7 +27,7 @@ def comparison(
     drawn: list[str],
     statistics: Statistics,
 ) -> pd.DataFrame:
-    """Accuracy at the landmarks and its changes: published, measured, compatible?
+    """Return accuracy at the landmarks and its changes: published, measured, compatible?
 
     Published values are those of figure 1: right in any of five attempts, on 234 drawn hands, so
     they stand beside the protocols named in `drawn`, counted like that; below, beside the first

@@ -156,7 +156,7 @@ def at_first(run: pd.DataFrame, column: str) -> float:
 
 
 def at_last(run: pd.DataFrame, column: str) -> float:
-    """The last value of `column` in one run; NaN where it was not logged."""
+    """Return the last value of `column` in one run; NaN where it was not logged."""
     known = run.sort_values("iteration")[column].dropna()
     return float(known.iloc[-1]) if len(known) else float("nan")
 

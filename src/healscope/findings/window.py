@@ -48,7 +48,8 @@ AT_LAST = {
 
 
 def window(evaluations: list[str], logs: list[str], statistics: Statistics) -> pd.DataFrame:
-    """Change of held-out OOD accuracy by the main recipe, for each start, beside its training.
+    """Return change of held-out OOD accuracy by the main recipe, for each start, beside its
+    training.
 
     `evaluations` and `logs` hold no other recipe. Where a run failed, `failed`
     says why and what follows it is missing. Row "all" has means over seeds.
@@ -151,7 +152,7 @@ def _contrast(
 
 
 def _healing(d: Data) -> pd.DataFrame:
-    """Change of OOD answers by the main recipe: a row for each seed, problem and start."""
+    """Return change of OOD answers by the main recipe: a row for each seed, problem and start."""
     parts = []
     for start, branch in d.branches.items():
         ends = (d.at("ood", d.everywhere(name)) for name in (artifacts.sft(start), branch))
@@ -160,7 +161,7 @@ def _healing(d: Data) -> pd.DataFrame:
 
 
 def _sides(known: pd.DataFrame, condition: str, e: Estimate) -> str:
-    """Which starts were on which side, in words."""
+    """Return which starts were on which side, in words."""
     found = [
         f"from {start} {own['value'].mean():.2f} (yes in {int((own['side'] > 0).sum())} of "
         f"{len(own)} seeds)"

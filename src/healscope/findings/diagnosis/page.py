@@ -50,7 +50,7 @@ def write(
 
 
 def text(frame: pd.DataFrame, landmark_files: list[str], study: Study, record: dict) -> str:
-    """The page about all models."""
+    """Return the page about all models."""
     marks = [provenance.read_json(file) for file in landmark_files]
     lines = []
     for model, rows in frame.groupby("track"):
@@ -62,7 +62,8 @@ def text(frame: pd.DataFrame, landmark_files: list[str], study: Study, record: d
 
 
 def same_weights(manifests: Mapping[str, str | Path]) -> list[list[str]]:
-    """Names of checkpoints whose files of weights are the same bytes, groups of two and more."""
+    """Return names of checkpoints whose files of weights are the same bytes, groups of two and
+    more."""
     groups: dict[frozenset[str], list[str]] = {}
     for name, manifest in manifests.items():
         files = provenance.read_json(manifest)["files"]
@@ -194,7 +195,7 @@ def _lost(m: Model) -> Section:
 
 
 def _groups(m: Model) -> Section | None:
-    """What each set of OOD problems lost, where there are several."""
+    """Return what each set of OOD problems lost, where there are several."""
     own = m.rows[m.rows["part"] == "groups"]
     changes = own[~own["name"].str.contains(": ", regex=False)]
     if changes.empty:

@@ -45,7 +45,7 @@ def feedback(
     level: Level,
     format_token: str = EVALUATION_FORMAT,
 ) -> Feedback:
-    """The message after a response `text` with this verdict.
+    """Return the message after a response `text` with this verdict.
 
     "none" asks to answer again and tells nothing, whatever the verdict. "outcome" says that the
     answer is wrong. "full" has the content of the message of the GeneralPoints environment (arXiv
