@@ -37,7 +37,9 @@ EDITS = {
 class World:
     """Files as the workflow stores them; deals become right in a fixed order, or by `chance`."""
 
-    def __init__(self, folder, checkpoints, edits=EDITS, deals=300, chance=False, seeds=(0,)):
+    def __init__(
+        self, folder, checkpoints, edits=EDITS, deals=300, chance=False, seeds=(0,), sets=None
+    ):
         self.files = {"evaluations": [], "edits": [], "landmarks": []}
         far = {"from_target": 0.5, "from_parent": 0.6}
         for kind, variants in (("evaluations", checkpoints), ("edits", edits)):
@@ -49,6 +51,8 @@ class World:
                     for rule, share in zip(("id", "ood"), shares, strict=True)
                 ]
                 rows = [frame.assign(seed=seed) for frame in rows for seed in seeds]
+                if sets is not None:  # that each deal is from
+                    rows = [frame.assign(group=np.array(sets)[frame["draw"]]) for frame in rows]
                 self.files[kind].append(str(folder / f"{kind}-{variant}.parquet"))
                 pd.concat(rows).to_parquet(self.files[kind][-1])
         steps = with_steps(first_attempts(f for f in self.files["evaluations"] if "-sft-" in f))
@@ -104,6 +108,17 @@ def test_what_is_there_is_established(tmp_path):
     study = page.Study({"m": "gp4"}, {}, POINTS, ROLES, 0.95, resized=resized)
     said = page.text(world.table, world.files["landmarks"], study, provenance.record({}))
     assert line in " ".join(said.split())
+
+
+def test_each_set_of_several_has_its_own_row(tmp_path):
+    """Deals become right in order: the first set falls by 60 points, the second by 20."""
+    world = World(tmp_path, FORGETS, sets=["german"] * 150 + ["long"] * 150)
+    assert world.effect("groups", "german")["effect"] == pytest.approx(-0.6)
+    assert world.effect("groups", "long")["effect"] == pytest.approx(-0.2)
+    assert world.effect("groups", "german: end")["effect"] == pytest.approx(0.4)
+    assert "Of 2 OOD sets a loss since the peak is established for german, long." in world.page
+    assert any(line.startswith("| german") for line in world.lines)
+    assert "OOD sets" not in World(tmp_path, FORGETS).page
 
 
 @pytest.mark.parametrize("seeds", [(0,), later((0, 1, 2))], ids=len)
