@@ -6,7 +6,7 @@ import torch
 
 
 def family(config):
-    """The class of transformers that makes the causal language model of a config."""
+    """Return the class of transformers that makes the causal language model of a config."""
     import transformers
     from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoModelForCausalLM
 
@@ -17,7 +17,7 @@ def family(config):
 
 
 def empty(folder: str | Path, rows: int | None = None, dtype: torch.dtype = torch.float32):
-    """The model that a folder's config.json describes, with any weights; with `rows`, of a
+    """Return the model that a folder's config.json describes, with any weights; with `rows`, of a
     vocabulary of so many."""
     from transformers import AutoConfig
     from transformers.initialization import no_init_weights
