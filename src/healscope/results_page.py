@@ -34,7 +34,7 @@ def update(folder: str | Path, page: str | Path, *wanted: str) -> None:
 
 
 def answers(folder: str | Path, wanted: Sequence[str] = ()) -> str:
-    """Answers of the study whose `results` lie in `folder`, model by model."""
+    """Return the answers of the study whose `results` lie in `folder`, model by model."""
     folder = Path(folder)
     sections = {name: _section(name) for name in wanted or _SECTIONS}
     tables = {name: _read(folder, name) for name in sections}

@@ -187,7 +187,7 @@ def _few(counts_I: np.ndarray, tail: float) -> float:
 
 
 def _outliers(means_S: np.ndarray, least: float) -> list[int]:
-    """Indices of seeds that are unlike all the others.
+    """Return the indices of seeds that are unlike all the others.
 
     A seed is, where it lies more than OUTLYING standard deviations from the median of the others:
     theirs, or what `least` (a variance) is expected of seeds. Two seeds cannot say which is odd.

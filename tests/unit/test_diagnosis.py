@@ -103,6 +103,12 @@ def test_what_is_there_is_established(tmp_path):
     assert "RL gave back OOD accuracy from step 59." in world.page
     assert world.effect("rl", "healed")["effect"] == pytest.approx(0.2)
     assert world.effect("rl", "beside maxood")["effect"] == pytest.approx(-0.2)
+    line = "base (step 0) and RL from step 59 are asked and compared with the 12 rows that all"
+    assert line not in world.page
+    resized = {"m": {"base": 12, "rl-from-59": 12}}
+    study = page.Study({"m": "gp4"}, {}, POINTS, ROLES, 0.95, resized=resized)
+    said = page.text(world.table, world.files["landmarks"], study, provenance.record({}))
+    assert line in " ".join(said.split())
 
 
 def test_each_set_of_several_has_its_own_row(tmp_path):
@@ -213,3 +219,16 @@ def test_without_edits_the_page_is_about_accuracy_alone(tmp_path):
     world = World(tmp_path, FORGETS, {})
     assert "A loss is established from step 9 to step 59" in world.page
     assert "rotation" not in world.page
+
+
+def test_vocabularies_of_other_sizes_are_said_to_be_read_alike(tmp_path):
+    """From the manifests of checkpoints, as they are taken."""
+    found = {"base": {"rows": 12}, "sft-9": {}, "rl-from-59": {"base": "../base", "rows": 12}}
+    manifests = {}
+    for name, reading in found.items():
+        manifests[name] = tmp_path / f"{name}.json"
+        content = {"files": {"model.safetensors": {"sha256": "a"}}, "reading": reading}
+        provenance.write_json(manifests[name], content)
+    resized = page.other_rows(manifests)
+    assert resized == {"base": 12, "rl-from-59": 12}
+    assert page.same_weights(manifests) == [["base", "sft-9"]]  # one is an adapter on another

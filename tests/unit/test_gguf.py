@@ -37,7 +37,7 @@ def interleaved(weight: np.ndarray, heads: int) -> np.ndarray:
 
 
 def written(model, file, kind="smollm"):
-    """Writes a model with a tokenizer of bytes, as llama.cpp's converter does."""
+    """Write a model with a tokenizer of bytes, as llama.cpp's converter does."""
     out = gguf.GGUFWriter(file, "llama")
     out.add_block_count(2)
     out.add_context_length(64)

@@ -211,7 +211,7 @@ def _key(checkpoint: str) -> str:
 
 
 def _shapes(place: Path) -> tensors.Shapes:
-    """Shapes of a folder's tensors, from the headers of its files."""
+    """Return the shapes of a folder's tensors, from the headers of its files."""
     found: tensors.Shapes = {}
     for file in sources.weight_files(place):
         found |= tensors.shapes_in(file)

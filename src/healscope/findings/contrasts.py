@@ -123,7 +123,7 @@ class Data:
         return tuple(self.at(rule, self.point(points[end])) for end in ("target", "parent"))
 
     def edited(self, stage: str, edit: str, rule: str) -> pd.DataFrame:
-        """Attempts of an edited model; empty where the study does not make the edit."""
+        """Return the attempts of an edited model; empty where the study does not make the edit."""
         named = self.edits["checkpoint"] == f"{stage}:{edit}"
         return self.edits[named & (self.edits["rule"] == rule)]
 

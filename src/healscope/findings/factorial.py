@@ -64,7 +64,8 @@ def factorial_design(evaluations: list[str], statistics: Statistics) -> pd.DataF
 
 
 def design(rows: pd.DataFrame) -> pd.DataFrame:
-    """One row for each seed, deal and rule at one checkpoint, with the deal's weight in each cell.
+    """Return one row for each seed, deal and rule at one checkpoint, with the deal's weight in each
+    cell.
 
     Columns seed, instance_id, rule, correct (mean over the orders: deals with a face card are asked
     in several) and the weights "id/any", "id/face", "ood/any", "ood/face".

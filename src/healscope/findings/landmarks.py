@@ -17,8 +17,8 @@ def landmarks(
 ) -> pd.DataFrame:
     """Return accuracy at MaxOOD, End and RL, by rule (fig1).
 
-    Landmark "maxood" is corrected for having been picked; "maxood_uncorrected" is what the answers
-    that picked it say.
+    Landmark "maxood" is corrected for having been picked; "maxood_uncorrected" is the accuracy on
+    the answers that picked it.
     """
     names = ["maxood", "maxood_uncorrected", "end", "rl"]
     return at_landmark(landmark_rows(evaluations, landmark_files, names), statistics)

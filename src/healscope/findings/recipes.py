@@ -53,8 +53,8 @@ def recipes(
 ) -> pd.DataFrame:
     """Return what each branch changed on held-out deals, paired with its start, and what it cost.
 
-    A branch is there for being logged: where its run failed it has no answers, so `failed` says why
-    and its accuracies are missing. Row "all" has the mean of the seeds that were evaluated, and the
+    Every logged branch has rows. Where its run failed it has no answers: `failed` says why, and its
+    accuracies are missing. Row "all" has the mean of the seeds that were evaluated, and the
     mean cost of those that ran to their end (of all, where none did).
     """
     rows = with_steps(first_attempts(evaluations))

@@ -125,8 +125,8 @@ def pick(offered: dict[str, Changes], parent: Changes, share: float) -> tuple[Ch
 
 def worth(edit: Changes, parent: Changes, share: float) -> tuple[bool, float]:
     """Return how good an edit is for giving back a share of what going back to the parent would:
-    whether it gives so much, then the less ID accuracy it costs; else the more OOD accuracy it
-    gives."""
+    first whether it gives so much, then how little ID accuracy it costs, or else how much OOD
+    accuracy it gives."""
     gain, lost, price = (_mean(rows) for rows in (edit["ood"], parent["ood"], edit["id"]))
     enough = lost > 0 and gain >= share * lost
     return enough, price if enough else gain

@@ -105,10 +105,10 @@ def seen(rows: pd.DataFrame, pools: list[str], sft: dict) -> pd.Series:
 
 
 def trained_on(rows: pd.DataFrame, pools: list[str], sft: dict) -> pd.DataFrame:
-    """Drops the rows of the training side of the hold-out that their seed's SFT never saw.
+    """Drop the rows of the training side of the hold-out that their seed's SFT never saw.
 
     SFT draws its examples from part of the instances on that side (see `seen`), RL its prompts from
-    the whole side. Without pools, of SFT that was done elsewhere, nothing is known to be seen.
+    the whole side. Without pools, as for SFT that was done elsewhere, nothing counts as seen.
     """
     held_out = rows["split"] == "held_out"
     if pools:

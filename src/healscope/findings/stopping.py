@@ -70,7 +70,7 @@ def stopping(
     sft: dict,
     statistics: Statistics,
 ) -> pd.DataFrame:
-    """Regret of each stopping rule: OOD accuracy lost against the peak, ranked.
+    """Return the regret of each stopping rule: OOD accuracy lost against the peak, ranked.
 
     Rules: "optimum", the lowest loss or best accuracy; "knee", where the signal's curve over the
     square root of the step is farthest from its chord; "level", the checkpoint nearest to the

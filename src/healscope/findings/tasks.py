@@ -36,7 +36,7 @@ def landmarks(
 
     Kind "measured": as table `landmarks`, MaxOOD corrected for having been picked. Kind "published"
     (`model` is one of the paper's, `source` says where a value stands): right in any of several
-    attempts at drawn problems, one run each, so changes compare rather than heights.
+    attempts at drawn problems, one run each, so that changes can be compared, and levels cannot.
     """
     rows = landmark_rows(evaluations, landmark_files, list(LANDMARK_NAMES))
     table = at_landmark(rows, statistics)

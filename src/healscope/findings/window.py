@@ -125,7 +125,7 @@ def _contrast(
     condition: str,
     side: Callable[[pd.Series], pd.Series],
 ) -> list[dict]:
-    """Healing from starts on one side of a condition on `column`, at first, minus the others'.
+    """Return the healing from starts on one side of a condition on `column`, minus the others'.
 
     `side`: values of one seed's starts -> 1, -1, or 0 where a start counts on neither side. Seeds
     without starts on both sides say nothing.

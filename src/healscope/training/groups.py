@@ -108,7 +108,7 @@ class _Iterations(TrainerCallback):
         return whole(self.engine, self.model)
 
     def stage(self) -> None:
-        """Stages the checkpoint."""
+        """Stage the checkpoint."""
         with self.whole():
             if processes.first():
                 with self.branch.work.stage(self.branch.name) as folder:

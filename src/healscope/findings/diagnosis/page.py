@@ -45,7 +45,8 @@ def write(
         place = artifacts.parse(artifacts.CHECKPOINT, file)
         by_model.setdefault(place["track"], {})[place["checkpoint"]] = file
     alike = {model: same_weights(of_model) for model, of_model in by_model.items()}
-    study = Study(tasks, given, stages, matrices, statistics.confidence, alike)
+    resized = {model: other_rows(of_model) for model, of_model in by_model.items()}
+    study = Study(tasks, given, stages, matrices, statistics.confidence, alike, resized)
     return text(table, landmark_files, study, record)
 
 
@@ -66,11 +67,18 @@ def same_weights(manifests: Mapping[str, str | Path]) -> list[list[str]]:
     more."""
     groups: dict[frozenset[str], list[str]] = {}
     for name, manifest in manifests.items():
-        files = provenance.read_json(manifest)["files"]
+        content = provenance.read_json(manifest)
+        files, base = content["files"], content.get("reading", {}).get("base", "")
         held = frozenset(f["sha256"] for n, f in files.items() if n.endswith(".safetensors"))
         if held:
-            groups.setdefault(held, []).append(name)
+            groups.setdefault(held | {base}, []).append(name)
     return [names for names in groups.values() if len(names) > 1]
+
+
+def other_rows(manifests: Mapping[str, str | Path]) -> dict[str, int]:
+    """Checkpoint -> rows of its embeddings, where these are read with others than it has."""
+    reading = {n: provenance.read_json(m).get("reading", {}) for n, m in manifests.items()}
+    return {name: how["rows"] for name, how in reading.items() if "rows" in how}
 
 
 def _named(checkpoint: str) -> str:
@@ -92,6 +100,14 @@ def _about(m: Model) -> list[str]:
             f"{' and '.join(map(_named, names))} hold the same weights, byte for byte: on this "
             "page they are one checkpoint under several names. If that is not what you meant, "
             f"correct models.{m.name}."
+        )
+    if resized := m.study.resized.get(m.name):
+        lines += paragraph(
+            f"Vocabularies differ in size: {' and '.join(map(_named, resized))} "
+            f"{'is' if len(resized) == 1 else 'are'} asked and compared with the "
+            f"{next(iter(resized.values()))} rows that all share. Rows that no token of the "
+            "tokenizer needs are left out; rows of tokens that were added later are the mean of a "
+            "checkpoint's others."
         )
     for number, part in enumerate(parts, 1):
         lines += [f"## {number}. {part.title}", "", *paragraph(f"**{part.lead}**"), *part.body]

@@ -53,7 +53,7 @@ _TOKEN = re.compile(r"0|[1-9][0-9]*|[-+*/()]")
 
 
 class Expression(NamedTuple):
-    """What one piece of text says.
+    """An arithmetic expression, as it was read from a text.
 
     Attributes:
         state: "complete"; "unfinished" when legal text could follow and is needed (an open

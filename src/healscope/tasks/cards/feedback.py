@@ -23,7 +23,7 @@ from healscope.tasks.task import at_level
 
 
 class _Fault(NamedTuple):
-    """What is wrong, in the terms of the published messages.
+    """The fault of an answer, in the terms of the published messages.
 
     Attributes:
         kind: "formula" (missing, illegal or unfinished), "numbers", "line" or "value".

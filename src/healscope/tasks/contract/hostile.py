@@ -1,4 +1,4 @@
-"""Texts that a verifier has to survive: what models write when they fail, and what nobody writes.
+"""Make hostile texts that any verifier must judge without raising.
 
 All of it is drawn from a seed, and fits any task.
 """
