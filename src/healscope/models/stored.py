@@ -184,7 +184,9 @@ def write(stored: Stored, changed: Mapping[str, torch.Tensor], folder: Path) -> 
         left = {*unread, *sources.NOT_OF_MODELS, LOGITS}
         left |= {"README.md"} if stored.adapter else set()  # the adapter's speaks of an adapter
         for file in sorted(place.iterdir()):
-            weights = file.suffix in (".safetensors", ".bin") or file.name == sources.INDEX
+            weights = (
+                file.suffix in (".safetensors", ".bin", ".pt", ".pth") or file.name == sources.INDEX
+            )
             if file.is_file() and not weights and file.name not in left:
                 shutil.copy2(file, folder / file.name)
     if len(set(index.values())) > 1:
