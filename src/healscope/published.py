@@ -38,7 +38,7 @@ CONTRASTS = {
 
 
 def read(folder: str | Path) -> pd.DataFrame:
-    """Every published value of a folder's CSV files.
+    """Return every published value of a folder's CSV files.
 
     Columns are COLUMNS. Accuracies and format errors are shares in 0..1, losses nats per token; x
     is an SFT step, n the number of problems behind the value (either may be missing). Raises
@@ -69,7 +69,7 @@ def _file(file: Path) -> pd.DataFrame:
 
 
 def _problem(row: dict[str, str], stem: str) -> str | None:
-    """What is wrong with one line, or None."""
+    """Return what is wrong with one line, or None."""
     for column, allowed in {"figure": (stem,), **ALLOWED}.items():
         if row[column] not in allowed:
             names = ", ".join(a or "empty" for a in allowed)
@@ -110,7 +110,8 @@ def counts(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def changes(frame: pd.DataFrame) -> pd.DataFrame:
-    """What the published accuracies establish by themselves: `fig1` by stage, `fig3a` by step.
+    """Return what the published accuracies establish by themselves: `fig1` by stage, `fig3a` by
+    step.
 
     `before`, `after` and their difference `change` are as published, in shares; x is the SFT step
     of a `fig3a` row. `low`, `high` (95%, Newcombe 1998, method 10) and `p` (Fisher's exact test)
@@ -157,7 +158,7 @@ def difference(before: int, n: int, after: int, m: int) -> tuple[float, float, f
 
 
 def page(frame: pd.DataFrame) -> str:
-    """The tables of docs/published-values.md, as Markdown."""
+    """Return the tables of docs/published-values.md, as Markdown."""
     trusts = pd.crosstab(frame["figure"], frame["trust"]).reindex(columns=list(TRUST), fill_value=0)
     files = [(f"{row[0]}.csv", sum(row[1:]), *row[1:]) for row in trusts.itertuples()]
     lines = [*_table(["file", "values", *TRUST], files), ""]

@@ -34,7 +34,7 @@ def update(folder: str | Path, page: str | Path, *wanted: str) -> None:
 
 
 def answers(folder: str | Path, wanted: Sequence[str] = ()) -> str:
-    """Answers of the study whose `results` lie in `folder`, model by model."""
+    """Return the answers of the study whose `results` lie in `folder`, model by model."""
     folder = Path(folder)
     sections = {name: _section(name) for name in wanted or _SECTIONS}
     tables = {name: _read(folder, name) for name in sections}
@@ -56,7 +56,7 @@ def answers(folder: str | Path, wanted: Sequence[str] = ()) -> str:
 
 
 def _read(folder: Path, name: str) -> pd.DataFrame:
-    """A table of the study; empty where it was not asked for."""
+    """Return a table of the study; empty where it was not asked for."""
     file = folder / artifacts.path(artifacts.TABLE, table=name)
     if not file.exists():
         return pd.DataFrame({"track": []})

@@ -239,7 +239,8 @@ _FAMILIES = {
 
 
 def _fits(found: pa.DataType, kind: str) -> bool:
-    """Whether a cast to `kind` keeps the meaning: Arrow would also make a string of a number."""
+    """Return whether a cast to `kind` keeps the meaning: Arrow would also make a string of a
+    number."""
     if pa.types.is_dictionary(found):
         found = found.value_type
     if pa.types.is_null(found):

@@ -34,7 +34,7 @@ SCHEMAS: dict[str, Schema] = {
 
 
 def by_path(file: str | Path) -> Schema:
-    """The schema of a study's file; raises HealscopeError where there is none.
+    """Return the schema of a study's file; raises HealscopeError where there is none.
 
     Where two patterns fit, it is the one that spells more of the path out.
     """
@@ -73,7 +73,7 @@ schema.metadata[b"about"], schema.field("accuracy").metadata  # {b"unit": b"shar
 
 
 def page(schemas: list[Schema]) -> str:
-    """The page; neighbours that differ in name and path alone share a section."""
+    """Return the page; neighbours that differ in name and path alone share a section."""
     lines = [INTRO]
     for (about, columns, key), group in groupby(schemas, lambda s: (s.about, s.columns, s.key)):
         alike = list(group)

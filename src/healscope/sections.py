@@ -34,7 +34,8 @@ def distinct(items: Sequence) -> Sequence:
 
 
 def in_words(error: dict) -> str:
-    """What one of pydantic's errors says, in the words of YAML, which has lists and no tuples."""
+    """Return what one of pydantic's errors says, in the words of YAML, which has lists and no
+    tuples."""
     said = error["msg"].removeprefix("Value error, ")
     return re.sub(r"\b([Tt])uple\b", lambda m: "List" if m[1] == "T" else "list", said)
 

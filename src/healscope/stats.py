@@ -90,7 +90,8 @@ def bootstrap(
     weight: str | None = None,
     minus: str | None = None,
 ) -> Estimate:
-    """Mean of `column` over seeds, each seed the mean over its rows, with a hierarchical interval.
+    """Return mean of `column` over seeds, each seed the mean over its rows, with a hierarchical
+    interval.
 
     `frame` needs columns seed, instance_id and `column` (a share, or a paired difference). Rows
     (problems) weigh alike, or as column `weight` says; with `minus`, the mean under those other
@@ -113,7 +114,7 @@ def bootstrap(
 def estimate(
     parts: list["Layout"], variance: float, bounds: tuple[float, float], settings: Statistics
 ) -> Estimate:
-    """The interval of `bootstrap`, from sums over instances.
+    """Return the interval of `bootstrap`, from sums over instances.
 
     `parts` has one layout, or two of which the second is taken away; `variance` is that of single
     answers, the unit of `settings.seed_sd`; `bounds` are the least and the most that the mean of a
@@ -172,7 +173,7 @@ def estimate(
 
 
 def _few(counts_I: np.ndarray, tail: float) -> float:
-    """How much wider than redraws of so many instances the interval has to be.
+    """Return how much wider than redraws of so many instances the interval has to be.
 
     Redraws know the variance no better than the data do: Student's t instead of the normal
     quantile, with as many degrees of freedom as there would be instances of equal size (Kish's
@@ -186,7 +187,7 @@ def _few(counts_I: np.ndarray, tail: float) -> float:
 
 
 def _outliers(means_S: np.ndarray, least: float) -> list[int]:
-    """Indices of seeds that are unlike all the others.
+    """Return the indices of seeds that are unlike all the others.
 
     A seed is, where it lies more than OUTLYING standard deviations from the median of the others:
     theirs, or what `least` (a variance) is expected of seeds. Two seeds cannot say which is odd.
@@ -243,7 +244,7 @@ def _layout(frame: pd.DataFrame, column: str, weight: pd.Series | float) -> Layo
 
 @lru_cache(maxsize=32)
 def _redrawn(instances: int, resamples: int, seed: int) -> np.ndarray:
-    """How often each instance is drawn in each resample (R, I)."""
+    """Return how often each instance is drawn in each resample (R, I)."""
     rng = np.random.default_rng(seed)
     return rng.multinomial(instances, np.full(instances, 1 / instances), resamples).astype(float)
 
@@ -270,7 +271,8 @@ def _instance_noise(residual_SI: np.ndarray) -> float:
 
 
 def paired(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
-    """Change of `correct` for each problem answered in both; columns UNIT, CARRIED and change."""
+    """Return change of `correct` for each problem answered in both; columns UNIT, CARRIED and
+    change."""
     both = before[[*UNIT, *CARRIED, "correct"]].merge(
         after[[*UNIT, "correct"]], on=UNIT, suffixes=("_before", "_after"), validate="one_to_one"
     )
@@ -307,7 +309,8 @@ def rank_correlation(
 
 
 def _orders(n: int, most: int) -> np.ndarray:
-    """All orders of n things (P, n) where they are at most `most`; else the first and random ones.
+    """Return all orders of n things (P, n) where they are at most `most`; else the first and random
+    ones.
 
     With the order at hand among them, a p is never 0.
     """
@@ -358,17 +361,18 @@ def picked_elsewhere(
 
 
 def of_part(rows: pd.DataFrame, seeds: list[int], half: str) -> pd.DataFrame:
-    """Rows of some seeds on one half of the instances."""
+    """Return rows of some seeds on one half of the instances."""
     return rows[rows["seed"].isin(seeds) & (rows["half"] == half)]
 
 
 def mean_of_seeds(rows: pd.DataFrame, column: str) -> float:
-    """Mean of the seeds' means of a column, as scores for `picked_elsewhere`; -inf of no rows."""
+    """Return mean of the seeds' means of a column, as scores for `picked_elsewhere`; -inf of no
+    rows."""
     return float(rows.groupby("seed")[column].mean().mean()) if len(rows) else -math.inf
 
 
 def at_picked(frames: dict[str, pd.DataFrame], picked: Choice) -> pd.DataFrame:
-    """Rows of each seed and half from the frame of what was picked for them."""
+    """Return rows of each seed and half from the frame of what was picked for them."""
     parts = []
     for seed, halves in picked.items():
         for half, name in halves.items():

@@ -74,6 +74,8 @@ def evaluation(study: Study, name: str, tasks: list[str], first_attempts: bool =
     if first_attempts:
         chosen = chosen.first_attempts()
     unused = {"variants_per_job", "protocols", "keepers", "keeper_tokens"}
+    if study.evaluation.precision == "float32":
+        unused |= {"precision"}  # as results of versions without it are known by
     return {
         "evaluation": study.evaluation.model_dump(mode="json", exclude=unused),
         "protocols": {name: protocol(chosen)},

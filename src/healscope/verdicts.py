@@ -61,7 +61,8 @@ Region = tuple[float, float]
 
 
 def margin(gap: Estimate | None) -> float:
-    """The largest change that counts as none: a share of the gap to be explained, or the floor."""
+    """Return the largest change that counts as none: a share of the gap to be explained, or the
+    floor."""
     known = gap is not None and not math.isnan(gap.value)
     return max(MARGIN, SHARE_OF_GAP * abs(gap.value)) if known else MARGIN
 
@@ -162,7 +163,7 @@ def _judged(e: Estimate, yes: list[Region], no: list[Region], sign: int = 0) -> 
 
 
 def _inside(low: float, high: float, regions: list[Region]) -> bool:
-    """Whether an interval lies within one of the regions."""
+    """Return whether an interval lies within one of the regions."""
     return any(low > start and high < end for start, end in regions)
 
 
@@ -223,5 +224,5 @@ def holm(p: np.ndarray) -> np.ndarray:
 
 
 def signed(e: Estimate) -> str:
-    """An estimate of a change, in points."""
+    """Return an estimate of a change, in points."""
     return f"{100 * e.value:+.1f} [{100 * e.low:+.1f}, {100 * e.high:+.1f}]"

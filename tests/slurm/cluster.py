@@ -92,7 +92,7 @@ class Cluster:
         return found
 
     def stop(self) -> None:
-        """Cancels every job and ends the daemons that were started."""
+        """Cancel every job and end the daemons that were started."""
         if self.daemons and all(d.poll() is None for d in self.daemons):
             subprocess.run(["scancel", "--full", f"--user={os.getuid()}"], env=self.environment)
             deadline = time.monotonic() + 15

@@ -7,9 +7,9 @@ from pickle import UnpicklingError
 
 import pytest
 import torch
+from given import WORDS, change, miniature, save
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
-from test_taken import WORDS, change, miniature, save
 from transformers import AutoModelForCausalLM
 
 from healscope import cli
@@ -275,6 +275,7 @@ def test_weights_that_say_something_else_than_peft_are_refused(base, tmp_path, m
         take(tmp_path / "results", base, given)
 
 
+@pytest.mark.long
 def test_pickled_weights_are_read_on_request_in_another_process(base, tmp_path):
     given = adapter(base, tmp_path / "mine/lora", **Q)
     weights = load_file(Path(given, files.WEIGHTS))

@@ -296,6 +296,16 @@ def test_wrong_checkpoints_are_named(own, path, value, expected):
     assert len(str(error.value).splitlines()) == 2
 
 
+def test_a_control_that_one_layer_has_no_place_for_is_left_out(own):
+    own["edits"]["axes"].pop("layers")
+    assert not config.load(own).notes
+    Path("checkpoints/base/config.json").write_text('{"num_hidden_layers": 1}')
+    study = config.load(own)
+    assert study.edits.controls["directions"] == ["interpolation", "noise", "rotation"]
+    assert not any("shuffle" in name for name in study.edits.names())
+    assert study.notes == ["edits.controls: shuffle left out, since model 'mine' has 1 layer"]
+
+
 def test_a_step_may_be_padded_in_quotes(own):
     own["models"]["mine"]["sft"] = {"0140": own["models"]["mine"]["sft"][140]}
     own["models"]["mine"]["rl"] = {}

@@ -88,6 +88,8 @@ def test_instances_that_are_evaluated_are_not_trained_on(section, tmp_path):
     section["sft"] = jsonl(tmp_path / "train.jsonl", rows)
     task = build("mine", section)
     assert sorted(task.sft_table()["prompt"]) == ["What is 98?", "What is 99?"]
+    assert task.problem_table().groupby("group").size()["sft"] == 2
+    assert len(task.listed("id")) == 22  # none of them twice
     assert "sft: 3 of 5 examples are not trained on: their instance" in "\n".join(task.notes())
     labelled = asked("What is {}?", range(5), doc=7) + asked("Now {}?", range(5), doc=8)
     section["sft"] = {"file": jsonl(tmp_path / "train.jsonl", labelled), "instance": "doc"}

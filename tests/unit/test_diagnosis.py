@@ -37,7 +37,9 @@ EDITS = {
 class World:
     """Files as the workflow stores them; deals become right in a fixed order, or by `chance`."""
 
-    def __init__(self, folder, checkpoints, edits=EDITS, deals=300, chance=False, seeds=(0,)):
+    def __init__(
+        self, folder, checkpoints, edits=EDITS, deals=300, chance=False, seeds=(0,), sets=None
+    ):
         self.files = {"evaluations": [], "edits": [], "landmarks": []}
         far = {"from_target": 0.5, "from_parent": 0.6}
         for kind, variants in (("evaluations", checkpoints), ("edits", edits)):
@@ -49,6 +51,8 @@ class World:
                     for rule, share in zip(("id", "ood"), shares, strict=True)
                 ]
                 rows = [frame.assign(seed=seed) for frame in rows for seed in seeds]
+                if sets is not None:  # that each deal is from
+                    rows = [frame.assign(group=np.array(sets)[frame["draw"]]) for frame in rows]
                 self.files[kind].append(str(folder / f"{kind}-{variant}.parquet"))
                 pd.concat(rows).to_parquet(self.files[kind][-1])
         steps = with_steps(first_attempts(f for f in self.files["evaluations"] if "-sft-" in f))
@@ -98,6 +102,23 @@ def test_what_is_there_is_established(tmp_path):
     assert "RL gave back OOD accuracy from step 59." in world.page
     assert world.effect("rl", "healed")["effect"] == pytest.approx(0.2)
     assert world.effect("rl", "beside maxood")["effect"] == pytest.approx(-0.2)
+    line = "base (step 0) and RL from step 59 are asked and compared with the 12 rows that all"
+    assert line not in world.page
+    resized = {"m": {"base": 12, "rl-from-59": 12}}
+    study = page.Study({"m": "gp4"}, {}, POINTS, ROLES, 0.95, resized=resized)
+    said = page.text(world.table, world.files["landmarks"], study, provenance.record({}))
+    assert line in " ".join(said.split())
+
+
+def test_each_set_of_several_has_its_own_row(tmp_path):
+    """Deals become right in order: the first set falls by 60 points, the second by 20."""
+    world = World(tmp_path, FORGETS, sets=["german"] * 150 + ["long"] * 150)
+    assert world.effect("groups", "german")["effect"] == pytest.approx(-0.6)
+    assert world.effect("groups", "long")["effect"] == pytest.approx(-0.2)
+    assert world.effect("groups", "german: end")["effect"] == pytest.approx(0.4)
+    assert "Of 2 OOD sets a loss since the peak is established for german, long." in world.page
+    assert any(line.startswith("| german") for line in world.lines)
+    assert "OOD sets" not in World(tmp_path, FORGETS).page
 
 
 @pytest.mark.parametrize("seeds", [(0,), later((0, 1, 2))], ids=len)
@@ -198,3 +219,16 @@ def test_without_edits_the_page_is_about_accuracy_alone(tmp_path):
     world = World(tmp_path, FORGETS, {})
     assert "A loss is established from step 9 to step 59" in world.page
     assert "rotation" not in world.page
+
+
+def test_vocabularies_of_other_sizes_are_said_to_be_read_alike(tmp_path):
+    """From the manifests of checkpoints, as they are taken."""
+    found = {"base": {"rows": 12}, "sft-9": {}, "rl-from-59": {"base": "../base", "rows": 12}}
+    manifests = {}
+    for name, reading in found.items():
+        manifests[name] = tmp_path / f"{name}.json"
+        content = {"files": {"model.safetensors": {"sha256": "a"}}, "reading": reading}
+        provenance.write_json(manifests[name], content)
+    resized = page.other_rows(manifests)
+    assert resized == {"base": 12, "rl-from-59": 12}
+    assert page.same_weights(manifests) == [["base", "sft-9"]]  # one is an adapter on another

@@ -4,11 +4,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
-from healscope import config
+from healscope import config, values
 from healscope.config import Vllm
-from healscope.engines import VLLM, Process
+from healscope.engines import VLLM, Process, evaluating
 from healscope.errors import HealscopeError
+from healscope.models import tokens
+from healscope.models.variants import from_checkpoint
 
 
 def start(manifest, python, tmp_path):
@@ -38,3 +41,26 @@ def test_only_what_changes_results_is_a_value_of_theirs(study):
     assert study.engine_values("vllm") == values
     elsewhere = study.model_dump() | {"vllm": {"python": "other", "memory_share": 0.5}}
     assert config.load(elsewhere).engine_values("vllm") == values
+
+
+def test_precision_of_hf_is_in_the_weights_and_in_the_record(base_manifest):
+    with evaluating(str(base_manifest), 8, None, "bfloat16") as (engine, tokenizer):
+        assert {p.dtype for p in engine.model.parameters()} == {torch.bfloat16}
+        assert engine.facts == {"name": "hf", "precision": "bfloat16"}
+        (variant,) = engine.each([from_checkpoint("base", base_manifest)])
+        ids = tokens.prompt_ids(tokenizer, "cards J")
+        end = {"eos": tokenizer.eos_token_id, "pad": tokenizer.pad_token_id}
+        assert engine.generate([ids], max_new_tokens=3, **end).logprobs_BT.dtype == torch.float32
+    with evaluating(str(base_manifest), 8, None) as (engine, _):
+        assert {p.dtype for p in engine.model.parameters()} == {torch.float32}
+        assert engine.facts == {}
+
+
+def test_precision_is_part_of_what_evaluations_are_known_by_where_it_is_not_float32(study):
+    plain = values.evaluation(study, "exhaustive", [])["evaluation"]
+    assert "precision" not in plain
+    half = study.evaluation.model_copy(update={"precision": "bfloat16"})
+    other = values.evaluation(study.model_copy(update={"evaluation": half}), "exhaustive", [])
+    assert other["evaluation"] == {**plain, "precision": "bfloat16"}
+    with pytest.raises(ValueError, match="that of vllm is its dtype"):
+        config.Evaluation(engine="vllm", precision="bfloat16")

@@ -10,7 +10,13 @@ PAGES = "\n".join((ROOT / page).read_text() for page in ("README.md", "docs/your
 SHOWN = re.findall(r"^snakemake .*$", PAGES, re.M) + re.findall(r"`(snakemake [^`]*)`", PAGES)
 COMMANDS = [shlex.split(line, comments=True)[1:] for line in dict.fromkeys(SHOWN)]
 # configs of a user's own (their pages have tests), and a plan that `test_plan` looks at
-ELSEWHERE = {"my.yaml", "my-checkpoints.yaml", "my-benchmarks.yaml", "config/paper.yaml"}
+ELSEWHERE = {
+    "my.yaml",
+    "my-checkpoints.yaml",
+    "my-benchmarks.yaml",
+    "my-study.yaml",
+    "config/paper.yaml",
+}
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,9 @@ try:
             healscope.config.read_deepspeed(launched, DEEPSPEED)
 except HealscopeError as error:
     sys.exit(f"healscope: {error}")
+if workflow.is_main_process:
+    for note in study.notes:
+        print(f"healscope: {note}", file=sys.stderr)
 
 failures = slurm.Failures({name: track.model for name, track in study.tracks.items()})
 if workflow.nodes:

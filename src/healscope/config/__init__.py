@@ -7,7 +7,7 @@ annotated `config/config.yaml` against them. Every number that a result depends 
 
 from functools import cached_property
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
 from healscope import artifacts
 from healscope.config import keepers, own_checkpoints, tracks
@@ -64,6 +64,7 @@ from healscope.config.training import (
     Rotation,
     SFTMethod,
 )
+from healscope.edit_kinds import CONTROLS as CONTROLS_OF_EDITS
 from healscope.edit_names import OF_LAYERS, beyond
 from healscope.errors import HealscopeError
 from healscope.sections import Chosen, FolderName, Natural, Section
@@ -129,6 +130,8 @@ class Study(Section):
         FigureStyle(), description="style; changing it redraws and recomputes nothing else"
     )
 
+    _notes: list[str] = PrivateAttr(default_factory=list)
+
     @model_validator(mode="before")
     @classmethod
     def _complete(cls, data):
@@ -169,6 +172,7 @@ class Study(Section):
                 self._check_point(stage, name)
         for name, model in self.models.items():
             self._check_model(name, model)
+        self._leave_out_controls()
         self._check_neighbours()
         return self
 
@@ -210,6 +214,29 @@ class Study(Section):
                         )
         if model.scratch:
             tracks.check_scratch(name, model, self.tasks, self.trained_on, self.evaluation.keepers)
+
+    def _leave_out_controls(self) -> None:
+        """Take out controls of edits that a model has too few layers for; `notes` say so."""
+        depths = {name: model.layers() for name, model in self.models.items()}
+        known = {name: depth for name, depth in depths.items() if depth is not None}
+        shallow = min(known, key=known.get, default=None)
+        controls = self.edits.controls
+        short = {c for of in controls.values() for c in of} & {
+            name for name, c in CONTROLS_OF_EDITS.items() if c.layers > known.get(shallow, 1 << 30)
+        }
+        if short:
+            kept = {kind: [c for c in of if c not in short] for kind, of in controls.items()}
+            kept = {kind: of for kind, of in kept.items() if of}
+            object.__setattr__(self, "edits", self.edits.model_copy(update={"controls": kept}))
+            self._notes.append(
+                f"edits.controls: {', '.join(sorted(short))} left out, since model '{shallow}' has "
+                f"{known[shallow]} layer{'s' if known[shallow] > 1 else ''}"
+            )
+
+    @property
+    def notes(self) -> list[str]:
+        """Sentences about what the study does otherwise than its config says."""
+        return self._notes
 
     def _check_neighbours(self) -> None:
         """Raise ValueError if a compact answer to neighbours would be cut short.

@@ -81,8 +81,6 @@ def of_folder(place: Path) -> str:
 
 def _gguf(file: Path) -> str:
     return (
-        f"{file.name} is a GGUF file. Turn it into the model that it was made from, as far as its "
-        "rounding allows (pip install gguf): AutoModelForCausalLM.from_pretrained("
-        f"'{file.parent}', gguf_file='{file.name}').save_pretrained(OUT), the same with "
-        "AutoTokenizer, and give OUT"
+        f"{file.name} is a GGUF file. `healscope dequantise {file} OUT` turns it into the model "
+        "that it was made from, as far as its rounding allows; give OUT"
     )

@@ -40,6 +40,10 @@ class Evaluation(Section):
         "hf",
         description="hf (transformers); or vllm, in an environment of its own (docs/engines.md)",
     )
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32",
+        description="of engine hf; bfloat16 takes half the memory and moves some answers",
+    )
     batch_size: Positive = Field(512, description="responses at once")
     max_new_tokens: Positive = Field(24, description="tokens of the longest answer")
     keepers: Annotated[list[str], AfterValidator(distinct)] = Field(
@@ -56,6 +60,15 @@ class Evaluation(Section):
         _PROTOCOLS,
         description="name -> which problems, how answers are decoded, what follows a wrong one",
     )
+
+    @model_validator(mode="after")
+    def _precision_of_hf(self):
+        if self.precision != "float32" and self.engine != "hf":
+            raise ValueError(
+                f"precision: {self.precision} is of engine hf; that of {self.engine} is its dtype, "
+                f"in section {self.engine}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _has_the_main_one(self):

@@ -211,7 +211,7 @@ def _key(checkpoint: str) -> str:
 
 
 def _shapes(place: Path) -> tensors.Shapes:
-    """Shapes of a folder's tensors, from the headers of its files."""
+    """Return the shapes of a folder's tensors, from the headers of its files."""
     found: tensors.Shapes = {}
     for file in sources.weight_files(place):
         found |= tensors.shapes_in(file)
@@ -233,8 +233,8 @@ def _refuse_another_base(name: str, place: Path, base: str) -> None:
 
 
 def _same_weights(one: Path, other: Path) -> bool:
-    """Whether two folders hold the same weights, by the sizes of their tensors and by samples of
-    their bytes."""
+    """Return whether two folders hold the same weights, by the sizes of their tensors and by
+    samples of their bytes."""
     if not sources.weight_files(one) or _shapes(one) != _shapes(other):
         return False
     files = [sources.weight_files(place) for place in (one, other)]

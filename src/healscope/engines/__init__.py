@@ -45,14 +45,17 @@ class Engine(Protocol):
 
 
 @contextmanager
-def evaluating(start: str, rows: int, process: Process | None) -> Iterator[tuple[Engine, object]]:
+def evaluating(
+    start: str, rows: int, process: Process | None, precision: str = "float32"
+) -> Iterator[tuple[Engine, object]]:
     """Yield (engine, tokenizer) at the checkpoint with the manifest `start`.
 
-    With a `process` it is vLLM, which works on `rows` answers at a time. Raises HealscopeError.
+    With a `process` it is vLLM, which works on `rows` answers at a time; else hf, in `precision`.
+    Raises HealscopeError.
     """
     folder = Path(start).parent
     if process is None:
-        model, tokenizer = checkpoints.load_model(start)
+        model, tokenizer = checkpoints.load_model(start, precision)
         yield HF(model, Stored(folder)), tokenizer
         return
     checkpoints.verify(start)

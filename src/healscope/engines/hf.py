@@ -1,4 +1,4 @@
-"""Engine `hf`: transformers, in this process, in float32."""
+"""Engine `hf`: transformers, in this process, in float32 or bfloat16."""
 
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -14,10 +14,16 @@ class HF:
     """The engine of a transformers model. `start` holds its initial weights, if it takes others."""
 
     batches = True
-    facts: dict = {}  # torch and transformers stand in every record
 
     def __init__(self, model, start: Mapping[str, torch.Tensor] | None = None):
         self.model, self.start = model.eval(), start or {}
+
+    @property
+    def facts(self) -> dict:
+        """What of it goes into records: a precision that is not float32. Versions of torch and
+        transformers are in every record."""
+        precision = str(self.model.dtype).removeprefix("torch.")
+        return {} if precision == "float32" else {"name": "hf", "precision": precision}
 
     @property
     def context(self) -> int:

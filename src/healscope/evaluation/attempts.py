@@ -34,10 +34,10 @@ class Ask(Interface):
     def __call__(
         self, conversations: list[list[str]], purpose: str, temperature: float
     ) -> list[str | None]:
-        """An answer to each, None where one is too long."""
+        """Return an answer to each, None where one is too long."""
 
     def scores(self, options: list[Sequence[Option]]) -> list[list[tuple[float, bool]] | None]:
-        """How probable the options of each problem are, as `Task.chosen` takes it."""
+        """Return how probable the options of each problem are, as `Task.chosen` takes it."""
 
 
 def attempts(ask: Ask, task: Task, problems: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:

@@ -13,8 +13,8 @@ def choose(
     `evaluations`: first attempts of all SFT checkpoints of one seed on the training task. MaxOOD is
     the step with the best accuracy on held-out OOD problems, the earliest of equals: the checkpoint
     that is decomposed and edited. `ood_by_half` has the accuracy of every step on each half of the
-    instances, from which `picked` finds where MaxOOD is reported; None where it is pinned. No
-    landmark `rl` where `rl` is None.
+    instances, from which `picked` finds where MaxOOD is reported; None where the config names it.
+    No landmark `rl` where `rl` is None.
     """
     ood = evaluations[(evaluations["rule"] == "ood") & (evaluations["split"] == "held_out")]
     accuracy = ood.groupby("step")["correct"].mean().sort_index()
@@ -58,7 +58,9 @@ def picked(marks: dict[int, dict]) -> dict[int, dict[str, str]]:
     instances nor lucky training flatter it; with one seed, its own other half picks.
     """
     own = {seed: found["maxood"] for seed, found in marks.items()}
-    if any(mark.get("ood_by_half") is None for mark in own.values()):  # pinned, the same for all
+    if any(
+        mark.get("ood_by_half") is None for mark in own.values()
+    ):  # by the config, the same for all
         return {seed: dict.fromkeys("ab", mark["checkpoint"]) for seed, mark in own.items()}
     steps = sorted({int(step) for mark in own.values() for step in mark["ood_by_half"]["a"]})
 

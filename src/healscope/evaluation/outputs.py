@@ -77,7 +77,8 @@ def _fill(
         return
     settings = Evaluation.model_validate(sections.evaluation)
     files = iter(problems)
-    with evaluating(start, settings.batch_size, process) as (engine, tokenizer):
+    precision = settings.precision
+    with evaluating(start, settings.batch_size, process, precision) as (engine, tokenizer):
         for name, section in sections.protocols.items():
             tasks = {t: _read(t, s, next(files), keep) for t, s in sections.tasks.items()}
             evaluate(

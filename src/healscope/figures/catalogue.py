@@ -83,7 +83,7 @@ def _labelled(frame: pd.DataFrame, labels: Mapping[str, str]) -> pd.DataFrame:
 
 
 def _published(entry: Figure, model: str, file: str) -> pd.DataFrame:
-    """What was published of `model` for this figure and was not read off a picture."""
+    """Return what was published of `model` for this figure and was not read off a picture."""
     from healscope import published  # loads scipy
 
     rows = published.read(Path(file).parent)
@@ -92,7 +92,7 @@ def _published(entry: Figure, model: str, file: str) -> pd.DataFrame:
 
 
 def _gate_lines(answers: pd.DataFrame, stages: tuple[str, ...]) -> list[str]:
-    """The gate's answers; where it found no phenomenon, the reader is told what follows."""
+    """Return the gate's answers; where it found no phenomenon, the reader is told what follows."""
     from healscope.findings.gate import sentences  # loads scipy
 
     rows = answers[answers["stage"].isin(stages)]

@@ -101,7 +101,7 @@ def _seeds_along(ax: Axes, part: pd.DataFrame, column: str, what: str, form: dic
 
 
 def _alarms(ax: Axes, part: pd.DataFrame, style: FigureStyle) -> None:
-    """Shades the iterations in which the alarm of a seed is on."""
+    """Shade the iterations in which the alarm of a seed is on."""
     on = part.loc[part["hacking_alarm"], "iteration"].drop_duplicates().sort_values()
     for _, span in on.groupby((on.diff() > 1).cumsum()):
         ax.axvspan(

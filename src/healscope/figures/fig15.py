@@ -110,7 +110,8 @@ def _same_scale(ax: Axes, states: pd.DataFrame) -> None:
 
 
 def _way_back(rows: pd.DataFrame) -> list[str]:
-    """How far RL went back to MaxOOD, mean and range of the seeds, and what chance allows them."""
+    """Return how far RL went back to MaxOOD, mean and range of the seeds, and what chance allows
+    them."""
     known = 100 * rows[["value", "chance"]].dropna()
     if known.empty:
         return []

@@ -103,8 +103,8 @@ def _look(style: FigureStyle, column: str) -> dict:
 
 
 def _lowest(frame: pd.DataFrame, column: str) -> tuple[int, pd.Series]:
-    """The step where the mean over seeds is lowest, and how far each seed ends above its value
-    there."""
+    """Return the step where the mean over seeds is lowest, and how far each seed ends above its
+    value there."""
     runs = frame.pivot(index="step", columns="seed", values=column).dropna()
     step = runs.mean(axis=1).idxmin()
     return step, runs.iloc[-1] - runs.loc[step]

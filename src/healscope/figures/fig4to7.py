@@ -104,7 +104,7 @@ def draw(frame: pd.DataFrame, style: FigureStyle, main: str) -> Drawn:
 
 
 def _has_curve(frame: pd.DataFrame, axis: str) -> bool:
-    """Whether edits along an axis have two places or more, the unedited target being one."""
+    """Return whether edits along an axis have two places or more, the unedited target being one."""
     places = frame.loc[(frame["axis"] == axis) & (frame["control"] == ""), "amount"]
     return axis != "" and places.nunique() + (axis in _FROM_NOTHING) > 1
 
@@ -175,7 +175,8 @@ def _distances(
 
 
 def _curve(frame: pd.DataFrame, kind: str, axis: str) -> pd.DataFrame:
-    """The edits of one kind along one axis, after the unedited target where the axis has a zero."""
+    """Return the edits of one kind along one axis, after the unedited target where the axis has a
+    zero."""
     edits = (frame["kind"] == kind) & (frame["axis"] == axis) & (frame["control"] == "")
     start = (frame["kind"] == "none") & (axis in _FROM_NOTHING)
     return frame[edits | start].sort_values("amount")
@@ -210,7 +211,7 @@ def _amount_axis(ax: Axes, axis: str, width: int) -> None:
 
 
 def _said(frame: pd.DataFrame, main: str) -> str:
-    """What the edit does by which the claims judge this kind, or else the largest one."""
+    """Return what the edit does by which the claims judge this kind, or else the largest one."""
     whole, _ = layout.by_seed(frame[frame["rule"] == "ood"])
     edits = whole[(whole["kind"] == main) & (whole["control"] == "")]
     if edits.empty:

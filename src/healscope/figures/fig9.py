@@ -49,7 +49,8 @@ _MARKERS = "Dv^p"  # of published models
 def _panels(
     frame: pd.DataFrame, style: FigureStyle, height: float
 ) -> tuple[matplotlib.figure.Figure, list[tuple[Axes, str, pd.DataFrame]], str]:
-    """A panel for each model and task that were measured: (axes, task, rows of that model)."""
+    """Return a panel for each model and task that were measured: (axes, task, rows of that
+    model)."""
     several = frame["model"].nunique() > 1
     parts = list(frame.groupby(["task", "model"], sort=False))
     most = _COLUMNS * layout.MOST
@@ -123,7 +124,8 @@ def _published(ax: Axes, rows: pd.DataFrame, label: str, marker: str, shift: flo
 
 
 def _of_how_many(frame: pd.DataFrame, published: pd.DataFrame) -> str:
-    """How many instances, seeds and published problems the accuracies of a panel are over."""
+    """Return how many instances, seeds and published problems the accuracies of a panel are
+    over."""
     counts = frame.groupby("rule")["instances"].max()
     said = [f"{n} {rule.upper()}" for rule, n in counts.items()]
     one = counts.nunique() == 1

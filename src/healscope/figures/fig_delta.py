@@ -90,7 +90,7 @@ def _energies(ax: Axes, frame: pd.DataFrame, form: dict) -> None:
 
 
 def _size(frame: pd.DataFrame) -> str:
-    """How large an update is and of what rank, medians."""
+    """Return how large an update is and of what rank, medians."""
     middle = frame.groupby(["quantity", "control"])["value"].median()
     if ("effective_rank", "") not in middle:
         return "nothing moved"  # both landmarks are one checkpoint

@@ -97,7 +97,7 @@ def _said(frame: pd.DataFrame) -> str:
 
 
 def _asked(study: Study) -> bool:
-    """Where a task that is trained on poses its problems as steps of episodes."""
+    """Return whether a task that is trained on poses its problems as steps of episodes."""
     return any(study.tasks[name].task_class.episodes for name in study.trained_on)
 
 

@@ -67,22 +67,29 @@ def _curve(ax: Axes, frame: pd.DataFrame, label: str, form: dict, band: bool) ->
 
 
 def message(frame: pd.DataFrame) -> str:
-    """Return which OOD set lost most from its best step to the last one."""
+    """Return how far accuracy changes on the OOD set that lost most since its best step.
+
+    The interval holds for every step of every set at once, since both were picked.
+    """
     own = frame[(frame["twins"] == "kept") & (frame["rule"] == "ood") & (frame["stage"] == "sft")]
     return messages.by_track(layout.by_seed(own)[0], _said)
 
 
 def _said(frame: pd.DataFrame) -> str:
-    sets = frame[frame["group"] != _ALL]
-    sets = sets if len(sets) else frame
-    last = frame["step"].max()
-    lost = {}
-    for name, own in sets.groupby("group", sort=False):
-        by_step = own.set_index("step")["accuracy"]
-        lost[name] = by_step.max() - by_step.get(last, by_step.iloc[-1])
-    most = max(lost, key=lost.get)
-    named = "OOD accuracy" if most == _ALL else f"of {len(lost)} OOD sets, {most}"
-    return f"{named} falls most from its best step to step {last}: {100 * lost[most]:.1f} points"
+    several = frame[frame["group"] != _ALL]
+    sets = dict(list((several if len(several) else frame).groupby("group", sort=False)))
+    ends = {}
+    for name, own in sets.items():
+        own = own.sort_values("step")
+        ends[name] = own.iloc[-1], own.loc[own["accuracy"].idxmax()]
+    most = max(ends, key=lambda name: ends[name][1]["accuracy"] - ends[name][0]["accuracy"])
+    last, best = ends[most]
+    what = "OOD" if most == _ALL else f"{most}, of {len(sets)} OOD sets,"
+    if last["step"] == best["step"]:
+        return f"every OOD set is best at the last step, {last['step']}"
+    places = len(sets) * (frame["step"].nunique() - 1)
+    change = messages.difference(messages.of_row(last), messages.of_row(best), places)
+    return messages.effect(what, change, f"after step {best['step']}")
 
 
 def _asked(study: Study) -> bool:

@@ -117,7 +117,7 @@ def _said(frame: pd.DataFrame) -> str:
 
 
 def _asked(study: Study) -> bool:
-    """Where problems are posed in more ways than once, greedily."""
+    """Return whether problems are posed in more ways than once, greedily."""
     protocols = study.evaluation.protocols
     main = protocols[EXHAUSTIVE]
     others = [p for n, p in protocols.items() if n != EXHAUSTIVE and p.problems != "neighbours"]

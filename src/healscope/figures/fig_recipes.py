@@ -67,7 +67,7 @@ def _start(start: int | None) -> str:
 
 
 def _blocks(frame: pd.DataFrame) -> list[_Block]:
-    """A block for each start with several recipes.
+    """Return a block for each start with several recipes.
 
     Without such a start there is nothing to compare, and all branches stand in one block.
     """
@@ -120,7 +120,7 @@ def _changes(ax: Axes, whole: pd.DataFrame, seeds: pd.DataFrame, style: FigureSt
 
 
 def _label(row, seeds: pd.DataFrame) -> str:
-    """A recipe, with what is wrong with it."""
+    """Return a recipe, with what is wrong with it."""
     own = seeds[seeds["label"] == row.label]
     failed = int((own["failed"] != "").sum())
     some = f" ({failed} of {len(own)} failed)" if 0 < failed < len(own) else ""

@@ -135,7 +135,7 @@ def _cross(ax: Axes, frame: pd.DataFrame, form: dict, label: str) -> None:
 
 
 def _reach(frame: pd.DataFrame, rule: str) -> np.ndarray:
-    """Lengths of the error bars of one rule's change."""
+    """Return the lengths of the error bars of one rule's change."""
     part = frame.rename(columns={f"{rule}_{end}": end for end in ("low", "high")})
     return layout.errors(part, f"{rule}_change")
 

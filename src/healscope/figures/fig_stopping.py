@@ -73,7 +73,7 @@ def _ranking(ax: Axes, frame: pd.DataFrame, style: FigureStyle) -> None:
 
 
 def _named(row) -> str:
-    """A stopping rule in words: the signal, and what of it is taken for the peak."""
+    """Return a stopping rule in words: the signal, and what of it is taken for the peak."""
     name = SIGNALS.get(row.signal, (row.signal,))[0].replace("\n", " ")
     return name if row.rule in ("none", "best") else f"{name} \N{MIDDLE DOT} {row.rule}"
 

@@ -104,7 +104,8 @@ def _lines(text: str, font: FontProperties) -> float:
 
 
 def _columns(labels: list[str], width: float, font: FontProperties) -> int:
-    """The most columns in which a legend with these labels is no wider than so many inches."""
+    """Return the most columns in which a legend with these labels is no wider than so many
+    inches."""
     import matplotlib as mpl
     from matplotlib.textpath import text_to_path
 
@@ -120,7 +121,7 @@ def _columns(labels: list[str], width: float, font: FontProperties) -> int:
 
 
 def _wrapped(text: str, font: FontProperties, width: float) -> str:
-    """The text, each of its lines broken so that it is no wider than so many inches."""
+    """Return the text, each of its lines broken so that it is no wider than so many inches."""
     from matplotlib.textpath import text_to_path
 
     room = 72 * (width - 3 * _MARGIN)
@@ -172,7 +173,7 @@ def name_ends(ax: Axes, ends: Iterable[tuple[float, str, object]]) -> None:
 
 
 def several_seeds(frame: pd.DataFrame) -> bool:
-    """Whether a frame has rows of more seeds than one."""
+    """Return whether a frame has rows of more seeds than one."""
     return len(set(frame["seed"]) - {"all"}) > 1
 
 

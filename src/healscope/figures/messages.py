@@ -74,7 +74,7 @@ def widened(change: Change, places: int) -> Change:
 
 
 def established(change: Change) -> bool:
-    """Whether the interval of a change leaves out zero."""
+    """Return whether the interval of a change leaves out zero."""
     return change[1] > 0 or change[2] < 0
 
 

@@ -123,8 +123,9 @@ def _call(function, inputs: Inputs, values: dict):
 def lost_inputs(name: str, files: Files) -> int:
     """Return how often a table has been made again because one of its inputs was lost.
 
-    A parameter of its rule: Snakemake by itself takes a lost intermediate file for one that is no
-    longer needed. The count goes up while an input of a standing table is missing, and stays.
+    This is a parameter of the table's rule, since Snakemake by itself takes a lost intermediate
+    file for one that is no longer needed. The count goes up while an input of the table is missing,
+    and stays.
     """
     file = artifacts.path(artifacts.TABLE, table=name)
     if not os.path.exists(file):

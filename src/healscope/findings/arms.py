@@ -13,7 +13,8 @@ from healscope.tasks.schemas import RULE
 
 
 def arms(evaluations: list[str], statistics: Statistics) -> pd.DataFrame:
-    """Held-out accuracy along SFT of every arm (kind "level"), by rule (fig_arms, fig_methods).
+    """Return held-out accuracy along SFT of every arm (kind "level"), by rule (fig_arms,
+    fig_methods).
 
     Kind "difference": another arm minus arm "sft", paired on the same problems.
     """

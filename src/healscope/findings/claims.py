@@ -134,7 +134,7 @@ def seeds_before(file: str, seeds: list[int]) -> list[list[int]]:
 
 
 def _seeds(claims: pd.DataFrame, rate: float, added: list[list[int]]) -> str:
-    """What verdicts assume of seeds, and whether the study had others before."""
+    """Return what verdicts assume of seeds, and whether the study had others before."""
     seeds = int(claims["seeds"].max())
     if seeds < 2:
         said = "There is one seed: every verdict speaks of this one training run alone."
@@ -156,7 +156,7 @@ def _seeds(claims: pd.DataFrame, rate: float, added: list[list[int]]) -> str:
 
 
 def _lines(row: dict) -> list[str]:
-    """The lines about one claim."""
+    """Return the lines about one claim."""
     lines = [f"[{row['verdict'].upper()}] {row['statement']}"]
     if pd.isna(row["effect"]):
         measured = ["nothing to measure"]

@@ -53,7 +53,8 @@ def by_seed(nullable: bool = False) -> Column:
 
 
 def effect(about: str, nullable: bool = False) -> tuple[Column, ...]:
-    """A judged change: its value, interval, seeds and instances, as `stats.Estimate` has them."""
+    """Return a judged change: its value, interval, seeds and instances, as `stats.Estimate` has
+    them."""
     return (
         change("effect", about, nullable),
         *interval(change, nullable),

@@ -97,21 +97,21 @@ class Data:
         return rows[(rows["rule"] == rule) & (rows["checkpoint"] == wanted)]
 
     def everywhere(self, checkpoint: str) -> Choice:
-        """The same checkpoint for all seeds and instances."""
+        """Return the same checkpoint for all seeds and instances."""
         return {seed: dict.fromkeys("ab", checkpoint) for seed in self.landmarks}
 
     def by_seed(self, checkpoints: dict[int, str]) -> Choice:
         return {seed: dict.fromkeys("ab", name) for seed, name in checkpoints.items()}
 
     def landmark(self, name: str) -> Choice:
-        """The checkpoint behind a landmark; MaxOOD as other seeds and instances pick it."""
+        """Return the checkpoint behind a landmark; MaxOOD as other seeds and instances pick it."""
         if name == "maxood":
             return landmarks.picked(self.landmarks)
         return self.by_seed({s: marks[name]["checkpoint"] for s, marks in self.landmarks.items()})
 
     def point(self, name: str) -> Choice:
-        """What an edit starts from or goes back to: a landmark as all instances of the seed pick
-        it, or the checkpoint of that name; the base is evaluated as the start of SFT."""
+        """Return what an edit starts from or goes back to: a landmark as all instances of the seed
+        pick it, or the checkpoint of that name; the base is evaluated as the start of SFT."""
         name = artifacts.sft(0) if name == "base" else name
         return self.by_seed(
             {s: marks.get(name, {"checkpoint": name})["checkpoint"]
@@ -124,17 +124,17 @@ class Data:
         return tuple(self.at(rule, self.point(points[end])) for end in ("target", "parent"))
 
     def edited(self, stage: str, edit: str, rule: str) -> pd.DataFrame:
-        """Attempts of an edited model; empty where the study does not make the edit."""
+        """Return the attempts of an edited model; empty where the study does not make the edit."""
         named = self.edits["checkpoint"] == f"{stage}:{edit}"
         return self.edits[named & (self.edits["rule"] == rule)]
 
     def edit_names(self, stage: str) -> list[str]:
-        """The edits of a stage, controls included."""
+        """Return the edits of a stage, controls included."""
         found = self.edits["checkpoint"].unique()
         return [v.removeprefix(f"{stage}:") for v in found if v.startswith(f"{stage}:")]
 
     def peak_steps(self) -> list[int]:
-        """Where all instances of a seed together put MaxOOD, for each seed."""
+        """Return where all instances of a seed together put MaxOOD, for each seed."""
         return [marks["maxood"]["step"] for marks in self.landmarks.values()]
 
     def change(self, before: pd.DataFrame, after: pd.DataFrame) -> Estimate:
@@ -143,7 +143,8 @@ class Data:
     def pick(
         self, candidates: list, score: Callable[[pd.DataFrame, str], float], rows: pd.DataFrame
     ) -> Choice:
-        """The candidate that is best by `score(rows, candidate)` on other seeds and instances."""
+        """Return the candidate that is best by `score(rows, candidate)` on other seeds and
+        instances."""
         return stats.picked_elsewhere(
             lambda candidate, seeds, half: score(stats.of_part(rows, seeds, half), candidate),
             candidates,
@@ -159,14 +160,14 @@ class Data:
 
 
 def mean(rows: pd.DataFrame, rule: str, variant: str) -> float:
-    """Accuracy at one checkpoint, all seeds together."""
+    """Return accuracy at one checkpoint, all seeds together."""
     return float(
         rows.loc[(rows["rule"] == rule) & (rows["checkpoint"] == variant), "correct"].mean()
     )
 
 
 def names_of(choice: Choice) -> str:
-    """Checkpoints of a choice, each once, by step."""
+    """Return checkpoints of a choice, each once, by step."""
     names = {name for halves in choice.values() for name in halves.values()}
     return " or ".join(sorted(names, key=lambda n: artifacts.stage_and_step(n)[1]))
 

@@ -18,7 +18,7 @@ from healscope.verdicts import margin, negative, positive
 def curves(
     evaluations: list[str], pools: list[str], sft: dict, statistics: Statistics
 ) -> pd.DataFrame:
-    """Accuracy along SFT and after RL from each start, by rule and split (fig3a, fig3b).
+    """Return accuracy along SFT and after RL from each start, by rule and split (fig3a, fig3b).
 
     Split "train" holds deals that the seed's SFT was trained on.
     """
@@ -59,7 +59,7 @@ def forgetting(d: Data) -> list[dict]:
 
 
 def _between_fixed_steps(d: Data) -> list[dict]:
-    """The same fall between two steps that the config fixes: nothing is picked."""
+    """Return the same fall between two steps that the config fixes: nothing is picked."""
     if d.contrast is None or not set(d.contrast) <= set(d.steps):
         return []
     first, second = (d.at("ood", d.everywhere(artifacts.sft(step))) for step in d.contrast)
@@ -77,7 +77,8 @@ def _between_fixed_steps(d: Data) -> list[dict]:
 
 
 def _peaks_early(d: Data) -> list[dict]:
-    """Whether the best step of the first third of SFT is better than the best of the others."""
+    """Return whether the best step of the first third of SFT is better than the best of the
+    others."""
     third = d.steps[-1] / 3
     early, late = ([s for s in d.steps if s > 0 and (s <= third) == side] for side in (True, False))
     if not early or not late:

@@ -77,7 +77,7 @@ def _restored(d: Data, stage: str, claim: str, name: str, what: str) -> dict:
 
 
 def _amounts(d: Data, stage: str, axis: str) -> list[float]:
-    """Where along an axis the study puts directions back."""
+    """Return where along an axis the study puts directions back."""
     edits = [edit_names.parse(name) for name in d.edit_names(stage)]
     plain = [e for e in edits if e.kind == "directions" and not e.control]
     return sorted(e.axis[1] for e in plain if e.axis[0] == axis)
@@ -86,7 +86,7 @@ def _amounts(d: Data, stage: str, axis: str) -> list[float]:
 def _beyond(
     d: Data, before: pd.DataFrame, after: pd.DataFrame, parent: pd.DataFrame, share: float
 ) -> Estimate:
-    """The edit's change less a share of what going back to the parent changes."""
+    """Return the edit's change less a share of what going back to the parent changes."""
     own, whole = stats.paired(before, after), stats.paired(before, parent)
     both = own.merge(whole[[*stats.UNIT, "change"]], on=stats.UNIT, suffixes=("", "_whole"))
     both = both.assign(change=both["change"] - share * both["change_whole"])
@@ -94,10 +94,10 @@ def _beyond(
 
 
 def _share(d: Data, before: pd.DataFrame, after: pd.DataFrame, parent: pd.DataFrame) -> str:
-    """The share given back, with the interval of all shares that the data allow."""
+    """Return the share given back, with the interval of all shares that the data allow."""
 
     def crossing(value: Callable[[Estimate], float], least: float = -3, most: float = 4) -> float:
-        """The share at which a falling quantity is 0."""
+        """Return the share at which a falling quantity is 0."""
         for _ in range(12):
             middle = (least + most) / 2
             up = value(_beyond(d, before, after, parent, middle)) > 0
@@ -139,13 +139,13 @@ class Held:
 
 
 def controls(d: Data) -> list[dict]:
-    """Every kind of edit against each of its controls: what is as far, or as far and as turned,
-    without being that edit."""
+    """Return every kind of edit against each of its controls: what is as far, or as far and as
+    turned, without being that edit."""
     return [row_of(stage, held) for stage in d.stages for held in held_against_controls(d, stage)]
 
 
 def held_against_controls(d: Data, stage: str) -> list[Held]:
-    """Every kind of edit of a stage, beside each control that the study makes of it."""
+    """Return every kind of edit of a stage, beside each control that the study makes of it."""
     edits = {name: edit_names.parse(name) for name in d.edit_names(stage)}
     before, parent = d.ends(stage, "ood")
     gap, found = d.change(before, parent), []
@@ -204,7 +204,8 @@ def _signed_change(d: Data, before: pd.DataFrame, after: pd.DataFrame, sign: flo
 
 
 def splices(d: Data) -> list[dict]:
-    """What the published splice does beside its orthonormal version, and beside whole matrices."""
+    """Return what the published splice does beside its orthonormal version, and beside whole
+    matrices."""
     found = []
     for stage in d.stages:
         for kind, claim, what in (

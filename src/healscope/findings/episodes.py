@@ -25,7 +25,8 @@ _EPISODE = ["track", "protocol", "seed", "checkpoint", "rule", "episode_id"]
 
 
 def success(evaluations: list[str], drawn: list[str], statistics: Statistics) -> pd.DataFrame:
-    """Success of episodes and of their steps, for every checkpoint, protocol, rule and split.
+    """Return the success of episodes and of their steps, for every checkpoint, protocol, rule and
+    split.
 
     `share` of measure "episode": episodes of which every step is right; "step": steps that are
     right; "step_reached": right tries among all tries, when an episode ends at the first step of
@@ -55,7 +56,7 @@ def success(evaluations: list[str], drawn: list[str], statistics: Statistics) ->
 
 
 def _measured(rows: pd.DataFrame) -> list[pd.DataFrame]:
-    """The rows that each of MEASURES is the mean of, in column `correct`."""
+    """Return the rows that each of MEASURES is the mean of, in column `correct`."""
     step = [*_EPISODE, "split", "part"]
     single = rows.groupby(step, as_index=False).agg(
         {"correct": "any", "stage": "first", "step": "first", "instance_id": "first"}

@@ -30,7 +30,9 @@ STEPS = {
 
 
 def errors(evaluations: list[str], signal_files: list[str], statistics: Statistics) -> pd.DataFrame:
-    """Along SFT and after RL, on held-out deals, ID and OOD. Kinds of rows:
+    """Return which errors answers make along SFT and after RL, on held-out deals, by rule.
+
+    Kinds of rows:
 
     - "first error": share of answers whose first fault is this one ("none": correct);
     - "success": share that masters a step among those that mastered the steps before;

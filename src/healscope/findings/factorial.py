@@ -46,7 +46,8 @@ EFFECTS = {
 
 
 def factorial_design(evaluations: list[str], statistics: Statistics) -> pd.DataFrame:
-    """The four cells (kind "cell") and the effects between them (kind "effect"), with intervals."""
+    """Return the four cells (kind "cell") and the effects between them (kind "effect"), with
+    intervals."""
     rows = with_steps(first_attempts(evaluations, faceless=True))
     rows = rows[(rows["split"] == "held_out") & rows["stage"].isin(["sft", "rl"])]
     out = []
@@ -63,7 +64,8 @@ def factorial_design(evaluations: list[str], statistics: Statistics) -> pd.DataF
 
 
 def design(rows: pd.DataFrame) -> pd.DataFrame:
-    """One row for each seed, deal and rule at one checkpoint, with the deal's weight in each cell.
+    """Return one row for each seed, deal and rule at one checkpoint, with the deal's weight in each
+    cell.
 
     Columns seed, instance_id, rule, correct (mean over the orders: deals with a face card are asked
     in several) and the weights "id/any", "id/face", "ood/any", "ood/face".
@@ -105,7 +107,8 @@ def ways_to_deal(cards: tuple[str, ...]) -> float:
 
 
 def composition(d: Data) -> list[dict]:
-    """The control that the published test lacks: same hands, other rule (of the card game)."""
+    """Return the control that the published test lacks: same hands, other rule (of the card
+    game)."""
     if not d.cards:
         return []
     last = d.faceless[d.faceless["checkpoint"] == artifacts.sft(d.steps[-1])]

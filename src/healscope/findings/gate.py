@@ -47,13 +47,14 @@ ANSWERS = {
 def measure(
     evaluations: list[str], landmark_files: list[str], statistics: Statistics
 ) -> pd.DataFrame:
-    """One row for each model and phenomenon: the change of held-out OOD accuracy and the answer.
+    """Return one row for each model and phenomenon: the change of held-out OOD accuracy and the
+    answer.
 
     Forgetting is the change from MaxOOD to End, recovery that from End to RL. "present": the
     interval lies on the claimed side of 0 and most seeds agree; "absent": it excludes a change as
     large as `verdicts.margin` (of recovery, of the gap that forgetting left); either "in these
-    seeds": each seed shows it, but too few to speak for others; else "undecided". Recovery is asked
-    of where there is a landmark of RL. Raises HealscopeError where no RL run came to its end.
+    seeds": each seed shows it, but too few to speak for others; else "undecided". Recovery is
+    judged where there is a landmark of RL. Raises HealscopeError where no RL run came to its end.
     """
     there = set().union(*(provenance.read_json(f)["landmarks"] for f in landmark_files))
     rows = first_attempts(evaluations)
@@ -83,7 +84,7 @@ def _judged(
     change: Callable[[str, str], Estimate | None],
 ) -> Iterator[tuple[str, str, Estimate, Verdict]]:
     """Yield phenomenon, stage, change and verdict. `change` takes two landmarks, and returns None
-    where there is no such change to be asked about.
+    where there is no such change.
 
     What counts as no recovery is a share of the gap that forgetting left.
     """
@@ -100,7 +101,7 @@ def _between(stage: str) -> str:
 
 
 def sentences(table: pd.DataFrame, stages: tuple[str, ...] = ("sft", "rl")) -> list[str]:
-    """The gate's answers in words, one line for each model and phenomenon of `stages`."""
+    """Return the gate's answers in words, one line for each model and phenomenon of `stages`."""
     lines = []
     for r in table[table["stage"].isin(stages)].to_dict("records"):
         first, second = (LANDMARK_NAMES[name] for name in artifacts.STAGES[r["stage"]])

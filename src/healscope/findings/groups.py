@@ -22,7 +22,8 @@ _BY = ["track", "stage", "step", "checkpoint", "rule", "group", "twins"]
 
 
 def by_group(evaluations: list[str], statistics: Statistics) -> pd.DataFrame:
-    """Accuracy of every checkpoint on held-out problems, for each rule and each of its groups.
+    """Return accuracy of every checkpoint on held-out problems, for each rule and each of its
+    groups.
 
     Group "all" is the rule as a whole; a rule with one group has no other row. Where a problem has
     a near twin in training, every row is there once more without such problems (twins "left_out").

@@ -10,7 +10,8 @@ from healscope.schema import TRACK, table
 
 
 def hidden_states(states: list[str]) -> pd.DataFrame:
-    """Components of every prompt's states, and numbers about pairs of landmarks (fig15)."""
+    """Return the components of every prompt's states, and numbers about pairs of landmarks
+    (fig15)."""
     rows = pd.concat([provenance.read_table(f) for f in states], ignore_index=True)
     return rows.assign(seed=rows["seed"].astype(str))
 

@@ -15,10 +15,10 @@ from healscope.tasks.schemas import RULE
 def landmarks(
     evaluations: list[str], landmark_files: list[str], statistics: Statistics
 ) -> pd.DataFrame:
-    """Accuracy at MaxOOD, End and RL, by rule (fig1).
+    """Return accuracy at MaxOOD, End and RL, by rule (fig1).
 
-    Landmark "maxood" is corrected for having been picked; "maxood_uncorrected" is what the answers
-    that picked it say.
+    Landmark "maxood" is corrected for having been picked; "maxood_uncorrected" is the accuracy on
+    the answers that picked it.
     """
     names = ["maxood", "maxood_uncorrected", "end", "rl"]
     return at_landmark(landmark_rows(evaluations, landmark_files, names), statistics)
@@ -27,13 +27,13 @@ def landmarks(
 def landmark_rows(
     evaluations: list[str], landmark_files: list[str], names: list[str]
 ) -> pd.DataFrame:
-    """Held-out first attempts at the landmarks of these names."""
+    """Return held-out first attempts at the landmarks of these names."""
     rows = first_attempts(evaluations)
     return at_landmarks(rows[rows["split"] == "held_out"], landmark_files, names)
 
 
 def at_landmark(rows: pd.DataFrame, statistics: Statistics) -> pd.DataFrame:
-    """Means of such rows, with the checkpoints behind them."""
+    """Return means of such rows, with the checkpoints behind them."""
     table = summarise(rows, ["track", "landmark", "rule"], statistics)
     found = rows.assign(seed=rows["seed"].astype(str)).groupby(["track", "seed", "landmark"])
     checkpoints = found["checkpoint"].agg(lambda v: ", ".join(sorted(set(v), key=_step)))

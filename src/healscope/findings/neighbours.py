@@ -18,7 +18,8 @@ BY = ["track", "protocol", "neighbour", "distance", "landmark", "since"]
 def neighbours(
     evaluations: list[str], landmark_files: list[str], statistics: Statistics
 ) -> pd.DataFrame:
-    """Accuracy at the landmarks for each kind of neighbour and distance (`tasks.neighbours`).
+    """Return accuracy at the landmarks for each kind of neighbour and distance
+    (`tasks.neighbours`).
 
     Where `since` names an earlier landmark, it is the change since then, paired by problem. MaxOOD
     is corrected for having been picked, as everywhere: a neighbour in one half of the instances is

@@ -25,7 +25,8 @@ PROBLEM = ["seed", "problem_id", "draw"]
 
 
 def protocols(evaluations: list[str], drawn: list[str], statistics: Statistics) -> pd.DataFrame:
-    """Accuracy of every checkpoint under every protocol, each way of counting in its own columns.
+    """Return accuracy of every checkpoint under every protocol, each way of counting in its own
+    columns.
 
     `first_attempt`: all problems with a face card, or all hands of a protocol that draws them. The
     others count the problems that are also sampled and retried: `first_attempt_retried`;
@@ -85,7 +86,8 @@ def _measures(rows: pd.DataFrame, told: set[str]) -> dict[str, pd.DataFrame]:
 
 
 def exposure(evaluations: list[str], pools: list[str], sft: dict, drawn: list[str]) -> pd.DataFrame:
-    """What the problems of each protocol had to do with training, and what feedback gave away.
+    """Return what the problems of each protocol had to do with training, and what feedback gave
+    away.
 
     At the last SFT checkpoint, for each protocol, rule and seed: how many instances there are; the
     share whose ID values are on the training side of the hold-out, and the share of those among the
@@ -132,7 +134,7 @@ def _mean(values: pd.Series) -> float:
 
 
 def drawn_hands(d: Data) -> list[dict]:
-    """What protocols that draw hands, as the published one does, say of the fall."""
+    """Return what protocols that draw hands, as the published one does, say of the fall."""
     found = []
     for rows in (part for part in d.drawn if len(part)):
         protocol, tries = rows["protocol"].iloc[0], int(rows["attempt"].max())
@@ -203,7 +205,7 @@ def exposure_section(table: pd.DataFrame) -> str:
 
 
 def _ways_of_counting() -> tuple[Column, ...]:
-    """The columns of `protocols`, each way of counting with its interval."""
+    """Return the columns of `protocols`, each way of counting with its interval."""
     found = []
     for name, about in {
         "first_attempt": "right at the first attempt",

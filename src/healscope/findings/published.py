@@ -27,15 +27,15 @@ def comparison(
     drawn: list[str],
     statistics: Statistics,
 ) -> pd.DataFrame:
-    """Accuracy at the landmarks and its changes: published, measured, compatible?
+    """Return accuracy at the landmarks and its changes: published, measured, compatible?
 
     Published values are those of figure 1: right in any of five attempts, on 234 drawn hands, so
     they stand beside the protocols named in `drawn`, counted like that; below, beside the first
     attempts at all held-out deals. `difference` is measured minus published, its interval as
     of normal and independent estimates. `compatible` is "no" where it leaves out zero, "undecided"
     where it also holds the opposite of what was published, else "yes". Levels of different models
-    need not agree (`kind` "level"); it is the changes, the paper's claims, that a study of another
-    model can speak to. `published_alone` says whether a published change is told from zero by
+    need not agree (`kind` "level"): a study of another model can only test the changes, which are
+    the paper's claims. `published_alone` says whether a published change is told from zero by
     itself.
     """
     values = paper_values.counts(paper_values.read(Path(published_files[0]).parent))

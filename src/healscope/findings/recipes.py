@@ -51,10 +51,10 @@ def recipes(
     recipes: dict[str, dict],
     statistics: Statistics,
 ) -> pd.DataFrame:
-    """What each branch changed on held-out deals, paired with its start, and what it cost.
+    """Return what each branch changed on held-out deals, paired with its start, and what it cost.
 
-    A branch is there for being logged: where its run failed it has no answers, so `failed` says why
-    and its accuracies are missing. Row "all" has the mean of the seeds that were evaluated, and the
+    Every logged branch has rows. Where its run failed it has no answers: `failed` says why, and its
+    accuracies are missing. Row "all" has the mean of the seeds that were evaluated, and the
     mean cost of those that ran to their end (of all, where none did).
     """
     rows = with_steps(first_attempts(evaluations))
@@ -152,7 +152,7 @@ def against_controls(d: Data) -> list[dict]:
 def _against(
     d: Data, name: str, claim: str, statement: str, judge: Callable[[Estimate, float], Verdict]
 ) -> dict:
-    """The main recipe minus another one, both from where landmark `rl` starts."""
+    """Return the main recipe minus another one, both from where landmark `rl` starts."""
     start = d.rl_start
     other = artifacts.branch(name, start)
     before, after, beside = (

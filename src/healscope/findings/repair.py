@@ -27,8 +27,8 @@ def repair(
     stages: dict[str, dict[str, str]],
     statistics: Statistics,
 ) -> pd.DataFrame:
-    """What each edit of stage sft changes in ID and OOD accuracy, and in that on keepers, paired by
-    problem.
+    """Return what each edit of stage sft changes in ID and OOD accuracy, and in that on keepers,
+    paired by problem.
 
     Beside the edits (kinds as in their names): "parent", what going back altogether changes; "rl",
     what RL changes; and "pick", the cheapest edit that gives back at least a share of the OOD
@@ -119,7 +119,7 @@ def _repaired(change: Changes, parent: Changes, statistics: Statistics) -> dict:
 
 
 def _dominated(table: pd.DataFrame, others: pd.DataFrame) -> pd.Series:
-    """Whether another edit is at least as good under both rules, and better under one."""
+    """Return whether another edit is at least as good under both rules, and better under one."""
     found = []
     for row in table.itertuples():
         least = (others["id_change"] >= row.id_change) & (others["ood_change"] >= row.ood_change)
@@ -150,20 +150,21 @@ def pick(offered: dict[str, Changes], parent: Changes, share: float) -> tuple[Ch
 
 
 def worth(edit: Changes, parent: Changes, share: float) -> tuple[bool, float]:
-    """How good an edit is for giving back a share of what going back to the parent would: whether
-    it gives so much, then the less ID accuracy it costs; else the more OOD accuracy it gives."""
+    """Return how good an edit is for giving back a share of what going back to the parent would:
+    first whether it gives so much, then how little ID accuracy it costs, or else how much OOD
+    accuracy it gives."""
     gain, lost, price = (_mean(rows) for rows in (edit["ood"], parent["ood"], edit["id"]))
     enough = lost > 0 and gain >= share * lost
     return enough, price if enough else gain
 
 
 def _mean(rows: pd.DataFrame) -> float:
-    """Mean change: of the seeds' means."""
+    """Return mean change: of the seeds' means."""
     return float(rows.groupby("seed")["change"].mean().mean())
 
 
 def section(table: pd.DataFrame) -> str:
-    """What each edit changes, and the share of the lost OOD accuracy that it gives back."""
+    """Return what each edit changes, and the share of the lost OOD accuracy that it gives back."""
     shown = table[table["front"] | table["kind"].isin(["parent", "rl", "pick"])]
     keepers = list(dict.fromkeys(name for names in table["keepers"] for name in names))
     rows = [

@@ -34,7 +34,8 @@ def reversion(
     stages: dict[str, dict[str, str]],
     statistics: Statistics,
 ) -> pd.DataFrame:
-    """Held-out accuracy of edited models, of the unedited target (kind "none") and of the parent.
+    """Return held-out accuracy of edited models, of the unedited target (kind "none") and of the
+    parent.
 
     `stages` names the target and the parent of each stage. An edit starts from one checkpoint, so a
     MaxOOD among them is here each seed's own, which all its instances pick.
@@ -82,7 +83,7 @@ def around_edits(
 
 
 def _distances(rows: pd.DataFrame) -> pd.DataFrame:
-    """The edits' distances by seed, and their means."""
+    """Return the edits' distances by seed, and their means."""
     keys = ["track", "seed", "name"]
     single = rows.drop_duplicates(keys)[[*keys, *MEASURED]]
     whole = single.groupby(["track", "name"], as_index=False)[MEASURED].mean().assign(seed="all")
@@ -140,7 +141,8 @@ def _reverted(
 
 
 def section(table: pd.DataFrame) -> str:
-    """Accuracy of every edit, the OOD accuracy of its controls, and its distance from both parents.
+    """Return accuracy of every edit, the OOD accuracy of its controls, and its distance from both
+    parents.
 
     The unedited target comes first, the parent second.
     """
@@ -170,7 +172,8 @@ def section(table: pd.DataFrame) -> str:
 
 
 def _matched(table: pd.DataFrame) -> str:
-    """How far each control and its edit go, and how far either turns the chosen subspaces."""
+    """Return how far each control and its edit go, and how far either turns the chosen
+    subspaces."""
     by_name = table.set_index("name")
     controls = table[table["control"] != ""]
     rows = []

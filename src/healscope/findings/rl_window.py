@@ -15,7 +15,7 @@ from healscope.verdicts import at_most, margin, signed
 
 
 def rl_window(evaluations: list[str], statistics: Statistics) -> pd.DataFrame:
-    """Change of held-out accuracy by RL, paired by problem, for each start (fig10).
+    """Return change of held-out accuracy by RL, paired by problem, for each start (fig10).
 
     `mcnemar_p` tests each seed on one problem of each instance, as problems of one instance are not
     independent.

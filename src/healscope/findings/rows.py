@@ -105,10 +105,10 @@ def seen(rows: pd.DataFrame, pools: list[str], sft: dict) -> pd.Series:
 
 
 def trained_on(rows: pd.DataFrame, pools: list[str], sft: dict) -> pd.DataFrame:
-    """Drops the rows of the training side of the hold-out that their seed's SFT never saw.
+    """Drop the rows of the training side of the hold-out that their seed's SFT never saw.
 
     SFT draws its examples from part of the instances on that side (see `seen`), RL its prompts from
-    the whole side. Without pools, of SFT that was done elsewhere, nothing is known to be seen.
+    the whole side. Without pools, as for SFT that was done elsewhere, nothing counts as seen.
     """
     held_out = rows["split"] == "held_out"
     if pools:
@@ -156,7 +156,7 @@ def at_first(run: pd.DataFrame, column: str) -> float:
 
 
 def at_last(run: pd.DataFrame, column: str) -> float:
-    """The last value of `column` in one run; NaN where it was not logged."""
+    """Return the last value of `column` in one run; NaN where it was not logged."""
     known = run.sort_values("iteration")[column].dropna()
     return float(known.iloc[-1]) if len(known) else float("nan")
 

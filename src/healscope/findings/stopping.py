@@ -70,7 +70,7 @@ def stopping(
     sft: dict,
     statistics: Statistics,
 ) -> pd.DataFrame:
-    """Regret of each stopping rule: OOD accuracy lost against the peak, ranked.
+    """Return the regret of each stopping rule: OOD accuracy lost against the peak, ranked.
 
     Rules: "optimum", the lowest loss or best accuracy; "knee", where the signal's curve over the
     square root of the step is farthest from its chord; "level", the checkpoint nearest to the
@@ -111,7 +111,7 @@ def stopping(
 
 
 def _best(found: list[tuple]) -> tuple:
-    """The rule without labels that other seeds and instances pick, as one more rule."""
+    """Return the rule without labels that other seeds and instances pick, as one more rule."""
     offered = {f"{signal}, {rule}": lost for signal, rule, needs, _, lost in found
                if rule in ("optimum", "knee") and needs == NO_LABELS}  # fmt: skip
     seeds = sorted({seed for lost in offered.values() for seed in lost["seed"]})
@@ -188,7 +188,8 @@ def _levels(
 
 
 def knee(steps: np.ndarray, values: np.ndarray) -> int:
-    """The step where values, over the square root of the step, are farthest from their chord."""
+    """Return the step where values, over the square root of the step, are farthest from their
+    chord."""
     x = np.sqrt(steps.astype(float))
     chord = values[0] + (values[-1] - values[0]) * (x - x[0]) / (x[-1] - x[0])
     return int(steps[np.abs(values - chord).argmax()])

@@ -77,7 +77,7 @@ def measure(
 def _start(
     question: str, window: pd.DataFrame, claims: pd.DataFrame, statistics: Statistics
 ) -> dict | None:
-    """What RL changes from the first or the last start of the main recipe."""
+    """Return what RL changes from the first or the last start of the main recipe."""
     window = window[window["rule"] == "ood"]
     if window["start"].nunique() < 2:
         return None
@@ -129,7 +129,8 @@ INTRO = fill(
 
 
 def at_a_glance(own: pd.DataFrame, title: str) -> list[str]:
-    """Lines of a table with a row for each question and a column for each task of one model."""
+    """Return lines of a table with a row for each question and a column for each task of one
+    model."""
     tasks = list(dict.fromkeys(own["task"]))
     at = own.set_index(["question", "task"])
     rows = [[QUESTIONS[q], *(_cell(at, q, t) for t in tasks)] for q in asked(own)]
@@ -137,7 +138,7 @@ def at_a_glance(own: pd.DataFrame, title: str) -> list[str]:
 
 
 def intervals(own: pd.DataFrame, question: str) -> list[str]:
-    """Lines of a table with a row for each task: the change that answers one question."""
+    """Return lines of a table with a row for each task: the change that answers one question."""
     cells = [
         [r["task"], r["verdict"], estimate(r), str(r["seeds"]),
          str(r["instances"]), r["source"]]
@@ -147,7 +148,7 @@ def intervals(own: pd.DataFrame, question: str) -> list[str]:
 
 
 def asked(own: pd.DataFrame) -> list[str]:
-    """The questions that a table answers, in the order of QUESTIONS."""
+    """Return the questions that a table answers, in the order of QUESTIONS."""
     return [q for q in QUESTIONS if q in set(own["question"])]
 
 
@@ -161,7 +162,7 @@ def _cell(at: pd.DataFrame, question: str, task: str) -> str:
 
 
 def section(table: pd.DataFrame) -> str:
-    """All tasks at a glance, then question by question."""
+    """Return all tasks at a glance, then question by question."""
     lines = [INTRO, "", *at_a_glance(table, "claim")]
     for question in asked(table):
         lines += [f"**{QUESTIONS[question]}**", "", *intervals(table, question)]

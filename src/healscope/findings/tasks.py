@@ -31,11 +31,12 @@ def landmarks(
     tracks: Tracks,
     statistics: Statistics,
 ) -> pd.DataFrame:
-    """Accuracy at MaxOOD, End and RL of every track, and what was published of its family (fig9).
+    """Return accuracy at MaxOOD, End and RL of every track, and what was published of its family
+    (fig9).
 
     Kind "measured": as table `landmarks`, MaxOOD corrected for having been picked. Kind "published"
     (`model` is one of the paper's, `source` says where a value stands): right in any of several
-    attempts at drawn problems, one run each, so changes compare rather than heights.
+    attempts at drawn problems, one run each, so that changes can be compared, and levels cannot.
     """
     rows = landmark_rows(evaluations, landmark_files, list(LANDMARK_NAMES))
     table = at_landmark(rows, statistics)
@@ -55,7 +56,8 @@ def landmarks(
 
 
 def curves(evaluations: list[str], tracks: Tracks, statistics: Statistics) -> pd.DataFrame:
-    """Held-out accuracy of every track along SFT, and after RL from each start (fig_tasks)."""
+    """Return held-out accuracy of every track along SFT, and after RL from each start
+    (fig_tasks)."""
     rows = with_steps(first_attempts(evaluations))
     rows = rows[rows["split"] == "held_out"]
     by = ["track", "stage", "step", "checkpoint", "rule"]
@@ -64,7 +66,7 @@ def curves(evaluations: list[str], tracks: Tracks, statistics: Statistics) -> pd
 
 
 def _instances(rows: pd.DataFrame, by: list[str]) -> pd.DataFrame:
-    """How many instances stand behind a mean: problems of one are not independent."""
+    """Return how many instances stand behind a mean: problems of one are not independent."""
     return rows.groupby(by)["instance_id"].nunique().rename("instances").reset_index()
 
 
@@ -92,7 +94,7 @@ def landmarks_section(table: pd.DataFrame) -> str:
 
 
 def curves_section(table: pd.DataFrame) -> str:
-    """A column for each checkpoint: SFT by its step, RL by the step it starts from."""
+    """Return a column for each checkpoint: SFT by its step, RL by the step it starts from."""
     own = table[table["seed"] == "all"].sort_values(["stage", "step"], key=sft_first)
     placed = own.set_index(["task", "rule", "checkpoint"])
     checkpoints = list(dict.fromkeys(own["checkpoint"]))

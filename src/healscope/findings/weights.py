@@ -38,7 +38,8 @@ def principal_angles(comparisons: list[str]) -> pd.DataFrame:
 
 
 def updates(comparisons: list[str]) -> pd.DataFrame:
-    """How large updates are, of what rank, and where in the old spectrum they live (fig_delta)."""
+    """Return how large updates are, of what rank, and where in the old spectrum they live
+    (fig_delta)."""
     rows = _rows(comparisons, *UPDATES).rename(columns={"b": "value"})
     chance = rows["a"].where(rows["quantity"].isin(_WITH_CHANCE))
     return rows.assign(chance=chance)[[*_PLACE, "quantity", "part", "fraction", "value", "chance"]]
@@ -93,7 +94,7 @@ def updates_section(table: pd.DataFrame) -> str:
 
 
 def _by_control(values: pd.Series, names: list[str], form: str) -> str:
-    """A row for each place, a column for each control (the last index level)."""
+    """Return a row for each place, a column for each control (the last index level)."""
     wide = values.unstack("control")
     wide = wide[[c for c in _COMPARED if c in wide]]
     rows = [

@@ -48,7 +48,8 @@ AT_LAST = {
 
 
 def window(evaluations: list[str], logs: list[str], statistics: Statistics) -> pd.DataFrame:
-    """Change of held-out OOD accuracy by the main recipe, for each start, beside its training.
+    """Return change of held-out OOD accuracy by the main recipe, for each start, beside its
+    training.
 
     `evaluations` and `logs` hold no other recipe. Where a run failed, `failed`
     says why and what follows it is missing. Row "all" has means over seeds.
@@ -124,7 +125,7 @@ def _contrast(
     condition: str,
     side: Callable[[pd.Series], pd.Series],
 ) -> list[dict]:
-    """Healing from starts on one side of a condition on `column`, at first, minus the others'.
+    """Return the healing from starts on one side of a condition on `column`, minus the others'.
 
     `side`: values of one seed's starts -> 1, -1, or 0 where a start counts on neither side. Seeds
     without starts on both sides say nothing.
@@ -151,7 +152,7 @@ def _contrast(
 
 
 def _healing(d: Data) -> pd.DataFrame:
-    """Change of OOD answers by the main recipe: a row for each seed, problem and start."""
+    """Return change of OOD answers by the main recipe: a row for each seed, problem and start."""
     parts = []
     for start, branch in d.branches.items():
         ends = (d.at("ood", d.everywhere(name)) for name in (artifacts.sft(start), branch))
@@ -160,7 +161,7 @@ def _healing(d: Data) -> pd.DataFrame:
 
 
 def _sides(known: pd.DataFrame, condition: str, e: Estimate) -> str:
-    """Which starts were on which side, in words."""
+    """Return which starts were on which side, in words."""
     found = [
         f"from {start} {own['value'].mean():.2f} (yes in {int((own['side'] > 0).sum())} of "
         f"{len(own)} seeds)"

@@ -49,12 +49,12 @@ SCHEMA = Schema(
 
 
 def reads(study: Study) -> list[str]:
-    """All landmarks."""
+    """Return all landmarks."""
     return list(study.landmark_checkpoints)
 
 
 def settings(study: Study, _track: str) -> dict:
-    """The number of prompts."""
+    """Return the number of prompts."""
     return {"problems": study.hidden_states.problems}
 
 

@@ -68,12 +68,12 @@ SCHEMA = Schema(
 
 
 def reads(study: Study) -> list[str]:
-    """The base, and all checkpoints of the main arm of SFT."""
+    """Return the base, and all checkpoints of the main arm of SFT."""
     return ["base", *study.sft_checkpoints()]
 
 
 def settings(study: Study, track: str) -> dict:
-    """Values of several sections; rewards of the task are of no use here."""
+    """Return values of several sections; rewards of the task are of no use here."""
     task = study.tasks[study.task_of(track)]
     return {
         "signals": study.signals.model_dump(mode="json"),

@@ -106,7 +106,7 @@ class Adapter:
 
     @functools.cached_property
     def embeddings(self) -> str | None:
-        """Name of the embeddings."""
+        """Return the name of the embeddings."""
         return next((n for n in self.base if n.endswith(tensors.EMBEDDINGS)), None)
 
     def _refuse_apart(self) -> None:
@@ -123,7 +123,8 @@ class Adapter:
             )
 
     def _wraps(self, name: str) -> bool:
-        """Whether the adapter has a layer of its own in place of the one with this weight."""
+        """Return whether the adapter has a layer of its own in place of the one with this
+        weight."""
         from peft.tuners.tuners_utils import BaseTunerLayer
         from peft.utils.other import AuxiliaryTrainingWrapper
 

@@ -1,4 +1,4 @@
-"""Checks a checkpoint against its base: the same matrices, and the same computation with them."""
+"""Check that a checkpoint has the matrices of its base and computes the same with them."""
 
 import re
 from dataclasses import fields
@@ -52,7 +52,7 @@ def _same_computation(name: str, place: Path, base: Path) -> None:
     Compared are the fields that the architecture itself declares, as transformers reads them: what
     programs that fine-tune add, and what steers outputs, precision or training, changes no logit.
     """
-    if _read_json(name, place / "config.json") == _read_json(name, base / "config.json"):
+    if read_json(name, place / "config.json") == read_json(name, base / "config.json"):
         return
     from transformers import AutoConfig
 
@@ -88,7 +88,8 @@ def _computed_by(config) -> list[str]:
     return sorted(kept)
 
 
-def _read_json(name: str, file: Path) -> dict:
+def read_json(name: str, file: Path) -> dict:
+    """Read a JSON file of checkpoint `name`. Raises HealscopeError that says whose it is."""
     try:
         return sources.read_json(file)
     except ValueError as error:

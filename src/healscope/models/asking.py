@@ -25,7 +25,7 @@ _TEMPLATE, _TEMPLATE_OF_PROCESSOR = TOKENIZER[4:6]
 
 
 def vocabulary(place: Path) -> dict[str, int]:
-    """token -> id, added ones included; without transformers, which takes long to import."""
+    """Return token -> id, added ones included; without transformers, which imports slowly."""
     from tokenizers import Tokenizer
 
     file = place / TOKENIZER[0]

@@ -1,4 +1,4 @@
-"""Checkpoints on disk: saving, verifying, loading and deleting their weights.
+"""Save, verify, load and delete the weights of checkpoints on disk.
 
 `checkpoint.json` holds the size and sha256 of every file, and the provenance. A folder without it
 is unfinished; a folder whose bytes differ from it is refused by name. Right bytes can still make
@@ -24,7 +24,7 @@ WEIGHTS = "model.safetensors"
 def save_weights(folder: str | Path, model, tokenizer) -> None:
     """Write model and tokenizer as a Hugging Face folder (no manifest yet).
 
-    With it goes what the model says to a stored prompt, which `load_model` asks again.
+    Logits for a stored prompt are written too; `load_model` compares them with its own.
     """
     model.save_pretrained(folder, safe_serialization=True)
     tokenizer.save_pretrained(folder)
@@ -68,7 +68,7 @@ def _publish(files_found: list[Path], manifest: str | Path, record: dict, **more
 
 def drop(manifest: str | Path, landmarks: dict[str, dict], record: dict) -> None:
     """Delete the weights behind a manifest, unless one of the landmarks is this checkpoint, and
-    writes beside it which files went and their bytes, or why they stay. What is small stays."""
+    write beside it which files went and their bytes, or why they stay. Small files stay."""
     manifest = Path(manifest)
     folder, about = manifest.parent, manifest.with_name(DROPPED)
     roles = [name for name, mark in landmarks.items() if mark["checkpoint"] == folder.name]
@@ -109,17 +109,17 @@ def verify(manifest: str | Path) -> dict:
     return content
 
 
-def load_model(manifest: str | Path):
-    """Return (model in float32 on the best device, tokenizer) of a verified checkpoint.
+def load_model(manifest: str | Path, precision: str = "float32"):
+    """Return (model in a precision on the best device, tokenizer) of a verified checkpoint.
 
     Raises HealscopeError where files differ from the manifest, keys do not all match, or the model
-    no longer says what it said when it was saved.
+    no longer computes the logits that were recorded when it was saved.
     """
     from healscope.models.tokens import load_tokenizer  # here: it imports transformers
 
     verify(manifest)
     folder = str(Path(manifest).parent)
-    model = integrity.load(folder).to(device())
+    model = integrity.load(folder, dtype=getattr(torch, precision)).to(device())
     integrity.check_logits(folder, model)
     return model, load_tokenizer(folder)
 
@@ -141,7 +141,7 @@ def device() -> str:
 def decoder(model):
     """Return the part of a causal language model that computes hidden states, without the head.
 
-    The language part of Mllama takes itself for its own decoder (transformers 5.19).
+    The language part of Mllama names itself as its decoder (transformers 5.19).
     """
     found = model.get_decoder()
     return found.model if hasattr(found, "lm_head") else found

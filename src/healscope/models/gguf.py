@@ -54,7 +54,7 @@ def _kind_of_tokenizer(file: Path) -> str:
         from gguf import GGUFReader
     except ImportError:
         raise HealscopeError(
-            "GGUF files are read by the package gguf: pip install gguf==0.19.0"
+            "GGUF files are read by the package gguf: pip install 'healscope[gguf]'"
         ) from None
     try:
         field = GGUFReader(file).get_field("tokenizer.ggml.pre")
@@ -83,7 +83,7 @@ def _read(file: Path, tokenizer: Path | None):
             else AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
         )
     except ImportError as error:
-        raise HealscopeError(f"{error}: pip install gguf==0.19.0") from None
+        raise HealscopeError(f"{error}: pip install 'healscope[gguf]'") from None
     except (ValueError, KeyError, OSError) as error:
         raise HealscopeError(f"{file}: transformers cannot convert it: {error}") from None
     settings = given.config.to_dict()

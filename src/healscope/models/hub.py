@@ -1,4 +1,4 @@
-"""Models of a hub: their files on this machine, or one sentence that says what is in the way."""
+"""Find the files of a hub's models on this machine, or say in one sentence why they are missing."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,12 +11,12 @@ NOT_THESE = ("*/*", "consolidated*")  # the same weights in other formats
 
 
 def folder(source: str, revision: str | None = None, files: Sequence[str] = FILES) -> Path:
-    """The folder of a model: `source` itself where it is one, else the cached files of the hub's
-    repository of that id, those that patterns in `files` name, fetched where they are missing.
+    """Return the folder of a model: `source` itself where it is one, else the cached files of the
+    hub's repository of that id. Files that match the patterns in `files` are fetched if missing.
 
-    After a download that broke off only files that did not come whole are fetched again; once all
-    are here no hub is needed. Raises HealscopeError where the files cannot be had, after at most
-    HF_HUB_ETAG_TIMEOUT seconds of no answer.
+    After an interrupted download only incomplete files are fetched again. Once all files are here,
+    no hub is needed. Raises HealscopeError if the files cannot be fetched, after at most
+    HF_HUB_ETAG_TIMEOUT seconds without an answer.
     """
     if Path(source).is_dir():
         return Path(source)

@@ -31,17 +31,17 @@ LOGITS_KEPT = 1024
 LIMITS = {"float32": 1e-2, "bfloat16": 1e-1, "float16": 1e-1}
 """Precision at saving -> relative difference of logits that is still the same model.
 
-Models are loaded in float32. From one machine to another, or from CPU to GPU, its logits differ by
-1e-6 to 1e-4, with TF32 by some 1e-3; logits that were computed in bfloat16 are off by some 1e-2.
-Another model differs by about 1.
+The precision in which a model is loaded counts as well. In float32, from one machine to another,
+or from CPU to GPU, its logits differ by 1e-6 to 1e-4, with TF32 by some 1e-3; logits that were
+computed in bfloat16 are off by some 1e-2. Another model differs by about 1.
 """
 
 GENERATION = "generation_config.json"
 SAMPLE = 4  # matrices of a role decomposed at most
 
 
-def load(source: str, revision: str | None = None):
-    """The causal language model of a folder or hub id, in float32, whole or not at all.
+def load(source: str, revision: str | None = None, dtype: torch.dtype = torch.float32):
+    """Load the causal language model of a folder or hub id in `dtype`.
 
     Tied weights need only one of their names, and buffers none. Towers for images or sound, which
     a causal language model leaves out, may be there. A folder whose weights are not read as they
@@ -53,12 +53,12 @@ def load(source: str, revision: str | None = None):
     from transformers import AutoConfig
 
     if Path(source).is_dir() and not (stored := Stored(source)).as_it_lies:
-        return _filled(stored)
+        return _filled(stored, dtype)
     config = AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=False)
     model, info = skeletons.family(config).from_pretrained(
         source,
         revision=revision,
-        dtype=torch.float32,
+        dtype=dtype,
         trust_remote_code=False,
         ignore_mismatched_sizes=True,  # so that they are named below, with what else is wrong
         output_loading_info=True,
@@ -75,9 +75,9 @@ def load(source: str, revision: str | None = None):
 
 
 @torch.no_grad()
-def _filled(stored: Stored):
-    """The model of `stored`, whose tensors are read one after the other."""
-    model = skeletons.empty(stored.config.parent, stored.vocabulary)
+def _filled(stored: Stored, dtype: torch.dtype):
+    """Return the model of `stored`, in `dtype`, whose tensors are read one after the other."""
+    model = skeletons.empty(stored.config.parent, stored.vocabulary, dtype)
     places = model.state_dict()
     for name, tensor in stored.items():
         if name in places and places[name].shape == tensor.shape:
@@ -111,8 +111,8 @@ def refuse_other_keys(source: str, missing=(), unexpected=(), reshaped=()) -> No
 def refuse_untied(source: str, weights: Stored) -> None:
     """Refuse embeddings and a head that differ where config.json says that they are one matrix.
 
-    transformers then keeps the two apart, and what knows them for one would write each over the
-    other.
+    transformers then keeps two matrices, and a program that takes them for one would overwrite
+    one with the other.
     """
     embeddings = next((n for n in weights if n.endswith(tensors.EMBEDDINGS)), None)
     head = next((n for n in weights if n.endswith("lm_head.weight")), None)
@@ -141,7 +141,8 @@ def _of_another_tower(key: str) -> bool:
 
 
 def initial_std(config: dict) -> float:
-    """Standard deviation with which transformers draws new weights, from a config.json."""
+    """Return the standard deviation with which transformers draws new weights, from a
+    config.json."""
     text = config.get("text_config") or config
     return float(text.get("initializer_range") or text.get("init_std") or 0.02)
 
@@ -201,7 +202,8 @@ def check_trained(weights: Mapping[str, torch.Tensor], init_std: float, source: 
 
 
 def roles_of(weights: Mapping[str, torch.Tensor]) -> dict[str, list[str]]:
-    """Role -> names of its matrices in all layers, of the matrices that `check_trained` counts."""
+    """Return role -> names of its matrices in all layers, of the matrices that `check_trained`
+    counts."""
     roles: dict[str, list[str]] = {}
     for name, shape in _shapes(weights).items():
         if len(shape) == 2 and min(shape) >= noise.SMALLEST_RANK and not _of_another_tower(name):
@@ -224,14 +226,15 @@ def _random(source: str, which: str) -> HealscopeError:
 
 
 def check_folder(folder: str | Path) -> None:
-    """`check_trained` for a Hugging Face folder, tensor by tensor."""
+    """Do `check_trained` for a Hugging Face folder, tensor by tensor."""
     stored = Stored(folder)
     check_trained(stored, initial_std(provenance.read_json(stored.config)), str(folder))
 
 
 @torch.no_grad()
 def _logits(model, ids: list[int]) -> list[float]:
-    """Logits after the last of `ids`, at up to LOGITS_KEPT tokens spread over the vocabulary."""
+    """Return the logits after the last of `ids`, at up to LOGITS_KEPT tokens spread over the
+    vocabulary."""
     training = model.training
     model.eval()
     row = torch.tensor([ids], device=model.device)
@@ -241,8 +244,8 @@ def _logits(model, ids: list[int]) -> list[float]:
 
 
 def record_logits(folder: str | Path, model) -> None:
-    """Write what the model says to a prompt: ids spread over its vocabulary, so that none of its
-    tokenizer and task are needed and many embeddings and positions take part."""
+    """Write the model's logits for a prompt of ids that are spread over its vocabulary: this needs
+    neither tokenizer nor task, and many embeddings and positions take part."""
     size = model.get_input_embeddings().weight.shape[0]
     ids = [i * size // PROMPT_TOKENS for i in range(PROMPT_TOKENS)]
     content = {
@@ -254,18 +257,16 @@ def record_logits(folder: str | Path, model) -> None:
 
 
 def check_logits(folder: str | Path, model) -> float | None:
-    """How far the model's logits are from those recorded in its folder; refused beyond LIMITS.
+    """Return how far the model's logits are from those recorded in its folder.
 
     The difference is |now - then| / |then - mean(then)|, Euclidean norms. None where nothing was
-    recorded: by a version that did not, or by another program.
+    recorded, as in folders of other programs. Raises HealscopeError beyond LIMITS.
     """
-    file = Path(folder) / LOGITS
-    if not file.is_file():
-        print(f"healscope: {folder} holds no recorded logits to check", file=sys.stderr)
+    if (content := _recorded(folder)) is None:
         return None
-    content = provenance.read_json(file)
     then, now = np.array(content["logits"]), np.array(_logits(model, content["ids"]))
-    limit = LIMITS.get(content["precision"], LIMITS["float32"])
+    precisions = content["precision"], str(model.dtype).removeprefix("torch.")
+    limit = max(LIMITS.get(p, LIMITS["float32"]) for p in precisions)
     return _refuse_other_logits(
         folder, then, now, limit, "was config.json changed, or the version of transformers?"
     )
@@ -274,22 +275,28 @@ def check_logits(folder: str | Path, model) -> float | None:
 def check_answers(
     folder: str | Path, logprobs: Callable[[list[int]], list[float]], precision: str
 ) -> float | None:
-    """`check_logits` for an engine that computes in `precision` and tells log-probabilities.
+    """Do `check_logits` for an engine that computes in `precision` and returns log-probabilities.
 
-    `logprobs`: token ids -> log-probability of every next token; they are logits but for a
-    constant, so that both are compared less their means. None where nothing was recorded.
+    `logprobs`: token ids -> log-probability of every next token. These are logits up to a
+    constant, so both are compared after subtracting their means. None where nothing was recorded.
     """
-    file = Path(folder) / LOGITS
-    if not file.is_file():
-        print(f"healscope: {folder} holds no recorded logits to check", file=sys.stderr)
+    if (content := _recorded(folder)) is None:
         return None
-    content = provenance.read_json(file)
     then, now = np.array(content["logits"]), np.array(logprobs(content["ids"]))
     now = now[:: math.ceil(len(now) / LOGITS_KEPT)]
     limit = max(LIMITS.get(p, 0) for p in (content["precision"], precision, "float32"))
     return _refuse_other_logits(
         folder, then - then.mean(), now - now.mean(), limit, "does the engine know this model?"
     )
+
+
+def _recorded(folder: str | Path) -> dict | None:
+    """Return the content of a folder's file of logits; None, and a line about it, without one."""
+    file = Path(folder) / LOGITS
+    if not file.is_file():
+        print(f"healscope: {folder} holds no recorded logits to check", file=sys.stderr)
+        return None
+    return provenance.read_json(file)
 
 
 def _refuse_other_logits(

@@ -1,7 +1,7 @@
-"""Links the user's checkpoints into a study, without copying, and checks them against their base.
+"""Link the user's checkpoints into a study, without copying, and check them against their base.
 
-All checkpoints of a study are asked in one way, see `asking`. What is read otherwise than it lies
-in the user's files is said when it is taken (`Stored.notes`).
+All checkpoints of a study are asked in one way, see `asking`. Where weights are read differently
+from how the user's files store them, a line says so (`Stored.notes`).
 """
 
 import os
@@ -85,10 +85,12 @@ def take(
     linked = [*own, *tokens, *[f for f in ends if f.is_file()][:1]]
     for file in linked:
         if file.suffix == ".json":
-            _read_json(name, file)
+            against_base.read_json(name, file)
     try:
         named = [
-            _read_json(name, f).get("eos_token_id") for f in [*ends, weights.config] if f.is_file()
+            against_base.read_json(name, f).get("eos_token_id")
+            for f in [*ends, weights.config]
+            if f.is_file()
         ]
         changed, notes = asking.changes(asked_by, rows or 0, end, named)
     except (HealscopeError, ValueError) as error:
@@ -126,7 +128,7 @@ def _check(name: str, place: Path, pickles: bool) -> None:
 def _weights(name: str, place: Path, under: Path | None = None) -> Stored:
     """Open a checkpoint, an adapter on the base in `under`; refuse what cannot be compared."""
     weights = Stored(place, under and under.resolve())
-    about = _read_json(name, weights.config)
+    about = against_base.read_json(name, weights.config)
     if about.get("quantization_config"):
         raise HealscopeError(
             f"{name} ({place}) is quantised; give the weights as they were before (or dequantise "
@@ -140,13 +142,6 @@ def _weights(name: str, place: Path, under: Path | None = None) -> Stored:
     against_base.refuse_unknown_code(f"{name} ({place})", about)
     integrity.refuse_untied(f"{name} ({place})", weights)
     return weights
-
-
-def _read_json(name: str, file: Path) -> dict:
-    try:
-        return sources.read_json(file)
-    except ValueError as error:
-        raise HealscopeError(f"{name}: {error}") from None
 
 
 def _asked_by(name: str, place: Path, weights: Stored, last: str) -> tuple[Path, int | None]:
@@ -179,13 +174,14 @@ def _asked_by(name: str, place: Path, weights: Stored, last: str) -> tuple[Path,
 
 
 def _rows_of(name: str, place: Path) -> int | None:
-    """Rows of a checkpoint's embeddings, from small files alone; None if it says nothing."""
+    """Return the rows of a checkpoint's embeddings from small files alone; None if these lack
+    it."""
     if sources.is_adapter(place):
         known = (place / adapter_files.WEIGHTS).is_file()  # of a pickle nothing is known yet
         return adapter_files.rows(adapter_files.shapes(place)) if known else None
     if not (place / "config.json").is_file():
         return None
-    about = _read_json(name, place / "config.json")
+    about = against_base.read_json(name, place / "config.json")
     return (about.get("text_config") or about).get("vocab_size")
 
 
@@ -209,8 +205,8 @@ def _same_tokens(name: str, place: Path, asked_by: Path) -> None:
 
 
 def _record_logits(adapter: Stored) -> None:
-    """Write into an adapter's folder what PEFT's own forward pass says to a stored prompt, base and
-    adapter apart, and check that the merged weights say the same.
+    """Write the logits of PEFT's own forward pass for a stored prompt into an adapter's folder,
+    base and adapter apart, and check that the merged weights give the same.
 
     Raises HealscopeError beyond the limits of `integrity`, which also checks it whenever the merged
     model is loaded.

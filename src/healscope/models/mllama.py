@@ -1,8 +1,8 @@
 """LLaMA-3.2-Vision as a language model: without an image it is a plain Llama.
 
 Its layers of cross-attention are skipped where there is no image, so that the layers between them,
-embeddings and head compute the same on their own. As a Llama every trainer and engine knows it, and
-1.7 billion parameters that nothing uses are neither stored nor trained.
+embeddings and head compute the same on their own. Every trainer and engine knows a Llama, and
+1.7 billion unused parameters are neither stored nor trained.
 """
 
 import torch

@@ -1,6 +1,6 @@
-"""Tells matrices of independent random entries, as initialisers draw them, from trained ones.
+"""Distinguish matrices of independent random entries, as initialisers draw them, from trained ones.
 
-Training changes what independence fixes: how the squared singular values are distributed
+Training changes two things that independence fixes: how the squared singular values are distributed
 (Marchenko and Pastur 1967), and how little rows, and columns, differ in norm. Neither depends on
 the scale of the entries or, beyond its fourth moment, on their distribution. Training also makes
 the matrices of a model stretch the same directions of its residual stream (`alignment`), which is
@@ -75,7 +75,8 @@ def look(weight: torch.Tensor) -> Look | None:
 
 
 def _dispersion(means: torch.Tensor, entries: int, kurtosis: float) -> float:
-    """Variance of mean squares of rows (or columns), over that of independent entries."""
+    """Return the variance of mean squares of rows (or columns), over that of independent
+    entries."""
     return float(means.var()) * entries / max(kurtosis - 1, 1e-6)
 
 
@@ -84,7 +85,7 @@ def _most(squares: torch.Tensor, along: int) -> float:
 
 
 def initial_scales(init_std: float, layers: int, fans: tuple[int, int]) -> dict[str, float]:
-    """Initialiser -> standard deviation with which it draws the entries of a matrix (m, n).
+    """Return initialiser -> standard deviation with which it draws the entries of a matrix (m, n).
 
     `init_std` is that of config.json. Frameworks differ in which side is the input: both are tried.
     """
@@ -103,7 +104,7 @@ def initial_scales(init_std: float, layers: int, fans: tuple[int, int]) -> dict[
 
 
 def usual_scale(seen: Look, init_std: float, layers: int) -> bool:
-    """Whether a usual initialiser draws entries of this standard deviation."""
+    """Return whether a usual initialiser draws entries of this standard deviation."""
     limit = max(SCALE, STANDARD_ERRORS / math.sqrt(2 * seen.entries))
     return any(
         abs(seen.std / scale - 1) < limit
@@ -113,7 +114,7 @@ def usual_scale(seen: Look, init_std: float, layers: int) -> bool:
 
 
 def follows_law(weight: torch.Tensor) -> bool:
-    """Whether the spectrum of a matrix is that of independent entries of its own standard
+    """Return whether the spectrum of a matrix is that of independent entries of its own standard
     deviation, or of an orthogonal initialisation."""
     w = excerpt(weight)
     squares, law = spectrum(w), float(w.std())
@@ -122,7 +123,7 @@ def follows_law(weight: torch.Tensor) -> bool:
 
 
 def commonest_side(shapes: Iterable[Sequence[int]]) -> int:
-    """The side that most matrices of a model have: the width of its residual stream."""
+    """Return the side that most matrices of a model have: the width of its residual stream."""
     return Counter(side for shape in shapes for side in set(shape)).most_common(1)[0][0]
 
 
@@ -141,7 +142,7 @@ def stretching(weight: torch.Tensor, width: int) -> list[tuple[torch.Tensor, int
 
 
 def shared_directions(weights: Iterable[torch.Tensor], width: int) -> torch.Tensor:
-    """What matrices stretch together: the sum of `stretching`, each with a norm of 1.
+    """Return what matrices stretch together: the sum of `stretching`, each with a norm of 1.
 
     Equal matrices are the same one, tied, and count once.
     """
@@ -161,8 +162,9 @@ def _unit(sides: list[tuple[torch.Tensor, int]], width: int) -> torch.Tensor:
 
 
 def alignment(weight: torch.Tensor, together: torch.Tensor) -> float:
-    """How far the directions that a matrix stretches are those that the others of its model do, in
-    standard errors of a matrix of independent entries; the larger where two sides can be asked.
+    """Return how far the directions that a matrix stretches are those that the others of its model
+    do, in standard errors of a matrix of independent entries; the larger where two sides can be
+    asked.
 
     `together`: `shared_directions` of all of them, the matrix included.
     """
@@ -189,7 +191,7 @@ def spectral_distance(weight: torch.Tensor, std: float) -> float:
 
 
 def distance(squares: np.ndarray, shape: tuple[int, int], std: float) -> float:
-    """As `spectral_distance`, of squared singular values."""
+    """Return `spectral_distance` from squared singular values."""
     law = np.interp(squares, *marchenko_pastur(max(shape), min(shape), std))
     steps = np.arange(len(squares) + 1) / len(squares)
     return float(np.maximum(np.abs(law - steps[:-1]), np.abs(law - steps[1:])).max())

@@ -1,4 +1,4 @@
-"""Turns pickled weights (`.bin`) into safetensors, in a process of its own.
+"""Convert pickled weights (`.bin`) into safetensors, in a process of its own.
 
 `python -m healscope.models.pickled OUT FILE ...` writes one file in OUT for each FILE. Tensors
 alone are read (`torch.load` with weights_only=True); a file that holds anything else is refused.

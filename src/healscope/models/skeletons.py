@@ -6,7 +6,7 @@ import torch
 
 
 def family(config):
-    """The class of transformers that makes the causal language model of a config."""
+    """Return the class of transformers that makes the causal language model of a config."""
     import transformers
     from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoModelForCausalLM
 
@@ -16,8 +16,8 @@ def family(config):
     return AutoModelForCausalLM
 
 
-def empty(folder: str | Path, rows: int | None = None):
-    """The float32 model that a folder's config.json describes, with any weights; with `rows`, of a
+def empty(folder: str | Path, rows: int | None = None, dtype: torch.dtype = torch.float32):
+    """Return the model that a folder's config.json describes, with any weights; with `rows`, of a
     vocabulary of so many."""
     from transformers import AutoConfig
     from transformers.initialization import no_init_weights
@@ -28,6 +28,6 @@ def empty(folder: str | Path, rows: int | None = None):
     kind = family(config)
     make = getattr(kind, "from_config", None) or kind._from_config
     with no_init_weights():
-        model = make(config, dtype=torch.float32)
+        model = make(config, dtype=dtype)
     model.tie_weights()
     return model.eval()

@@ -1,4 +1,4 @@
-"""Reads weights that stay on disk, one tensor at a time."""
+"""Read weights that stay on disk, one tensor at a time."""
 
 import json
 import os
@@ -27,9 +27,8 @@ class Stored(Mapping[str, torch.Tensor]):
     """name -> tensor, on the CPU in its own type, of the weight files of a folder
     (`sources.weight_files`), under the names that the model has for them (`tensors.of_model`).
 
-    A tensor is read, by memory map, each time it is asked for, and nothing is kept: one that is
-    let go of takes no memory. Names come in the order of files, then of the file; `shapes` has
-    theirs.
+    A tensor is read by memory map each time it is asked for, and nothing is kept in memory. Names
+    come in the order of files, then of the file; `shapes` has theirs.
 
     The folder of a PEFT adapter is that of its base with the adapter merged, matrix by matrix, in
     float32. Its base is in the folder `base`, or in that which `reading` of its checkpoint.json
@@ -119,12 +118,14 @@ class Stored(Mapping[str, torch.Tensor]):
 
     @property
     def vocabulary(self) -> int | None:
-        """Rows of the embeddings, one for each token; None if no tensor is known to have them."""
+        """Return the number of rows of the embeddings, one for each token; None if no tensor is
+        known to have them."""
         return next((s[0] for n, s in self.shapes.items() if tensors.has_rows(n)), None)
 
     @property
     def as_it_lies(self) -> bool:
-        """Whether any program that reads the files finds the same tensors, under the same names."""
+        """Return whether any program that reads the files finds the same tensors, under the same
+        names."""
         return self.adapter is None and not self.notes
 
     def __getitem__(self, name: str) -> torch.Tensor:
@@ -148,7 +149,8 @@ class Stored(Mapping[str, torch.Tensor]):
 
 
 def _base(folder: Path, base: str | Path | None) -> Path:
-    """The folder of an adapter's base: `base`, relative to the adapter's folder, or by name."""
+    """Return the folder of an adapter's base: `base`, relative to the adapter's folder, or by
+    name."""
     if base is not None:
         return folder / base
     named = adapter_files.base_of(folder)

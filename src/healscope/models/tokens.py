@@ -1,4 +1,4 @@
-"""Turns prompts and responses into token ids, in one way for training and every engine.
+"""Convert prompts and responses to token ids, in one way for training and every engine.
 
 Tokenizers are loaded as PreTrainedTokenizerFast: the automatic class silently swaps a custom
 pre-tokenizer in some architectures.
@@ -28,7 +28,7 @@ _TAIL = 16  # tokens of a prompt's end that hold a mark of a chat template
 
 
 def word_tokenizer(words: list[str]) -> PreTrainedTokenizerFast:
-    """A tokenizer whose tokens are whitespace-separated words (the tiny world's)."""
+    """Return a tokenizer whose tokens are whitespace-separated words (the tiny world's)."""
     from tokenizers import Tokenizer, models, pre_tokenizers
 
     vocabulary = {w: i for i, w in enumerate([PAD, BOS, EOS, UNK, *words])}
@@ -49,7 +49,8 @@ def _fast(raw) -> PreTrainedTokenizerFast:
 
 
 def text_tokenizer(texts: list[str], size: int = 1000) -> PreTrainedTokenizerFast:
-    """A tokenizer of at most `size` tokens that learns the words of `texts` (byte-pair encoding).
+    """Return a tokenizer of at most `size` tokens that learns the words of `texts` (byte-pair
+    encoding).
 
     Numbers and words are units, every other character is one of its own, so that no token spans
     two parts of a formula; what `texts` lack is spelt in bytes. The same texts make the same
@@ -74,7 +75,7 @@ def text_tokenizer(texts: list[str], size: int = 1000) -> PreTrainedTokenizerFas
 
 
 def load_tokenizer(folder: str, revision: str | None = None) -> PreTrainedTokenizerFast:
-    """Tokenizer of a checkpoint folder or hub id, with a padding token."""
+    """Load the tokenizer of a checkpoint folder or hub id, with a padding token."""
     tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, revision=revision)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
@@ -82,12 +83,14 @@ def load_tokenizer(folder: str, revision: str | None = None) -> PreTrainedTokeni
 
 
 def prompt_ids(tokenizer, prompt: str) -> list[int]:
-    """Ids of one prompt, to be continued: the chat template where there is one, else <bos> text."""
+    """Return the ids of one prompt, to be continued: the chat template where there is one, else
+    <bos> text."""
     return conversation_ids(tokenizer, [prompt])
 
 
 def conversation_ids(tokenizer, turns: list[str], templated: bool = True) -> list[int]:
-    """Ids of a conversation, to be continued; `turns` are the user's, the model's, the user's, …
+    """Return the ids of a conversation, to be continued; `turns` are the user's, the model's, the
+    user's, …
 
     The first may be a conversation itself (`tasks.conversation`). Without a chat template, or
     unless `templated`: <bos>, then the turns, each of the model's ended by <eos>, and an empty line
@@ -110,12 +113,12 @@ def conversation_ids(tokenizer, turns: list[str], templated: bool = True) -> lis
 
 
 def prompt_text(tokenizer, prompt: str) -> str:
-    """Text of a prompt as the model reads it, special tokens and all."""
+    """Return the text of a prompt as the model reads it, special tokens included."""
     return tokenizer.decode(prompt_ids(tokenizer, prompt))
 
 
 def _templated(tokenizer, messages: list[Message], **how):
-    """Messages as the chat template writes them, to be continued by the model."""
+    """Return messages as the chat template writes them, to be continued by the model."""
     try:
         return tokenizer.apply_chat_template(
             messages, add_generation_prompt=True, strftime_now=TODAY.strftime, **how
@@ -132,7 +135,7 @@ def _templated(tokenizer, messages: list[Message], **how):
 def option_ids(
     tokenizer, prompt: str, delimiter: str, text: str, templated: bool = True
 ) -> tuple[list[int], list[int]]:
-    """Ids of a prompt, and of a text after it whose probability is asked for.
+    """Return the ids of a prompt, and of a text after it whose probability is asked for.
 
     As lm-evaluation-harness does it: the two are one text, of which the prompt has the tokens that
     it has alone, less white space at its end. With a chat template no delimiter is needed.
@@ -148,13 +151,13 @@ def option_ids(
 
 
 def response_ids(tokenizer, response: str) -> list[int]:
-    """Ids of one response, ended by the end-of-sequence token."""
+    """Return the ids of one response, ended by the end-of-sequence token."""
     return tokenizer.encode(response, add_special_tokens=False) + [tokenizer.eos_token_id]
 
 
 def end_ids(tokenizer, named: Iterable[int | list[int] | None] = ()) -> list[int]:
-    """Ids of the tokens that end an answer: the tokenizer's end-of-sequence token first, then those
-    that `named` holds, each a value of `eos_token_id` in a config.
+    """Return the ids of tokens that end an answer: the tokenizer's end-of-sequence token first,
+    then those that `named` holds, each a value of `eos_token_id` in a config.
 
     Models that were trained on conversations often end a turn by a token of its own, which their
     generation_config.json names beside the other or alone.
@@ -166,8 +169,8 @@ def end_ids(tokenizer, named: Iterable[int | list[int] | None] = ()) -> list[int
 
 
 def model_ends(model) -> list[int | list[int] | None]:
-    """What a model's configs name as `eos_token_id`: that of generation first, as transformers
-    heeds it."""
+    """Return what a model's configs name as `eos_token_id`: that of generation first, as
+    transformers heeds it."""
     generation = getattr(model, "generation_config", None)
     return [getattr(generation, "eos_token_id", None), model.config.eos_token_id]
 
@@ -180,8 +183,8 @@ def response_text(
     reasoning: Sequence[Marks] = (),
     prompt: Sequence[int] = (),
 ) -> str:
-    """Text of generated ids, without a last one of `ends` and without special tokens but those of
-    the marks of `reasoning`.
+    """Return text of generated ids, without a last one of `ends` and without special tokens but
+    those of the marks of `reasoning`.
 
     Where a chat template ended the prompt with a mark that begins reasoning, the text starts with
     it: so reasoning that never ends can be told from an answer.
@@ -200,7 +203,7 @@ def response_text(
 
 @lru_cache(maxsize=16)
 def _special(tokenizer, reasoning: tuple[Marks, ...]) -> tuple[frozenset[int], frozenset[int]]:
-    """(ids of special tokens that are in marks, ids of all special tokens)."""
+    """Return (ids of special tokens that are in marks, ids of all special tokens)."""
     special = {i: t.content for i, t in tokenizer.added_tokens_decoder.items() if t.special}
     marks = [mark for pair in reasoning for mark in pair if mark]
     kept = {i for i, token in special.items() if any(token in mark for mark in marks)}
@@ -218,7 +221,7 @@ def encode_pairs(tokenizer, pairs: list[tuple[str, str]], device="cpu"):
 
 
 def encode_ids(prompts: list[list[int]], responses: list[list[int]], pad: int, device="cpu"):
-    """As `encode_pairs`, for token ids."""
+    """Do `encode_pairs` for token ids."""
     left, right = max(map(len, prompts)), max(map(len, responses))
     ids = torch.full((len(prompts), left + right), pad)
     mask = torch.zeros_like(ids, dtype=torch.bool)

@@ -1,8 +1,7 @@
-"""Variants: anything that yields a model's weights under a name.
+"""Provide a model's weights under names: checkpoints, adapters, edits and merges alike.
 
-Whatever evaluates a stream of variants loads the skeleton once and does not know whether weights
-came from disk or from an edit made in memory. Weights flow through one tensor at a time: beside the
-skeleton no second copy of a model is held.
+Evaluation loads the skeleton once, whether weights come from disk or from an edit made in memory.
+Weights are copied into it one tensor at a time, so that no second copy of a model is held.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -56,7 +55,7 @@ def load_each(
     """Load each variant's weights into `model` in place, in turn, and yield the variant.
 
     `start`: the weights that the skeleton came with. A variant that holds only some tensors changes
-    those; what it leaves out and the one before it changed is read from there again.
+    those; tensors that the variant before it changed, and it does not, are restored from `start`.
     """
     tensors = model.state_dict()
     shapes = {name: tensor.shape for name, tensor in tensors.items()}

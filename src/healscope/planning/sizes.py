@@ -29,7 +29,7 @@ class Size:
 
     @property
     def weight_bytes(self) -> float:
-        """Bytes of a checkpoint."""
+        """Return the bytes of a checkpoint."""
         return c.MASTER.value * self.parameters
 
     def matrices(self, roles: list[str]) -> list[tuple[int, int]]:

@@ -87,7 +87,7 @@ def _swap(i: slice, target: Factors, parent: Factors) -> tuple[torch.Tensor, tor
 def _exchanged(
     i: slice, target: Factors, parent: Factors, values: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The parent's directions with these singular values, in place of the target's own."""
+    """Return the parent's directions with these singular values, in place of the target's own."""
     left = torch.cat([parent.u[:, i] * values[i], target.u[:, i] * -target.s[i]], 1)
     return left, torch.cat([parent.v[:, i], target.v[:, i]], 1)
 

@@ -108,7 +108,7 @@ class Members(list):
     """The (key, value) pairs of a JSON object in order, repeated keys and all."""
 
     def of(self, key: str) -> list[Any]:
-        """All values of a key."""
+        """Return all values of a key."""
         return [value for name, value in self if name == key]
 
 
@@ -271,7 +271,7 @@ _FIELDS = {
 
 
 def released_field(text: str, key: str) -> Any:
-    """A field of a response, read as the released code does.
+    """Return a field of a response, read as the released code does.
 
     That of the JSON object that the text is, else the first that looks so; None where there is
     none. The search wants one space after the colon and double quotes, and
@@ -385,7 +385,7 @@ def _key(text: str, at: int) -> tuple[str, int]:
 
 
 def _unescaped(text: str) -> str:
-    """The characters of a string; what is no escape of JSON, as `\\c`, stays as it is."""
+    """Return the characters of a string; what is no escape of JSON, as `\\c`, stays as it is."""
     if "\\" not in text:
         return text
     decoded = _ESCAPE.sub(_character, text)

@@ -115,7 +115,7 @@ def pretrain(
 
 
 def fetch(model: Model, work: state.Workspace) -> list[dict]:
-    """Stages a model from a local folder or the hub as checkpoint `base`, in float32.
+    """Stage a model from a local folder or the hub as checkpoint `base`, in float32.
 
     Raises HealscopeError if it cannot be loaded, its keys do not all match, its weights are random
     (unless `check_random` is false), or its stored logits are those of another model.

@@ -95,7 +95,7 @@ class _Iterations(TrainerCallback):
         self.logs: list[dict] = []
 
     def finished(self) -> bool:
-        """Whether nothing is left to do, by the rows alone."""
+        """Return whether nothing is left to do, by the rows alone."""
         return len(self.rows) >= self.recipe.iterations or health.spent(self.rows, self.recipe)
 
     def on_train_begin(self, _args, _state, _control, **_):
@@ -108,7 +108,7 @@ class _Iterations(TrainerCallback):
         return whole(self.engine, self.model)
 
     def stage(self) -> None:
-        """Stages the checkpoint."""
+        """Stage the checkpoint."""
         with self.whole():
             if processes.first():
                 with self.branch.work.stage(self.branch.name) as folder:
@@ -195,7 +195,7 @@ def groups_of(turns: list[Turn], size: int) -> list[list[Turn]]:
 
 
 def rewards_differ(group: list[Turn]) -> bool:
-    """Whether a group's rewards differ; else all its advantages are 0."""
+    """Return whether a group's rewards differ; else all its advantages are 0."""
     return len({t.reward for t in group}) > 1
 
 

@@ -56,7 +56,8 @@ def finite_sampling(rows: list[dict], name: str) -> Iterator[None]:
 
 
 def spent(rows: list[dict], recipe: Training) -> bool:
-    """Whether the run has generated all tokens of its budget (read, where it generates none)."""
+    """Return whether the run has generated all tokens of its budget (read, where it generates
+    none)."""
     if recipe.token_budget is None:
         return False
     used = (row.get("generated_tokens", row.get("trained_tokens", 0)) for row in rows)
@@ -102,7 +103,7 @@ def _finite(rows: list[dict]) -> list[dict]:
 
 
 def reward_hacking(rows: list[dict]) -> bool:
-    """Whether the reward has risen without success (the alarm of Fig 12).
+    """Return whether the reward has risen without success (the alarm of Fig 12).
 
     Compares the last WINDOW iterations with the first: the mean reward grew by more than a tenth of
     the standard deviation that single rewards have had, while the success rate did not grow.

@@ -72,7 +72,7 @@ def _owner(file: Path) -> tuple[str, str, str] | None:
 
 
 def _ended(owner: tuple[str, str, str]) -> bool:
-    """Whether an owner without a file lock on this host is surely gone.
+    """Return whether an owner without a file lock on this host is surely gone.
 
     It is if it ran on this host, or in an earlier run of this Slurm job.
     """
@@ -81,7 +81,7 @@ def _ended(owner: tuple[str, str, str]) -> bool:
 
 
 def _beats(file: Path, patience_s: float) -> bool:
-    """Whether the owner touches its file within `patience_s` seconds."""
+    """Return whether the owner touches its file within `patience_s` seconds."""
     first = _age_mark(file)
     deadline = time.monotonic() + patience_s
     while time.monotonic() < deadline:

@@ -21,7 +21,7 @@ def rank() -> int:
 
 
 def first() -> bool:
-    """Whether this is the process that writes files, logs and draws the progress bar."""
+    """Return whether this is the process that writes files, logs and draws the progress bar."""
     return rank() == 0
 
 

@@ -43,7 +43,8 @@ def distances(
 
 
 def due(recipe: Training, iteration: int, last: bool) -> bool:
-    """Whether distances are measured after this iteration (from 0): first, last, `kl_every`."""
+    """Return whether distances are measured after this iteration (from 0): first, last,
+    `kl_every`."""
     every = recipe.kl_every
     return bool(every) and (iteration == 0 or last or (iteration + 1) % every == 0)
 

@@ -57,7 +57,7 @@ def received() -> str | None:
 
 
 def wanted() -> bool:
-    """Whether to stop now; all processes ask at the same step and get the same answer."""
+    """Return whether to stop now; all processes ask at the same step and get the same answer."""
     return processes.agreed(bool(_received or (_file and _file[0].exists())))
 
 

@@ -94,7 +94,8 @@ def shuffled(n: int, first: int, number: int, seed: int) -> np.ndarray:
 
 
 def _over(recipe: Supervised, rows: list[dict]) -> bool:
-    """Whether nothing is left to do, by the rows alone, so that a resumed run ends there too."""
+    """Return whether nothing is left to do, by the rows alone, so that a resumed run ends there
+    too."""
     return len(rows) >= recipe.iterations or health.spent(rows, recipe)
 
 

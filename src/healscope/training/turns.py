@@ -86,7 +86,7 @@ def micro_batches(turns: list[Turn], rows: np.ndarray, number: int) -> list[np.n
 
 
 def micro_batch_count(rows: int, at_once: int, among: int | None = None) -> int:
-    """Number of micro-batches of each process, for `rows` of all processes together.
+    """Return number of micro-batches of each process, for `rows` of all processes together.
 
     It is the same in every process, and none of them is empty.
     """

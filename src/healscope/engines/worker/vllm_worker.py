@@ -203,7 +203,8 @@ def _die_with(parent: int) -> None:
 
 
 def _commands() -> queue.Queue:
-    """Lines of standard input as they come; at their end the process ends, whatever it does."""
+    """Return lines of standard input as they come; at their end the process ends, whatever it
+    does."""
     lines, source = queue.Queue(), os.fdopen(os.dup(0), "r", encoding="utf-8")
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
 

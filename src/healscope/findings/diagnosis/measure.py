@@ -36,7 +36,8 @@ def measure(
     stages: dict[str, dict[str, str]],
     statistics: Statistics,
 ) -> pd.DataFrame:
-    """All numbers of the page, from files of evaluations (SFT and branches), edits and landmarks.
+    """Return all numbers of the page, from files of evaluations (SFT and branches), edits and
+    landmarks.
 
     Edits are those of stage `sft`, where the study makes it put End back to MaxOOD. What counts as
     no change (column margin) is a share of the OOD accuracy lost from MaxOOD to End, with a floor
@@ -76,7 +77,8 @@ def _row(
 
 
 def _peak(d: Data) -> list[dict]:
-    """Accuracy along SFT; at MaxOOD, as other seeds and instances pick it; and the way up."""
+    """Return accuracy along SFT; at MaxOOD, as other seeds and instances pick it; and the way
+    up."""
     found = []
     for step in d.steps:
         for rule in ("ood", "id"):
@@ -105,7 +107,8 @@ def _lost(d: Data) -> list[dict]:
 
 
 def _groups(d: Data) -> list[dict]:
-    """The same for each set of OOD problems, where there are several, and accuracy at both ends."""
+    """Return the same for each set of OOD problems, where there are several, and accuracy at both
+    ends."""
     sets = sorted(d.rows.loc[d.rows["rule"] == "ood", "group"].dropna().unique())
     start, end = d.landmark("maxood"), d.landmark("end")
     found = []
@@ -138,7 +141,7 @@ def _healed(d: Data) -> list[dict]:
 
 
 def _distances(d: Data, name: str) -> dict[str, float]:
-    """Mean distances of an edit; an edit that the halves do not agree on has none."""
+    """Return mean distances of an edit; an edit that the halves do not agree on has none."""
     own = d.edits[d.edits["name"] == name]
     return {column: float(own.groupby("seed")[column].mean().mean()) for column in DISTANCE_NAMES}
 
@@ -201,7 +204,7 @@ def _repair(d: Data) -> list[dict]:
 
 
 def _less(change: pd.DataFrame, other: pd.DataFrame, share: float = 1.0) -> pd.DataFrame:
-    """A change less a share of another, problem by problem."""
+    """Return a change less a share of another, problem by problem."""
     both = change.merge(other[[*stats.UNIT, "change"]], on=stats.UNIT, suffixes=("", "_other"))
     return both.assign(change=both["change"] - share * both["change_other"])
 

@@ -45,12 +45,13 @@ def write(
         place = artifacts.parse(artifacts.CHECKPOINT, file)
         by_model.setdefault(place["track"], {})[place["checkpoint"]] = file
     alike = {model: same_weights(of_model) for model, of_model in by_model.items()}
-    study = Study(tasks, given, stages, matrices, statistics.confidence, alike)
+    resized = {model: other_rows(of_model) for model, of_model in by_model.items()}
+    study = Study(tasks, given, stages, matrices, statistics.confidence, alike, resized)
     return text(table, landmark_files, study, record)
 
 
 def text(frame: pd.DataFrame, landmark_files: list[str], study: Study, record: dict) -> str:
-    """The page about all models."""
+    """Return the page about all models."""
     marks = [provenance.read_json(file) for file in landmark_files]
     lines = []
     for model, rows in frame.groupby("track"):
@@ -62,14 +63,22 @@ def text(frame: pd.DataFrame, landmark_files: list[str], study: Study, record: d
 
 
 def same_weights(manifests: Mapping[str, str | Path]) -> list[list[str]]:
-    """Names of checkpoints whose files of weights are the same bytes, groups of two and more."""
+    """Return names of checkpoints whose files of weights are the same bytes, groups of two and
+    more."""
     groups: dict[frozenset[str], list[str]] = {}
     for name, manifest in manifests.items():
-        files = provenance.read_json(manifest)["files"]
+        content = provenance.read_json(manifest)
+        files, base = content["files"], content.get("reading", {}).get("base", "")
         held = frozenset(f["sha256"] for n, f in files.items() if n.endswith(".safetensors"))
         if held:
-            groups.setdefault(held, []).append(name)
+            groups.setdefault(held | {base}, []).append(name)
     return [names for names in groups.values() if len(names) > 1]
+
+
+def other_rows(manifests: Mapping[str, str | Path]) -> dict[str, int]:
+    """Checkpoint -> rows of its embeddings, where these are read with others than it has."""
+    reading = {n: provenance.read_json(m).get("reading", {}) for n, m in manifests.items()}
+    return {name: how["rows"] for name, how in reading.items() if "rows" in how}
 
 
 def _named(checkpoint: str) -> str:
@@ -91,6 +100,14 @@ def _about(m: Model) -> list[str]:
             f"{' and '.join(map(_named, names))} hold the same weights, byte for byte: on this "
             "page they are one checkpoint under several names. If that is not what you meant, "
             f"correct models.{m.name}."
+        )
+    if resized := m.study.resized.get(m.name):
+        lines += paragraph(
+            f"Vocabularies differ in size: {' and '.join(map(_named, resized))} "
+            f"{'is' if len(resized) == 1 else 'are'} asked and compared with the "
+            f"{next(iter(resized.values()))} rows that all share. Rows that no token of the "
+            "tokenizer needs are left out; rows of tokens that were added later are the mean of a "
+            "checkpoint's others."
         )
     for number, part in enumerate(parts, 1):
         lines += [f"## {number}. {part.title}", "", *paragraph(f"**{part.lead}**"), *part.body]
@@ -194,7 +211,7 @@ def _lost(m: Model) -> Section:
 
 
 def _groups(m: Model) -> Section | None:
-    """What each set of OOD problems lost, where there are several."""
+    """Return what each set of OOD problems lost, where there are several."""
     own = m.rows[m.rows["part"] == "groups"]
     changes = own[~own["name"].str.contains(": ", regex=False)]
     if changes.empty:

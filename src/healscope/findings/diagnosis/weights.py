@@ -77,7 +77,7 @@ def _answer(m: Model, verdicts: dict[str, tuple[str, str]]) -> str:
 
 
 def _first(verdicts: dict, names: list[str]) -> str:
-    """The first name that has a verdict; empty where none has."""
+    """Return the first name that has a verdict; empty where none has."""
     return next((name for name in names if name in verdicts), "")
 
 
@@ -172,7 +172,7 @@ def _folder(m: Model, seed: str, checkpoint: str) -> str:
 
 
 def command(m: Model, seed: str, target: str, parent: str, edit: str) -> list[str]:
-    """Lines of the command that writes the edit of a target as a folder."""
+    """Return lines of the command that writes the edit of a target as a folder."""
     options = {
         "--target": _folder(m, seed, target),
         "--parent": _folder(m, seed, parent),

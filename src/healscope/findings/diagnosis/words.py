@@ -16,7 +16,8 @@ WIDTH = 100
 class Study:
     """What the page needs to know beside the numbers. `tasks`: model -> the task of its training;
     `given`: model -> checkpoint -> its source, of checkpoints that are not of our making; `alike`:
-    model -> groups of these that hold the same weights."""
+    model -> groups of these that hold the same weights; `resized`: model -> these whose
+    vocabularies have other rows than they are read with, and the rows."""
 
     tasks: dict[str, str]
     given: dict[str, dict[str, str]]
@@ -24,6 +25,7 @@ class Study:
     matrices: list[str]
     confidence: float
     alike: dict[str, list[list[str]]] = field(default_factory=dict)
+    resized: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

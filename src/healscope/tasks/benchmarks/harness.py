@@ -109,7 +109,7 @@ class Benchmark:
     def judged(self, number: int, question: Mapping[str, Any], text: str) -> tuple[Any, Any]:
         """Return the metric's value, and what the filter made of the answer.
 
-        Of a choice that is there more than once it is right to take any one that is right. Raises
+        Where equal choices stand there more than once, any right one counts. Raises
         whatever the benchmark's own code raises.
         """
         if self.kind == WRITTEN:

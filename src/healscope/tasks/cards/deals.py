@@ -132,7 +132,7 @@ def problem_table(task: Game) -> pd.DataFrame:
 def count_problems(task: Game) -> tuple[int, int]:
     """Count (rows of `problem_table`, those that are held out and hold a face card).
 
-    Without writing the table out, which would need the solver for every row.
+    The table itself is not made, as this would need the solver for every row.
     """
     every = faced = 0
     for deal, split in split_deals(task).items():

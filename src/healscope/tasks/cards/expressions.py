@@ -53,7 +53,7 @@ _TOKEN = re.compile(r"0|[1-9][0-9]*|[-+*/()]")
 
 
 class Expression(NamedTuple):
-    """What one piece of text says.
+    """An arithmetic expression, as it was read from a text.
 
     Attributes:
         state: "complete"; "unfinished" when legal text could follow and is needed (an open
@@ -99,7 +99,7 @@ def parse(text: str, mode: Mode = "tolerant") -> Expression:
 
 
 def tokenise(text: str) -> tuple[str, ...]:
-    """The literals, operators and brackets of a text in order, whatever stands between them.
+    """Return the literals, operators and brackets of a text in order, whatever stands between them.
 
     Empty where the text is longer than `parse` reads. Never raises.
     """
@@ -109,7 +109,7 @@ def tokenise(text: str) -> tuple[str, ...]:
 
 
 def _usual(text: str) -> str:
-    """A text with the usual spellings of operators and brackets, where it has others.
+    """Return a text with the usual spellings of operators and brackets, where it has others.
 
     Square brackets that do not match stay, and make it illegal.
     """
@@ -125,7 +125,7 @@ def _usual(text: str) -> str:
 
 
 def _matched(text: str) -> bool:
-    """Whether every bracket is closed by one of its kind, if it is closed."""
+    """Return whether every bracket is closed by one of its kind, if it is closed."""
     closing = {"(": ")", "[": "]"}
     wanted: list[str] = []
     for letter in text:
@@ -203,7 +203,7 @@ def evaluate(tokens: Sequence[str], most: int = MAX_TOKENS, deepest: int = MAX_D
 
 
 def to_tree(tokens: Sequence[str]) -> Tree:
-    """The tree of a complete expression, operators of equal rank grouping to the left.
+    """Return the tree of a complete expression, operators of equal rank grouping to the left.
 
     Raises ValueError if the tokens are not a complete expression.
     """
@@ -236,7 +236,7 @@ def to_tree(tokens: Sequence[str]) -> Tree:
 
 
 def render(tree: Tree, style: Style = "minimal") -> tuple[str, ...]:
-    """The tokens of a tree.
+    """Return the tokens of a tree.
 
     "minimal" writes the fewest brackets that keep the value, so a + (b - c) becomes a + b - c.
     "bracketed" brackets every operation but the outermost: n >= 2 numbers always give

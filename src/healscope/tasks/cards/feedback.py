@@ -23,7 +23,7 @@ from healscope.tasks.task import at_level
 
 
 class _Fault(NamedTuple):
-    """What is wrong, in the terms of the published messages.
+    """The fault of an answer, in the terms of the published messages.
 
     Attributes:
         kind: "formula" (missing, illegal or unfinished), "numbers", "line" or "value".
@@ -45,7 +45,7 @@ def feedback(
     level: Level,
     format_token: str = EVALUATION_FORMAT,
 ) -> Feedback:
-    """The message after a response `text` with this verdict.
+    """Return the message after a response `text` with this verdict.
 
     "none" asks to answer again and tells nothing, whatever the verdict. "outcome" says that the
     answer is wrong. "full" has the content of the message of the GeneralPoints environment (arXiv

@@ -63,7 +63,7 @@ class FaceRule(Section):
 
     @classmethod
     def of(cls, face_values: Sequence[int]) -> FaceRule:
-        """The rule with these values of J, Q and K."""
+        """Return the rule with these values of J, Q and K."""
         return cls(**dict(zip(FACES, face_values, strict=True)))
 
     @property
@@ -72,7 +72,7 @@ class FaceRule(Section):
         return self.J, self.Q, self.K
 
     def values(self, cards: Sequence[str]) -> tuple[int, ...]:
-        """The value of every card, in order."""
+        """Return the value of every card, in order."""
         return tuple(_PLAIN_VALUES.get(card) or getattr(self, card) for card in cards)
 
 
@@ -136,7 +136,7 @@ class Game(Task):
         return self.verifier == "reference" and self.rendering == "json"
 
     def rule(self, side: Side) -> FaceRule:
-        """The rule of one side. Raises ValueError unless side is "id" or "ood"."""
+        """Return the rule of one side. Raises ValueError unless side is "id" or "ood"."""
         if side not in ("id", "ood"):
             raise ValueError(f"rule must be id or ood, not {side!r}")
         return self.id_rule if side == "id" else self.ood_rule

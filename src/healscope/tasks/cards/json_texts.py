@@ -37,7 +37,7 @@ def prompt(
     request: str,
     wording: tuple[str, str, str],
 ) -> str:
-    """The user's turn; `request` says how to answer."""
+    """Return the user's turn; `request` says how to answer."""
     game, counts, goal = wording
     j, q, k = rule_values
     if j == q == k:
@@ -57,7 +57,8 @@ def prompt(
 
 
 def request(n: int, target: int, lines: Sequence[str], plain: bool, exact: bool) -> str:
-    """What a prompt asks for: `plain` lines, or JSON, by its `exact` form as in evaluation."""
+    """Return what a prompt asks for: `plain` lines, or JSON, by its `exact` form as in
+    evaluation."""
     if plain:
         names = " and ".join(f"'{name}:'" for name in lines)
         return f"Answer with a line for each of {names} and nothing else."
@@ -74,7 +75,7 @@ def request(n: int, target: int, lines: Sequence[str], plain: bool, exact: bool)
 
 
 def response(cards: Sequence[str], values: Sequence[int], formula: str) -> str:
-    """The answer as JSON."""
+    """Return the answer as JSON."""
     return (
         "{\n"
         f'  "cards": {json.dumps(list(cards))},\n'
@@ -87,6 +88,6 @@ def response(cards: Sequence[str], values: Sequence[int], formula: str) -> str:
 def plain_response(
     lines: Sequence[str], cards: Sequence[str], values: Sequence[int], formula: str
 ) -> str:
-    """The answer as lines, only those named."""
+    """Return the answer as lines, only those named."""
     parts = {"cards": ", ".join(cards), "number": ", ".join(map(str, values)), "formula": formula}
     return "\n".join(f"{name}: {parts[name]}" for name in lines)

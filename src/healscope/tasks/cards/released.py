@@ -109,8 +109,8 @@ def _form(tokens: Sequence[str]) -> str:
 
 @lru_cache
 def _forms(n: int) -> frozenset[str]:
-    """Formulas of n numbers as the released solver brackets them: one pair of brackets around two
-    numbers or more that stand in a row, or the first two and what comes after them."""
+    """Return formulas of n numbers as the released solver brackets them: one pair of brackets
+    around two numbers or more that stand in a row, or the first two and what comes after them."""
     plain = [_NUMBER[0], *[_OPERATOR[0], _NUMBER[0]] * (n - 1)]
     found = {"".join(plain)}
     for first in range(n):

@@ -19,12 +19,13 @@ Formula = tuple[str, ...]
 
 
 def solvable(values: Iterable[int], target: int) -> bool:
-    """Whether some formula uses every value exactly once and equals the target exactly."""
+    """Return whether some formula uses every value exactly once and equals the target exactly."""
     return _solvable(tuple(sorted(values)), target)
 
 
 def formulas(values: Iterable[int], target: int) -> tuple[Formula, ...]:
-    """Every formula that reaches the target: all orders of the values, operators, bracketings.
+    """Return every formula that reaches the target: all orders of the values, operators,
+    bracketings.
 
     Return bracketed token tuples (see `expressions.render`), sorted as tuples of strings, each
     once; empty if there is none.
@@ -33,12 +34,12 @@ def formulas(values: Iterable[int], target: int) -> tuple[Formula, ...]:
 
 
 def distinct_solutions(values: Iterable[int], target: int) -> tuple[Formula, ...]:
-    """The first formula of every class of `canonical`, in the order of `formulas`."""
+    """Return the first formula of every class of `canonical`, in the order of `formulas`."""
     return _distinct(tuple(sorted(values)), target)
 
 
 def canonical(tree: Tree) -> tuple:
-    """A key that is equal for formulas equal up to commutation, association and signs.
+    """Return a key that is equal for formulas equal up to commutation, association and signs.
 
     Sums and products are flattened into signed multisets, so that a - (b - c) and (a + c) - b
     agree, and so do (a - b) * (c - d) and (b - a) * (d - c). On distinct symbols this is equality
@@ -70,7 +71,7 @@ def _distinct(values: tuple[int, ...], target: int) -> tuple[Formula, ...]:
 
 @lru_cache(maxsize=1 << 14)
 def _trees(values: tuple[int, ...], goal: Pair) -> tuple[Tree, ...]:
-    """Every tree over the sorted values that equals the goal."""
+    """Return every tree over the sorted values that equals the goal."""
     if len(values) < 2:
         return values if goal == (*values, 1) else ()
     found: set[Tree] = set()
@@ -83,7 +84,7 @@ def _trees(values: tuple[int, ...], goal: Pair) -> tuple[Tree, ...]:
 def _last_steps(
     values: tuple[int, ...], goal: Pair
 ) -> Iterator[tuple[str, tuple[int, ...], Pair, tuple[int, ...], Pair]]:
-    """Every (operator, left part, x, right part, y) with x operator y = goal."""
+    """Yield every (operator, left part, x, right part, y) with x operator y = goal."""
     for left, right in _splits(values):
         xs, ys = _reachable(left), _reachable(right)
         if len(xs) <= len(ys):
@@ -132,7 +133,7 @@ def _left_operands(goal: Pair, y: Pair, among: frozenset[Pair]) -> Iterator[tupl
 
 @lru_cache(maxsize=1 << 15)
 def _reachable(values: tuple[int, ...]) -> frozenset[Pair]:
-    """Every exact value of a formula over all the sorted values."""
+    """Return every exact value of a formula over all the sorted values."""
     if len(values) == 1:
         return frozenset({(values[0], 1)})
     found: set[Pair] = set()
@@ -149,7 +150,7 @@ def _reachable(values: tuple[int, ...]) -> frozenset[Pair]:
 
 @lru_cache(maxsize=1 << 15)
 def _splits(values: tuple[int, ...]) -> tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]:
-    """All ordered ways to part a sorted multiset into two non-empty ones, each once."""
+    """Return all ordered ways to part a sorted multiset into two non-empty ones, each once."""
     n = len(values)
     parts = {
         (
@@ -185,7 +186,7 @@ def _canonical(tree: Tree) -> tuple:
 
 
 def _parts(kind: str, key: tuple, factor: int) -> list[tuple[tuple, int]]:
-    """The signed members of a sum (or the factors with exponents of a product)."""
+    """Return the signed members of a sum (or the factors with exponents of a product)."""
     if key[0] == kind:
         return [(member, sign * factor) for member, sign in key[1]]
     return [(key, factor)]

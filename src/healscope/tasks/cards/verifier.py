@@ -164,7 +164,7 @@ def first_errors(rows: pd.DataFrame) -> pd.Series:
 
 
 def _read_json(text: str, graded: bool) -> Answer:
-    """The formula up to its first "=", and the number line beside it.
+    """Return the formula up to its first "=", and the number line beside it.
 
     Answers differ by their formulas; where the number line is `graded`, by that too.
     """

@@ -19,7 +19,7 @@ SHOWN = 3
 
 
 class Found(NamedTuple):
-    """One check: what holds where nothing is wrong, and what is wrong."""
+    """The result of a check: its name, what it demands, and the violations that it found."""
 
     name: str
     holds: str

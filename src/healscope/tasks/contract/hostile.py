@@ -1,4 +1,4 @@
-"""Texts that a verifier has to survive: what models write when they fail, and what nobody writes.
+"""Make hostile texts that any verifier must judge without raising.
 
 All of it is drawn from a seed, and fits any task.
 """
@@ -52,7 +52,7 @@ def texts(seed: int, n: int = 120) -> Iterator[str]:
 
 
 def mutations(answer: str, others: Sequence[str], seed: int, n: int = 60) -> Iterator[str]:
-    """Texts near a correct answer: cut off, doubled, in other spaces; characters or words
+    """Yield texts near a correct answer: cut off, doubled, in other spaces; characters or words
     replaced, dropped and swapped; where it is JSON, other values in their places."""
     rng = Random(seed)
     for end in sorted({rng.randrange(len(answer) + 1) for _ in range(12)}):

@@ -27,7 +27,7 @@ _SHORT = 80
 
 
 class TooSlow(BaseException):
-    """Not an Exception: a verifier that catches those must not go on."""
+    """Raised when a call takes too long; not an Exception, so that no verifier catches it."""
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """Read a file of rows: JSONL, JSON, CSV, TSV, Parquet, a `datasets` folder, or a data set of a hub.
 
-A row is a mapping from names of fields to plain values, with the line that it stands on. Whatever
-is wrong with a file is said in one sentence with the file, the line and what to do. Nothing here
-knows what the rows are for, and nothing in a file is executed.
+A row is a mapping from names of fields to plain values, with the line that it stands on. Errors
+name the file, the line and what to do. Nothing here knows what the rows are for, and nothing in a
+file is executed.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
 math-verify reads LaTeX and compares it by sympy. Sympy computes what it is shown, and Python cannot
 be interrupted in the midst of one huge power: so of a response only the last formula is read, and
-none that holds large powers or factorials. A signal ends what is slow all the same (in the main
-thread, where signals arrive); no process is started. math-verify's way with formulas that are not
-LaTeX is not used, since it evaluates them as Python.
+none that holds large powers or factorials. A signal ends calls that are slow all the same (in the
+main thread only); no process is started. math-verify's parser of formulas that are not LaTeX is not
+used, since it evaluates them as Python.
 """
 
 from __future__ import annotations

@@ -15,8 +15,8 @@ _SIGNS = str.maketrans({"\u2212": "-", "\u2013": "-", "\uff0b": "+", "\uff0d": "
 def last_number(text: str) -> Fraction | None:
     """Return the last number in a text, exactly; None if there is none.
 
-    Thousands may be parted by commas; 3/4 is a number, and so is 1.5e3. A number longer than 300
-    digits is none.
+    Commas may separate thousands, and 3/4 and 1.5e3 are numbers. Numbers with more than 300 digits
+    are not read.
     """
     found = [None, *_NUMBER.finditer(text.translate(_SIGNS))][-1]
     if found is None:

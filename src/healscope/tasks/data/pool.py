@@ -53,7 +53,7 @@ def pool(
     rows = _with_instances(asked)
     evaluated = {key: _once(key, asked[key], rows[key], found) for key in rows if key != SFT}
     if SFT in rows:
-        _split(rows[SFT], evaluated, held_out, found, draw, asked[SFT])
+        rows[SFT] = _split(rows[SFT], evaluated, held_out, found, draw, asked[SFT])
     elif ID in rows:
         found.splits |= {instance: "held_out" for instance, _ in evaluated[ID]}
     parts: Counter[str] = Counter()
@@ -62,9 +62,8 @@ def pool(
         own = rows[SFT] if key == SFT else evaluated[key]
         rule: Side = "id" if key in (SFT, ID) else "ood"
         for instance, question in own:
-            if key == SFT and instance not in found.splits:
-                continue  # left out, since its instance is evaluated
-            problem = _problem(key, asked[key], instance, question, rule, parts[instance])
+            name = key if found.splits.get(instance) == "train" or key != SFT else ID
+            problem = _problem(key, name, asked[key], instance, question, rule, parts[instance])
             parts[instance] += 1
             found.problems[rule].append(problem)
     if without_twins:
@@ -128,12 +127,12 @@ def _split(
     found: Pool,
     draw: Draw,
     asked: Asked,
-) -> None:
-    """Decide the split of the instances of SFT and of ID."""
+) -> Rows:
+    """Decide the split of the instances of SFT and of ID; return the examples that are kept."""
     hidden = {instance for own in evaluated.values() for instance, _ in own}
-    free = list(dict.fromkeys(instance for instance, _ in trained if instance not in hidden))
-    left_out = sum(instance in hidden for instance, _ in trained)
-    if left_out:
+    kept = [(instance, question) for instance, question in trained if instance not in hidden]
+    free = list(dict.fromkeys(instance for instance, _ in kept))
+    if left_out := len(trained) - len(kept):
         found.notes.append(
             f"{SFT}: {left_out} of {len(trained)} examples are not trained on: their instance (or "
             "prompt) is evaluated"
@@ -150,13 +149,14 @@ def _split(
         named, order = sorted(free), draw(1).permutation(len(free))
         held = {named[i] for i in order[: round(held_out * len(free))].tolist()}
     found.splits |= {instance: "held_out" if instance in held else "train" for instance in free}
+    return kept
 
 
 def _problem(
-    key: str, asked: Asked, instance: str, question: Question, rule: Side, part: int
+    key: str, name: str, asked: Asked, instance: str, question: Question, rule: Side, part: int
 ) -> Problem:
-    name = key.removeprefix("ood.")
-    group = name if question.group is None else f"{name}/{question.group}"
+    group = name.removeprefix("ood.")
+    group = group if question.group is None else f"{group}/{question.group}"
     data: dict[str, Any] = {
         "set": key,
         "line": question.line,

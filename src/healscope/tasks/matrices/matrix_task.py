@@ -161,7 +161,7 @@ class MatrixTask(Task):
         return answer == value
 
     def size(self, rule: Side) -> Size:
-        """The size of the matrices of one rule."""
+        """Return the size of the matrices of one rule."""
         return self.id if rule == "id" else self.ood
 
     # What is the same for both.

@@ -153,11 +153,11 @@ class Navigation(Task):
     @classmethod
     def completed(cls, section: dict[str, Any]) -> dict[str, Any]:
         """Fill in the hash of the route file, on whose content results depend."""
-        file, pinned = section.get("routes"), section.get("routes_sha256")
+        file, expected = section.get("routes"), section.get("routes_sha256")
         if not isinstance(file, str):
             return section
         found = on_foot.hash_of(file)
-        if pinned not in (None, found):
+        if expected not in (None, found):
             raise ValueError(f"routes_sha256: {file} has another content, {found}; was it changed?")
         return {**section, "routes_sha256": found}
 

@@ -54,7 +54,7 @@ class Town:
         return round(math.degrees(math.atan2(c - a, d - b))) % 360
 
     def draw_route(self, route_id: str, legs: int, rng: np.random.Generator) -> Route:
-        """A walk that turns at every intersection and meets none twice.
+        """Return a walk that turns at every intersection and meets none twice.
 
         Raises ValueError where the town has none of so many legs.
         """
@@ -89,7 +89,8 @@ class Town:
 
 
 def draw_town(rng: np.random.Generator, landmarks: float) -> Town:
-    """A town; `landmarks` is the share of intersections whose landmark directions mention."""
+    """Return a town; `landmarks` is the share of intersections whose landmark directions
+    mention."""
     columns, rows = _WIDTH, _HEIGHT
     bends = rng.uniform(-_BEND, _BEND, (columns * rows, 2)).tolist()
     places = tuple(

@@ -49,7 +49,7 @@ Leg = Sequence[Any]
 
 
 def request(format_token: str) -> str:
-    """What a JSON prompt asks for; tokens but the evaluation's are of pretraining alone."""
+    """Return what a JSON prompt asks for; tokens but the evaluation's are of pretraining alone."""
     if format_token == EVALUATION_FORMAT:
         return _JSON
     names = " and ".join(f"'{_KEYS[part]}'" for part in LAYOUTS[format_token])
@@ -63,7 +63,7 @@ def turn_action(word: str) -> str:
 
 
 def compact_action(action: str) -> str:
-    """An action in words of the compact vocabulary: "turn slightly-left", "forward"."""
+    """Return an action in words of the compact vocabulary: "turn slightly-left", "forward"."""
     if action in (FORWARD, STOP):
         return action[:-2]
     return f"turn {action[len('turn_direction(') : -1].replace(' ', '-')}"
@@ -83,7 +83,7 @@ def instruction(legs: Sequence[Leg], index: int) -> str:
 
 
 def standing(landmark: Sequence[str]) -> str:
-    """What a landmark is to the walker."""
+    """Return what a landmark is to the walker."""
     name, side = landmark
     if side in ("front", "behind"):
         return f"{name} is {'in front of' if side == 'front' else side} you"
@@ -95,7 +95,8 @@ def destination(landmark: Sequence[str]) -> str:
 
 
 def landmark_seen(legs: Sequence[Leg], place: str, leg: int) -> str:
-    """The first half of an observation: the landmark, without whether there is an intersection."""
+    """Return the first half of an observation: the landmark, without whether there is an
+    intersection."""
     if place == "destination":
         return destination(legs[leg][2])
     landmark = legs[leg - 1][2] if place == "intersection" else None
@@ -103,7 +104,7 @@ def landmark_seen(legs: Sequence[Leg], place: str, leg: int) -> str:
 
 
 def observation(legs: Sequence[Leg], place: str, leg: int) -> str:
-    """What is seen at a waypoint."""
+    """Return what is seen at a waypoint."""
     crossing = "you are at an intersection" if place == "intersection" else ""
     return f"{landmark_seen(legs, place, leg)}; {crossing}".strip()
 
@@ -116,7 +117,7 @@ def prompt(
     wording: tuple[str, bool],
     format_token: str,
 ) -> str:
-    """The user's turn at the last waypoint of `rail`; `done` are the actions before it."""
+    """Return the user's turn at the last waypoint of `rail`; `done` are the actions before it."""
     task, actions_first = wording
     words = COMPASS if absolute else RELATIVE
     said = [f"{i + 1}. {instruction(legs, i)}" for i in range(2 * len(legs))]
@@ -143,13 +144,13 @@ def prompt(
 
 
 def answer(seen: str, said: str, action: str) -> str:
-    """The answer as JSON."""
+    """Return the answer as JSON."""
     parts = dict(zip(_KEYS.values(), (seen, said, action), strict=True))
     return json.dumps(parts, indent=2, ensure_ascii=False)
 
 
 def plain_answer(answer: str, format_token: str) -> str:
-    """A JSON answer as a format token asks for it: of the shorter ones, lines."""
+    """Return a JSON answer as a format token asks for it: of the shorter ones, lines."""
     if format_token not in _PLAIN:
         return answer
     said = json.loads(answer)
@@ -163,7 +164,7 @@ def compact_prompt(
     absolute: bool,
     rule_first: bool = True,
 ) -> str:
-    """The same in words: rule, directions leg by leg, then what was seen and done."""
+    """Return the same in words: rule, directions leg by leg, then what was seen and done."""
     rule = "absolute" if absolute else "relative"
     words = []
     for turn, face, landmark in legs:
@@ -176,7 +177,7 @@ def compact_prompt(
 
 
 def compact_landmark(landmark: Sequence[str] | None) -> list[str]:
-    """The kind of a landmark and its side."""
+    """Return the kind of a landmark and its side."""
     if landmark is None:
         return []
     return [landmark[0].split()[-1].lower(), landmark[1].replace(" ", "-")]
@@ -191,7 +192,7 @@ def compact_observation(legs: Sequence[Leg], place: str, leg: int) -> list[str]:
 
 
 def compact_instruction(legs: Sequence[Leg], index: int) -> list[str]:
-    """A sentence in words: its turn and heading, or "on"."""
+    """Return a sentence in words: its turn and heading, or "on"."""
     number, going = divmod(index, 2)
     turn, face, _ = legs[number]
     return ["on"] if going else [turn.replace(" ", "-"), face]
