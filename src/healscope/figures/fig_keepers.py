@@ -44,7 +44,7 @@ def draw(frame: pd.DataFrame, style: FigureStyle) -> Drawn:
         kept = whole[whole["kind"] == "keeper"]
         names = list(dict.fromkeys(kept["keeper"]))
         more = max(more, len(names) - MOST)
-        forms = looks.ordered_looks(style, len(names[:MOST]))
+        forms = looks.ordered_looks(style, len(names[:MOST]) + 2)[2:]  # the first two are rules'
         for name, form in zip(names[:MOST], forms, strict=True):
             _curve(ax, kept[kept["keeper"] == name], f"keeper: {name}", form | {"markersize": 4})
         layout.title(ax, model, "")

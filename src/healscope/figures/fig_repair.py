@@ -42,12 +42,12 @@ _GROUPS = {"values": "edit: singular values", "directions": "edit: directions, m
 
 def draw(frame: pd.DataFrame, style: FigureStyle) -> Drawn:
     """Draw a panel for each model, a mark for each edit and control; and one for each keeper."""
-    models, left_out = layout.fitting(frame["track"])
     keepers = list(dict.fromkeys(name for names in frame["keepers"] for name in names))
     panels = [None, *keepers[:MOST]]
     more = len(keepers) - MOST
-    figure, axes = layout.panels(style, len(models), len(panels), 3.4)
-    for ax, (model, keeper) in zip(axes.flat, product(models, panels), strict=True):
+    models, left_out = layout.fitting(frame["track"], len(panels))
+    figure, axes = layout.panels(style, len(models) * len(panels), 1, 3.4)
+    for (ax,), (model, keeper) in zip(axes, product(models, panels), strict=True):
         own = frame[frame["track"] == model]
         own = own if keeper is None else _across(own, keeper)
         for at in (ax.axhline, ax.axvline):
@@ -63,8 +63,9 @@ def draw(frame: pd.DataFrame, style: FigureStyle) -> Drawn:
         _cross(ax, parent, look, f"{LANDMARK_NAMES.get(name, name)}: back altogether")
         layout.title(ax, model)
         ax.xaxis.set_major_formatter(layout.as_percent)
-        ax.set_xlabel(f"change of {keeper or 'ID accuracy'} (points)")
-        layout.percent_axis(ax, "" if keeper else "change of OOD accuracy (points)")
+        across = f"accuracy on keeper {keeper}" if keeper else "ID accuracy"
+        ax.set_xlabel(f"change of {across} (points)")
+        layout.percent_axis(ax, "change of OOD accuracy (points)")
     several = frame["ood_by_seed"].map(len).max() > 1
     over = "all seeds" if several else "instances, of one run"
     said = f"{more} more keepers are in the table" if more > 0 else ""
