@@ -19,7 +19,7 @@ SMALL = {
         "steps": 8, "checkpoints": [0, 4, 8], "deals": 20, "examples": 40, "batch_size": 8,
         "log_every": 4, "state_every": 4, "log_problems": 4,
     },
-    "rl": {"branches": {"grpo": [4, 8]}, "defaults": {"iterations": 2, "responses": 8}},
+    "rl": {"branches": {"grpo": [8]}, "defaults": {"iterations": 2, "responses": 8}},
     "evaluation": {"max_new_tokens": 16, "protocols": {"near": {"per_kind": 4}}},
     "statistics": {"resamples": 100},
 }  # fmt: skip

@@ -47,6 +47,9 @@ def test_a_question_is_asked_once_and_its_instance_is_on_one_side():
     held_out = table[table["split"] == "held_out"]
     assert not set(pool["instance_id"]) & set(held_out["instance_id"])
     assert set(pool["rule"]) == {"id"}
+    assert few.notes()[0].endswith(
+        f"no repeat: {len(questions['id'])} of id, {len(questions['ood'])} of more"
+    )
 
 
 def test_instances_by_metadata_pair_the_rules():

@@ -21,7 +21,7 @@ from healscope.sections import Name, Positive
 from healscope.tasks.gym import generators, ladder
 from healscope.tasks.gym.generators import Configuration, Generator
 from healscope.tasks.posing import Protocol
-from healscope.tasks.problem import Problem, Rendering, Side, Split, Verdict
+from healscope.tasks.problem import SIDES, Problem, Rendering, Side, Split, Verdict
 from healscope.tasks.responses import MAX_RESPONSE
 from healscope.tasks.task import Task
 
@@ -190,6 +190,16 @@ class ReasoningGym(Task):
                     found.setdefault(question, problem)
             if found:
                 yield step.attribute, step.distance, list(found.values())
+
+    def notes(self) -> list[str]:
+        """Say how many problems of each configuration are left once repeats are left out."""
+        left = Counter(p.data["group"] for rule in SIDES for p in self.listed(rule))
+        told = ", ".join(f"{left[group]} of {group}" for group in ("id", *self.ood))
+        return [f"of {self.generated} problems drawn of each configuration no repeat: {told}"]
+
+    def example(self) -> tuple[str, str]:
+        first = self.listed("id")[0]
+        return self.prompt(first), first.answer
 
     @property
     def neighbour_lists(self) -> int:
