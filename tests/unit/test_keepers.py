@@ -20,6 +20,7 @@ from healscope.tasks.data import instructions
 from healscope.verdicts import HELD, OPEN, YES
 
 SETTINGS = Statistics(resamples=60)
+UNKNOWN = {"unknown": (0.0,) * 3}
 UNTOLD = ("I'd rather not, ...", "On The Whole, e-a-o-t-s! " * 20)
 """Answers that follow no instruction, short and long."""
 
@@ -150,10 +151,10 @@ def kept(tmp_path):
     parts = []
     for seed in SEEDS:
         for i, step in enumerate((0, 10, 50)):
-            for name, levels in {"falls": (0.8, 0.7, 0.4), "stays": (0.6,) * 3}.items():
+            for name, levels in {"falls": (0.8, 0.7, 0.4), "stays": (0.6,) * 3, **UNKNOWN}.items():
                 parts.append(answers(f"sft-{step}", levels[i], seed, name))
             parts.append(answers(f"sft-{step}", 0.5, seed, "moves", 50 * i))
-        for name, level in {"falls": 0.6, "stays": 0.6, "moves": 0.5}.items():
+        for name, level in {"falls": 0.6, "stays": 0.6, "moves": 0.5, "unknown": 0.0}.items():
             parts.append(answers("ppo-from-50", level, seed, name))
     file = tmp_path / "keepers.parquet"
     pd.concat(parts).to_parquet(file)
@@ -167,7 +168,7 @@ def test_forgetting_of_abilities_stands_beside_that_of_the_rule(kept):
     check(table, SCHEMAS["keepers"])
     whole = table[(table["seed"] == "all") & (table["at"] == "landmark")]
     at = whole.set_index(["keeper", "checkpoint"])
-    assert {"id", "ood", "falls", "stays", "moves"} == set(table["keeper"])
+    assert {"id", "ood", "falls", "stays", "moves", "unknown"} == set(table["keeper"])
     assert at.loc[("ood", "end"), "accuracy"] == pytest.approx(0.3)
     end = at.loc[("falls", "end")]
     assert end["accuracy"] == pytest.approx(0.4)
@@ -198,8 +199,11 @@ def test_claims_of_keepers_hold_where_they_are_true(kept):
     assert verdict_of(found, "keeper-falls-healed-by-rl") == HELD
     assert verdict_of(found, "keeper-stays-falls") not in YES
     assert verdict_of(found, "keeper-stays-healed-by-rl") == OPEN
+    assert verdict_of(found, "keeper-unknown-falls") == OPEN  # not: it does not fall
+    about = next(r["detail"] for r in found if r["claim"] == "keeper-unknown-falls")
+    assert about.endswith("so there is nothing to lose")
     about = next(r["detail"] for r in found if r["claim"] == "keeper-moves-falls")
-    assert about.startswith("of its problems 100.0 are lost and 100.0 gained in a seed; by chance")
+    assert about.startswith("of its problems 100.0 are lost and 100.0 gained in a seed; chance")
 
 
 def test_an_edit_keeps_or_harms_a_keeper(tmp_path):
@@ -216,8 +220,10 @@ def test_an_edit_keeps_or_harms_a_keeper(tmp_path):
                 rows["edits"].append(own.assign(task="gp3", **far))
             own = answers(name, 0.6 - costs, seed, "facts")
             rows["kept"].append(own.assign(**far))
+            rows["kept"].append(answers(name, 0.0, seed, "unknown").assign(**far))
         for name in ("sft-0", "sft-10", "sft-50", "ppo-from-50"):
             rows["asked"].append(answers(name, 0.6, seed, "facts"))
+            rows["asked"].append(answers(name, 0.0, seed, "unknown"))
     named = {}
     for kind, parts in rows.items():
         named[kind] = [str(tmp_path / f"{kind}.parquet")]
@@ -230,15 +236,15 @@ def test_an_edit_keeps_or_harms_a_keeper(tmp_path):
     check(made, SCHEMAS["repair"])
     by_name = made.set_index("name")
     good, bad = by_name.loc["swap-rank-1"], by_name.loc["values-rank-1"]
-    assert (list(good["keepers"]), list(good["keepers_change"])) == (["facts"], [0.0])
+    assert (list(good["keepers"]), list(good["keepers_change"])) == (["facts", "unknown"], [0, 0])
     assert list(good["unharmed"]) == ["facts"]
-    assert bad["keepers_change"] == [pytest.approx(-0.2)]
+    assert bad["keepers_change"][0] == pytest.approx(-0.2)
     assert list(bad["unharmed"]) == []
     assert list(by_name.loc["rl", "unharmed"]) == ["facts"]
     picked = made[made["kind"] == "pick"]
     assert picked["unharmed"].map(list).eq([["facts"]] * len(picked)).all()
     said = repair.section(made)
-    assert said.splitlines()[2].endswith("| facts |")
+    assert said.splitlines()[2].endswith("| facts | unknown |")
     assert "unharmed |" in said
     without = repair.repair(named["edits"], evaluations, [], [], marks, points, SETTINGS)
     check(without, SCHEMAS["repair"])

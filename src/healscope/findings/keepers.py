@@ -18,7 +18,7 @@ from healscope.findings.rows import at_landmarks, first_attempts, with_steps
 from healscope.markdown import cell, grid, level
 from healscope.schema import TRACK, Column, change, choice, count, number, table, text
 from healscope.stats import Estimate
-from healscope.verdicts import OPEN, YES, Verdict, margin, negative, positive
+from healscope.verdicts import MARGIN, OPEN, YES, Verdict, margin, negative, positive
 
 BASE = artifacts.sft(0)
 """The base is evaluated as the start of SFT."""
@@ -120,9 +120,11 @@ def falls_and_healing(d: Data) -> list[dict]:
         return found
     base, end = d.everywhere(BASE), d.landmark("end")
     for name, rows in d.keepers.groupby("task", sort=False):
-        fall = d.change(d.at("id", base, rows), d.at("id", end, rows))
-        fallen = negative(fall)
-        numbers = exchanged(d.at("id", base, rows), d.at("id", end, rows)).mean()
+        before, after = (d.at("id", point, rows) for point in (base, end))
+        fall = d.change(before, after)
+        able = stats.mean_of_seeds(before, "correct") >= MARGIN
+        fallen = negative(fall) if able else Verdict(OPEN)
+        numbers = exchanged(before, after).mean()
         found.append(
             row(
                 f"keeper-{name}-falls",
@@ -130,13 +132,14 @@ def falls_and_healing(d: Data) -> list[dict]:
                 fall,
                 fallen,
                 f"of its problems {numbers['lost']:.1f} are lost and {numbers['gained']:.1f} "
-                f"gained in a seed; by chance alone it were {numbers['chance_lost']:.1f} and "
-                f"{numbers['chance_gained']:.1f}",
+                f"gained in a seed; chance alone would exchange {numbers['chance_lost']:.1f} and "
+                f"{numbers['chance_gained']:.1f}"
+                + ("" if able else "; the base has hardly any right, so there is nothing to lose"),
             )
         )
         if not all("rl" in marks for marks in d.landmarks.values()):
             continue
-        healing = d.change(d.at("id", end, rows), d.at("id", d.landmark("rl"), rows))
+        healing = d.change(after, d.at("id", d.landmark("rl"), rows))
         lost = fallen in YES
         found.append(
             row(

@@ -66,6 +66,8 @@ def repair(
                  **_repaired(own, parent, statistics)}
             )  # fmt: skip
         both = pd.concat([table, pd.DataFrame(picks)], ignore_index=True)
+        able = target.groupby("rule")["correct"].mean() >= MARGIN  # who knows nothing loses nothing
+        both["unharmed"] = [[name for name in names if able[name]] for names in both["unharmed"]]
         found.append(both.assign(track=model, seed="all"))
     return pd.concat(found, ignore_index=True)
 
@@ -235,7 +237,8 @@ SCHEMA = table(
         Column(
             "unharmed",
             "strings",
-            f"keepers whose interval excludes a loss of {100 * MARGIN:.0f} points or more",
+            f"keepers whose interval excludes a loss of {100 * MARGIN:.0f} points or more, and of "
+            "which the target knows more than that",
         ),
         flag("front", "no edit (no control) gives more OOD accuracy at no more ID cost"),
         TRACK, ALL_SEEDS,
