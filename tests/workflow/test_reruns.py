@@ -68,6 +68,9 @@ PROMISES = [
             {"sft", "rl"}),
     Promise("models.micro.launch.*", "models.micro.launch", {"micro_batch": 4}, set()),
     Promise("models.micro.check_random", "models.micro.check_random", True, {"factors"}),
+    # of given checkpoints, which this study has none of
+    Promise("models.micro.end_token models.micro.pickles models.micro.adapters_of",
+            "models.micro.adapters_of", ["me/other"], set()),
     # SFT: its own settings; how many examples it draws is also known to what draws the same
     Promise("sft.deals", "sft.deals", 10, {"sft", "rl", "measure_signals"} | OF_EXAMPLES),
     Promise("sft.examples", "sft.examples", 30,
@@ -88,6 +91,7 @@ PROMISES = [
     Promise("evaluation.variants_per_job", "evaluation.variants_per_job", 12, set()),
     Promise("evaluation.keeper_tokens", "evaluation.keeper_tokens", 65, set()),
     Promise("evaluation.batch_size", "evaluation.batch_size", 64, ANSWERS),
+    Promise("evaluation.precision", "evaluation.precision", "bfloat16", ANSWERS),
     Promise("evaluation.engine", "evaluation.engine", "vllm", ANSWERS),
     Promise("evaluation.max_new_tokens", "evaluation.max_new_tokens", 25,
             ANSWERS | {"sft", "rl", "measure_signals"}),
