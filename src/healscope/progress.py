@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 LINES = "HEALSCOPE_PROGRESS_LINES"  # set by workflow jobs
 SECONDS_BETWEEN_LINES = 5.0
+SECONDS_BEFORE_LINES = 3.0  # what takes a moment needs no bar
 
 
 class _Lines:
@@ -43,7 +44,7 @@ class Bar(tqdm):
             mininterval=SECONDS_BETWEEN_LINES if lines else 0.2,
             maxinterval=SECONDS_BETWEEN_LINES if lines else 10,
             leave=not lines,
-            delay=3 if lines else 0,  # a step that takes a moment needs no bar
+            delay=SECONDS_BEFORE_LINES if lines else 0,
         )
 
     def note(self, **values: float) -> None:

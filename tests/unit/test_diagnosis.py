@@ -38,7 +38,15 @@ class World:
     """Files as the workflow stores them; deals become right in a fixed order, or by `chance`."""
 
     def __init__(
-        self, folder, checkpoints, edits=EDITS, deals=300, chance=False, seeds=(0,), sets=None
+        self,
+        folder,
+        checkpoints,
+        edits=EDITS,
+        deals=300,
+        chance=False,
+        seeds=(0,),
+        sets=None,
+        twins=None,
     ):
         self.files = {"evaluations": [], "edits": [], "landmarks": []}
         far = {"from_target": 0.5, "from_parent": 0.6}
@@ -53,6 +61,8 @@ class World:
                 rows = [frame.assign(seed=seed) for frame in rows for seed in seeds]
                 if sets is not None:  # that each deal is from
                     rows = [frame.assign(group=np.array(sets)[frame["draw"]]) for frame in rows]
+                if twins is not None:  # that each deal has in training
+                    rows = [frame.assign(twin=np.array(twins)[frame["draw"]]) for frame in rows]
                 self.files[kind].append(str(folder / f"{kind}-{variant}.parquet"))
                 pd.concat(rows).to_parquet(self.files[kind][-1])
         steps = with_steps(first_attempts(f for f in self.files["evaluations"] if "-sft-" in f))
@@ -95,6 +105,7 @@ def attempts(variant, rule, share, deals, chance, **more):
 def test_what_is_there_is_established(tmp_path):
     world = World(tmp_path, HEALS)
     assert "OOD accuracy peaked at step 9, and has fallen since." in world.page
+    assert "OOD sets" not in world.page  # there is one
     assert "A loss is established from step 9 to step 59" in world.page
     assert "intervals count instances alone: 'established' is said of these" in world.page
     assert world.effect("lost", "since")["effect"] == pytest.approx(-0.4)
@@ -118,7 +129,13 @@ def test_each_set_of_several_has_its_own_row(tmp_path):
     assert world.effect("groups", "german: end")["effect"] == pytest.approx(0.4)
     assert "Of 2 OOD sets a loss since the peak is established for german, long." in world.page
     assert any(line.startswith("| german") for line in world.lines)
-    assert "OOD sets" not in World(tmp_path, FORGETS).page
+    assert "near" not in world.page
+
+
+def test_near_twins_are_counted(tmp_path):
+    world = World(tmp_path, FORGETS, edits={}, twins=["sft:1"] * 30 + [None] * 270)
+    assert world.effect("twins", "share")["effect"] == pytest.approx(0.1)
+    assert "10.0% of the OOD problems nearly repeat an example of the training file" in world.page
 
 
 @pytest.mark.parametrize("seeds", [(0,), later((0, 1, 2))], ids=len)

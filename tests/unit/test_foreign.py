@@ -16,6 +16,8 @@ from healscope.errors import HealscopeError
 from healscope.models import checkpoints, integrity, linked, tokens
 from healscope.models.stored import Stored
 from healscope.models.variants import from_checkpoint, load_each
+from healscope.training import base
+from healscope.training.state import Workspace
 
 
 def renamed(folder: str, names, more: dict | None = None) -> str:
@@ -198,6 +200,7 @@ def test_code_of_a_models_own_is_not_run(llama, tmp_path):
     [
         (["pytorch_model_fsdp_0/.metadata"], "accelerate merge-weights .*pytorch_model_fsdp_0 OUT"),
         (["__0_0.distcp"], "accelerate merge-weights"),
+        (["pytorch_model_fsdp.bin"], r"pickles.*models\.\*\.pickles: true"),
         (["global_step5/zero_pp_rank_0_mp_rank_00_model_states.pt"], "zero_to_fp32.py .* OUT"),
         (["zero_to_fp32.py", "latest"], "zero_to_fp32"),
         (["model_world_size_2_rank_0.pt", "optim.pt"], "verl.model_merger merge"),
@@ -254,3 +257,36 @@ def test_a_folder_that_is_to_be_trained_is_checked_before_any_job(llama, tmp_pat
     Path(llama[0], "config.json").unlink()
     with pytest.raises(ValueError, match=r"source \(.*base\): holds no config.json"):
         Model(source=llama[0])
+
+
+def fetched(source: str, folder: Path, **settings) -> Path:
+    """The staged base of a model that is to be trained."""
+    work = Workspace(folder, "x")
+    base.fetch(Model(source=source, check_random=False, **settings), work)
+    return work.staged("base")
+
+
+def test_a_model_to_be_trained_is_found_at_home_and_mended(llama, tmp_path, monkeypatch):
+    """Generation settings that transformers reads and does not save; a prefix; no end token."""
+    sampling = {"do_sample": False, "temperature": 0.6, "eos_token_id": [2, 5]}
+    change(Path(llama[0], "generation_config.json"), **sampling)
+    renamed(llama[0], lambda n: f"module.{n}")
+    without_end(llama[0])
+    monkeypatch.setenv("HOME", str(tmp_path))
+    staged = fetched("~/mine/base", tmp_path / "w")
+    assert integrity.load(str(staged)).generation_config.eos_token_id == [2, 5]
+    loaded = tokens.load_tokenizer(str(staged))
+    assert (loaded.eos_token, loaded.pad_token) == (tokens.EOS, tokens.EOS)
+    chosen = fetched(llama[0], tmp_path / "v", end_token="5")
+    assert tokens.load_tokenizer(str(chosen)).eos_token == "5"
+
+
+def test_a_model_to_be_trained_without_end_or_with_code_is_refused(llama, tmp_path):
+    without_end(llama[0])
+    for file in ("config.json", "generation_config.json"):
+        change(Path(llama[0], file), eos_token_id=None)
+    with pytest.raises(HealscopeError, match=r"no token that ends an answer .*end_token"):
+        fetched(llama[0], tmp_path / "w")
+    change(Path(llama[0], "config.json"), model_type="mine", auto_map={"AutoConfig": "a.B"})
+    with pytest.raises(HealscopeError, match="names Python code of its own"):
+        fetched(llama[0], tmp_path / "v")

@@ -10,6 +10,7 @@ from targets import first, later
 from torch import nn
 from transformers.utils import logging
 
+from healscope import progress
 from healscope.config import BUILT_IN, Group, Optimizer
 from healscope.engines.generate import response_logprobs
 from healscope.errors import HealscopeError
@@ -409,8 +410,9 @@ def test_a_loss_that_is_no_number_ends_the_run(branch_at, algorithm):
     assert branch.work.latest() is None  # nothing that is not finite was kept
 
 
-def test_nothing_is_printed(branch_at, capfd):
+def test_nothing_is_printed(branch_at, capfd, monkeypatch):
     logging.disable_progress_bar()  # as jobs do
+    monkeypatch.setattr(progress, "SECONDS_BEFORE_LINES", 1e9)  # on a slow machine too
     run(recipe("grpo", iterations=2, kl_coefficient=0.1), branch_at(score=length))
     assert capfd.readouterr() == ("", "")
 

@@ -12,6 +12,7 @@ from functools import cached_property
 
 import pytest
 import torch
+from targets import later
 
 from healscope import provenance
 from healscope.config import Evaluation, Protocol, Statistics
@@ -164,7 +165,7 @@ def parents():
     return tokenizer, table, [trained(tokenizer, table, seed) for seed in SEEDS]
 
 
-@pytest.fixture(scope="module", params=["values", "vectors"])
+@pytest.fixture(scope="module", params=[later("values"), "vectors"])
 def world(request, parents, tmp_path_factory):
     folder = tmp_path_factory.mktemp(request.param)
     tokenizer, table, models = parents

@@ -198,7 +198,7 @@ REFERENCE = {
         later({"ratio": "response", "value_head": "shared"}),
         later({"kl": "reward", "kl_coefficient": 0.01}),
         later({"entropy_coefficient": 0.001, "value_clip": 0.2}),
-        REFERENCE,
+        later(REFERENCE),
     ],
     ids=["token", "response", "kl", "entropy", "reference"],
 )
@@ -243,7 +243,7 @@ def test_equal_rewards_leave_the_policy_alone(branch_at, base_manifest):
     assert all(torch.equal(weights[k], before[k]) for k in weights)
 
 
-@pytest.mark.parametrize("changes", [{"attempts": 2}, REFERENCE], ids=["turns", "reference"])
+@pytest.mark.parametrize("changes", [{"attempts": 2}, later(REFERENCE)], ids=["turns", "reference"])
 def test_a_killed_run_resumes_to_the_same_rows_and_weights(branch_at, changes):
     short = recipe(iterations=6, state_every=2, **changes)
     calls = []

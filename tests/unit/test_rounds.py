@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from targets import first
 from transformers.utils import logging
 
+from healscope import progress
 from healscope.config import DPO, Optimizer, RejectionSampling
 from healscope.engines.generate import response_logprobs
 from healscope.models import checkpoints, tokens
@@ -282,7 +283,8 @@ def test_weights_that_overflow_end_the_run_and_keep_its_log(branch_at, algorithm
 
 
 @pytest.mark.parametrize("algorithm", RECIPES)
-def test_nothing_is_printed(branch_at, capfd, algorithm):
+def test_nothing_is_printed(branch_at, capfd, monkeypatch, algorithm):
     logging.disable_progress_bar()  # as jobs do
+    monkeypatch.setattr(progress, "SECONDS_BEFORE_LINES", 1e9)  # on a slow machine too
     run(recipe(algorithm, iterations=2, rounds=2), branch_at(score=some))
     assert capfd.readouterr() == ("", "")

@@ -27,10 +27,9 @@ def of_folder(place: Path) -> str:
     """Return why a folder without weights in safetensors is no source, and which command makes one
     of it; empty if nothing in it is known."""
     names = sorted(p.name for p in place.iterdir())
-    if any(n.startswith("pytorch_model_fsdp") for n in names) or any(
-        n.endswith(".distcp") for n in names
-    ):
-        parts = next((n for n in names if n.startswith("pytorch_model_fsdp")), ".")
+    folders = [n for n in names if n.startswith("pytorch_model_fsdp") and (place / n).is_dir()]
+    if folders or any(n.endswith(".distcp") for n in names):
+        parts = folders[0] if folders else "."
         return (
             "holds the parts of a model, as FSDP saves them. Join them: `accelerate merge-weights "
             f"{place / parts} OUT`, copy config.json and tokenizer files there, and give OUT"

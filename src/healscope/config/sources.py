@@ -16,7 +16,7 @@ _WHOLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 
 _HUB = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
-PICKLED = re.compile(r"pytorch_model(-\d+-of-\d+)?\.bin")
+PICKLED = re.compile(r"pytorch_model(_fsdp|-\d+-of-\d+)?\.bin")
 _ADAPTER = "adapter_"  # how files of an adapter begin
 
 

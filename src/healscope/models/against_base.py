@@ -57,7 +57,10 @@ def _same_computation(name: str, place: Path, base: Path) -> None:
     from transformers import AutoConfig
 
     try:
-        own, other = (AutoConfig.from_pretrained(p).get_text_config() for p in (place, base))
+        own, other = (
+            AutoConfig.from_pretrained(p, trust_remote_code=False).get_text_config()
+            for p in (place, base)
+        )
     except (OSError, ValueError, KeyError, TypeError) as error:
         first = str(error).strip().splitlines()[0]
         raise HealscopeError(f"{name}: {place / 'config.json'} cannot be read: {first}") from None

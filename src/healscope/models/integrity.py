@@ -120,7 +120,8 @@ def refuse_untied(source: str, weights: Stored) -> None:
         return
     from transformers import AutoConfig  # what a config leaves out is known to its class alone
 
-    config = AutoConfig.from_pretrained(weights.config.parent).get_text_config()
+    config = AutoConfig.from_pretrained(weights.config.parent, trust_remote_code=False)
+    config = config.get_text_config()
     if config.tie_word_embeddings and not weights[head].equal(weights[embeddings]):
         raise HealscopeError(
             f"{source}: its config.json ties the output layer to the embeddings, "

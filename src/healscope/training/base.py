@@ -123,11 +123,13 @@ def fetch(model: Model, work: state.Workspace) -> list[dict]:
     source = sources.folder(model.source)
     if not source.is_dir():
         source = hub.folder(model.source, model.revision)
+    try:
+        about = sources.read_json(source / "config.json")
+    except ValueError as error:
+        raise HealscopeError(f"model source '{model.source}': {error}") from None
+    against_base.refuse_unknown_code(f"model source '{model.source}'", about)
     integrity.refuse_untied(f"model source '{model.source}'", Stored(source))
     try:
-        against_base.refuse_unknown_code(
-            f"model source '{model.source}'", sources.read_json(source / "config.json")
-        )
         network = integrity.load(str(source))
         tokenizer = _tokenizer(model, source, network)
     except (OSError, ValueError, RuntimeError) as error:

@@ -22,7 +22,7 @@ SHARE = 0.8
 FURTHEST = 1.05
 """An edit that goes further than the parent is away is not cheap, whatever it gives back."""
 
-PARTS = ("peak", "lost", "groups", "rl", "rotation", "repair")
+PARTS = ("peak", "lost", "groups", "rl", "rotation", "repair", "twins")
 """Sections of the page."""
 
 STAGE = "sft"
@@ -60,7 +60,7 @@ def measure(
             landmarks={m["seed"]: m["landmarks"] for m in marks if m["track"] == model},
             stages={k: v for k, v in stages.items() if k == STAGE}, settings=statistics,
         )  # fmt: skip
-        parts = [*_peak(data), *_lost(data), *_groups(data), *_healed(data)]
+        parts = [*_peak(data), *_lost(data), *_groups(data), *_healed(data), *_twins(data)]
         if len(data.edits):
             parts += [*_rotation(data), *_repair(data)]
         found += [{"track": model, "margin": data.least, **row} for row in parts]
@@ -121,6 +121,16 @@ def _groups(d: Data) -> list[dict]:
         e = d.change(d.at("ood", start, rows), d.at("ood", end, rows))
         ends = {"before": names_of(start), "after": names_of(end)}
         found.append(_row("groups", name, "ood", e, negative(e, d.least), **ends))
+    return found
+
+
+def _twins(d: Data) -> list[dict]:
+    """Share of problems that have a near twin among training examples, where any has one."""
+    found = []
+    for rule in ("id", "ood") if d.rows["twin"].notna().any() else ():
+        rows = d.at(rule, d.landmark("end"))
+        e = stats.bootstrap(rows.assign(near=rows["twin"].notna()), "near", d.settings)
+        found.append(_row("twins", "share", rule, e))
     return found
 
 

@@ -115,7 +115,16 @@ def _about(m: Model) -> list[str]:
 
 
 def _intro(m: Model) -> str:
-    row = m.one("peak", "maxood")
+    row, own = m.one("peak", "maxood"), m.one("peak", "maxood", "id")["instances"]
+    asked = (
+        f"{row['instances']} held-out instances where the rules differ: ID, the rule of training, "
+        "and OOD, the other one"
+    )
+    if own != row["instances"]:  # of files, or of benchmarks
+        asked = (
+            f"{own} held-out instances like those of training (ID) and {row['instances']} others "
+            "(OOD)"
+        )
     seeds = (
         "Intervals count instances and seeds."
         if row["seeds"] > 1
@@ -123,11 +132,10 @@ def _intro(m: Model) -> str:
         "checkpoints, not of what another run would do."
     )
     return (
-        f"Accuracy is that of greedy first attempts at task {m.task}, on {row['instances']} "
-        f"held-out instances where the rules differ: ID, the rule of training, and OOD, the other "
-        f"one. Brackets are intervals of {100 * m.study.confidence:g}%. {seeds} "
-        f"A change within {m.margin} counts as none: a quarter of the OOD accuracy that was lost "
-        "from MaxOOD to End, and at least 2 points."
+        f"Accuracy is that of greedy first attempts at task {m.task}, on {asked}. Brackets are "
+        f"intervals of {100 * m.study.confidence:g}%. {seeds} A change within {m.margin} counts as "
+        "none: a quarter of the OOD accuracy that was lost from MaxOOD to End, and at least 2 "
+        "points."
     )
 
 
@@ -258,6 +266,12 @@ def _limits(m: Model) -> list[str]:
         f"Only problems of {m.task} were asked: other skills may have been lost or kept.",
         f"Edits touch {', '.join(m.study.matrices)}; embeddings, head and norms stay as they are.",
     ]
+    for rule in ("id", "ood"):
+        if (twin := m.one("twins", "share", rule)) is not None and twin["effect"] > 0:
+            said.append(
+                f"{100 * twin['effect']:.1f}% of the {rule.upper()} problems nearly repeat an "
+                "example of the training file: table `groups` has accuracies without them."
+            )
     if m.study.given:
         said.append(
             "What your SFT read is not known here. If these problems were part of it, ID accuracy "

@@ -1,0 +1,126 @@
+"""A user's day: from a base, a folder of three LoRA checkpoints and two JSONL files to the
+diagnosis."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from runner import ROOT, Workflow
+
+from healscope import artifacts, provenance
+from healscope.models.stored import Stored
+
+WORDS = ["red", "blue", "cat", "dog", "sun", "moon", "salt", "tea", "one", "two", "yes", "no"]
+
+
+class Day(Workflow):
+    """The config that docs/own-checkpoints.md and docs/your-data.md lead to."""
+
+    def __init__(self, folder: Path, server=None):
+        super().__init__(folder, server)
+        self.config = yaml.safe_load((ROOT / "config/own-checkpoints.example.yaml").read_text())
+        self.config["tasks"] = {
+            "say": {
+                "family": "data", "id": "id.jsonl", "ood": "ood.jsonl",
+                "prompt": "question", "answer": "answer", "verdict": "exact",
+            }
+        }  # fmt: skip
+        self.config["train_on"] = "say"
+        self.config["models"] = {"mine": {"source": "base", "check_random": False, "sft": "run"}}
+        self.config["evaluation"] |= {"batch_size": 64, "max_new_tokens": 4}
+        self.config["edits"] = {"axes": {"rank": [0.5], "strength": [0.5]}}
+        self.config |= {"statistics": {"resamples": 50}, "hidden_states": {"problems": 4}}
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory) -> Path:
+    """A folder with the base, the run and the files."""
+    import transformers
+    from peft import LoraConfig, get_peft_model
+
+    from healscope.models import tokens
+
+    folder = tmp_path_factory.mktemp("given") / "study"
+    tokenizer = tokens.text_tokenizer([" ".join([*WORDS, *map(str.upper, WORDS), "Say"])] * 9, 350)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        config = transformers.LlamaConfig(
+            vocab_size=len(tokenizer), hidden_size=16, intermediate_size=24, num_hidden_layers=2,
+            num_attention_heads=2, pad_token_id=0, bos_token_id=1, eos_token_id=2,
+        )  # fmt: skip
+        model = transformers.LlamaForCausalLM(config)
+        model.save_pretrained(folder / "base")
+        tokenizer.save_pretrained(folder / "base")
+        lora = LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM")
+        tuned = get_peft_model(model, lora)
+        for step in (10, 20, 30):
+            with torch.no_grad():
+                for weight in tuned.parameters():
+                    if weight.requires_grad:
+                        weight += 0.05 * torch.randn(weight.shape)
+            place = folder / f"run/checkpoint-{step}"
+            tuned.save_pretrained(place)
+            change(place / "adapter_config.json", base_model_name_or_path="base")
+            (place / "optimizer.pt").write_bytes(b"not read")
+            (place / "trainer_state.json").write_text("{}")
+    for name, said in (("id", str), ("ood", str.upper)):
+        rows = [{"question": f"Say {said(word)}", "answer": said(word)} for word in WORDS]
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+def change(file: Path, **values) -> None:
+    file.write_text(json.dumps({**json.loads(file.read_text()), **values}))
+
+
+@pytest.mark.long
+def test_three_adapters_and_two_files_end_with_the_diagnosis(given, forks, tmp_path):
+    day = Day(shutil.copytree(given, tmp_path / "study"), forks)
+    day.run()
+    page = (day.folder / "results/tables/diagnosis.md").read_text()
+    assert page.startswith("# Diagnosis: mine")
+    place = day.folder / "results/checkpoints/mine/seed-0"
+    steps = ("base", "sft-0", "sft-10", "sft-20", "sft-30")
+    assert sorted(p.name for p in place.iterdir()) == sorted(steps)
+    for step in steps[2:]:
+        assert not (place / step / "optimizer.pt").exists()
+        assert not list((place / step).glob("model*"))
+    distances = [
+        sum(
+            float((Stored(place / step)[n] - w).square().sum())
+            for n, w in Stored(place / "base").items()
+        )
+        for step in steps[2:]
+    ]
+    assert 0 < distances[0] < distances[1] < distances[2]
+    file = artifacts.path(
+        artifacts.EVALUATION,
+        protocol="exhaustive", track="mine", seed=0, checkpoint="sft-30", task="say",
+    )  # fmt: skip
+    assert len(provenance.read_table(day.folder / file)) == 2 * len(WORDS)
+    assert day.plan() == {}
+
+
+def test_a_run_is_planned_by_its_folder_and_a_changed_adapter_is_noticed(given, server, tmp_path):
+    day = Day(shutil.copytree(given, tmp_path / "study"), server)
+    target = artifacts.path(artifacts.LANDMARKS, track="mine", seed=0)
+    assert day.plan(target)["take"] == 5
+    day.run(target)
+    assert day.plan(target) == {}
+    file = day.folder / "run/checkpoint-20/adapter_model.safetensors"
+    file.write_bytes(file.read_bytes() + b" ")
+    assert day.plan(target)["take"] == 1
+
+
+def test_an_adapter_for_another_model_stops_before_any_job(given, server, tmp_path):
+    day = Day(shutil.copytree(given, tmp_path / "study"), server)
+    file = day.folder / "run/checkpoint-20/adapter_model.safetensors"
+    file.write_bytes(file.read_bytes()[:-7])
+    message = day.fails()
+    assert "models.mine: sft.20 (run/checkpoint-20): " in message
+    assert "is cut short" in message
+    assert "Traceback" not in message
+    assert not (day.folder / "results").exists()
