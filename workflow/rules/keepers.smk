@@ -63,10 +63,7 @@ if KEEPERS:
                     parent=this(artifacts.FACTORS, point=points.parent),
                     problems=POSED_KEEPERS,
                 output:
-                    [
-                        update(f)
-                        for f in here(artifacts.EDIT, stage=stage, edit=names, task=KEEPERS)
-                    ],
+                    [update(f) for f in here(artifacts.EDIT, stage=stage, edit=names, task=KEEPERS)],
                 log:
                     log_of(
                         f"edit_keepers_{stage}{number}",
