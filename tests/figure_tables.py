@@ -172,6 +172,12 @@ def repair() -> pd.DataFrame:
         frame[f"{rule}_by_seed"] = [[x - 0.01, x + 0.01] for x in frame[f"{rule}_change"]]
     picked = "directions-rank-0.2 or swap-rank-0.7"
     front = frame["name"].str.fullmatch("(swap|directions)-rank-[0-9.]+")
+    kept = [[cost / 4, cost] for cost in frame["id_change"]]
+    frame["keepers"] = [["facts", "mine"]] * len(frame)
+    frame["keepers_change"] = kept
+    frame["keepers_low"] = [[x - 0.04 for x in pair] for pair in kept]
+    frame["keepers_high"] = [[x + 0.04 for x in pair] for pair in kept]
+    frame["unharmed"] = [["facts"] if pair[0] > 0.02 else [] for pair in kept]
     return frame.assign(front=front, picked=np.where(frame["kind"] == "pick", picked, ""))
 
 
@@ -344,6 +350,32 @@ def groups() -> pd.DataFrame:
     return with_intervals(rows, "accuracy")
 
 
+def keepers() -> pd.DataFrame:
+    """Facts fall along SFT and come back a little after RL; the other keeper stays."""
+    levels = SFT | {"facts": [0.6 - 0.05 * i for i in range(8)], "mine": [0.3] * 8}
+    rows = []
+    for name, values in levels.items():
+        kind = "rule" if name in SFT else "keeper"
+        after = {s: values[STEPS.index(s)] + 0.05 * (kind == "keeper") for s in STARTS}
+        along = [("sft", step, value, "") for step, value in zip(STEPS, values, strict=True)]
+        for stage, step, value, recipe in along + [("rl", s, v, "ppo") for s, v in after.items()]:
+            checkpoint = f"sft-{step}" if stage == "sft" else f"ppo-from-{step}"
+            rows.append(
+                {"kind": kind, "keeper": name, "at": "checkpoint", "checkpoint": checkpoint,
+                 "stage": stage, "step": step, "recipe": recipe, "accuracy": value,
+                 "change": value - values[0]}
+            )  # fmt: skip
+        marks = {"base": values[0], "maxood": values[2], "end": values[-1], "rl": after[400]}
+        rows += [
+            {"kind": kind, "keeper": name, "at": "landmark", "checkpoint": mark, "stage": "",
+             "step": None, "recipe": "ppo" if mark == "rl" else "", "accuracy": value,
+             "change": value - values[0]}
+            for mark, value in marks.items()
+        ]  # fmt: skip
+    frame = with_intervals(rows, "accuracy").astype({"step": "Int64"})
+    return frame.assign(change_low=frame["change"] - 0.05, change_high=frame["change"] + 0.05)
+
+
 def of_episodes() -> pd.DataFrame:
     """Whole ones fall with the steps, faster; a second try helps a little."""
     rows = []
@@ -454,6 +486,7 @@ _MADE = {
     "arms": arms,
     "episodes": of_episodes,
     "groups": groups,
+    "keepers": keepers,
     "neighbours": near_tables.neighbours,
     "rl-training": rl_tables.rl_training,
     "window": rl_tables.window,

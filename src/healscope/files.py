@@ -137,6 +137,16 @@ class Files:
         names = [checkpoints] if isinstance(checkpoints, str) else list(checkpoints)
         return self.each(artifacts.EVALUATION, of, protocol=EXHAUSTIVE, checkpoint=names)
 
+    @property
+    def keepers(self) -> list[str]:
+        """Tasks that are evaluated along SFT, after every branch and edit, and never trained on."""
+        return self.study.evaluation.keepers
+
+    def of_keepers(self, checkpoints: Iterable[str]) -> list[str]:
+        """Return the answers of checkpoints to keepers."""
+        places = {"protocol": EXHAUSTIVE, "checkpoint": list(checkpoints), "task": self.keepers}
+        return self.each(artifacts.EVALUATION, **places)
+
     def under_other_protocols(
         self, of: Iterable[str] | None = None, checkpoints: Iterable[str] | None = None
     ) -> list[str]:
@@ -167,16 +177,23 @@ class Files:
     def edits(self, stage: str) -> list[str]:
         return self.each(artifacts.EDIT, stage=stage, edit=self.study.edits.names())
 
+    def keeper_edits(self, stage: str) -> list[str]:
+        """Return the answers of edited models to keepers."""
+        names = self.study.edits.names()
+        return self.each(artifacts.EDIT, stage=stage, edit=names, task=self.keepers)
+
     def around(self, stage: str) -> list[str]:
         """Return the answers of all that the target and the parent of a stage of edits may be.
 
         The base is evaluated as the start of SFT.
         """
+        return self.evaluations(self.checkpoints_around(stage))
+
+    def checkpoints_around(self, stage: str) -> list[str]:
+        """Return what the target and the parent of a stage of edits may be, as it is evaluated."""
         points = self.study.edits.stages[stage]
         names = self.behind(points.target, points.parent)
-        return self.evaluations(
-            dict.fromkeys(artifacts.sft(0) if n == "base" else n for n in names)
-        )
+        return list(dict.fromkeys(artifacts.sft(0) if n == "base" else n for n in names))
 
     @property
     def factor_points(self) -> list[str]:
@@ -219,6 +236,9 @@ class Files:
                 if artifacts.sft(artifacts.parse_branch(b)[1]) == checkpoint
             ]
             found += fill(artifacts.CHECKPOINT, **place, checkpoint=after)
+        if arm == self._arms[0] or checkpoint in self.study.branches:
+            keepers = {"checkpoint": arm, "task": self.keepers}
+            found += fill(artifacts.EVALUATION, **place, protocol=EXHAUSTIVE, **keepers)
         # of all of its arm, since one job evaluates several
         names = {"protocol": protocols, "checkpoint": arm, "task": self.study.task_of(track)}
         return found + fill(artifacts.EVALUATION, **place, **names)

@@ -4,7 +4,7 @@ A job is run again where one of them has changed, so a rule is given no more tha
 """
 
 from healscope import artifacts
-from healscope.config import Protocol, Sampling, Study
+from healscope.config import EXHAUSTIVE, Protocol, Sampling, Study
 
 POSING = {"problems", "hands", "per_kind", "seed", "retried_orders"}
 """Values of a protocol that decide which problems it poses."""
@@ -73,7 +73,7 @@ def evaluation(study: Study, name: str, tasks: list[str], first_attempts: bool =
     chosen = study.evaluation.protocols[name]
     if first_attempts:
         chosen = chosen.first_attempts()
-    unused = {"variants_per_job", "protocols"}
+    unused = {"variants_per_job", "protocols", "keepers", "keeper_tokens"}
     if study.evaluation.precision == "float32":
         unused |= {"precision"}  # as results of versions without it are known by
     return {
@@ -82,3 +82,10 @@ def evaluation(study: Study, name: str, tasks: list[str], first_attempts: bool =
         "tasks": {task_name: task(study, task_name) for task_name in tasks},
         **study.engine_values(study.evaluation.engine),
     }
+
+
+def keepers(study: Study) -> dict:
+    """Return all values that first attempts at keepers depend on; only ID problems are asked."""
+    found = evaluation(study, EXHAUSTIVE, study.evaluation.keepers, first_attempts=True)
+    longest = {"max_new_tokens": study.evaluation.keeper_tokens}
+    return found | {"evaluation": found["evaluation"] | longest, "rules": ["id"]}

@@ -4,6 +4,7 @@ import json
 from fractions import Fraction
 
 import pytest
+from test_instructions import JUDGED as CONDITIONS
 
 from healscope.tasks.contract import hostile
 from healscope.tasks.contract.subject import at_most
@@ -127,6 +128,7 @@ HOSTILE = {
     "regex": ("(a+)+$", "(x+x+)+y", r"(.*a){20}", r"^(\s*\w+\s*)*$"),
     "json_schema": (SCHEMA,),
     "number": ("7",),
+    "follows": tuple({name: value} for wanted, *_ in CONDITIONS for name, value in wanted.items()),
 }
 
 

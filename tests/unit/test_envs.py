@@ -25,7 +25,8 @@ def test_a_lock_pins_every_package_exactly_and_once(lock):
     lines = [line.partition("#")[0].strip() for line in lock.read_text().splitlines()]
     pins = [line for line in lines if line and not line.startswith("-")]
     assert pins
-    names = [re.fullmatch(r"([\w.-]+)==[\w.+!]+( ?;.*)?", pin)[1].lower() for pin in pins]
+    pinned = re.compile(r"([\w.-]+)==[\w.+!]+( ?;.*| --hash=sha256:\w{64})?")
+    names = [pinned.fullmatch(pin)[1].lower() for pin in pins]
     assert len(set(names)) == len(names)
 
 

@@ -434,7 +434,7 @@ def test_fig6_is_drawn_without_controls_and_along_other_axes():
 
 def test_fig_repair_shows_every_edit_the_front_and_rl():
     frame = table("repair")
-    (ax,) = drawn("fig_repair").axes
+    ax, *of_keepers = drawn("fig_repair").axes
     shown = {line.get_label(): line for line in ax.lines}
     edits = frame[~frame["kind"].isin(["parent", "rl", "pick"])]
     groups = edits["kind"].map(lambda kind: KINDS[kind].figure)
@@ -447,6 +447,10 @@ def test_fig_repair_shows_every_edit_the_front_and_rl():
         assert sorted(shown[label].get_xdata()) == sorted(own["id_change"])
     assert len(shown["beaten by no edit"].get_xdata()) == frame["front"].sum()
     assert {t.get_text() for t in ax.texts} <= set(frame.loc[frame["front"], "name"])
+    for place, (panel, name) in enumerate(zip(of_keepers, ("facts", "mine"), strict=True)):
+        assert name in panel.get_xlabel()
+        dots = {line.get_label(): line for line in panel.lines}["controls"].get_xdata()
+        assert sorted(dots) == sorted(row[place] for row in edits.loc[~plain, "keepers_change"])
     assert words(drawn("fig_repair")).startswith(
         "Cheapest for 50% of the loss (directions-rank-0.2 or swap-rank-0.7): OOD rises by 20 "
         "points [16, 24]; ID falls by 10 points [6.0, 14]"

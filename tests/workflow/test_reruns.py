@@ -6,7 +6,7 @@ files is Snakemake's own affair; `test_dag` looks at the whole plan of some chan
 """
 
 import re
-from copy import deepcopy
+from copy import copy, deepcopy
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -89,6 +89,7 @@ PROMISES = [
     Promise("rl.engine", "rl.engine", "vllm", {"rl ppo", "rl grpo", "rl dpo"}),
     # evaluation: a protocol that poses other problems also asks edits others; retries do not
     Promise("evaluation.variants_per_job", "evaluation.variants_per_job", 12, set()),
+    Promise("evaluation.keeper_tokens", "evaluation.keeper_tokens", 65, set()),
     Promise("evaluation.batch_size", "evaluation.batch_size", 64, ANSWERS),
     Promise("evaluation.precision", "evaluation.precision", "bfloat16", ANSWERS),
     Promise("evaluation.engine", "evaluation.engine", "vllm", ANSWERS),
@@ -125,7 +126,7 @@ PROMISES = [
 GRID = [
     "seeds", "train_on", "tasks.gp3.family", "models.micro.source", "models.micro.revision",
     "models.micro.sft", "models.micro.rl*", "sft.checkpoints", "sft.arms", "rl.branches.*",
-    "rl.main", "evaluation.protocols.*.problems", "edits.*",
+    "rl.main", "evaluation.keepers", "evaluation.protocols.*.problems", "edits.*",
 ]  # fmt: skip
 
 
@@ -205,6 +206,31 @@ def test_new_edits_are_made_and_what_shows_them(hollow):
     shown = {"repair", "claims", "reversion-sft", "reversion-rl"}
     own = {f for f, made in after.items() if made.own} - new
     assert {f.split("/")[-1].split(".")[0] for f in own} == shown
+
+
+def test_a_keeper_adds_its_answers_and_runs_nothing_again(hollow):
+    """Neither training nor spectra; of what stands, only what shows keepers is made anew."""
+    before = hollow.files()
+    asked = deepcopy(hollow.config)
+    tasks = {**asked["tasks"], "twelve": {**asked["tasks"]["gp3"], "targets": [12]}}
+    with_task = copy(hollow)
+    with_task.config = {**asked, "tasks": tasks}
+    after = changed(with_task, "evaluation.keepers", ["twelve"])
+    new = set(after) - set(before)
+    shown = {"tables/keepers.parquet", "figures/fig_keepers.pdf", "figures/fig_keepers.png"}
+    own = {f for f in new if "/twelve/" in f or f.endswith("/twelve.parquet")}
+    assert new == own | {f"results/{f}" for f in shown}
+    study = config.load(
+        with_task.config | {"evaluation": asked["evaluation"] | {"keepers": ["twelve"]}}
+    )
+    checkpoints = {f.split("/")[-2] for f in own if f.startswith("results/evals/exhaustive/micro/")}
+    assert checkpoints == {*study.sft_checkpoints(), *study.branches}
+    edited = {f.split("/")[-2] for f in own if f.startswith("results/edits/micro/seed-0/sft/")}
+    assert edited == set(study.edits.names())
+    again = {made.rule for f, made in after.items() if made.again and f not in new}
+    assert again == {"table", "claims", "fig_repair"}
+    tables = {Path(f).stem for f, made in after.items() if made.again and made.rule == "table"}
+    assert tables == {"keepers", "repair"}
 
 
 def test_a_new_seed_makes_its_own_files_and_the_tables_of_all(hollow):

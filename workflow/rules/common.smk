@@ -33,9 +33,8 @@ try:
             healscope.config.read_deepspeed(launched, DEEPSPEED)
 except HealscopeError as error:
     sys.exit(f"healscope: {error}")
-if workflow.is_main_process:
-    for note in study.notes:
-        print(f"healscope: {note}", file=sys.stderr)
+for note in study.notes if workflow.is_main_process else []:
+    print(f"healscope: {note}", file=sys.stderr)
 
 failures = slurm.Failures({name: track.model for name, track in study.tracks.items()})
 if workflow.nodes:

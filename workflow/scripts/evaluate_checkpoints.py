@@ -3,6 +3,7 @@ from healscope.engines import Process
 from healscope.evaluation.outputs import Sections, evaluate_outputs, variant_names
 from healscope.job import job
 from healscope.models.variants import from_checkpoint
+from healscope.tasks.tables import held_out
 
 with job(snakemake, torch=True):
     p = snakemake.params
@@ -19,4 +20,5 @@ with job(snakemake, torch=True):
         {"track": name, "seed": int(seed)},
         f"evaluate {name} seed {seed}",
         Process.of(snakemake),
+        keep=(lambda t: held_out(t, p.rules)) if p.get("rules") else None,
     )

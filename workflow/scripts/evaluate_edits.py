@@ -8,7 +8,8 @@ from healscope.models import checkpoints
 from healscope.models.stored import Stored
 from healscope.spectra import factors
 from healscope.spectra.sweep import Pair, Sweep
-from healscope.tasks.tables import rules_differ
+from healscope.tasks.problem import SIDES
+from healscope.tasks.tables import held_out
 
 with job(snakemake, torch=True):
     p, files, w = snakemake.params, snakemake.input, snakemake.wildcards
@@ -34,5 +35,5 @@ with job(snakemake, torch=True):
         {"track": w.track, "seed": int(w.seed), "stage": p.stage},
         f"edits {p.stage} {w.track} seed {w.seed}",
         Process.of(snakemake),
-        keep=lambda t: (t["split"] == "held_out") & rules_differ(t),  # all that is shown
+        keep=lambda t: held_out(t, p.get("rules", SIDES)),  # all that is shown
     )

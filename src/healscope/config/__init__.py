@@ -10,7 +10,7 @@ from functools import cached_property
 from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
 from healscope import artifacts
-from healscope.config import own_checkpoints, tracks
+from healscope.config import keepers, own_checkpoints, tracks
 from healscope.config.compute import STAGES, Launch, Need, read_deepspeed
 from healscope.config.engines import OF_RESULTS, Vllm
 from healscope.config.measurement import (
@@ -135,12 +135,13 @@ class Study(Section):
     @model_validator(mode="before")
     @classmethod
     def _complete(cls, data):
-        return own_checkpoints.completed(data)
+        return keepers.completed(own_checkpoints.completed(data))
 
     @model_validator(mode="after")
     def _consistent(self):
         grid = self.sft.checkpoints
         tracks.check(self.tasks, self.trained_on, self.own_checkpoints)
+        keepers.check(self.evaluation.keepers, self.tasks, self.trained_on, self.models, grid)
         _ = self.tracks  # each with a name of its own
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError("seeds: the same seed twice")
@@ -212,7 +213,7 @@ class Study(Section):
                             f"edits.{key}.{axis}: {most}, but model '{name}' has {layers} layers"
                         )
         if model.scratch:
-            tracks.check_scratch(name, model, self.tasks, self.trained_on)
+            tracks.check_scratch(name, model, self.tasks, self.trained_on, self.evaluation.keepers)
 
     def _leave_out_controls(self) -> None:
         """Take out controls of edits that a model has too few layers for; `notes` say so."""
@@ -270,7 +271,8 @@ class Study(Section):
     @cached_property
     def tracks(self) -> dict[str, Track]:
         """name -> track, of every model on every task that it can be trained on."""
-        return tracks.tracks(self.models, self.tasks, self.trained_on, self.own_checkpoints)
+        given, apart = self.own_checkpoints, self.evaluation.keepers
+        return tracks.tracks(self.models, self.tasks, self.trained_on, given, apart)
 
     @property
     def followed(self) -> list[str]:
@@ -287,8 +289,8 @@ class Study(Section):
 
     def evaluated(self, track: str) -> list[str]:
         """Return the names of the tasks that a track is evaluated on."""
-        scratch = self.model_of(track).scratch is not None
-        return tracks.evaluated(self.tracks[track], self.tasks, self.trained_on, scratch)
+        scratch, apart = self.model_of(track).scratch is not None, self.evaluation.keepers
+        return tracks.evaluated(self.tracks[track], self.tasks, self.trained_on, scratch, apart)
 
     def poses(self, task: str, protocol: str) -> bool:
         """Return whether a task has the problems of a protocol."""

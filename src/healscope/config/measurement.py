@@ -46,6 +46,12 @@ class Evaluation(Section):
     )
     batch_size: Positive = Field(512, description="responses at once")
     max_new_tokens: Positive = Field(24, description="tokens of the longest answer")
+    keepers: Annotated[list[str], AfterValidator(distinct)] = Field(
+        [],
+        description="sets evaluated too and never trained on (docs/keepers.md): facts, "
+        "ifeval_like, a file, lm_eval:NAME, a task",
+    )
+    keeper_tokens: Positive = Field(64, description="tokens of the longest answer to a keeper")
     variants_per_job: Positive = Field(
         100,
         description="SFT checkpoints or edits evaluated in one process; each has a file of its own",

@@ -26,17 +26,20 @@ def tracks(
     tasks: Mapping[str, TaskSection],
     trained_on: list[str],
     own_checkpoints: bool,
+    keepers: Collection[str] = (),
 ) -> dict[str, Track]:
     """Return name -> track of all that can be asked for, model by model, tasks of `train_on` first.
 
-    Beside the tasks of `train_on` these are all others that can be trained on. Checkpoints that are
-    given were trained on one task. Raises ValueError where two would have one name.
+    Beside the tasks of `train_on` these are all others that can be trained on, but for keepers.
+    Checkpoints that are given were trained on one task. Raises ValueError where two would have one
+    name.
     """
     for key, names in (("models", models), ("tasks", tasks)):
         _refuse_names(key, names)
     first, *more = trained_on
     if not own_checkpoints:
-        more += [t for t in tasks if t not in trained_on and tasks[t].trainable]
+        apart = {*trained_on, *keepers}
+        more += [t for t in tasks if t not in apart and tasks[t].trainable]
     found: dict[str, Track] = {}
     for model in models:
         for task in (first, *more):
@@ -69,10 +72,14 @@ def _refuse_names(key: str, names: Iterable[str]) -> None:
 
 
 def evaluated(
-    track: Track, tasks: Mapping[str, TaskSection], trained_on: list[str], scratch: bool
+    track: Track,
+    tasks: Mapping[str, TaskSection],
+    trained_on: list[str],
+    scratch: bool,
+    keepers: Collection[str] = (),
 ) -> list[str]:
     """Return the tasks that a track is evaluated on: its own, and those that no track of the study
-    is trained on.
+    is trained on. Keepers have evaluations of their own.
 
     A model that is trained from scratch knows no words but those of its own task.
     """
@@ -80,11 +87,12 @@ def evaluated(
     return [
         name
         for name, task in tasks.items()
-        if name == track.task or (name not in trained_on and (not scratch or _reads(own, task)))
+        if name == track.task
+        or (name not in (*trained_on, *keepers) and (not scratch or reads(own, task)))
     ]
 
 
-def _reads(own: TaskSection, other: TaskSection) -> bool:
+def reads(own: TaskSection, other: TaskSection) -> bool:
     """Return whether a model trained from scratch on one task surely has the words of another."""
     known = own.rendering == "json" or own.task_class.fixed_words
     return own.family == other.family and known and not _lack(own, other)
@@ -122,7 +130,11 @@ def check(tasks: Mapping[str, TaskSection], trained_on: list[str], own_checkpoin
 
 
 def check_scratch(
-    name: str, model: Model, tasks: Mapping[str, TaskSection], trained_on: list[str]
+    name: str,
+    model: Model,
+    tasks: Mapping[str, TaskSection],
+    trained_on: list[str],
+    keepers: Collection[str] = (),
 ) -> None:
     """Raise ValueError if a model that is trained from scratch could not read a task.
 
@@ -138,7 +150,7 @@ def check_scratch(
     for beside, other in tasks.items():
         alike = [task for task in trained_on if tasks[task].family == other.family]
         lacks = [_lack(tasks[task], other) for task in alike]
-        if beside not in trained_on and lacks and all(lacks):
+        if beside not in (*trained_on, *keepers) and lacks and all(lacks):
             raise ValueError(
                 f"tasks.{beside}: model '{name}' {lacks[0]}, as it is trained from scratch on "
                 f"'{alike[0]}'; add '{beside}' to train_on for a model of its own"

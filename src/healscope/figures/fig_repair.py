@@ -6,6 +6,9 @@ RL, which starts from End as the edits do. The stepped line joins the edits that
 beats: none gives more OOD accuracy at no more ID cost; the table names every point. Its points are
 the best of many on the same problems, which flatters them.
 
+Where the study has keepers, sets that are never trained on (docs/keepers.md), further panels show
+across what the same edits change in accuracy on each of them.
+
 The title is not flattered: for each seed and half of the instances the cheapest edit that gives
 back the named share of the OOD accuracy lost from MaxOOD to End is picked by other seeds on the
 other half. Where no edit gives back so much, the one that gives back most is picked.
@@ -16,6 +19,7 @@ question is that of arXiv 2508.16546, the sibling of `arXiv 2509.12235`_.
 
 from __future__ import annotations
 
+from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,19 +35,26 @@ from healscope.figures.record import Drawn, Figure
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+MOST = 2
+"""Keepers that are drawn; more are in the table."""
 _GROUPS = {"values": "edit: singular values", "directions": "edit: directions, matrices"}
 
 
 def draw(frame: pd.DataFrame, style: FigureStyle) -> Drawn:
-    """Draw a panel for each model, a mark for each edit and control."""
-    models, left_out = layout.fitting(frame["track"])
-    figure, axes = layout.panels(style, len(models), 1, 3.4)
-    for (ax,), model in zip(axes, models, strict=True):
+    """Draw a panel for each model, a mark for each edit and control; and one for each keeper."""
+    keepers = list(dict.fromkeys(name for names in frame["keepers"] for name in names))
+    panels = [None, *keepers[:MOST]]
+    more = len(keepers) - MOST
+    models, left_out = layout.fitting(frame["track"], len(panels))
+    figure, axes = layout.panels(style, len(models) * len(panels), 1, 3.4)
+    for (ax,), (model, keeper) in zip(axes, product(models, panels), strict=True):
         own = frame[frame["track"] == model]
+        own = own if keeper is None else _across(own, keeper)
         for at in (ax.axhline, ax.axvline):
             at(0, color="0.6", linewidth=0.9, zorder=0)
         _clouds(ax, own)
-        _front(ax, own[own["front"]])
+        if keeper is None:
+            _front(ax, own[own["front"]])
         healed, parent = (own[own["kind"] == kind] for kind in ("rl", "parent"))
         if len(healed):
             _cross(ax, healed, looks.look(style, "rl"), "RL instead of an edit")
@@ -52,11 +63,25 @@ def draw(frame: pd.DataFrame, style: FigureStyle) -> Drawn:
         _cross(ax, parent, look, f"{LANDMARK_NAMES.get(name, name)}: back altogether")
         layout.title(ax, model)
         ax.xaxis.set_major_formatter(layout.as_percent)
-        ax.set_xlabel("change of ID accuracy (points)")
+        across = f"accuracy on keeper {keeper}" if keeper else "ID accuracy"
+        ax.set_xlabel(f"change of {across} (points)")
         layout.percent_axis(ax, "change of OOD accuracy (points)")
     several = frame["ood_by_seed"].map(len).max() > 1
     over = "all seeds" if several else "instances, of one run"
-    return figure, layout.joined(f"error bars: interval over {over}", left_out)
+    said = f"{more} more keepers are in the table" if more > 0 else ""
+    return figure, layout.joined(f"error bars: interval over {over}", said, left_out)
+
+
+def _across(frame: pd.DataFrame, keeper: str) -> pd.DataFrame:
+    """Return the rows that a keeper was asked of, with its change in place of that of ID
+    accuracy."""
+    own = frame[[keeper in list(names) for names in frame["keepers"]]]
+    at = [list(names).index(keeper) for names in own["keepers"]]
+    parts = {
+        f"id_{end}": [values[i] for values, i in zip(own[f"keepers_{end}"], at, strict=True)]
+        for end in ("change", "low", "high")
+    }
+    return own.assign(**parts)
 
 
 def _clouds(ax: Axes, frame: pd.DataFrame) -> None:

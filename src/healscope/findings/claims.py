@@ -12,6 +12,7 @@ from healscope.findings import gate as gates
 from healscope.findings.columns import effect
 from healscope.findings.contrasts import Data
 from healscope.findings.finding import Finding, Page
+from healscope.findings.keepers import answers_to
 from healscope.findings.rows import attempts, branch_logs, first_attempts, trained_on, with_steps
 from healscope.markdown import bullets, cell, estimate, grid, limits, percent, points
 from healscope.schema import TRACK, choice, share, table, text
@@ -27,6 +28,7 @@ def measure(
     signal_files: list[str],
     pools: list[str],
     edits: list[str],
+    keeper_files: list[str],
     landmark_files: list[str],
     statistics: Statistics,
     sft: dict,
@@ -50,6 +52,7 @@ def measure(
     edited = edited.assign(checkpoint=edited["stage"] + ":" + edited["checkpoint"])
     logged = pd.concat([provenance.read_table(f) for f in signal_files], ignore_index=True)
     runs = branch_logs(logs)
+    kept = answers_to(keeper_files) if keeper_files else None
     found_marks = [provenance.read_json(f) for f in landmark_files]
     found = []
     for model, own in rows.groupby("track"):
@@ -67,6 +70,7 @@ def measure(
             stages=stages,
             settings=statistics,
             contrast=contrast,
+            keepers=None if kept is None else kept[kept["track"] == model],
         )
         for part in parts:
             found += [{"track": model, **claim} for claim in part(data)]
@@ -232,6 +236,7 @@ FINDING = Finding(
         "signal_files": files.signals(),
         "pools": files.pools(),
         "edits": [f for stage in files.study.edits.stages for f in files.edits(stage)],
+        "keeper_files": files.of_keepers(files.at_landmarks),
         "landmark_files": files.landmarks(),
         "gate": [artifacts.path(artifacts.TABLE, table="gate")],
     },

@@ -29,6 +29,7 @@ class Data:
     stages: dict[str, dict[str, str]]  # stage of edits -> its target and parent
     settings: Statistics
     contrast: tuple[int, int] | None = None  # two SFT steps, fixed in the config
+    keepers: pd.DataFrame | None = None  # first attempts at keepers, of SFT and landmark rl
 
     @property
     def sft(self) -> pd.DataFrame:

@@ -12,6 +12,7 @@ from healscope.findings.reversions import MEASURED, PLACE, around_edits, edited
 from healscope.findings.rows import at_landmarks, first_attempts
 from healscope.markdown import cell, estimate, grid
 from healscope.schema import TRACK, Column, change, flag, real, table, text
+from healscope.verdicts import MARGIN
 
 SHARES = (0.5, 0.8)
 """Shares of the lost OOD accuracy for which the cheapest edit is looked for."""
@@ -20,11 +21,14 @@ SHARES = (0.5, 0.8)
 def repair(
     edits: list[str],
     evaluations: list[str],
+    keeper_edits: list[str],
+    keeper_files: list[str],
     landmark_files: list[str],
     stages: dict[str, dict[str, str]],
     statistics: Statistics,
 ) -> pd.DataFrame:
-    """Return what each edit of stage sft changes in ID and OOD accuracy, paired by problem.
+    """Return what each edit of stage sft changes in ID and OOD accuracy, and in that on keepers,
+    paired by problem.
 
     Beside the edits (kinds as in their names): "parent", what going back altogether changes; "rl",
     what RL changes; and "pick", the cheapest edit that gives back at least a share of the OOD
@@ -32,11 +36,12 @@ def repair(
     `front`: no edit but a control gives more OOD accuracy for at most the same loss of ID accuracy.
     """
     points = stages["sft"]
-    around = around_edits(evaluations, landmark_files, points)
-    healed = first_attempts(evaluations)
-    healed = at_landmarks(healed[healed["split"] == "held_out"], landmark_files, ["rl"])
-    healed = healed.assign(kind="rl", name="rl", axis="", amount=0.0, control="", matched="")
-    rows = pd.concat([edited(edits), around[around["kind"] == "parent"], healed])
+    around, rows = _answers(edits, evaluations, landmark_files, points)
+    if keeper_files:  # each as a rule of its own name
+        kept = _answers(keeper_edits, keeper_files, landmark_files, points)
+        kept = [part[part["rule"] == "id"] for part in kept]
+        more_around, more = (part.assign(rule=part["task"]) for part in kept)
+        around, rows = pd.concat([around, more_around]), pd.concat([rows, more])
     found = []
     for model, own in rows.groupby("track"):
         target = around[(around["kind"] == "none") & (around["track"] == model)]
@@ -61,32 +66,55 @@ def repair(
                  **_repaired(own, parent, statistics)}
             )  # fmt: skip
         both = pd.concat([table, pd.DataFrame(picks)], ignore_index=True)
+        able = target.groupby("rule")["correct"].mean() >= MARGIN  # who knows nothing loses nothing
+        both["unharmed"] = [[name for name in names if able[name]] for names in both["unharmed"]]
         found.append(both.assign(track=model, seed="all"))
     return pd.concat(found, ignore_index=True)
 
 
+def _answers(
+    edits: list[str], evaluations: list[str], landmark_files: list[str], points: dict[str, str]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return first attempts of target and parent, and of all that is compared with the target."""
+    around = around_edits(evaluations, landmark_files, points)
+    healed = first_attempts(evaluations)
+    healed = at_landmarks(healed[healed["split"] == "held_out"], landmark_files, ["rl"])
+    healed = healed.assign(kind="rl", name="rl", axis="", amount=0.0, control="", matched="")
+    return around, pd.concat([edited(edits), around[around["kind"] == "parent"], healed])
+
+
+RULES = ("id", "ood")
+
 Changes = dict[str, pd.DataFrame]
-"""rule -> change of each problem."""
+"""rule, or name of a keeper -> change of each problem."""
 
 
 def changes_of(rows: pd.DataFrame, target: pd.DataFrame) -> dict[str, Changes]:
-    """name -> what each problem's answer changes by, under either rule."""
+    """name -> what each problem's answer changes by, under either rule and on each keeper."""
+    asked = dict.fromkeys([*RULES, *target["rule"].unique()])
     return {
         name: {
             rule: stats.paired(target[target["rule"] == rule], own[own["rule"] == rule])
-            for rule in ("id", "ood")
+            for rule in asked
         }
         for name, own in rows.groupby("name", sort=False)
     }
 
 
 def _repaired(change: Changes, parent: Changes, statistics: Statistics) -> dict:
-    """Changes under both rules with intervals, and the share of the loss that is given back."""
+    """Changes under both rules and on keepers, with intervals, and the share of the loss that is
+    given back."""
     found = {}
-    for rule, rows in change.items():
-        e = stats.bootstrap(rows, "change", statistics)
+    changed = {rule: stats.bootstrap(rows, "change", statistics) for rule, rows in change.items()}
+    for rule in RULES:
+        e = changed.pop(rule)
         found |= {f"{rule}_change": e.value, f"{rule}_low": e.low, f"{rule}_high": e.high}
         found[f"{rule}_by_seed"] = list(e.by_seed.values())
+    kept = {name: e for name, e in changed.items() if e.by_seed}
+    found["keepers"] = list(kept)
+    for key, end in (("change", "value"), ("low", "low"), ("high", "high")):
+        found[f"keepers_{key}"] = [getattr(e, end) for e in kept.values()]
+    found["unharmed"] = [name for name, e in kept.items() if e.low > -MARGIN]
     lost = _mean(parent["ood"])
     found["restored"] = found["ood_change"] / lost if lost > 0 else float("nan")
     return found
@@ -118,7 +146,7 @@ def pick(offered: dict[str, Changes], parent: Changes, share: float) -> tuple[Ch
     picked = stats.picked_elsewhere(elsewhere, list(offered), sorted(set(parent["ood"]["seed"])))
     own = {
         rule: stats.at_picked({name: c[rule] for name, c in offered.items()}, picked)
-        for rule in ("id", "ood")
+        for rule in parent
     }
     return own, list(dict.fromkeys(n for halves in picked.values() for n in halves.values()))
 
@@ -140,6 +168,7 @@ def _mean(rows: pd.DataFrame) -> float:
 def section(table: pd.DataFrame) -> str:
     """Return what each edit changes, and the share of the lost OOD accuracy that it gives back."""
     shown = table[table["front"] | table["kind"].isin(["parent", "rl", "pick"])]
+    keepers = list(dict.fromkeys(name for names in table["keepers"] for name in names))
     rows = [
         (
             r["name"] + (f": {r['picked']}" if r["picked"] else ""),
@@ -148,11 +177,28 @@ def section(table: pd.DataFrame) -> str:
                 for rule in ("id", "ood")
             ),
             cell(100 * r["restored"], ".0f"),
+            *(_kept(r, keeper) for keeper in keepers),
         )
         for r in shown.sort_values("ood_change", ascending=False).to_dict("records")
     ]  # fmt: skip
-    note = "Edits that no other beats, going back altogether, RL, and the cheapest edits.\n\n"
-    return note + grid(["weights", "ID change", "OOD change", "of the loss given back, %"], rows)
+    note = "Edits that no other beats, going back altogether, RL, and the cheapest edits."
+    if keepers:
+        note += (
+            f" Of keepers, their change; *unharmed*: a loss of {100 * MARGIN:.0f} points or more "
+            "is excluded."
+        )
+    header = ["weights", "ID change", "OOD change", "of the loss given back, %", *keepers]
+    return note + "\n\n" + grid(header, rows)
+
+
+def _kept(row: dict, keeper: str) -> str:
+    """What a row of the table says of a keeper; a dash where it was not asked."""
+    names = list(row["keepers"])
+    if keeper not in names:
+        return cell(float("nan"), "")
+    at = names.index(keeper)
+    own = {key: row[f"keepers_{key}"][at] for key in ("change", "low", "high")}
+    return estimate(own, "change") + (" unharmed" if keeper in list(row["unharmed"]) else "")
 
 
 SCHEMA = table(
@@ -179,6 +225,21 @@ SCHEMA = table(
             )
         ),
         real("restored", "ood_change, of what was lost from parent to target", "ratio", True),
+        Column("keepers", "strings", "names of the study's keepers"),
+        *(
+            Column(f"keepers_{key}", "floats", f"of each keeper, {about}", "difference of shares")
+            for key, about in (
+                ("change", "its accuracy less that of the target"),
+                ("low", "lower limit of the interval"),
+                ("high", "upper limit of the interval"),
+            )
+        ),
+        Column(
+            "unharmed",
+            "strings",
+            f"keepers whose interval excludes a loss of {100 * MARGIN:.0f} points or more, and of "
+            "which the target knows more than that",
+        ),
         flag("front", "no edit (no control) gives more OOD accuracy at no more ID cost"),
         TRACK, ALL_SEEDS,
     ),
@@ -192,6 +253,8 @@ FINDING = Finding(
     inputs=lambda files: {
         "edits": files.edits("sft"),
         "evaluations": [*files.evaluations(files.at_landmarks), *files.around("sft")],
+        "keeper_edits": files.keeper_edits("sft"),
+        "keeper_files": files.of_keepers([*files.at_landmarks, *files.checkpoints_around("sft")]),
         "landmark_files": files.landmarks(),
     },
     asked=lambda files: "sft" in files.study.edits.stages,

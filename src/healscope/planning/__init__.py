@@ -54,6 +54,7 @@ def table(study: Study, jobs: Sequence[Job], at_once: int) -> str:
     """Return the plan as text, at most 100 columns wide."""
     tracks = dict.fromkeys([*study.followed, *(job.track for job in jobs if job.track)])
     names = {task for track in tracks for task in study.evaluated(track)}
+    names |= set(study.evaluation.keepers)
     tasks = {name: build(name, study.tasks[name]) for name in names}
     problems = {name: task.count() for name, task in tasks.items()}
     disks, rows, chains = {}, [], {}

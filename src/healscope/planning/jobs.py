@@ -12,6 +12,8 @@ from healscope.planning.asked import Asked
 from healscope.planning.sizes import Size, generation_speed, tokens, training_speed
 
 OTHER = "tables, others"
+KEEPERS = "_keepers_"
+"""Part of the names of rules that evaluate keepers."""
 
 
 @dataclass(frozen=True)
@@ -73,10 +75,12 @@ class Costs:
         each = c.FORWARD if reading else c.TRAIN
         return flops * each.value / c.CPU_TRAIN.value / self.model.need(stage).threads
 
-    def _answers(self, stage: str, answers: float, engine: str = "", batch: int = 0) -> float:
+    def _answers(
+        self, stage: str, answers: float, engine: str = "", batch: int = 0, length: float = 0
+    ) -> float:
         """Return the seconds of sampling, `batch` at a time: computing, or waiting for each
-        layer."""
-        length, evaluation = self._tokens()[1], self.study.evaluation
+        layer. `length`: tokens of an answer, if not as in training."""
+        length, evaluation = length or self._tokens()[1], self.study.evaluation
         flops = answers * length * self.size.parameters * c.FORWARD.value
         if gpus := self._on_gpu(stage):
             batches = math.ceil(answers / (batch or evaluation.batch_size))
@@ -149,14 +153,22 @@ class Costs:
             else min(self.study.evaluation.variants_per_job, len(self.study.sft.checkpoints))
         )
         answers = self._answers("evaluation", self.asked.answers(job.protocol))
+        if KEEPERS in job.rule:
+            answers = self._of_keepers("evaluation")
         return variants * (answers + self._load()) + self._load()
 
-    def _edits(self, _job: Job) -> float:
+    def _of_keepers(self, stage: str) -> float:
+        """Return the seconds of the answers of one checkpoint or edit to keepers."""
+        longest = self.study.evaluation.keeper_tokens
+        return self._answers(stage, self.asked.keepers, length=longest)
+
+    def _edits(self, job: Job) -> float:
         """Every edit reads the factors of both checkpoints of its stage."""
         edits = self.study.edits.names()
         jobs = -(-len(edits) // self.study.evaluation.variants_per_job)
         reading = 2 * self.size.factor_bytes(self.study.spectra.matrices) / c.DISK.value
-        each = self._answers("edits", self.asked.retried) + reading
+        answers = self._answers("edits", self.asked.retried)
+        each = (self._of_keepers("edits") if KEEPERS in job.rule else answers) + reading
         return self._load(2) + len(edits) / jobs * each
 
     def _spectra(self, job: Job) -> float:

@@ -48,6 +48,11 @@ class TaskSection(Section):
         """Whether the task has reference answers to train on."""
         return self.build("of the config").trainable
 
+    @property
+    def one_sided(self) -> bool:
+        """Whether the task has no OOD problems, as keepers may."""
+        return self.build("of the config").one_sided
+
     def build(self, name: str) -> Task:
         """Build the task of this section. Raises ValueError on options that do not fit together."""
         named = {key: field for field, key in self.task_class.keys.items()}

@@ -7,7 +7,7 @@ an instance under both rules. The unit of the hold-out and of the halves is the 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from healscope.errors import HealscopeError
@@ -131,6 +131,12 @@ def rules_differ(problems: pd.DataFrame) -> pd.Series:
     if "n_faces" not in problems:
         return pd.Series(True, index=problems.index)
     return problems["n_faces"].isna() | (problems["n_faces"] > 0)
+
+
+def held_out(problems: pd.DataFrame, rules: Sequence[str] = SIDES) -> pd.Series:
+    """Return a mask of held-out problems under some rules, where the two rules differ."""
+    own = (problems["split"] == "held_out") & problems["rule"].isin(rules)
+    return own & rules_differ(problems)
 
 
 def draw(pool: pd.DataFrame, n: int, rng: np.random.Generator) -> pd.DataFrame:

@@ -101,6 +101,8 @@ class Task(ABC):
     """Whether problems of an instance are steps of an episode, which succeeds if all are right."""
     trainable: ClassVar[bool] = True
     """Whether there are reference answers to train on."""
+    one_sided: ClassVar[bool] = False
+    """Whether there are no OOD problems: such a task can only be a keeper (docs/keepers.md)."""
     of_files: ClassVar[bool] = False
     """Whether problems are rows of a user's files, which may repeat a prompt and lack answers."""
     split_by_files: ClassVar[bool] = False

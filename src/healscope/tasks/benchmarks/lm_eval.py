@@ -43,7 +43,9 @@ class LmEval(Task):
     id: Annotated[
         Distinct[str], Field(description="tasks, groups or tags of the harness: the ID problems")
     ]
-    ood: Annotated[Distinct[str], Field(description="the same of the OOD problems")]
+    ood: Annotated[
+        Distinct[str] | None, Field(description="the same of the OOD problems; null: for a keeper")
+    ] = None
     include: Annotated[
         str | None, Field(description="folder with the YAML files of local tasks")
     ] = None
@@ -86,16 +88,21 @@ class LmEval(Task):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if both := set(self.id) & set(self.ood):
+        if both := set(self.id) & set(self.ood or ()):
             raise ValueError(
                 f"task {self.name!r}: ood: '{min(both)}' is in id too; the rules need tasks of "
                 "their own"
             )
 
+    @property
+    def one_sided(self) -> bool:
+        """Whether there are no OOD problems."""
+        return not self.ood
+
     @classmethod
     def completed(cls, section: dict[str, Any]) -> dict[str, Any]:
         """Fill in `code`, if the section is valid enough to find its files."""
-        sides = [section.get("id"), section.get("ood")]
+        sides = [section.get("id"), section.get("ood") or []]
         if not isinstance(section.get("include"), str | None) or not all(
             isinstance(side, list | tuple) and all(isinstance(name, str) for name in side)
             for side in sides
@@ -172,7 +179,7 @@ class LmEval(Task):
     @cached_property
     def _benchmarks(self) -> dict[str, dict[str, Benchmark]]:
         """The benchmarks of each rule, by name."""
-        sides = {"id": self.id, "ood": self.ood}
+        sides = {"id": self.id, "ood": self.ood or ()}
         try:
             return loading.load(
                 sides, self.include, self.fewshot, self.metric, self.filter, self.seed

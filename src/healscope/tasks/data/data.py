@@ -46,7 +46,12 @@ class Data(Task):
         OneSource | None,
         Field(description="the ID problems; null: held_out of the instances of sft"),
     ] = None
-    ood: Annotated[Sources, Field(description="the OOD problems; or several sets, {name: file}")]
+    ood: Annotated[
+        Sources | None,
+        Field(
+            description="the OOD problems; or several sets, {name: file}; null: none, for a keeper"
+        ),
+    ] = None
     prompt_field: rows.Prompt = None
     messages: rows.Messages = None
     system: rows.System = None
@@ -118,6 +123,11 @@ class Data(Task):
     def trainable(self) -> bool:
         """Whether there is something to train on."""
         return self.sft is not None
+
+    @property
+    def one_sided(self) -> bool:
+        """Whether there are no OOD problems."""
+        return self.ood is None
 
     @property
     def split_by_files(self) -> bool:
@@ -226,9 +236,9 @@ class Data(Task):
 AROUND = tuple(sources.Source.model_fields.keys() - {"file"})
 """Keys of a task that its sources may give too."""
 _OPTIONAL = TypeAdapter(OneSource | None)
-_SOURCES = TypeAdapter(Sources)
+_SOURCES = TypeAdapter(Sources | None)
 
 
-def _named(ood: Mapping[str, Source]) -> dict[str, Source]:
+def _named(ood: Mapping[str, Source] | None) -> dict[str, Source]:
     """Return key -> source of the OOD sets."""
-    return {f"ood.{name}": source for name, source in ood.items()}
+    return {f"ood.{name}": source for name, source in (ood or {}).items()}

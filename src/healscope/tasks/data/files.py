@@ -21,6 +21,9 @@ from typing import Any, NamedTuple
 from healscope.errors import HealscopeError
 from healscope.provenance import sha256
 
+SHIPPED = "healscope:"
+"""Beginning of the name of a file that comes with healscope."""
+_SHIPPED = Path(__file__).parent / "shipped"
 _HUB = re.compile(r"[\w.-]+/[\w.-]+(:[\w.-]+)?(@[\w./-]+)?")
 
 
@@ -100,10 +103,22 @@ def _read(source: str, known: str) -> Sheet:  # noqa: ARG001
     return Sheet(source, unit, tuple(rows))
 
 
+def is_file(source: str) -> bool:
+    """Return whether a source is a file or folder that is there."""
+    place = Path(source.partition("#")[0]).expanduser()
+    return place.is_file() or place.is_dir()
+
+
 def _place(source: str) -> Path | None:
     """Return the file or folder of a source; None where it is an id of a hub."""
+    if source.startswith(SHIPPED):
+        path = _SHIPPED / f"{source.removeprefix(SHIPPED)}.jsonl"
+        if not path.is_file():
+            there = ", ".join(sorted(file.stem for file in _SHIPPED.glob("*.jsonl")))
+            raise HealscopeError(f"{source}: no such set comes with healscope, only {there}")
+        return path
     path = Path(source.partition("#")[0]).expanduser()
-    if path.is_file() or path.is_dir():
+    if is_file(source):
         return path
     if not path.suffix and _HUB.fullmatch(source.partition("#")[0]):
         return None

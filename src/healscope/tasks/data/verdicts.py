@@ -17,7 +17,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from healscope.errors import HealscopeError
-from healscope.tasks.data import mathematics, schemas_of_answers
+from healscope.tasks.data import instructions, mathematics, schemas_of_answers
 from healscope.tasks.data.numbers import last_number
 from healscope.tasks.data.patterns import pattern
 from healscope.tasks.responses import json_object
@@ -186,6 +186,13 @@ def _json(text: str) -> Any:
     return json_object(text, reasoning=())
 
 
+# follows
+
+
+def _follows(text: str, answer: Any, setting: Setting) -> str:  # noqa: ARG001
+    return CORRECT if instructions.holds(answer, text) else WRONG
+
+
 KINDS: Mapping[str, Kind] = {
     "exact": Kind("the response is the answer, but for white space", _exact, _text),
     "number": Kind("its last number equals that of the answer, exactly", _number, _as_number),
@@ -208,6 +215,12 @@ KINDS: Mapping[str, Kind] = {
         "it is JSON that the answer, a JSON schema, allows",
         _json_schema,
         schemas_of_answers.prepare,
+        is_response=False,
+    ),
+    "follows": Kind(
+        "all conditions hold that the answer lists, as {words: 3} (docs/keepers.md)",
+        _follows,
+        instructions.prepare,
         is_response=False,
     ),
 }
