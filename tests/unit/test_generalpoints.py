@@ -224,7 +224,7 @@ def test_the_fraction_deal_is_winnable():
         verdict = verify(task, P3388, answer("8/(3-8/3)=24"))
         assert verdict.outcome == "correct"
         assert verdict.reward == 5
-        assert verdict[2:] == (True, True, True, True)
+        assert verdict[2:6] == (True, True, True, True)
 
 
 @pytest.mark.parametrize(
@@ -275,7 +275,7 @@ def test_the_number_line():
     assert (verdict.follows_rule, verdict.uses_numbers) == (False, True)
     verdict = verify(JSON4, PFACES, answer("(1+1)*2*11", number=[11, 1, 2, 1]))
     assert verdict.outcome == "wrong_number"
-    assert verdict[2:] == (True, False, True, False)
+    assert verdict[2:6] == (True, False, True, False)
 
 
 @pytest.mark.parametrize(
@@ -392,7 +392,7 @@ def test_every_reference_response_is_correct_under_its_rule_only(table3, table4,
             for row in rows(table):
                 verdict = verify(strict, from_row(row), row["response"])
                 assert verdict.outcome == "correct"
-                assert verdict[2:] == (True, True, True, True)
+                assert verdict[2:6] == (True, True, True, True)
     for task, table in ((COMPACT, table3), (JSON4, table4)):
         faces = table[table.n_faces > 0]
         for one, other in zip(rows(faces)[::2], rows(faces)[1::2], strict=True):

@@ -70,7 +70,7 @@ def test_reference_answers_are_right_and_in_their_action_space(options, seed):
     for rule, other in (("id", "ood"), ("ood", "id")):
         for problem, twin in zip(task.problems(rule), task.problems(other), strict=True):
             verdict = task.verify(problem, problem.answer)
-            assert verdict == ("correct", 1.0, True, True, None, None), problem.answer
+            assert verdict[:4] == ("correct", 1.0, True, True), problem.answer
             assert problem.pair_id == twin.pair_id
             assert task.canonical(problem, problem.answer)
             crossed = task.verify(problem, twin.answer)

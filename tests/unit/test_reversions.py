@@ -112,8 +112,13 @@ def test_any_two_checkpoints_can_be_the_ends(study):
     assert (parent["name"], parent["accuracy"]) == ("base", 0)  # evaluated as the start of SFT
 
 
+def repaired(files):
+    edits, evaluations, *landmarks = files
+    return repair(edits, evaluations, [], [], *landmarks, {"sft": POINTS}, SETTINGS)
+
+
 def test_the_front_holds_what_nothing_beats(study):
-    table = repair(*study, {"sft": POINTS}, SETTINGS)
+    table = repaired(study)
     check(table, SCHEMAS["repair"])
     front = set(table.loc[table["front"], "name"])
     # values-rank-1 changes nothing at all, which nothing beats for less
@@ -130,7 +135,7 @@ def test_the_front_holds_what_nothing_beats(study):
 
 
 def test_the_cheapest_edit_for_a_share_of_the_loss(study):
-    table = repair(*study, {"sft": POINTS}, SETTINGS)
+    table = repaired(study)
     half, most = row(table, name="cheapest for 50%"), row(table, name="cheapest for 80%")
     assert half["picked"] == "values-rank-0.2"
     assert half["id_change"] == pytest.approx(-0.02, abs=0.011)
@@ -146,7 +151,7 @@ def test_a_pick_by_luck_on_one_half_is_not_reported_there(tmp_path):
         lucky = "a" if "0.2" in file else "b"
         rows.loc[(rows["half"] == lucky) & (rows["rule"] == "ood"), "correct"] = True
         rows.to_parquet(file)
-    table = repair(*files, {"sft": POINTS}, SETTINGS)
+    table = repaired(files)
     assert row(table, name="swap-rank-0.2")["ood_change"] == pytest.approx(0.4)
     pick = row(table, name="cheapest for 50%")
     assert pick["picked"] == "swap-rank-0.4 or swap-rank-0.2"
@@ -155,7 +160,7 @@ def test_a_pick_by_luck_on_one_half_is_not_reported_there(tmp_path):
 
 def test_where_nothing_was_lost_no_share_is_given_back(tmp_path, monkeypatch):
     monkeypatch.setitem(CHECKPOINTS, "sft-9", (0.3, 0.2))
-    table = repair(*make(tmp_path, EDITS), {"sft": POINTS}, SETTINGS)
+    table = repaired(make(tmp_path, EDITS))
     assert table["restored"].isna().all()
 
 

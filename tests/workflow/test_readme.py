@@ -14,6 +14,7 @@ ELSEWHERE = {
     "my.yaml",
     "my-checkpoints.yaml",
     "my-benchmarks.yaml",
+    "my-data.yaml",
     "my-study.yaml",
     "config/paper.yaml",
 }
