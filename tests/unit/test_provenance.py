@@ -115,6 +115,7 @@ def checkout(tmp_path):
     (tmp_path / "mine/workflow").mkdir()
     (tmp_path / "mine/workflow/rule.smk").write_text("rule a:\n")
     (tmp_path / "mine/results.txt").write_text("made\n")
+    (tmp_path / "mine/.gitignore").write_text("__pycache__/\n")  # as the real one
     return tmp_path / "mine"
 
 
