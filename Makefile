@@ -75,7 +75,7 @@ report: figures ## one self-contained HTML file with every figure and the claims
 
 PYTEST := python -m pytest -n $(CORES) --dist loadfile --no-loadscope-reorder
 
-test: setup ## the tests, in about ten minutes on two cores
+test: setup ## the tests that bite most often, in about six minutes on two cores
 	$(PYTEST) -m "not long"
 
 test-long: setup ## whole studies, kills in every stage, simulations: what takes longer
