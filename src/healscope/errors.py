@@ -7,6 +7,13 @@ class HealscopeError(Exception):
     """An expected failure, with one readable sentence that says what to change."""
 
 
+def one_line(error: BaseException, most: int | None = None, where: str = "") -> str:
+    """Describe any exception on one line: its type, `where` it was raised, and at most `most`
+    characters of what it says."""
+    text = " ".join(str(error).split())[:most]
+    return f"{type(error).__name__}{where}{': ' + text if text else ''}"
+
+
 _FULL = {
     errno.ENOSPC: (
         "No space left on device",

@@ -11,7 +11,7 @@ from importlib.abc import SourceLoader
 from pathlib import Path
 from types import ModuleType
 
-from healscope.errors import HealscopeError
+from healscope.errors import HealscopeError, one_line
 
 
 def load(file: str, key: str, remedy: str) -> tuple[ModuleType, str]:
@@ -90,12 +90,10 @@ def same_path() -> Iterator[None]:
 
 def in_words(error: BaseException, place: Path | None = None) -> str:
     """Describe an exception on one line, with the line of the file that raised it."""
-    text = " ".join(str(error).split())
     line = error.lineno if isinstance(error, SyntaxError) else None
     trace = None if line else error.__traceback__
     while trace:
         if trace.tb_frame.f_code.co_filename == str(place):
             line = trace.tb_lineno
         trace = trace.tb_next
-    where = f" in line {line}" if line else ""
-    return f"{type(error).__name__}{where}{': ' + text if text else ''}"
+    return one_line(error, where=f" in line {line}" if line else "")

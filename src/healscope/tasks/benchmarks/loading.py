@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from healscope.errors import HealscopeError
+from healscope.errors import HealscopeError, one_line
 from healscope.tasks.benchmarks.harness import COUNTED, INVALID, WRITTEN, Benchmark
 
 ByTask = str | Mapping[str, str] | None
@@ -130,7 +130,7 @@ def _load(
         try:
             reason = None if sure else found.refusal()
         except Exception as error:  # whatever the benchmark's own code has to say
-            reason = f"fails on its first documents ({_in_words(error)})"
+            reason = f"fails on its first documents ({one_line(error, 300)})"
         if reason is None:
             return found
         refused[chosen] = reason
@@ -237,7 +237,7 @@ def _built(
     except Exception as error:  # of data, of a hub, of the task's own Python
         script = "scripts are no longer supported" in str(error)
         raise HealscopeError(
-            f"'{entry.name}' cannot be loaded ({_in_words(error)}); "
+            f"'{entry.name}' cannot be loaded ({one_line(error, 300)}); "
             + (
                 "its data come by code of their own (trust_remote_code), which is not run: take "
                 "another task"
@@ -281,8 +281,3 @@ def _seeded() -> Iterator[None]:
     finally:
         random.setstate(states[0])
         np.random.set_state(states[1])
-
-
-def _in_words(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__

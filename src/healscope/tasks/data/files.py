@@ -18,7 +18,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from healscope.errors import HealscopeError
+from healscope.errors import HealscopeError, one_line
 from healscope.provenance import sha256
 
 SHIPPED = "healscope:"
@@ -245,7 +245,7 @@ def _parquet(source: str, place: Path) -> Iterator[Row]:
         values = parquet.read_table(place).to_pylist()
     except (pyarrow.ArrowException, OSError) as error:
         raise HealscopeError(
-            f"{source}: this is no Parquet file ({_short(error)}); write it again"
+            f"{source}: this is no Parquet file ({one_line(error, 200)}); write it again"
         ) from None
     for number, row in enumerate(values, 1):
         yield Row(number, row)
@@ -263,7 +263,7 @@ def _of_folder(source: str, place: Path) -> list[Row]:
         found = load_from_disk(str(place))
     except Exception as error:  # whatever the library has to say about broken files
         raise HealscopeError(
-            f"{source}: `datasets` cannot read this folder ({_short(error)}); save it again"
+            f"{source}: `datasets` cannot read this folder ({one_line(error, 200)}); save it again"
         ) from None
     return _rows(source, found)
 
@@ -279,8 +279,9 @@ def _of_hub(source: str) -> list[Row]:
         found = load_dataset(name, config or None, revision=revision or None)
     except Exception as error:  # of the network, the hub or the data
         raise HealscopeError(
-            f"{source} is no file here, and cannot be fetched from the hub ({_short(error)}); "
-            "correct the path or the id, or fetch it first where there is a network"
+            f"{source} is no file here, and cannot be fetched from the hub "
+            f"({one_line(error, 200)}); correct the path or the id, or fetch it first where there "
+            "is a network"
         ) from None
     return _rows(source, found)
 
@@ -296,11 +297,6 @@ def _rows(source: str, found: Any) -> list[Row]:
             raise HealscopeError(f"{source}: there is no split '{split}', but {there}; correct it")
         found = found[split or next(iter(found))]
     return [Row(number, row) for number, row in enumerate(found, 1)]
-
-
-def _short(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__
 
 
 Reader = Callable[[str, Path], Iterator[Row]]

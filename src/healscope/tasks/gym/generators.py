@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import Field
 
-from healscope.errors import HealscopeError
+from healscope.errors import HealscopeError, one_line
 from healscope.provenance import fingerprint
 from healscope.sections import Section
 from healscope.tasks.gym.unfit import REASONS, wrong_options
@@ -78,7 +78,7 @@ class Generator:
             except Exception as error:  # of reasoning-gym
                 raise HealscopeError(
                     f"reasoning-gym cannot make problem {index} of {self.dataset} with options "
-                    f"{self.options} ({_in_words(error)}); correct options"
+                    f"{self.options} ({one_line(error, 200)}); correct options"
                 ) from None
             entry["answer"] = str(entry["answer"])
             self._entries[index] = entry
@@ -173,7 +173,7 @@ def _create(dataset: str, options: dict[str, Any], seed: int, size: int) -> Any:
     except Exception as error:  # of reasoning-gym's own checks
         raise HealscopeError(
             f"data set {dataset} of reasoning-gym refuses the options {options} "
-            f"({_in_words(error)}); correct them"
+            f"({one_line(error, 200)}); correct them"
         ) from None
 
 
@@ -191,8 +191,3 @@ def _own_seed(seed: int) -> int:
     """Return the seed of a data set. Seeds in sequence would share problems: problem i is drawn by
     seed + i."""
     return int.from_bytes(sha256(f"healscope {seed}".encode()).digest()[:4]) // 2
-
-
-def _in_words(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__
