@@ -35,7 +35,7 @@ def completed(data: Any) -> Any:
         return data
     models = {
         name: {**model, "sft": discovered(f"models.{name}.sft", model["sft"])}
-        if isinstance(model, dict) and isinstance(model.get("sft"), str)
+        if isinstance(model, dict) and "sft" in model
         else model
         for name, model in models.items()
     }

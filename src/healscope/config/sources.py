@@ -150,7 +150,7 @@ def files(source: str, pickles: bool = False) -> list[str]:
         return []
     place = folder(source)
     unread = not_of_the_model(place)
-    not_taken = NOT_OF_MODELS[:-1] if is_adapter(place) else NOT_OF_MODELS
+    not_taken = {*NOT_OF_MODELS} - ({adapters.CONFIG} if is_adapter(place) else set())
     found = sorted(p for p in place.iterdir() if p.name.endswith(KEPT) and p not in unread)
     found = [p for p in found if p.name not in not_taken]
     if pickles and not any(p.suffix == ".safetensors" for p in found):

@@ -15,7 +15,7 @@ from healscope.findings.columns import ACCURACY, SEED, N, interval
 from healscope.findings.contrasts import Data, row
 from healscope.findings.finding import Finding
 from healscope.findings.rows import at_landmarks, first_attempts, with_steps
-from healscope.markdown import cell, grid, level
+from healscope.markdown import cell, estimate, grid, level
 from healscope.schema import TRACK, Column, change, choice, count, number, table, text
 from healscope.stats import Estimate
 from healscope.verdicts import MARGIN, OPEN, YES, Verdict, margin, negative, positive
@@ -162,9 +162,8 @@ def section(table: pd.DataFrame) -> str:
         (
             r["keeper"].upper() if r["kind"] == "rule" else r["keeper"],
             POINT_NAMES[r["checkpoint"]],
-            level(pd.Series(r)),
-            f"{100 * r['change']:+.1f} [{100 * r['change_low']:+.1f}, "
-            f"{100 * r['change_high']:+.1f}]",
+            level(r),
+            estimate(r, "change", prefix="change_"),
             *(f"{cell(r[k], '.1f')} ({cell(r['chance_' + k], '.1f')})" for k in ("lost", "gained")),
         )
         for r in own.to_dict("records")

@@ -52,7 +52,7 @@ def take(
         raise HealscopeError(f"{name}: {source} is where it would be linked to; rename the model")
     _check(name, place, pickles)
     given, staged = place, target.with_name(f"{target.name}.converted")
-    if pickles and sources.pickled(place) and not sources.weight_files(place)[:1]:
+    if pickles and sources.pickled(place) and not sources.weight_files(place):
         shutil.rmtree(staged, ignore_errors=True)
         place = pickled.converted(name, place, staged)
     under = None

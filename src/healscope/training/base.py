@@ -123,26 +123,24 @@ def fetch(model: Model, work: state.Workspace) -> list[dict]:
     source = sources.folder(model.source)
     if not source.is_dir():
         source = hub.folder(model.source, model.revision)
-    try:
-        about = sources.read_json(source / "config.json")
-    except ValueError as error:
-        raise HealscopeError(f"model source '{model.source}': {error}") from None
-    against_base.refuse_unknown_code(f"model source '{model.source}'", about)
-    integrity.refuse_untied(f"model source '{model.source}'", Stored(source))
+    name = f"model source '{model.source}'"
+    about = against_base.read_json(name, source / "config.json")
+    against_base.refuse_unknown_code(name, about)
+    integrity.refuse_untied(name, Stored(source))
     try:
         network = integrity.load(str(source))
         tokenizer = _tokenizer(model, source, network)
     except (OSError, ValueError, RuntimeError) as error:
         first = str(error).strip().splitlines()[0]
         raise HealscopeError(
-            f"model source '{model.source}' cannot be loaded: {first} "
+            f"{name} cannot be loaded: {first} "
             "(it takes config.json, tokenizer files and safetensors)"
         ) from None
     if (source / integrity.LOGITS).is_file():
         integrity.check_logits(source, network)
     if model.check_random:
         std = integrity.initial_std(network.config.to_dict())
-        integrity.check_trained(network.state_dict(), std, f"model source '{model.source}'")
+        integrity.check_trained(network.state_dict(), std, name)
     if network.config.model_type == mllama.TEXT:
         network = mllama.as_llama(network)
     _mend(network)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
+from healscope.tasks.data.chats import encodable
 from healscope.tasks.data.patterns import pattern
 
 UNIQUE = 2_000
@@ -64,8 +65,7 @@ def _validator(text: str) -> Any:
                 yield exceptions.ValidationError("its items are not unique")
 
     def _found(expression: str, text: str) -> bool:
-        clean = text.encode("utf-8", "replace").decode()
-        return pattern(expression).search(clean) is not None
+        return pattern(expression).search(encodable(text)) is not None
 
     own = extend(
         Draft202012Validator,
