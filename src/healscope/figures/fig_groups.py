@@ -11,17 +11,12 @@ that have a near twin among the training examples.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pandas as pd
 
 from healscope.config import FigureStyle, Study
 from healscope.figures import layout, looks, messages
 from healscope.figures.looks import RULES
 from healscope.figures.record import Drawn, Figure
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 _ALL = "all"
 MOST = 8
@@ -39,31 +34,21 @@ def draw(frame: pd.DataFrame, style: FigureStyle) -> Drawn:
         layout.step_axis(ax, whole["step"])
         for rule, named in RULES.items():
             own = whole[(whole["group"] == _ALL) & (whole["rule"] == rule)]
-            _curve(ax, own, named, looks.look(style, rule), band=True)
+            layout.stages(ax, own, named, looks.look(style, rule), bars=False)
         sets = whole[(whole["group"] != _ALL) & (whole["rule"] == "ood")]
         names = list(dict.fromkeys(sets["group"]))
         more = max(more, len(names) - MOST)
         forms = looks.ordered_looks(style, len(names[:MOST]))
         for name, form in zip(names[:MOST], forms, strict=True):
             thin = form | {"linewidth": 1.1, "markersize": 4}
-            _curve(ax, sets[sets["group"] == name], f"OOD, {name}", thin, band=False)
+            own = sets[sets["group"] == name]
+            layout.stages(ax, own, f"OOD, {name}", thin, band=False, bars=False)
         layout.title(ax, model, "")
         layout.from_zero(ax)
         layout.percent_axis(ax, "accuracy (%)")
     layout.step_label(axes)
-    said = f"{more} more sets are in the table" if more > 0 else ""
+    said = layout.beyond(more, "sets")
     return figure, layout.joined(layout.intervals(frame, "bands", ""), said, left_out)
-
-
-def _curve(ax: Axes, frame: pd.DataFrame, label: str, form: dict, band: bool) -> None:
-    """Draw one line along SFT, and what RL made of its steps."""
-    sft, rl = (frame[frame["stage"] == stage].sort_values("step") for stage in ("sft", "rl"))
-    if band:
-        layout.banded(ax, sft, "accuracy", label, form)
-    else:
-        ax.plot(sft["step"], sft["accuracy"], label=label, **form)
-    if len(rl):
-        ax.plot(rl["step"], rl["accuracy"], **(form | looks.OPEN | {"linestyle": ""}))
 
 
 def message(frame: pd.DataFrame) -> str:

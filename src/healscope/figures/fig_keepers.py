@@ -11,17 +11,12 @@ seeds, see docs/statistics.md.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pandas as pd
 
 from healscope.config import FigureStyle
 from healscope.figures import layout, looks, messages
 from healscope.figures.looks import RULES
 from healscope.figures.record import Drawn, Figure
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 MOST = 6
 """Keepers that are drawn; more are in the table."""
@@ -40,30 +35,21 @@ def draw(frame: pd.DataFrame, style: FigureStyle) -> Drawn:
         layout.step_axis(ax, whole["step"])
         rules = whole[whole["kind"] == "rule"]
         for rule, named in RULES.items():
-            _curve(ax, rules[rules["keeper"] == rule], named, looks.look(style, rule))
+            own = rules[rules["keeper"] == rule]
+            layout.stages(ax, own, named, looks.look(style, rule))
         kept = whole[whole["kind"] == "keeper"]
         names = list(dict.fromkeys(kept["keeper"]))
         more = max(more, len(names) - MOST)
         forms = looks.ordered_looks(style, len(names[:MOST]) + 2)[2:]  # the first two are rules'
         for name, form in zip(names[:MOST], forms, strict=True):
-            _curve(ax, kept[kept["keeper"] == name], f"keeper: {name}", form | {"markersize": 4})
+            own = kept[kept["keeper"] == name]
+            layout.stages(ax, own, f"keeper: {name}", form | {"markersize": 4})
         layout.title(ax, model, "")
         layout.from_zero(ax)
         layout.percent_axis(ax, "accuracy (%)")
     layout.step_label(axes)
-    said = f"{more} more keepers are in the table" if more > 0 else ""
+    said = layout.beyond(more, "keepers")
     return figure, layout.joined(layout.intervals(frame, "bands, bars", ""), said, left_out)
-
-
-def _curve(ax: Axes, frame: pd.DataFrame, label: str, form: dict) -> None:
-    """Draw one line along SFT, and what RL made of its steps."""
-    sft, rl = (frame[frame["stage"] == stage].sort_values("step") for stage in ("sft", "rl"))
-    layout.banded(ax, sft, "accuracy", label, form)
-    if len(rl):
-        after = form | looks.OPEN | {"linestyle": ""}
-        ax.errorbar(
-            rl["step"], rl["accuracy"], layout.errors(rl, "accuracy"), elinewidth=0.8, **after
-        )
 
 
 def message(frame: pd.DataFrame) -> str:

@@ -68,7 +68,7 @@ def draw(frame: pd.DataFrame, style: FigureStyle) -> Drawn:
         layout.percent_axis(ax, "change of OOD accuracy (points)")
     several = frame["ood_by_seed"].map(len).max() > 1
     over = "all seeds" if several else "instances, of one run"
-    said = f"{more} more keepers are in the table" if more > 0 else ""
+    said = layout.beyond(more, "keepers")
     return figure, layout.joined(f"error bars: interval over {over}", said, left_out)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from healscope.config import FigureStyle
+from healscope.figures import looks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -193,6 +194,11 @@ def joined(*notes: str) -> str:
     return "; ".join(note for note in notes if note)
 
 
+def beyond(more: int, what: str) -> str:
+    """Return what the note says of `more` things of a kind that are not drawn."""
+    return f"{more} more {what} are in the table" if more > 0 else ""
+
+
 def by_seed(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the rows over all seeds, and the rows of single seeds."""
     whole = frame["seed"] == "all"
@@ -215,6 +221,25 @@ def banded(
     ax.plot(frame[x], frame[value], label=label, **form)
 
 
+def stages(
+    ax: Axes, frame: pd.DataFrame, label: str, form: dict, band: bool = True, bars: bool = True
+) -> None:
+    """Draw accuracy along SFT as a line, and after RL as open marks at the step it started from.
+
+    `band`: with the interval along SFT; `bars`: with that after RL.
+    """
+    sft, rl = (frame[frame["stage"] == stage].sort_values("step") for stage in ("sft", "rl"))
+    if band:
+        banded(ax, sft, "accuracy", label, form)
+    else:
+        ax.plot(sft["step"], sft["accuracy"], label=label, **form)
+    after = form | looks.OPEN | {"linestyle": ""}
+    if len(rl) and bars:
+        ax.errorbar(rl["step"], rl["accuracy"], errors(rl, "accuracy"), elinewidth=0.8, **after)
+    elif len(rl):
+        ax.plot(rl["step"], rl["accuracy"], **after)
+
+
 def percent_axis(ax: Axes, label: str) -> None:
     """Shares are plotted as they are and read as percent."""
     ax.yaxis.set_major_formatter(as_percent)
@@ -233,9 +258,7 @@ def from_zero(ax: Axes) -> None:
 
 def zero_line(ax: Axes) -> None:
     """Draw the line of no change."""
-    from healscope.figures.looks import INK
-
-    ax.axhline(0, color=INK, linewidth=0.9)
+    ax.axhline(0, color=looks.INK, linewidth=0.9)
 
 
 def integer_axis(ax: Axes, ticks: int | str = "auto") -> None:
