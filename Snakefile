@@ -38,7 +38,6 @@ else:
 include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/spectra.smk"
 include: "workflow/rules/edits.smk"
-include: "workflow/rules/keepers.smk"
 include: "workflow/rules/probes.smk"
 include: "workflow/rules/findings.smk"
 include: "workflow/rules/figures.smk"

@@ -1,11 +1,24 @@
 """Edits made in memory and evaluated, those of one stage in one process, a file each."""
 
 EDITS = study.edits.names()
+# beginning and ending of rules' names, tasks, tracks and values; keepers apart, as of checkpoints
+ASKED_OF_EDITS = [
+    (
+        "edit",
+        ending,
+        tasks,
+        tracks,
+        values.evaluation(study, EXHAUSTIVE, tasks, first_attempts=True),
+    )
+    for ending, tasks, tracks in FILES.asked_alike(EXHAUSTIVE)
+]
+if FILES.keepers:
+    ASKED_OF_EDITS.append(("edit_keepers", "", *of_keepers))
 
 for stage, points in study.edits.stages.items():
-    for ending, tasks, tracks in FILES.asked_alike(EXHAUSTIVE):
-        listed = [(f"edit_{stage}_{n}", chunk) for n, chunk in enumerate(FILES.batches(EDITS), 1)]
-        for name, names in [*listed, (f"edit_{stage}", ["{edit}"])]:  # the last: any, by its name
+    for what, ending, tasks, tracks, settings in ASKED_OF_EDITS:
+        listed = [(f"{what}_{stage}_{n}", chunk) for n, chunk in enumerate(FILES.batches(EDITS), 1)]
+        for name, names in [*listed, (f"{what}_{stage}", ["{edit}"])]:  # the last: any, by its name
 
             rule:
                 name:
@@ -27,7 +40,7 @@ for stage, points in study.edits.stages.items():
                 resources:
                     **resources_of("edits"),
                 params:
-                    **values.evaluation(study, EXHAUSTIVE, tasks, first_attempts=True),
+                    **settings,
                     stage=stage,
                     points=points.model_dump(mode="json"),
                 message:
