@@ -2,7 +2,8 @@
 `healscope plan`: what a study costs (`healscope.planning`).
 `healscope check-task`: what a task does not keep of what every task has to
 (`healscope.tasks.contract`).
-`healscope dequantise`: a GGUF file as a Hugging Face folder (`healscope.models.gguf`)."""
+`healscope dequantise`: a GGUF file as a Hugging Face folder (`healscope.models.gguf`).
+`healscope compare`: models from files of their outcomes (`healscope.outcomes`)."""
 
 import argparse
 import shutil
@@ -15,7 +16,17 @@ from healscope.errors import HealscopeError  # commands load the rest, so that -
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; the exit status is 1 after an error, or if a check of a task failed."""
+    """Run a command; the exit status is 1 after an error, or if a check of a task failed.
+
+    That of `compare` is its answer, and 3 after any error (`healscope.outcomes.gate`).
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] == ["compare"]:
+        return _compared(given)
+    return _run(given)
+
+
+def _run(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="healscope", description="What healscope does on its own")
     commands = parser.add_subparsers(required=True)
     one = commands.add_parser("export", help="write an edited checkpoint as a Hugging Face folder")
@@ -55,12 +66,85 @@ def main(arguments: Sequence[str] | None = None) -> int:
     four.add_argument("folder", type=Path, help="new folder")
     four.add_argument("--tokenizer", type=Path, help="folder of a tokenizer, if not the file's own")
     four.set_defaults(run=_dequantise)
+    five = commands.add_parser(
+        "compare", help="what models lost and gained, from logs of lm-eval or inspect, or JSONL"
+    )
+    five.add_argument(
+        "models", nargs="+", metavar="NAME=PATH",
+        help="a file or folder of outcomes under a name; the first is what others are compared "
+        "with; the same name again adds files",
+    )  # fmt: skip
+    five.add_argument("--out", type=Path, help="folder for compare.html, compare.md, compare.json")
+    five.add_argument(
+        "--fail-if", action="append", default=[], metavar="CONDITION",
+        help='as "gsm8k < -3", "any < -3" or "sft: mean < -1", in points: exit code 1 if the '
+        "interval says so, 2 if it cannot tell, 0 if it excludes it, 3 after an error",
+    )  # fmt: skip
+    five.add_argument(
+        "--metric", action="append", default=[], metavar="[BENCHMARK=]METRIC[,FILTER]",
+        help="what says that an answer is right, where a file has several",
+    )  # fmt: skip
+    five.add_argument(
+        "--margin", type=float, default=2.0, help="points up to which a change counts as none (2)"
+    )
+    five.add_argument(
+        "--common", action="store_true", help="compare only benchmarks and items that all have"
+    )
+    five.add_argument(
+        "--flips", type=int, default=10, metavar="N",
+        help="show N items lost, and gained, of each pair and benchmark (10)",
+    )  # fmt: skip
+    five.set_defaults(run=_compare)
     given = parser.parse_args(arguments)
     try:
         return given.run(given) or 0
     except HealscopeError as error:
         print(f"healscope: {error}", file=sys.stderr)
         return 1
+
+
+def _compared(arguments: Sequence[str]) -> int:
+    """Run `compare`: Python and argparse use its exit codes 1 and 2 for errors, which are 3."""
+    import traceback
+
+    from healscope.outcomes.gate import WRONG_INPUT
+
+    try:
+        return _run(arguments)
+    except SystemExit as stop:
+        return WRONG_INPUT if stop.code else 0
+    except Exception:  # a fault of ours must not look like an answer
+        traceback.print_exc()
+        return WRONG_INPUT
+
+
+def _compare(given: argparse.Namespace) -> int:
+    from healscope.outcomes import gate, page, words
+    from healscope.outcomes.comparing import compare
+
+    models: dict[str, list[Path]] = {}
+    for text in given.models:
+        name, equals, path = text.partition("=")
+        if not equals or "/" in name:  # a path alone is named after its last part
+            name, path = Path(text).stem, text
+        models.setdefault(name, []).append(Path(path))
+    metrics = dict(
+        (name if equals else "", metric if equals else text)
+        for text in given.metric
+        for name, equals, metric in [text.partition("=")]
+    )
+    try:
+        report = compare(
+            list(models.items()), metrics=metrics, fail_if=given.fail_if,
+            margin=given.margin / 100, common=given.common, flips=given.flips,
+        )  # fmt: skip
+        print(words.markdown(report))
+        if given.out:
+            print(f"{page.write(report, given.out)} is the page")
+    except HealscopeError as error:
+        print(f"healscope: {error}", file=sys.stderr)
+        return gate.WRONG_INPUT
+    return report["gate"]["code"] if report["gate"] else gate.FINE
 
 
 def _export(given: argparse.Namespace) -> None:
