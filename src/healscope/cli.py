@@ -3,9 +3,12 @@
 `healscope check-task`: what a task does not keep of what every task has to
 (`healscope.tasks.contract`).
 `healscope dequantise`: a GGUF file as a Hugging Face folder (`healscope.models.gguf`).
+`healscope diagnose`: what fine-tuning cost, from a base and its checkpoints
+(`healscope.diagnose`).
 `healscope compare`: models from files of their outcomes (`healscope.outcomes`)."""
 
 import argparse
+import os
 import shutil
 import sys
 from collections.abc import Sequence
@@ -13,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from healscope.errors import HealscopeError  # commands load the rest, so that --help is quick
+from healscope.outcomes import command as compare
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -21,9 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     That of `compare` is its answer, and 3 after any error (`healscope.outcomes.gate`).
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
-    if given[:1] == ["compare"]:
-        return _compared(given)
-    return _run(given)
+    return compare.with_own_codes(_run, given) if given[:1] == ["compare"] else _run(given)
 
 
 def _run(arguments: Sequence[str]) -> int:
@@ -66,35 +68,8 @@ def _run(arguments: Sequence[str]) -> int:
     four.add_argument("folder", type=Path, help="new folder")
     four.add_argument("--tokenizer", type=Path, help="folder of a tokenizer, if not the file's own")
     four.set_defaults(run=_dequantise)
-    five = commands.add_parser(
-        "compare", help="what models lost and gained, from logs of lm-eval or inspect, or JSONL"
-    )
-    five.add_argument(
-        "models", nargs="+", metavar="NAME=PATH",
-        help="a file or folder of outcomes under a name; the first is what others are compared "
-        "with; the same name again adds files",
-    )  # fmt: skip
-    five.add_argument("--out", type=Path, help="folder for compare.html, compare.md, compare.json")
-    five.add_argument(
-        "--fail-if", action="append", default=[], metavar="CONDITION",
-        help='as "gsm8k < -3", "any < -3" or "sft: mean < -1", in points: exit code 1 if the '
-        "interval says so, 2 if it cannot tell, 0 if it excludes it, 3 after an error",
-    )  # fmt: skip
-    five.add_argument(
-        "--metric", action="append", default=[], metavar="[BENCHMARK=]METRIC[,FILTER]",
-        help="what says that an answer is right, where a file has several",
-    )  # fmt: skip
-    five.add_argument(
-        "--margin", type=float, default=2.0, help="points up to which a change counts as none (2)"
-    )
-    five.add_argument(
-        "--common", action="store_true", help="compare only benchmarks and items that all have"
-    )
-    five.add_argument(
-        "--flips", type=int, default=10, metavar="N",
-        help="show N items lost, and gained, of each pair and benchmark (10)",
-    )  # fmt: skip
-    five.set_defaults(run=_compare)
+    _add_diagnose(commands)
+    compare.add(commands)
     given = parser.parse_args(arguments)
     try:
         return given.run(given) or 0
@@ -103,48 +78,90 @@ def _run(arguments: Sequence[str]) -> int:
         return 1
 
 
-def _compared(arguments: Sequence[str]) -> int:
-    """Run `compare`: Python and argparse use its exit codes 1 and 2 for errors, which are 3."""
-    import traceback
-
-    from healscope.outcomes.gate import WRONG_INPUT
-
-    try:
-        return _run(arguments)
-    except SystemExit as stop:
-        return WRONG_INPUT if stop.code else 0
-    except Exception:  # a fault of ours must not look like an answer
-        traceback.print_exc()
-        return WRONG_INPUT
-
-
-def _compare(given: argparse.Namespace) -> int:
-    from healscope.outcomes import gate, page, words
-    from healscope.outcomes.comparing import compare
-
-    models: dict[str, list[Path]] = {}
-    for text in given.models:
-        name, equals, path = text.partition("=")
-        if not equals or "/" in name:  # a path alone is named after its last part
-            name, path = Path(text).stem, text
-        models.setdefault(name, []).append(Path(path))
-    metrics = dict(
-        (name if equals else "", metric if equals else text)
-        for text in given.metric
-        for name, equals, metric in [text.partition("=")]
+def _add_diagnose(commands) -> None:
+    one = commands.add_parser(
+        "diagnose", help="what fine-tuning cost, from a base and its checkpoints, and a repair"
     )
-    try:
-        report = compare(
-            list(models.items()), metrics=metrics, fail_if=given.fail_if,
-            margin=given.margin / 100, common=given.common, flips=given.flips,
-        )  # fmt: skip
-        print(words.markdown(report))
-        if given.out:
-            print(f"{page.write(report, given.out)} is the page")
-    except HealscopeError as error:
-        print(f"healscope: {error}", file=sys.stderr)
-        return gate.WRONG_INPUT
-    return report["gate"]["code"] if report["gate"] else gate.FINE
+    one.add_argument("base", nargs="?", help="folder or hub id where SFT started")
+    one.add_argument(
+        "checkpoints", nargs="*", help="checkpoints or adapters, folders of a run, or STEP=FOLDER"
+    )
+    one.add_argument(
+        "--rl", action="append", default=[], metavar="[STEP=]FOLDER",
+        help="a checkpoint after RL, by the SFT step that RL started from (the last)",
+    )  # fmt: skip
+    one.add_argument("--data", metavar="FILE", help="problems like those trained on (ID)")
+    one.add_argument(
+        "--ood", action="append", default=[], metavar="[NAME=]FILE",
+        help="problems that training might make it forget",
+    )  # fmt: skip
+    for key, about in (
+        ("prompt", "field or template of what is asked (prompt)"),
+        ("answer", "field or template of what is right (answer)"),
+        ("verdict", "how answers are compared (exact)"),
+    ):
+        one.add_argument(f"--{key}", help=f"of --data and --ood: {about}")
+    one.add_argument("--benchmarks", help="of lm-evaluation-harness, the trained one first: a,b,c")
+    one.add_argument("--task", help="a built-in family, or the Python file of a task")
+    one.add_argument("--out", type=Path, default=Path("diagnosis"), help="new folder (diagnosis)")
+    one.add_argument(
+        "--max-new-tokens", type=int, default=256, help="tokens of the longest answer (256)"
+    )
+    one.add_argument("--cores", type=int, default=os.cpu_count(), help="jobs at a time (all cores)")
+    one.add_argument("--dry-run", action="store_true", help="write the config; say what it costs")
+    one.set_defaults(run=_diagnose)
+
+
+def _diagnose(given: argparse.Namespace) -> int:
+    from healscope import diagnose
+
+    if given.base is None:
+        if not (given.out / diagnose.CONFIG).is_file():
+            raise HealscopeError(
+                f"there is no {given.out / diagnose.CONFIG} to run again; name the base and its "
+                "checkpoints, as healscope diagnose base/ runs/sft/ --data id.jsonl --ood ood.jsonl"
+            )
+    else:
+        config = diagnose.study(
+            given.out,
+            given.base,
+            given.checkpoints,
+            given.rl,
+            _asked(given),
+            given.max_new_tokens,
+        )
+        diagnose.write(given.out, config)
+    diagnose.check(given.out)
+    if given.dry_run:
+        print(diagnose.cost(given.out))
+        return 0
+    return diagnose.run(given.out, given.cores)
+
+
+def _asked(given: argparse.Namespace) -> dict[str, Any]:
+    """Return the section of the task that `healscope diagnose` asks."""
+    from healscope import diagnose
+    from healscope.tasks import contract
+
+    ways = {"--data": given.data, "--benchmarks": given.benchmarks, "--task": given.task}
+    named = [way for way, value in ways.items() if value]
+    if len(named) != 1:
+        raise HealscopeError(
+            f"give one of {', '.join(ways)}: it says what the checkpoints are asked"
+            + (f", not {' and '.join(named)}" if named else "")
+        )
+    keys = {key: getattr(given, key) for key in ("prompt", "answer", "verdict")}
+    if given.data:
+        if not given.ood:
+            raise HealscopeError("--data needs --ood FILE: what training might make it forget")
+        return diagnose.data_task(given.out, given.data, given.ood, keys)
+    if given.ood or any(keys.values()):
+        raise HealscopeError(
+            f"--ood, --prompt, --answer and --verdict go with --data, not {named[0]}"
+        )
+    if given.benchmarks:
+        return diagnose.benchmark_task(given.benchmarks.split(","))
+    return contract.section(given.task, {}, "json")
 
 
 def _export(given: argparse.Namespace) -> None:

@@ -65,9 +65,11 @@ def compare(
         for b in (benchmarks if len(names) > 2 else ())
         for before, after in pairwise(names)
     ]
-    for family in (changes, steps):
-        _judge(family, margin)
-    pairs = dict.fromkeys((c["before"], c["after"]) for c in [*changes, *steps])
+    pairs = list(dict.fromkeys((c["before"], c["after"]) for c in [*changes, *steps]))
+    for ends in pairs:
+        for table in (changes, steps):
+            _judge([c for c in table if (c["before"], c["after"]) == ends], margin)
+    shown = [(names[0], after) for after in names[1:]] + pairs[-1:] * (len(names) > 2)
     report = {
         "schema": NAME,
         "version": VERSION,
@@ -86,7 +88,7 @@ def compare(
         "over_all": [_over_all(benchmarks, *ends, margin) for ends in pairs],
         "best": _best(benchmarks, names) if len(names) > 2 else None,
         "gate": _gate(conditions, benchmarks, names[0]),
-        "flips": [f for b in benchmarks for ends in pairs for f in _flips(b, *ends, flips)],
+        "flips": [f for b in benchmarks for ends in shown for f in _flips(b, *ends, flips)],
         "notes": _notes(benchmarks, sources),
     }
     report["answer"] = words.answer(report)
@@ -146,7 +148,7 @@ def _read(b: Benchmark, both: Pair, unread: list[np.ndarray]) -> dict[str, Any] 
 
 
 def _judge(family: list[dict[str, Any]], margin: float) -> None:
-    """Add `p_adjusted` (Holm, over the family) and `verdict` to changes."""
+    """Add `p_adjusted` (Holm, over the benchmarks of a pair of models) and `verdict`."""
     adjusted = holm(np.array([c["p"] for c in family], float)) if family else []
     for c, p in zip(family, adjusted, strict=True):
         c["p_adjusted"] = float(p)

@@ -22,7 +22,7 @@ def write(report: dict[str, Any], folder: Path) -> Path:
     """
     texts = (
         html(report),
-        words.markdown(report, flips=True),
+        words.markdown(report, whole=True),
         json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False) + "\n",
     )
     staged = [folder / f".{name}.part" for name in FILES]

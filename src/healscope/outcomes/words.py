@@ -35,10 +35,15 @@ def several(names: Sequence[str]) -> str:
     return " and ".join(part for part in (", ".join(shown[:-1]), shown[-1]) if part)
 
 
+def of_last(report: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the changes of the last model against the first."""
+    return [c for c in report["changes"] if c["after"] == report["sources"][-1]["name"]]
+
+
 def answer(report: dict[str, Any]) -> str:
     """Say in a sentence what the last model has lost and gained against the first."""
     last = report["sources"][-1]["name"]
-    own = [c for c in report["changes"] if c["after"] == last]
+    own = of_last(report)
     parts = []
     for verdict, verb in (("lost", "loses"), ("gained", "gains")):
         found = sorted((c for c in own if c["verdict"] == verdict), key=lambda c: -abs(c["change"]))
@@ -57,14 +62,22 @@ def answer(report: dict[str, Any]) -> str:
         said = f"No change from {report['base']} to {last} is established; undecided: {undecided}"
     best = report["best"]
     if best and best["best"] != last:
-        said += f"; the best of {len(best['candidates'])} is {best['best']}"
+        since = best["rows"][-1]["last_less_best"]
+        if since["high"] < 0:
+            said += (
+                f"; {best['best']} is better by {points(-since['change'], '.1f')} points in the "
+                "mean, on items that did not pick it"
+            )
+        else:
+            said += "; that another is better in the mean is not established"
     return said + "."
 
 
 def decisions(report: dict[str, Any]) -> dict[str, list[str]]:
-    """Return what is established, what is not, and what would decide it, as sentences."""
+    """Return what is established of the last model, what is not, and what would decide it, as
+    sentences."""
     found: dict[str, list[str]] = {"established": [], "open": [], "decide": []}
-    for c in report["changes"]:
+    for c in of_last(report):
         who = f"{c['benchmark']}, {c['before']} to {c['after']}: {interval(c)}"
         if c["verdict"] in ("lost", "gained"):
             found["established"].append(f"{who}, {c['verdict']} (Holm's p {c['p_adjusted']:.2g})")
@@ -126,9 +139,9 @@ def table(changes: Iterable[dict[str, Any]]) -> str:
 
 
 def formats(report: dict[str, Any]) -> list[str]:
-    """Say of losses how much of them are answers that could not be read."""
+    """Say of the last model's losses how much of them are answers that could not be read."""
     found = []
-    for c in report["changes"]:
+    for c in of_last(report):
         if c["lost_unread"]:
             said = (
                 f"{c['benchmark']}, {c['after']}: of {c['lost']:.4g} items lost, "
@@ -141,8 +154,8 @@ def formats(report: dict[str, Any]) -> list[str]:
     return found
 
 
-def markdown(report: dict[str, Any], flips: bool = False) -> str:
-    """Return the report as Markdown, with `flips` also the items that flipped."""
+def markdown(report: dict[str, Any], whole: bool = False) -> str:
+    """Return the report as Markdown; `whole`: with every step, and the items that flipped."""
     text = [plain(report["answer"]), ""]
     if report["gate"]:
         text += [_gate(report["gate"]), ""]
@@ -152,22 +165,24 @@ def markdown(report: dict[str, Any], flips: bool = False) -> str:
     if report["best"]:
         text += ["## The best of them", "", *_best(report["best"])]
     if report["steps"]:
-        text += ["## From one to the next", "", table(report["steps"]), ""]
+        last = report["sources"][-1]["name"]
+        steps = [c for c in report["steps"] if whole or c["after"] == last]
+        text += ["## From one to the next", "", table(steps), ""]
     for title, lines in sentences(report).items():
         if lines:
-            text += [f"## {title}", "", bullets(plain(line) for line in lines), ""]
+            text += [f"## {plain(title)}", "", bullets(plain(line) for line in lines), ""]
     text += [ABOUT, ""]
-    if flips:
+    if whole:
         text += _flips(report)
     return "\n".join(text)
 
 
 def sentences(report: dict[str, Any]) -> dict[str, list[str]]:
     """Return the sections that are lists of sentences: title -> sentences."""
-    said = decisions(report)
+    said, last = decisions(report), report["sources"][-1]["name"]
     return {
-        "Established": said["established"],
-        "Not established": said["open"],
+        f"Established of {last}": said["established"],
+        f"Not established of {last}": said["open"],
         "What would decide it": said["decide"],
         "Format, or wrong?": formats(report),
         "Beware": report["notes"],
@@ -178,7 +193,8 @@ LEGEND = (
     "Changes are in points (100 = all items), on the same items, with 95% intervals. Lost: right "
     "before, wrong after; in brackets what chance alone would exchange between models that are as "
     "often right and have nothing else in common. Detectable: a change of this size would have "
-    "been seen in four of five such comparisons. Verdicts are corrected for their number (Holm)."
+    "been seen in four of five such comparisons. Verdicts on a model are corrected for the number "
+    "of benchmarks (Holm)."
 )
 
 ABOUT = (
