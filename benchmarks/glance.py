@@ -37,7 +37,7 @@ def main(arguments: list[str]) -> None:
     rounds = int(arguments.pop(arguments.index("--rounds") + 1)) if "--rounds" in arguments else 3
     a, b, *other = [x for x in arguments if x != "--rounds"]
     python = other[0] if other else sys.executable
-    out = Path(tempfile.mkdtemp())
+    out = Path(tempfile.mkdtemp()) / "modeldelta.json"
     ours = [sys.executable, "-m", "healscope.cli", "weights", a, b]
     ways = {
         "modeldelta": [

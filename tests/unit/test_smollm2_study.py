@@ -25,9 +25,11 @@ def test_numbers_that_are_asked_are_never_trained_on(posed):
     held = table[table["split"] == "held_out"]
     asked = {rule: set(rows["instance_id"]) for rule, rows in held.groupby("rule")}
     trained = set(stories.sft_table()["instance_id"])
-    assert len(asked["id"]) == 96 and asked["id"] == asked["ood"]
+    assert len(asked["id"]) == 96
+    assert asked["id"] == asked["ood"]
     assert set(losses.problem_table()["instance_id"]) == asked["id"]
-    assert len(trained) > 150 and trained.isdisjoint(asked["id"])
+    assert len(trained) > 150
+    assert trained.isdisjoint(asked["id"])
     assert held["twin"].isna().all()
 
 
