@@ -5,6 +5,7 @@
 `healscope dequantise`: a GGUF file as a Hugging Face folder (`healscope.models.gguf`).
 `healscope diagnose`: what fine-tuning cost, from a base and its checkpoints
 (`healscope.diagnose`).
+`healscope weights`: what an update of the weights is like (`healscope.spectra.glance`).
 `healscope compare`: models from files of their outcomes (`healscope.outcomes`)."""
 
 import argparse
@@ -69,6 +70,12 @@ def _run(arguments: Sequence[str]) -> int:
     four.add_argument("--tokenizer", type=Path, help="folder of a tokenizer, if not the file's own")
     four.set_defaults(run=_dequantise)
     _add_diagnose(commands)
+    six = commands.add_parser("weights", help="what an update of the weights is like, beside nulls")
+    six.add_argument("a", type=Path, help="folder of the model before: a base")
+    six.add_argument("b", type=Path, help="folder of the model or PEFT adapter after")
+    six.add_argument("--out", type=Path, help="write all rows to this Parquet file")
+    six.add_argument("--no-controls", action="store_true", help="without nulls, which cost time")
+    six.set_defaults(run=_weights)
     compare.add(commands)
     given = parser.parse_args(arguments)
     try:
@@ -176,6 +183,27 @@ def _dequantise(given: argparse.Namespace) -> None:
 
     dequantise(given.file, given.folder, given.tokenizer)
     print(f"{given.folder} is the model in float32, with its tokenizer and chat template")
+
+
+def _weights(given: argparse.Namespace) -> None:
+    import torch
+
+    from healscope.spectra import glance
+
+    torch.set_num_threads(1)
+    rows = glance.glance(given.a, given.b, not given.no_controls, _base_of(given.a, given.b))
+    if given.out:
+        rows.to_parquet(given.out, index=False)
+    print(glance.summary(rows))
+    if given.out:
+        print(f"healscope: all rows are in {given.out}")
+
+
+def _base_of(a: Path, b: Path) -> Path | None:
+    """Return the model that an adapter `b` is on: `a`; None where `b` is a model."""
+    from healscope.config import sources
+
+    return a if sources.is_adapter(b) else None
 
 
 def _plan(given: argparse.Namespace) -> None:

@@ -60,9 +60,9 @@ def html(report: dict[str, Any]) -> str:
         steps=_rows(report["steps"]),
         over_all=[
             _row(
-                [o["before"], o["after"], words.interval(o), words.points(o["detectable"], ".1f"),
-                 o["verdict"]],
-                {2: o["change"], 3: o["detectable"]}, o["verdict"],
+                [o["before"], o["after"], words.interval(o), o["verdict"],
+                 words.points(o["detectable"], ".1f")],
+                {2: o["change"], 4: o["detectable"]}, o["verdict"],
             )
             for o in report["over_all"]
         ],
@@ -82,15 +82,18 @@ def html(report: dict[str, Any]) -> str:
 def _row(cells: list[str], keys: dict[int, float | None], verdict: str = "") -> dict[str, Any]:
     """Return a row of a table: its texts, and what columns are sorted by where it is no text."""
     return {
-        "cells": [{"text": text, "key": keys.get(i)} for i, text in enumerate(cells)],
+        "cells": [
+            {"text": text, "key": keys.get(i), "kind": "verdict" if text == verdict else ""}
+            for i, text in enumerate(cells)
+        ],
         "verdict": verdict if verdict in ("lost", "gained") else "",
     }
 
 
 def _rows(changes: list[dict[str, Any]]) -> list[dict[str, Any]]:
     keys = {
-        1: "items", 4: "accuracy_after", 5: "change", 6: "lost", 7: "gained", 8: "unread_after",
-        9: "detectable",
+        1: "items", 4: "accuracy_after", 5: "change", 7: "lost", 8: "gained", 9: "unread_after",
+        10: "detectable",
     }  # fmt: skip
     return [
         _row(cells, {i: c[key] for i, key in keys.items()}, c["verdict"])

@@ -115,8 +115,8 @@ def unread(row: dict[str, Any]) -> str:
 
 
 HEADER = [
-    "benchmark", "items", "from", "to", "accuracy", "change [95%]", "lost (by chance)",
-    "gained (by chance)", "no answer, %", "detectable", "verdict",
+    "benchmark", "items", "from", "to", "accuracy", "change [95%]", "verdict",
+    "lost (by chance)", "gained (by chance)", "no answer, %", "detectable",
 ]  # fmt: skip
 
 
@@ -125,10 +125,10 @@ def rows(changes: Iterable[dict[str, Any]]) -> list[list[str]]:
         [
             c["benchmark"], str(c["items"]), c["before"], c["after"],
             f"{points(c['accuracy_before'], '.1f')} → {points(c['accuracy_after'], '.1f')}",
-            interval(c),
+            interval(c), c["verdict"],
             exchange(c["lost"], c["chance_lost"]),
             exchange(c["gained"], c["chance_gained"]),
-            unread(c), points(c["detectable"], ".1f"), c["verdict"],
+            unread(c), points(c["detectable"], ".1f"),
         ]
         for c in changes
     ]  # fmt: skip
@@ -204,10 +204,10 @@ ABOUT = (
 
 
 def _over_all(report: dict[str, Any]) -> str:
-    header = ["from", "to", "change [95%]", "detectable", "verdict"]
+    header = ["from", "to", "change [95%]", "verdict", "detectable"]
     lines = [
-        (plain(o["before"]), plain(o["after"]), interval(o), points(o["detectable"], ".1f"),
-         o["verdict"])
+        (plain(o["before"]), plain(o["after"]), interval(o), o["verdict"],
+         points(o["detectable"], ".1f"))
         for o in report["over_all"]
     ]  # fmt: skip
     return grid(header, lines)
