@@ -7,31 +7,26 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml
-from runner import ROOT, Workflow
+from runner import Workflow
 
-from healscope import artifacts, provenance
+from healscope import artifacts, diagnose, provenance
 from healscope.models.stored import Stored
 
 WORDS = ["red", "blue", "cat", "dog", "sun", "moon", "salt", "tea", "one", "two", "yes", "no"]
 
 
 class Day(Workflow):
-    """The config that docs/own-checkpoints.md and docs/your-data.md lead to."""
+    """What `healscope diagnose base run --data id.jsonl --ood ood.jsonl` writes, made small."""
 
     def __init__(self, folder: Path, server=None):
         super().__init__(folder, server)
-        self.config = yaml.safe_load((ROOT / "config/own-checkpoints.example.yaml").read_text())
-        self.config["tasks"] = {
-            "say": {
-                "family": "data", "id": "id.jsonl", "ood": "ood.jsonl",
-                "prompt": "question", "answer": "answer", "verdict": "exact",
-            }
-        }  # fmt: skip
-        self.config["train_on"] = "say"
-        self.config["models"] = {"mine": {"source": "base", "check_random": False, "sft": "run"}}
-        self.config["evaluation"] |= {"batch_size": 64, "max_new_tokens": 4}
-        self.config["edits"] = {"axes": {"rank": [0.5], "strength": [0.5]}}
+        keys = {"prompt": "question", "answer": "answer", "verdict": "exact"}
+        asked = diagnose.data_task(
+            folder, str(folder / "id.jsonl"), [str(folder / "ood.jsonl")], keys
+        )
+        places = str(folder / "base"), [str(folder / "run")]
+        self.config = diagnose.study(folder, *places, [], asked, max_new_tokens=4)
+        self.config["models"]["mine"]["check_random"] = False
         self.config |= {"statistics": {"resamples": 50}, "hidden_states": {"problems": 4}}
 
 
@@ -77,9 +72,12 @@ def change(file: Path, **values) -> None:
 
 
 @pytest.mark.long
-def test_three_adapters_and_two_files_end_with_the_diagnosis(given, forks, tmp_path):
+def test_three_adapters_and_two_files_end_with_the_diagnosis(given, forks, tmp_path, capsys):
     day = Day(shutil.copytree(given, tmp_path / "study"), forks)
     day.run()
+    diagnose.write(day.folder, day.config)
+    assert diagnose.run(day.folder, cores=1) == 0  # all of it is there: the page is shown again
+    assert capsys.readouterr().out.startswith("# Diagnosis: mine")
     page = (day.folder / "results/tables/diagnosis.md").read_text()
     assert page.startswith("# Diagnosis: mine")
     place = day.folder / "results/checkpoints/mine/seed-0"
@@ -98,7 +96,7 @@ def test_three_adapters_and_two_files_end_with_the_diagnosis(given, forks, tmp_p
     assert 0 < distances[0] < distances[1] < distances[2]
     file = artifacts.path(
         artifacts.EVALUATION,
-        protocol="exhaustive", track="mine", seed=0, checkpoint="sft-30", task="say",
+        protocol="exhaustive", track="mine", seed=0, checkpoint="sft-30", task="asked",
     )  # fmt: skip
     assert len(provenance.read_table(day.folder / file)) == 2 * len(WORDS)
     assert day.plan() == {}
