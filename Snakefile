@@ -75,4 +75,7 @@ onsuccess:
 
 onerror:
     print(failures.summary(), unfinished.keep_finished(), sep="\n")
-    print("healscope: a job failed; its reason is above and in results/logs/. Rerun to go on.")
+    print(
+        "healscope: stopped before the end. If a job failed, its reason is above and in "
+        "results/logs/. Rerun to go on."
+    )
