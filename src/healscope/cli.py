@@ -2,9 +2,14 @@
 `healscope plan`: what a study costs (`healscope.planning`).
 `healscope check-task`: what a task does not keep of what every task has to
 (`healscope.tasks.contract`).
-`healscope dequantise`: a GGUF file as a Hugging Face folder (`healscope.models.gguf`)."""
+`healscope dequantise`: a GGUF file as a Hugging Face folder (`healscope.models.gguf`).
+`healscope diagnose`: what fine-tuning cost, from a base and its checkpoints
+(`healscope.diagnose`).
+`healscope weights`: what an update of the weights is like (`healscope.spectra.glance`).
+`healscope compare`: models from files of their outcomes (`healscope.outcomes`)."""
 
 import argparse
+import os
 import shutil
 import sys
 from collections.abc import Sequence
@@ -12,10 +17,21 @@ from pathlib import Path
 from typing import Any
 
 from healscope.errors import HealscopeError  # commands load the rest, so that --help is quick
+from healscope.outcomes import command as compare
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; the exit status is 1 after an error, or if a check of a task failed."""
+    """Run a command; the exit status is 1 after an error, or if a check of a task failed.
+
+    That of `compare` and `diagnose` is their answer, and 3 after any error
+    (`healscope.outcomes.gate`).
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    judging = given[:1] in (["compare"], ["diagnose"])
+    return compare.with_own_codes(_run, given) if judging else _run(given)
+
+
+def _run(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="healscope", description="What healscope does on its own")
     commands = parser.add_subparsers(required=True)
     one = commands.add_parser("export", help="write an edited checkpoint as a Hugging Face folder")
@@ -55,12 +71,127 @@ def main(arguments: Sequence[str] | None = None) -> int:
     four.add_argument("folder", type=Path, help="new folder")
     four.add_argument("--tokenizer", type=Path, help="folder of a tokenizer, if not the file's own")
     four.set_defaults(run=_dequantise)
+    _add_diagnose(commands)
+    six = commands.add_parser("weights", help="what an update of the weights is like, beside nulls")
+    six.add_argument("a", type=Path, help="folder of the model before: a base")
+    six.add_argument("b", type=Path, help="folder of the model or PEFT adapter after")
+    six.add_argument("--out", type=Path, help="write all rows to this Parquet file")
+    six.add_argument("--no-controls", action="store_true", help="without nulls, which cost time")
+    six.set_defaults(run=_weights)
+    compare.add(commands)
     given = parser.parse_args(arguments)
     try:
         return given.run(given) or 0
     except HealscopeError as error:
         print(f"healscope: {error}", file=sys.stderr)
         return 1
+
+
+def _add_diagnose(commands) -> None:
+    one = commands.add_parser(
+        "diagnose", help="what fine-tuning cost, from a base and its checkpoints, and a repair"
+    )
+    one.add_argument("base", nargs="?", help="folder or hub id where SFT started")
+    one.add_argument(
+        "checkpoints", nargs="*", help="checkpoints or adapters, folders of a run, or STEP=FOLDER"
+    )
+    one.add_argument(
+        "--rl", action="append", default=[], metavar="[STEP=]FOLDER",
+        help="a checkpoint after RL, by the SFT step that RL started from (the last)",
+    )  # fmt: skip
+    one.add_argument("--data", metavar="FILE", help="problems like those trained on (ID)")
+    one.add_argument(
+        "--ood", action="append", default=[], metavar="[NAME=]FILE",
+        help="problems that training might make it forget",
+    )  # fmt: skip
+    for key, about in (
+        ("prompt", "field or template of what is asked (prompt)"),
+        ("answer", "field or template of what is right (answer)"),
+        ("verdict", "how answers are compared (exact)"),
+    ):
+        one.add_argument(f"--{key}", help=f"of --data and --ood: {about}")
+    one.add_argument("--benchmarks", help="of lm-evaluation-harness, the trained one first: a,b,c")
+    one.add_argument("--task", help="a built-in family, or the Python file of a task")
+    one.add_argument("--out", type=Path, default=Path("diagnosis"), help="new folder (diagnosis)")
+    one.add_argument(
+        "--max-new-tokens", type=int, default=256, help="tokens of the longest answer (256)"
+    )
+    one.add_argument(
+        "--fail-if", action="append", default=[], metavar="CONDITION",
+        help='as "ood < -3", as in compare: exit code 1 if the last checkpoint lost more points',
+    )  # fmt: skip
+    one.add_argument("--cores", type=int, default=os.cpu_count(), help="jobs at a time (all cores)")
+    one.add_argument("--dry-run", action="store_true", help="write the config; say what it costs")
+    one.set_defaults(run=_diagnose)
+
+
+def _diagnose(given: argparse.Namespace) -> int:
+    from healscope.outcomes import gate
+
+    try:
+        return _diagnosed(given)
+    except HealscopeError as error:
+        print(f"healscope: {error}", file=sys.stderr)
+        return gate.WRONG_INPUT
+
+
+def _diagnosed(given: argparse.Namespace) -> int:
+    from healscope import diagnose
+    from healscope.outcomes import words
+
+    if given.base is None:
+        if not (given.out / diagnose.CONFIG).is_file():
+            raise HealscopeError(
+                f"there is no {given.out / diagnose.CONFIG} to run again; name the base and its "
+                "checkpoints, as healscope diagnose base/ runs/sft/ --data id.jsonl --ood ood.jsonl"
+            )
+    else:
+        config = diagnose.study(
+            given.out,
+            given.base,
+            given.checkpoints,
+            given.rl,
+            _asked(given),
+            given.max_new_tokens,
+        )
+        diagnose.write(given.out, config)
+    diagnose.check_conditions(diagnose.check(given.out), given.fail_if)
+    if given.dry_run:
+        print(diagnose.cost(given.out))
+        return 0
+    diagnose.run(given.out, given.cores)
+    report = diagnose.compared(given.out, given.fail_if)
+    print(f"{report['answer']}\nhealscope: item by item: {given.out / 'compare.html'}")
+    if not report["gate"]:
+        return 0
+    print(words.gate(report["gate"]))
+    return report["gate"]["code"]
+
+
+def _asked(given: argparse.Namespace) -> dict[str, Any]:
+    """Return the section of the task that `healscope diagnose` asks."""
+    from healscope import diagnose
+    from healscope.tasks import contract
+
+    ways = {"--data": given.data, "--benchmarks": given.benchmarks, "--task": given.task}
+    named = [way for way, value in ways.items() if value]
+    if len(named) != 1:
+        raise HealscopeError(
+            f"give one of {', '.join(ways)}: it says what the checkpoints are asked"
+            + (f", not {' and '.join(named)}" if named else "")
+        )
+    keys = {key: getattr(given, key) for key in ("prompt", "answer", "verdict")}
+    if given.data:
+        if not given.ood:
+            raise HealscopeError("--data needs --ood FILE: what training might make it forget")
+        return diagnose.data_task(given.out, given.data, given.ood, keys)
+    if given.ood or any(keys.values()):
+        raise HealscopeError(
+            f"--ood, --prompt, --answer and --verdict go with --data, not {named[0]}"
+        )
+    if given.benchmarks:
+        return diagnose.benchmark_task(given.benchmarks.split(","))
+    return contract.section(given.task, {}, "json")
 
 
 def _export(given: argparse.Namespace) -> None:
@@ -75,6 +206,27 @@ def _dequantise(given: argparse.Namespace) -> None:
 
     dequantise(given.file, given.folder, given.tokenizer)
     print(f"{given.folder} is the model in float32, with its tokenizer and chat template")
+
+
+def _weights(given: argparse.Namespace) -> None:
+    import torch
+
+    from healscope.spectra import glance
+
+    torch.set_num_threads(1)
+    rows = glance.glance(given.a, given.b, not given.no_controls, _base_of(given.a, given.b))
+    if given.out:
+        rows.to_parquet(given.out, index=False)
+    print(glance.summary(rows))
+    if given.out:
+        print(f"healscope: all rows are in {given.out}")
+
+
+def _base_of(a: Path, b: Path) -> Path | None:
+    """Return the model that an adapter `b` is on: `a`; None where `b` is a model."""
+    from healscope.config import sources
+
+    return a if sources.is_adapter(b) else None
 
 
 def _plan(given: argparse.Namespace) -> None:

@@ -17,8 +17,8 @@ FLOORS = (  # bottom up; a module may import modules of its own floor and of low
     "comparison_controls edit_kinds edit_names config files values stats verdicts",
     "models engines spectra",
     "evaluation training measuring planning",
-    "published findings schemas",
-    "figures results_page report cli",
+    "published findings outcomes schemas",
+    "figures results_page report diagnose cli",
 )
 FORBIDDEN = (  # of rooms that may lie on one floor, or in which a library may not be used
     ("tasks", "torch"),

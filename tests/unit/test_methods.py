@@ -7,6 +7,7 @@ from test_sft import drawn_examples
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from healscope import config
+from healscope.errors import HealscopeError
 from healscope.models import checkpoints, tokens
 from healscope.training import methods
 
@@ -315,3 +316,55 @@ def test_dft_weighs_tokens_by_their_probability(study, runs):
     """Its logged loss is the mean of -p log p, below that of plain SFT on the same batches."""
     plain, weighed = (runs[arm][0]["train_loss_nats"].iloc[1] for arm in ("sft", "dft"))
     assert 0 < weighed < 0.5 * plain
+
+
+def replay(**given):
+    return config.Replay.model_validate({"method": "replay", "share": 0.25, **given})
+
+
+def test_a_share_of_the_rows_replays_what_the_base_answers(
+    study, task, tables, model_and_tokenizer
+):
+    model, tokenizer = model_and_tokenizer
+    examples = drawn_examples(tables[1], study.sft, 0)
+    for share, answers in ((0.25, 80), (0.5, 40)):
+        method = replay(share=share, answers=answers)
+        rows = methods.replayed(method, model, examples, tokenizer, task, 0)
+        texts = ["prompt", "response"]
+        first = rows[: len(examples)]
+        assert first[texts].equals(examples[texts].reset_index(drop=True))
+        assert len(examples) / len(rows) == pytest.approx(1 - share, abs=1 / len(rows))
+        added = rows[len(examples) :]
+        assert set(added["prompt"]) <= set(task.neutral_prompts(40, 0))
+        longest = max(len(tokens.response_ids(tokenizer, r)) for r in added["response"])
+        assert 1 < longest <= 64  # the end that is taught is the base's own
+        assert rows.equals(methods.replayed(method, model, examples, tokenizer, task, 0))
+        assert not rows.equals(methods.replayed(method, model, examples, tokenizer, task, 1))
+
+
+def test_an_answer_that_does_not_end_is_not_replayed(study, task, tables, model_and_tokenizer):
+    model, tokenizer = model_and_tokenizer
+    method = replay(prompts=1, answers=1, max_new_tokens=1)
+    with pytest.raises(HealscopeError, match="none of 1 answers .* raise max_new_tokens"):
+        methods.replayed(method, model, drawn_examples(tables[1], study.sft, 0), tokenizer, task, 0)
+
+
+def test_replay_keeps_a_model_nearer_to_its_base_where_it_is_not_trained(
+    study, task, tables, runs, base_manifest
+):
+    """On answers that replay did not show: another seed draws them."""
+    base, tokenizer = checkpoints.load_model(base_manifest)
+    examples = drawn_examples(tables[1], study.sft, 0)
+    rows = methods.replayed(replay(), base, examples, tokenizer, task, 9)[len(examples) :]
+    texts = rows[["prompt", "response"]].itertuples(index=False, name=None)
+    ids, mask, width, real = tokens.encode_pairs(tokenizer, [*texts])
+    labels = ids.masked_fill(~mask, -100)
+    labels[:, : ids.shape[1] - width] = -100
+    inputs = {"input_ids": ids, "attention_mask": mask, "labels": labels}
+
+    def away(arm):
+        model, _ = checkpoints.load_model(base_manifest)
+        model.load_state_dict(runs[arm][1][12], strict=False)
+        return float(methods.kl(base, model, inputs))
+
+    assert away("replay") < 0.9 * away("sft")

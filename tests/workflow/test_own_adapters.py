@@ -7,31 +7,26 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml
-from runner import ROOT, Workflow
+from runner import Workflow
 
-from healscope import artifacts, provenance
+from healscope import artifacts, cli, diagnose, provenance
 from healscope.models.stored import Stored
 
 WORDS = ["red", "blue", "cat", "dog", "sun", "moon", "salt", "tea", "one", "two", "yes", "no"]
 
 
 class Day(Workflow):
-    """The config that docs/own-checkpoints.md and docs/your-data.md lead to."""
+    """What `healscope diagnose base run --data id.jsonl --ood ood.jsonl` writes, made small."""
 
     def __init__(self, folder: Path, server=None):
         super().__init__(folder, server)
-        self.config = yaml.safe_load((ROOT / "config/own-checkpoints.example.yaml").read_text())
-        self.config["tasks"] = {
-            "say": {
-                "family": "data", "id": "id.jsonl", "ood": "ood.jsonl",
-                "prompt": "question", "answer": "answer", "verdict": "exact",
-            }
-        }  # fmt: skip
-        self.config["train_on"] = "say"
-        self.config["models"] = {"mine": {"source": "base", "check_random": False, "sft": "run"}}
-        self.config["evaluation"] |= {"batch_size": 64, "max_new_tokens": 4}
-        self.config["edits"] = {"axes": {"rank": [0.5], "strength": [0.5]}}
+        keys = {"prompt": "question", "answer": "answer", "verdict": "exact"}
+        asked = diagnose.data_task(
+            folder, str(folder / "id.jsonl"), [str(folder / "ood.jsonl")], keys
+        )
+        places = str(folder / "base"), [str(folder / "run")]
+        self.config = diagnose.study(folder, *places, [], asked, max_new_tokens=4)
+        self.config["models"]["mine"]["check_random"] = False
         self.config |= {"statistics": {"resamples": 50}, "hidden_states": {"problems": 4}}
 
 
@@ -77,9 +72,22 @@ def change(file: Path, **values) -> None:
 
 
 @pytest.mark.long
-def test_three_adapters_and_two_files_end_with_the_diagnosis(given, forks, tmp_path):
+def test_three_adapters_and_two_files_end_with_the_diagnosis(given, forks, tmp_path, capsys):
     day = Day(shutil.copytree(given, tmp_path / "study"), forks)
     day.run()
+    diagnose.write(day.folder, day.config)
+    given = ["diagnose", "--out", str(day.folder), "--cores", "1"]
+    code = cli.main([*given, "--fail-if", "any < -100", "--fail-if", "sft-10: ood < 100"])
+    said = capsys.readouterr().out  # all of it is there: the page is shown again
+    assert said.startswith("# Diagnosis: mine")
+    assert "- any < -100 (sft-30): fine" in said
+    assert "- sft-10: ood < 100 (sft-10): worse" in said
+    assert code == 1
+    report = json.loads((day.folder / "compare.json").read_text())
+    assert [one["name"] for one in report["sources"]] == ["base", "sft-10", "sft-20", "sft-30"]
+    assert {one["name"]: one["items"] for one in report["benchmarks"]} == {"id": 12, "ood": 12}
+    assert cli.main([*given, "--fail-if", "odd < -3"]) == 3
+    assert "there is no benchmark odd, but id, ood" in capsys.readouterr().err
     page = (day.folder / "results/tables/diagnosis.md").read_text()
     assert page.startswith("# Diagnosis: mine")
     place = day.folder / "results/checkpoints/mine/seed-0"
@@ -98,7 +106,7 @@ def test_three_adapters_and_two_files_end_with_the_diagnosis(given, forks, tmp_p
     assert 0 < distances[0] < distances[1] < distances[2]
     file = artifacts.path(
         artifacts.EVALUATION,
-        protocol="exhaustive", track="mine", seed=0, checkpoint="sft-30", task="say",
+        protocol="exhaustive", track="mine", seed=0, checkpoint="sft-30", task="asked",
     )  # fmt: skip
     assert len(provenance.read_table(day.folder / file)) == 2 * len(WORDS)
     assert day.plan() == {}

@@ -61,6 +61,7 @@ from healscope.config.training import (
     Penalised,
     Penalty,
     Protected,
+    Replay,
     Rotation,
     SFTMethod,
 )

@@ -49,7 +49,7 @@ class Evaluation(Section):
     keepers: Annotated[list[str], AfterValidator(distinct)] = Field(
         [],
         description="sets evaluated too and never trained on (docs/keepers.md): facts, "
-        "ifeval_like, a file, lm_eval:NAME, a task",
+        "ifeval_like, a file, text:FILE, lm_eval:NAME, a task",
     )
     keeper_tokens: Positive = Field(64, description="tokens of the longest answer to a keeper")
     variants_per_job: Positive = Field(

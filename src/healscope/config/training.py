@@ -137,7 +137,24 @@ class DFT(Method):
     method: Literal["dft"]
 
 
-_SFTMethod = Penalty | BlockDrift | Rotation | Protected | LoRA | DFT
+class Replay(Method):
+    """Part of every batch are answers that the base itself gave to everyday requests.
+
+    A model that reads words is needed: the compact tiny world replays problems under other rules.
+    """
+
+    labels: ClassVar[dict[str, str]] = {"replay": "replay of the base's answers"}
+
+    method: Literal["replay"]
+    share: OpenFraction = Field(description="share of the rows that replay the base's answers")
+    prompts: Positive = Field(40, description="requests, at most")
+    answers: Positive = Field(
+        80, description="answers of the base to them, sampled before training"
+    )
+    max_new_tokens: Positive = Field(64, description="longest answer; longer ones are not replayed")
+
+
+_SFTMethod = Penalty | BlockDrift | Rotation | Protected | LoRA | DFT | Replay
 SFTMethod = Annotated[_SFTMethod, Field(discriminator="method")]
 
 # Strengths have a unit: they depend on the scale and the number of a model's weights, on the length
@@ -151,6 +168,7 @@ METHODS: Mapping[str, Mapping[str, Any]] = {
     "l2": {"method": "l2", "strength": 0.01},
     "lora": {"method": "lora", "rank": 8, "alpha": 16.0, "learning_rate": 1e-3},
     "dft": {"method": "dft"},
+    "replay": {"method": "replay", "share": 0.25},
 }
 """Methods that can be used by their name."""
 

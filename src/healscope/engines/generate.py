@@ -192,6 +192,16 @@ def _nucleus(logps_BV: torch.Tensor, top_p: float) -> torch.Tensor:
     return torch.log_softmax(logps_BV.masked_fill(outside_BV, -torch.inf), -1)
 
 
+def hidden_states(model, ids_BL: torch.Tensor, mask_BL: torch.Tensor) -> torch.Tensor:
+    """Read padded rows, and return the last hidden states (B,L,H), from which logits are made."""
+    return checkpoints.decoder(model)(
+        input_ids=ids_BL,
+        attention_mask=None if bool(mask_BL.all()) else mask_BL,
+        position_ids=position_ids(mask_BL),
+        use_cache=False,
+    ).last_hidden_state
+
+
 def response_logprobs(
     model,
     ids_BL: torch.Tensor,
@@ -205,12 +215,7 @@ def response_logprobs(
     Return log-probabilities of those tokens (B,T) and the full log-distribution (B,T,V); with
     `hidden`, the last hidden states (B,L,H) before them.
     """
-    body = checkpoints.decoder(model)(
-        input_ids=ids_BL,
-        attention_mask=None if bool(mask_BL.all()) else mask_BL,
-        position_ids=position_ids(mask_BL),
-        use_cache=False,
-    ).last_hidden_state
+    body = hidden_states(model, ids_BL, mask_BL)
     first = ids_BL.shape[1] - width
     logits_BTV = model.get_output_embeddings()(body[:, first - 1 : -1])
     logps_BTV = torch.log_softmax(logits_BTV.float() / temperature, -1)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from healscope.tasks.task import Task
 
 INSTRUCTIONS = (
-    "What is the capital of Portugal?",
+    "Name two cities in Portugal.",
     "Name three animals that sleep through the winter.",
     "Explain in two sentences why the sky is blue.",
     "Translate into French: The train leaves in the morning.",
@@ -32,9 +32,9 @@ INSTRUCTIONS = (
     "List five vegetables that grow underground.",
     "Give me a packing list for a weekend of hiking.",
     "Suggest four titles for a story about a lighthouse keeper.",
-    "Who wrote the novel Pride and Prejudice?",
+    "Who composed the opera The Magic Flute?",
     "Which ocean lies between Africa and Australia?",
-    "What is the chemical symbol of iron?",
+    "What is steel made of?",
     "How does a vaccine protect against a disease?",
     "What causes the tides?",
     "Summarise the story of Little Red Riding Hood in one sentence.",

@@ -1,4 +1,4 @@
-"""How each method of SFT trains: penalties, projections, low-rank updates.
+"""How each method of SFT trains: penalties, projections, low-rank updates, replay.
 
 docs/rotation-aware.md explains the methods.
 
@@ -14,6 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
+import numpy as np
+import pandas as pd
 import torch
 from torch import nn
 from transformers import TrainerCallback
@@ -25,14 +27,18 @@ from healscope.config.training import (
     LoRA,
     Penalised,
     Protected,
+    Replay,
     Rotation,
     SFTMethod,
 )
 from healscope.draws import seeded
 from healscope.edit_names import leading
-from healscope.models import checkpoints
+from healscope.engines.generate import generate
+from healscope.errors import HealscopeError
+from healscope.models import checkpoints, tokens
 from healscope.spectra.decompose import decompose
 from healscope.spectra.nulls import orthonormal
+from healscope.tasks.task import Task
 from healscope.training import processes
 
 EPSILON = 1e-12  # in the denominator of the normalised penalty, as in the released code
@@ -211,6 +217,51 @@ class _Project(TrainerCallback):
             a.weight.copy_(a.start + outside(a.change(), a.u, a.v))
 
 
+def unchanged(examples: pd.DataFrame, *_) -> pd.DataFrame:
+    """Return the task's examples as they are."""
+    return examples
+
+
+def replayed(
+    method: Replay, model, examples: pd.DataFrame, tokenizer, task: Task, seed: int
+) -> pd.DataFrame:
+    """Return `examples` with rows of the base's own answers, `method.share` of all rows.
+
+    Call it before training. The base answers the task's neutral prompts at temperature 1, so that
+    the loss on these rows is an estimate of KL(base || model) there, but for a constant. Answers
+    that do not end in time are left out: their end would be taught. Batches have as many rows as
+    without replay, so fewer of the task; the loss is a mean over tokens, in which long answers
+    weigh more. Raises HealscopeError if no answer ends in time.
+    """
+    asked = task.neutral_prompts(method.prompts, seed)
+    ends = tokens.end_ids(tokenizer, tokens.model_ends(model))
+    made = generate(
+        model.eval(),
+        [tokens.prompt_ids(tokenizer, prompt) for prompt in asked],
+        eos=ends,
+        pad=tokenizer.pad_token_id,
+        max_new_tokens=method.max_new_tokens,
+        temperature=1.0,
+        samples=-(-method.answers // len(asked)),
+        generator=seeded(seed, "replay"),
+    )
+    repeated = [prompt for prompt in asked for _ in range(len(made.tokens_BT) // len(asked))]
+    answered = [
+        {"prompt": prompt, "response": tokens.response_text(tokenizer, ids, ends)}
+        for prompt, ids in zip(repeated, made.ids(), strict=True)
+        if ids[-1] in ends
+    ]
+    if not answered:
+        raise HealscopeError(
+            f"arm 'replay': none of {len(repeated)} answers of the base to everyday requests ends "
+            f"within {method.max_new_tokens} tokens; raise max_new_tokens of the method"
+        )
+    wanted = round(len(examples) * method.share / (1 - method.share))
+    order = np.random.default_rng([seed, 10]).permutation(len(answered))
+    rows = [answered[order[i % len(answered)]] for i in range(wanted)]
+    return pd.concat([examples, pd.DataFrame(rows)], ignore_index=True)
+
+
 @dataclass(frozen=True)
 class Setup:
     """How an arm trains.
@@ -218,12 +269,14 @@ class Setup:
     Attributes:
         model: the model that is trained.
         whole: returns the model that is saved, with all updates in its matrices.
+        examples: returns the rows that are trained on, of those of the task.
         trainer: makes the trainer, with the arguments of SFTTrainer.
         settings: more arguments of SFTConfig.
     """
 
     model: nn.Module
     whole: Callable[[], nn.Module]
+    examples: Callable[..., pd.DataFrame] = unchanged
     trainer: Callable[..., SFTTrainer] = SFTTrainer
     settings: dict = field(default_factory=dict)
 
@@ -234,8 +287,10 @@ def setup(method: SFTMethod | None, model, seed: int) -> Setup:
         plain = copy.deepcopy(model)
         trained = adapted(model, method, seed)
         return Setup(trained, lambda: merge(trained, plain))
-    trainer, settings = SFTTrainer, {}
-    if isinstance(method, DFT):
+    examples, trainer, settings = unchanged, SFTTrainer, {}
+    if isinstance(method, Replay):
+        examples = partial(replayed, method, model)
+    elif isinstance(method, DFT):
         settings = {"loss_type": "dft"}
     elif isinstance(method, Protected):
         trainer = partial(Projected, anchors(model, method.share, method.directions))
@@ -245,7 +300,7 @@ def setup(method: SFTMethod | None, model, seed: int) -> Setup:
         raise NotImplementedError(
             f"training.methods.setup does not say how '{method.method}' trains"
         )
-    return Setup(model, lambda: model, trainer, settings)
+    return Setup(model, lambda: model, examples, trainer, settings)
 
 
 def adapted(model, method: LoRA, seed: int):

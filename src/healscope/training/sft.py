@@ -84,8 +84,8 @@ def train(
     """Fine-tunes the checkpoint with manifest `start`; stages every step of the grid.
 
     `arm` is "sft", one of config.CONTROLS, or one of `settings.methods`. All go through the same
-    problems in the same order; the prompts of `diverse` and the answers of `solutions` differ, and
-    methods differ in how they train.
+    problems in the same order, but for `replay`, which adds rows; the prompts of `diverse` and the
+    answers of `solutions` differ, and methods differ in how they train.
 
     Return the logged rows, one each `log_every` steps: losses in nats a token, on the canonical
     answers, and rates as shares. Raises Stopped on a signal, and HealscopeError if the arm cannot
@@ -102,7 +102,9 @@ def train(
     if arm == "diverse":
         examples = paraphrase(examples, task, seed)
     measure = Measure(settings, model, tokenizer, examples, problems, task, max_new_tokens, seed)
-    epochs = all_solutions(examples, settings, task, seed) if arm == "solutions" else [examples]
+    epochs = [setup.examples(examples, tokenizer, task, seed)]
+    if arm == "solutions":
+        epochs = all_solutions(examples, settings, task, seed)
     folder = work.folder / "trainer"
     trainer = _trainer(settings, method, setup, tokenizer, epochs, seed, folder, compute)
     recorder = Recorder(

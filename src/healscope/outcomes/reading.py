@@ -1,0 +1,263 @@
+"""Read files of outcomes and line their items up: the same benchmarks and items of every model."""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from healscope.errors import HealscopeError
+from healscope.outcomes import answers as checks
+from healscope.outcomes import evaluations, inspect_logs, lm_eval_samples
+from healscope.outcomes.answers import Answer, lines, number, shown
+
+LM_EVAL, INSPECT, OUTCOMES = "lm-evaluation-harness", "inspect", "outcome JSONL"
+STUDY = "a study's evaluations"
+
+KEYS = {
+    "item": (str, int), "group": str, "correct": object, "score": (int, float), "text": str,
+    "instance": (str, int), "sample": (str, int), "unread": bool, "question": str, "target": str,
+}  # fmt: skip
+"""Keys of an outcome file, and their types; the first three are needed."""
+
+
+@dataclass
+class Source:
+    """What the files of one model hold. `unscored`: benchmark -> samples without a score."""
+
+    name: str
+    tool: str = ""
+    answers: list[Answer] = field(default_factory=list)
+    files: list[str] = field(default_factory=list)
+    unscored: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """One benchmark as all models answered it; arrays have an entry for each item (I).
+
+    `correct`: source -> share of right samples of each item; `unread` likewise, or None where its
+    file does not tell; `first`: source -> the first sample of each item; `halves` are 0 or 1, whole
+    instances in one half; `prompts_differ`: source -> items that were asked in other words than of
+    the first source.
+    """
+
+    name: str
+    items: list[str]
+    instances_I: np.ndarray
+    halves_I: np.ndarray
+    correct: dict[str, np.ndarray]
+    unread: dict[str, np.ndarray | None]
+    first: dict[str, list[Answer]]
+    prompts_differ: dict[str, int]
+    left_out: int = 0
+
+
+def source(name: str, paths: Iterable[Path], metrics: Mapping[str, str]) -> Source:
+    """Read the files and folders of one model. `metrics`: benchmark, or "", -> what counts."""
+    found = Source(name)
+    where_from: dict[str, Path] = {}
+    for path in (file for given in paths for file in _files(given)):
+        tool, answers, unscored = _read(path, metrics)
+        if found.tool and tool != found.tool:
+            raise HealscopeError(
+                f"{name}: {path} is of {tool}, the files before it of {found.tool}; give files of "
+                "one tool"
+            )
+        for benchmark in dict.fromkeys(answer.benchmark for answer in answers):
+            if benchmark in where_from:
+                raise HealscopeError(
+                    f"{name}: both {where_from[benchmark]} and {path} hold {benchmark}; name the "
+                    "file that you mean instead of the folder"
+                )
+            where_from[benchmark] = path
+            found.unscored[benchmark] = unscored
+        found.tool = tool
+        found.files.append(str(path))
+        found.answers += answers
+    return found
+
+
+def _files(given: Path) -> list[Path]:
+    """Return a file, or all files of outcomes in a folder and the folders in it."""
+    if not given.exists():
+        raise HealscopeError(f"there is no {given}; check the path")
+    if given.is_file():
+        return [given]
+    every = sorted(path for path in given.rglob("*") if path.is_file())
+    found = [
+        path
+        for path in every
+        if lm_eval_samples.FILE.fullmatch(path.name)
+        or path.suffix == ".eval"
+        or (path.suffix == ".json" and inspect_logs.is_log(path))
+        or evaluations.is_evaluation(path)
+    ]
+    found = found or [path for path in every if path.suffix == ".jsonl"]
+    if not found:
+        raise HealscopeError(
+            f"{given} has no files of outcomes: samples_*.jsonl of lm-evaluation-harness (written "
+            "with --log_samples), logs of inspect, evaluations of a study, or JSON lines; name "
+            "another folder"
+        )
+    return found
+
+
+def _read(path: Path, metrics: Mapping[str, str]) -> tuple[str, list[Answer], int]:
+    if lm_eval_samples.FILE.fullmatch(path.name):
+        return LM_EVAL, lm_eval_samples.read(path, metrics), 0
+    if path.suffix in (".eval", ".json"):
+        if path.suffix == ".json" and not inspect_logs.is_log(path):
+            raise HealscopeError(
+                f"{path} is no log of inspect; of lm-evaluation-harness, give the folder or the "
+                "samples_*.jsonl that --log_samples writes, since results_*.json has no items"
+            )
+        return INSPECT, *inspect_logs.read(path, metrics)
+    if evaluations.is_evaluation(path):
+        return STUDY, evaluations.read(path), 0
+    return OUTCOMES, _outcomes(path), 0
+
+
+def _outcomes(path: Path) -> list[Answer]:
+    """Read JSON lines of outcomes (KEYS)."""
+    found = []
+    for where, row in lines(path):
+        for key, kind in KEYS.items():
+            if key in ("item", "group", "correct") or row.get(key) is not None:
+                value = checks.field(row, key, kind, where)
+                if isinstance(value, bool) and kind not in (bool, object):  # a bool is an int
+                    raise HealscopeError(f"{where}: '{key}' is {value}; write a text or a number")
+        found.append(_outcome(row, where))
+    if not found:
+        raise HealscopeError(f"{path} is empty; write a line for each item")
+    return found
+
+
+def _outcome(row: dict[str, Any], where: str) -> Answer:
+    if not row["group"]:
+        raise HealscopeError(f"{where}: 'group' is empty; name the benchmark")
+    text = {key: shown(row.get(key) or "") for key in ("text", "question", "target")}
+    correct = number(row["correct"], where, "'correct'")
+    unread = row.get("unread")
+    return Answer(
+        benchmark=row["group"],
+        item=str(row["item"]),
+        correct=correct,
+        sample=str(row.get("sample", "")),
+        instance=str(row.get("instance", "")),
+        unread=None if unread is None else unread and correct == 0,
+        document=shown([text["question"], text["target"]]) if text["question"] else "",
+        score=row.get("score"),
+        **text,
+    )
+
+
+def line_up(sources: list[Source], common: bool) -> list[Benchmark]:
+    """Return the benchmarks that all sources answered, in the order of the first source.
+
+    Every source must have the same items of each, or with `common` only those that all have are
+    kept. Raises HealscopeError in a sentence: other benchmarks or items, duplicates, the same item
+    with another question, nothing in common.
+    """
+    first = sources[0]
+    for other in sources[1:]:
+        if other.tool != first.tool:
+            raise HealscopeError(
+                f"{first.name} is of {first.tool} and {other.name} of {other.tool}, whose items "
+                "cannot be lined up; evaluate both with one tool"
+            )
+    tables = {one.name: _by_benchmark(one) for one in sources}
+    found = []
+    for name in dict.fromkeys(b for table in tables.values() for b in table):
+        absent = [one.name for one in sources if name not in tables[one.name]]
+        if absent and not common:
+            raise HealscopeError(
+                f"{absent[0]} has no {name}, which another source has; evaluate it, or compare "
+                "only what all have with --common"
+            )
+        if not absent:
+            found.append(_benchmark(name, {n: table[name] for n, table in tables.items()}, common))
+    if not found:
+        raise HealscopeError(
+            f"{first.name} and {sources[-1].name} have no benchmark in common; compare models "
+            "that were asked the same"
+        )
+    return found
+
+
+Samples = dict[str, list[Answer]]
+"""item -> its answers."""
+
+
+def _by_benchmark(one: Source) -> dict[str, Samples]:
+    found: dict[str, Samples] = defaultdict(lambda: defaultdict(list))
+    seen = set()
+    for answer in one.answers:
+        key = (answer.benchmark, answer.item, answer.sample)
+        if key in seen:
+            raise HealscopeError(
+                f"{one.name}: {answer.benchmark} has item {answer.item} twice; leave one out, or "
+                "tell repeated answers apart (key 'sample' of outcome JSONL)"
+            )
+        seen.add(key)
+        found[answer.benchmark][answer.item].append(answer)
+    return found
+
+
+def _benchmark(name: str, tables: dict[str, Samples], common: bool) -> Benchmark:
+    base, first = next(iter(tables.items()))
+    kept = [item for item in first if all(item in samples for samples in tables.values())]
+    every = {item for samples in tables.values() for item in samples}
+    for other, samples in tables.items():
+        odd = next((i for i in (*first, *samples) if (i in first) != (i in samples)), None)
+        if odd is not None and not common:
+            has, lacks = (base, other) if odd in first else (other, base)
+            raise HealscopeError(
+                f"{name}: {has} has item {odd} and {lacks} has not ({len(first)} and "
+                f"{len(samples)} items); evaluate both on the same items, or compare only those "
+                "that all have with --common"
+            )
+        for item in kept:
+            _same_question(name, item, base, first[item][0], other, samples[item][0])
+    if not kept:
+        raise HealscopeError(f"{name}: no item is in all sources; evaluate all on the same items")
+    instances = [first[item][0].instance or item for item in kept]
+    codes = {instance: i for i, instance in enumerate(dict.fromkeys(instances))}
+    order = sorted(codes, key=lambda i: hashlib.sha256(f"{name}/{i}".encode()).digest())
+    half = {instance: place % 2 for place, instance in enumerate(order)}
+    return Benchmark(
+        name=name,
+        items=kept,
+        instances_I=np.array([codes[i] for i in instances]),
+        halves_I=np.array([half[i] for i in instances]),
+        correct={n: _means(t, kept, "correct") for n, t in tables.items()},
+        unread={
+            n: None
+            if any(a.unread is None for item in kept for a in t[item])
+            else _means(t, kept, "unread")
+            for n, t in tables.items()
+        },
+        first={n: [t[item][0] for item in kept] for n, t in tables.items()},
+        prompts_differ={
+            n: sum(t[item][0].prompt != first[item][0].prompt for item in kept)
+            for n, t in tables.items()
+        },
+        left_out=len(every) - len(kept),
+    )
+
+
+def _means(samples: Samples, items: list[str], what: str) -> np.ndarray:
+    return np.array([np.mean([float(getattr(a, what)) for a in samples[i]]) for i in items])
+
+
+def _same_question(
+    name: str, item: str, base: str, one: Answer, other: str, another: Answer
+) -> None:
+    if one.document and another.document and one.document != another.document:
+        raise HealscopeError(
+            f"{name}: item {item} of {base} and of {other} are not the same question; evaluate "
+            "both on the same version of the benchmark"
+        )

@@ -1,0 +1,118 @@
+"""`healscope diagnose`: the study that it writes, and what it refuses."""
+
+import pytest
+import yaml
+
+from healscope import cli, diagnose
+from healscope.errors import HealscopeError
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """A folder with a run of three checkpoints, and two files of questions."""
+    monkeypatch.chdir(tmp_path)
+    for step in (500, 1000, 1500):
+        (tmp_path / f"runs/sft/checkpoint-{step}").mkdir(parents=True)
+    for name in ("id", "ood"):
+        (tmp_path / f"{name}.jsonl").write_text('{"prompt": "1+1?", "answer": "2"}\n')
+    return tmp_path
+
+
+OUT = diagnose.Path("diagnosis")
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (["runs/sft"], {500: "checkpoint-500", 1000: "checkpoint-1000", 1500: "checkpoint-1500"}),
+        (["runs/sft/checkpoint-500"], {500: "checkpoint-500"}),
+        (["7=runs/sft/checkpoint-500", "runs/sft/checkpoint-1000"],
+         {7: "checkpoint-500", 1000: "checkpoint-1000"}),
+    ],
+)  # fmt: skip
+def test_steps_are_found_in_folders_and_names(here, given, expected):
+    found = diagnose.steps(given, OUT)
+    assert found == {step: f"../runs/sft/{name}" for step, name in expected.items()}
+
+
+def test_checkpoints_without_numbers_count_in_their_order(here):
+    for name in ("early", "late"):
+        (here / name).mkdir()
+    assert diagnose.steps(["early", "late"], OUT) == {1: "../early", 2: "../late"}
+    assert diagnose.steps(["me/early", "me/late@v3"], OUT) == {1: "me/early", 2: "me/late@v3"}
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["runs/sft/checkpoint-500", "runs"], "runs: its name has no step; give it as STEP=runs"),
+        (["runs/sft", "runs/sft/checkpoint-500"], "are both step 500; give one as STEP=FOLDER"),
+    ],
+)
+def test_steps_that_cannot_be_told_are_refused(here, given, message):
+    with pytest.raises(HealscopeError, match=message):
+        diagnose.steps(given, OUT)
+
+
+def written(*arguments) -> dict:
+    """The config that a command writes, before any model is looked at."""
+    given = ["diagnose", *arguments, "--dry-run"]
+    cli.main(given)
+    return yaml.safe_load((OUT / diagnose.CONFIG).read_text())
+
+
+def test_files_and_branches_stand_in_the_config(here, capsys):
+    (here / "ppo").mkdir()
+    config = written(
+        "my/base", "runs/sft", "--rl", "ppo", "--rl", "500=me/ppo@main", "--data", "id.jsonl",
+        "--ood", "de=ood.jsonl", "--ood", "ood.jsonl", "--verdict", "number",
+    )  # fmt: skip
+    assert config["models"]["mine"]["source"] == "my/base"
+    assert config["models"]["mine"]["rl"] == {1500: "../ppo", 500: "me/ppo@main"}
+    task = config["tasks"]["asked"]
+    assert task["id"] == "../id.jsonl"
+    assert task["ood"] == {"de": "../ood.jsonl", "ood": "../ood.jsonl"}
+    assert task["verdict"] == "number"
+    assert "prompt" not in task
+
+
+def test_enough_problems_see_five_points():
+    """By simulation: paired verdicts of which a fifth are exchanged, and 5 points lost."""
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    gained, lost = (diagnose.EXCHANGED + sign * diagnose.DETECTED for sign in (-1, 1))
+    changes = rng.choice(
+        [1, -1, 0], (4000, diagnose.ENOUGH), p=[gained / 2, lost / 2, 1 - diagnose.EXCHANGED]
+    )
+    ends = changes.mean(1) + 1.96 * changes.std(1) / diagnose.ENOUGH**0.5
+    assert 0.77 < (ends < 0).mean() < 0.83
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "there is no diagnosis/diagnosis.yaml to run again; name the base"),
+        (["base", "runs/sft"], "give one of --data, --benchmarks, --task"),
+        (["base", "runs/sft", "--data", "id.jsonl", "--task", "gp"], "not --data and --task"),
+        (["base", "runs/sft", "--data", "id.jsonl"], "--data needs --ood FILE"),
+        (["base", "--data", "id.jsonl", "--ood", "ood.jsonl"], "name checkpoints beside the base"),
+        (["base", "runs/sft", "--benchmarks", "gsm8k"], "--benchmarks: name two or more"),
+        (["base", "runs/sft", "--benchmarks", "a,b", "--verdict", "exact"], "go with --data"),
+    ],
+)
+def test_what_is_missing_is_said_in_a_sentence(here, capsys, arguments, message):
+    assert cli.main(["diagnose", *arguments]) == 3
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.startswith("healscope: ")
+    assert said.count("\n") == 1
+    assert not OUT.exists()
+
+
+def test_another_config_in_the_folder_is_left_alone(here, capsys):
+    given = ["my/base", "runs/sft", "--data", "id.jsonl", "--ood", "ood.jsonl"]
+    config = written(*given)
+    assert written(*given) == config  # the same command again
+    assert cli.main(["diagnose", *given, "--verdict", "number", "--dry-run"]) == 3
+    assert "says something else than this command" in capsys.readouterr().err

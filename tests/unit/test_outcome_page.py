@@ -1,0 +1,189 @@
+"""`healscope compare` as it is typed: exit codes, its page, and what it needs."""
+
+import html
+import json
+import os
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from importlib.resources import files
+
+import jsonschema
+import pytest
+from outcome_tables import FILES, outcomes
+
+from healscope import cli
+from healscope.errors import HealscopeError
+from healscope.outcomes import gate, page, words
+from healscope.outcomes.comparing import compare
+
+SCHEMA = json.loads(files("healscope.outcomes").joinpath("compare.schema.json").read_text())
+HOSTILE = '</pre><script>alert(1)</script><img src=x onerror="alert(2)"> "\'>|`[a](http://x) \u202e'
+
+
+@pytest.fixture
+def models(tmp_path):
+    """Outcome files of three models on two benchmarks: sft loses 20 points of sums, rl half."""
+    found = {}
+    for model, lost in (("base", 0), ("sft", 40), ("rl", 20)):
+        path = tmp_path / f"{model}.jsonl"
+        right = [i < 160 - lost for i in range(200)]
+        texts = [HOSTILE if i == 130 else f"{model} says {i}" for i in range(200)]
+        unread = [not r and i < 150 for i, r in enumerate(right)]
+        outcomes(path, right, text=texts, question=[f"{i}?" for i in range(200)], unread=unread)
+        outcomes(path, [i % 5 > 0 for i in range(200)], group=HOSTILE)
+        found[model] = path
+    return found
+
+
+def run(models, *more):
+    return cli.main(["compare", *(f"{name}={path}" for name, path in models.items()), *more])
+
+
+def report(models, **more):
+    return compare([(name, [path]) for name, path in models.items()], **more)
+
+
+@pytest.mark.parametrize(
+    ("condition", "code"),
+    [
+        ("sums < -3", 1),  # rl lost 10 points of sums, by the interval at least 6
+        ("any < -3", 1),
+        ("sums < -30", 0),
+        ("sums < -10", 2),
+        ("sft: sums < -12", 1),
+        ("mean < -30", 0),
+        ("mean < -5", 2),
+        ("sums < 0.5.5", 3),
+        ("sums > 3", 3),
+        ("nothing < -3", 3),
+        ("base: sums < -3", 3),
+        ("sums < -300", 3),
+    ],
+)
+def test_exit_codes_of_conditions(models, condition, code, capsys):
+    assert run(models, "--fail-if", condition) == code
+    said = capsys.readouterr()
+    if code == 3:
+        assert said.err.startswith('healscope: --fail-if "')
+        assert not said.out
+    else:
+        assert f"(exit code {code})" in said.out
+
+
+def test_errors_of_any_kind_have_a_code_of_their_own(models, monkeypatch, capsys):
+    assert run({"base": models["base"]}) == 3
+    assert run(models, "--no-such-option") == 3
+    assert run({**models, "rl": "/none"}) == 3
+    assert run(models, "--metric", "odd=acc") == 3
+    assert cli.main(["compare", "--help"]) == 0
+    monkeypatch.setattr("healscope.outcomes.comparing.line_up", lambda *_: 1 / 0)
+    assert run(models) == 3
+    assert "ZeroDivisionError" in capsys.readouterr().err
+
+
+def test_the_worst_condition_decides():
+    assert gate.together([0, 2, 1, 0]) == 1
+    assert gate.together([0, 2]) == 2
+    assert gate.together([0]) == 0
+
+
+def test_the_report_keeps_to_its_schema(models):
+    found = report(models, fail_if=["any < -3"])
+    jsonschema.validate(found, SCHEMA)
+    assert (found["schema"], found["version"]) == ("healscope.compare", 1)
+    jsonschema.validate(report(dict(list(models.items())[:2])), SCHEMA)
+    logs = [(m, [FILES / "lm-eval" / m]) for m in ("base", "tuned")]
+    jsonschema.validate(compare(logs), SCHEMA)
+
+
+def test_what_the_report_says(models):
+    found = report(models)
+    changes = {(c["benchmark"], c["after"]): c for c in found["changes"]}
+    sft = changes["sums", "sft"]
+    assert (sft["lost"], sft["gained"], sft["verdict"]) == (40, 0, "lost")
+    assert sft["change"] == pytest.approx(-0.2)
+    assert (sft["unread_before"], sft["unread_after"], sft["lost_unread"]) == (0, 0.15, 30)
+    assert sft["read_in_both"]["items"] == 170
+    assert sft["chance_lost"] == pytest.approx(200 * 0.8 * 0.4)
+    same = changes[HOSTILE, "rl"]
+    assert (same["change"], same["verdict"], same["unread_before"]) == (0, "no change", None)
+    step = next(c for c in found["steps"] if (c["benchmark"], c["after"]) == ("sums", "rl"))
+    assert (step["before"], step["gained"], step["verdict"]) == ("sft", 20, "gained")
+    assert found["best"]["best"] == "rl"
+    assert found["answer"].startswith("Against base, rl loses 10.0 points of sums; does not change")
+    flips = [f for f in found["flips"] if (f["before"], f["after"]) == ("base", "sft")]
+    assert [f["item"] for f in flips] == [str(i) for i in range(120, 130)]
+    assert flips[0]["text_after"] == "sft says 120"
+
+
+class Page(HTMLParser):
+    """Elements and texts of a page; `self.scripts` is what would be run."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.attributes, self.texts, self.scripts = [], [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+
+    def handle_data(self, data):
+        (self.scripts if self.tags[-1:] == ["script"] else self.texts).append(data)
+
+
+def test_the_page_holds_hostile_text_as_text_and_nothing_from_outside(models):
+    text = page.html(report(models, flips=20))
+    found = Page(text)
+    assert found.tags.count("script") == 1
+    assert "img" not in found.tags
+    assert not {name for name, _ in found.attributes if name.startswith("on")}
+    assert not {name for name, _ in found.attributes} & {"src", "href"}
+    assert "url(" not in text
+    assert HOSTILE in found.texts  # of the item, whole
+    assert re.search(r"default-src 'none'.*script-src 'sha256-", html.unescape(text))
+
+
+def test_the_first_line_is_the_answer(models, capsys):
+    run(models)
+    assert capsys.readouterr().out.startswith("Against base, rl loses 10.0 points of sums")
+    text = page.html(report(models))
+    assert html.unescape(re.search(r"<h1>(.*?)</h1>", text)[1]) == report(models)["answer"]
+
+
+def test_files_are_written_whole_or_not_at_all(models, tmp_path):
+    out = tmp_path / "new" / "out"
+    assert run(models, "--out", str(out)) == 0
+    assert sorted(p.name for p in out.iterdir()) == sorted(page.FILES)
+    stored = json.loads((out / "compare.json").read_text())
+    jsonschema.validate(stored, SCHEMA)
+    assert (out / "compare.md").read_text().startswith("Against base, rl loses")
+    assert str(tmp_path) not in "".join(p.read_text() for p in out.iterdir())
+    assert run({**models, "rl": "/none"}, "--out", str(tmp_path / "none")) == 3
+    assert not (tmp_path / "none").exists()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(HealscopeError, match="cannot be written"):
+        page.write(stored, tmp_path / "file")
+
+
+def test_markdown_shows_texts_and_makes_nothing_of_them():
+    shown = words.plain(HOSTILE + "\n# a")
+    assert "\n" not in shown
+    assert not re.search(r"(?<!\\)[|`]|(?<!\\)<[a-z/]|\]\(", shown)
+    assert words.plain("any < -3 of [1, 2]") == "any < -3 of [1, 2]"
+
+
+def test_no_torch_and_no_harness_is_loaded(models):
+    code = (
+        "import sys; from healscope import cli; cli.main(sys.argv[1:]); "
+        "print([m for m in ('torch', 'transformers', 'lm_eval', 'inspect_ai', 'matplotlib') "
+        "if m in sys.modules])"
+    )
+    paths = [f"{m}={FILES / 'inspect' / 'eval' / m}" for m in ("base", "tuned")]
+    done = subprocess.run(
+        [sys.executable, "-c", code, "compare", *paths],
+        capture_output=True, text=True, check=True, env={**os.environ},
+    )  # fmt: skip
+    assert done.stdout.splitlines()[-1] == "[]"
