@@ -172,8 +172,9 @@ def repair() -> pd.DataFrame:
         frame[f"{rule}_by_seed"] = [[x - 0.01, x + 0.01] for x in frame[f"{rule}_change"]]
     picked = "directions-rank-0.2 or swap-rank-0.7"
     front = frame["name"].str.fullmatch("(swap|directions)-rank-[0-9.]+")
-    kept = [[cost / 4, cost] for cost in frame["id_change"]]
-    frame["keepers"] = [["facts", "mine"]] * len(frame)
+    kept = [[cost / 4, 2 * cost] for cost in frame["id_change"]]
+    frame["keepers"] = [["facts", "notes"]] * len(frame)
+    frame["keepers_unit"] = [["share", "nats per token"]] * len(frame)
     frame["keepers_change"] = kept
     frame["keepers_low"] = [[x - 0.04 for x in pair] for pair in kept]
     frame["keepers_high"] = [[x + 0.04 for x in pair] for pair in kept]
@@ -351,8 +352,10 @@ def groups() -> pd.DataFrame:
 
 
 def keepers() -> pd.DataFrame:
-    """Facts fall along SFT and come back a little after RL; the other keeper stays."""
+    """Facts fall along SFT and come back a little after RL, another keeper stays, and a text gets
+    less and less probable."""
     levels = SFT | {"facts": [0.6 - 0.05 * i for i in range(8)], "mine": [0.3] * 8}
+    levels["notes"] = [-2.5 - 0.2 * i for i in range(8)]
     rows = []
     for name, values in levels.items():
         kind = "rule" if name in SFT else "keeper"
@@ -362,17 +365,18 @@ def keepers() -> pd.DataFrame:
             checkpoint = f"sft-{step}" if stage == "sft" else f"ppo-from-{step}"
             rows.append(
                 {"kind": kind, "keeper": name, "at": "checkpoint", "checkpoint": checkpoint,
-                 "stage": stage, "step": step, "recipe": recipe, "accuracy": value,
+                 "stage": stage, "step": step, "recipe": recipe, "value": value,
                  "change": value - values[0]}
             )  # fmt: skip
         marks = {"base": values[0], "maxood": values[2], "end": values[-1], "rl": after[400]}
         rows += [
             {"kind": kind, "keeper": name, "at": "landmark", "checkpoint": mark, "stage": "",
-             "step": None, "recipe": "ppo" if mark == "rl" else "", "accuracy": value,
+             "step": None, "recipe": "ppo" if mark == "rl" else "", "value": value,
              "change": value - values[0]}
             for mark, value in marks.items()
         ]  # fmt: skip
-    frame = with_intervals(rows, "accuracy").astype({"step": "Int64"})
+    frame = with_intervals(rows, "value").astype({"step": "Int64"})
+    frame["unit"] = np.where(frame["keeper"] == "notes", "nats per token", "share")
     return frame.assign(change_low=frame["change"] - 0.05, change_high=frame["change"] + 0.05)
 
 

@@ -1,8 +1,13 @@
-"""Numbers and tables as Markdown: accuracies in percent, changes in points (100 = all problems)."""
+"""Numbers and tables as Markdown: accuracies in percent, changes in points (100 = all problems).
+
+What a row's `unit` says to be in nats per token stands as it is, with three digits.
+"""
 
 from collections.abc import Iterable
 
 import pandas as pd
+
+from healscope.schema import IN_NATS, IN_SHARES
 
 
 def cell(value: float, form: str) -> str:
@@ -14,17 +19,27 @@ def thousands(value: float) -> str:
     return cell(value / 1000, ".0f")
 
 
-def percent(value: float) -> str:
-    return cell(100 * value, ".1f")
+def percent(value: float, unit: str = IN_SHARES) -> str:
+    return _number(value, ".1f", unit)
 
 
-def points(value: float) -> str:
-    return cell(100 * value, "+.1f")
+def points(value: float, unit: str = IN_SHARES) -> str:
+    return _number(value, "+.1f", unit)
+
+
+def _number(value: float, form: str, unit: str) -> str:
+    """Format a share in hundredths, or nats as they are; a dash where it is missing."""
+    if unit == IN_NATS:
+        return cell(value, form.replace(".1f", ".3f"))
+    return cell(100 * value, form)
 
 
 def limits(row, form: str = "+.1f", low: str = "low", high: str = "high") -> str:
     """Format an interval of shares, in hundredths; empty where it is missing."""
-    return "" if pd.isna(row[low]) else f"[{100 * row[low]:{form}}, {100 * row[high]:{form}}]"
+    if pd.isna(row[low]):
+        return ""
+    unit = row.get("unit", IN_SHARES)
+    return f"[{_number(row[low], form, unit)}, {_number(row[high], form, unit)}]"
 
 
 def estimate(row, column: str = "effect", form: str = "+.1f", prefix: str = "") -> str:
@@ -34,7 +49,8 @@ def estimate(row, column: str = "effect", form: str = "+.1f", prefix: str = "") 
     """
     if pd.isna(row[column]):
         return "–"
-    return f"{100 * row[column]:{form}} {limits(row, form, f'{prefix}low', f'{prefix}high')}"
+    ends = limits(row, form, f"{prefix}low", f"{prefix}high")
+    return f"{_number(row[column], form, row.get('unit', IN_SHARES))} {ends}"
 
 
 def level(row, column: str = "accuracy") -> str:

@@ -25,6 +25,9 @@ ARROW = {
 }
 """Kind of a column -> its type in the file."""
 
+IN_SHARES, IN_NATS = "share", "nats per token"
+"""Units of what is measured of answers: of accuracies, and of the log-probability of a text."""
+
 ROUNDOFF = 1e-6
 """How far a value may lie outside its range: in float32 a divergence may be -1e-8."""
 
@@ -150,7 +153,7 @@ def change(name: str, about: str, nullable: bool = False) -> Column:
 
 def nats(name: str, about: str, nullable: bool = False) -> Column:
     """Make a column of losses, entropies or divergences."""
-    return number(name, about, "nats per token", nullable=nullable)
+    return number(name, about, IN_NATS, nullable=nullable)
 
 
 def real(name: str, about: str, unit: str = "", nullable: bool = False) -> Column:

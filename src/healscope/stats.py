@@ -9,7 +9,7 @@ often it holds the truth.
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import permutations as permutations_of
 from typing import Any
@@ -19,6 +19,7 @@ import pandas as pd
 import scipy
 
 from healscope.config import Statistics
+from healscope.schema import IN_SHARES
 
 UNIT = ["seed", "problem_id", "draw", "sample"]
 """What tells one answer of a checkpoint from another."""
@@ -53,6 +54,7 @@ class Estimate:
     confidence: float = 0.95
     outliers: tuple[str, ...] = ()
     draws: np.ndarray | None = field(default=None, repr=False, compare=False)
+    unit: str = IN_SHARES
 
     def p_above(self, limit: float) -> float:
         """One-sided p of "the mean is at most `limit`": small where the mean lies above it.
@@ -62,14 +64,21 @@ class Estimate:
         if self.draws is None or math.isnan(self.value):
             return float("nan")
         share = (1 + np.sum(self.draws <= limit)) / (1 + len(self.draws))
-        return float(max(share, _chance_of_no_exception(self.value - limit, self.instances)))
+        return max(float(share), self._chance_of_no_exception(self.value - limit))
 
     def p_below(self, limit: float) -> float:
         """One-sided p of "the mean is at least `limit`"."""
         if self.draws is None or math.isnan(self.value):
             return float("nan")
         share = (1 + np.sum(self.draws >= limit)) / (1 + len(self.draws))
-        return float(max(share, _chance_of_no_exception(limit - self.value, self.instances)))
+        return max(float(share), self._chance_of_no_exception(limit - self.value))
+
+    def _chance_of_no_exception(self, distance: float) -> float:
+        """Chance that exceptions which are `distance` of all problems show in no instance; 0 of
+        what is no share of problems."""
+        if self.unit != IN_SHARES:
+            return 0.0
+        return (1 - min(max(distance, 0.0), 1.0)) ** max(self.instances, 1)
 
     @property
     def detectable(self) -> float:
@@ -78,22 +87,20 @@ class Estimate:
         return float((self.high - self.low) / 2 * z.sum() / z[0])
 
 
-def _chance_of_no_exception(distance: float, instances: int) -> float:
-    """Chance that exceptions which are `distance` of all problems show in none of the instances."""
-    return (1 - min(max(distance, 0.0), 1.0)) ** max(instances, 1)
-
-
 def bootstrap(
     frame: pd.DataFrame,
     column: str,
     settings: Statistics,
     weight: str | None = None,
     minus: str | None = None,
+    unit: str = IN_SHARES,
 ) -> Estimate:
     """Return mean of `column` over seeds, each seed the mean over its rows, with a hierarchical
     interval.
 
-    `frame` needs columns seed, instance_id and `column` (a share, or a paired difference). Rows
+    `frame` needs columns seed, instance_id and `column` (a share, or a paired difference; or of
+    another `unit`, which has no bounds, and of which no interval is kept wide for problems that
+    might be exceptions). Rows
     (problems) weigh alike, or as column `weight` says; with `minus`, the mean under those other
     weights is taken away, on the same redrawn instances. Instances are redrawn whole and alike in
     all seeds, without strata. Redrawing two or three seeds would know too little of how seeds
@@ -104,11 +111,14 @@ def bootstrap(
     """
     if frame.empty:  # nothing reached this step: report that instead of failing
         nothing = float("nan")
-        return Estimate(nothing, nothing, nothing, {}, confidence=settings.confidence)
+        return Estimate(nothing, nothing, nothing, {}, confidence=settings.confidence, unit=unit)
     weights = [frame[w].astype(float) if w else 1.0 for w in (weight, *([minus] if minus else []))]
     bounds = (-1.0, 1.0) if minus or column == "change" else (0.0, 1.0)
     variance = _variance(frame[column].astype(float), sum(weights))
-    return estimate([_layout(frame, column, w) for w in weights], variance, bounds, settings)
+    if unit != IN_SHARES:
+        bounds = -math.inf, math.inf
+    parts = [_layout(frame, column, w) for w in weights]
+    return replace(estimate(parts, variance, bounds, settings), unit=unit)
 
 
 def estimate(
@@ -118,7 +128,7 @@ def estimate(
 
     `parts` has one layout, or two of which the second is taken away; `variance` is that of single
     answers, the unit of `settings.seed_sd`; `bounds` are the least and the most that the mean of a
-    seed can be.
+    seed can be, infinite of what is no share.
     """
     seeds, instances = parts[0].totals_SI.shape
     drawn_RI = _redrawn(instances, settings.resamples, settings.seed)
@@ -151,7 +161,7 @@ def estimate(
         """Never narrower than what as many instances without a single exception allow (Clopper and
         Pearson 1934): resamples of what never varies would show no width at all."""
         low, high = np.quantile(draws, [tail, 1 - tail], axis=0)
-        reach = 1 - tail ** (1 / max(asked, 1))
+        reach = 1 - tail ** (1 / max(asked, 1)) if math.isfinite(bounds[1]) else 0.0
         return np.clip([np.minimum(low, value - reach), np.maximum(high, value + reach)], *bounds)
 
     low, high = interval(resampled_R, means_S.mean())
@@ -270,14 +280,17 @@ def _instance_noise(residual_SI: np.ndarray) -> float:
     )
 
 
-def paired(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
-    """Return change of `correct` for each problem answered in both; columns UNIT, CARRIED and
-    change."""
-    both = before[[*UNIT, *CARRIED, "correct"]].merge(
-        after[[*UNIT, "correct"]], on=UNIT, suffixes=("_before", "_after"), validate="one_to_one"
+def paired(
+    before: pd.DataFrame, after: pd.DataFrame, column: str = "correct", carried: tuple = ()
+) -> pd.DataFrame:
+    """Return change of `column` for each problem answered in both; columns UNIT, CARRIED, those
+    `carried` besides, and change."""
+    kept = [*UNIT, *CARRIED, *carried]
+    both = before[[*kept, column]].merge(
+        after[[*UNIT, column]], on=UNIT, suffixes=("_before", "_after"), validate="one_to_one"
     )
-    change = both["correct_after"].astype(float) - both["correct_before"].astype(float)
-    return both.assign(change=change)[[*UNIT, *CARRIED, "change"]]
+    change = both[f"{column}_after"].astype(float) - both[f"{column}_before"].astype(float)
+    return both.assign(change=change)[[*kept, "change"]]
 
 
 def rank_correlation(

@@ -203,8 +203,9 @@ def test_scores_of_options_are_the_engine_s_and_none_where_one_is_too_long(model
     for given, scores in ((options[0], found[0]), (options[2], found[2])):
         pairs = [tokens.option_ids(tokenizer, *option) for option in given]
         expected = HF(model).scores(pairs, pad=tokenizer.pad_token_id, batch_size=1)
-        assert [total for total, _ in scores] == pytest.approx([t for t, _ in expected], abs=1e-4)
-        assert [hit for _, hit in scores] == [hit for _, hit in expected]
+        assert [s.logprob for s in scores] == pytest.approx([t for t, _ in expected], abs=1e-4)
+        assert [s.likeliest for s in scores] == [hit for _, hit in expected]
+        assert [s.tokens for s in scores] == [len(text) for _, text in pairs]
 
 
 def test_the_share_of_answers_that_do_not_parse(task, posed, model_and_tokenizer, monkeypatch):

@@ -29,6 +29,7 @@ OPTIONS: dict[str, dict] = {
         "ood": {name: f"{FILES}/{name}.jsonl" for name in ("german", "long")},
         **{"prompt": "question", "verdict": "number"},
     },
+    "text": {"file": str(Path(__file__).parents[2] / "README.md")},
 }
 """family -> options with which it is checked, where its own are not what a test wants."""
 ELSEWHERE = {

@@ -447,7 +447,7 @@ def test_fig_repair_shows_every_edit_the_front_and_rl():
         assert sorted(shown[label].get_xdata()) == sorted(own["id_change"])
     assert len(shown["beaten by no edit"].get_xdata()) == frame["front"].sum()
     assert {t.get_text() for t in ax.texts} <= set(frame.loc[frame["front"], "name"])
-    for place, (panel, name) in enumerate(zip(of_keepers, ("facts", "mine"), strict=True)):
+    for place, (panel, name) in enumerate(zip(of_keepers, ("facts", "notes"), strict=True)):
         assert name in panel.get_xlabel()
         dots = {line.get_label(): line for line in panel.lines}["controls"].get_xdata()
         assert sorted(dots) == sorted(row[place] for row in edits.loc[~plain, "keepers_change"])

@@ -3,6 +3,7 @@
 import copy
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -48,16 +49,19 @@ def asking(data, *keepers, **models):
 
 def test_every_way_to_name_a_keeper_makes_a_task(data, own_file):
     data["tasks"]["twelve"] = {**data["tasks"]["gp3"], "targets": [12]}
-    study = asking(data, "facts", "ifeval_like", own_file, "twelve")
-    assert study.evaluation.keepers == ["facts", "ifeval_like", "my-set", "twelve"]
-    assert {study.tasks[name].one_sided for name in ("facts", "my-set")} == {True}
+    notes = Path(own_file).with_name("notes.txt")
+    notes.write_text("word " * 500)
+    study = asking(data, "facts", "ifeval_like", own_file, "twelve", f"text:{notes}")
+    assert study.evaluation.keepers == ["facts", "ifeval_like", "my-set", "twelve", "notes"]
+    assert {study.tasks[name].one_sided for name in ("facts", "my-set", "notes")} == {True}
     assert study.tasks["facts"].id.file == "healscope:facts"  # no path of this machine
     assert list(study.tracks) == ["mine"]  # also a keeper that could be trained on is not
     assert study.evaluated("mine") == ["gp3"]
     assert config.load(study.model_dump(mode="json")) == study
-    table = build("my-set", study.tasks["my-set"]).problem_table()
-    assert set(table["rule"]) == {"id"}
-    assert set(table["split"]) == {"held_out"}
+    for name in ("my-set", "notes"):
+        table = build(name, study.tasks[name]).problem_table()
+        assert set(table["rule"]) == {"id"}
+        assert set(table["split"]) == {"held_out"}
 
 
 def test_a_keeper_changes_no_value_of_any_other_job(data):
@@ -79,7 +83,7 @@ def test_a_keeper_changes_no_value_of_any_other_job(data):
     [
         ("fact", "'fact' is no task of `tasks`, none of facts, ifeval_like, and no file"),
         ("gp3", "'gp3' is in train_on, and a keeper is never trained on"),
-        ("text:notes.txt", "'text:notes.txt': perplexity on a text is not measured"),
+        ("text:notes.txt", "text:notes.txt: notes.txt is not there, seen from"),
         ("lm_eval:arc_easy", "lm_eval:arc_easy: .*run `make lm-eval`"),
     ],
 )
@@ -141,10 +145,19 @@ def answers(variant, share, seed, task, shift=0):
     return own.assign(task=task, correct=right, n_faces=None, group=None)
 
 
+def passages(variant, nats, seed):
+    """A text of 200 passages, to which a model gives so many nats a token on the whole."""
+    own = answers(variant, 0.0, seed, "notes")
+    tokens = np.where(own.index % 2, 30, 10)
+    luck = np.where(own.index % 4 < 2, 0.1, -0.1)
+    return own.assign(tokens=tokens, logprob=-(nats + luck) * tokens)
+
+
 @pytest.fixture
 def kept(tmp_path):
     """OOD falls and is healed. Of keepers "falls" falls to half and comes back after RL, "stays"
-    stays, and of "moves" as many problems are right as before, but others."""
+    stays, and of "moves" as many problems are right as before, but others. Of the text "notes" each
+    token gets 1.5 nats less probable, and after RL 1 more."""
     d = world((0, 0.5, 0.3, 0.1), (0, 0.5, 0.45, 0.4))
     shown = d.rows["checkpoint"].isin(["sft-0", "sft-10", "sft-50", "ppo-from-50"])
     d = replace(d, rows=d.rows[shown])
@@ -154,6 +167,8 @@ def kept(tmp_path):
             for name, levels in {"falls": (0.8, 0.7, 0.4), "stays": (0.6,) * 3, **UNKNOWN}.items():
                 parts.append(answers(f"sft-{step}", levels[i], seed, name))
             parts.append(answers(f"sft-{step}", 0.5, seed, "moves", 50 * i))
+            parts.append(passages(f"sft-{step}", (2.0, 2.2, 3.5)[i], seed))
+        parts.append(passages("ppo-from-50", 2.5, seed))
         for name, level in {"falls": 0.6, "stays": 0.6, "moves": 0.5, "unknown": 0.0}.items():
             parts.append(answers("ppo-from-50", level, seed, name))
     file = tmp_path / "keepers.parquet"
@@ -168,10 +183,11 @@ def test_forgetting_of_abilities_stands_beside_that_of_the_rule(kept):
     check(table, SCHEMAS["keepers"])
     whole = table[(table["seed"] == "all") & (table["at"] == "landmark")]
     at = whole.set_index(["keeper", "checkpoint"])
-    assert {"id", "ood", "falls", "stays", "moves", "unknown"} == set(table["keeper"])
-    assert at.loc[("ood", "end"), "accuracy"] == pytest.approx(0.3)
+    assert {"id", "ood", "falls", "stays", "moves", "unknown", "notes"} == set(table["keeper"])
+    assert set(table.loc[table["unit"] != "share", "keeper"]) == {"notes"}
+    assert at.loc[("ood", "end"), "value"] == pytest.approx(0.3)
     end = at.loc[("falls", "end")]
-    assert end["accuracy"] == pytest.approx(0.4)
+    assert end["value"] == pytest.approx(0.4)
     assert end["change"] == pytest.approx(-0.4)
     assert end["change_high"] < -0.2
     assert (end["lost"], end["gained"]) == (80, 0)  # of 200; chance: 200 * 0.8 * 0.6 and …
@@ -184,7 +200,14 @@ def test_forgetting_of_abilities_stands_beside_that_of_the_rule(kept):
     assert moved["change"] == pytest.approx(0)
     assert (moved["lost"], moved["gained"]) == (100, 100)
     assert moved["chance_lost"] == moved["chance_gained"] == pytest.approx(50)
+    end = at.loc[("notes", "end")]
+    assert (end["value"], end["change"]) == (pytest.approx(-3.5), pytest.approx(-1.5))
+    assert end["change_low"] == pytest.approx(-1.5)  # of every passage
+    assert end[["lost", "gained", "chance_lost", "chance_gained"]].isna().all()
+    assert at.loc[("notes", "rl"), "change"] == pytest.approx(-0.5)
     said = keepers.section(table)
+    assert "| notes | End | perplexity 33.12 [" in said
+    assert "| -1.500 [-1.500, -1.500] | – (–) | – (–) |" in said
     assert "| falls | End | 40.0 [" in said
     assert "| 80.0 (96.0) | 0.0 (16.0) |" in said
 
@@ -204,6 +227,11 @@ def test_claims_of_keepers_hold_where_they_are_true(kept):
     assert about.endswith("so there is nothing to lose")
     about = next(r["detail"] for r in found if r["claim"] == "keeper-moves-falls")
     assert about.startswith("of its problems 100.0 are lost and 100.0 gained in a seed; chance")
+    assert verdict_of(found, "keeper-notes-falls") == HELD
+    assert verdict_of(found, "keeper-notes-healed-by-rl") == HELD
+    row = next(r for r in found if r["claim"] == "keeper-notes-falls")
+    assert (row["unit"], row["effect"]) == ("nats per token", pytest.approx(-1.5))
+    assert row["detail"] == "its perplexity goes from 7.389 to 33.12"
 
 
 def test_an_edit_keeps_or_harms_a_keeper(tmp_path):
@@ -221,9 +249,11 @@ def test_an_edit_keeps_or_harms_a_keeper(tmp_path):
             own = answers(name, 0.6 - costs, seed, "facts")
             rows["kept"].append(own.assign(**far))
             rows["kept"].append(answers(name, 0.0, seed, "unknown").assign(**far))
+            rows["kept"].append(passages(name, 2.0 + costs, seed).assign(**far))
         for name in ("sft-0", "sft-10", "sft-50", "ppo-from-50"):
             rows["asked"].append(answers(name, 0.6, seed, "facts"))
             rows["asked"].append(answers(name, 0.0, seed, "unknown"))
+            rows["asked"].append(passages(name, 2.0, seed))
     named = {}
     for kind, parts in rows.items():
         named[kind] = [str(tmp_path / f"{kind}.parquet")]
@@ -236,15 +266,18 @@ def test_an_edit_keeps_or_harms_a_keeper(tmp_path):
     check(made, SCHEMAS["repair"])
     by_name = made.set_index("name")
     good, bad = by_name.loc["swap-rank-1"], by_name.loc["values-rank-1"]
-    assert (list(good["keepers"]), list(good["keepers_change"])) == (["facts", "unknown"], [0, 0])
-    assert list(good["unharmed"]) == ["facts"]
-    assert bad["keepers_change"][0] == pytest.approx(-0.2)
+    assert list(good["keepers"]) == ["facts", "unknown", "notes"]
+    assert list(good["keepers_unit"]) == ["share", "share", "nats per token"]
+    assert list(good["keepers_change"]) == [0, 0, 0]
+    assert list(good["unharmed"]) == ["facts", "notes"]
+    assert list(bad["keepers_change"]) == pytest.approx([-0.2, 0, -0.2])
     assert list(bad["unharmed"]) == []
-    assert list(by_name.loc["rl", "unharmed"]) == ["facts"]
+    assert list(by_name.loc["rl", "unharmed"]) == ["facts", "notes"]
     picked = made[made["kind"] == "pick"]
-    assert picked["unharmed"].map(list).eq([["facts"]] * len(picked)).all()
+    assert picked["unharmed"].map(list).eq([["facts", "notes"]] * len(picked)).all()
     said = repair.section(made)
-    assert said.splitlines()[2].endswith("| facts | unknown |")
+    assert said.splitlines()[2].endswith("| facts | unknown | notes |")
+    assert "-0.200 [-0.200, -0.200] |" in said
     assert "unharmed |" in said
     without = repair.repair(named["edits"], evaluations, [], [], marks, points, SETTINGS)
     check(without, SCHEMAS["repair"])

@@ -93,10 +93,11 @@ def in_json(request):
 
 
 def test_every_family_is_in_the_table():
-    """Of the others, data has tests of its own, and lm_eval and gym need other packages."""
+    """Of the others, data has tests of its own, to text none answers, and lm_eval and gym need
+    other packages."""
     built = {type(task_of(name)) for name in EVERY}
     assert {type(build("t", {"family": f, **m})) for f, m in SECTIONS.items()} <= built
-    assert {*SECTIONS, "data", "lm_eval", "gym"} == set(families())
+    assert {*SECTIONS, "data", "lm_eval", "gym", "text"} == set(families())
 
 
 # What is thought.

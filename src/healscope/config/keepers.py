@@ -48,10 +48,9 @@ def completed(data: Any) -> Any:
                 f"rename the file or the task, or name task '{name}' itself"
             )
         try:
-            task_settings(section)
+            found[name] = task_settings(section)
         except HealscopeError as error:
             raise ValueError(f"evaluation.keepers: {given}: {error}") from None
-        found[name] = section
         names.append(name)
     return {**data, "tasks": found, "evaluation": {**evaluation, "keepers": names}}
 
@@ -68,15 +67,13 @@ def _made(given: str) -> tuple[str, dict[str, Any]]:
         name = given.removeprefix(BENCHMARK)
         return _folder(name), {"family": "lm_eval", "id": [name]}
     if given.startswith(TEXT):
-        raise ValueError(
-            f"evaluation.keepers: '{given}': perplexity on a text is not measured; make a JSONL "
-            "file of questions about the text, or leave it out"
-        )
+        file = given.removeprefix(TEXT)
+        return _folder(Path(file).stem), {"family": "text", "file": file}
     if not files.is_file(given):
         raise ValueError(
             f"evaluation.keepers: '{given}' is no task of `tasks`, none of {', '.join(SHIPPED)}, "
             f"and no file, seen from {Path.cwd()}; correct it, or name a benchmark as "
-            f"{BENCHMARK}NAME"
+            f"{BENCHMARK}NAME, a text as {TEXT}FILE"
         )
     return _folder(Path(given.partition("#")[0]).stem), {"family": "data", "id": given}
 

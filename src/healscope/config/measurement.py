@@ -49,7 +49,7 @@ class Evaluation(Section):
     keepers: Annotated[list[str], AfterValidator(distinct)] = Field(
         [],
         description="sets evaluated too and never trained on (docs/keepers.md): facts, "
-        "ifeval_like, a file, lm_eval:NAME, a task",
+        "ifeval_like, a file, text:FILE, lm_eval:NAME, a task",
     )
     keeper_tokens: Positive = Field(64, description="tokens of the longest answer to a keeper")
     variants_per_job: Positive = Field(
@@ -109,6 +109,12 @@ class Spectra(Section):
     matrices: Chosen[Literal[MATRIX_ROLES]] = Field(
         list(MATRIX_ROLES[:7]),
         description="matrices decomposed, compared and edited; also embeddings, head",
+    )
+    precision: Literal["float64", "float32"] = Field(
+        "float64",
+        exclude_if=lambda value: value == "float64",
+        description="of the SVDs; float32 for large models: half the time and a third of the disk "
+        "space or less, for edits as exact (docs/spectra.md)",
     )
     angle_fractions: Chosen[OpenFraction] = Field(
         [0.0625, 0.125, 0.25, 0.5, 0.75],

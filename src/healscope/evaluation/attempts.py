@@ -15,7 +15,7 @@ from healscope.draws import seeded
 from healscope.engines import HF, Engine
 from healscope.errors import HealscopeError
 from healscope.models import tokens
-from healscope.tasks.problem import Option, Problem
+from healscope.tasks.problem import Option, Problem, Score
 from healscope.tasks.responses import REASONING, Marks
 from healscope.tasks.task import Task
 
@@ -25,6 +25,7 @@ CARRIED = [
 OPTIONAL = ["episode_id", "group", "twin", "n_faces", "neighbour", "distance"]  # of some tasks
 JUDGED = [
     "outcome", "reward", "parsed", "follows_rule", "uses_numbers", "reaches_target", "score",
+    "logprob", "tokens",
 ]  # fmt: skip
 
 
@@ -36,7 +37,7 @@ class Ask(Interface):
     ) -> list[str | None]:
         """Return an answer to each, None where one is too long."""
 
-    def scores(self, options: list[Sequence[Option]]) -> list[list[tuple[float, bool]] | None]:
+    def scores(self, options: list[Sequence[Option]]) -> list[list[Score] | None]:
         """Return how probable the options of each problem are, as `Task.chosen` takes it."""
 
 
@@ -52,7 +53,7 @@ def attempts(ask: Ask, task: Task, problems: pd.DataFrame, protocol: Protocol) -
         raise HealscopeError(
             f"task {task.name}: a prompt is longer than the model's context less "
             "evaluation.max_new_tokens; take a model with a longer context (or, where it is set, a "
-            "larger vllm.max_model_len)"
+            "larger vllm.max_model_len), or, of a text, fewer characters a passage"
         )
     rows = [
         _row(task, problem, row, text, sample=0, attempt=1)
@@ -219,7 +220,7 @@ class Asker:
                 )
         return answers
 
-    def scores(self, options: list[Sequence[Option]]) -> list[list[tuple[float, bool]] | None]:
+    def scores(self, options: list[Sequence[Option]]) -> list[list[Score] | None]:
         """Of every problem's options; None where one of them exceeds the model's context."""
         pairs = [
             [tokens.option_ids(self.tokenizer, *option, self.templated) for option in given]
@@ -235,7 +236,7 @@ class Asker:
             )
         )
         return [
-            [next(found) for _ in given] if fit else None
+            [Score(*next(found), len(text)) for _, text in given] if fit else None
             for given, fit in zip(pairs, fits, strict=True)
         ]
 

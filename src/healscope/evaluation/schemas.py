@@ -56,7 +56,16 @@ _JUDGED = (
         "missing where a task has none",
         nullable=True,
     ),
-    flag("correct", "the outcome is correct"),
+    Column(
+        "logprob",
+        "float",
+        "of a passage of a text (family text): the summed log-probability of its tokens",
+        "nats",
+        high=0,
+        nullable=True,
+    ),
+    count("tokens", "of a passage of a text: its tokens", "tokens", 1, nullable=True),
+    flag("correct", "the outcome is correct; never of a passage of a text"),
 )
 _ATTEMPT = (
     *problem_columns(

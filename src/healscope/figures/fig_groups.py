@@ -1,12 +1,12 @@
 """
 Accuracy on held-out problems of each OOD set, along SFT and, as open marks, after RL at the step
-that it started from; where files or benchmarks make up the rules (docs/your-data.md). The line with
-a band is all OOD problems together, in which every problem counts once, so that large sets weigh
-more; ID accuracy is drawn beside it. Not part of `arXiv 2509.12235`_, whose tasks have one OOD rule
-each. Sets are of different problems, so their heights differ for
-many reasons: compare the changes along a line. Intervals count instances and seeds, see
-docs/statistics.md; those of single sets are in table `groups`, as are accuracies without problems
-that have a near twin among the training examples.
+that it started from; where files or benchmarks make up the rules (docs/your-data.md). Sets are
+named at the ends of their lines. The line with a band is all OOD problems together, in which every
+problem counts once, so that large sets weigh more; ID accuracy is drawn beside it. Not part of
+`arXiv 2509.12235`_, whose tasks have one OOD rule each. Sets are of different problems, so their
+heights differ for many reasons: compare the changes along a line. Intervals count instances and
+seeds, see docs/statistics.md; those of single sets are in table `groups`, as are accuracies without
+problems that have a near twin among the training examples.
 """
 
 from __future__ import annotations
@@ -36,15 +36,11 @@ def draw(frame: pd.DataFrame, style: FigureStyle) -> Drawn:
             own = whole[(whole["group"] == _ALL) & (whole["rule"] == rule)]
             layout.stages(ax, own, named, looks.look(style, rule), bars=False)
         sets = whole[(whole["group"] != _ALL) & (whole["rule"] == "ood")]
-        names = list(dict.fromkeys(sets["group"]))
-        more = max(more, len(names) - MOST)
-        forms = looks.ordered_looks(style, len(names[:MOST]))
-        for name, form in zip(names[:MOST], forms, strict=True):
-            thin = form | {"linewidth": 1.1, "markersize": 4}
-            own = sets[sets["group"] == name]
-            layout.stages(ax, own, f"OOD, {name}", thin, band=False, bars=False)
+        more = max(more, sets["group"].nunique() - MOST)
+        ends = layout.sets(ax, sets, "group", style, MOST, thin=True)
         layout.title(ax, model, "")
         layout.from_zero(ax)
+        layout.name_ends(ax, ends)
         layout.percent_axis(ax, "accuracy (%)")
     layout.step_label(axes)
     said = layout.beyond(more, "sets")

@@ -7,7 +7,8 @@ beats: none gives more OOD accuracy at no more ID cost; the table names every po
 the best of many on the same problems, which flatters them.
 
 Where the study has keepers, sets that are never trained on (docs/keepers.md), further panels show
-across what the same edits change in accuracy on each of them.
+across what the same edits change in accuracy on each of them, or of a text in the mean
+log-probability of a token.
 
 The title is not flattered: for each seed and half of the instances the cheapest edit that gives
 back the named share of the OOD accuracy lost from MaxOOD to End is picked by other seeds on the
@@ -31,6 +32,7 @@ from healscope.edit_kinds import KINDS
 from healscope.figures import layout, looks, messages
 from healscope.figures.looks import INK
 from healscope.figures.record import Drawn, Figure
+from healscope.schema import IN_NATS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -62,14 +64,23 @@ def draw(frame: pd.DataFrame, style: FigureStyle) -> Drawn:
         look = looks.look(style, "maxood")
         _cross(ax, parent, look, f"{LANDMARK_NAMES.get(name, name)}: back altogether")
         layout.title(ax, model)
-        ax.xaxis.set_major_formatter(layout.as_percent)
-        across = f"accuracy on keeper {keeper}" if keeper else "ID accuracy"
-        ax.set_xlabel(f"change of {across} (points)")
+        if keeper and _unit(own, keeper) == IN_NATS:
+            ax.set_xlabel(f"change of the log-probability of a token of {keeper} (nats)")
+        else:
+            ax.xaxis.set_major_formatter(layout.as_percent)
+            across = f"accuracy on keeper {keeper}" if keeper else "ID accuracy"
+            ax.set_xlabel(f"change of {across} (points)")
         layout.percent_axis(ax, "change of OOD accuracy (points)")
     several = frame["ood_by_seed"].map(len).max() > 1
     over = "all seeds" if several else "instances, of one run"
     said = layout.beyond(more, "keepers")
     return figure, layout.joined(f"error bars: interval over {over}", said, left_out)
+
+
+def _unit(frame: pd.DataFrame, keeper: str) -> str:
+    """Return the unit of a keeper, of rows that it was asked of."""
+    row = frame.iloc[0]
+    return list(row["keepers_unit"])[list(row["keepers"]).index(keeper)]
 
 
 def _across(frame: pd.DataFrame, keeper: str) -> pd.DataFrame:

@@ -222,22 +222,51 @@ def banded(
 
 
 def stages(
-    ax: Axes, frame: pd.DataFrame, label: str, form: dict, band: bool = True, bars: bool = True
+    ax: Axes,
+    frame: pd.DataFrame,
+    label: str,
+    form: dict,
+    band: bool = True,
+    bars: bool = True,
+    value: str = "accuracy",
 ) -> None:
-    """Draw accuracy along SFT as a line, and after RL as open marks at the step it started from.
+    """Draw `value` along SFT as a line, and after RL as open marks at the step it started from.
 
-    `band`: with the interval along SFT; `bars`: with that after RL.
+    `band`: with the interval along SFT; `bars`: with that after RL. A line without a label is not
+    in the legend: name it at its end.
     """
     sft, rl = (frame[frame["stage"] == stage].sort_values("step") for stage in ("sft", "rl"))
     if band:
-        banded(ax, sft, "accuracy", label, form)
+        banded(ax, sft, value, label, form)
     else:
-        ax.plot(sft["step"], sft["accuracy"], label=label, **form)
+        ax.plot(sft["step"], sft[value], label=label, **form)
     after = form | looks.OPEN | {"linestyle": ""}
     if len(rl) and bars:
-        ax.errorbar(rl["step"], rl["accuracy"], errors(rl, "accuracy"), elinewidth=0.8, **after)
+        ax.errorbar(rl["step"], rl[value], errors(rl, value), elinewidth=0.8, **after)
     elif len(rl):
-        ax.plot(rl["step"], rl["accuracy"], **after)
+        ax.plot(rl["step"], rl[value], **after)
+
+
+def sets(
+    ax: Axes,
+    frame: pd.DataFrame,
+    column: str,
+    style: FigureStyle,
+    most: int,
+    thin: bool = False,
+    value: str = "accuracy",
+) -> list[tuple[float, str, object]]:
+    """Draw `stages` of each set of problems that `column` names, `most` of them at most, in looks
+    that are not those of the rules; return the lines' ends for `name_ends`."""
+    names = list(dict.fromkeys(frame[column]))[:most]
+    ends = []
+    for name, form in zip(names, looks.ordered_looks(style, len(names) + 2)[2:], strict=True):
+        own = frame[frame[column] == name]
+        form |= {"markersize": 4} | ({"linewidth": 1.1} if thin else {})
+        stages(ax, own, "", form, band=not thin, bars=not thin, value=value)
+        last = own[own["stage"] == "sft"].sort_values("step").iloc[-1]
+        ends.append((last[value], name, form["color"]))
+    return ends
 
 
 def percent_axis(ax: Axes, label: str) -> None:

@@ -17,11 +17,14 @@ import pandas as pd
 
 from healscope.artifacts import LANDMARK_NAMES
 from healscope.figures.layout import by_seed
+from healscope.schema import IN_NATS, IN_SHARES
 
+_UNITS = {IN_SHARES: (100, "points", 1), IN_NATS: (1, "nats per token", 2)}
+"""Unit of a table -> factor, unit and digits of a message."""
 _MOST = 4  # tracks with a line of their own
 
 Change = tuple[float, float, float]
-"""Value, low, high: shares."""
+"""Value, low, high: shares, unless another `unit` is said."""
 
 
 def by_track(frame: pd.DataFrame, say: Callable[[pd.DataFrame], str]) -> str:
@@ -35,14 +38,14 @@ def by_track(frame: pd.DataFrame, say: Callable[[pd.DataFrame], str]) -> str:
     return "\n".join([*lines, *([f"and {more} more in the table"] if more > 0 else [])])
 
 
-def number(value: float) -> str:
+def number(value: float, digits: int = 1) -> str:
     """Format a number with two digits or more."""
-    return f"{value:.0f}" if abs(value) >= 9.95 else f"{value:.1f}"
+    return f"{value:.0f}" if abs(value) >= 9.95 else f"{value:.{digits}f}"
 
 
-def signed(value: float) -> str:
+def signed(value: float, digits: int = 1) -> str:
     """Format a number with its sign."""
-    return ("+" if value >= 0 else "\N{MINUS SIGN}") + number(abs(value))
+    return ("+" if value >= 0 else "\N{MINUS SIGN}") + number(abs(value), digits)
 
 
 def level(row: Any, value: str = "accuracy") -> str:
@@ -78,27 +81,30 @@ def established(change: Change) -> bool:
     return change[1] > 0 or change[2] < 0
 
 
-def effect(what: str, change: Change, where: str = "") -> str:
+def effect(what: str, change: Change, where: str = "", unit: str = IN_SHARES) -> str:
     """Return a sentence on a change of shares, in percentage points with its interval.
 
     "OOD falls by 7.0 points after step 9 [3.0, 11]", or "no change of OOD established after step 9:
     +1.0 points [−3.0, +5.0]" where the interval holds zero.
     """
-    value, low, high = (100 * part for part in change)
+    by, name, digits = _UNITS[unit]
+    value, low, high = (by * part for part in change)
     where = f" {where}" if where else ""
     if isnan(value) or isnan(low):
         return f"{what} was not measured{where}"
-    if low > 0:
-        return f"{what} rises by {number(value)} points{where} [{number(low)}, {number(high)}]"
-    if high < 0:
-        return f"{what} falls by {number(-value)} points{where} [{number(-high)}, {number(-low)}]"
-    return f"no change of {what} established{where}: {points(change)}"
+    if low <= 0 <= high:
+        return f"no change of {what} established{where}: {points(change, unit)}"
+    verb = "rises" if low > 0 else "falls"
+    ends = sorted((abs(low), abs(high)))
+    value, low, high = (number(x, digits) for x in (abs(value), *ends))
+    return f"{what} {verb} by {value} {name}{where} [{low}, {high}]"
 
 
-def points(change: Change) -> str:
+def points(change: Change, unit: str = IN_SHARES) -> str:
     """Return a change in percentage points with its interval, all signed."""
-    value, low, high = (signed(100 * part) for part in change)
-    return f"{value} points [{low}, {high}]"
+    by, name, digits = _UNITS[unit]
+    value, low, high = (signed(by * part, digits) for part in change)
+    return f"{value} {name} [{low}, {high}]"
 
 
 def after_best(frame: pd.DataFrame, what: str, value: str = "accuracy") -> str:
@@ -144,7 +150,9 @@ def over_seeds(values: pd.Series, unit: str = "") -> str:
     return f"{mean}{unit}{seeds}".replace("-", "\N{MINUS SIGN}")
 
 
-def counted(what: str, place: str, changes: dict[str, Change], by: str = "") -> str:
+def counted(
+    what: str, place: str, changes: dict[str, Change], by: str = "", unit: str = IN_SHARES
+) -> str:
     """Return at how many places something rises or falls, and where it does most.
 
     `place` says what the keys of `changes` are. Intervals hold for all of them at once.
@@ -152,25 +160,26 @@ def counted(what: str, place: str, changes: dict[str, Change], by: str = "") -> 
     changes = {name: change for name, change in changes.items() if not isnan(change[0])}
     if not changes:
         return f"{what} was not measured"
-    wide = {name: widened(change, len(changes)) for name, change in changes.items()}
+    scale, name, digits = _UNITS[unit]
+    wide = {key: widened(change, len(changes)) for key, change in changes.items()}
     by = f" {by}" if by else ""
     total = f"{len(wide)} {place}{'s' if len(wide) > 1 else ''}"
     said = []
     for verb, sign in (("rises", 1), ("falls", -1)):
         clear = {n: c for n, c in wide.items() if established(c) and sign * c[0] > 0}
         if clear:
-            most = max(clear, key=lambda name: sign * clear[name][0])
-            value, *ends = (100 * sign * part for part in clear[most])
-            low, high = sorted(ends)
+            most = max(clear, key=lambda key: sign * clear[key][0])
+            value, *ends = (number(abs(scale * part), digits) for part in clear[most])
+            low, high = ends[::sign]
             how_many = f"{len(clear)}" if said else f"{len(clear)} of {total}"
             said.append(
                 f"{verb}{'' if said else by} for {how_many}, most for {most}: "
-                f"{number(value)} points [{number(low)}, {number(high)}]"
+                f"{value} {name} [{low}, {high}]"
             )
     if said:
         return f"{what} {', '.join(said)}"
-    reach = [signed(100 * pick(c[0] for c in wide.values())) for pick in (min, max)]
+    reach = [signed(scale * pick(c[0] for c in wide.values()), digits) for pick in (min, max)]
     if len(wide) == 1:
-        ((name, change),) = wide.items()
-        return f"no change of {what} established{by}, for {name}: {points(change)}"
-    return f"no change of {what} established{by} for any of {total}: {' to '.join(reach)} points"
+        ((only, change),) = wide.items()
+        return f"no change of {what} established{by}, for {only}: {points(change, unit)}"
+    return f"no change of {what} established{by} for any of {total}: {' to '.join(reach)} {name}"

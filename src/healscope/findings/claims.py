@@ -9,10 +9,11 @@ import pandas as pd
 from healscope import artifacts, provenance, verdicts
 from healscope.config import EXHAUSTIVE, Statistics
 from healscope.findings import gate as gates
-from healscope.findings.columns import effect
+from healscope.findings.columns import effect, in_unit
 from healscope.findings.contrasts import Data
 from healscope.findings.finding import Finding, Page
 from healscope.findings.keepers import answers_to
+from healscope.findings.measures import UNITS
 from healscope.findings.rows import attempts, branch_logs, first_attempts, trained_on, with_steps
 from healscope.markdown import bullets, cell, estimate, grid, limits, percent, points
 from healscope.schema import TRACK, choice, share, table, text
@@ -83,7 +84,8 @@ def _protocol(file: str) -> str:
 
 _INTRO = (
     "Claims of arXiv 2509.12235, as measured in this study. Changes are in accuracy points (100 = "
-    "all problems), on held-out problems unless said otherwise. Intervals count both instances "
+    "all problems), on held-out problems unless said otherwise; of a text in nats per token. "
+    "Intervals count both instances "
     "(sets of card values, routes, matrices) and seeds. What is picked for being best is judged on "
     "other seeds and the other half of the instances, except for edits, which start from one "
     "checkpoint of each seed. 'Seen in each of these seeds' describes the models that were trained "
@@ -161,7 +163,7 @@ def _lines(row: dict) -> list[str]:
     if pd.isna(row["effect"]):
         measured = ["nothing to measure"]
     else:
-        seeds = ", ".join(map(points, row["by_seed"]))
+        seeds = ", ".join(points(x, row["unit"]) for x in row["by_seed"])
         alone = f", alone: {row['verdict_alone']}" if row["verdict_alone"] != row["verdict"] else ""
         measured = [
             f"{estimate(row)} (by seed: {seeds}) {row['track']}",
@@ -172,8 +174,9 @@ def _lines(row: dict) -> list[str]:
         lines.append(f"    assumes that other seeds vary around the mean of these {row['seeds']}")
     lines.append(fill(row["detail"], 100, initial_indent="    ", subsequent_indent="    "))
     if not pd.isna(row["effect"]):
+        least = percent(row["detectable"], row["unit"])
         lines.append(
-            f"    detectable: {100 * row['detectable']:.1f} points, with {POWER:.0%} power "
+            f"    detectable: {least} {UNITS[row['unit']]}, with {POWER:.0%} power "
             f"({row['seeds']} seed{'s' if row['seeds'] > 1 else ''}, {row['instances']} instances)"
         )
     return [*lines, ""]
@@ -190,8 +193,9 @@ def section(table: pd.DataFrame) -> str:
               f"detectable ({POWER:.0%})"]  # fmt: skip
     rows = [
         (r["statement"], r["family"], r["verdict"], cell(r["p"], ".3f"),
-         cell(r["p_adjusted"], ".3f"), points(r["effect"]), limits(r),
-         ", ".join(map(points, r["by_seed"])), percent(r["detectable"]))
+         cell(r["p_adjusted"], ".3f"), points(r["effect"], r["unit"]), limits(r),
+         ", ".join(points(x, r["unit"]) for x in r["by_seed"]),
+         percent(r["detectable"], r["unit"]))
         for r in table.to_dict("records")
     ]  # fmt: skip
     details = [f"*{r['statement']}*: {r['detail']}." for r in table.to_dict("records")]
@@ -210,7 +214,7 @@ SCHEMA = table(
         choice("family", ("primary", "other"), "what it is corrected with"),
         share("p", "two-sided p of the verdict; missing where nothing was measured", True),
         share("p_adjusted", "by Holm (primary) or Benjamini and Hochberg (other)", True),
-        *effect("the change that decides; missing where nothing was left to ask", True),
+        *in_unit(*effect("the change that decides; missing where nothing was left to ask", True)),
         text("detail", "what was compared, and numbers beside it"),
     ),
     "track", "claim",

@@ -1,7 +1,9 @@
 """Columns that tables of several findings have."""
 
+from dataclasses import replace
+
 from healscope import edit_kinds, edit_names
-from healscope.schema import Column, change, choice, count, share, text
+from healscope.schema import IN_NATS, IN_SHARES, Column, change, choice, count, share, text
 
 SEED = text("seed", "one seed, or all: the mean over seeds")
 ONE_SEED = text("seed", "the seed")
@@ -70,6 +72,17 @@ def effect(about: str, nullable: bool = False) -> tuple[Column, ...]:
             nullable=nullable,
         ),
     )
+
+
+def in_unit(*columns: Column) -> tuple[Column, ...]:
+    """Return a column `unit`, and these in the unit that it names: of shares, or nats of a text."""
+    found = [choice("unit", (IN_SHARES, IN_NATS), "of accuracies, and of how probable a text is")]
+    for column in columns:
+        if column.unit in (IN_SHARES, "difference of shares"):
+            low = None if column.high is not None else column.low
+            column = replace(column, unit="as unit says", low=low, high=None)
+        found.append(column)
+    return tuple(found)
 
 
 KINDS = ", ".join(edit_names.KINDS)

@@ -9,6 +9,7 @@ import pandas as pd
 from healscope import artifacts, stats
 from healscope.config import Statistics
 from healscope.evaluation import landmarks
+from healscope.markdown import points
 from healscope.stats import Choice, Estimate
 from healscope.verdicts import Verdict, margin
 
@@ -175,7 +176,7 @@ def names_of(choice: Choice) -> str:
 def row(claim: str, statement: str, e: Estimate, verdict: Verdict, detail: str) -> dict:
     """Make one row of the claims table, before it is corrected for the number of claims."""
     if e.outliers:
-        unlike = ", ".join(f"seed {s} ({100 * e.by_seed[s]:+.1f})" for s in e.outliers)
+        unlike = ", ".join(f"seed {s} ({points(e.by_seed[s], e.unit)})" for s in e.outliers)
         detail = f"{detail}; unlike the other seeds: {unlike}"
     return {
         "claim": claim,
@@ -183,6 +184,7 @@ def row(claim: str, statement: str, e: Estimate, verdict: Verdict, detail: str) 
         "verdict": str(verdict),
         "p": verdict.p,
         "weaker": verdict.weaker,
+        "unit": e.unit,
         **effect_of(e),
         "detail": detail,
     }

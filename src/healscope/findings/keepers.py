@@ -1,9 +1,11 @@
 """What SFT takes from abilities that it does not train, and what RL and edits leave of them.
 
-Keepers are sets of problems that are never trained on (docs/keepers.md). The table has them beside
-the two rules of the training task: the forgetting of abilities beside the forgetting of a rule.
+Keepers are sets of problems, or texts, that are never trained on (docs/keepers.md). The table has
+them beside the two rules of the training task: the forgetting of abilities beside the forgetting of
+a rule.
 """
 
+import math
 from collections.abc import Iterator
 
 import pandas as pd
@@ -11,14 +13,27 @@ import pandas as pd
 from healscope import artifacts, stats
 from healscope.artifacts import POINT_NAMES
 from healscope.config import Statistics
-from healscope.findings.columns import ACCURACY, SEED, N, interval
+from healscope.findings import measures
+from healscope.findings.columns import SEED, N, in_unit, interval
 from healscope.findings.contrasts import Data, row
 from healscope.findings.finding import Finding
 from healscope.findings.rows import at_landmarks, first_attempts, with_steps
 from healscope.markdown import cell, estimate, grid, level
-from healscope.schema import TRACK, Column, change, choice, count, number, table, text
+from healscope.schema import (
+    IN_NATS,
+    IN_SHARES,
+    TRACK,
+    Column,
+    change,
+    choice,
+    count,
+    number,
+    share,
+    table,
+    text,
+)
 from healscope.stats import Estimate
-from healscope.verdicts import MARGIN, OPEN, YES, Verdict, margin, negative, positive
+from healscope.verdicts import OPEN, YES, Verdict, margin, negative, positive
 
 BASE = artifacts.sft(0)
 """The base is evaluated as the start of SFT."""
@@ -32,8 +47,9 @@ def keepers(
     landmark_files: list[str],
     statistics: Statistics,
 ) -> pd.DataFrame:
-    """Accuracy on each keeper and under each rule, at every checkpoint and landmark, and what
-    changed since the base: paired by problem, with the problems lost and gained.
+    """Accuracy on each keeper and under each rule, or how probable a text is, at every checkpoint
+    and landmark, and what changed since the base: paired by problem, with the problems lost and
+    gained.
 
     MaxOOD is, as everywhere, what other seeds and instances pick (`rows.at_landmarks`).
     """
@@ -69,19 +85,20 @@ def answers_to(keeper_files: list[str]) -> pd.DataFrame:
 
 def _since(base: pd.DataFrame, here: pd.DataFrame, statistics: Statistics) -> Iterator[dict]:
     """Yield the values of all seeds together ("all"), then of each."""
-    both = stats.paired(base, here)
+    both, unit = measures.paired(base, here), measures.unit_of(base)
     counted = exchanged(base, here)
+    if unit != IN_SHARES:  # a passage is neither right nor wrong
+        counted = counted * math.nan
     parts = [("all", here, both, counted.mean(numeric_only=True))]
     for seed, own in here.groupby("seed"):
         parts.append((str(seed), own, both[both["seed"] == seed], counted.loc[seed]))
     for seed, own, pairs, numbers in parts:
-        accuracy = stats.bootstrap(own, "correct", statistics)
-        since = stats.bootstrap(pairs, "change", statistics)
         yield {
             "seed": seed,
             "n": len(own),
-            **_limits(accuracy, "accuracy", ""),
-            **_limits(since, "change", "change_"),
+            "unit": unit,
+            **_limits(measures.level(own, statistics), "value", ""),
+            **_limits(measures.change(pairs, statistics), "change", "change_"),
             **numbers.to_dict(),
         }
 
@@ -121,30 +138,28 @@ def falls_and_healing(d: Data) -> list[dict]:
     base, end = d.everywhere(BASE), d.landmark("end")
     for name, rows in d.keepers.groupby("task", sort=False):
         before, after = (d.at("id", point, rows) for point in (base, end))
-        fall = d.change(before, after)
-        able = stats.mean_of_seeds(before, "correct") >= MARGIN
+        what = _WHAT[measures.unit_of(rows)]
+        fall = _change(d, before, after)
+        able = measures.can_lose(before)
         fallen = negative(fall) if able else Verdict(OPEN)
-        numbers = exchanged(before, after).mean()
         found.append(
             row(
                 f"keeper-{name}-falls",
-                f"SFT takes from keeper {name}: its accuracy falls from the base to End",
+                f"SFT takes from keeper {name}: {what} falls from the base to End",
                 fall,
                 fallen,
-                f"of its problems {numbers['lost']:.1f} are lost and {numbers['gained']:.1f} "
-                f"gained in a seed; chance alone would exchange {numbers['chance_lost']:.1f} and "
-                f"{numbers['chance_gained']:.1f}"
+                _beside(d, before, after)
                 + ("" if able else "; the base has hardly any right, so there is nothing to lose"),
             )
         )
         if not all("rl" in marks for marks in d.landmarks.values()):
             continue
-        healing = d.change(after, d.at("id", d.landmark("rl"), rows))
+        healing = _change(d, after, d.at("id", d.landmark("rl"), rows))
         lost = fallen in YES
         found.append(
             row(
                 f"keeper-{name}-healed-by-rl",
-                f"RL gives back to keeper {name}: its accuracy rises from End to RL",
+                f"RL gives back to keeper {name}: {what} rises from End to RL",
                 healing,
                 positive(healing, margin(fall)) if lost else Verdict(OPEN),
                 "beside what was lost from the base to End"
@@ -154,15 +169,36 @@ def falls_and_healing(d: Data) -> list[dict]:
     return found
 
 
+_WHAT = {IN_SHARES: "its accuracy", IN_NATS: "the log-probability of its tokens"}
+
+
+def _change(d: Data, before: pd.DataFrame, after: pd.DataFrame) -> Estimate:
+    return measures.change(measures.paired(before, after), d.settings)
+
+
+def _beside(d: Data, before: pd.DataFrame, after: pd.DataFrame) -> str:
+    """Return what a claim says beside the change: problems lost and gained, or perplexity."""
+    if measures.unit_of(before) == IN_NATS:
+        levels = [measures.level(rows, d.settings).value for rows in (before, after)]
+        return "its perplexity goes from {:.4g} to {:.4g}".format(*(math.exp(-x) for x in levels))
+    numbers = exchanged(before, after).mean()
+    return (
+        f"of its problems {numbers['lost']:.1f} are lost and {numbers['gained']:.1f} gained in a "
+        f"seed; chance alone would exchange {numbers['chance_lost']:.1f} and "
+        f"{numbers['chance_gained']:.1f}"
+    )
+
+
 def section(table: pd.DataFrame) -> str:
-    """Landmarks of each set: accuracy, change since the base, problems lost and gained."""
+    """Landmarks of each set: accuracy or perplexity, change since the base, problems lost and
+    gained."""
     own = table[(table["seed"] == "all") & (table["at"] == "landmark")]
     own = own.sort_values("kind", key=lambda kind: kind != "rule", kind="stable")
     rows = [
         (
             r["keeper"].upper() if r["kind"] == "rule" else r["keeper"],
             POINT_NAMES[r["checkpoint"]],
-            level(r),
+            _level(r),
             estimate(r, "change", prefix="change_"),
             *(f"{cell(r[k], '.1f')} ({cell(r['chance_' + k], '.1f')})" for k in ("lost", "gained")),
         )
@@ -170,20 +206,32 @@ def section(table: pd.DataFrame) -> str:
     ]
     note = (
         "Keepers are never trained on; ID and OOD are the rules of training. Problems lost and "
-        "gained since the base, beside (in brackets) what chance alone would exchange.\n\n"
+        "gained since the base, beside (in brackets) what chance alone would exchange."
     )
-    header = ["set", "weights", "accuracy", "change since base", "lost", "gained"]
+    if (own["unit"] == IN_NATS).any():
+        note += " Of texts the level is perplexity, and the change in nats per token."
+    note += "\n\n"
+    header = ["set", "weights", "level", "change since base", "lost", "gained"]
     return note + grid(header, rows)
 
 
+def _level(row: dict) -> str:
+    """Format an accuracy in percent, or a perplexity, with its interval."""
+    if row["unit"] != IN_NATS:
+        return level(row, "value")
+    value, high, low = (cell(math.exp(-row[key]), ".4g") for key in ("value", "low", "high"))
+    return f"perplexity {value} [{low}, {high}]"
+
+
 def _problems(name: str, about: str) -> Column:
-    return number(name, f"{about}; of all seeds: their mean", "problems")
+    about = f"{about}; of all seeds: their mean; missing of texts"
+    return number(name, about, "problems", nullable=True)
 
 
 SCHEMA = table(
     "keepers",
     "Accuracy of one checkpoint or landmark on one keeper, or under one rule of the training task, "
-    "and what changed since the base.",
+    "or how probable a text is to it, and what changed since the base.",
     (
         TRACK,
         choice("kind", ("rule", "keeper"), "what the problems are"),
@@ -195,10 +243,18 @@ SCHEMA = table(
             "step", "SFT step; where RL started from; missing of landmarks", "steps", nullable=True
         ),
         text("recipe", "recipe that made it; empty of SFT"),
-        SEED, N, ACCURACY, *interval(),
-        change("change", "of accuracy since the base, on the same problems"),
-        change("change_low", "lower limit of the interval"),
-        change("change_high", "upper limit of the interval"),
+        SEED, N,
+        *in_unit(
+            share(
+                "value",
+                "accuracy of first attempts; of a text the mean log-probability of a token, of "
+                "which perplexity is exp(-value)",
+            ),
+            *interval(),
+            change("change", "of value since the base, on the same problems or passages"),
+            change("change_low", "lower limit of the interval"),
+            change("change_high", "upper limit of the interval"),
+        ),
         _problems("lost", "right at the base, wrong here"),
         _problems("gained", "wrong at the base, right here"),
         _problems("chance_lost", "lost if which problems are right were drawn anew"),

@@ -5,13 +5,15 @@ import pandas as pd
 from healscope import stats
 from healscope.config import Statistics
 from healscope.evaluation.schemas import DISTANCES, TURNED
+from healscope.findings import measures
 from healscope.findings.columns import ALL_SEEDS, EDIT_COLUMNS, KINDS
 from healscope.findings.edit_controls import against_rl, controls, sibling, splices
 from healscope.findings.finding import Finding
+from healscope.findings.measures import LOSS
 from healscope.findings.reversions import MEASURED, PLACE, around_edits, edited
 from healscope.findings.rows import at_landmarks, first_attempts
 from healscope.markdown import cell, estimate, grid
-from healscope.schema import TRACK, Column, change, flag, real, table, text
+from healscope.schema import IN_NATS, IN_SHARES, TRACK, Column, change, flag, real, table, text
 from healscope.verdicts import MARGIN
 
 SHARES = (0.5, 0.8)
@@ -66,7 +68,7 @@ def repair(
                  **_repaired(own, parent, statistics)}
             )  # fmt: skip
         both = pd.concat([table, pd.DataFrame(picks)], ignore_index=True)
-        able = target.groupby("rule")["correct"].mean() >= MARGIN  # who knows nothing loses nothing
+        able = {rule: measures.can_lose(rows) for rule, rows in target.groupby("rule")}
         both["unharmed"] = [[name for name in names if able[name]] for names in both["unharmed"]]
         found.append(both.assign(track=model, seed="all"))
     return pd.concat(found, ignore_index=True)
@@ -94,7 +96,7 @@ def changes_of(rows: pd.DataFrame, target: pd.DataFrame) -> dict[str, Changes]:
     asked = dict.fromkeys([*RULES, *target["rule"].unique()])
     return {
         name: {
-            rule: stats.paired(target[target["rule"] == rule], own[own["rule"] == rule])
+            rule: measures.paired(target[target["rule"] == rule], own[own["rule"] == rule])
             for rule in asked
         }
         for name, own in rows.groupby("name", sort=False)
@@ -105,13 +107,14 @@ def _repaired(change: Changes, parent: Changes, statistics: Statistics) -> dict:
     """Changes under both rules and on keepers, with intervals, and the share of the loss that is
     given back."""
     found = {}
-    changed = {rule: stats.bootstrap(rows, "change", statistics) for rule, rows in change.items()}
+    changed = {rule: measures.change(rows, statistics) for rule, rows in change.items()}
     for rule in RULES:
         e = changed.pop(rule)
         found |= {f"{rule}_change": e.value, f"{rule}_low": e.low, f"{rule}_high": e.high}
         found[f"{rule}_by_seed"] = list(e.by_seed.values())
     kept = {name: e for name, e in changed.items() if e.by_seed}
     found["keepers"] = list(kept)
+    found["keepers_unit"] = [e.unit for e in kept.values()]
     for key, end in (("change", "value"), ("low", "low"), ("high", "high")):
         found[f"keepers_{key}"] = [getattr(e, end) for e in kept.values()]
     found["unharmed"] = [name for name, e in kept.items() if e.low > -MARGIN]
@@ -184,8 +187,8 @@ def section(table: pd.DataFrame) -> str:
     note = "Edits that no other beats, going back altogether, RL, and the cheapest edits."
     if keepers:
         note += (
-            f" Of keepers, their change; *unharmed*: a loss of {100 * MARGIN:.0f} points or more "
-            "is excluded."
+            f" Of keepers, their change, of texts in nats per token; *unharmed*: a loss of "
+            f"{LOSS} or more is excluded."
         )
     header = ["weights", "ID change", "OOD change", "of the loss given back, %", *keepers]
     return note + "\n\n" + grid(header, rows)
@@ -197,7 +200,7 @@ def _kept(row: dict, keeper: str) -> str:
     if keeper not in names:
         return cell(float("nan"), "")
     at = names.index(keeper)
-    own = {key: row[f"keepers_{key}"][at] for key in ("change", "low", "high")}
+    own = {key: row[f"keepers_{key}"][at] for key in ("unit", "change", "low", "high")}
     return estimate(own, "change") + (" unharmed" if keeper in list(row["unharmed"]) else "")
 
 
@@ -226,10 +229,16 @@ SCHEMA = table(
         ),
         real("restored", "ood_change, of what was lost from parent to target", "ratio", True),
         Column("keepers", "strings", "names of the study's keepers"),
+        Column(
+            "keepers_unit",
+            "strings",
+            "of each keeper, the unit of the next three columns: of accuracies, or of texts",
+            allowed=(IN_SHARES, IN_NATS),
+        ),
         *(
-            Column(f"keepers_{key}", "floats", f"of each keeper, {about}", "difference of shares")
+            Column(f"keepers_{key}", "floats", f"of each keeper, {about}", "as keepers_unit says")
             for key, about in (
-                ("change", "its accuracy less that of the target"),
+                ("change", "its level less that of the target, lost where negative"),
                 ("low", "lower limit of the interval"),
                 ("high", "upper limit of the interval"),
             )
@@ -237,8 +246,8 @@ SCHEMA = table(
         Column(
             "unharmed",
             "strings",
-            f"keepers whose interval excludes a loss of {100 * MARGIN:.0f} points or more, and of "
-            "which the target knows more than that",
+            f"keepers whose interval excludes a loss of {LOSS} or more, and of which the target "
+            "has something to lose",
         ),
         flag("front", "no edit (no control) gives more OOD accuracy at no more ID cost"),
         TRACK, ALL_SEEDS,

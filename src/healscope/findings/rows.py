@@ -19,7 +19,7 @@ COLUMNS = [
     "track", "seed", "checkpoint", "problem_id", "instance_id", "split", "half", "rule",
     "n_faces", "draw", "retried", "sample", "attempt", "correct",
 ]  # fmt: skip
-SINCE = ("episode_id", "task", "group", "twin")
+SINCE = ("episode_id", "task", "group", "twin", "logprob", "tokens")
 """Columns that evaluations of earlier versions, or of tasks without episodes, need not have."""
 
 _OF_EPISODES = {"correct": "all", "parsed": "all", "told_rule": "any", "retried": "any",

@@ -11,10 +11,11 @@ import numpy as np
 
 from healscope.errors import HealscopeError
 from healscope.outcomes import answers as checks
-from healscope.outcomes import inspect_logs, lm_eval_samples
+from healscope.outcomes import evaluations, inspect_logs, lm_eval_samples
 from healscope.outcomes.answers import Answer, lines, number, shown
 
 LM_EVAL, INSPECT, OUTCOMES = "lm-evaluation-harness", "inspect", "outcome JSONL"
+STUDY = "a study's evaluations"
 
 KEYS = {
     "item": (str, int), "group": str, "correct": object, "score": (int, float), "text": str,
@@ -98,12 +99,14 @@ def _files(given: Path) -> list[Path]:
         if lm_eval_samples.FILE.fullmatch(path.name)
         or path.suffix == ".eval"
         or (path.suffix == ".json" and inspect_logs.is_log(path))
+        or evaluations.is_evaluation(path)
     ]
     found = found or [path for path in every if path.suffix == ".jsonl"]
     if not found:
         raise HealscopeError(
             f"{given} has no files of outcomes: samples_*.jsonl of lm-evaluation-harness (written "
-            "with --log_samples), logs of inspect, or JSON lines; name another folder"
+            "with --log_samples), logs of inspect, evaluations of a study, or JSON lines; name "
+            "another folder"
         )
     return found
 
@@ -118,6 +121,8 @@ def _read(path: Path, metrics: Mapping[str, str]) -> tuple[str, list[Answer], in
                 "samples_*.jsonl that --log_samples writes, since results_*.json has no items"
             )
         return INSPECT, *inspect_logs.read(path, metrics)
+    if evaluations.is_evaluation(path):
+        return STUDY, evaluations.read(path), 0
     return OUTCOMES, _outcomes(path), 0
 
 

@@ -165,7 +165,7 @@ def markdown(report: dict[str, Any], whole: bool = False) -> str:
     """Return the report as Markdown; `whole`: with every step, and the items that flipped."""
     text = [plain(report["answer"]), ""]
     if report["gate"]:
-        text += [_gate(report["gate"]), ""]
+        text += [gate(report["gate"]), ""]
     text += [f"## Since {plain(report['base'])}", "", table(report["changes"]), "", LEGEND, ""]
     if report["benchmarks"][1:]:
         text += ["Over all benchmarks, each of which weighs alike:", "", _over_all(report), ""]
@@ -250,7 +250,7 @@ def _best(best: dict[str, Any]) -> list[str]:
     return [plain(best_sentence(best)), "", grid(header, cells), ""]
 
 
-def _gate(judged: dict[str, Any]) -> str:
+def gate(judged: dict[str, Any]) -> str:
     lines = [f"**{judged['verdict']}** (exit code {judged['code']})"]
     for one in judged["conditions"]:
         parts = [f"{c['benchmark']} {interval(c)}" for c in one["changes"]]

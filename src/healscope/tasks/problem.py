@@ -62,6 +62,9 @@ class Verdict(NamedTuple):
         uses_numbers: of the card game: the formula uses its own number line's numbers, each once.
         reaches_target: of the card game: the formula is complete and equals the target.
         score: how good the answer is, from 0 to 1, by a verifier that says so beside the outcome.
+        logprob: of a passage of a text, which has no verdict: the summed log-probability of its
+            tokens in nats.
+        tokens: how many tokens these are.
     """
 
     outcome: str
@@ -71,6 +74,8 @@ class Verdict(NamedTuple):
     uses_numbers: bool | None = None
     reaches_target: bool | None = None
     score: float | None = None
+    logprob: float | None = None
+    tokens: int | None = None
 
 
 class Option(NamedTuple):
@@ -85,6 +90,20 @@ class Option(NamedTuple):
     prompt: str
     delimiter: str
     text: str
+
+
+class Score(NamedTuple):
+    """How probable an option is.
+
+    Attributes:
+        logprob: the summed log-probability of its tokens in nats.
+        likeliest: whether each of them is the most likely one.
+        tokens: how many they are.
+    """
+
+    logprob: float
+    likeliest: bool
+    tokens: int
 
 
 class Feedback(NamedTuple):

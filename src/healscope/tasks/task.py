@@ -31,6 +31,7 @@ from healscope.tasks.problem import (
     Option,
     Problem,
     Rendering,
+    Score,
     Side,
     Split,
     Verdict,
@@ -238,12 +239,8 @@ class Task(ABC):
         """Return the answers to choose from, if the model chooses instead of writing."""
         return ()
 
-    def chosen(self, problem: Problem, scores: Sequence[tuple[float, bool]]) -> str:  # noqa: ARG002
-        """Return the answer of a model that gives `options` these scores.
-
-        A score is the summed log-probability of an option in nats, and whether each of its tokens
-        is the likeliest one.
-        """
+    def chosen(self, problem: Problem, scores: Sequence[Score]) -> str:  # noqa: ARG002
+        """Return the answer of a model that gives `options` these scores."""
         raise NotImplementedError(f"task {self.name} has no options")
 
     def group_of(self, problem: Problem) -> str | None:  # noqa: ARG002

@@ -20,7 +20,7 @@ from healscope.sections import Distinct, Natural, Positive
 from healscope.tasks.benchmarks import files, loading
 from healscope.tasks.benchmarks.harness import Benchmark, hash_of
 from healscope.tasks.posing import Protocol
-from healscope.tasks.problem import Option, Problem, Rendering, Side, Verdict
+from healscope.tasks.problem import Option, Problem, Rendering, Score, Side, Verdict
 from healscope.tasks.responses import MAX_RESPONSE
 from healscope.tasks.task import Task
 
@@ -148,11 +148,11 @@ class LmEval(Task):
     def options(self, problem: Problem) -> Sequence[Option]:
         return [Option(*request) for request in problem.data.get("requests", ())]
 
-    def chosen(self, problem: Problem, scores: Sequence[tuple[float, bool]]) -> str:
+    def chosen(self, problem: Problem, scores: Sequence[Score]) -> str:
         by, choices = problem.data["by"], problem.data["choices"]
         if by == "certain":
             return choices[0] if scores[0][1] else NOT_CERTAIN
-        sums = [total for total, _ in scores]
+        sums = [score[0] for score in scores]
         if by == "alone":
             given, alone = sums[: len(choices)], sums[len(choices) :]
             sums = [a - b for a, b in zip(given, alone, strict=True)]

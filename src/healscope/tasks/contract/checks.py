@@ -120,9 +120,9 @@ def other_answers(subject: Subject) -> Iterator[str]:
                 right.append(f"{short(text)} of {problem.problem_id} (its own is {short(own)})")
         if subject.verify(problem, "").outcome == "correct":
             yield f"{problem.problem_id}: an empty response is judged correct"
-    if not asked:
+    if not asked and subject.task.trainable:
         yield "all problems have the same answer: there is nothing to learn"
-    elif 2 * len(right) >= asked:
+    elif asked and 2 * len(right) >= asked:
         yield (
             f"{len(right)} of {asked} answers of other problems are judged correct, as "
             f"{right[0]}; the verifier must compare with the problem"

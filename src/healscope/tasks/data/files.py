@@ -127,6 +127,14 @@ def _place(source: str) -> Path | None:
     )
 
 
+def text(source: str) -> str:
+    """Read a file as one text; raises HealscopeError where it is none, or no UTF-8."""
+    place = _place(source)
+    if place is None or not place.is_file():
+        raise HealscopeError(f"{source} is no file, seen from {Path.cwd()}; correct the path")
+    return _text(source, place)
+
+
 # Text.
 
 
