@@ -19,9 +19,16 @@ def interval(row: dict[str, Any]) -> str:
     return f"{points(row['change'])} [{points(row['low'])}, {points(row['high'])}]"
 
 
+def printable(text: str) -> str:
+    """Return a text on one line, without characters that steer a terminal or turn its direction."""
+    line = " ".join(text.split())
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
+
+
 def plain(text: str) -> str:
     """Return a text as Markdown that shows it, with no tag, link or cell of its own."""
-    text = re.sub(r"([\\|`*])", r"\\\1", " ".join(text.split()))
+    text = printable(text)
+    text = re.sub(r"([\\|`*])", r"\\\1", text)
     return re.sub(r"<(?=[A-Za-z/!?])|(?<=\])\(", r"\\\g<0>", text)
 
 
