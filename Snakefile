@@ -75,4 +75,4 @@ onsuccess:
 
 onerror:
     print(failures.summary(), unfinished.keep_finished(), sep="\n")
-    print("healscope: a job failed; its reason is above and in results/logs/. Rerun to go on.")
+    print("healscope: stopped; why a job failed is above and in results/logs/. Rerun to go on.")

@@ -23,10 +23,12 @@ from healscope.outcomes import command as compare
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit status is 1 after an error, or if a check of a task failed.
 
-    That of `compare` is its answer, and 3 after any error (`healscope.outcomes.gate`).
+    That of `compare` and `diagnose` is their answer, and 3 after any error
+    (`healscope.outcomes.gate`).
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
-    return compare.with_own_codes(_run, given) if given[:1] == ["compare"] else _run(given)
+    judging = given[:1] in (["compare"], ["diagnose"])
+    return compare.with_own_codes(_run, given) if judging else _run(given)
 
 
 def _run(arguments: Sequence[str]) -> int:
@@ -114,13 +116,28 @@ def _add_diagnose(commands) -> None:
     one.add_argument(
         "--max-new-tokens", type=int, default=256, help="tokens of the longest answer (256)"
     )
+    one.add_argument(
+        "--fail-if", action="append", default=[], metavar="CONDITION",
+        help='as "ood < -3", as in compare: exit code 1 if the last checkpoint lost more points',
+    )  # fmt: skip
     one.add_argument("--cores", type=int, default=os.cpu_count(), help="jobs at a time (all cores)")
     one.add_argument("--dry-run", action="store_true", help="write the config; say what it costs")
     one.set_defaults(run=_diagnose)
 
 
 def _diagnose(given: argparse.Namespace) -> int:
+    from healscope.outcomes import gate
+
+    try:
+        return _diagnosed(given)
+    except HealscopeError as error:
+        print(f"healscope: {error}", file=sys.stderr)
+        return gate.WRONG_INPUT
+
+
+def _diagnosed(given: argparse.Namespace) -> int:
     from healscope import diagnose
+    from healscope.outcomes import words
 
     if given.base is None:
         if not (given.out / diagnose.CONFIG).is_file():
@@ -138,11 +155,17 @@ def _diagnose(given: argparse.Namespace) -> int:
             given.max_new_tokens,
         )
         diagnose.write(given.out, config)
-    diagnose.check(given.out)
+    diagnose.check_conditions(diagnose.check(given.out), given.fail_if)
     if given.dry_run:
         print(diagnose.cost(given.out))
         return 0
-    return diagnose.run(given.out, given.cores)
+    diagnose.run(given.out, given.cores)
+    report = diagnose.compared(given.out, given.fail_if)
+    print(f"{report['answer']}\nhealscope: item by item: {given.out / 'compare.html'}")
+    if not report["gate"]:
+        return 0
+    print(words.gate(report["gate"]))
+    return report["gate"]["code"]
 
 
 def _asked(given: argparse.Namespace) -> dict[str, Any]:

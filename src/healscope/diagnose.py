@@ -15,7 +15,8 @@ from typing import Any
 
 import yaml
 
-from healscope.config import Study, files, foreign, load, sources
+from healscope import artifacts
+from healscope.config import Study, files, foreign, load, own_checkpoints, sources
 from healscope.errors import HealscopeError
 from healscope.progress import Bar
 
@@ -176,6 +177,28 @@ def check(out: Path) -> Study:
         return load(files.read_together([CONFIG]))
 
 
+def check_conditions(study: Study, fail_if: Sequence[str]) -> None:
+    """Raise HealscopeError where a condition names no set of the study, before anything runs."""
+    from healscope.outcomes import evaluations, gate
+    from healscope.tasks import build
+
+    if not fail_if:
+        return
+    tasks = {name: build(name, study.tasks[name]) for name in study.trained_on}
+    rows = [r for task in tasks.values() for r in task.problem_table().to_dict("records")]
+    held = [evaluations.benchmark(row) for row in rows if row["split"] == "held_out"]
+    names = [*dict.fromkeys(held), *study.evaluation.keepers]
+    (model, *_) = study.models.values()
+    for text in fail_if:
+        gate.condition(text, ["base", *_after(model)], names)
+
+
+def _after(model) -> list[str]:
+    """Return the names of a model's checkpoints but the base."""
+    named = own_checkpoints.checkpoints(model)
+    return [name for name in named if name not in ("base", artifacts.sft(0))]
+
+
 def cost(out: Path) -> str:
     """Return what is left to do in `out`, and what that costs, as `healscope plan` does."""
     from healscope.planning import plan
@@ -184,10 +207,10 @@ def cost(out: Path) -> str:
         return plan([CONFIG], snakefile=SNAKEFILE)
 
 
-def run(out: Path, cores: int, arguments: Sequence[str] = ()) -> int:
+def run(out: Path, cores: int, arguments: Sequence[str] = ()) -> None:
     """Run the study in `out` by Snakemake, with a progress line; print the page at the end.
 
-    Return Snakemake's exit status. All that it prints goes to OUT/diagnosis.log.
+    All that Snakemake prints goes to OUT/diagnosis.log. Raises HealscopeError where it fails.
     """
     if not SNAKEFILE.is_file():
         raise HealscopeError(f"the workflow is not installed ({SNAKEFILE}); run from a git clone")
@@ -213,11 +236,33 @@ def run(out: Path, cores: int, arguments: Sequence[str] = ()) -> int:
     if code:
         reasons = [line for line in said if line.startswith(("healscope:", "  "))]
         print("".join(reasons[-12:] or said[-12:]), end="", file=sys.stderr)
-        print(f"healscope: the run stopped; all that it said is in {out / LOG}", file=sys.stderr)
-        return code
+        raise HealscopeError(f"the run stopped; all that it said is in {out / LOG}")
     print((out / PAGE).read_text(encoding="utf-8"))
     print(f"healscope: this page is {out / PAGE}, figures are in {out / 'results/figures'}")
-    return 0
+
+
+def compared(out: Path, fail_if: Sequence[str] = ()) -> dict[str, Any]:
+    """Compare the answers of all checkpoints with the base's, item by item; write the page of it.
+
+    Return the report (`healscope.outcomes.comparing.compare`), with `gate` if there are conditions.
+    """
+    from healscope.outcomes import page
+    from healscope.outcomes.comparing import compare
+
+    study = check(out)
+    (name, model), *_ = study.models.items()
+    protocol = next(iter(study.evaluation.protocols))
+    given = []
+    for checkpoint in (artifacts.sft(0), *_after(model)):
+        file = artifacts.path(
+            artifacts.EVALUATION,
+            protocol=protocol, track=name, seed=0, checkpoint=checkpoint, task="any",
+        )  # fmt: skip
+        label = "base" if checkpoint == artifacts.sft(0) else checkpoint
+        given.append((label, [(out / file).parent]))
+    report = compare(given, fail_if=fail_if)
+    page.write(report, out)
+    return report
 
 
 def _shown(lines: Iterator[str]) -> Iterator[str]:

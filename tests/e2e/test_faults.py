@@ -21,7 +21,7 @@ WEIGHTS = str(Path(BASE).with_name("model.safetensors"))
 def said(output: str) -> str:
     """The one sentence of a failed run."""
     sentences = {line for line in output.splitlines() if line.startswith("healscope: ")}
-    sentences -= {line for line in sentences if "a job failed; its reason is above" in line}
+    sentences -= {line for line in sentences if "stopped; why a job failed is above" in line}
     assert len(sentences) == 1, output
     assert "Traceback" not in output
     return sentences.pop()

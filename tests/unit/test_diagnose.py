@@ -102,7 +102,7 @@ def test_enough_problems_see_five_points():
     ],
 )
 def test_what_is_missing_is_said_in_a_sentence(here, capsys, arguments, message):
-    assert cli.main(["diagnose", *arguments]) == 1
+    assert cli.main(["diagnose", *arguments]) == 3
     said = capsys.readouterr().err
     assert message in said
     assert said.startswith("healscope: ")
@@ -114,5 +114,5 @@ def test_another_config_in_the_folder_is_left_alone(here, capsys):
     given = ["my/base", "runs/sft", "--data", "id.jsonl", "--ood", "ood.jsonl"]
     config = written(*given)
     assert written(*given) == config  # the same command again
-    assert cli.main(["diagnose", *given, "--verdict", "number", "--dry-run"]) == 1
+    assert cli.main(["diagnose", *given, "--verdict", "number", "--dry-run"]) == 3
     assert "says something else than this command" in capsys.readouterr().err

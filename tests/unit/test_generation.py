@@ -1,5 +1,7 @@
 """Our sampling loop agrees with transformers and with the teacher-forced view."""
 
+import sys
+
 import pytest
 import torch
 
@@ -9,6 +11,8 @@ from healscope.engines.generate import generate, response_logprobs
 from healscope.evaluation import losses
 from healscope.evaluation.attempts import greedy_answers
 from healscope.models import tokens
+
+generation = sys.modules["healscope.engines.generate"]
 
 
 @pytest.fixture
@@ -120,3 +124,63 @@ def test_a_tiny_nucleus_is_greedy(model_and_tokenizer, prompts):
         generator=torch.Generator().manual_seed(3),
     ).ids()  # fmt: skip
     assert sampled == greedy
+
+
+def sampled(model, tokenizer, prompts, **how):
+    return generate(
+        model, prompts, **special(tokenizer), max_new_tokens=10, temperature=1.0, samples=4,
+        generator=torch.Generator().manual_seed(5), **how,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def read(model_and_tokenizer):
+    """Shapes of the token ids that the model reads, call by call."""
+    shapes = []
+    hook = model_and_tokenizer[0].register_forward_pre_hook(
+        lambda _, __, given: shapes.append(tuple(given["input_ids"].shape)), with_kwargs=True
+    )
+    yield shapes
+    hook.remove()
+
+
+def test_what_prompts_share_is_read_once(model_and_tokenizer, prompts, read, monkeypatch):
+    model, tokenizer = model_and_tokenizer
+    monkeypatch.setattr(generation, "SHARED_FROM", 10**9)
+    apart = sampled(model, tokenizer, prompts, prompt_states=True)
+    assert read[0] == (len(prompts), max(map(len, prompts)))
+    read.clear()
+    monkeypatch.setattr(generation, "SHARED_FROM", 1)
+    once = sampled(model, tokenizer, prompts, prompt_states=True)
+    (one, shared), (rows, rest), *_ = read
+    assert (one, rows, shared + rest) == (1, len(prompts), max(map(len, prompts)))
+    assert shared > 1
+    assert all(p[:shared] == prompts[0][:shared] for p in prompts)
+    assert once.ids() == apart.ids()
+    assert torch.allclose(once.logprobs_BT, apart.logprobs_BT, atol=1e-5)
+    assert torch.allclose(once.prompt_B2H, apart.prompt_B2H, atol=1e-5)
+
+
+def test_a_prompt_that_begins_another_keeps_a_last_token_of_its_own(model_and_tokenizer, prompts):
+    model, tokenizer = model_and_tokenizer
+    longest = max(prompts, key=len)
+    both = [longest, longest[:-3], longest]
+    settings = special(tokenizer) | {"max_new_tokens": 8}
+    together = generate(model, both * 10, **settings).ids()
+    assert together == [generate(model, [p], **settings).ids()[0] for p in both] * 10
+
+
+def test_rows_that_have_ended_leave_the_batch_and_change_nothing(
+    model_and_tokenizer, prompts, read, monkeypatch
+):
+    model, tokenizer = model_and_tokenizer
+    left = sampled(model, tokenizer, prompts)
+    rows = [shape[0] for shape in read if shape[1] == 1]
+    assert rows == left.mask_BT.sum(0).tolist()[1:]
+    assert rows[-1] < rows[0]  # some ended before the others
+    read.clear()
+    monkeypatch.setattr(generation, "SELECTABLE", set())
+    stayed = sampled(model, tokenizer, prompts)
+    assert {shape[0] for shape in read if shape[1] == 1} == {4 * len(prompts)}
+    assert left.ids() == stayed.ids()
+    assert torch.allclose(left.logprobs_BT, stayed.logprobs_BT, atol=1e-5)

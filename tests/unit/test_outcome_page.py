@@ -1,9 +1,12 @@
 """`healscope compare` as it is typed: exit codes, its page, and what it needs."""
 
+import base64
+import hashlib
 import html
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -19,7 +22,12 @@ from healscope.outcomes import gate, page, words
 from healscope.outcomes.comparing import compare
 
 SCHEMA = json.loads(files("healscope.outcomes").joinpath("compare.schema.json").read_text())
-HOSTILE = '</pre><script>alert(1)</script><img src=x onerror="alert(2)"> "\'>|`[a](http://x) \u202e'
+HOSTILE = (
+    '\x1b[2J</pre><script>alert(1)</script><img src=x onerror="alert(2)"> "\'>|`[a](http://x) '
+    "\u202e\ud800"
+)
+SHOWN = HOSTILE.encode("utf-8", "replace").decode()
+"""Hostile text as a report has it: half a pair of surrogates is no text."""
 
 
 @pytest.fixture
@@ -107,7 +115,7 @@ def test_what_the_report_says(models):
     assert (sft["unread_before"], sft["unread_after"], sft["lost_unread"]) == (0, 0.15, 30)
     assert sft["read_in_both"]["items"] == 170
     assert sft["chance_lost"] == pytest.approx(200 * 0.8 * 0.4)
-    same = changes[HOSTILE, "rl"]
+    same = changes[SHOWN, "rl"]
     assert (same["change"], same["verdict"], same["unread_before"]) == (0, "no change", None)
     step = next(c for c in found["steps"] if (c["benchmark"], c["after"]) == ("sums", "rl"))
     assert (step["before"], step["gained"], step["verdict"]) == ("sft", 20, "gained")
@@ -142,13 +150,15 @@ def test_the_page_holds_hostile_text_as_text_and_nothing_from_outside(models):
     assert not {name for name, _ in found.attributes if name.startswith("on")}
     assert not {name for name, _ in found.attributes} & {"src", "href"}
     assert "url(" not in text
-    assert HOSTILE in found.texts  # of the item, whole
+    assert SHOWN in found.texts  # of the item, whole
     assert re.search(r"default-src 'none'.*script-src 'sha256-", html.unescape(text))
 
 
 def test_the_first_line_is_the_answer(models, capsys):
     run(models)
-    assert capsys.readouterr().out.startswith("Against base, rl loses 10.0 points of sums")
+    said = capsys.readouterr().out
+    assert said.startswith("Against base, rl loses 10.0 points of sums")
+    assert not {"\x1b", "\u202e"} & set(said)
     text = page.html(report(models))
     assert html.unescape(re.search(r"<h1>(.*?)</h1>", text)[1]) == report(models)["answer"]
 
@@ -170,9 +180,46 @@ def test_files_are_written_whole_or_not_at_all(models, tmp_path):
 
 def test_markdown_shows_texts_and_makes_nothing_of_them():
     shown = words.plain(HOSTILE + "\n# a")
-    assert "\n" not in shown
+    assert not {"\n", "\x1b", "\u202e"} & set(shown)
     assert not re.search(r"(?<!\\)[|`]|(?<!\\)<[a-z/]|\]\(", shown)
     assert words.plain("any < -3 of [1, 2]") == "any < -3 of [1, 2]"
+
+
+PRESS = """
+const head = [...document.querySelectorAll("th")].find((th) => th.textContent === "change [95%]");
+const table = head.closest("table");
+const column = () => [...table.tBodies[0].rows].map((row) => Number(row.cells[5].dataset.key));
+const found = { width: document.documentElement.scrollWidth, room: innerWidth };
+for (const turn of ["up", "down"]) { head.firstChild.click(); found[turn] = column(); }
+found.dark = getComputedStyle(document.body).backgroundColor;
+document.documentElement.setAttribute("data-found", JSON.stringify(found));
+"""
+"""Presses a heading twice, as a reader would, and leaves what it sees on the root element."""
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not shutil.which("chromium"), reason="needs Debian's package chromium")
+@pytest.mark.parametrize("dark", [False, True])
+def test_the_page_in_a_browser(models, tmp_path, dark):
+    """At the width of a phone, with hostile texts: tables are sorted by the page's own script,
+    which its policy allows by its hash, nothing is wider than the screen, no alert is shown."""
+    text = page.html(report(models, flips=20)).replace("<details>", "<details open>")
+    digest = base64.b64encode(hashlib.sha256(PRESS.encode()).digest()).decode()
+    text = text.replace("script-src ", f"script-src 'sha256-{digest}' ", 1)
+    file = tmp_path / "page.html"
+    file.write_text(text.replace("</body>", f"<script>{PRESS}</script></body>"))
+    done = subprocess.run(
+        ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--window-size=390,844",
+         f"--blink-settings=preferredColorScheme={0 if dark else 1}",
+         f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", file.as_uri()],
+        capture_output=True, text=True, check=True, timeout=600,
+    )  # fmt: skip
+    found = json.loads(html.unescape(re.search(r'data-found="(.*?)"', done.stdout)[1]))
+    changes = sorted(c["change"] for c in report(models)["changes"])
+    assert found["up"] == changes
+    assert found["down"] == changes[::-1]
+    assert found["width"] <= found["room"] < 600
+    assert (found["dark"] == "rgb(255, 255, 255)") is not dark
 
 
 def test_no_torch_and_no_harness_is_loaded(models):

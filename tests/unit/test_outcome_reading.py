@@ -171,6 +171,8 @@ def test_what_cannot_be_lined_up_is_refused_or_left_out(lm_eval, tmp_path):
         ('{"item": 1, "group": "a", "correct": "yes"}', "'correct' is \"yes\""),
         ('{"item": 1, "group": "a", "correct": 1e999}', "'correct' is Infinity"),
         ('{"item": 1, "group": "a", "correct": 1, "unread": 1}', "'unread' is 1"),
+        ('{"item": 1, "group": "a", "correct": %s}' % ("9" * 500), "'correct' is 999"),
+        ('{"item": 1, "group": "a", "correct": 1, "score": NaN}', "'score' is nan, no finite"),
     ],
 )
 def test_wrong_outcome_lines(tmp_path, line, match):

@@ -9,7 +9,7 @@ import pytest
 import torch
 from runner import Workflow
 
-from healscope import artifacts, diagnose, provenance
+from healscope import artifacts, cli, diagnose, provenance
 from healscope.models.stored import Stored
 
 WORDS = ["red", "blue", "cat", "dog", "sun", "moon", "salt", "tea", "one", "two", "yes", "no"]
@@ -76,8 +76,18 @@ def test_three_adapters_and_two_files_end_with_the_diagnosis(given, forks, tmp_p
     day = Day(shutil.copytree(given, tmp_path / "study"), forks)
     day.run()
     diagnose.write(day.folder, day.config)
-    assert diagnose.run(day.folder, cores=1) == 0  # all of it is there: the page is shown again
-    assert capsys.readouterr().out.startswith("# Diagnosis: mine")
+    given = ["diagnose", "--out", str(day.folder), "--cores", "1"]
+    code = cli.main([*given, "--fail-if", "any < -100", "--fail-if", "sft-10: ood < 100"])
+    said = capsys.readouterr().out  # all of it is there: the page is shown again
+    assert said.startswith("# Diagnosis: mine")
+    assert "- any < -100 (sft-30): fine" in said
+    assert "- sft-10: ood < 100 (sft-10): worse" in said
+    assert code == 1
+    report = json.loads((day.folder / "compare.json").read_text())
+    assert [one["name"] for one in report["sources"]] == ["base", "sft-10", "sft-20", "sft-30"]
+    assert {one["name"]: one["items"] for one in report["benchmarks"]} == {"id": 12, "ood": 12}
+    assert cli.main([*given, "--fail-if", "odd < -3"]) == 3
+    assert "there is no benchmark odd, but id, ood" in capsys.readouterr().err
     page = (day.folder / "results/tables/diagnosis.md").read_text()
     assert page.startswith("# Diagnosis: mine")
     place = day.folder / "results/checkpoints/mine/seed-0"

@@ -110,6 +110,12 @@ class Spectra(Section):
         list(MATRIX_ROLES[:7]),
         description="matrices decomposed, compared and edited; also embeddings, head",
     )
+    precision: Literal["float64", "float32"] = Field(
+        "float64",
+        exclude_if=lambda value: value == "float64",
+        description="of the SVDs; float32 for large models: half the time and a third of the disk "
+        "space or less, for edits as exact (docs/spectra.md)",
+    )
     angle_fractions: Chosen[OpenFraction] = Field(
         [0.0625, 0.125, 0.25, 0.5, 0.75],
         description="subspaces compared: leading shares of the rank",

@@ -1,7 +1,6 @@
 """One answer to one item, as any file of outcomes gives it, and the checks that all pass."""
 
 import json
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +40,7 @@ def number(value: Any, where: str, what: str) -> float:
     """Return a share of right: true, false or a number from 0 to 1. Raises HealscopeError."""
     if isinstance(value, bool):
         return float(value)
-    if not isinstance(value, int | float) or not math.isfinite(value) or not 0 <= value <= 1:
+    if not isinstance(value, int | float) or not 0 <= value <= 1:  # NaN is neither
         raise HealscopeError(
             f"{where}: {what} is {json.dumps(value, default=str)[:60]}, which is neither true, "
             "false nor a number from 0 to 1; correct the file, or choose another with --metric"

@@ -80,7 +80,7 @@ def _compare(given: argparse.Namespace) -> int:
         )  # fmt: skip
         written = page.write(report, given.out) if given.out else None
     except HealscopeError as error:
-        print(f"healscope: {error}", file=sys.stderr)
+        print(f"healscope: {words.printable(str(error))}", file=sys.stderr)
         return gate.WRONG_INPUT
     print(words.markdown(report))
     if written:

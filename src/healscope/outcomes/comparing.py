@@ -14,6 +14,7 @@ import numpy as np
 import healscope
 from healscope.errors import HealscopeError
 from healscope.outcomes import gate, words
+from healscope.outcomes.answers import shown
 from healscope.outcomes.paired import Pair, exchanged, more_items, over_all, pair, pick
 from healscope.outcomes.reading import Benchmark, Source, line_up, source
 from healscope.stats import Estimate
@@ -69,7 +70,7 @@ def compare(
     for ends in pairs:
         for table in (changes, steps):
             _judge([c for c in table if (c["before"], c["after"]) == ends], margin)
-    shown = [(names[0], after) for after in names[1:]] + pairs[-1:] * (len(names) > 2)
+    flipped = [(names[0], after) for after in names[1:]] + pairs[-1:] * (len(names) > 2)
     report = {
         "schema": NAME,
         "version": VERSION,
@@ -79,7 +80,7 @@ def compare(
         "confidence": CONFIDENCE,
         "margin": margin,
         "sources": [
-            {"name": s.name, "tool": s.tool, "files": [Path(f).name for f in s.files]}
+            {"name": s.name, "tool": s.tool, "files": [shown(Path(f).name) for f in s.files]}
             for s in sources
         ],
         "benchmarks": [_about(b) for b in benchmarks],
@@ -88,7 +89,7 @@ def compare(
         "over_all": [_over_all(benchmarks, *ends, margin) for ends in pairs],
         "best": _best(benchmarks, names) if len(names) > 2 else None,
         "gate": _gate(conditions, benchmarks, names[0]),
-        "flips": [f for b in benchmarks for ends in shown for f in _flips(b, *ends, flips)],
+        "flips": [f for b in benchmarks for ends in flipped for f in _flips(b, *ends, flips)],
         "notes": _notes(benchmarks, sources),
     }
     report["answer"] = words.answer(report)

@@ -155,7 +155,7 @@ def _unpacked(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
 
 def _answer(sample: dict[str, Any], task: str, chosen: str, where: str) -> Answer | None:
     """Return the answer of one sample and epoch; None if it has no score."""
-    item = str(field(sample, "id", (int, str), where))
+    item = shown(str(field(sample, "id", (int, str), where)))
     scores = sample.get("scores")
     if not isinstance(scores, dict) or not scores or sample.get("invalidation"):
         return None
@@ -178,7 +178,7 @@ def _answer(sample: dict[str, Any], task: str, chosen: str, where: str) -> Answe
         read = False
     target = sample.get("target", "")
     return Answer(
-        benchmark=task,
+        benchmark=shown(task),
         item=item,
         correct=correct,
         sample=str(sample.get("epoch", 1)),

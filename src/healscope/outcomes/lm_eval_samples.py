@@ -60,8 +60,8 @@ def _answer(row: dict[str, Any], task: str, metric: str, where: str) -> Answer:
     text, unread = _said(row)
     correct = number(field(row, metric, object, where), where, f"'{metric}'")
     return Answer(
-        benchmark=task,
-        item=str(row["doc_id"]),
+        benchmark=shown(task),
+        item=shown(str(row["doc_id"])),
         correct=correct,
         unread=None if unread is None else unread and correct == 0,
         text=shown(text),

@@ -11,10 +11,11 @@ import numpy as np
 
 from healscope.errors import HealscopeError
 from healscope.outcomes import answers as checks
-from healscope.outcomes import inspect_logs, lm_eval_samples
+from healscope.outcomes import evaluations, inspect_logs, lm_eval_samples
 from healscope.outcomes.answers import Answer, lines, number, shown
 
 LM_EVAL, INSPECT, OUTCOMES = "lm-evaluation-harness", "inspect", "outcome JSONL"
+STUDY = "a study's evaluations"
 
 KEYS = {
     "item": (str, int), "group": str, "correct": object, "score": (int, float), "text": str,
@@ -60,7 +61,12 @@ def source(name: str, paths: Iterable[Path], metrics: Mapping[str, str]) -> Sour
     found = Source(name)
     where_from: dict[str, Path] = {}
     for path in (file for given in paths for file in _files(given)):
-        tool, answers, unscored = _read(path, metrics)
+        try:
+            tool, answers, unscored = _read(path, metrics)
+        except OSError as error:
+            raise HealscopeError(
+                f"{path} cannot be read ({error.strerror}); check its permissions"
+            ) from None
         if found.tool and tool != found.tool:
             raise HealscopeError(
                 f"{name}: {path} is of {tool}, the files before it of {found.tool}; give files of "
@@ -93,12 +99,14 @@ def _files(given: Path) -> list[Path]:
         if lm_eval_samples.FILE.fullmatch(path.name)
         or path.suffix == ".eval"
         or (path.suffix == ".json" and inspect_logs.is_log(path))
+        or evaluations.is_evaluation(path)
     ]
     found = found or [path for path in every if path.suffix == ".jsonl"]
     if not found:
         raise HealscopeError(
             f"{given} has no files of outcomes: samples_*.jsonl of lm-evaluation-harness (written "
-            "with --log_samples), logs of inspect, or JSON lines; name another folder"
+            "with --log_samples), logs of inspect, evaluations of a study, or JSON lines; name "
+            "another folder"
         )
     return found
 
@@ -113,6 +121,8 @@ def _read(path: Path, metrics: Mapping[str, str]) -> tuple[str, list[Answer], in
                 "samples_*.jsonl that --log_samples writes, since results_*.json has no items"
             )
         return INSPECT, *inspect_logs.read(path, metrics)
+    if evaluations.is_evaluation(path):
+        return STUDY, evaluations.read(path), 0
     return OUTCOMES, _outcomes(path), 0
 
 
@@ -135,17 +145,20 @@ def _outcome(row: dict[str, Any], where: str) -> Answer:
     if not row["group"]:
         raise HealscopeError(f"{where}: 'group' is empty; name the benchmark")
     text = {key: shown(row.get(key) or "") for key in ("text", "question", "target")}
+    score = row.get("score")
+    if score is not None and not abs(score) < 1e300:
+        raise HealscopeError(f"{where}: 'score' is {str(score)[:60]}, no finite number; correct it")
     correct = number(row["correct"], where, "'correct'")
     unread = row.get("unread")
     return Answer(
-        benchmark=row["group"],
-        item=str(row["item"]),
+        benchmark=shown(row["group"]),
+        item=shown(str(row["item"])),
         correct=correct,
         sample=str(row.get("sample", "")),
         instance=str(row.get("instance", "")),
         unread=None if unread is None else unread and correct == 0,
         document=shown([text["question"], text["target"]]) if text["question"] else "",
-        score=row.get("score"),
+        score=score,
         **text,
     )
 
@@ -245,7 +258,9 @@ def _benchmark(name: str, tables: dict[str, Samples], common: bool) -> Benchmark
 
 
 def _means(samples: Samples, items: list[str], what: str) -> np.ndarray:
-    return np.array([np.mean([float(getattr(a, what)) for a in samples[i]]) for i in items])
+    return np.array(
+        [sum(float(getattr(a, what)) for a in samples[i]) / len(samples[i]) for i in items]
+    )
 
 
 def _same_question(

@@ -19,9 +19,16 @@ def interval(row: dict[str, Any]) -> str:
     return f"{points(row['change'])} [{points(row['low'])}, {points(row['high'])}]"
 
 
+def printable(text: str) -> str:
+    """Return a text on one line, without characters that steer a terminal or turn its direction."""
+    line = " ".join(text.split())
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
+
+
 def plain(text: str) -> str:
     """Return a text as Markdown that shows it, with no tag, link or cell of its own."""
-    text = re.sub(r"([\\|`*])", r"\\\1", " ".join(text.split()))
+    text = printable(text)
+    text = re.sub(r"([\\|`*])", r"\\\1", text)
     return re.sub(r"<(?=[A-Za-z/!?])|(?<=\])\(", r"\\\g<0>", text)
 
 
@@ -158,7 +165,7 @@ def markdown(report: dict[str, Any], whole: bool = False) -> str:
     """Return the report as Markdown; `whole`: with every step, and the items that flipped."""
     text = [plain(report["answer"]), ""]
     if report["gate"]:
-        text += [_gate(report["gate"]), ""]
+        text += [gate(report["gate"]), ""]
     text += [f"## Since {plain(report['base'])}", "", table(report["changes"]), "", LEGEND, ""]
     if report["benchmarks"][1:]:
         text += ["Over all benchmarks, each of which weighs alike:", "", _over_all(report), ""]
@@ -243,7 +250,7 @@ def _best(best: dict[str, Any]) -> list[str]:
     return [plain(best_sentence(best)), "", grid(header, cells), ""]
 
 
-def _gate(judged: dict[str, Any]) -> str:
+def gate(judged: dict[str, Any]) -> str:
     lines = [f"**{judged['verdict']}** (exit code {judged['code']})"]
     for one in judged["conditions"]:
         parts = [f"{c['benchmark']} {interval(c)}" for c in one["changes"]]

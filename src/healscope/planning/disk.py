@@ -25,10 +25,7 @@ def disk(asked: Asked, size: Size) -> Disk:
     while a new one is written; beside it lies what RL made and nothing has evaluated yet."""
     study = asked.study
     arms, seeds = 1 + len(study.sft.arms), len(study.seeds)
-    one, roles = (
-        0 if study.own_checkpoints else size.weight_bytes,
-        study.spectra.matrices,
-    )  # or links
+    one = 0 if study.own_checkpoints else size.weight_bytes  # or links
     every_sft, branches = len(study.sft.checkpoints) * arms, len(study.branches)
     sft, rl = every_sft, branches
     if study.checkpoints.keep == "landmarks":
@@ -42,7 +39,7 @@ def disk(asked: Asked, size: Size) -> Disk:
         "base": seeds * one,
         "sft": seeds * sft * one,
         "rl": seeds * rl * one,
-        "spectra": seeds * len({*LANDMARKS, *edited}) * size.factor_bytes(roles),
+        "spectra": seeds * len({*LANDMARKS, *edited}) * size.factor_bytes(study.spectra),
         "evaluation": seeds * answers * c.ANSWER.value,
         "edits": seeds * edits * c.ANSWER.value,
     }

@@ -166,15 +166,15 @@ class Costs:
         """Every edit reads the factors of both checkpoints of its stage."""
         edits = self.study.edits.names()
         jobs = -(-len(edits) // self.study.evaluation.variants_per_job)
-        reading = 2 * self.size.factor_bytes(self.study.spectra.matrices) / c.DISK.value
+        reading = 2 * self.size.factor_bytes(self.study.spectra) / c.DISK.value
         answers = self._answers("edits", self.asked.retried)
         each = (self._of_keepers("edits") if KEEPERS in job.rule else answers) + reading
         return self._load(2) + len(edits) / jobs * each
 
     def _spectra(self, job: Job) -> float:
         if job.rule == "compare":  # four pairs; every control is an SVD of each matrix
-            pairs, roles = 4, self.study.spectra.matrices
-            reading = pairs * 2 * self.size.factor_bytes(roles) / c.DISK.value
+            pairs = 4
+            reading = pairs * 2 * self.size.factor_bytes(self.study.spectra) / c.DISK.value
             return reading + self._svd(pairs * (1 + len(self.study.spectra.controls)))
         points = 1 if job.rule == "factors_rl" else 3
         return points * self._load() + self._svd(points)

@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from healscope.config import Model
+from healscope.config import Model, Spectra
 from healscope.errors import HealscopeError
 from healscope.planning import constants as c
 from healscope.tasks import Task
@@ -43,8 +43,11 @@ class Size:
             found += [shape] * (1 if outside else self.layers)
         return found
 
-    def factor_bytes(self, roles: list[str]) -> float:
-        return sum(c.FACTOR.value * (m + n + 1) * min(m, n) for m, n in self.matrices(roles))
+    def factor_bytes(self, spectra: Spectra) -> float:
+        shapes = self.matrices(spectra.matrices)
+        if spectra.precision == "float32":
+            return sum(c.FACTOR.value / 2 * (min(s) + 1) * min(s) for s in shapes)
+        return sum(c.FACTOR.value * (m + n + 1) * min(m, n) for m, n in shapes)
 
     def svd_flops(self, roles: list[str]) -> float:
         """Return the FLOPs of the Gram matrix, its eigenvectors (9 n^3), and the other side, of

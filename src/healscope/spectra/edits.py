@@ -18,7 +18,6 @@ from collections.abc import Callable
 
 import torch
 
-from healscope.spectra.decompose import EPS
 from healscope.spectra.factors import Factors
 
 BLURRED = 10.0
@@ -38,17 +37,22 @@ def aligned(target: Factors, parent: Factors, far: float) -> Factors:
     cluster joins directions over cuts that are `BLURRED`; in it, the rotation is chosen that brings
     left and right vectors together nearest to the target's (orthogonal Procrustes problem).
     """
-    left, right = target.u.T @ parent.u, target.v.T @ parent.v
-    floor = EPS * len(target.s) * float(target.s[0])  # what roundoff makes
-    across = _across((left.square() + right.square()) * target.s.square())
-    blurred = (across.sqrt() > BLURRED * max(far, floor)).tolist()
-    if not any(blurred):
+    found = turns(target, parent, far)
+    if not found:
         return parent
     u, v = parent.u.clone(), parent.v.clone()
-    for i in _clusters(blurred):
-        turn = nearest_orthonormal((left[i, i] + right[i, i]).T)
+    for i, turn in found:
         u[:, i], v[:, i] = parent.u[:, i] @ turn, parent.v[:, i] @ turn
     return Factors(u, parent.s, v)
+
+
+def turns(target: Factors, parent: Factors, far: float) -> list[tuple[slice, torch.Tensor]]:
+    """Return the clusters of `aligned`, and the rotation of each, (size, size)."""
+    left, right = target.u.T @ parent.u, target.v.T @ parent.v
+    floor = torch.finfo(target.s.dtype).eps * len(target.s) * float(target.s[0])  # of roundoff
+    across = _across((left.square() + right.square()) * target.s.square())
+    blurred = (across.sqrt() > BLURRED * max(far, floor)).tolist()
+    return [(i, nearest_orthonormal((left[i, i] + right[i, i]).T)) for i in _clusters(blurred)]
 
 
 def _across(energy: torch.Tensor) -> torch.Tensor:

@@ -3,7 +3,8 @@
 A sweep of edits costs little more than one edit: factors are read only where they are needed, and
 an additive edit goes from one point to the next by the directions between the two (one matrix
 product). Of a large model only the latest updates are held, in float32; what has been read of a
-small one is kept. Nothing is written to disk.
+small one is kept. Nothing is written to disk. Of factors in float32 (`spectra.single`) only the
+columns between two points are read.
 """
 
 import math
@@ -21,14 +22,15 @@ from healscope.models.variants import Variant, Weights
 from healscope.spectra import controls, sources
 from healscope.spectra.angles import principal_angles
 from healscope.spectra.decompose import decompose
-from healscope.spectra.edits import ADDITIVE, DENSE, aligned
-from healscope.spectra.factors import Factors, Matrix
+from healscope.spectra.edits import ADDITIVE, DENSE, aligned, turns
+from healscope.spectra.factors import Decomposed, Factors, Matrix
+from healscope.spectra.single import decompose_single
 
 CACHE_BYTES = 64 * 2**20
 """How much of the factors and weights that a sweep has read is kept: all of a tiny model, next to
 nothing of a large one."""
 
-ANGLES_OF = {1024: 16, math.inf: 4}
+ANGLES_OF = {256: 16, math.inf: 4}
 """Rank of the largest matrix -> on how many matrices, evenly spread, angles of edited models are
 measured: each costs an SVD."""
 
@@ -49,6 +51,12 @@ class Pair:
     target_factors: Mapping[Matrix, Factors]
     parent_factors: Mapping[Matrix, Factors]
 
+    @property
+    def single(self) -> bool:
+        """Return whether both have factors in float32, read by columns."""
+        both = self.target_factors, self.parent_factors
+        return all(isinstance(f, Decomposed) and f.single for f in both)
+
 
 class Sweep:
     """Makes variants of a pair's target, and remembers the latest update of each matrix.
@@ -64,6 +72,7 @@ class Sweep:
         self.shapes = {m: tuple(sources.read(pair.target, m).shape) for m in self.matrices}
         self.latest: dict[Matrix, tuple[tuple[Part, ...], torch.Tensor]] = {}
         self.gap_squares: dict[Matrix, float] = {}
+        self.turns: dict[Matrix, list[tuple[slice, torch.Tensor]]] = {}
         self.cache: dict[tuple[str, Matrix], tuple] = {}
         self.room = CACHE_BYTES
         largest = max(min(shape) for shape in self.shapes.values())
@@ -169,14 +178,19 @@ class Sweep:
 
         The subspaces are those that the parts of an edit choose, left and right ones.
         """
-        target, _ = self._factors(matrix)
-        now, _ = decompose(new)
-        rank, found = len(target.s), []
+        rank, found = min(new.shape), []
+        single = self.pair.single
+        now = decompose_single(new, self.device)[0] if single else decompose(new)[0]
         for start, stop in dict.fromkeys(part[2:] for part in parts):
             i = slice(0, rank // 2 or 1) if (start, stop) == (0, rank) else slice(start, stop)
-            for old, turned in ((target.u, now.u), (target.v, now.v)):
-                chosen = old[:, i], turned[:, i].to(old)
-                found += principal_angles(*chosen, [chosen[0].shape[1]]).values()
+            if single:
+                target = self.pair.target_factors.columns(matrix, i.start, i.stop)
+                turned = now.rows(i).columns(new.cpu())
+            else:
+                target, turned = (_cut(f, i) for f in (self._factors(matrix)[0], now))
+            for old, edited in ((target.u, turned.u), (target.v, turned.v)):
+                edited = edited.to(old)
+                found += principal_angles(old, edited, [old.shape[1]]).values()
         return [angles.cpu() for angles in found]
 
     def _change(
@@ -240,13 +254,37 @@ class Sweep:
             steps = _between((), parts)
             total = torch.zeros(self.shapes[matrix], dtype=torch.float32, device=self.device)
         if steps:
-            factors = self._factors(matrix)
-            pairs = [(w, *ADDITIVE[kind](slice(a, b), *factors)) for kind, w, a, b in steps]
+            columns = self._columns(matrix)
+            pairs = [(w, *ADDITIVE[k](slice(None), *columns(a, b))) for k, w, a, b in steps]
             left = torch.cat([w * x for w, x, _ in pairs], 1)
             right = torch.cat([y for *_, y in pairs], 1)
             total += left @ right.T
         self.latest[matrix] = (parts, total)
         return total
+
+    def _columns(self, matrix: Matrix) -> Callable[[int, int], tuple[Factors, Factors]]:
+        """Return a function that gives columns `start` to `stop` of the factors of target and
+        parent, the latter `aligned`."""
+        if not self.pair.single:
+            both = self._factors(matrix)
+            return lambda start, stop: tuple(_cut(f, slice(start, stop)) for f in both)
+        target, parent = self.pair.target_factors, self.pair.parent_factors
+        if matrix not in self.turns:
+            whole = (f.columns(matrix, 0, min(self.shapes[matrix])) for f in (target, parent))
+            self.turns[matrix] = turns(*whole, math.sqrt(self._gap(matrix)))
+
+        def read(start: int, stop: int) -> tuple[Factors, Factors]:
+            met = [(i, t) for i, t in self.turns[matrix] if i.start < stop and start < i.stop]
+            first = min([start, *(i.start for i, _ in met)])  # a cluster turns as a whole
+            last = max([stop, *(i.stop for i, _ in met)])
+            found = parent.columns(matrix, first, last)
+            for cluster, turn in met:
+                i = slice(cluster.start - first, cluster.stop - first)
+                found.u[:, i], found.v[:, i] = found.u[:, i] @ turn, found.v[:, i] @ turn
+            kept = slice(start - first, stop - first)
+            return target.columns(matrix, start, stop), _cut(found, kept)
+
+        return read
 
     def _factors(self, matrix: Matrix) -> tuple[Factors, Factors]:
         """Return factors of target and parent, the latter `aligned`."""
@@ -291,6 +329,10 @@ class Sweep:
         if matrix not in self.gap_squares:
             self.gap_squares[matrix] = _square(self._old_and_gap(matrix)[1])
         return self.gap_squares[matrix]
+
+
+def _cut(factors: Factors, i: slice) -> Factors:
+    return Factors(factors.u[:, i], factors.s[i], factors.v[:, i])
 
 
 def _between(before: tuple[Part, ...], after: tuple[Part, ...]) -> list[Part]:
