@@ -28,7 +28,7 @@ from importlib.resources import files
 
 import torch
 
-LIMITS = {"sums": 24, "facts": 64, "mixture": 32}
+LIMITS = {"sums": 32, "facts": 32, "mixture": 32}
 """Set -> new tokens of the longest answer."""
 
 WORDS = [

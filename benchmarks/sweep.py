@@ -1,6 +1,6 @@
 """A sweep of ten edits: ours against the released procedure, generation excluded.
 
-    python benchmarks/sweep.py [tiny|large]
+    python benchmarks/sweep.py [tiny|large|alike]
     python benchmarks/sweep.py FOLDER [--layers 0 15 29] [--precision float32]
 
 The released procedure (jinhangzhan/RL_Heals_SFT, analysis/svd_recover_dir.py), written anew from
@@ -17,6 +17,9 @@ weights. FOLDER: a real model, the parent being this model and a little noise. W
 alone are decomposed and edited, by every procedure, and their time counts as if all were; loading
 and saving are of the whole model and count once. The released procedure of all but `tiny` is timed
 at one share and counted ten times.
+
+`alike` measures memory alone: a model of the shape of SmolLM2-135M, whose layers are copies of one,
+so that the SVDs of one layer are those of all, and what is held is what any such model takes.
 """
 
 import argparse
@@ -38,6 +41,9 @@ SHAPES = {
              "num_attention_heads": 4, "vocab_size": 47},
     "large": {"hidden_size": 768, "intermediate_size": 2048, "num_hidden_layers": 6,
               "num_attention_heads": 12, "vocab_size": 40_000, "tie_word_embeddings": False},
+    "alike": {"hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30,
+              "num_attention_heads": 9, "num_key_value_heads": 3, "vocab_size": 49_152,
+              "tie_word_embeddings": True},
 }  # fmt: skip
 
 
@@ -51,6 +57,8 @@ def make(shape: str, folder: Path) -> None:
     torch.manual_seed(0)
     if shape in SHAPES:
         model = LlamaForCausalLM(LlamaConfig(**SHAPES[shape]))
+        if shape == "alike":
+            _copy_first_layer(model)
         model.save_pretrained(folder / "target")
     else:
         model = AutoModelForCausalLM.from_pretrained(shape, dtype=torch.float32)
@@ -59,7 +67,14 @@ def make(shape: str, folder: Path) -> None:
     with torch.no_grad():
         for w in model.parameters():
             w.add_(0.005 * w.std() * torch.randn_like(w))
+    if shape == "alike":
+        _copy_first_layer(model)
     model.save_pretrained(folder / "parent")
+
+
+def _copy_first_layer(model) -> None:
+    for layer in model.model.layers[1:]:
+        layer.load_state_dict(model.model.layers[0].state_dict())
 
 
 class Clock:
@@ -235,6 +250,22 @@ def compare(
             print(f"  {precision}: a further point {further * 1000:.1f} ms, ratio {ratio:.1f}")
 
 
+def memory(folders: list[Path], scratch: Path, precisions: list[str], used: int) -> None:
+    """Print the peak memory of a sweep of `used` edits, and of the same when its factors lie."""
+    size = (folders[0] / "model.safetensors").stat().st_size
+    empty = measured("nothing", Run(folders, scratch / "nothing", []))["peak"]
+    print(f"alike: {size / 2**20:.0f} MiB, {used} edits, less the {empty / 2**20:.0f} of imports")
+    for precision in precisions:
+        for label in ("computed", "cached"):
+            run = Run(folders, scratch / precision, [], 10, used)
+            peak = measured(PRECISIONS[precision], run)["peak"] - empty
+            print(
+                f"  {precision}, factors {label}: {peak / 2**20:.0f} MiB, "
+                f"{peak / size:.2f} times the model",
+                flush=True,
+            )
+
+
 def main(arguments: list[str]) -> None:
     if arguments[:1] == ["--one"]:
         one(*arguments[1:])
@@ -243,7 +274,9 @@ def main(arguments: list[str]) -> None:
         make(arguments[1], Path(arguments[2]))
         return
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("models", nargs="*", default=list(SHAPES), help="tiny, large, or a folder")
+    parser.add_argument(
+        "models", nargs="*", default=["tiny", "large"], help="or alike, or a folder"
+    )
     parser.add_argument("--layers", nargs="+", type=int, default=[])
     parser.add_argument("--precision", nargs="+", choices=PRECISIONS, default=list(PRECISIONS))
     args = parser.parse_args(arguments)
@@ -254,6 +287,9 @@ def main(arguments: list[str]) -> None:
             command = [sys.executable, __file__, "--make", shape, str(place)]
             subprocess.run(command, capture_output=True, check=True)
             folders, used = [place / "target", place / "parent"], 10 if shape == "tiny" else 1
+            if shape == "alike":
+                memory(folders, place, args.precision, 3)
+                continue
             compare(Path(shape).name, folders, place, used, args.layers, args.precision)
 
 

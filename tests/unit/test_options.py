@@ -77,3 +77,11 @@ def test_without_a_first_token_the_last_one_stands_before_an_empty_prompt():
     before, after = tokens.option_ids(tokenizer, "", "", "four")
     assert before == [tokenizer.eos_token_id]
     assert after == tokenizer.encode("four")
+
+
+def test_a_template_that_writes_the_date_asks_the_same_on_every_day():
+    tokenizer = tokens.text_tokenizer(texts())
+    tokenizer.chat_template = (
+        "{{ strftime_now('%d %b %Y') }}{% for m in messages %}, {{ m.content }}{% endfor %}"
+    )
+    assert tokens.prompt_text(tokenizer, "two") == "26 Jul 2024, two"

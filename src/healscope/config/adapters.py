@@ -4,10 +4,9 @@ Only small files and headers are read, so that an adapter that cannot be taken i
 first job.
 """
 
-import json
 from pathlib import Path
 
-from healscope.config import tensors
+from healscope.config import json_files, tensors
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
@@ -44,14 +43,7 @@ _MERGED = (
 
 def read(place: Path) -> dict:
     """Return the content of adapter_config.json; raises ValueError."""
-    file = place / CONFIG
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{file} is cut short or no JSON ({error}); copy it again") from None
-    if not isinstance(content, dict):
-        raise ValueError(f"{file} holds no JSON object; copy it again")
-    return content
+    return json_files.read(place / CONFIG)
 
 
 def check(place: Path, pickles: bool = False) -> None:

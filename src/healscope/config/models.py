@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from healscope.config import own_checkpoints, sources
+from healscope.config import json_files, own_checkpoints, sources
 from healscope.config.compute import Launch, Need, Needs
 from healscope.sections import Positive, Section
 from healscope.tasks.pretraining import Pretraining
@@ -142,7 +142,7 @@ class Model(Section):
         if self.scratch:
             return self.scratch.architecture.layers
         file = sources.folder(self.source) / "config.json"
-        about = sources.read_json(file) if file.is_file() else {}
+        about = json_files.read(file) if file.is_file() else {}
         text = about.get("text_config") or about
         crossing = () if self.sft else text.get("cross_attention_layers") or ()
         layers = text.get("num_hidden_layers")

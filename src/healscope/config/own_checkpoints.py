@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from healscope import artifacts
-from healscope.config import adapters, foreign, sources, tensors
+from healscope.config import adapters, foreign, json_files, sources, tensors
 
 RECIPE = "rl"
 """Name of the recipe of RL checkpoints, as in `rl-from-140`."""
@@ -215,7 +215,7 @@ def _shapes(place: Path) -> tensors.Shapes:
     found: tensors.Shapes = {}
     for file in sources.weight_files(place):
         found |= tensors.shapes_in(file)
-    whole = "text_config" in sources.read_json(place / "config.json")
+    whole = "text_config" in json_files.read(place / "config.json")
     return {name: found[old] for name, old in tensors.of_model(found, whole).stored.items()}
 
 

@@ -1,10 +1,9 @@
 """Where the weights of a model come from: a folder on this machine, or a repository of the hub."""
 
-import json
 import re
 from pathlib import Path
 
-from healscope.config import adapters, foreign
+from healscope.config import adapters, foreign, json_files
 
 KEPT = (".safetensors", ".json", ".model", ".txt", ".jinja")
 """How the files of a checkpoint end: weights, configs, tokenizers, chat templates."""
@@ -88,7 +87,7 @@ def check(source: str, pickles: bool = False) -> str:
             f"{link.name} is a link to {link.readlink()}, which is not there: fetch that file "
             "again, or copy it here in place of the link"
         )
-    read_json(place / "config.json")
+    json_files.read(place / "config.json")
     if lost := [p.name for p in weight_files(place) if not p.exists()]:
         raise ValueError(f"lacks {lost[0]}, which its index names; copy it there")
     return source
@@ -107,7 +106,7 @@ def weight_files(place: Path) -> list[Path]:
         return [place / _WHOLE]
     if not (place / INDEX).is_file():
         return _of_models(place)
-    named = read_json(place / INDEX).get("weight_map")
+    named = json_files.read(place / INDEX).get("weight_map")
     if not isinstance(named, dict) or not named:
         raise ValueError(f"{place / INDEX} names no weights; copy it there again")
     return sorted({place / name for name in named.values()})
@@ -120,25 +119,6 @@ def not_of_the_model(place: Path) -> list[Path]:
     others = [p for p in sorted(place.glob("*.safetensors")) if p not in read]
     index = place / INDEX
     return [*others, *([index] if index.is_file() and read == [place / _WHOLE] else [])]
-
-
-def read_json(file: Path) -> dict:
-    """Read a JSON file of a user's model; raises ValueError with advice for its owner.
-
-    `provenance.read_json` would advise to delete it, as one of a study's own results.
-    """
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        size = file.stat().st_size if file.is_file() else 0
-        reason = f"is cut short or no JSON ({error})" if size else "is empty"
-        raise ValueError(
-            f"{file} {reason}; copy it there again from where the model came from, or save the "
-            "model again"
-        ) from None
-    if not isinstance(content, dict):
-        raise ValueError(f"{file} holds no JSON object; copy it there again")
-    return content
 
 
 def files(source: str, pickles: bool = False) -> list[str]:

@@ -4,7 +4,7 @@ import re
 from dataclasses import fields
 from pathlib import Path
 
-from healscope.config import sources, tensors
+from healscope.config import json_files, tensors
 from healscope.errors import HealscopeError
 from healscope.models.stored import Stored
 
@@ -94,7 +94,7 @@ def _computed_by(config) -> list[str]:
 def read_json(name: str, file: Path) -> dict:
     """Read a JSON file of checkpoint `name`. Raises HealscopeError that says whose it is."""
     try:
-        return sources.read_json(file)
+        return json_files.read(file)
     except ValueError as error:
         raise HealscopeError(f"{name}: {error}") from None
 

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from healscope.config import sources
+from healscope.config import json_files
 from healscope.errors import HealscopeError
 
 TOKENIZER = (
@@ -47,7 +47,7 @@ def settings(place: Path) -> dict:
 
 def _read(file: Path) -> dict:
     try:
-        return sources.read_json(file)
+        return json_files.read(file)
     except ValueError as error:
         raise HealscopeError(str(error)) from None
 

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from healscope import provenance
 from healscope.config import adapters as adapter_files
-from healscope.config import sources, tensors
+from healscope.config import json_files, sources, tensors
 from healscope.errors import HealscopeError
 from healscope.models import adapters, hub, rows
 
@@ -114,7 +114,7 @@ class Stored(Mapping[str, torch.Tensor]):
         self.shapes = {name: self.shapes[old] for name, old in self.called.items()}
 
     def _about(self) -> dict:
-        return sources.read_json(self.config) if self.config.is_file() else {}
+        return json_files.read(self.config) if self.config.is_file() else {}
 
     @property
     def vocabulary(self) -> int | None:
