@@ -9,7 +9,8 @@ from scipy.stats import binom, norm
 from healscope import stats
 from healscope.outcomes import gate
 from healscope.outcomes.comparing import _change, _judge
-from healscope.outcomes.paired import Pair, exchanged, more_items, over_all, pick, tango
+from healscope.outcomes.paired import Pair, more_items, over_all, pick, tango
+from healscope.stats import exchanged
 
 STUDIES = 200
 

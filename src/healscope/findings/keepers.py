@@ -109,24 +109,16 @@ def _limits(e: Estimate, name: str, prefix: str) -> dict[str, float]:
 
 def exchanged(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
     """Return, for each seed, how many problems were lost (right before, wrong after) and gained,
-    and how many two sets of answers would exchange that are as often right and have nothing else
-    in common: `chance_lost`, `chance_gained`.
-
-    These are the expected numbers if which problems are right is drawn anew: of n problems with
-    accuracies a before and b after, n·a·(1-b) are lost and n·(1-a)·b are gained.
-    """
+    and how many chance alone would exchange, as `stats.exchanged` counts them."""
     both = before[[*stats.UNIT, "correct"]].merge(
         after[[*stats.UNIT, "correct"]], on=stats.UNIT, suffixes=("_before", "_after")
     )
-    found = {}
-    for seed, own in both.groupby("seed"):
-        was, now = (own[f"correct_{end}"].astype(bool) for end in ("before", "after"))
-        found[seed] = {
-            "lost": float((was & ~now).sum()),
-            "gained": float((~was & now).sum()),
-            "chance_lost": len(own) * was.mean() * (1 - now.mean()),
-            "chance_gained": len(own) * (1 - was.mean()) * now.mean(),
-        }
+    found = {
+        seed: stats.exchanged(
+            *(own[f"correct_{end}"].to_numpy(float) for end in ("before", "after"))
+        )
+        for seed, own in both.groupby("seed")
+    }
     return pd.DataFrame.from_dict(found, orient="index")
 
 

@@ -15,9 +15,9 @@ import healscope
 from healscope.errors import HealscopeError
 from healscope.outcomes import gate, words
 from healscope.outcomes.answers import shown
-from healscope.outcomes.paired import Pair, exchanged, more_items, over_all, pair, pick
+from healscope.outcomes.paired import Pair, more_items, over_all, pair, pick
 from healscope.outcomes.reading import Benchmark, Source, line_up, source
-from healscope.stats import Estimate
+from healscope.stats import Estimate, exchanged
 from healscope.verdicts import MARGIN, holm
 
 NAME, VERSION = "healscope.compare", 1

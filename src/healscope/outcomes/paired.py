@@ -133,26 +133,6 @@ def over_all(parts: Sequence[Estimate]) -> Estimate:
     )  # fmt: skip
 
 
-def exchanged(before_I: np.ndarray, after_I: np.ndarray) -> dict[str, float]:
-    """Return how much was lost and gained, in items, and how much chance alone would exchange.
-
-    By chance is expected of two sets of answers that are as often right and have nothing else in
-    common: of n items with accuracies a and b, n·a·(1-b) are lost and n·(1-a)·b gained. Of repeated
-    samples, what is lost of an item is by how much the share of right ones falls.
-    """
-    change = after_I - before_I
-    was, was_n = np.unique(before_I, return_counts=True)
-    now, now_n = np.unique(after_I, return_counts=True)
-    apart = now - was[:, None]
-    pairs = was_n[:, None] * now_n / len(before_I)
-    return {
-        "lost": float(-change[change < 0].sum()),
-        "gained": float(change[change > 0].sum()),
-        "chance_lost": float((pairs * np.maximum(-apart, 0)).sum()),
-        "chance_gained": float((pairs * np.maximum(apart, 0)).sum()),
-    }
-
-
 @dataclass(frozen=True)
 class Picked:
     """The best of several models, and on each half of the items that which the other half picks."""
