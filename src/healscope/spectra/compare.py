@@ -4,7 +4,6 @@ All quantities are exact functions of the two matrices and their SVDs, W_a = U d
 older one and D = W_b - W_a the update. Each is also measured for the controls of `nulls`.
 """
 
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from healscope.edit_names import leading
 from healscope.errors import HealscopeError
 from healscope.spectra import nulls
 from healscope.spectra.angles import chance_chordal, chordal, principal_angles
-from healscope.spectra.decompose import EPS
+from healscope.spectra.decompose import EPS, ranks
 from healscope.spectra.factors import Decomposed, load
 from healscope.spectra.nulls import Point
 
@@ -250,12 +249,7 @@ def blocks(rank: int, head_and_tail: float) -> dict[str, slice]:
 
 def _ranks(delta: torch.Tensor) -> list[tuple]:
     s = torch.linalg.svdvals(delta)
-    p = s / s.sum()
-    effective = math.exp(float(torch.special.entr(p).sum()))
-    return [
-        ("effective_rank", "", np.nan, 0, len(s), effective),
-        ("stable_rank", "", np.nan, 0, len(s), float(s.square().sum() / s[0].square())),
-    ]
+    return [(name, "", np.nan, 0, len(s), rank) for name, rank in ranks(s).items()]
 
 
 def _unchanged(old: torch.Tensor, new: torch.Tensor) -> list[tuple]:

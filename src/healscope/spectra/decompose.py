@@ -85,6 +85,18 @@ def _defect(basis: torch.Tensor) -> float:
     return float(torch.linalg.matrix_norm(gram))
 
 
+def ranks(s: torch.Tensor) -> dict[str, float]:
+    """Return effective and stable rank of a matrix with singular values `s`, descending.
+
+    exp of the entropy of their shares (Roy and Vetterli 2007), and |W|_F^2 / s_1^2.
+    """
+    p = s / s.sum()
+    return {
+        "effective_rank": math.exp(float(torch.special.entr(p).sum())),
+        "stable_rank": float(s.square().sum() / s[0].square()),
+    }
+
+
 def decompose(
     weight: torch.Tensor, device: str | torch.device | None = None, route: str | None = None
 ) -> tuple[Factors, Certificate]:

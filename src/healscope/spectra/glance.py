@@ -18,6 +18,7 @@ from healscope.edit_names import leading
 from healscope.errors import HealscopeError
 from healscope.models.stored import Stored
 from healscope.spectra import sources
+from healscope.spectra.decompose import ranks
 from healscope.spectra.matrices import ROLES, Matrix
 
 COLUMNS = ("layer", "role", "name", "quantity", "value", "null", "null_sd")
@@ -121,12 +122,7 @@ def _rows_of(
 
 def shape_of(energies: torch.Tensor) -> dict[str, float]:
     """Return effective rank, stable rank and leading_20 of squared singular values, descending."""
-    s = energies.sqrt()
-    return {
-        "effective_rank": math.exp(float(torch.special.entr(s / s.sum()).sum())),
-        "stable_rank": float(energies.sum() / energies[0]),
-        "leading_20": float(energies[:20].sum() / energies.sum()),
-    }
+    return {**ranks(energies.sqrt()), "leading_20": float(energies[:20].sum() / energies.sum())}
 
 
 @cache
