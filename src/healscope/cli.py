@@ -28,7 +28,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     judging = given[:1] in (["compare"], ["diagnose"])
-    return compare.with_own_codes(_run, given) if judging else _run(given)
+    if judging:
+        return compare.with_own_codes(_run, given)
+    try:
+        return _run(given)
+    except HealscopeError as error:
+        print(f"healscope: {error}", file=sys.stderr)
+        return 1
 
 
 def _run(arguments: Sequence[str]) -> int:
@@ -80,11 +86,7 @@ def _run(arguments: Sequence[str]) -> int:
     six.set_defaults(run=_weights)
     compare.add(commands)
     given = parser.parse_args(arguments)
-    try:
-        return given.run(given) or 0
-    except HealscopeError as error:
-        print(f"healscope: {error}", file=sys.stderr)
-        return 1
+    return given.run(given) or 0
 
 
 def _add_diagnose(commands) -> None:
@@ -126,16 +128,6 @@ def _add_diagnose(commands) -> None:
 
 
 def _diagnose(given: argparse.Namespace) -> int:
-    from healscope.outcomes import gate
-
-    try:
-        return _diagnosed(given)
-    except HealscopeError as error:
-        print(f"healscope: {error}", file=sys.stderr)
-        return gate.WRONG_INPUT
-
-
-def _diagnosed(given: argparse.Namespace) -> int:
     from healscope import diagnose
     from healscope.outcomes import words
 
@@ -155,12 +147,13 @@ def _diagnosed(given: argparse.Namespace) -> int:
             given.max_new_tokens,
         )
         diagnose.write(given.out, config)
-    diagnose.check_conditions(diagnose.check(given.out), given.fail_if)
+    study = diagnose.check(given.out)
+    diagnose.check_conditions(study, given.fail_if)
     if given.dry_run:
         print(diagnose.cost(given.out))
         return 0
     diagnose.run(given.out, given.cores)
-    report = diagnose.compared(given.out, given.fail_if)
+    report = diagnose.compared(given.out, study, given.fail_if)
     print(f"{report['answer']}\nhealscope: item by item: {given.out / 'compare.html'}")
     if not report["gate"]:
         return 0

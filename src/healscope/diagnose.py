@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 import yaml
@@ -19,6 +20,7 @@ from healscope import artifacts
 from healscope.config import Study, files, foreign, load, own_checkpoints, sources
 from healscope.errors import HealscopeError
 from healscope.progress import Bar
+from healscope.stats import POWER
 
 SNAKEFILE = Path(__file__).parents[2] / "Snakefile"
 CONFIG, LOG, PAGE = "diagnosis.yaml", "diagnosis.log", "results/tables/diagnosis.md"
@@ -27,8 +29,8 @@ TASK, MODEL = "asked", "mine"
 DETECTED, EXCHANGED = 0.05, 0.2
 """A change that is to be seen, and the share of problems whose verdicts differ between two
 checkpoints, as between a base and its SFT checkpoints (docs/statistics.md)."""
-_POWER = (1.959964 + 0.841621) ** 2  # two-sided 5%, power 80%
-ENOUGH = round(_POWER * EXCHANGED / DETECTED**2)
+_Z = sum(map(NormalDist().inv_cdf, (0.975, POWER)))  # two-sided 5%
+ENOUGH = round(_Z**2 * EXCHANGED / DETECTED**2)
 """Problems of each set that see such a change, if each is an instance of its own."""
 
 EDITS: dict[str, Any] = {
@@ -241,7 +243,7 @@ def run(out: Path, cores: int, arguments: Sequence[str] = ()) -> None:
     print(f"healscope: this page is {out / PAGE}, figures are in {out / 'results/figures'}")
 
 
-def compared(out: Path, fail_if: Sequence[str] = ()) -> dict[str, Any]:
+def compared(out: Path, study: Study, fail_if: Sequence[str] = ()) -> dict[str, Any]:
     """Compare the answers of all checkpoints with the base's, item by item; write the page of it.
 
     Return the report (`healscope.outcomes.comparing.compare`), with `gate` if there are conditions.
@@ -249,7 +251,6 @@ def compared(out: Path, fail_if: Sequence[str] = ()) -> dict[str, Any]:
     from healscope.outcomes import page
     from healscope.outcomes.comparing import compare
 
-    study = check(out)
     (name, model), *_ = study.models.items()
     protocol = next(iter(study.evaluation.protocols))
     given = []

@@ -43,12 +43,16 @@ def add(commands) -> None:
 
 
 def with_own_codes(run: Callable[[list[str]], int], arguments: list[str]) -> int:
-    """Run `compare` and return its exit code, which is its answer: Python and argparse end with 1
+    """Run a command and return its exit code, which is its answer: Python and argparse end with 1
     and 2 after errors, for which it has a code of its own."""
     from healscope.outcomes.gate import WRONG_INPUT
+    from healscope.outcomes.words import printable
 
     try:
         return run(arguments)
+    except HealscopeError as error:
+        print(f"healscope: {printable(str(error))}", file=sys.stderr)
+        return WRONG_INPUT
     except SystemExit as stop:
         return WRONG_INPUT if stop.code else 0
     except Exception:  # a fault of ours must not look like an answer
@@ -71,17 +75,13 @@ def _compare(given: argparse.Namespace) -> int:
         for text in given.metric
         for name, equals, metric in [text.partition("=")]
     )
-    try:
-        if not 0 <= given.margin <= 100 or given.flips < 0:
-            raise HealscopeError("--margin is from 0 to 100 points, --flips 0 or more; correct it")
-        report = compare(
-            list(models.items()), metrics=metrics, fail_if=given.fail_if,
-            margin=given.margin / 100, common=given.common, flips=given.flips,
-        )  # fmt: skip
-        written = page.write(report, given.out) if given.out else None
-    except HealscopeError as error:
-        print(f"healscope: {words.printable(str(error))}", file=sys.stderr)
-        return gate.WRONG_INPUT
+    if not 0 <= given.margin <= 100 or given.flips < 0:
+        raise HealscopeError("--margin is from 0 to 100 points, --flips 0 or more; correct it")
+    report = compare(
+        list(models.items()), metrics=metrics, fail_if=given.fail_if,
+        margin=given.margin / 100, common=given.common, flips=given.flips,
+    )  # fmt: skip
+    written = page.write(report, given.out) if given.out else None
     print(words.markdown(report))
     if written:
         print(f"{written} is the page")
