@@ -19,7 +19,7 @@ from healscope.errors import HealscopeError
 from healscope.models.stored import Stored
 from healscope.spectra import sources
 from healscope.spectra.decompose import ranks
-from healscope.spectra.matrices import ROLES, Matrix
+from healscope.spectra.matrices import Matrix
 
 COLUMNS = ("layer", "role", "name", "quantity", "value", "null", "null_sd")
 LEADING = 0.25
@@ -51,9 +51,8 @@ def glance(
     """
     stored = Stored(a, base), Stored(b, base)
     _same_tensors(*stored)
-    roles = [role for role in ROLES if _has(stored[0], role)]
     named: dict[str, list[Matrix]] = {}
-    for matrix in sources.matrices_of(stored[0], roles):
+    for matrix in sources.matrices_of(stored[0], None):
         named.setdefault(matrix.name, []).append(matrix)
     rows = []
     for name in stored[0]:
@@ -63,13 +62,6 @@ def glance(
             place = (-1, "", name) if matrix is None else (matrix.layer, matrix.role, name)
             rows += [(*place, *row) for row in _rows_of(*parts, matrix is not None, controls)]
     return pd.DataFrame(rows, columns=list(COLUMNS))
-
-
-def _has(stored: Stored, role: str) -> bool:
-    try:
-        return bool(sources.matrices_of(stored, [role]))
-    except HealscopeError:
-        return False
 
 
 def _same_tensors(a: Stored, b: Stored) -> None:

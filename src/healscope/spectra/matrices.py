@@ -49,9 +49,13 @@ class Matrix:
 
 
 def matrices(
-    shapes: Mapping[str, Sequence[int]], roles: Sequence[str], config: Mapping | None = None
+    shapes: Mapping[str, Sequence[int]],
+    roles: Sequence[str] | None,
+    config: Mapping | None = None,
 ) -> list[Matrix]:
     """Return the matrices of the given roles, by layer and then in the order of ROLES.
+
+    `roles` None: all that the model has.
 
     `shapes`: parameter name -> shape. `config`: the model's config.json, which says how fused
     projections are divided and whether the head is tied; it may be left out where neither matters.
@@ -63,10 +67,13 @@ def matrices(
     """
     config = dict(config or {})
     config |= config.get("text_config") or {}
-    found = [*_in_layers(shapes, config), *_outside(shapes, config, set(roles))]
-    asked = [m for m in found if m.role in set(roles)]
-    tied = {"embeddings", "head"} <= set(roles) and _tied(shapes, config)
-    missing = [r for r in roles if r not in {m.role for m in asked} and not (r == "head" and tied)]
+    wanted = set(ROLES if roles is None else roles)
+    found = [*_in_layers(shapes, config), *_outside(shapes, config, wanted)]
+    asked = [m for m in found if m.role in wanted]
+    tied = {"embeddings", "head"} <= wanted and _tied(shapes, config)
+    missing = [
+        r for r in roles or () if r not in {m.role for m in asked} and not (r == "head" and tied)
+    ]
     if missing:
         raise HealscopeError(
             f"the model has no matrix of role {', '.join(missing)}: leave it out of "

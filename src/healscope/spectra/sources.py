@@ -23,10 +23,11 @@ def weights(source: str | Path) -> Stored:
     return Stored(source)
 
 
-def matrices_of(stored: Stored, roles: Sequence[str]) -> list[Matrix]:
-    """Return the matrices of these roles, by the folder's config.json; raise as `matrices`."""
+def matrices_of(stored: Stored, roles: Sequence[str] | None) -> list[Matrix]:
+    """Return the matrices of these roles (None: of all that there are), by the folder's
+    config.json; raise as `matrices`."""
     about = provenance.read_json(stored.config) if stored.config.is_file() else {}
-    if about and {"embeddings", "head"} & set(roles):
+    if about and {"embeddings", "head"} & set(roles or ()):
         integrity.refuse_untied(str(stored.folder), stored)
     return matrices(stored.shapes, roles, about)
 
