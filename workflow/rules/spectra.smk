@@ -26,8 +26,8 @@ for part, points in {k: v for k, v in FACTOR_JOBS.items() if v}.items():
         resources:
             **resources_of("spectra"),
         params:
-            matrices=study.spectra.matrices,
             **study.spectra.model_dump(include={"precision"}),
+            matrices=study.spectra.matrices,
             points=points,
             check_random=lambda w: study.model_of(w.track).check_random,
         message:
