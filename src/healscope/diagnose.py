@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from healscope import artifacts
-from healscope.config import Study, files, foreign, load, own_checkpoints, sources
+from healscope.config import Study, files, foreign, keepers, load, own_checkpoints, sources
 from healscope.errors import HealscopeError
 from healscope.progress import Bar
 from healscope.stats import POWER
@@ -118,11 +118,11 @@ def _number(place: str) -> int | None:
 
 
 def _seen(source: str, out: Path) -> str:
-    """Return a source as seen from the folder where Snakemake runs; hub ids as they are."""
-    if sources.is_hub_id(source):
-        return source
+    """Return a source as seen from the folder where Snakemake runs; as it is where nothing of its
+    name is here, as of the hub."""
     place, mark, part = source.partition("#")
-    return os.path.relpath(Path(place).expanduser(), out) + mark + part
+    here = sources.folder(place)
+    return os.path.relpath(here, out) + mark + part if here.exists() else source
 
 
 def data_task(
@@ -133,7 +133,7 @@ def data_task(
     for text in ood:
         name, marked, file = text.partition("=")
         file = file if marked else text
-        name = name if marked else re.sub(r"[^A-Za-z0-9_-]+", "-", Path(file).stem)
+        name = name if marked else keepers.name_of(file)
         if name in named:
             raise HealscopeError(f"--ood: two sets are called {name}; give them as NAME=FILE")
         named[name] = _seen(file, out)
@@ -183,13 +183,16 @@ def check_conditions(study: Study, fail_if: Sequence[str]) -> None:
     """Raise HealscopeError where a condition names no set of the study, before anything runs."""
     from healscope.outcomes import evaluations, gate
     from healscope.tasks import build
+    from healscope.tasks.data.texts import Text
 
     if not fail_if:
         return
     tasks = {name: build(name, study.tasks[name]) for name in study.trained_on}
     rows = [r for task in tasks.values() for r in task.problem_table().to_dict("records")]
     held = [evaluations.benchmark(row) for row in rows if row["split"] == "held_out"]
-    names = [*dict.fromkeys(held), *study.evaluation.keepers]
+    kept = study.evaluation.keepers
+    judged = [name for name in kept if study.tasks[name].family != Text.family]
+    names = [*dict.fromkeys(held), *judged]
     (model, *_) = study.models.values()
     for text in fail_if:
         gate.condition(text, ["base", *_after(model)], names)

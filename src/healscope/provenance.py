@@ -205,10 +205,12 @@ def read_table(file: str | Path, columns: list[str] | None = None, optional: tup
         if not optional:
             return pd.read_parquet(file, columns=columns)
         there = pq.read_schema(file).names
-        frame = pd.read_parquet(file, columns=[c for c in columns if c in there])
+        given = [c for c in columns if c in there or c not in optional]
+        frame = pd.read_parquet(file, columns=given)
     except (OSError, ValueError) as error:
         raise HealscopeError(
-            f"{file} is not a readable Parquet file ({error}); delete it and rerun"
+            f"{file} is not a readable Parquet file, or has not the columns that it should have "
+            f"({str(error).splitlines()[0]}); delete it and rerun"
         ) from None
     return frame.assign(**{c: None for c in optional if c not in there})[columns]
 

@@ -76,6 +76,19 @@ def test_files_and_branches_stand_in_the_config(here, capsys):
     assert "prompt" not in task
 
 
+def test_files_are_seen_from_the_study_and_what_is_not_here_stays(here):
+    (here / "sets").mkdir()
+    for name in ("ood.jsonl", "more.parquet"):
+        (here / "sets" / name).touch()
+    given = ["sets/ood.jsonl", "sets/more.parquet#test", "me/far:part@v1#test"]
+    assert diagnose.data_task(OUT, "healscope:facts", given, {})["ood"] == {
+        "ood": "../sets/ood.jsonl",
+        "more": "../sets/more.parquet#test",
+        "far-part-v1": "me/far:part@v1#test",
+    }
+    assert diagnose.data_task(OUT, "healscope:facts", given, {})["id"] == "healscope:facts"
+
+
 def test_enough_problems_see_five_points():
     """By simulation: paired verdicts of which a fifth are exchanged, and 5 points lost."""
     import numpy as np

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from test_claims import SEEDS, attempts, files_of, verdict_of, world
 
-from healscope import config, files, findings, values
+from healscope import config, diagnose, files, findings, values
 from healscope.config import Statistics
 from healscope.errors import HealscopeError
 from healscope.findings import keepers, repair
@@ -62,6 +62,16 @@ def test_every_way_to_name_a_keeper_makes_a_task(data, own_file):
         table = build(name, study.tasks[name]).problem_table()
         assert set(table["rule"]) == {"id"}
         assert set(table["split"]) == {"held_out"}
+
+
+def test_conditions_are_on_keepers_whose_answers_are_right_or_wrong(data, tmp_path):
+    (notes := tmp_path / "notes.txt").write_text("word " * 500)
+    of_checkpoints = {key: data[key] for key in ("study", "tasks", "train_on", "evaluation")}
+    given = {"source": "org/name", "sft": {4: "org/sft"}}
+    study = asking(of_checkpoints, "facts", f"text:{notes}", mine=given)
+    diagnose.check_conditions(study, ["facts < -2"])
+    with pytest.raises(HealscopeError, match="notes"):
+        diagnose.check_conditions(study, ["notes < -2"])
 
 
 def test_a_keeper_changes_no_value_of_any_other_job(data):

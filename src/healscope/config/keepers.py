@@ -68,14 +68,19 @@ def _made(given: str) -> tuple[str, dict[str, Any]]:
         return _folder(name), {"family": "lm_eval", "id": [name]}
     if given.startswith(TEXT):
         file = given.removeprefix(TEXT)
-        return _folder(Path(file).stem), {"family": "text", "file": file}
+        return name_of(file), {"family": "text", "file": file}
     if not files.is_file(given):
         raise ValueError(
             f"evaluation.keepers: '{given}' is no task of `tasks`, none of {', '.join(SHIPPED)}, "
             f"and no file, seen from {Path.cwd()}; correct it, or name a benchmark as "
             f"{BENCHMARK}NAME, a text as {TEXT}FILE"
         )
-    return _folder(Path(given.partition("#")[0]).stem), {"family": "data", "id": given}
+    return name_of(given), {"family": "data", "id": given}
+
+
+def name_of(file: str) -> str:
+    """Return the name of a set of problems that is given as a file, or FILE#SPLIT."""
+    return _folder(Path(file.partition("#")[0]).stem)
 
 
 def _folder(name: str) -> str:

@@ -20,8 +20,8 @@ _ADAPTER = "adapter_"  # how files of an adapter begin
 
 
 def is_hub_id(source: str) -> bool:
-    """Return whether `source` can only be a hub id: it looks like one, and is no folder here."""
-    return bool(_HUB.fullmatch(source)) and not folder(source).is_dir()
+    """Return whether `source` can only be a hub id: it looks like one, and nothing is there."""
+    return bool(_HUB.fullmatch(source)) and not folder(source).exists()
 
 
 def folder(source: str) -> Path:

@@ -23,7 +23,7 @@ SINCE = ("episode_id", "task", "group", "twin", "logprob", "tokens")
 """Columns that evaluations of earlier versions, or of tasks without episodes, need not have."""
 
 _OF_EPISODES = {"correct": "all", "parsed": "all", "told_rule": "any", "retried": "any",
-                "draw": "min"}  # fmt: skip
+                "draw": "min", "text": "\n".join}  # fmt: skip
 
 
 def steps(files: Iterable[str], extra: Iterable[str] = ()) -> pd.DataFrame:

@@ -267,4 +267,9 @@ def _notes(benchmarks: Sequence[Benchmark], sources: Sequence[Source]) -> list[s
         for s in sources:
             if s.unscored.get(b.name):
                 found.append(f"{b.name}: {s.unscored[b.name]} samples of {s.name} have no score.")
+    for name in dict.fromkeys(name for s in sources for name in s.texts):
+        found.append(
+            f"{name} is left out: it is a text, whose passages are neither right nor wrong; how "
+            "probable they are, the study's table keepers says."
+        )
     return found

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from healscope import artifacts
-from healscope.errors import HealscopeError
 from healscope.outcomes.answers import Answer, shown
 
 
@@ -19,30 +18,26 @@ def is_evaluation(path: Path) -> bool:
 
 
 def read(path: Path) -> list[Answer]:
-    """Return the first answers to the held-out problems of one task.
+    """Return the first answers to the held-out problems of one task, those that the study's own
+    tables count (`findings.rows.first_attempts`); none of a text, whose passages are neither right
+    nor wrong.
 
     Benchmarks are the sets of the task, `id` and `ood` or the names of its OOD sets; of a keeper it
-    is the keeper's name. Questions are those of the study's table of problems, if it is there.
-    Raises HealscopeError where the file is no evaluation.
+    is the keeper's name. An episode is one item. Questions are those of the study's table of
+    problems, if it is there. Raises HealscopeError where the file is no evaluation.
     """
-    import pandas as pd
+    from healscope.findings.rows import first_attempts  # pandas and the config take a while
 
-    try:
-        rows = pd.read_parquet(path)
-        asked = rows[
-            (rows["split"] == "held_out")
-            & (rows["attempt"] == 1)
-            & (rows["sample"] == 0)
-            & ~rows["told_rule"]
-        ]
-    except (OSError, ValueError, KeyError) as error:
-        raise HealscopeError(
-            f"{path} is no evaluation of a study ({str(error).splitlines()[0]}); make it again"
-        ) from None
-    task = artifacts.parse(artifacts.EVALUATION, path.as_posix())["task"]
-    problems = _problems(path, task)
+    rows = first_attempts([path], ["parsed", "text"])
+    asked = rows[(rows["split"] == "held_out") & rows["logprob"].isna()]
+    problems = _problems(path)
     one_sided = asked["rule"].nunique() == 1
-    return [_answer(row, task if one_sided else "", problems) for row in _records(asked)]
+    return [_answer(row, task_of(path) if one_sided else "", problems) for row in _records(asked)]
+
+
+def task_of(path: Path) -> str:
+    """Return the task of an evaluation, by its path."""
+    return artifacts.parse(artifacts.EVALUATION, path.as_posix())["task"]
 
 
 def benchmark(row: Mapping[str, Any]) -> str:
@@ -55,15 +50,17 @@ def _records(table) -> Iterator[dict]:
     return iter(table.to_dict("records"))
 
 
-def _problems(path: Path, task: str) -> dict[str, dict]:
-    """Return problem_id -> row of the study's table of problems; empty if it is not there."""
+def _problems(path: Path) -> dict[str, dict]:
+    """Return the rows of the study's table of problems by the name of problem or episode (its
+    first); empty if it is not there."""
     import pandas as pd
 
     root = path.parents[len(Path(artifacts.EVALUATION).parts) - 1]
-    file = root / artifacts.path(artifacts.PROBLEMS, task=task)
+    file = root / artifacts.path(artifacts.PROBLEMS, task=task_of(path))
     if not file.is_file():
         return {}
-    return {row["problem_id"]: row for row in _records(pd.read_parquet(file))}
+    rows = list(_records(pd.read_parquet(file)))
+    return {row.get("episode_id") or row["problem_id"]: row for row in reversed(rows)}
 
 
 def _answer(row: dict, keeper: str, problems: dict[str, dict]) -> Answer:
@@ -73,8 +70,9 @@ def _answer(row: dict, keeper: str, problems: dict[str, dict]) -> Answer:
         benchmark=keeper or benchmark(row),
         item=row["problem_id"],
         correct=float(row["correct"]),
+        sample=str(row["draw"]),
         instance=row["instance_id"],
-        unread=row["outcome"] == "no_answer",
+        unread=not row["parsed"] and not row["correct"],
         text=shown(row["text"]),
         question=question,
         target=target,

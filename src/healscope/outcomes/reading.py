@@ -26,13 +26,15 @@ KEYS = {
 
 @dataclass
 class Source:
-    """What the files of one model hold. `unscored`: benchmark -> samples without a score."""
+    """What the files of one model hold. `unscored`: benchmark -> samples without a score; `texts`:
+    keepers whose answers are neither right nor wrong."""
 
     name: str
     tool: str = ""
     answers: list[Answer] = field(default_factory=list)
     files: list[str] = field(default_factory=list)
     unscored: dict[str, int] = field(default_factory=dict)
+    texts: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -80,9 +82,16 @@ def source(name: str, paths: Iterable[Path], metrics: Mapping[str, str]) -> Sour
                 )
             where_from[benchmark] = path
             found.unscored[benchmark] = unscored
+        if tool == STUDY and not answers:
+            found.texts.append(evaluations.task_of(path))
         found.tool = tool
         found.files.append(str(path))
         found.answers += answers
+    if not found.answers:
+        raise HealscopeError(
+            f"{name}: no answer in {', '.join(found.files)} is right or wrong; name another file "
+            "(how probable a text is, the study's table keepers says)"
+        )
     return found
 
 
