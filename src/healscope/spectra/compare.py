@@ -23,7 +23,11 @@ from healscope.spectra.nulls import Point
 SHOWN = 256
 """The most singular values or angles that are listed, evenly spread by index."""
 
+PLACED = ("pair", "control", "layer", "role")
 COLUMNS = ("quantity", "part", "fraction", "index", "a", "b")
+Columns = dict[str, np.ndarray]
+"""Name of COLUMNS -> its values; all have one length. Many become a single frame."""
+
 MEASURED = ""
 """`control` of the rows that compare the two checkpoints themselves."""
 
@@ -83,17 +87,20 @@ def compare_points(
 
     Norms are Frobenius norms. Where D = 0 there are no energies and ranks.
     """
-    frames = []
+    found, labels = [], []
     for place in _places(points.values()):
         at = {name: _point(stored, place) for name, stored in points.items()}
-        floors: dict[tuple[str, str], pd.DataFrame] = {}
+        floors: dict[tuple[str, str], Columns] = {}
         for a, b in pairs:
-            for control, frame in _measured_and_controls(at, a, b, place, settings, seed, floors):
-                frames.append(
-                    frame.assign(pair=f"{a}--{b}", control=control, layer=place[0], role=place[1])
-                )
-    rows = pd.concat(frames, ignore_index=True)
-    return rows[["pair", "control", "layer", "role", *COLUMNS]]
+            for control, columns in _measured_and_controls(at, a, b, place, settings, seed, floors):
+                found.append(columns)
+                labels.append((f"{a}--{b}", control, *place))
+    lengths = [len(columns["index"]) for columns in found]
+    rows = {
+        label: np.repeat(np.array(values), lengths)
+        for label, values in zip(PLACED, zip(*labels, strict=True), strict=True)
+    }
+    return pd.DataFrame(rows | {c: np.concatenate([x[c] for x in found]) for c in COLUMNS})
 
 
 def _measured_and_controls(
@@ -104,19 +111,19 @@ def _measured_and_controls(
     settings: Spectra,
     seed: int,
     floors: dict,
-) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Yield (control, rows) of the pair and of each control; floors are made once for each `a`."""
+) -> Iterator[tuple[str, Columns]]:
+    """Yield (control, columns) of the pair and each control; floors are made once for each `a`."""
     measure = settings.angle_fractions, settings.head_and_tail
-    yield MEASURED, compare_matrix(at[a], at[b], *measure)
+    yield MEASURED, _measure(at[a], at[b], *measure)
     for control in settings.controls:
         if control in nulls.FLOORS:
             if (a, control) not in floors:
                 other = nulls.floor(control, at[a])
-                floors[a, control] = compare_matrix(at[a], other, *measure)
+                floors[a, control] = _measure(at[a], other, *measure)
             yield control, floors[a, control]
         else:
             name = f"{seed} {a}--{b} {place}"
-            yield control, compare_matrix(at[a], nulls.null(control, at[a], at[b], name), *measure)
+            yield control, _measure(at[a], nulls.null(control, at[a], at[b], name), *measure)
 
 
 def _places(all_stored: Iterable[Decomposed]) -> list[tuple[int, str]]:
@@ -147,6 +154,10 @@ def compare_matrix(
 
     `head_and_tail` is the share of the rank that the head has, and the tail.
     """
+    return pd.DataFrame(_measure(old, new, fractions, head_and_tail))
+
+
+def _measure(old: Point, new: Point, fractions: Sequence[float], head_and_tail: float) -> Columns:
     if old.weight.shape != new.weight.shape:
         raise HealscopeError(
             f"a matrix has shape {tuple(old.weight.shape)} in one model and "
@@ -164,11 +175,11 @@ def compare_matrix(
         energies = energy(old.factors.u, old.factors.v, delta, head_and_tail)
         parts += [("energy", part, np.nan, 0, *pair) for part, pair in energies.items()]
         parts += _ranks(delta)
-    return _frame(parts)
+    return _columns(parts)
 
 
-def _frame(parts: list[tuple]) -> pd.DataFrame:
-    """Return one frame of parts, whose index, a and b are numbers or arrays of one length.
+def _columns(parts: list[tuple]) -> Columns:
+    """Return the columns of parts, whose index, a and b are numbers or arrays of one length.
 
     Rows that divide by zero are left out.
     """
@@ -177,7 +188,8 @@ def _frame(parts: list[tuple]) -> pd.DataFrame:
     for i, name in enumerate(COLUMNS):
         pieces = [np.broadcast_to(part[i], n) for part, n in zip(parts, lengths, strict=True)]
         columns[name] = np.concatenate(pieces)
-    return pd.DataFrame(columns).dropna(subset="b")
+    kept = ~np.isnan(columns["b"])
+    return {name: column[kept] for name, column in columns.items()}
 
 
 def shown(count: int) -> np.ndarray:
@@ -223,10 +235,9 @@ def energy(
     """
     m, n = delta.shape
     r = u.shape[1]
-    inside = u.T @ delta @ v
-    left_over = delta - u @ inside @ v.T
     total = float(delta.square().sum())
-    squares = inside.square()
+    squares = (u.T @ delta @ v).square()
+    left_over = max(0.0, total - float(squares.sum()))
     on = squares.diagonal().clone()
     squares.diagonal().zero_()
     found = {}
@@ -236,7 +247,7 @@ def energy(
         for y, columns in blocks(r, head_and_tail).items():
             entries = size * (columns.stop - columns.start) - (size if x == y else 0)
             found[f"{x}-{y}"] = entries, float(squares[rows, columns].sum())
-    found["outside"] = m * n - r * r, float(left_over.square().sum())
+    found["outside"] = m * n - r * r, left_over
     return {p: (entries / (m * n), e / total) for p, (entries, e) in found.items() if entries}
 
 
@@ -248,7 +259,11 @@ def blocks(rank: int, head_and_tail: float) -> dict[str, slice]:
 
 
 def _ranks(delta: torch.Tensor) -> list[tuple]:
-    s = torch.linalg.svdvals(delta)
+    squares = torch.linalg.eigvalsh(
+        delta @ delta.T if len(delta) <= delta.shape[1] else delta.T @ delta
+    )
+    squares[squares < max(delta.shape) * EPS * squares[-1]] = 0  # roundoff: far below any share
+    s = squares.flip(0).sqrt()
     return [(name, "", np.nan, 0, len(s), rank) for name, rank in ranks(s).items()]
 
 
