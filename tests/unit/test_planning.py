@@ -14,6 +14,7 @@ from healscope.planning.disk import disk, peak, staying
 from healscope.planning.jobs import OTHER, Costs, job_of
 from healscope.planning.sizes import KNOWN, size_of
 from healscope.spectra.matrices import matrices
+from healscope.tasks import build
 from healscope.training.base import scratch_model, task_tokenizer
 
 ROLES = ["q", "k", "v", "o", "gate", "up", "down"]
@@ -90,6 +91,23 @@ def test_more_work_costs_more(study, task, size):
     talk = costs.seconds(job("rl", branch="talk-from-8"))
     average = costs.seconds(job("rl", branch="average-from-8"))
     assert average < one < talk  # nothing trained; one attempt; up to three
+
+
+def test_a_text_costs_what_its_passages_have_to_be_read(study, task, size, tmp_path):
+    data = copy.deepcopy(study.model_dump(mode="json"))
+    data["models"] = {"micro": {"source": "org/name"}}
+    found = []
+    for passages in (2, 4, 6):
+        (file := tmp_path / "notes.txt").write_text("\n\n".join(["word " * 199] * passages))
+        data["evaluation"]["keepers"] = [f"text:{file}"]
+        reading = config.load(data)
+        text = build("notes", reading.tasks["notes"])
+        assert text.count() == (passages, passages)
+        tasks, problems = {"gp3": task, "notes": text}, {"gp3": (9, 4), "notes": text.count()}
+        every = Asked(reading, "micro", tasks, problems)
+        found.append(Costs(every, size).seconds(job("edit_keepers_sft_1")))
+    assert found[1] > found[0]
+    assert found[2] - found[1] == pytest.approx(found[1] - found[0])
 
 
 def test_landmarks_alone_take_less_disk(study, task, size):

@@ -34,11 +34,6 @@ class Asked:
         """Number of problems that may be retried, of all tasks."""
         return sum(self.problems[name][1] for name in self.study.evaluated(self.track))
 
-    @property
-    def keepers(self) -> int:
-        """Number of first answers of one checkpoint to all keepers, at most."""
-        return sum(self.problems[name][0] for name in self.study.evaluation.keepers)
-
     def answers(self, protocol: str) -> float:
         """Return the number of answers of one checkpoint to all tasks under a protocol, at most."""
         asked = self.study.evaluation.protocols[protocol]

@@ -10,6 +10,7 @@ from healscope.measuring import measurements
 from healscope.planning import constants as c
 from healscope.planning.asked import Asked
 from healscope.planning.sizes import Size, generation_speed, tokens, training_speed
+from healscope.tasks.data.texts import Text
 
 OTHER = "tables, others"
 KEEPERS = "_keepers_"
@@ -159,8 +160,14 @@ class Costs:
 
     def _of_keepers(self, stage: str) -> float:
         """Return the seconds of the answers of one checkpoint or edit to keepers."""
-        longest = self.study.evaluation.keeper_tokens
-        return self._answers(stage, self.asked.keepers, length=longest)
+        return sum(self._of_keeper(stage, name) for name in self.study.evaluation.keepers)
+
+    def _of_keeper(self, stage: str, name: str) -> float:
+        task, (problems, _) = self.asked.tasks[name], self.asked.problems[name]
+        if task.family == Text.family:  # its passages are read, and nothing is written
+            sequences = problems * sum(tokens(task, self.model)) / sum(self._tokens())
+            return self._train(stage, sequences, reading=True)
+        return self._answers(stage, problems, length=self.study.evaluation.keeper_tokens)
 
     def _edits(self, job: Job) -> float:
         """Every edit reads the factors of both checkpoints of its stage."""
