@@ -126,6 +126,8 @@ MATCHED = dict(zip(CONTROLS, np.linspace(0.8, -0.5, len(CONTROLS)), strict=True)
 def edits(target: float, parent: float):
     """(name, kind, axis, amount, control, accuracy, how far) of every edit of a sweep."""
     for (kind, strength), axis in product(STRENGTHS.items(), PLACES):
+        if axis == "rank" and not KINDS[kind].of:
+            continue
         for amount in PLACES[axis]:
             share = strength * (amount / max(PLACES[axis])) ** 0.5
             name = f"{kind}-{axis}-{amount:g}"

@@ -28,7 +28,8 @@ class Kind:
         means: what that puts back, in words.
         label: its name in legends.
         does: the beginning of the sentence of its claims.
-        figure: which figures draw it as a curve: values, 4 and 5; directions, 6 and 7.
+        figure: which figures draw it as a curve: values, 4 and 5; directions, 6 and 7; update,
+            none, as the sharpest comparison of those is fig_repair.
         marker, face: marker and filling of that curve.
         judged_at: its claims are judged where it touches this leading share of the directions, if
             the study makes that edit.
@@ -37,13 +38,16 @@ class Kind:
         in_part: whether it is only made where not all directions are chosen.
         published: whether the paper has it alone, as values or as directions.
         all_is_parent: whether all directions together are the parent's matrix, to the bit.
+        of: what selectors of directions (`rank`, `tail`, …) choose from: the target's singular
+            directions, those of the update, its entries, or nothing.
+        source: who proposed it.
     """
 
     formula: str
     means: str
     label: str
     does: str
-    figure: Literal["values", "directions"]
+    figure: Literal["values", "directions", "update"]
     marker: str
     face: Face
     judged_at: float = 0.2
@@ -52,6 +56,8 @@ class Kind:
     in_part: bool = False
     published: bool = False
     all_is_parent: bool = False
+    of: Literal["directions", "update", "entries", ""] = "directions"
+    source: str = ""
 
 
 @dataclass(frozen=True)
@@ -179,6 +185,72 @@ KINDS: dict[str, Kind] = {
         marker="P",
         face="open",
         in_part=True,
+    ),
+    "ramp": Kind(
+        formula="(1 − l/(L − 1)) Δ in layer l of L; all of Δ outside of the layers",
+        means="the update, more in early layers than in late ones",
+        label="update: a ramp over depth",
+        does="Undoing the update more in early layers than in late ones",
+        figure="update",
+        marker="<",
+        face="full",
+        of="",
+        source="LiNeS, arXiv 2410.17146, with α = 1 − strength and β = strength",
+    ),
+    "trim": Kind(
+        formula="the entries I of Δ, ordered by magnitude, largest first",
+        means="the smallest entries of the update (`tail`), or the largest (`rank`)",
+        label="update: entries by size",
+        does="Undoing the largest entries of the update",
+        figure="update",
+        marker=">",
+        face="light",
+        of="entries",
+        source="TIES, arXiv 2306.01708: `trim-tail-0.8` keeps a fifth of each matrix",
+    ),
+    "drop": Kind(
+        formula="the entries I of Δ, in random order; the others take −p/(1 − p) of Δ, p being the "
+        "share of I",
+        means="random entries of the update, the others being made larger for it",
+        label="update: random entries",
+        does="Dropping random entries of the update and making the others larger",
+        figure="update",
+        marker="h",
+        face="open",
+        of="entries",
+        source="DARE, arXiv 2311.03099: `drop-rank-0.9` keeps a tenth",
+    ),
+    "truncate": Kind(
+        formula="U_Δ,I S_Δ,I V_Δ,I′, with U_Δ S_Δ V_Δ′ the SVD of Δ itself",
+        means="the update's own small singular directions (`tail`), or its large ones (`rank`)",
+        label="update: its own directions",
+        does="Undoing the leading singular directions of the update itself",
+        figure="update",
+        marker="p",
+        face="full",
+        of="update",
+    ),
+    "threshold": Kind(
+        formula="U_Δ,I S_Δ,I V_Δ,I′, with I all singular values of Δ up to ω(β) median(S_Δ) / μ(β)",
+        means="what of the update is within the noise that its median singular value shows",
+        label="update: below the noise threshold",
+        does="Undoing what of the update is within noise",
+        figure="update",
+        marker="H",
+        face="light",
+        of="",
+        source="DG-Hard, arXiv 2605.20296; threshold of arXiv 1305.5870",
+    ),
+    "intruders": Kind(
+        formula="−U_t,J S_t,J V_t,J′, with J those of I whose cosine with each of U_p is below 0.5",
+        means="singular directions that are unlike all of the parent's (taken out)",
+        label="intruder dimensions",
+        does="Taking out singular directions that are unlike all of the parent's",
+        figure="update",
+        marker="*",
+        face="open",
+        turns=False,
+        source="arXiv 2410.21228: `intruders-k-10-strength-0.25` multiplies by λ = 0.75 (PEFT)",
     ),
 }
 

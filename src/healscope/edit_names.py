@@ -34,6 +34,7 @@ SELECTORS = {
     "strength": "factor",  # how much of the edit is made: 1, which names leave out, is all
 }
 OF_LAYERS = {"layers", "last", "layer", "block"}
+OF_PARTS = {"rank", "tail", "band", "k", "tail_k", "band_k"}
 AXES = tuple(name for name in SELECTORS if name != "roles")
 """Selectors along which a sweep can go."""
 
@@ -52,8 +53,8 @@ class Term:
     @property
     def everything(self) -> bool:
         """Whether it chooses all directions of a matrix that it touches, whatever its rank."""
-        of_directions = [s for s in self.selected if s[0] not in {*OF_LAYERS, "roles"}]
-        return all(s in (("rank", 1.0), ("tail", 1.0), ("band", (0.0, 1.0))) for s in of_directions)
+        of_parts = [s for s in self.selected if s[0] in OF_PARTS]
+        return all(s in (("rank", 1.0), ("tail", 1.0), ("band", (0.0, 1.0))) for s in of_parts)
 
     def span(self, layer: int, role: str, rank: int, layers: int) -> tuple[int, int]:
         """Return the directions (start, stop) that it touches in one matrix; (0, 0): none.
@@ -165,6 +166,10 @@ def _parse_term(name: str, text: str) -> Term:
         raise HealscopeError(f"edit '{name}': a selector stands twice in '{text}'")
     strength = values.pop("strength", 1.0)
     selected = tuple((s, values[s]) for s in SELECTORS if s in values)
+    if (of_parts := OF_PARTS & {*values}) and not KINDS[found[1]].of:
+        raise HealscopeError(
+            f"edit '{name}': {found[1]} has no parts for {min(of_parts)} to choose; leave it out"
+        )
     return Term(found[1], selected, strength)
 
 
@@ -267,11 +272,14 @@ def names_along(
     `kinds` are made at every place of `axes`; the kinds of `controls` are made at those of
     `controlled`, each followed by the controls that are matched to it. A kind that is made in part
     only (`edit_kinds.Kind.in_part`) is left out where a place chooses all directions, as are
-    controls of a kind that is another one there which has controls (`edit_kinds.Kind.whole`).
+    controls of a kind that is another one there which has controls (`edit_kinds.Kind.whole`). A
+    kind whose parts cannot be chosen is made along axes of layers and strength alone.
     """
     found = []
     for kind in dict.fromkeys([*kinds, *controls]):
         for axis in {**axes, **controlled}:
+            if axis in OF_PARTS and not KINDS[kind].of:
+                continue
             plain = {along(kind, axis, a): a for a in axes.get(axis, []) if kind in kinds}
             marked = {along(kind, axis, a): a for a in controlled.get(axis, []) if kind in controls}
             order = {**plain, **marked}

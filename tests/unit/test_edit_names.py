@@ -11,6 +11,7 @@ from healscope.edit_names import (
     AXES,
     CONTROLS,
     KINDS,
+    OF_PARTS,
     Edit,
     Term,
     along,
@@ -37,9 +38,11 @@ values = {
 
 @st.composite
 def terms(draw):
-    chosen = draw(st.sets(st.sampled_from(list(values))))
+    kind = draw(st.sampled_from(list(KINDS)))
+    able = [name for name in values if KINDS[kind].of or name not in OF_PARTS]
+    chosen = draw(st.sets(st.sampled_from(able)))
     selected = tuple((name, draw(values[name])) for name in values if name in chosen)
-    return Term(draw(st.sampled_from(list(KINDS))), selected, draw(st.one_of(st.just(1.0), share)))
+    return Term(kind, selected, draw(st.one_of(st.just(1.0), share)))
 
 
 @given(st.lists(terms(), min_size=1, max_size=3), st.sampled_from(["", *CONTROLS]))
@@ -209,3 +212,10 @@ def test_tables_of_the_docs_are_made_from_the_records():
     page = (Path(__file__).parents[2] / "docs/edits.md").read_text(encoding="utf-8")
     assert with_tables(page) == page, "run `make schema`"
     assert all(f"\n| `{name}` | {k.formula} |" in page for name, k in (KINDS | CONTROLS).items())
+
+
+def test_a_kind_without_parts_says_so_and_is_made_along_other_axes():
+    with pytest.raises(HealscopeError, match="ramp has no parts for rank to choose; leave it out"):
+        parse("ramp-rank-0.5")
+    axes = {"rank": [0.5], "strength": [0.25], "layers": [1]}
+    assert names_along(["ramp"], axes, {}, {}) == ["ramp-strength-0.25", "ramp-layers-1"]

@@ -417,7 +417,7 @@ def test_controls_and_distances_stand_beside_the_edit(name, main):
 def test_every_kind_and_control_has_a_look_of_its_own():
     assert set(STRENGTHS) == set(KINDS)
     assert set(MATCHED) == set(CONTROLS)
-    for figure in ("values", "directions"):
+    for figure in ("values", "directions", "update"):
         group = [kind for kind in KINDS.values() if kind.figure == figure]
         assert len({(kind.marker, kind.face) for kind in group}) == len(group)
     assert len({control.marker for control in CONTROLS.values()}) == len(CONTROLS)
@@ -442,6 +442,7 @@ def test_fig_repair_shows_every_edit_the_front_and_rl():
     for label, own in {
         "edit: singular values": edits[plain & (groups == "values")],
         "edit: directions, matrices": edits[plain & (groups == "directions")],
+        "edit: entries, depth, directions of the update": edits[plain & (groups == "update")],
         "controls": edits[~plain],
     }.items():
         assert sorted(shown[label].get_xdata()) == sorted(own["id_change"])

@@ -264,7 +264,7 @@ GRID = [
     ),
     *(f"{name}-as-{control}" for name in (
         "directions-rank-0.2-layers-1-strength-0.5", "offdiagonal", "swap-layers-1",
-        "pinned-band-0.2..0.6", "values-tail-0.5+directions-rank-0.5")
+        "pinned-band-0.2..0.6", "values-tail-0.5+directions-rank-0.5", "ramp", "threshold")
       for control in ("interpolation", "noise", "rotation")),
 ]  # fmt: skip
 

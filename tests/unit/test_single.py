@@ -134,7 +134,8 @@ def made(folders, cache, precision, names):
 
 
 def test_edits_are_those_of_factors_in_float64(sources, tmp_path):
-    names = [f"{kind}-rank-{share}" for kind in KINDS for share in (0.25, 0.5, 0.125)]
+    names = [f"{k}-rank-{share}" for k in KINDS if KINDS[k].of for share in (0.25, 0.5, 0.125)]
+    names += [kind for kind in KINDS if not KINDS[kind].of]
     names += [f"directions-rank-0.25-as-{control}" for control in CONTROLS]
     names += ["directions-band-0.25..0.75", "values-tail-0.5+swap-rank-0.25-strength-0.5"]
     one, two = (made(sources, tmp_path / "cache", p, names) for p in ("float64", "float32"))
@@ -143,7 +144,7 @@ def test_edits_are_those_of_factors_in_float64(sources, tmp_path):
     for name, (weights, measured) in one.items():
         for n, w in weights.items():
             far = float((w - before[n]).norm())
-            assert float((two[name][0][n] - w).norm()) < 2e-3 * far, name
+            assert float((two[name][0][n] - w).norm()) <= 2e-3 * far, name
         assert two[name][1] == pytest.approx(measured, rel=2e-3, abs=1e-3), name
 
 

@@ -6,7 +6,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from healscope import artifacts, comparison_controls
 from healscope.config.engines import EngineName
-from healscope.edit_names import AXES, CONTROLS, KINDS, along, names_along, parse
+from healscope.edit_names import AXES, CONTROLS, KINDS, along, format_edit, names_along, parse
 from healscope.errors import HealscopeError
 from healscope.sections import (
     Chosen,
@@ -184,6 +184,11 @@ class Edits(Section):
     controlled: Axes = Field(
         {"rank": [0.2, 1.0]}, description="where controls are made, and their edits; as `axes`"
     )
+    also: dict[str, list[Literal[tuple(CONTROLS)]]] = Field(
+        {},
+        description="name of an edit beside those -> controls made of it, as "
+        "{trim-tail-0.8: [interpolation]}",
+    )
 
     @model_validator(mode="after")
     def _has_names(self):
@@ -192,15 +197,26 @@ class Edits(Section):
                 for axis, amounts in axes.items():
                     if "" in {parse(along(next(iter(KINDS)), axis, a)).axis[0] for a in amounts}:
                         raise ValueError("strength: 1 is the whole edit, as rank 1 is")
-            self.names()
+            names = self.names()
         except HealscopeError as error:
             raise ValueError(str(error)) from None
+        if unplaced := set(self.kinds) - {parse(name).kind for name in names}:
+            raise ValueError(
+                f"{min(unplaced)} has no parts to choose along {', '.join(self.axes)}; name it "
+                "under edits.also, or make it along strength"
+            )
         return self
 
     def names(self) -> list[str]:
         """Return all edits of a stage, controls included, in the order in which a sweep makes
         them."""
-        return names_along(self.kinds, self.axes, self.controls, self.controlled)
+        along_axes = names_along(self.kinds, self.axes, self.controls, self.controlled)
+        also = [
+            name if not control else f"{name}-as-{control}"
+            for name, controls in self.also.items()
+            for control in ("", *controls)
+        ]
+        return list(dict.fromkeys([*along_axes, *(format_edit(parse(name)) for name in also)]))
 
 
 class Signals(Section):

@@ -39,7 +39,12 @@ if TYPE_CHECKING:
 
 MOST = 2
 """Keepers that are drawn; more are in the table."""
-_GROUPS = {"values": "edit: singular values", "directions": "edit: directions, matrices"}
+_GROUPS = {
+    "values": ("edit: singular values", "values"),
+    "directions": ("edit: directions, matrices", "directions"),
+    "update": ("edit: entries, depth, directions of the update", "ramp"),
+}
+"""Group of kinds (`edit_kinds.Kind.figure`) -> its name in legends, the kind whose look it has."""
 
 
 def draw(frame: pd.DataFrame, style: FigureStyle) -> Drawn:
@@ -99,8 +104,8 @@ def _clouds(ax: Axes, frame: pd.DataFrame) -> None:
     """Draw all edits and controls, without intervals."""
     edits = frame[~frame["kind"].isin(["rl", "parent", "pick"])]
     group = edits["kind"].map(lambda kinds: KINDS[kinds.split("+")[-1]].figure)
-    for main, label in _GROUPS.items():
-        own = edits[(edits["control"] == "") & (group == main)]
+    for name, (label, main) in _GROUPS.items():
+        own = edits[(edits["control"] == "") & (group == name)]
         form = looks.kind_look(main) | {"linestyle": "", "markersize": 4.5}
         if len(own):
             ax.plot(own["id_change"], own["ood_change"], label=label, **form)

@@ -176,8 +176,9 @@ def _held(
         own: _signed_change(d, d.edited(stage, name, "ood"), d.edited(stage, own, "ood"), sign)
         for own, name in pairs.items()
     }
-    usual = edit_names.along(kind, "rank", KINDS[kind].judged_at)
-    name = usual if usual in differences else next(iter(differences))
+    usual = ("rank", KINDS[kind].judged_at)
+    judged = (own for own in differences if edit_names.parse(own).axis == usual)
+    name = next(judged, next(iter(differences)))
     own, other = (d.change(before, d.edited(stage, x, "ood")) for x in (name, pairs[name]))
     difference = differences.pop(name)
     return Held(kind, control, name, pairs[name], difference, own, other, gap, differences)

@@ -7,15 +7,20 @@ the sum of theirs, so that a sweep goes from one point to the next by what lies 
 directions are chosen, such columns are not orthonormal, and the result is no SVD. `orthonormal` and
 `pinned` replace the spliced bases by orthonormal ones, so that the singular values are exactly
 those of the target. The polar factor is the nearest orthonormal basis (Fan and Hoffman 1955), which
-moves both parts of a splice about half-way. The other kinds take a part of W_p - W_t itself, by its
-entries in the target's own bases.
+moves both parts of a splice about half-way. The other kinds take a part of W_p - W_t itself: by its
+entries in the target's own bases, by its own singular directions, by its entries as they stand, or
+by depth.
 
 `directions`, `swap` and the orthonormal kinds choose the parent's vectors by their index. Where
 singular values are equal, or nearly so, these vectors are arbitrary, and `aligned` chooses them.
 """
 
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, cached_property
 
+import numpy as np
 import torch
 
 from healscope.spectra.factors import Factors
@@ -104,46 +109,182 @@ ADDITIVE: dict[str, Callable[[slice, Factors, Factors], tuple[torch.Tensor, torc
 """kind -> (A (m, c), B (n, c)) with A B' its update, by a range of directions and factors."""
 
 
-def _orthonormal(i: slice, _gap: torch.Tensor, target: Factors, parent: Factors) -> torch.Tensor:
-    u = nearest_orthonormal(_spliced(target.u, parent.u, i))
-    v = nearest_orthonormal(_spliced(target.v, parent.v, i))
+@dataclass(frozen=True)
+class Inputs:
+    """What a dense kind computes its update of one matrix from.
+
+    Attributes:
+        i: the range that is chosen, of what `edit_kinds.Kind.of` says.
+        gap: W_p - W_t, (m, n) float64.
+        factors: returns the target's factors and the parent's, the latter `aligned`.
+        depth: place among the decoder layers, from 0 to 1; 0 outside of them.
+        generator: returns random numbers that are seeded by kind and matrix.
+    """
+
+    i: slice
+    gap: torch.Tensor
+    factors: Callable[[], tuple[Factors, Factors]]
+    depth: float = 0.0
+    generator: Callable[[], torch.Generator] = torch.Generator
+
+    @cached_property
+    def both(self) -> tuple[Factors, Factors]:
+        return self.factors()
+
+    @property
+    def chosen(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Left and right singular vectors of the target that are chosen."""
+        target, _ = self.both
+        return target.u[:, self.i], target.v[:, self.i]
+
+
+def _orthonormal(x: Inputs) -> torch.Tensor:
+    target, parent = x.both
+    u = nearest_orthonormal(_spliced(target.u, parent.u, x.i))
+    v = nearest_orthonormal(_spliced(target.v, parent.v, x.i))
     return (u * target.s) @ v.T - target.matrix()
 
 
-def _pinned(i: slice, _gap: torch.Tensor, target: Factors, parent: Factors) -> torch.Tensor:
-    u, v = pinned_basis(target.u, parent.u, i), pinned_basis(target.v, parent.v, i)
+def _pinned(x: Inputs) -> torch.Tensor:
+    target, parent = x.both
+    u, v = pinned_basis(target.u, parent.u, x.i), pinned_basis(target.v, parent.v, x.i)
     return (u * target.s) @ v.T - target.matrix()
 
 
-def _diagonal(i: slice, gap: torch.Tensor, target: Factors, _parent: Factors) -> torch.Tensor:
-    u, v = target.u[:, i], target.v[:, i]
-    return (u * (u * (gap @ v)).sum(0)) @ v.T
+def _diagonal(x: Inputs) -> torch.Tensor:
+    u, v = x.chosen
+    return (u * (u * (x.gap @ v)).sum(0)) @ v.T
 
 
-def _offdiagonal(i: slice, gap: torch.Tensor, target: Factors, parent: Factors) -> torch.Tensor:
-    u, v = target.u[:, i], target.v[:, i]
-    rows, block = u @ (u.T @ gap), _block(i, gap, target, parent)
-    return rows + (gap @ v) @ v.T - block - _diagonal(i, gap, target, parent)
+def _offdiagonal(x: Inputs) -> torch.Tensor:
+    u, v = x.chosen
+    return u @ (u.T @ x.gap) + (x.gap @ v) @ v.T - _block(x) - _diagonal(x)
 
 
-def _block(i: slice, gap: torch.Tensor, target: Factors, _parent: Factors) -> torch.Tensor:
-    u, v = target.u[:, i], target.v[:, i]
-    return u @ (u.T @ gap @ v) @ v.T
+def _block(x: Inputs) -> torch.Tensor:
+    u, v = x.chosen
+    return u @ (u.T @ x.gap @ v) @ v.T
 
 
-def _complement(i: slice, gap: torch.Tensor, target: Factors, parent: Factors) -> torch.Tensor:
-    return gap - _block(i, gap, target, parent)
+def _complement(x: Inputs) -> torch.Tensor:
+    return x.gap - _block(x)
 
 
-DENSE: dict[str, Callable[[slice, torch.Tensor, Factors, Factors], torch.Tensor]] = {
+def _ramp(x: Inputs) -> torch.Tensor:
+    """Return all of the gap in the first layer, none in the last (LiNeS, arXiv 2410.17146, eq. 2).
+
+    LiNeS scales the update of layer l by α + β l/(L - 1); with one model β = 1 - α.
+    """
+    return (1 - x.depth) * x.gap
+
+
+def _trim(x: Inputs) -> torch.Tensor:
+    """Return entries of the gap by their place in the order of magnitudes (TIES, arXiv 2306.01708,
+    section 4.1), matrix by matrix. Of equal magnitudes the first are the larger ones."""
+    chosen = x.gap.abs().flatten().argsort(descending=True, stable=True)[x.i]
+    return _entries(x.gap, chosen)
+
+
+def _drop(x: Inputs) -> torch.Tensor:
+    """Return what takes random entries of the update away and divides the others by 1 - p (DARE,
+    arXiv 2311.03099, section 3): the update's mean over draws stays.
+
+    Of N entries exactly p N are dropped, where DARE draws each by itself. One order is drawn for
+    each matrix, so that a larger share drops the same entries and more.
+    """
+    order = torch.randperm(x.gap.numel(), generator=x.generator()).to(x.gap.device)
+    dropped = _entries(x.gap, order[x.i])
+    p = (x.i.stop - x.i.start) / x.gap.numel()
+    return dropped if p == 1 else dropped - (x.gap - dropped) * (p / (1 - p))
+
+
+def _entries(gap: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
+    found = torch.zeros_like(gap).flatten()
+    found[chosen] = gap.flatten()[chosen]
+    return found.view_as(gap)
+
+
+def _truncate(x: Inputs) -> torch.Tensor:
+    _, part = _own_directions(x.gap)
+    return part(x.i)
+
+
+def _threshold(x: Inputs) -> torch.Tensor:
+    """Return the part of the gap whose singular values are at most the optimal hard threshold for
+    noise of unknown size (Gavish and Donoho, arXiv 1305.5870, eq. 7), as DG-Hard uses it
+    (arXiv 2605.20296).
+
+    The noise is told from the median singular value, of two middle ones the smaller.
+    """
+    values, part = _own_directions(x.gap)
+    median = values[len(values) // 2]  # descending
+    short, long = sorted(x.gap.shape)
+    kept = int((values > noise_threshold(short / long) * median).sum())
+    return part(slice(kept, len(values)))
+
+
+def _own_directions(gap: torch.Tensor) -> tuple[torch.Tensor, Callable[[slice], torch.Tensor]]:
+    """Return the singular values of the gap, descending, and its part by a range of them.
+
+    By the eigenvectors of its Gram matrix: values below 1e-8 of the largest are roundoff, and what
+    is told apart wrongly there is as small.
+    """
+    tall = gap.shape[0] > gap.shape[1]
+    wide = gap.T if tall else gap
+    squares, u = torch.linalg.eigh(wide @ wide.T)
+    values, u = squares.clamp(min=0).sqrt().flip(0), u.flip(1)
+
+    def part(i: slice) -> torch.Tensor:
+        found = u[:, i] @ (u[:, i].T @ wide)
+        return found.T if tall else found
+
+    return values, part
+
+
+@cache
+def noise_threshold(beta: float) -> float:
+    """Return ω(β) of arXiv 1305.5870: the optimal hard threshold in units of the median singular
+    value, for matrices whose sides have the ratio β, at most 1. It is 2.858 for square ones."""
+    known = math.sqrt(2 * (beta + 1) + 8 * beta / (beta + 1 + math.sqrt(beta**2 + 14 * beta + 1)))
+    # Marchenko and Pastur's density; x = middle - half cos t takes its roots out of the integral
+    edges = np.linspace(0, np.pi, 20_001)
+    t = (edges[1:] + edges[:-1]) / 2
+    middle, half = 1 + beta, 2 * math.sqrt(beta)
+    below = np.cumsum(np.sin(t) ** 2 / (middle - half * np.cos(t)))
+    median = np.interp(0.5 * below[-1], below, middle - half * np.cos(edges[1:]))
+    return known / math.sqrt(float(median))
+
+
+INTRUDES = 0.5
+"""A singular vector is an intruder if it has less than this cosine with each of the parent's."""
+
+
+def _intruders(x: Inputs) -> torch.Tensor:
+    """Return what takes intruder dimensions out of the target (arXiv 2410.21228, sections 3 and 5).
+
+    They are told by left singular vectors, as there.
+    """
+    target, parent = x.both
+    u, v = x.chosen
+    alone = (u.T @ parent.u).abs().amax(1) < INTRUDES
+    return -(u[:, alone] * target.s[x.i][alone]) @ v[:, alone].T
+
+
+DENSE: dict[str, Callable[[Inputs], torch.Tensor]] = {
     "orthonormal": _orthonormal,
     "pinned": _pinned,
     "diagonal": _diagonal,
     "offdiagonal": _offdiagonal,
     "block": _block,
     "complement": _complement,
+    "ramp": _ramp,
+    "trim": _trim,
+    "drop": _drop,
+    "truncate": _truncate,
+    "threshold": _threshold,
+    "intruders": _intruders,
 }
-"""kind -> its update (m, n), by a range of directions, W_p - W_t (m, n) in float64, and factors."""
+"""kind -> its update (m, n) at strength 1."""
 
 
 def nearest_orthonormal(basis: torch.Tensor) -> torch.Tensor:

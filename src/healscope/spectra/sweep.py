@@ -22,7 +22,7 @@ from healscope.models.variants import Variant, Weights
 from healscope.spectra import controls, sources
 from healscope.spectra.angles import principal_angles
 from healscope.spectra.decompose import decompose
-from healscope.spectra.edits import ADDITIVE, DENSE, aligned, turns
+from healscope.spectra.edits import ADDITIVE, DENSE, Inputs, aligned, turns
 from healscope.spectra.factors import Decomposed, Factors, Matrix
 from healscope.spectra.single import decompose_single
 
@@ -127,8 +127,9 @@ class Sweep:
 
     def _parts(self, edit: Edit, matrix: Matrix) -> tuple[Part, ...]:
         """Return what each term does to a matrix, without those that do nothing."""
-        found, rank = [], min(self.shapes[matrix])
+        found, shape = [], self.shapes[matrix]
         for term in edit.terms:
+            rank = math.prod(shape) if KINDS[term.kind].of == "entries" else min(shape)
             start, stop = term.span(matrix.layer, matrix.role, rank, self.layers)
             whole = (start, stop) == (0, rank)
             kind = whole and KINDS[term.kind].whole or term.kind
@@ -176,13 +177,18 @@ class Sweep:
     ) -> list[torch.Tensor]:
         """Return the principal angles, in radians, between singular subspaces of target and `new`.
 
-        The subspaces are those that the parts of an edit choose, left and right ones.
+        The subspaces are those that the parts of an edit choose, left and right ones; the leading
+        half where they choose all, or choose no directions of the target.
         """
         rank, found = min(new.shape), []
         single = self.pair.single
         now = decompose_single(new, self.device)[0] if single else decompose(new)[0]
-        for start, stop in dict.fromkeys(part[2:] for part in parts):
-            i = slice(0, rank // 2 or 1) if (start, stop) == (0, rank) else slice(start, stop)
+        half = (0, rank // 2 or 1)
+        spans = (
+            half if KINDS[kind].of != "directions" or tuple(span) == (0, rank) else tuple(span)
+            for kind, _, *span in parts
+        )  # fmt: skip
+        for i in (slice(*span) for span in dict.fromkeys(spans)):
             if single:
                 target = self.pair.target_factors.columns(matrix, i.start, i.stop)
                 turned = now.rows(i).columns(new.cpu())
@@ -238,11 +244,24 @@ class Sweep:
         for _, strength, *_ in whole:
             total = total + strength * gap  # no factors, and no roundoff of theirs
         for kind, strength, start, stop in dense:
-            found = DENSE[kind](slice(start, stop), gap.double(), *self._factors(matrix))
-            total = total + strength * found.to(torch.float32)
+            inputs = Inputs(
+                i=slice(start, stop),
+                gap=gap.double(),
+                factors=lambda: self._factors(matrix),
+                depth=self._depth(matrix),
+                generator=lambda kind=kind: seeded(self.stream, kind, matrix.layer, matrix.role),
+            )
+            total = total + strength * DENSE[kind](inputs).to(torch.float32)
         if dense:
             self.latest[matrix] = (parts, total)
         return total
+
+    def _depth(self, matrix: Matrix) -> float:
+        """Return the place of a matrix among the layers, from 0 to 1; 0 outside of them, and 1 in
+        the only one."""
+        if matrix.layer < 0:
+            return 0.0
+        return matrix.layer / (self.layers - 1) if self.layers > 1 else 1.0
 
     def _additive(self, matrix: Matrix, parts: tuple[Part, ...]) -> torch.Tensor:
         """Return the update of additive parts, made from the latest one if that is near."""
