@@ -59,7 +59,8 @@ def test_sets_and_keepers_have_their_own_names_and_questions(tmp_path):
     folder = write(tmp_path, [row("f/1", group="id/capitals")], task="facts").parent
     file = tmp_path / artifacts.path(artifacts.PROBLEMS, task="facts")
     file.parent.mkdir(parents=True)
-    pd.DataFrame([{"problem_id": "f/1", "prompt": "Capital?", "response": "Rome"}]).to_parquet(file)
+    posed = {"problem_id": "f/1", "episode_id": None, "prompt": "Capital?", "response": "Rome"}
+    pd.DataFrame([posed]).astype({"episode_id": "str"}).to_parquet(file)  # as a study's tables
     found = source("sft-8", [folder], {})
     assert found.tool == STUDY
     assert {a.benchmark: a.question for a in found.answers} == {

@@ -59,8 +59,11 @@ def _problems(path: Path) -> dict[str, dict]:
     file = root / artifacts.path(artifacts.PROBLEMS, task=task_of(path))
     if not file.is_file():
         return {}
-    rows = list(_records(pd.read_parquet(file)))
-    return {row.get("episode_id") or row["problem_id"]: row for row in reversed(rows)}
+    table = pd.read_parquet(file)
+    names = table["problem_id"]
+    if "episode_id" in table:  # empty for a problem that is no step of an episode
+        names = table["episode_id"].fillna(names)
+    return dict(reversed(list(zip(names, _records(table), strict=True))))
 
 
 def _answer(row: dict, keeper: str, problems: dict[str, dict]) -> Answer:
