@@ -172,6 +172,8 @@ def repair() -> pd.DataFrame:
         frame[f"{rule}_low"] = frame[f"{rule}_change"] - 0.04
         frame[f"{rule}_high"] = frame[f"{rule}_change"] + 0.04
         frame[f"{rule}_by_seed"] = [[x - 0.01, x + 0.01] for x in frame[f"{rule}_change"]]
+    frame["healed"] = frame["ood_change"].clip(lower=0) / 0.28
+    frame["kept"] = 1 + frame["id_change"].clip(upper=0) / 0.5
     picked = "directions-rank-0.2 or swap-rank-0.7"
     front = frame["name"].str.fullmatch("(swap|directions)-rank-[0-9.]+")
     kept = [[cost / 4, 2 * cost] for cost in frame["id_change"]]

@@ -6,11 +6,11 @@
 `healscope diagnose`: what fine-tuning cost, from a base and its checkpoints
 (`healscope.diagnose`).
 `healscope weights`: what an update of the weights is like (`healscope.spectra.glance`).
-`healscope compare`: models from files of their outcomes (`healscope.outcomes`)."""
+`healscope compare`: models from files of their outcomes (`healscope.outcomes`).
+`healscope repair`: the edit that a study picks, as a model with a card (`healscope.repair`)."""
 
 import argparse
 import os
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -85,6 +85,17 @@ def _run(arguments: Sequence[str]) -> int:
     six.add_argument("--no-controls", action="store_true", help="without nulls, which cost time")
     six.set_defaults(run=_weights)
     compare.add(commands)
+    seven = commands.add_parser("repair", help="write the repair that a study picks, with a card")
+    seven.add_argument(
+        "folder", nargs="?", type=Path, default=Path("diagnosis"),
+        help="that of healscope diagnose, or of a study (diagnosis)",
+    )  # fmt: skip
+    seven.add_argument("--out", required=True, type=Path, help="new folder")
+    seven.add_argument("--edit", default="", help="another edit of the study than the one picked")
+    seven.add_argument("--configfile", nargs="+", default=[], help="of a study of your own")
+    seven.add_argument("--model", default="", help="which, where the study has several")
+    seven.add_argument("--seed", type=int, default=0, help="which, where the study has several")
+    seven.set_defaults(run=_repair)
     given = parser.parse_args(arguments)
     return given.run(given) or 0
 
@@ -187,8 +198,16 @@ def _asked(given: argparse.Namespace) -> dict[str, Any]:
     return contract.section(given.task, {}, "json")
 
 
+def _repair(given: argparse.Namespace) -> None:
+    from healscope.repair import repair
+
+    repair(given.folder, given.out, given.edit, given.configfile, given.model, given.seed)
+    print(f"healscope: {given.out / 'README.md'} says what it gives and costs")
+
+
 def _export(given: argparse.Namespace) -> None:
     from healscope.config import Spectra
+    from healscope.repair.export import export
 
     roles = given.matrices.split(",") if given.matrices else Spectra().matrices
     export(given.target, given.parent, given.edit, given.out, roles, given.stream)
@@ -266,59 +285,6 @@ def _option(text: str) -> tuple[str, Any]:
         return key, yaml.safe_load(value)
     except yaml.YAMLError as error:
         raise HealscopeError(f"--option {text}: the value is no YAML ({error})") from None
-
-
-def export(
-    target: Path, parent: Path, edit: str, out: Path, roles: Sequence[str], stream: str = ""
-) -> dict[str, float]:
-    """Write the edited target to the new folder `out`; return its distances from target and parent.
-
-    Tensors keep the target's types and files; all that is not weights is copied from the target.
-    `checkpoint.json` holds the edit, its distances and the hashes of all that it came from, and
-    makes the folder a checkpoint of healscope. Raises HealscopeError where the two folders do not
-    hold the same architecture, or `out` has files.
-    """
-    from healscope import edit_names, provenance
-    from healscope.models import checkpoints
-    from healscope.models.stored import Stored, write
-    from healscope.spectra.factors import load
-    from healscope.spectra.sweep import Pair, Sweep
-
-    edit_names.parse(edit)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise HealscopeError(f"{out} has files already; choose a new folder for --out")
-    weights = Stored(target), Stored(parent)
-    factors = [load(w.folder, list(roles)) for w in weights]
-    _same_matrices(*weights, list(factors[0]))
-    sweep = Sweep(Pair(*weights, *factors), stream, checkpoints.device())
-    (variant,) = sweep.variants([edit])
-    edited = {name: tensor.cpu().to(weights[0].dtype(name)) for name, tensor in variant.weights()}
-    staged = out.with_name(out.name + ".part")
-    shutil.rmtree(staged, ignore_errors=True)
-    staged.mkdir(parents=True)
-    write(weights[0], edited, staged)
-    inputs = [str(file) for w in weights for file in sorted(set(w.files.values()))]
-    config = {"edit": edit, "matrices": list(roles), "stream": stream, **variant.measured}
-    record = provenance.record(config, inputs=provenance.hashes(inputs))
-    checkpoints.publish(staged, out / checkpoints.MANIFEST, record)
-    shutil.rmtree(staged)
-    far = {k.replace("_", " "): v for k, v in variant.measured.items()}
-    turned = far.pop("turned degrees")
-    said = ", ".join(f"{v:.3f} {k}" for k, v in far.items())
-    print(
-        f"healscope: {edit} is in {out} (distance {said}, of that between the two; singular "
-        f"subspaces turned by {turned:.2f} degrees)"
-    )
-    return variant.measured
-
-
-def _same_matrices(target, parent, matrices: list) -> None:
-    for matrix in matrices:
-        if parent.shapes.get(matrix.name) != target.shapes[matrix.name]:
-            raise HealscopeError(
-                f"{parent.folder} has no {matrix.name} of the shape that {target.folder} has: the "
-                "two folders must hold the same architecture"
-            )
 
 
 if __name__ == "__main__":

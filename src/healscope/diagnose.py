@@ -38,8 +38,16 @@ EDITS: dict[str, Any] = {
     "axes": {"rank": [0.25, 1.0], "strength": [0.25, 0.5, 0.75]},
     "controls": {"pinned": ["interpolation", "noise", "rotation"]},
     "controlled": {"rank": [0.25]},
+    "also": {
+        "ramp": ["interpolation"],
+        "threshold": ["interpolation"],
+        "trim-tail-0.8": ["interpolation"],
+        "drop-rank-0.5": ["noise"],
+        "intruders-k-10": ["interpolation"],
+    },
 }
-"""About a dozen edits of the last checkpoint towards the best one, with matched controls."""
+"""Edits of the last checkpoint towards the best one: straight steps (WiSE-FT), singular directions,
+and the published repairs of an update, with matched controls."""
 
 
 def study(

@@ -440,9 +440,8 @@ def test_fig_repair_shows_every_edit_the_front_and_rl():
     groups = edits["kind"].map(lambda kind: KINDS[kind].figure)
     plain = edits["control"] == ""
     for label, own in {
-        "edit: singular values": edits[plain & (groups == "values")],
-        "edit: directions, matrices": edits[plain & (groups == "directions")],
-        "edit: entries, depth, directions of the update": edits[plain & (groups == "update")],
+        "edit of singular values, directions, matrices": edits[plain & (groups != "update")],
+        "edit of the update itself": edits[plain & (groups == "update")],
         "controls": edits[~plain],
     }.items():
         assert sorted(shown[label].get_xdata()) == sorted(own["id_change"])

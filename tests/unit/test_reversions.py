@@ -9,7 +9,7 @@ from healscope.config import Statistics
 from healscope.evaluation import landmarks
 from healscope.findings import edit_controls, reversions
 from healscope.findings.contrasts import Data
-from healscope.findings.repair import repair
+from healscope.findings.repair import chosen, repair
 from healscope.findings.rows import first_attempts, with_steps
 from healscope.schema import check
 from healscope.schemas import SCHEMAS
@@ -63,7 +63,11 @@ def make(folder, edits):
     for seed in SEEDS:
         for kind, variants in (("evaluations", CHECKPOINTS), ("edits", edits)):
             for variant, shares in variants.items():
-                far = {"from_target": 0.5 + seed, "from_parent": 0.75, "turned_degrees": 2.0 + seed}
+                far = {
+                    "from_target": 0.5 + seed / 2,
+                    "from_parent": 0.75,
+                    "turned_degrees": 2.0 + seed,
+                }
                 far = far if kind == "edits" else {}
                 rows = [
                     attempts(variant, rule, share, seed, stage="sft", **far)
@@ -97,9 +101,9 @@ def test_a_sweep_shows_target_parent_edits_controls_and_distances(study):
     edit = row(table, name="directions-rank-0.2", **at)
     assert edit[["kind", "axis", "amount", "control"]].tolist() == ["directions", "rank", 0.2, ""]
     assert edit["accuracy"] == pytest.approx(0.54)
-    assert edit["from_target"] == pytest.approx(1.5)  # the mean of the seeds'
+    assert edit["from_target"] == pytest.approx(1.0)  # the mean of the seeds'
     assert edit["turned_degrees"] == pytest.approx(3.0)
-    assert row(table, name="directions-rank-0.2", rule="id", seed="1")["from_target"] == 1.5
+    assert row(table, name="directions-rank-0.2", rule="id", seed="1")["from_target"] == 1.0
     control = row(table, name="directions-rank-0.2-as-noise", **at)
     assert control[["kind", "control", "matched"]].tolist() == ["directions", "noise", "norm"]
 
@@ -132,6 +136,27 @@ def test_the_front_holds_what_nothing_beats(study):
     healed = row(table, kind="rl")
     assert (healed["ood_change"], healed["id_change"]) == (pytest.approx(0.2), 0)
     assert row(table, kind="parent")["restored"] == pytest.approx(1)
+
+
+def test_answers_that_are_healed_and_kept_are_counted(study):
+    table = repaired(study)
+    parent, edit = row(table, kind="parent"), row(table, name="values-rank-0.2")
+    assert parent["healed"] == 1
+    assert parent["kept"] == pytest.approx(0.6, abs=0.02)  # 30 of 50 points
+    assert edit["healed"] == pytest.approx(0.55, abs=0.02)  # 22 of 40 points
+    assert edit["kept"] == pytest.approx(0.96, abs=0.02)
+    nothing = row(table, name="directions-rank-0.2-as-noise")
+    assert (nothing["healed"], nothing["kept"]) == (0, 1)
+
+
+def test_an_edit_that_goes_further_than_the_parent_is_not_picked(tmp_path):
+    files = make(tmp_path, EDITS)
+    for file in files[0]:
+        if "values-rank-0.2-" in file:
+            pd.read_parquet(file).assign(from_target=1.2).to_parquet(file)
+    table = repaired(files)
+    assert "values" not in row(table, name="cheapest for 50%")["picked"]
+    assert chosen(table, 0.5) != "values-rank-0.2" == chosen(repaired(make(tmp_path, EDITS)), 0.5)
 
 
 def test_the_cheapest_edit_for_a_share_of_the_loss(study):

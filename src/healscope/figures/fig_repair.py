@@ -1,8 +1,9 @@
 """
 What each edit of End's weights changes in accuracy, under the ID rule (across) and under the OOD
-rule (up), against the unedited End at the crossing: edits that put singular values back to MaxOOD,
-edits that put directions or whole matrices back, the controls matched to them, MaxOOD itself, and
-RL, which starts from End as the edits do. The stepped line joins the edits that no other edit
+rule (up), against the unedited End at the crossing: edits that put singular values, directions or
+whole matrices back to MaxOOD, edits of the update between the two (a ramp over depth, entries
+trimmed or dropped, its own directions), the controls matched to them, MaxOOD itself, and RL, which
+starts from End as the edits do. The stepped line joins the edits that no other edit
 beats: none gives more OOD accuracy at no more ID cost; the table names every point. Its points are
 the best of many on the same problems, which flatters them.
 
@@ -40,11 +41,10 @@ if TYPE_CHECKING:
 MOST = 2
 """Keepers that are drawn; more are in the table."""
 _GROUPS = {
-    "values": ("edit: singular values", "values"),
-    "directions": ("edit: directions, matrices", "directions"),
-    "update": ("edit: entries, depth, directions of the update", "ramp"),
+    "edit of singular values, directions, matrices": ("directions", ("values", "directions")),
+    "edit of the update itself": ("ramp", ("update",)),
 }
-"""Group of kinds (`edit_kinds.Kind.figure`) -> its name in legends, the kind whose look it has."""
+"""Name in legends -> the kind whose look these edits have, and their `edit_kinds.Kind.figure`."""
 
 
 def draw(frame: pd.DataFrame, style: FigureStyle) -> Drawn:
@@ -104,8 +104,8 @@ def _clouds(ax: Axes, frame: pd.DataFrame) -> None:
     """Draw all edits and controls, without intervals."""
     edits = frame[~frame["kind"].isin(["rl", "parent", "pick"])]
     group = edits["kind"].map(lambda kinds: KINDS[kinds.split("+")[-1]].figure)
-    for name, (label, main) in _GROUPS.items():
-        own = edits[(edits["control"] == "") & (group == name)]
+    for label, (main, figures) in _GROUPS.items():
+        own = edits[(edits["control"] == "") & group.isin(figures)]
         form = looks.kind_look(main) | {"linestyle": "", "markersize": 4.5}
         if len(own):
             ax.plot(own["id_change"], own["ood_change"], label=label, **form)

@@ -19,6 +19,12 @@ from healscope.verdicts import MARGIN
 SHARES = (0.5, 0.8)
 """Shares of the lost OOD accuracy for which the cheapest edit is looked for."""
 
+FURTHEST = 1.05
+"""An edit that goes further than the parent is away is not cheap, whatever it gives back."""
+
+PICK = "cheapest for {:.0%}"
+"""Name of the row of the cheapest edit for a share."""
+
 
 def repair(
     edits: list[str],
@@ -54,18 +60,21 @@ def repair(
         for name, own_change in changes.items():
             place = said.loc[name, PLACE].to_dict()
             tables.append({"name": name, "picked": "", **place, **far.loc[name].to_dict()})
-            tables[-1] |= _repaired(own_change, changes[points["parent"]], statistics)
+            ends = changes[points["parent"]], target[target["rule"] == "id"]
+            tables[-1] |= _repaired(own_change, *ends, statistics)
         table = pd.DataFrame(tables)
         candidates = (table["control"] == "") & ~table["kind"].isin(["parent", "rl"])
         table["front"] = candidates & ~_dominated(table, table[candidates])
-        offered = candidates | (table["control"] == "interpolation")
         parent, picks = changes[points["parent"]], []
         for share in SHARES:
-            own, names = pick({n: changes[n] for n in table.loc[offered, "name"]}, parent, share)
+            names = table.loc[offered(table), "name"]
+            if names.empty:
+                continue
+            own, names = pick({n: changes[n] for n in names}, parent, share)
             picks.append(
-                {"name": f"cheapest for {share:.0%}", "picked": " or ".join(names), "kind": "pick",
+                {"name": PICK.format(share), "picked": " or ".join(names), "kind": "pick",
                  "axis": "", "amount": share, "control": "", "matched": "", "front": False,
-                 **_repaired(own, parent, statistics)}
+                 **_repaired(own, *ends, statistics)}
             )  # fmt: skip
         both = pd.concat([table, pd.DataFrame(picks)], ignore_index=True)
         able = {rule: measures.can_lose(rows) for rule, rows in target.groupby("rule")}
@@ -103,9 +112,31 @@ def changes_of(rows: pd.DataFrame, target: pd.DataFrame) -> dict[str, Changes]:
     }
 
 
-def _repaired(change: Changes, parent: Changes, statistics: Statistics) -> dict:
+def offered(table: pd.DataFrame) -> pd.Series:
+    """Return whether a row is an edit that can be picked: none but a straight step is a control,
+    and none goes further than the parent is away."""
+    edits = ~table["kind"].isin(["parent", "rl", "pick"])
+    near = ~(table["from_target"] > FURTHEST)
+    return edits & near & table["control"].isin(["", "interpolation"])
+
+
+def chosen(table: pd.DataFrame, share: float) -> str:
+    """Return the name of the edit that is worth most (`worth`) by all problems of one model; empty
+    where none is offered. What it gives is flattered by the choice: the row `PICK` is not."""
+    edits = table[offered(table)]
+    lost = float(table.loc[table["kind"] == "parent", "ood_change"].iloc[0])
+    by_worth = {
+        row.name: worth_of(row.ood_change, lost, row.id_change, share)
+        for row in edits.itertuples(index=False)
+    }
+    return max(by_worth, key=by_worth.__getitem__, default="")
+
+
+def _repaired(
+    change: Changes, parent: Changes, target: pd.DataFrame, statistics: Statistics
+) -> dict:
     """Changes under both rules and on keepers, with intervals, and the share of the loss that is
-    given back."""
+    given back; `target` holds its answers under the ID rule."""
     found = {}
     changed = {rule: measures.change(rows, statistics) for rule, rows in change.items()}
     for rule in RULES:
@@ -120,7 +151,27 @@ def _repaired(change: Changes, parent: Changes, statistics: Statistics) -> dict:
     found["unharmed"] = [name for name, e in kept.items() if e.low > -MARGIN]
     lost = _mean(parent["ood"])
     found["restored"] = found["ood_change"] / lost if lost > 0 else float("nan")
-    return found
+    return found | {
+        "healed": _healed(change["ood"], parent["ood"]),
+        "kept": _still_right(change["id"], target),
+    }
+
+
+def _healed(change: pd.DataFrame, parent: pd.DataFrame) -> float:
+    """Return the share of the answers that the target has lost to its parent that are right
+    again; NaN where none was lost."""
+    both = change.merge(parent[[*stats.UNIT, "change"]], on=stats.UNIT, suffixes=("", "_parent"))
+    lost = both["change_parent"].clip(lower=0)
+    again = both["change"].clip(lower=0).clip(upper=lost)
+    return float(again.sum() / lost.sum()) if lost.any() else float("nan")
+
+
+def _still_right(change: pd.DataFrame, target: pd.DataFrame) -> float:
+    """Return the share of the target's right answers that stay right; NaN where it has none."""
+    both = change.merge(target[[*stats.UNIT, "correct"]], on=stats.UNIT)
+    right = both["correct"].astype(float)
+    stay = (right + both["change"]).clip(lower=0).clip(upper=right)
+    return float(stay.sum() / right.sum()) if right.any() else float("nan")
 
 
 def _dominated(table: pd.DataFrame, others: pd.DataFrame) -> pd.Series:
@@ -158,7 +209,12 @@ def worth(edit: Changes, parent: Changes, share: float) -> tuple[bool, float]:
     """Return how good an edit is for giving back a share of what going back to the parent would:
     first whether it gives so much, then how little ID accuracy it costs, or else how much OOD
     accuracy it gives."""
-    gain, lost, price = (_mean(rows) for rows in (edit["ood"], parent["ood"], edit["id"]))
+    return worth_of(*(_mean(rows) for rows in (edit["ood"], parent["ood"], edit["id"])), share)
+
+
+def worth_of(gain: float, lost: float, price: float, share: float) -> tuple[bool, float]:
+    """Return `worth` by the mean changes: what the edit gives, what the parent would, and what the
+    edit changes in ID accuracy."""
     enough = lost > 0 and gain >= share * lost
     return enough, price if enough else gain
 
@@ -180,17 +236,24 @@ def section(table: pd.DataFrame) -> str:
                 for rule in ("id", "ood")
             ),
             cell(100 * r["restored"], ".0f"),
+            cell(100 * r["healed"], ".0f"),
+            cell(100 * r["kept"], ".0f"),
             *(_kept(r, keeper) for keeper in keepers),
         )
         for r in shown.sort_values("ood_change", ascending=False).to_dict("records")
     ]  # fmt: skip
-    note = "Edits that no other beats, going back altogether, RL, and the cheapest edits."
+    note = (
+        "Edits that no other beats, going back altogether, RL, and the cheapest edits. *Healed*: "
+        "of the OOD answers that were lost from parent to target, the share that is right again; "
+        "*kept*: of the target's right ID answers, the share that stays right."
+    )
     if keepers:
         note += (
             f" Of keepers, their change, of texts in nats per token; *unharmed*: a loss of "
             f"{LOSS} or more is excluded."
         )
-    header = ["weights", "ID change", "OOD change", "of the loss given back, %", *keepers]
+    header = ["weights", "ID change", "OOD change", "of the loss given back, %"]
+    header += ["healed, %", "kept, %", *keepers]
     return note + "\n\n" + grid(header, rows)
 
 
@@ -228,6 +291,11 @@ SCHEMA = table(
             )
         ),
         real("restored", "ood_change, of what was lost from parent to target", "ratio", True),
+        real(
+            "healed", "of the OOD answers that the parent has right and the target has not, those "
+            "that are right again", "ratio", True,
+        ),
+        real("kept", "of the target's right ID answers, those that stay right", "ratio", True),
         Column("keepers", "strings", "names of the study's keepers"),
         Column(
             "keepers_unit",
@@ -267,6 +335,7 @@ FINDING = Finding(
         "landmark_files": files.landmarks(),
     },
     asked=lambda files: "sft" in files.study.edits.stages,
+    target=lambda files: not files.trained,
     order=9,
     claims=(sibling, controls, splices, against_rl),
     claim_names=(

@@ -10,7 +10,7 @@ from healscope import artifacts, edit_names, provenance, stats
 from healscope.config import Statistics
 from healscope.findings.contrasts import Data, effect_of, names_of
 from healscope.findings.edit_controls import held_against_controls
-from healscope.findings.repair import changes_of, pick, worth
+from healscope.findings.repair import FURTHEST, changes_of, pick, worth
 from healscope.findings.reversions import DISTANCE_NAMES
 from healscope.findings.rows import first_attempts, with_steps
 from healscope.stats import Estimate
@@ -18,9 +18,6 @@ from healscope.verdicts import above, moves, negative, positive
 
 SHARE = 0.8
 """Of the lost OOD accuracy: an edit gives the loss back if it gives back at least so much."""
-
-FURTHEST = 1.05
-"""An edit that goes further than the parent is away is not cheap, whatever it gives back."""
 
 PARTS = ("peak", "lost", "groups", "rl", "rotation", "repair", "twins")
 """Sections of the page."""

@@ -1,0 +1,146 @@
+"""`healscope repair`: the edit that a study picks as its repair, as a model with a card."""
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import yaml
+
+from healscope import artifacts, edit_names
+from healscope.config import Study, files, load, sources
+from healscope.errors import HealscopeError
+from healscope.evaluation.landmarks import manifest
+from healscope.files import Files
+from healscope.findings.repair import PICK, chosen
+from healscope.repair import card, mergekit
+from healscope.repair.export import export
+from healscope.spectra import sources as weights
+
+SHARE = 0.8
+"""Of the lost OOD accuracy: a repair gives back at least so much, if any edit does."""
+
+STAGE = "sft"
+CARD, RECIPE = "README.md", "mergekit.yaml"
+
+
+@dataclass(frozen=True)
+class Ends:
+    """The checkpoint that is repaired, and the one that it goes back towards: names, and folders
+    below that of the study."""
+
+    target: str
+    parent: str
+    folders: tuple[Path, Path]
+
+
+def repair(
+    folder: Path,
+    out: Path,
+    edit: str = "",
+    configfiles: Sequence[str] = (),
+    track: str = "",
+    seed: int = 0,
+) -> str:
+    """Write the repair of a finished study in `folder` to the new folder `out`; return its name.
+
+    `out` gets a Hugging Face folder in the target's types, a model card (README.md) with what was
+    measured, checkpoint.json, and mergekit.yaml where mergekit can make the same weights. The edit
+    is the one that costs least ID accuracy of those that give back SHARE of the OOD accuracy lost
+    from parent to target, or `edit`. `configfiles` are the study's, else `diagnosis.yaml` there;
+    `track` and `seed` name the model where there are several.
+
+    Raises HealscopeError where the study is not finished, where nothing was lost, or where no edit
+    was tried.
+    """
+    study = _study(folder, configfiles)
+    track = _track(study, track)
+    rows = _rows(folder, track)
+    ends = _ends(folder, study, track, seed)
+    if not edit:
+        _refuse_without_loss(rows, ends)
+    edit = edit or chosen(rows, SHARE)
+    if edit not in set(rows["name"]):
+        raise HealscopeError(f"edit '{edit}' was not tried in {folder}; add it to edits.also")
+    target, parent = (folder / place for place in ends.folders)
+    roles = study.spectra.matrices
+    named = [_public(study, track, name) for name in (ends.target, ends.parent)]
+    stored = weights.weights(target)
+    matrices = weights.matrices_of(stored, roles)
+    types = {str(stored.dtype(m.name)).removeprefix("torch.") for m in matrices}
+    recipe = mergekit.recipe(edit_names.parse(edit), *named, matrices, min(types))
+    text = card.text(
+        rows, edit, f"{PICK.format(SHARE)}", named, study.statistics.confidence, recipe is not None
+    )
+    beside = {CARD: text}
+    if recipe is not None:
+        beside[RECIPE] = yaml.safe_dump(recipe, sort_keys=False)
+    export(target, parent, edit, out, roles, f"{track} {seed} {STAGE}", beside)
+    return edit
+
+
+def _study(folder: Path, configfiles: Sequence[str]) -> Study:
+    own = folder / "diagnosis.yaml"
+    if not configfiles and not own.is_file():
+        raise HealscopeError(
+            f"{folder} is no folder of healscope diagnose (no {own.name}); of a study of your own "
+            "give --configfile too"
+        )
+    places = [str(Path(file).resolve()) for file in configfiles] or [own.name]
+    with contextlib.chdir(folder):
+        study = load(files.read_together(places))
+    if STAGE not in study.edits.stages:
+        raise HealscopeError(f"the study makes no edits of stage {STAGE} (edits.stages)")
+    return study
+
+
+def _track(study: Study, track: str) -> str:
+    there = list(Files(study).followed)
+    if track and track not in there:
+        raise HealscopeError(f"no model '{track}' in the study; there are {', '.join(there)}")
+    if not track and len(there) > 1:
+        raise HealscopeError(f"the study has several models; name one: --model {there[0]}")
+    return track or there[0]
+
+
+def _rows(folder: Path, track: str) -> pd.DataFrame:
+    file = folder / artifacts.path(artifacts.TABLE, table="repair")
+    if not file.is_file():
+        raise HealscopeError(
+            f"{file} is not there: run the study first (healscope diagnose --out {folder}, or "
+            f"snakemake {artifacts.path(artifacts.TABLE, table='repair')})"
+        )
+    rows = pd.read_parquet(file)
+    return rows[rows["track"] == track]
+
+
+def _ends(folder: Path, study: Study, track: str, seed: int) -> Ends:
+    points = study.edits.stages[STAGE]
+    marks = folder / artifacts.path(artifacts.LANDMARKS, track=track, seed=seed)
+    if not marks.is_file():
+        raise HealscopeError(f"{marks} is not there: the study has no seed {seed} of {track}")
+    places = [Path(manifest(str(marks), track, seed, p)) for p in (points.target, points.parent)]
+    return Ends(*(p.parent.name for p in places), tuple(p.parent for p in places))
+
+
+def _refuse_without_loss(rows: pd.DataFrame, ends: Ends) -> None:
+    back = rows[rows["kind"] == "parent"].iloc[0]
+    if ends.target == ends.parent:
+        raise HealscopeError(
+            f"nothing to repair: {ends.target} is the checkpoint with the best OOD accuracy"
+        )
+    if not back["ood_low"] > 0:
+        raise HealscopeError(
+            f"no loss is established: going back to {ends.parent} altogether changes OOD accuracy "
+            f"by {card.points(back, 'ood')}; name an edit with --edit to write it all the same"
+        )
+    if not chosen(rows, SHARE):
+        raise HealscopeError("the study has tried no edits of stage sft (edits.kinds, edits.also)")
+
+
+def _public(study: Study, track: str, checkpoint: str) -> str:
+    """Return the hub id of a given checkpoint, else the name of its folder, which says nothing of
+    the machine."""
+    source = Files(study).given.get(track, {}).get(checkpoint, checkpoint)
+    return source if sources.is_hub_id(source) else Path(source.partition("#")[0]).name
