@@ -365,7 +365,7 @@ def exchanged(before_I: np.ndarray, after_I: np.ndarray) -> dict[str, float]:
     apart = now - was[:, None]
     pairs = was_n[:, None] * now_n / len(before_I)
     return {
-        "lost": float(-change[change < 0].sum()),
+        "lost": float((before_I - after_I)[change < 0].sum()),  # none is 0, not -0
         "gained": float(change[change > 0].sum()),
         "chance_lost": float((pairs * np.maximum(-apart, 0)).sum()),
         "chance_gained": float((pairs * np.maximum(apart, 0)).sum()),

@@ -151,6 +151,7 @@ def test_the_page_holds_hostile_text_as_text_and_nothing_from_outside(models):
     assert not {name for name, _ in found.attributes} & {"src", "href"}
     assert "url(" not in text
     assert SHOWN in found.texts  # of the item, whole
+    assert "sums, base to sft: 20 lost, 0 gained shown" in found.texts  # of 40 lost
     assert re.search(r"default-src 'none'.*script-src 'sha256-", html.unescape(text))
 
 

@@ -144,6 +144,11 @@ def test_exchange_by_chance_is_what_answers_drawn_anew_exchange():
     assert exchanged(*shares)["chance_lost"] == pytest.approx(np.mean(shuffled), rel=0.02)
 
 
+def test_no_item_lost_is_said_as_zero():
+    """Not as "-0", which the sum of no falls would be with its sign turned."""
+    assert str(exchanged(np.zeros(3), np.ones(3))["lost"]) == "0.0"
+
+
 def test_the_mean_of_benchmarks_weighs_them_alike_and_holds_the_truth():
     rng = np.random.default_rng(5)
     sizes, held = (40, 200, 1000), []

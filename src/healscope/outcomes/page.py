@@ -143,7 +143,7 @@ def _flips(flips: list[dict[str, Any]]) -> list[dict[str, Any]]:
             "benchmark": benchmark, "before": before, "after": after, "rows": rows,
             "said": ", ".join(
                 f"{sum(f['kind'] == kind for f in rows)} {kind}" for kind in ("lost", "gained")
-            ),
+            ) + " shown",
         }
         for (benchmark, before, after), rows in groups.items()
     ]  # fmt: skip
