@@ -38,10 +38,13 @@ ENOUGH = round(_Z**2 * EXCHANGED / DETECTED**2)
 
 EDITS: dict[str, Any] = {
     "kinds": ["pinned", "swap"],
-    "axes": {"rank": [0.25, 1.0], "strength": [0.25, 0.5, 0.75]},
+    "axes": {"rank": [0.25, 1.0]},
     "controls": {"pinned": ["interpolation", "noise", "rotation"]},
     "controlled": {"rank": [0.25]},
     "also": {
+        "swap-strength-0.25": [],
+        "swap-strength-0.5": [],
+        "swap-strength-0.75": [],
         "ramp": ["interpolation"],
         "threshold": ["interpolation"],
         "trim-tail-0.8": ["interpolation"],
@@ -49,7 +52,7 @@ EDITS: dict[str, Any] = {
         "intruders-k-10": ["interpolation"],
     },
 }
-"""Edits of the last checkpoint towards the best one: straight steps (WiSE-FT), singular directions,
+"""A dozen edits of the last checkpoint towards the best one: straight steps (WiSE-FT), singular directions,
 and the published repairs of an update, with matched controls."""
 
 
