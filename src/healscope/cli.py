@@ -165,7 +165,8 @@ def _diagnose(given: argparse.Namespace) -> int:
         return 0
     diagnose.run(given.out, given.cores)
     report = diagnose.compared(given.out, study, given.fail_if)
-    print(f"{report['answer']}\nhealscope: item by item: {given.out / 'compare.html'}")
+    page = given.out / "compare.html"
+    print(f"{report['answer']}\nhealscope: with figures, and item by item: {page}")
     if not report["gate"]:
         return 0
     print(words.gate(report["gate"]))

@@ -26,6 +26,9 @@ SNAKEFILE = Path(__file__).parents[2] / "Snakefile"
 CONFIG, LOG, PAGE = "diagnosis.yaml", "diagnosis.log", "results/tables/diagnosis.md"
 TASK, MODEL = "asked", "mine"
 
+FIRST = ("fig1", "fig_groups", "fig_repair")
+"""Figures that come first on the page."""
+
 DETECTED, EXCHANGED = 0.05, 0.2
 """A change that is to be seen, and the share of problems whose verdicts differ between two
 checkpoints, as between a base and its SFT checkpoints (docs/statistics.md)."""
@@ -35,10 +38,13 @@ ENOUGH = round(_Z**2 * EXCHANGED / DETECTED**2)
 
 EDITS: dict[str, Any] = {
     "kinds": ["pinned", "swap"],
-    "axes": {"rank": [0.25, 1.0], "strength": [0.25, 0.5, 0.75]},
+    "axes": {"rank": [0.25, 1.0]},
     "controls": {"pinned": ["interpolation", "noise", "rotation"]},
     "controlled": {"rank": [0.25]},
     "also": {
+        "swap-strength-0.25": [],
+        "swap-strength-0.5": [],
+        "swap-strength-0.75": [],
         "ramp": ["interpolation"],
         "threshold": ["interpolation"],
         "trim-tail-0.8": ["interpolation"],
@@ -46,7 +52,7 @@ EDITS: dict[str, Any] = {
         "intruders-k-10": ["interpolation"],
     },
 }
-"""Edits of the last checkpoint towards the best one: straight steps (WiSE-FT), singular directions,
+"""A dozen edits of the last checkpoint towards the best one: straight steps (WiSE-FT), singular directions,
 and the published repairs of an update, with matched controls."""
 
 
@@ -273,8 +279,18 @@ def compared(out: Path, study: Study, fail_if: Sequence[str] = ()) -> dict[str, 
         label = "base" if checkpoint == artifacts.sft(0) else checkpoint
         given.append((label, [(out / file).parent]))
     report = compare(given, fail_if=fail_if)
-    page.write(report, out)
+    page.write(report, out, (out / PAGE).read_text(encoding="utf-8"), _figures(out))
     return report
+
+
+def _figures(out: Path) -> dict[str, Path]:
+    """Return title -> PNG of the figures that were drawn, those of accuracy and repair first."""
+    from healscope.figures.catalogue import FIGURES
+
+    folder = out / "results/figures"
+    order = sorted(FIGURES.values(), key=lambda f: f.name not in FIRST)
+    drawn = {f.title: folder / f"{f.name}.png" for f in order}
+    return {title: file for title, file in drawn.items() if file.is_file()}
 
 
 def _shown(lines: Iterator[str]) -> Iterator[str]:

@@ -155,6 +155,26 @@ def test_the_page_holds_hostile_text_as_text_and_nothing_from_outside(models):
     assert re.search(r"default-src 'none'.*script-src 'sha256-", html.unescape(text))
 
 
+def test_a_diagnosis_and_its_figures_stand_in_the_page(models, tmp_path):
+    """As text that can do nothing, whatever names of models and folders hold."""
+    figure = tmp_path / "fig1.png"
+    figure.write_bytes(b"\x89PNG\r\n")
+    table = "| step | OOD |\n|---|---|\n| 32 | 3 |"
+    about = f"# Diagnosis: mine\n\n1. Lost.\n\n## Where\n\n{table}\n\n"
+    about += f"Of {HOSTILE[4:60]} and [there](javascript:alert(3)).\n"
+    text = page.html(report(models), about, {'Accuracy "along" SFT': figure})
+    found = Page(text)
+    assert found.tags.count("script") == 1
+    assert not any("alert" in script for script in found.scripts)
+    assert not [v for name, v in found.attributes if name == "href"]
+    assert not {name for name, _ in found.attributes if name.startswith("on")}
+    assert ("src", "data:image/png;base64,iVBORw0K") in found.attributes
+    assert ("alt", 'Accuracy "along" SFT') in found.attributes
+    assert "Diagnosis: mine" not in text  # the answer is the title
+    assert "Where" in found.texts
+    assert found.tags.count("table") > Page(page.html(report(models))).tags.count("table")
+
+
 def test_the_first_line_is_the_answer(models, capsys):
     run(models)
     said = capsys.readouterr().out

@@ -110,6 +110,18 @@ def test_three_adapters_and_two_files_end_with_the_diagnosis(given, forks, tmp_p
     )  # fmt: skip
     assert len(provenance.read_table(day.folder / file)) == 2 * len(WORDS)
     assert day.plan() == {}
+    assert "data:image/png;base64," in (day.folder / "compare.html").read_text()
+    made = tmp_path / "repaired"
+    edit = ["--edit", "swap-strength-0.5", "--out", str(made)]
+    assert cli.main(["repair", str(day.folder), *edit]) == 0
+    marks = provenance.read_json(day.folder / "results/landmarks/mine/seed-0.json")["landmarks"]
+    ends = [Stored(place / marks[end]["checkpoint"]) for end in ("maxood", "end")]
+    name = "model.layers.0.mlp.down_proj.weight"
+    half = (ends[0][name] + ends[1][name]) / 2
+    assert torch.allclose(Stored(made)[name], half, atol=1e-6)
+    assert not (made / "adapter_config.json").exists()  # merged
+    assert "`swap-strength-0.5`" in (made / "README.md").read_text()
+    assert (made / "mergekit.yaml").is_file()
 
 
 def test_a_run_is_planned_by_its_folder_and_a_changed_adapter_is_noticed(given, server, tmp_path):

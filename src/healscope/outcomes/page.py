@@ -3,11 +3,13 @@
 import base64
 import hashlib
 import json
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markdown_it import MarkdownIt
 
 from healscope.errors import HealscopeError
 from healscope.outcomes import words
@@ -15,13 +17,20 @@ from healscope.outcomes import words
 FILES = ("compare.html", "compare.md", "compare.json")
 
 
-def write(report: dict[str, Any], folder: Path) -> Path:
+def write(
+    report: dict[str, Any],
+    folder: Path,
+    about: str = "",
+    figures: Mapping[str, Path] | None = None,
+) -> Path:
     """Write FILES into a folder, all or none, and return the path of the page.
 
-    Files of an earlier comparison are replaced. Raises HealscopeError where nothing can be written.
+    `about` is Markdown that the page has above its tables, `figures` are PNG files by their titles,
+    which it shows. Files of an earlier comparison are replaced. Raises HealscopeError where nothing
+    can be written.
     """
     texts = (
-        html(report),
+        html(report, about, figures),
         words.markdown(report, whole=True),
         json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False) + "\n",
     )
@@ -41,7 +50,7 @@ def write(report: dict[str, Any], folder: Path) -> Path:
     return folder / FILES[0]
 
 
-def html(report: dict[str, Any]) -> str:
+def html(report: dict[str, Any], about: str = "", figures: Mapping[str, Path] | None = None) -> str:
     """Return the page. Every text in it is escaped: models and files write what they like."""
     environment = Environment(
         loader=PackageLoader("healscope.outcomes", "."),
@@ -74,9 +83,26 @@ def html(report: dict[str, Any]) -> str:
         ] if report["best"] else [],
         sections=[(title, lines) for title, lines in words.sentences(report).items() if lines],
         flips=_flips(report["flips"]),
+        about=_rendered(about),
+        figures={title: _inline(file) for title, file in (figures or {}).items()},
         script=script,
         script_hash=base64.b64encode(digest).decode(),
     )  # fmt: skip
+
+
+def _rendered(text: str) -> str:
+    """Return Markdown as HTML without its title; tags in it are escaped, and no link is followed
+    to anything but pages."""
+    tokens = MarkdownIt("commonmark", {"html": False}).enable("table")
+    body = text.partition("\n")[2] if text.startswith("# ") else text
+    found = tokens.render(body)
+    return found.replace("<table>", '<div class="wide"><table>').replace(
+        "</table>", "</table></div>"
+    )
+
+
+def _inline(file: Path) -> str:
+    return "data:image/png;base64," + base64.b64encode(file.read_bytes()).decode()
 
 
 def _row(cells: list[str], keys: dict[int, float | None], verdict: str = "") -> dict[str, Any]:
