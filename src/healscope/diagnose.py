@@ -291,8 +291,20 @@ def compared(out: Path, study: Study, fail_if: Sequence[str] = ()) -> dict[str, 
         label = "base" if checkpoint == artifacts.sft(0) else checkpoint
         given.append((label, [(out / file).parent]))
     report = compare(given, fail_if=fail_if)
-    page.write(report, out, (out / PAGE).read_text(encoding="utf-8"), _figures(out))
+    about = (out / PAGE).read_text(encoding="utf-8") + _repairs(out)
+    page.write(report, out, about, _figures(out))
     return report
+
+
+def _repairs(out: Path) -> str:
+    """Return the section of all repairs that were tried, as Markdown; empty where none was."""
+    from healscope import provenance
+    from healscope.findings.repair import FINDING
+
+    file = out / FINDING.file
+    if not file.is_file():
+        return ""
+    return f"\n## {FINDING.title}\n\n{FINDING.section(provenance.read_table(file))}\n"
 
 
 def _figures(out: Path) -> dict[str, Path]:
