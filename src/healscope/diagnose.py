@@ -52,8 +52,8 @@ EDITS: dict[str, Any] = {
         "intruders-k-10": ["interpolation"],
     },
 }
-"""A dozen edits of the last checkpoint towards the best one: straight steps (WiSE-FT), singular directions,
-and the published repairs of an update, with matched controls."""
+"""A dozen edits of the last checkpoint towards the best one: straight steps (WiSE-FT), singular
+directions, and the published repairs of an update, with matched controls."""
 
 
 def study(
@@ -233,10 +233,12 @@ def run(out: Path, cores: int, arguments: Sequence[str] = ()) -> None:
     """
     if not SNAKEFILE.is_file():
         raise HealscopeError(f"the workflow is not installed ({SNAKEFILE}); run from a git clone")
-    command = [
-        sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE), "--configfile",
-        str((out / CONFIG).resolve()), "--directory", str(out), "--cores", str(cores), *arguments,
+    options = [
+        "--snakefile", str(SNAKEFILE), "--configfile", str((out / CONFIG).resolve()),
+        "--directory", str(out), "--cores", str(cores), *arguments,
     ]  # fmt: skip
+    _go_on(out, options)
+    command = [sys.executable, "-m", "snakemake", *options]
     said: list[str] = []
     with (out / LOG).open("w", encoding="utf-8") as log:
         process = subprocess.Popen(
@@ -260,6 +262,16 @@ def run(out: Path, cores: int, arguments: Sequence[str] = ()) -> None:
     print(f"healscope: this page is {out / PAGE}, figures are in {out / 'results/figures'}")
 
 
+def _go_on(out: Path, options: Sequence[str]) -> None:
+    """Lift the lock of a run that was killed; raise HealscopeError while one is at work."""
+    if not any((out / ".snakemake/locks").glob("*")):
+        return
+    unlock = [sys.executable, str(SNAKEFILE.parent / "workflow/unlock.py"), *options]
+    done = subprocess.run(unlock, check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise HealscopeError(done.stderr.strip().removeprefix("healscope: ") or "no lock is lifted")
+
+
 def compared(out: Path, study: Study, fail_if: Sequence[str] = ()) -> dict[str, Any]:
     """Compare the answers of all checkpoints with the base's, item by item; write the page of it.
 
@@ -279,8 +291,20 @@ def compared(out: Path, study: Study, fail_if: Sequence[str] = ()) -> dict[str, 
         label = "base" if checkpoint == artifacts.sft(0) else checkpoint
         given.append((label, [(out / file).parent]))
     report = compare(given, fail_if=fail_if)
-    page.write(report, out, (out / PAGE).read_text(encoding="utf-8"), _figures(out))
+    about = (out / PAGE).read_text(encoding="utf-8") + _repairs(out)
+    page.write(report, out, about, _figures(out))
     return report
+
+
+def _repairs(out: Path) -> str:
+    """Return the section of all repairs that were tried, as Markdown; empty where none was."""
+    from healscope import provenance
+    from healscope.findings.repair import FINDING
+
+    file = out / FINDING.file
+    if not file.is_file():
+        return ""
+    return f"\n## {FINDING.title}\n\n{FINDING.section(provenance.read_table(file))}\n"
 
 
 def _figures(out: Path) -> dict[str, Path]:

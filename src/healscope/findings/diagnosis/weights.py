@@ -161,7 +161,10 @@ def repair(m: Model) -> Section | None:
             f"All instances together pick {step(parent)}, to which edits go back; that choice "
             "flatters what is said of weights somewhat."
         )
-    body += paragraph("To write the edited model, in the type of the checkpoint's own files:")
+    body += paragraph(
+        "To write the edited model, in the type of the checkpoint's own files (`healscope repair` "
+        "adds a model card with what it gives and costs):"
+    )
     lines = command(m, seed, target, parent, pick["after"])
     return Section(title, lead, [*body, "```sh", *lines, "```", ""])
 
