@@ -36,6 +36,9 @@ _Z = sum(map(NormalDist().inv_cdf, (0.975, POWER)))  # two-sided 5%
 ENOUGH = round(_Z**2 * EXCHANGED / DETECTED**2)
 """Problems of each set that see such a change, if each is an instance of its own."""
 
+SPECTRA = {"precision": "float32", "angle_fractions": [0.25, 0.5], "controls": ["noise"]}
+"""The least that tells a turned matrix from noise, by SVDs of half the time."""
+
 EDITS: dict[str, Any] = {
     "kinds": ["pinned", "swap"],
     "axes": {"rank": [0.25, 1.0]},
@@ -86,6 +89,7 @@ def study(
             "max_new_tokens": max_new_tokens,
             "protocols": {"exhaustive": {}},
         },
+        "spectra": SPECTRA,
         "edits": EDITS,
     }
 

@@ -9,7 +9,8 @@ with job(snakemake, torch=True):
     points = {name: factors.read(file) for name, file in zip(p.points, files, strict=True)}
     pairs = [tuple(pair.split("--")) for pair in p.pairs]
     settings, seed = Spectra.model_validate(p.spectra), int(w.seed)
-    rows = compare.compare_points(points, pairs, settings, seed)
+    label = f"compare {w.track} seed {w.seed}"
+    rows = compare.compare_points(points, pairs, settings, seed, label)
     used = {"spectra": p.spectra, "pairs": p.pairs}
     record = provenance.record(used, {"seed": seed}, provenance.hashes(files))
     provenance.write_table(

@@ -14,6 +14,7 @@ import torch
 from healscope.config import Spectra
 from healscope.edit_names import leading
 from healscope.errors import HealscopeError
+from healscope.progress import track
 from healscope.spectra import nulls
 from healscope.spectra.angles import chance_chordal, chordal, principal_angles
 from healscope.spectra.decompose import EPS, ranks
@@ -62,8 +63,10 @@ def compare_points(
     pairs: Sequence[tuple[str, str]],
     settings: Spectra,
     seed: int,
+    label: str = "compare",
 ) -> pd.DataFrame:
     """Compare every pair (older, newer) of named checkpoints, one matrix in memory at a time.
+    `label` is that of the progress bar.
 
     Return tidy rows (pair, control, layer, role, quantity, part, fraction, index, a, b). `pair` is
     written as "older--newer"; `control` is empty for the pair itself, else one of `nulls`. By
@@ -88,7 +91,8 @@ def compare_points(
     Norms are Frobenius norms. Where D = 0 there are no energies and ranks.
     """
     found, labels = [], []
-    for place in _places(points.values()):
+    places = _places(points.values())
+    for place in track(places, label, len(places)):
         at = {name: _point(stored, place) for name, stored in points.items()}
         floors: dict[tuple[str, str], Columns] = {}
         for a, b in pairs:
