@@ -48,7 +48,7 @@ EDITS: dict[str, Any] = {
         "swap-strength-0.25": [],
         "swap-strength-0.5": [],
         "swap-strength-0.75": [],
-        "ramp": ["interpolation"],
+        "ramp": ["straight"],
         "threshold": ["interpolation"],
         "trim-tail-0.8": ["interpolation"],
         "drop-rank-0.5": ["noise"],

@@ -13,9 +13,9 @@ from typing import Literal
 
 Face = Literal["full", "light", "open"]
 
-NORM, ANGLE = "norm", "angle"
-"""What a control can share with its edit: the Frobenius norm of the update, and the principal
-angles by which the chosen singular subspaces turn."""
+NORM, ANGLE, WHOLE_NORM = "norm", "angle", "norm of all"
+"""What a control can share with its edit: the Frobenius norm of the update, of each matrix or of
+all together, and the principal angles by which the chosen singular subspaces turn."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,8 @@ class Kind:
         all_is_parent: whether all directions together are the parent's matrix, to the bit.
         of: what selectors of directions (`rank`, `tail`, …) choose from: the target's singular
             directions, those of the update, its entries, or nothing.
+        scales: whether it is a multiple of Δ in each matrix, so that as long a step straight back
+            there is the edit itself.
         source: who proposed it.
     """
 
@@ -57,6 +59,7 @@ class Kind:
     published: bool = False
     all_is_parent: bool = False
     of: Literal["directions", "update", "entries", ""] = "directions"
+    scales: bool = False
     source: str = ""
 
 
@@ -69,12 +72,12 @@ class Control:
         question: what the comparison of the edit with it answers.
         label: its name in legends.
         than: the end of the sentence of its claims.
-        matched: what it shares with the edit, to within 1% (NORM, ANGLE).
+        matched: what it shares with the edit, to within 1% (NORM, ANGLE, WHOLE_NORM).
         colour: its place in the palette.
         marker, line: its marker and line.
         turns: whether it is only made for kinds that turn singular vectors.
-        of_update_alone: whether equal edits have equal controls, as nothing is drawn and no other
-            layer is read.
+        of_update_alone: whether equal edits have equal controls, as nothing is drawn.
+        scales: whether it is a multiple of Δ in each matrix, for kinds that are not.
         layers: how many decoder layers a model needs.
     """
 
@@ -88,6 +91,7 @@ class Control:
     line: Literal["dotted", "dash_dot"]
     turns: bool = False
     of_update_alone: bool = False
+    scales: bool = False
     layers: int = 1
 
 
@@ -195,6 +199,7 @@ KINDS: dict[str, Kind] = {
         marker="<",
         face="full",
         of="",
+        scales=True,
         source="LiNeS, arXiv 2410.17146, with α = 1 − strength and β = strength",
     ),
     "trim": Kind(
@@ -265,6 +270,18 @@ CONTROLS: dict[str, Control] = {
         marker="^",
         line="dotted",
         of_update_alone=True,
+        scales=True,
+    ),
+    "straight": Control(
+        formula="α (W_p − W_t), with one α for all matrices, so that all together go as far",
+        question="is it where the edit goes, or just how far?",
+        label="as far in all, one straight step",
+        than="one straight step towards the parent, as far in all",
+        matched=(WHOLE_NORM,),
+        colour=2,
+        marker="*",
+        line="dotted",
+        of_update_alone=True,
     ),
     "noise": Control(
         formula="a Gaussian matrix, scaled",
@@ -311,6 +328,10 @@ CONTROLS: dict[str, Control] = {
         of_update_alone=True,
     ),
 }
+
+
+STRAIGHT = ("interpolation", "straight")
+"""Controls that are steps straight back: as repairs they can be picked as edits can."""
 
 
 def matched(control: str) -> str:

@@ -151,6 +151,11 @@ def _parse(name: str) -> Edit:
             f"edit '{name}': {text.partition('-')[0]} turns no singular vectors, so that control "
             f"'{control}' would be the edit itself; take another control"
         )
+    if control and CONTROLS[control].scales and all(KINDS[t.kind].scales for t in terms):
+        raise HealscopeError(
+            f"edit '{name}': {terms[0].kind} goes straight back in each matrix, so that control "
+            f"'{control}' would be the edit itself; take 'straight', one step for all matrices"
+        )
     return Edit(terms, control)
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from healscope.edit_kinds import ANGLE, NORM, matched, with_tables
+from healscope.edit_kinds import ANGLE, NORM, WHOLE_NORM, matched, with_tables
 from healscope.edit_names import (
     AXES,
     CONTROLS,
@@ -52,6 +52,10 @@ def test_format_and_parse_are_inverse(found, control):
         with pytest.raises(HealscopeError, match="turns no singular vectors"):
             parse(format_edit(edit))
         return
+    if control == "interpolation" and {term.kind for term in found} == {"ramp"}:
+        with pytest.raises(HealscopeError, match="would be the edit itself; take 'straight'"):
+            parse(format_edit(edit))
+        return
     assert parse(format_edit(edit)) == edit
     assert "/" not in format_edit(edit)
 
@@ -81,7 +85,7 @@ def test_names_of_earlier_studies_stay_valid():
         ("swap-strength-1", "write it as 'swap'"),
         (
             "swap-as-magic",
-            "no control 'magic'; allowed: interpolation, noise, rotation, shuffle, rest",
+            "no control 'magic'; allowed: interpolation, straight, noise, rotation, shuffle, rest",
         ),
         ("values-rank-0.5+diagonal-as-rotation", "turns no singular vectors"),
         ("", "is not KIND"),
@@ -194,7 +198,7 @@ def test_where_two_kinds_agree_controls_are_made_once():
 def test_every_control_says_what_it_is_matched_in():
     for control in CONTROLS.values():
         assert control.matched
-        assert set(control.matched) <= {NORM, ANGLE}
+        assert set(control.matched) <= {NORM, ANGLE, WHOLE_NORM}
     assert CONTROLS["rotation"].matched == (NORM, ANGLE)
     assert matched("rotation") == "norm and angle"
     assert matched("") == ""

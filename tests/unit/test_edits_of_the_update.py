@@ -6,6 +6,7 @@ import torch
 
 from healscope.config import Edits
 from healscope.edit_names import parse
+from healscope.errors import HealscopeError
 from healscope.spectra import edits
 from healscope.spectra.factors import Factors, Matrix
 from healscope.spectra.sweep import Pair, Sweep
@@ -181,3 +182,19 @@ def test_further_edits_of_a_study_have_the_controls_they_ask_for():
     with pytest.raises(ValueError, match="threshold has no parts to choose along rank"):
         Edits(kinds=["threshold"], axes={"rank": [0.5]}, controls={})
     assert parse("threshold").terms[0].everything
+
+
+def test_as_long_a_step_straight_back_is_one_for_all_matrices():
+    """A ramp is a multiple of the update in each matrix: a control scaled matrix by matrix would be
+    the ramp itself."""
+    with pytest.raises(HealscopeError, match="'interpolation' would be the edit itself"):
+        parse("ramp-as-interpolation")
+    of = pair()
+    left, whole = update(of, "ramp-as-straight")
+    shares = {n: float((left[n] * d).sum() / d.square().sum()) for n, d in whole.items()}
+    gone = [1 - share for share in shares.values()]
+    assert max(gone) - min(gone) < 1e-5
+    ramp, _ = update(of, "ramp")
+    far = [sum(float((whole[n] - x[n]).square().sum()) for n in whole) for x in (left, ramp)]
+    assert far[0] == pytest.approx(far[1], rel=1e-5)
+    assert any((left[n] - ramp[n]).norm() > 0.1 * whole[n].norm() for n in whole)

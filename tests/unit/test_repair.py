@@ -16,7 +16,7 @@ WORTH = {  # name -> (ID change, OOD change, of the way back)
     "swap-strength-0.5": (-0.02, 0.30, 0.5),
     "ramp": (-0.10, 0.36, 0.5),
     "threshold": (0.0, 0.05, 0.9),
-    "ramp-as-interpolation": (-0.05, 0.33, 0.5),
+    "ramp-as-straight": (-0.05, 0.33, 0.5),
     "trim-tail-0.5-as-noise": (0.0, 0.40, 0.5),
     "sft-8": (-0.20, 0.38, 1.0),
     PICK.format(0.8): (-0.04, 0.28, float("nan")),
@@ -80,7 +80,7 @@ def test_the_edit_that_costs_least_is_written_with_what_it_is_worth(finished, ca
     card = Path("repaired/README.md").read_text()
     front = yaml.safe_load(card.split("---")[1])
     assert front["base_model"] == "sft-32"
-    assert "`ramp-as-interpolation`" in card
+    assert "`ramp-as-straight`" in card
     assert "+28.0 [+10.0, +38.0]" in card  # on problems that did not pick it
     assert "swap-strength-0.5 and ramp" in card
     assert "This edit is not among those that the halves pick." in card
@@ -89,7 +89,7 @@ def test_the_edit_that_costs_least_is_written_with_what_it_is_worth(finished, ca
     assert "not established" not in card
     assert str(finished.parent) not in card
     record = json.loads(Path("repaired/checkpoint.json").read_text())["provenance"]["config"]
-    assert record["edit"] == "ramp-as-interpolation"
+    assert record["edit"] == "ramp-as-straight"
     assert not (finished.parent / "repaired/mergekit.yaml").exists()
     assert "README.md" in capsys.readouterr().out
 

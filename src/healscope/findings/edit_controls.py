@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from healscope import edit_names, stats
-from healscope.edit_kinds import CONTROLS, KINDS
+from healscope.edit_kinds import CONTROLS, KINDS, STRAIGHT
 from healscope.findings.contrasts import Data, row
 from healscope.stats import Estimate
 from healscope.verdicts import (
@@ -238,7 +238,7 @@ def against_rl(d: Data) -> list[dict]:
     if d.stages.get("sft", {}).get("target") != "end":
         return []
     parsed = {name: edit_names.parse(name) for name in d.edit_names("sft")}
-    offered = [name for name, edit in parsed.items() if edit.control in ("", "interpolation")]
+    offered = [name for name, edit in parsed.items() if edit.control in ("", *STRAIGHT)]
     healed = {rule: d.at(rule, d.landmark("rl")) for rule in ("id", "ood")}
     if not offered or healed["ood"].empty:
         return []

@@ -4,6 +4,7 @@ import pandas as pd
 
 from healscope import stats
 from healscope.config import Statistics
+from healscope.edit_kinds import STRAIGHT
 from healscope.evaluation.schemas import DISTANCES, TURNED
 from healscope.findings import measures
 from healscope.findings.columns import ALL_SEEDS, EDIT_COLUMNS, KINDS
@@ -113,11 +114,11 @@ def changes_of(rows: pd.DataFrame, target: pd.DataFrame) -> dict[str, Changes]:
 
 
 def offered(table: pd.DataFrame) -> pd.Series:
-    """Return whether a row is an edit that can be picked: none but a straight step is a control,
+    """Return whether a row is an edit that can be picked: none but straight steps are controls,
     and none goes further than the parent is away."""
     edits = ~table["kind"].isin(["parent", "rl", "pick"])
     near = ~(table["from_target"] > FURTHEST)
-    return edits & near & table["control"].isin(["", "interpolation"])
+    return edits & near & table["control"].isin(["", *STRAIGHT])
 
 
 def chosen(table: pd.DataFrame, share: float) -> str:

@@ -4,7 +4,7 @@ picked."""
 import pandas as pd
 import yaml
 
-from healscope.edit_kinds import KINDS
+from healscope.edit_kinds import CONTROLS, KINDS
 from healscope.edit_names import parse
 from healscope.findings.repair import offered
 from healscope.markdown import cell, estimate, grid
@@ -61,6 +61,9 @@ def points(row: dict | pd.Series, rule: str) -> str:
 
 def _what(edit: str) -> str:
     parsed = parse(edit)
+    if not parsed.control and all(t.kind == "swap" and t.everything for t in parsed.terms):
+        share = sum(t.strength for t in parsed.terms)
+        return f"a straight step back, {share:.0%} of the way (WiSE-FT, arXiv 2109.01903)."
     means = "; ".join(
         KINDS[t.kind].means + (f" ({KINDS[t.kind].source})" if KINDS[t.kind].source else "")
         for t in parsed.terms
@@ -77,7 +80,7 @@ def _table(rows, by_name: dict, edit: str, picked: dict | None, parent: str) -> 
     if picked is not None:
         shown.append(("a repair picked in this way, on problems that did not pick it", picked))
     shown.append((f"`{edit}`, on the problems that picked it", by_name[edit]))
-    for control in ("interpolation", "noise", "rotation"):
+    for control in CONTROLS:
         name = f"{edit}-as-{control}"
         if name in by_name:
             shown.append((f"control: `{name}`", by_name[name]))

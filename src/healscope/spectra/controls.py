@@ -31,6 +31,7 @@ class Update:
         factors: returns the target's singular values and vectors.
         at_full_strength: returns the update of the same edit at strength 1.
         of_next_layer: returns the same edit's update of the next layer's matrix of this role.
+        in_all: returns |D|_F and |W_p - W_t|_F over all matrices that the edit touches.
         generator: returns random numbers that are seeded by the names of edit and matrix.
         edit, matrix: for messages.
     """
@@ -40,6 +41,7 @@ class Update:
     factors: Callable[[], Factors]
     at_full_strength: Callable[[], torch.Tensor]
     of_next_layer: Callable[[], torch.Tensor]
+    in_all: Callable[[], tuple[float, float]]
     generator: Callable[[], torch.Generator]
     edit: str
     matrix: Matrix
@@ -58,6 +60,11 @@ def scaled(direction: torch.Tensor, norm: torch.Tensor | float) -> torch.Tensor:
 
 def interpolation(update: Update) -> torch.Tensor:
     return scaled(update.gap, update.norm)
+
+
+def straight(update: Update) -> torch.Tensor:
+    own, gap = update.in_all()
+    return update.gap * (own / gap if gap else 0.0)
 
 
 def noise(update: Update) -> torch.Tensor:
@@ -97,6 +104,7 @@ def rest(update: Update) -> torch.Tensor:
 
 FORMULAS: dict[str, Callable[[Update], torch.Tensor]] = {
     "interpolation": interpolation,
+    "straight": straight,
     "noise": noise,
     "rotation": rotation,
     "shuffle": shuffle,

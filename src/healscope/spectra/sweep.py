@@ -16,7 +16,7 @@ import torch
 
 from healscope.draws import seeded
 from healscope.edit_kinds import CONTROLS, KINDS
-from healscope.edit_names import Edit, parse
+from healscope.edit_names import Edit, Term, parse
 from healscope.errors import HealscopeError
 from healscope.models.variants import Variant, Weights
 from healscope.spectra import controls, sources
@@ -74,6 +74,7 @@ class Sweep:
         self.gap_squares: dict[Matrix, float] = {}
         self.turns: dict[Matrix, list[tuple[slice, torch.Tensor]]] = {}
         self.cache: dict[tuple[str, Matrix], tuple] = {}
+        self.norms: dict[tuple[Term, ...], tuple[float, float]] = {}
         self.room = CACHE_BYTES
         largest = max(min(shape) for shape in self.shapes.values())
         number = next(n for rank, n in ANGLES_OF.items() if largest <= rank)
@@ -218,11 +219,23 @@ class Sweep:
             factors=lambda: self._factors(matrix)[0],
             at_full_strength=lambda: self._update(matrix, whole, gap),
             of_next_layer=lambda: self._update_of_next_layer(edit, matrix),
+            in_all=lambda: self._in_all(edit),
             generator=lambda: seeded(self.stream, name, matrix.layer, matrix.role),
             edit=name,
             matrix=matrix,
         )
         return controls.FORMULAS[edit.control](update)
+
+    def _in_all(self, edit: Edit) -> tuple[float, float]:
+        """Return the norms of an edit's update, and of W_p - W_t, over all that it touches."""
+        if edit.terms not in self.norms:
+            own = gap = 0.0
+            for matrix in self.matrices:
+                if parts := self._parts(edit, matrix):
+                    own += _square(self._update(matrix, parts, self._old_and_gap(matrix)[1]))
+                    gap += self._gap(matrix)
+            self.norms[edit.terms] = math.sqrt(own), math.sqrt(gap)
+        return self.norms[edit.terms]
 
     def _update_of_next_layer(self, edit: Edit, matrix: Matrix) -> torch.Tensor:
         """Return the update of the next layer's matrix of this role by the edit in all layers."""

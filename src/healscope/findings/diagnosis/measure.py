@@ -8,6 +8,7 @@ import pandas as pd
 
 from healscope import artifacts, edit_names, provenance, stats
 from healscope.config import Statistics
+from healscope.edit_kinds import STRAIGHT
 from healscope.findings.contrasts import Data, effect_of, names_of
 from healscope.findings.edit_controls import held_against_controls
 from healscope.findings.repair import FURTHEST, changes_of, pick, worth
@@ -190,7 +191,7 @@ def _repair(d: Data) -> list[dict]:
     offered = {
         name: change
         for name, change in changes.items()
-        if edit_names.parse(name).control in ("", "interpolation")
+        if edit_names.parse(name).control in ("", *STRAIGHT)
         and not _distances(d, name)["from_target"] > FURTHEST
     }
     if not offered:
