@@ -7,7 +7,7 @@ import pandas as pd
 
 from healscope import artifacts
 from healscope.config import Spectra
-from healscope.edit_kinds import CONTROLS
+from healscope.edit_kinds import CONTROLS, KINDS
 from healscope.findings.diagnosis.measure import SHARE
 from healscope.findings.diagnosis.words import (
     Model,
@@ -19,6 +19,8 @@ from healscope.findings.diagnosis.words import (
 from healscope.markdown import estimate, padded
 from healscope.verdicts import NO, YES
 
+HEAD = ["put back", "OOD, points", "beside it", "OOD, points", "difference", ""]
+
 WHOLE = 0.05
 """An edit that comes so near to the parent, of the distance between the two, is the parent."""
 
@@ -26,22 +28,33 @@ WHOLE = 0.05
 def rotation(m: Model) -> Section | None:
     if m.one("rotation", "whole") is None:
         return None
-    held = m.rows[(m.rows["part"] == "rotation") & m.rows["name"].str.endswith("less its control")]
-    verdicts, rows = {}, []
-    for row in held.to_dict("records"):
-        kind = row["name"].split(":")[0]
-        verdicts[kind] = row["verdict"], word(row)
-        own, other = (m.one("rotation", f"{kind}: {what}") for what in ("itself", "the control"))
-        control = CONTROLS[kind.split()[1]].label
-        rows.append(
-            [row["before"], estimate(own), control, estimate(other), estimate(row), word(row)]
-        )
+    verdicts, rows = _beside_controls(m, ("values", "directions"))
     values = m.one("rotation", "values")
     if values is not None:
         rows.append([values["after"], estimate(values), "", "", "", word(values)])
-    head = ["put back", "OOD, points", "beside it", "OOD, points", "difference", ""]
-    body = [*padded(head, rows), *paragraph(_reading(values))]
+    body = [*padded(HEAD, rows), *paragraph(_reading(values))]
     return Section("Is the loss rotation of singular vectors?", _answer(m, verdicts), body)
+
+
+def _beside_controls(
+    m: Model, figures: tuple[str, ...]
+) -> tuple[dict[str, tuple[str, str]], list[list[str]]]:
+    """Return (verdict, word) by kind and control, and rows under HEAD, of kinds that belong to these
+    figures (`edit_kinds.Kind.figure`)."""
+    held = m.rows[(m.rows["part"] == "rotation") & m.rows["name"].str.endswith("less its control")]
+    verdicts, rows = {}, []
+    for row in held.to_dict("records"):
+        pair = row["name"].split(":")[0]
+        kind, control = pair.split()
+        if KINDS[kind].figure not in figures:
+            continue
+        verdicts[pair] = row["verdict"], word(row)
+        own, other = (m.one("rotation", f"{pair}: {what}") for what in ("itself", "the control"))
+        label = CONTROLS[control].label
+        rows.append(
+            [row["before"], estimate(own), label, estimate(other), estimate(row), word(row)]
+        )
+    return verdicts, rows
 
 
 def _answer(m: Model, verdicts: dict[str, tuple[str, str]]) -> str:
@@ -161,6 +174,12 @@ def repair(m: Model) -> Section | None:
             f"All instances together pick {step(parent)}, to which edits go back; that choice "
             "flatters what is said of weights somewhat."
         )
+    _, beside = _beside_controls(m, ("update",))
+    if beside:
+        body += paragraph(
+            "Published repairs of an update (docs/edits.md), each beside a control that goes as far:"
+        )
+        body += padded(HEAD, beside)
     body += paragraph(
         "To write the edited model, in the type of the checkpoint's own files (`healscope repair` "
         "adds a model card with what it gives and costs):"
