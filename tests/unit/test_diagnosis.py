@@ -192,6 +192,17 @@ def test_the_cheapest_edit_and_its_command(tmp_path):
     assert "  --edit swap-strength-0.5 \\" in world.lines
 
 
+def test_repairs_of_the_update_stand_beside_their_controls_with_the_repair(tmp_path):
+    """They say nothing of rotation."""
+    edits = {**EDITS, "ramp": (0.4, 0.45), "ramp-as-straight": (0.4, 0.4)}
+    lines = World(tmp_path, FORGETS, edits).lines
+    start = next(i for i, line in enumerate(lines) if line.startswith("## ") and "cheaply" in line)
+    (row,) = (i for i, line in enumerate(lines) if line.startswith("| ramp "))
+    assert row > start
+    assert "as far in all, one straight step" in lines[row]
+    assert "+5.0" in lines[row]
+
+
 def test_an_edit_that_keeps_no_more_than_the_better_checkpoint_is_not_recommended(tmp_path):
     edits = {"swap-rank-1": (0.3, 0.6), "swap-rank-0.2": (0.32, 0.55)}
     world = World(tmp_path, FORGETS, edits, chance=True)

@@ -39,8 +39,8 @@ def rotation(m: Model) -> Section | None:
 def _beside_controls(
     m: Model, figures: tuple[str, ...]
 ) -> tuple[dict[str, tuple[str, str]], list[list[str]]]:
-    """Return (verdict, word) by kind and control, and rows under HEAD, of kinds that belong to these
-    figures (`edit_kinds.Kind.figure`)."""
+    """Return (verdict, word) by kind and control, and rows under HEAD, of the kinds of these figures
+    (`edit_kinds.Kind.figure`)."""
     held = m.rows[(m.rows["part"] == "rotation") & m.rows["name"].str.endswith("less its control")]
     verdicts, rows = {}, []
     for row in held.to_dict("records"):
@@ -177,7 +177,8 @@ def repair(m: Model) -> Section | None:
     _, beside = _beside_controls(m, ("update",))
     if beside:
         body += paragraph(
-            "Published repairs of an update (docs/edits.md), each beside a control that goes as far:"
+            "Published repairs of an update (docs/edits.md), each beside a control that goes as "
+            "far:"
         )
         body += padded(HEAD, beside)
     body += paragraph(
