@@ -39,7 +39,7 @@ def rotation(m: Model) -> Section | None:
 def _beside_controls(
     m: Model, figures: tuple[str, ...]
 ) -> tuple[dict[str, tuple[str, str]], list[list[str]]]:
-    """Return (verdict, word) by kind and control, and rows under HEAD, of the kinds of these figures
+    """Return (verdict, word) by kind and control, and rows under HEAD, of the kinds of `figures`
     (`edit_kinds.Kind.figure`)."""
     held = m.rows[(m.rows["part"] == "rotation") & m.rows["name"].str.endswith("less its control")]
     verdicts, rows = {}, []
