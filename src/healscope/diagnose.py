@@ -48,11 +48,11 @@ EDITS: dict[str, Any] = {
         "swap-strength-0.25": [],
         "swap-strength-0.5": [],
         "swap-strength-0.75": [],
-        "ramp": ["straight"],
-        "threshold": ["interpolation"],
-        "trim-tail-0.8": ["interpolation"],
-        "drop-rank-0.5": ["noise"],
-        "intruders-k-10": ["interpolation"],
+        "ramp": ["straight", "noise"],
+        "threshold": ["interpolation", "noise"],
+        "trim-tail-0.8": ["interpolation", "noise"],
+        "drop-rank-0.5": ["noise"],  # as long a straight step is the parent
+        "intruders-k-10": ["interpolation", "noise"],
     },
 }
 """A dozen edits of the last checkpoint towards the best one: straight steps (WiSE-FT), singular
@@ -303,12 +303,12 @@ def compared(out: Path, study: Study, fail_if: Sequence[str] = ()) -> dict[str, 
 def _repairs(out: Path) -> str:
     """Return the section of all repairs that were tried, as Markdown; empty where none was."""
     from healscope import provenance
-    from healscope.findings.repair import FINDING
+    from healscope.findings.repair import FINDING, section
 
     file = out / FINDING.file
     if not file.is_file():
         return ""
-    return f"\n## {FINDING.title}\n\n{FINDING.section(provenance.read_table(file))}\n"
+    return f"\n## {FINDING.title}\n\n{section(provenance.read_table(file), whole=True)}\n"
 
 
 def _figures(out: Path) -> dict[str, Path]:

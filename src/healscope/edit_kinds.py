@@ -42,6 +42,7 @@ class Kind:
             directions, those of the update, its entries, or nothing.
         scales: whether it is a multiple of Δ in each matrix, so that as long a step straight back
             there is the edit itself.
+        all_is_gap: whether all its parts together are Δ.
         source: who proposed it.
     """
 
@@ -60,6 +61,7 @@ class Kind:
     all_is_parent: bool = False
     of: Literal["directions", "update", "entries", ""] = "directions"
     scales: bool = False
+    all_is_gap: bool = False
     source: str = ""
 
 
@@ -77,7 +79,7 @@ class Control:
         marker, line: its marker and line.
         turns: whether it is only made for kinds that turn singular vectors.
         of_update_alone: whether equal edits have equal controls, as nothing is drawn.
-        scales: whether it is a multiple of Δ in each matrix, for kinds that are not.
+        scales: whether it is a multiple of Δ in each matrix where its edit is one.
         layers: how many decoder layers a model needs.
     """
 
@@ -148,6 +150,7 @@ KINDS: dict[str, Kind] = {
         marker="X",
         face="open",
         all_is_parent=True,
+        all_is_gap=True,
     ),
     "diagonal": Kind(
         formula="U_t,I diag(U_t′ Δ V_t)_I V_t,I′, with Δ = W_p − W_t",
@@ -200,7 +203,7 @@ KINDS: dict[str, Kind] = {
         face="full",
         of="",
         scales=True,
-        source="LiNeS, arXiv 2410.17146, with α = 1 − strength and β = strength",
+        source="LiNeS, arXiv 2410.17146",
     ),
     "trim": Kind(
         formula="the entries I of Δ, ordered by magnitude, largest first",
@@ -211,7 +214,8 @@ KINDS: dict[str, Kind] = {
         marker=">",
         face="light",
         of="entries",
-        source="TIES, arXiv 2306.01708: `trim-tail-0.8` keeps a fifth of each matrix",
+        all_is_gap=True,
+        source="TIES, arXiv 2306.01708",
     ),
     "drop": Kind(
         formula="the entries I of Δ, in random order; the others take −p/(1 − p) of Δ, p being the "
@@ -223,7 +227,8 @@ KINDS: dict[str, Kind] = {
         marker="h",
         face="open",
         of="entries",
-        source="DARE, arXiv 2311.03099: `drop-rank-0.9` keeps a tenth",
+        all_is_gap=True,
+        source="DARE, arXiv 2311.03099",
     ),
     "truncate": Kind(
         formula="U_Δ,I S_Δ,I V_Δ,I′, with U_Δ S_Δ V_Δ′ the SVD of Δ itself",
@@ -234,6 +239,7 @@ KINDS: dict[str, Kind] = {
         marker="p",
         face="full",
         of="update",
+        all_is_gap=True,
     ),
     "threshold": Kind(
         formula="U_Δ,I S_Δ,I V_Δ,I′, with I all singular values of Δ up to ω(β) median(S_Δ) / μ(β)",
@@ -244,18 +250,18 @@ KINDS: dict[str, Kind] = {
         marker="H",
         face="light",
         of="",
-        source="DG-Hard, arXiv 2605.20296; threshold of arXiv 1305.5870",
+        source="DG-Hard, arXiv 2605.20296",
     ),
     "intruders": Kind(
         formula="−U_t,J S_t,J V_t,J′, with J those of I whose cosine with each of U_p is below 0.5",
-        means="singular directions that are unlike all of the parent's (taken out)",
+        means="singular directions that are unlike all of the parent's, taken out",
         label="intruder dimensions",
         does="Taking out singular directions that are unlike all of the parent's",
         figure="update",
         marker="*",
         face="open",
         turns=False,
-        source="arXiv 2410.21228: `intruders-k-10-strength-0.25` multiplies by λ = 0.75 (PEFT)",
+        source="arXiv 2410.21228",
     ),
 }
 
@@ -326,6 +332,7 @@ CONTROLS: dict[str, Control] = {
         marker="s",
         line="dash_dot",
         of_update_alone=True,
+        scales=True,
     ),
 }
 

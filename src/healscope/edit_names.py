@@ -56,6 +56,11 @@ class Term:
         of_parts = [s for s in self.selected if s[0] in OF_PARTS]
         return all(s in (("rank", 1.0), ("tail", 1.0), ("band", (0.0, 1.0))) for s in of_parts)
 
+    @property
+    def is_step(self) -> bool:
+        """Whether it is one multiple of W_p - W_t in all matrices that it touches."""
+        return self.everything and KINDS[self.kind].all_is_gap
+
     def span(self, layer: int, role: str, rank: int, layers: int) -> tuple[int, int]:
         """Return the directions (start, stop) that it touches in one matrix; (0, 0): none.
 
@@ -151,11 +156,14 @@ def _parse(name: str) -> Edit:
             f"edit '{name}': {text.partition('-')[0]} turns no singular vectors, so that control "
             f"'{control}' would be the edit itself; take another control"
         )
-    if control and CONTROLS[control].scales and all(KINDS[t.kind].scales for t in terms):
+    scales = all(KINDS[t.kind].scales or t.is_step for t in terms)
+    if control and CONTROLS[control].scales and scales:
         raise HealscopeError(
-            f"edit '{name}': {terms[0].kind} goes straight back in each matrix, so that control "
-            f"'{control}' would be the edit itself; take 'straight', one step for all matrices"
+            f"edit '{name}': it goes straight back in each matrix, so that control '{control}' "
+            "would be the edit itself; take 'straight', one step for all matrices, or 'noise'"
         )
+    if control == "straight" and all(t.is_step for t in terms) and len(terms) == 1:
+        raise HealscopeError(f"edit '{name}': it is one straight step itself; take 'noise'")
     return Edit(terms, control)
 
 

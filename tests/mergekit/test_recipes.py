@@ -6,7 +6,7 @@ import yaml
 from mergekit.config import MergeConfiguration
 from mergekit.merge import MergeOptions, run_merge
 from tokenizers import Tokenizer, models
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from healscope.edit_names import parse
 from healscope.models.stored import Stored
@@ -21,12 +21,12 @@ SIZES = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory):
-    """A base and a checkpoint some way from it in every tensor."""
+@pytest.fixture(scope="module", params=["llama", "qwen2"])
+def folders(request, tmp_path_factory):
+    """A base and a checkpoint some way from it in every tensor; Qwen2 has biases beside weights."""
     place = tmp_path_factory.mktemp("models")
     torch.manual_seed(0)
-    model = LlamaForCausalLM(LlamaConfig(**SIZES))
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(request.param, **SIZES))
     words = {f"w{i}": i for i in range(SIZES["vocab_size"])}
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=Tokenizer(models.WordLevel(words, unk_token="w0")), unk_token="w0"

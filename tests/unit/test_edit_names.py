@@ -52,8 +52,13 @@ def test_format_and_parse_are_inverse(found, control):
         with pytest.raises(HealscopeError, match="turns no singular vectors"):
             parse(format_edit(edit))
         return
-    if control == "interpolation" and {term.kind for term in found} == {"ramp"}:
+    straight = all(term.kind == "ramp" or term.is_step for term in found)
+    if straight and control in ("interpolation", "rest"):
         with pytest.raises(HealscopeError, match="would be the edit itself; take 'straight'"):
+            parse(format_edit(edit))
+        return
+    if control == "straight" and len(found) == 1 and found[0].is_step:
+        with pytest.raises(HealscopeError, match="is one straight step itself"):
             parse(format_edit(edit))
         return
     assert parse(format_edit(edit)) == edit

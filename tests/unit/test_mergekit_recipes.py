@@ -19,14 +19,17 @@ def weights(edit, matrices=MATRICES):
 
 
 def test_a_straight_step_scales_the_update_of_each_role():
-    both = [{"filter": "self_attn.q_proj", "value": 0.75}, {"filter": "mlp.up_proj", "value": 0.75}]
+    both = [
+        {"filter": "self_attn.q_proj.weight", "value": 0.75},
+        {"filter": "mlp.up_proj.weight", "value": 0.75},
+    ]
     assert weights("swap-strength-0.25") == {"weight": [*both, {"value": 1.0}]}
     assert weights("swap-roles-up-strength-0.25") == {"weight": [both[1], {"value": 1.0}]}
 
 
 def test_a_ramp_is_a_gradient_and_trimming_a_density():
     by_name = weights("ramp-strength-0.5")["weight"]
-    assert by_name[0] == {"filter": "self_attn.q_proj", "value": [0.5, 1.0]}
+    assert by_name[0] == {"filter": "self_attn.q_proj.weight", "value": [0.5, 1.0]}
     trimmed = recipe(parse("trim-tail-0.8"), "tuned", "base", MATRICES, "bfloat16")
     assert (trimmed["merge_method"], trimmed["out_dtype"]) == ("ties", "bfloat16")
     assert trimmed["models"][0]["parameters"]["density"][0]["value"] == 0.2

@@ -1,16 +1,20 @@
 """`healscope repair` writes the edit that a study picked, with a card that says its worth."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
 import yaml
+from safetensors.torch import load_file, save_file
 
 from healscope import cli, diagnose
 from healscope.findings.repair import PICK
+from healscope.models import checkpoints
 from healscope.models.stored import Stored
+from healscope.repair import COLUMNS
 
 WORTH = {  # name -> (ID change, OOD change, of the way back)
     "swap-strength-0.5": (-0.02, 0.30, 0.5),
@@ -43,9 +47,9 @@ def finished(model_and_tokenizer, tmp_path, monkeypatch):
     given = "base", ["8=run/sft-8", "32=run/sft-32"], [], task, 8
     diagnose.write(out, diagnose.study(out, *given))
     for name in ("sft-8", "sft-32"):
-        place = out / f"results/checkpoints/mine/seed-0/{name}"
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.symlink_to(tmp_path / "run" / name)
+        staged = shutil.copytree(Path("run") / name, tmp_path / "staged" / name)
+        place = out / f"results/checkpoints/mine/seed-0/{name}/checkpoint.json"
+        checkpoints.publish(staged, place, {})
     marks = {"maxood": {"checkpoint": "sft-8", "step": 8}, "end": {"checkpoint": "sft-32"}}
     file = out / "results/landmarks/mine/seed-0.json"
     file.parent.mkdir(parents=True)
@@ -54,7 +58,8 @@ def finished(model_and_tokenizer, tmp_path, monkeypatch):
     return out
 
 
-def write(out, worth, low=0.1):
+def write(out, worth, low=0.1, high=-0.2):
+    """Write the table of repairs; `low` is that of what is picked, `high` that of the loss."""
     rows = []
     for name, (price, gain, far) in worth.items():
         kind = "parent" if name == "sft-8" else "pick" if "cheapest" in name else name.split("-")[0]
@@ -65,11 +70,13 @@ def write(out, worth, low=0.1):
              "id_change": price, "id_low": price - 0.03, "id_high": price + 0.03,
              "ood_change": gain, "ood_low": gain - 0.28 + low, "ood_high": gain + 0.1,
              "keepers": ["facts"], "keepers_unit": ["share"], "keepers_change": [-0.01],
-             "keepers_low": [-0.03], "keepers_high": [0.01]}
+             "keepers_low": [-0.03], "keepers_high": [0.01], "ood_by_seed": [gain]}
         )  # fmt: skip
-    file = out / "results/tables/repair.parquet"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    pd.DataFrame(rows).to_parquet(file)
+    lost = {"track": "mine", "stage": "sft", "effect": -0.38, "low": -0.5, "high": high}
+    (out / "results/tables").mkdir(parents=True, exist_ok=True)
+    for name, made in (("repair", rows), ("gate", [lost])):
+        frame = pd.DataFrame(made).reindex(columns=COLUMNS[name])
+        frame.to_parquet(out / f"results/tables/{name}.parquet")
 
 
 def test_the_edit_that_costs_least_is_written_with_what_it_is_worth(finished, capsys):
@@ -79,7 +86,7 @@ def test_the_edit_that_costs_least_is_written_with_what_it_is_worth(finished, ca
     assert any(not torch.equal(made[n], before[n]) for n in made)
     card = Path("repaired/README.md").read_text()
     front = yaml.safe_load(card.split("---")[1])
-    assert front["base_model"] == "sft-32"
+    assert front["base_model"] == ["sft-32", "sft-8"]
     assert "`ramp-as-straight`" in card
     assert "+28.0 [+10.0, +38.0]" in card  # on problems that did not pick it
     assert "swap-strength-0.5 and ramp" in card
@@ -99,7 +106,11 @@ def test_an_edit_that_mergekit_can_make_has_its_config_beside_it(finished):
     made = yaml.safe_load(Path("repaired/mergekit.yaml").read_text())
     assert made["base_model"] == "sft-8"
     assert made["models"][0]["model"] == "sft-32"
-    assert "mergekit.yaml" in Path("repaired/README.md").read_text()
+    card = Path("repaired/README.md").read_text()
+    assert "mergekit.yaml" in card
+    assert "named by hand" in card
+    assert "picked" not in card
+    assert "| `ramp` |" in card
     new, target, parent = (Stored(f) for f in ("repaired", "run/sft-32", "run/sft-8"))
     first, last = (f"model.layers.{i}.mlp.up_proj.weight" for i in (0, 1))
     assert torch.allclose(new[first], parent[first], atol=1e-6)
@@ -110,14 +121,17 @@ def test_a_repair_that_is_not_established_says_so(finished):
     write(finished, WORTH, low=-0.01)
     assert cli.main(["repair", "--out", "repaired"]) == 0
     assert (
-        "**By that row the repair is not established.**" in Path("repaired/README.md").read_text()
+        "**By the first row the repair is not established.**"
+        in Path("repaired/README.md").read_text()
     )
 
 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ("no loss", "no loss is established: going back to sft-8"),
+        ("no loss", "no loss is established: OOD accuracy changes by -38.0 [-50.0, +1.0] points"),
+        ("damaged", "repair.parquet is not a readable Parquet file"),
+        ("changed weights", "checkpoints/mine/seed-0/sft-32"),
         ("same", "nothing to repair: sft-8 is the checkpoint"),
         ("no table", "run the study first"),
         ("no study", "is no folder of healscope diagnose"),
@@ -130,10 +144,16 @@ def test_what_cannot_be_repaired_is_said_and_nothing_is_written(finished, capsys
     more = {"other edit": ["--edit", "values"], "model": ["--model", "theirs"],
             "seed": ["--seed", "3"]}.get(change, [])  # fmt: skip
     if change == "no loss":
-        write(finished, WORTH, low=-0.3)
+        write(finished, WORTH, high=0.01)
     if change == "same":
         file = finished / "results/landmarks/mine/seed-0.json"
         file.write_text(file.read_text().replace("sft-32", "sft-8"))
+    if change == "damaged":
+        (finished / "results/tables/repair.parquet").write_bytes(b"PAR1")
+    if change == "changed weights":
+        place = finished / "results/checkpoints/mine/seed-0/sft-32"
+        file = next(place.glob("*.safetensors"))
+        file.write_bytes(file.read_bytes()[:-1] + b"\1")
     if change == "no table":
         (finished / "results/tables/repair.parquet").unlink()
     if change == "no study":
@@ -141,3 +161,30 @@ def test_what_cannot_be_repaired_is_said_and_nothing_is_written(finished, capsys
     assert cli.main(["repair", "--out", "repaired", *more]) == 1
     assert said in capsys.readouterr().err
     assert not (finished.parent / "repaired").exists()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_an_edit_that_rounding_undoes_is_told(finished, capsys, dtype):
+    """Steps of bfloat16 are larger than this update: a quarter of it is lost in the files."""
+    for name, size in (("parent", 0.0), ("target", 1e-3)):
+        shutil.copytree("base", name)
+        generator = torch.Generator().manual_seed(0)
+        weights = {
+            n: (w + size * w.std() * torch.randn(w.shape, generator=generator)).to(dtype)
+            if w.ndim == 2
+            else w.to(dtype)
+            for n, w in load_file("base/model.safetensors").items()
+        }
+        save_file(weights, f"{name}/model.safetensors", {"format": "pt"})
+    given = ["--target", "target", "--parent", "parent", "--edit", "swap-strength-0.25"]
+    assert cli.main(["export", *given, "--out", "edited"]) == 0
+    about = json.loads(Path("edited/checkpoint.json").read_text())["provenance"]["config"]
+    assert about["from_target"] == pytest.approx(0.25)
+    target, parent, made = (Stored(f) for f in ("target", "parent", "edited"))
+    name = [n for n in made if "_proj" in n]
+    far = sum(float((made[n].double() - target[n].double()).square().sum()) for n in name)
+    gap = sum(float((parent[n].double() - target[n].double()).square().sum()) for n in name)
+    assert about["written_from_target"] == pytest.approx((far / gap) ** 0.5, rel=1e-6)
+    away = "are rounded to the target's type" in capsys.readouterr().err
+    assert away is (dtype == torch.bfloat16)
+    assert away is (abs(about["written_from_target"] - 0.25) > 0.05 * 0.25)

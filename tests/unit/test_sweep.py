@@ -243,7 +243,10 @@ def test_two_equal_checkpoints_are_no_distance_apart(pair):
     assert math.isnan(measured["from_target"])
 
 
-REFUSED = {("values-rank-1", "rotation"), ("swap-layers-1", "rest")}
+REFUSED = {
+    ("values-rank-1", "rotation"), ("swap-layers-1", "rest"), ("swap-layers-1", "interpolation"),
+    ("swap-layers-1", "straight"),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("control", CONTROLS)
@@ -394,7 +397,7 @@ def test_the_rest_is_what_the_edit_leaves_at_its_length(pair):
         want = controls.scaled(complement[n] - pair.target[n], far)
         assert torch.allclose(w - pair.target[n], want, atol=1e-5)
     with pytest.raises(HealscopeError, match="'rest' has nothing to be made of"):
-        made(pair, "swap-layers-1-as-rest")
+        made(pair, "swap-rank-0.5+swap-band-0.5..1-as-rest")
 
 
 # Spectra in which some singular values are equal, or too near to tell their vectors apart

@@ -210,6 +210,9 @@ class Edits(Section):
     def names(self) -> list[str]:
         """Return all edits of a stage, controls included, in the order in which a sweep makes
         them."""
+        for name, controls in self.also.items():
+            if controls and parse(name).control:
+                raise HealscopeError(f"edits.also: '{name}' is a control and has no controls")
         along_axes = names_along(self.kinds, self.axes, self.controls, self.controlled)
         also = [
             name if not control else f"{name}-as-{control}"

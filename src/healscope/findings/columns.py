@@ -36,8 +36,9 @@ EDIT_COLUMNS = (
     choice(
         "matched",
         tuple(dict.fromkeys(map(edit_kinds.matched, ("", *edit_kinds.CONTROLS)))),
-        "what a control shares with its edit, matrix by matrix, to within 1%: the norm of the "
-        "update (from_target), the angles of the chosen subspaces (turned_degrees)",
+        "what a control shares with its edit, to within 1%: the norm of the update, matrix by "
+        "matrix or of all together (from_target), the angles of the chosen subspaces "
+        "(turned_degrees)",
     ),
 )
 

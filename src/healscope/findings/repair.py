@@ -191,7 +191,7 @@ def pick(offered: dict[str, Changes], parent: Changes, share: float) -> tuple[Ch
     Return the changes at what was picked, and the names of that, each once.
     """
 
-    def elsewhere(name: str, seeds: list[int], half: str) -> tuple[bool, float]:
+    def elsewhere(name: str, seeds: list[int], half: str) -> tuple[bool, float, float]:
         ends = (
             {rule: stats.of_part(rows, seeds, half) for rule, rows in changes.items()}
             for changes in (offered[name], parent)
@@ -206,18 +206,18 @@ def pick(offered: dict[str, Changes], parent: Changes, share: float) -> tuple[Ch
     return own, list(dict.fromkeys(n for halves in picked.values() for n in halves.values()))
 
 
-def worth(edit: Changes, parent: Changes, share: float) -> tuple[bool, float]:
+def worth(edit: Changes, parent: Changes, share: float) -> tuple[bool, float, float]:
     """Return how good an edit is for giving back a share of what going back to the parent would:
     first whether it gives so much, then how little ID accuracy it costs, or else how much OOD
-    accuracy it gives."""
+    accuracy it gives; of equal ones the other counts."""
     return worth_of(*(_mean(rows) for rows in (edit["ood"], parent["ood"], edit["id"])), share)
 
 
-def worth_of(gain: float, lost: float, price: float, share: float) -> tuple[bool, float]:
+def worth_of(gain: float, lost: float, price: float, share: float) -> tuple[bool, float, float]:
     """Return `worth` by the mean changes: what the edit gives, what the parent would, and what the
     edit changes in ID accuracy."""
     enough = lost > 0 and gain >= share * lost
-    return enough, price if enough else gain
+    return (enough, price, gain) if enough else (enough, gain, price)
 
 
 def _mean(rows: pd.DataFrame) -> float:
@@ -225,9 +225,11 @@ def _mean(rows: pd.DataFrame) -> float:
     return float(rows.groupby("seed")["change"].mean().mean())
 
 
-def section(table: pd.DataFrame) -> str:
-    """Return what each edit changes, and the share of the lost OOD accuracy that it gives back."""
+def section(table: pd.DataFrame, whole: bool = False) -> str:
+    """Return what each edit changes, and the share of the lost OOD accuracy that it gives back; of
+    all edits and controls with `whole`, else of those that no other beats."""
     shown = table[table["front"] | table["kind"].isin(["parent", "rl", "pick"])]
+    shown = table if whole else shown
     keepers = list(dict.fromkeys(name for names in table["keepers"] for name in names))
     rows = [
         (
@@ -243,8 +245,10 @@ def section(table: pd.DataFrame) -> str:
         )
         for r in shown.sort_values("ood_change", ascending=False).to_dict("records")
     ]  # fmt: skip
+    listed = "All edits and controls" if whole else "Edits that no other beats"
     note = (
-        "Edits that no other beats, going back altogether, RL, and the cheapest edits. *Healed*: "
+        f"{listed}, going back altogether, RL, and the cheapest edits as other instances pick "
+        "them; what is best of the others is best by the same problems. *Healed*: "
         "of the OOD answers that were lost from parent to target, the share that is right again; "
         "*kept*: of the target's right ID answers, the share that stays right."
     )

@@ -91,8 +91,8 @@ def html(report: dict[str, Any], about: str = "", figures: Mapping[str, Path] | 
 
 
 def _rendered(text: str) -> str:
-    """Return Markdown as HTML without its title; tags in it are escaped, and no link is followed
-    to anything but pages."""
+    """Return Markdown as HTML without its title. Tags in it are escaped, and links that would run
+    something are left as text."""
     tokens = MarkdownIt("commonmark", {"html": False}).enable("table")
     body = text.partition("\n")[2] if text.startswith("# ") else text
     found = tokens.render(body)

@@ -8,12 +8,15 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
-from healscope import artifacts, edit_names
+from healscope import artifacts, edit_names, provenance
 from healscope.config import Study, files, load, sources
 from healscope.errors import HealscopeError
 from healscope.evaluation.landmarks import manifest
 from healscope.files import Files
-from healscope.findings.repair import PICK, chosen
+from healscope.findings.gate import FINDING as GATE
+from healscope.findings.repair import FINDING, chosen
+from healscope.markdown import estimate
+from healscope.models.stored import MANIFEST
 from healscope.repair import card, mergekit
 from healscope.repair.export import export
 from healscope.spectra import sources as weights
@@ -23,6 +26,7 @@ SHARE = 0.8
 
 STAGE = "sft"
 CARD, RECIPE = "README.md", "mergekit.yaml"
+COLUMNS = {f.name: [c.name for c in f.schema.columns] for f in (FINDING, GATE)}
 
 
 @dataclass(frozen=True)
@@ -56,27 +60,31 @@ def repair(
     """
     study = _study(folder, configfiles)
     track = _track(study, track)
-    rows = _rows(folder, track)
+    rows = _rows(folder, "repair", track)
     ends = _ends(folder, study, track, seed)
     if not edit:
-        _refuse_without_loss(rows, ends)
-    edit = edit or chosen(rows, SHARE)
-    if edit not in set(rows["name"]):
+        _refuse_without_loss(folder, track, rows)
+    by_hand, edit = bool(edit), edit or chosen(rows, SHARE)
+    if edit not in set(rows.loc[~rows["kind"].isin(["parent", "rl", "pick"]), "name"]):
         raise HealscopeError(f"edit '{edit}' was not tried in {folder}; add it to edits.also")
-    target, parent = (folder / place for place in ends.folders)
+    target, parent = (weights.weights(folder / place / MANIFEST) for place in ends.folders)
     roles = study.spectra.matrices
-    named = [_public(study, track, name) for name in (ends.target, ends.parent)]
-    stored = weights.weights(target)
-    matrices = weights.matrices_of(stored, roles)
-    types = {str(stored.dtype(m.name)).removeprefix("torch.") for m in matrices}
-    recipe = mergekit.recipe(edit_names.parse(edit), *named, matrices, min(types))
-    text = card.text(
-        rows, edit, f"{PICK.format(SHARE)}", named, study.statistics.confidence, recipe is not None
+    matrices = weights.matrices_of(target, roles)
+    types = {str(target.dtype(m.name)).removeprefix("torch.") for m in matrices}
+    with contextlib.chdir(folder):
+        named = [_public(study, track, name) for name in (ends.target, ends.parent)]
+    recipe = None
+    if target.adapter is None and parent.adapter is None:  # mergekit takes none without its base
+        recipe = mergekit.recipe(edit_names.parse(edit), *named, matrices, min(types))
+    about = card.About(
+        *named, edit, by_hand, recipe is not None, study.statistics.confidence, SHARE
     )
-    beside = {CARD: text}
-    if recipe is not None:
-        beside[RECIPE] = yaml.safe_dump(recipe, sort_keys=False)
-    export(target, parent, edit, out, roles, f"{track} {seed} {STAGE}", beside)
+
+    def beside(measured: dict[str, float]) -> dict[str, str]:
+        recipes = {RECIPE: yaml.safe_dump(recipe, sort_keys=False)} if recipe else {}
+        return {CARD: card.text(rows, about, measured), **recipes}
+
+    export(target.folder, parent.folder, edit, out, roles, f"{track} {seed} {STAGE}", beside)
     return edit
 
 
@@ -104,15 +112,19 @@ def _track(study: Study, track: str) -> str:
     return track or there[0]
 
 
-def _rows(folder: Path, track: str) -> pd.DataFrame:
-    file = folder / artifacts.path(artifacts.TABLE, table="repair")
-    if not file.is_file():
+def _rows(folder: Path, table: str, track: str) -> pd.DataFrame:
+    """Return the rows of a table about one model."""
+    place = artifacts.path(artifacts.TABLE, table=table)
+    if not (folder / place).is_file():
         raise HealscopeError(
-            f"{file} is not there: run the study first (healscope diagnose --out {folder}, or "
-            f"snakemake {artifacts.path(artifacts.TABLE, table='repair')})"
+            f"{folder / place} is not there: run the study first (healscope diagnose --out "
+            f"{folder}, or snakemake {place})"
         )
-    rows = pd.read_parquet(file)
-    return rows[rows["track"] == track]
+    rows = provenance.read_table(folder / place, columns=COLUMNS[table])
+    rows = rows[rows["track"] == track]
+    if rows.empty:
+        raise HealscopeError(f"{folder / place} has no model '{track}'; run the study again")
+    return rows
 
 
 def _ends(folder: Path, study: Study, track: str, seed: int) -> Ends:
@@ -121,19 +133,23 @@ def _ends(folder: Path, study: Study, track: str, seed: int) -> Ends:
     if not marks.is_file():
         raise HealscopeError(f"{marks} is not there: the study has no seed {seed} of {track}")
     places = [Path(manifest(str(marks), track, seed, p)) for p in (points.target, points.parent)]
-    return Ends(*(p.parent.name for p in places), tuple(p.parent for p in places))
-
-
-def _refuse_without_loss(rows: pd.DataFrame, ends: Ends) -> None:
-    back = rows[rows["kind"] == "parent"].iloc[0]
+    ends = Ends(*(p.parent.name for p in places), tuple(p.parent for p in places))
     if ends.target == ends.parent:
         raise HealscopeError(
             f"nothing to repair: {ends.target} is the checkpoint with the best OOD accuracy"
         )
-    if not back["ood_low"] > 0:
+    return ends
+
+
+def _refuse_without_loss(folder: Path, track: str, rows: pd.DataFrame) -> None:
+    """Raise HealscopeError unless a loss is established on problems that did not pick the best
+    checkpoint, which the gate of the study says."""
+    gate = _rows(folder, "gate", track)
+    loss = gate[gate["stage"] == STAGE]
+    if loss.empty or not loss.iloc[0]["high"] < 0:
+        known = "" if loss.empty else f": OOD accuracy changes by {estimate(loss.iloc[0])} points"
         raise HealscopeError(
-            f"no loss is established: going back to {ends.parent} altogether changes OOD accuracy "
-            f"by {card.points(back, 'ood')}; name an edit with --edit to write it all the same"
+            f"no loss is established{known}; name an edit with --edit to write it all the same"
         )
     if not chosen(rows, SHARE):
         raise HealscopeError("the study has tried no edits of stage sft (edits.kinds, edits.also)")

@@ -1,4 +1,6 @@
-"""The same edit as a config of mergekit, where mergekit can make the very same weights.
+"""The same edit as a config of mergekit, where mergekit can make the same weights.
+
+Of trimmed entries the numbers can differ by one in a matrix, as shares are rounded otherwise.
 
 mergekit 0.1.5 scales and trims the update of each tensor, by name and linearly over depth; it knows
 no singular values, and its random masks (DARE) are other draws.
@@ -48,5 +50,6 @@ def recipe(
 
 
 def _part_of_name(name: str) -> str:
-    """Return what names of this role have in common in all layers, as self_attn.q_proj."""
-    return ".".join(name.removesuffix(".weight").split(".")[-2:])
+    """Return what names of this role have in common in all layers, and no bias has, as
+    self_attn.q_proj.weight."""
+    return ".".join(name.split(".")[-3:])

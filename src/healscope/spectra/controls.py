@@ -85,6 +85,12 @@ def shuffle(update: Update) -> torch.Tensor:
             f"edit '{update.edit}': {matrix.name} differs in shape from the next layer's matrix of "
             f"role {matrix.role}, so that nothing can be shuffled"
         )
+    if update.norm > 0 and not other.any():
+        raise HealscopeError(
+            f"edit '{update.edit}': it leaves the next layer's matrix of role {matrix.role} as it "
+            f"is, so that control 'shuffle' of {matrix.name} has nothing to be made of; take "
+            "another control"
+        )
     return scaled(other, update.norm)
 
 

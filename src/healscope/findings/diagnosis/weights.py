@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from healscope import artifacts
+from healscope import artifacts, edit_names
 from healscope.config import Spectra
 from healscope.edit_kinds import CONTROLS, KINDS
-from healscope.findings.diagnosis.measure import SHARE
+from healscope.findings.diagnosis.measure import SHARE, STAGE
 from healscope.findings.diagnosis.words import (
     Model,
     Section,
@@ -182,8 +182,8 @@ def repair(m: Model) -> Section | None:
         )
         body += padded(HEAD, beside)
     body += paragraph(
-        "To write the edited model, in the type of the checkpoint's own files (`healscope repair` "
-        "adds a model card with what it gives and costs):"
+        "To write the edited model, in the type of the checkpoint's own files, from the folder of "
+        "this study (`healscope repair` adds a model card with what it gives and costs):"
     )
     lines = command(m, seed, target, parent, pick["after"])
     return Section(title, lead, [*body, "```sh", *lines, "```", ""])
@@ -202,6 +202,8 @@ def command(m: Model, seed: str, target: str, parent: str, edit: str) -> list[st
         "--edit": edit,
         "--out": f"{m.name}-repaired",
     }
+    if any(term.kind == "drop" for term in edit_names.parse(edit).terms):
+        options["--stream"] = f"{m.name} {seed} {STAGE}"  # the random numbers of the study
     if m.study.matrices != Spectra().matrices:
         options["--matrices"] = ",".join(m.study.matrices)
     parts = [shlex.join(pair) for pair in options.items()]
