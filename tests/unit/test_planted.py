@@ -263,10 +263,11 @@ GRID = [
         {"rank": [0.2]},
     ),
     *(f"{name}-as-{control}" for name in (
-        "directions-rank-0.2-layers-1-strength-0.5", "offdiagonal", "swap-layers-1",
+        "directions-rank-0.2-layers-1-strength-0.5", "offdiagonal",
         "pinned-band-0.2..0.6", "values-tail-0.5+directions-rank-0.5", "threshold")
       for control in ("interpolation", "noise", "rotation", "straight")),
     *(f"ramp-as-{control}" for control in ("straight", "noise", "rotation")),
+    *(f"swap-layers-1-as-{control}" for control in ("noise", "rotation")),
 ]  # fmt: skip
 
 
