@@ -125,7 +125,7 @@ def test_three_adapters_and_two_files_end_with_the_diagnosis(given, forks, tmp_p
     assert torch.allclose(Stored(made)[name], half, atol=1e-6)
     assert not (made / "adapter_config.json").exists()  # merged
     assert "`swap-strength-0.5`" in (made / "README.md").read_text()
-    assert (made / "mergekit.yaml").is_file()
+    assert not (made / "mergekit.yaml").exists()  # mergekit takes no adapter alone
 
 
 def test_a_run_is_planned_by_its_folder_and_a_changed_adapter_is_noticed(given, server, tmp_path):
