@@ -191,10 +191,11 @@ def write(out: Path, config: Mapping[str, Any]) -> Path:
     return file
 
 
-def check(out: Path) -> Study:
-    """Return the study that stands in `out`; raises HealscopeError."""
+def check(out: Path, configfiles: Sequence[str] = (CONFIG,)) -> Study:
+    """Return the study that stands in `out`, or that of other config files, as seen from there;
+    raises HealscopeError."""
     with contextlib.chdir(out):
-        return load(files.read_together([CONFIG]))
+        return load(files.read_together(configfiles))
 
 
 def check_conditions(study: Study, fail_if: Sequence[str]) -> None:

@@ -43,6 +43,7 @@ class Kind:
         scales: whether it is a multiple of Δ in each matrix, so that as long a step straight back
             there is the edit itself.
         all_is_gap: whether all its parts together are Δ.
+        drawn: whether it draws random numbers.
         source: who proposed it.
     """
 
@@ -62,6 +63,7 @@ class Kind:
     of: Literal["directions", "update", "entries", ""] = "directions"
     scales: bool = False
     all_is_gap: bool = False
+    drawn: bool = False
     source: str = ""
 
 
@@ -80,6 +82,7 @@ class Control:
         turns: whether it is only made for kinds that turn singular vectors.
         of_update_alone: whether equal edits have equal controls, as nothing is drawn.
         scales: whether it is a multiple of Δ in each matrix where its edit is one.
+        one_step: whether it is one multiple of Δ in all matrices.
         layers: how many decoder layers a model needs.
     """
 
@@ -94,6 +97,7 @@ class Control:
     turns: bool = False
     of_update_alone: bool = False
     scales: bool = False
+    one_step: bool = False
     layers: int = 1
 
 
@@ -228,6 +232,7 @@ KINDS: dict[str, Kind] = {
         face="open",
         of="entries",
         all_is_gap=True,
+        drawn=True,
         source="DARE, arXiv 2311.03099",
     ),
     "truncate": Kind(
@@ -288,6 +293,7 @@ CONTROLS: dict[str, Control] = {
         marker="*",
         line="dotted",
         of_update_alone=True,
+        one_step=True,
     ),
     "noise": Control(
         formula="a Gaussian matrix, scaled",

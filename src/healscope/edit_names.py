@@ -162,7 +162,7 @@ def _parse(name: str) -> Edit:
             f"edit '{name}': it goes straight back in each matrix, so that control '{control}' "
             "would be the edit itself; take 'straight', one step for all matrices, or 'noise'"
         )
-    if control == "straight" and all(t.is_step for t in terms) and len(terms) == 1:
+    if control and CONTROLS[control].one_step and len(terms) == 1 and terms[0].is_step:
         raise HealscopeError(f"edit '{name}': it is one straight step itself; take 'noise'")
     return Edit(terms, control)
 

@@ -17,7 +17,13 @@ from healscope.markdown import cell, estimate, grid
 from healscope.schema import IN_NATS, IN_SHARES, TRACK, Column, change, flag, real, table, text
 from healscope.verdicts import MARGIN
 
-SHARES = (0.5, 0.8)
+STAGE = "sft"
+"""The stage of edits that puts End back to MaxOOD."""
+
+SHARE = 0.8
+"""Of the lost OOD accuracy: an edit gives the loss back if it gives back at least so much."""
+
+SHARES = (0.5, SHARE)
 """Shares of the lost OOD accuracy for which the cheapest edit is looked for."""
 
 FURTHEST = 1.05
@@ -114,11 +120,16 @@ def changes_of(rows: pd.DataFrame, target: pd.DataFrame) -> dict[str, Changes]:
 
 
 def offered(table: pd.DataFrame) -> pd.Series:
-    """Return whether a row is an edit that can be picked: none but straight steps are controls,
-    and none goes further than the parent is away."""
+    """Return whether a row is an edit that can be picked (`pickable`)."""
     edits = ~table["kind"].isin(["parent", "rl", "pick"])
-    near = ~(table["from_target"] > FURTHEST)
-    return edits & near & table["control"].isin(["", *STRAIGHT])
+    able = map(pickable, table["control"], table["from_target"])
+    return edits & pd.Series(list(able), table.index, dtype=bool)
+
+
+def pickable(control: str, from_target: float) -> bool:
+    """Return whether an edit can be picked: no control but a straight step, and none that goes
+    further than the parent is away."""
+    return control in ("", *STRAIGHT) and not from_target > FURTHEST
 
 
 def chosen(table: pd.DataFrame, share: float) -> str:
@@ -241,7 +252,10 @@ def section(table: pd.DataFrame, whole: bool = False) -> str:
             cell(100 * r["restored"], ".0f"),
             cell(100 * r["healed"], ".0f"),
             cell(100 * r["kept"], ".0f"),
-            *(_kept(r, keeper) for keeper in keepers),
+            *(
+                at_keeper(r, keeper) + (" unharmed" if keeper in list(r["unharmed"]) else "")
+                for keeper in keepers
+            ),
         )
         for r in shown.sort_values("ood_change", ascending=False).to_dict("records")
     ]  # fmt: skip
@@ -262,14 +276,14 @@ def section(table: pd.DataFrame, whole: bool = False) -> str:
     return note + "\n\n" + grid(header, rows)
 
 
-def _kept(row: dict, keeper: str) -> str:
-    """What a row of the table says of a keeper; a dash where it was not asked."""
+def at_keeper(row: dict, keeper: str) -> str:
+    """Return the change on a keeper that a row of the table has; a dash where it was not asked."""
     names = list(row["keepers"])
     if keeper not in names:
         return cell(float("nan"), "")
     at = names.index(keeper)
     own = {key: row[f"keepers_{key}"][at] for key in ("unit", "change", "low", "high")}
-    return estimate(own, "change") + (" unharmed" if keeper in list(row["unharmed"]) else "")
+    return estimate(own, "change")
 
 
 SCHEMA = table(

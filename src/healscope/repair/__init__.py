@@ -8,23 +8,19 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
-from healscope import artifacts, edit_names, provenance
-from healscope.config import Study, files, load, sources
+from healscope import artifacts, diagnose, edit_names, provenance
+from healscope.config import Study, sources
 from healscope.errors import HealscopeError
 from healscope.evaluation.landmarks import manifest
 from healscope.files import Files
 from healscope.findings.gate import FINDING as GATE
-from healscope.findings.repair import FINDING, chosen
+from healscope.findings.repair import FINDING, SHARE, STAGE, chosen
 from healscope.markdown import estimate
 from healscope.models.stored import MANIFEST
 from healscope.repair import card, mergekit
 from healscope.repair.export import export
 from healscope.spectra import sources as weights
 
-SHARE = 0.8
-"""Of the lost OOD accuracy: a repair gives back at least so much, if any edit does."""
-
-STAGE = "sft"
 CARD, RECIPE = "README.md", "mergekit.yaml"
 COLUMNS = {f.name: [c.name for c in f.schema.columns] for f in (FINDING, GATE)}
 
@@ -89,15 +85,14 @@ def repair(
 
 
 def _study(folder: Path, configfiles: Sequence[str]) -> Study:
-    own = folder / "diagnosis.yaml"
+    own = folder / diagnose.CONFIG
     if not configfiles and not own.is_file():
         raise HealscopeError(
             f"{folder} is no folder of healscope diagnose (no {own.name}); of a study of your own "
             "give --configfile too"
         )
     places = [str(Path(file).resolve()) for file in configfiles] or [own.name]
-    with contextlib.chdir(folder):
-        study = load(files.read_together(places))
+    study = diagnose.check(folder, places)
     if STAGE not in study.edits.stages:
         raise HealscopeError(f"the study makes no edits of stage {STAGE} (edits.stages)")
     return study

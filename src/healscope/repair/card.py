@@ -9,7 +9,7 @@ import yaml
 
 from healscope.edit_kinds import CONTROLS, KINDS
 from healscope.edit_names import Edit, parse
-from healscope.findings.repair import PICK, offered
+from healscope.findings.repair import PICK, at_keeper, offered
 from healscope.markdown import cell, estimate, grid
 from healscope.repair.export import rounded
 
@@ -118,22 +118,13 @@ def _table(rows: pd.DataFrame, by_name: dict, about: About) -> list[str]:
             estimate(row, "ood_change", prefix="ood_"),
             cell(100 * row["healed"], ".0f"),
             cell(100 * row["kept"], ".0f"),
-            *(_keeper(row, keeper) for keeper in keepers),
+            *(at_keeper(row, keeper) for keeper in keepers),
         )
         for name, row in shown
     ]
     header = ["weights", "trained task (ID)", "what it should not lose (OOD)"]
     header += ["lost answers right again, %", "right answers kept, %", *keepers]
     return grid(header, lines).split("\n")
-
-
-def _keeper(row: dict, keeper: str) -> str:
-    names = list(row["keepers"])
-    if keeper not in names:
-        return "–"
-    at = names.index(keeper)
-    own = {key: row[f"keepers_{key}"][at] for key in ("unit", "change", "low", "high")}
-    return estimate(own, "change")
 
 
 def _how(rows: pd.DataFrame, by_name: dict, about: About) -> list[str]:

@@ -8,23 +8,16 @@ import pandas as pd
 
 from healscope import artifacts, edit_names, provenance, stats
 from healscope.config import Statistics
-from healscope.edit_kinds import STRAIGHT
 from healscope.findings.contrasts import Data, effect_of, names_of
 from healscope.findings.edit_controls import held_against_controls
-from healscope.findings.repair import FURTHEST, changes_of, pick, worth
+from healscope.findings.repair import SHARE, STAGE, changes_of, pick, pickable, worth
 from healscope.findings.reversions import DISTANCE_NAMES
 from healscope.findings.rows import first_attempts, with_steps
 from healscope.stats import Estimate
 from healscope.verdicts import above, moves, negative, positive
 
-SHARE = 0.8
-"""Of the lost OOD accuracy: an edit gives the loss back if it gives back at least so much."""
-
 PARTS = ("peak", "lost", "groups", "rl", "rotation", "repair", "twins")
 """Sections of the page."""
-
-STAGE = "sft"
-"""The stage of edits that puts End back to MaxOOD."""
 
 
 def measure(
@@ -191,8 +184,7 @@ def _repair(d: Data) -> list[dict]:
     offered = {
         name: change
         for name, change in changes.items()
-        if edit_names.parse(name).control in ("", *STRAIGHT)
-        and not _distances(d, name)["from_target"] > FURTHEST
+        if pickable(edit_names.parse(name).control, _distances(d, name)["from_target"])
     }
     if not offered:
         return found

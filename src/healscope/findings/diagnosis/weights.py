@@ -8,7 +8,6 @@ import pandas as pd
 from healscope import artifacts, edit_names
 from healscope.config import Spectra
 from healscope.edit_kinds import CONTROLS, KINDS
-from healscope.findings.diagnosis.measure import SHARE, STAGE
 from healscope.findings.diagnosis.words import (
     Model,
     Section,
@@ -16,6 +15,7 @@ from healscope.findings.diagnosis.words import (
     step,
     word,
 )
+from healscope.findings.repair import SHARE, STAGE
 from healscope.markdown import estimate, padded
 from healscope.verdicts import NO, YES
 
@@ -202,7 +202,7 @@ def command(m: Model, seed: str, target: str, parent: str, edit: str) -> list[st
         "--edit": edit,
         "--out": f"{m.name}-repaired",
     }
-    if any(term.kind == "drop" for term in edit_names.parse(edit).terms):
+    if any(KINDS[term.kind].drawn for term in edit_names.parse(edit).terms):
         options["--stream"] = f"{m.name} {seed} {STAGE}"  # the random numbers of the study
     if m.study.matrices != Spectra().matrices:
         options["--matrices"] = ",".join(m.study.matrices)

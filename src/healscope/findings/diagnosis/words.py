@@ -6,7 +6,7 @@ from textwrap import fill
 import pandas as pd
 
 from healscope import artifacts
-from healscope.findings.diagnosis.measure import STAGE
+from healscope.findings.repair import STAGE
 from healscope.verdicts import HERE, NO, YES
 
 WIDTH = 100
