@@ -15,8 +15,10 @@ POSED = "results/tasks/{task}/protocols/{protocol}.parquet"  # the problems of a
 
 CHECKPOINTS = "results/checkpoints/{track}/seed-{seed}"
 CHECKPOINT = CHECKPOINTS + "/{checkpoint}/checkpoint.json"  # written last: its folder is whole
+ANSWERS = CHECKPOINTS + "/{checkpoint}/answers.parquet"  # of RL, where its recipe keeps them
 DROPPED = CHECKPOINTS + "/{checkpoint}/dropped.json"  # which weights were deleted
 TRAINING = "results/training/{track}/seed-{seed}/{run}.parquet"
+POOL = "results/pools/{track}/seed-{seed}/{checkpoint}.parquet"  # how hard training problems are
 STATE = "results/.state/{track}/seed-{seed}/{run}"  # resumable, unknown to Snakemake
 UNFINISHED = "results/.state/.evaluations/{job}"  # what a job has evaluated so far
 ENGINE_WEIGHTS = "results/.state/engine"  # on their way to an engine, files without a name

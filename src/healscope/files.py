@@ -77,14 +77,13 @@ class Files:
 
     @cached_property
     def drawn(self) -> list[str]:
-        """Protocols that draw their problems."""
-        return self._protocols("drawn")
+        """Protocols that draw their problems, and are compared with the main one."""
+        return [name for name in self._protocols("drawn") if name in self.others]
 
     @cached_property
     def others(self) -> list[str]:
-        """Protocols beside the main one and those of neighbours."""
-        main = (EXHAUSTIVE, *self.neighbours)
-        return [name for name in self.study.evaluation.protocols if name not in main]
+        """Protocols that are compared with the main one."""
+        return self.study.evaluation.compared
 
     def _protocols(self, problems: str) -> list[str]:
         protocols = self.study.evaluation.protocols

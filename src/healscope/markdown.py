@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from healscope.schema import IN_NATS, IN_SHARES
+from healscope.schema import IN_ITERATIONS, IN_NATS, IN_SHARES
 
 
 def cell(value: float, form: str) -> str:
@@ -28,9 +28,11 @@ def points(value: float, unit: str = IN_SHARES) -> str:
 
 
 def _number(value: float, form: str, unit: str) -> str:
-    """Format a share in hundredths, or nats as they are; a dash where it is missing."""
+    """Format a share in hundredths, else a number as it is; a dash where it is missing."""
     if unit == IN_NATS:
         return cell(value, form.replace(".1f", ".3f"))
+    if unit == IN_ITERATIONS:
+        return cell(value, form)
     return cell(100 * value, form)
 
 

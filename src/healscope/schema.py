@@ -28,6 +28,11 @@ ARROW = {
 IN_SHARES, IN_NATS = "share", "nats per token"
 """Units of what is measured of answers: of accuracies, and of the log-probability of a text."""
 
+IN_ENTRIES, IN_ITERATIONS = "share of entries", "iterations"
+"""Units of other claims: about the entries of weights, and about how long training takes."""
+
+UNITS = (IN_SHARES, IN_NATS, IN_ENTRIES, IN_ITERATIONS)
+
 ROUNDOFF = 1e-6
 """How far a value may lie outside its range: in float32 a divergence may be -1e-8."""
 

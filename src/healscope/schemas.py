@@ -23,6 +23,8 @@ SCHEMAS: dict[str, Schema] = {
         training.BASE_LOG,
         training.SFT_LOG,
         training.RL_LOG,
+        training.ANSWERS,
+        training.PASS_RATES,
         evaluation.EVALUATION,
         evaluation.EDIT_EVALUATION,
         *(measurement.SCHEMA for measurement in measurements().values()),

@@ -55,6 +55,17 @@ def recipe(study: Study, branch: str) -> dict:
     return study.rl.recipes[artifacts.parse_branch(branch)[0]].model_dump(mode="json")
 
 
+def pool_at(study: Study, branch: str) -> list[str]:
+    """Return where a branch needs to know how hard training problems are: its start, or nowhere."""
+    recipe, start = artifacts.parse_branch(branch)
+    return [artifacts.sft(start)] if study.rl.measures_pool(recipe) else []
+
+
+def pools(study: Study) -> dict:
+    """Return how pass rates of training problems are measured."""
+    return study.rl.pools.model_dump(mode="json")
+
+
 def sampling_engine(study: Study, branch: str) -> dict | None:
     """Return what engine vllm adds to the values that a branch depends on, where it samples."""
     found = study.rl.recipes[artifacts.parse_branch(branch)[0]]
@@ -64,7 +75,7 @@ def sampling_engine(study: Study, branch: str) -> dict | None:
 
 def protocol(settings: Protocol, only: set[str] | None = None) -> dict:
     """Return the values of a protocol (or those in `only`) that its problems use."""
-    unused = set() if settings.problems == "neighbours" else {"per_kind"}
+    unused = set() if settings.problems in ("neighbours", "without_one") else {"per_kind"}
     return settings.model_dump(mode="json", include=only, exclude=unused)
 
 

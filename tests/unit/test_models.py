@@ -273,12 +273,15 @@ def test_of_several_states_the_newest_goes_on(tmp_path):
     assert float(work.latest().tensors["a"][0]) == 200
 
 
+BRANCH = {"name": "ppo-from-4", "track": "micro", "seed": 0}
+
+
 def test_a_branch_publishes_its_weights_with_what_sampled_them(base_manifest, tmp_path):
     work = state.Workspace(tmp_path / "w", "x")
     shutil.copytree(Path(base_manifest).parent, work.staged("ppo-from-4"))
     provenance.write_json(work.folder / jobs.ENGINE, {"vllm": "1.0"})
     manifest = tmp_path / "ppo-from-4/checkpoint.json"
-    jobs.publish(work, "ppo-from-4", str(manifest), {"seed": 0}, failure="")
+    jobs.publish(work, BRANCH, str(manifest), {"seed": 0}, failure="")
     content = provenance.read_json(manifest)
     assert content["provenance"] == {"seed": 0, "engine": {"vllm": "1.0"}}
     before, after = (checkpoints.load_weights(m) for m in (base_manifest, manifest))
@@ -291,7 +294,7 @@ def test_a_branch_that_failed_publishes_why(base_manifest, tmp_path, capsys):
     work = state.Workspace(tmp_path / "w", "x")
     shutil.copytree(Path(base_manifest).parent, work.staged("ppo-from-4"))  # of an earlier life
     manifest = tmp_path / "ppo-from-4/checkpoint.json"
-    jobs.publish(work, "ppo-from-4", str(manifest), {}, failure="it diverged")
+    jobs.publish(work, BRANCH, str(manifest), {}, failure="it diverged")
     assert "it diverged (the study goes on without ppo-from-4)" in capsys.readouterr().err
     assert [f.name for f in manifest.parent.iterdir()] == ["checkpoint.json"]
     assert checkpoints.failure(manifest) == "it diverged"

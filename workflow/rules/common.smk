@@ -45,6 +45,10 @@ if workflow.nodes:
 
 PUBLISHED_FILES = sorted(glob.glob(os.path.join(workflow.basedir, "config/published/*.csv")))
 FILES = files.Files(study, tuple(PUBLISHED_FILES))
+try:
+    findings.check_systems(FILES)
+except HealscopeError as error:
+    sys.exit(f"healscope: {error}")
 MEASUREMENTS = {
     name: module
     for name, module in measurements().items()

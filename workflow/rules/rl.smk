@@ -4,12 +4,39 @@ Any recipe and start can be asked for by name, also those that the study does no
 """
 
 
+rule pool:
+    input:
+        manifest=manifest("{checkpoint}"),
+        prompts=this(artifacts.RL_POOL),
+    output:
+        this(artifacts.POOL, checkpoint="{checkpoint}"),
+    wildcard_constraints:
+        checkpoint="|".join(FILES.sft()),
+    log:
+        log_of("pool", "track", "seed", "checkpoint"),
+    threads: threads_of("evaluation")
+    resources:
+        **resources_of("evaluation"),
+    params:
+        pools=values.pools(study),
+        task=own_task("rl_only", "dealing_only"),
+        max_new_tokens=study.evaluation.max_new_tokens,
+    message:
+        "How hard training problems are to {wildcards.checkpoint} of {wildcards.track}, seed"
+        " {wildcards.seed}"
+    script:
+        "../scripts/pool.py"
+
+
 rule rl:
     input:
         start=lambda w: manifest(artifacts.sft(artifacts.parse_branch(w.branch)[1])),
         base=manifest("base"),
         prompts=this(artifacts.RL_POOL),
         sft_pool=this(artifacts.SFT_POOL),
+        pool=lambda w: files.fill(
+            artifacts.POOL, track=w.track, seed=w.seed, checkpoint=values.pool_at(study, w.branch)
+        ),
     output:
         manifest=manifest("{branch}"),
         training=this(artifacts.TRAINING, run="{branch}"),

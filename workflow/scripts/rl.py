@@ -18,7 +18,7 @@ with job(snakemake, torch=True):
     record = provenance.record(config, {"seed": seed}, provenance.hashes(files))
     work = Workspace(p.state, record["fingerprint"])
     run = {"kind": "rl", "name": names.branch, "track": names.track, "seed": seed}
-    run |= {"params": config, "files": {key: str(file) for key, file in files.items()}}
+    run |= {"params": config, "files": {key: str(file) for key, file in files.items() if file}}
     engine = engines.Process.of(snakemake)
     run["engine"] = engine and engine.plain()
     deepspeed = Path(snakemake.scriptdir).resolve().parents[1] / "config/deepspeed"
@@ -29,4 +29,4 @@ with job(snakemake, torch=True):
     frame = pd.DataFrame(rows).assign(track=names.track, seed=seed, run=names.branch)
     frame["failure"] = [*[""] * (len(frame) - 1), failure]
     provenance.write_table(out.training, RL_LOG.complete(frame), record, RL_LOG)
-    publish(work, names.branch, out.manifest, record, failure)
+    publish(work, run, out.manifest, record, failure)

@@ -14,6 +14,7 @@ from healscope.config import keepers, own_checkpoints, tracks
 from healscope.config.compute import STAGES, Launch, Need, read_deepspeed
 from healscope.config.engines import OF_RESULTS, Vllm
 from healscope.config.measurement import (
+    DEEP,
     EXHAUSTIVE,
     LANDMARKS,
     MATRIX_ROLES,
@@ -34,7 +35,7 @@ from healscope.config.models import (
     Model,
     Scratch,
 )
-from healscope.config.recipe_bases import Rewarded, Sampling, Training
+from healscope.config.recipe_bases import PassRate, Pools, Rewarded, Sampling, Training
 from healscope.config.recipes import (
     ALGORITHMS,
     BUILT_IN,

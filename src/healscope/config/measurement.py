@@ -25,6 +25,9 @@ PALETTES = ("colorblind", "deep", "muted", "viridis", "Greys")
 EXHAUSTIVE = "exhaustive"
 """Name of the protocol from which curves, landmarks, edits and claims are made."""
 
+DEEP = "deep"
+"""Name of the protocol whose samples tell forms and solutions of answers (docs/what-breaks.md)."""
+
 _PROTOCOLS = {
     EXHAUSTIVE: Protocol(samples=8, attempts=2, feedback=["none", "outcome", "full"]),
     "paper": Protocol(
@@ -60,6 +63,17 @@ class Evaluation(Section):
         _PROTOCOLS,
         description="name -> which problems, how answers are decoded, what follows a wrong one",
     )
+
+    @property
+    def compared(self) -> list[str]:
+        """Names of the protocols that ask the problems of the study in other ways than the main
+        one."""
+        apart = ("neighbours", "without_one")
+        return [
+            name
+            for name, protocol in self.protocols.items()
+            if name not in (EXHAUSTIVE, DEEP) and protocol.problems not in apart
+        ]
 
     @model_validator(mode="after")
     def _precision_of_hf(self):
@@ -261,6 +275,12 @@ class Claims(Section):
         ],
         description="corrected by Holm's method; all other claims are exploration, by Benjamini and"
         " Hochberg",
+    )
+    systems: Annotated[list[str], AfterValidator(distinct)] = Field(
+        [],
+        description="findings about RL after SFT that are asked as well: forms, phases, sparsity, "
+        "hard-samples, without-one (docs/what-breaks.md)",
+        exclude_if=lambda value: not value,
     )
     contrast: tuple[Natural, Natural] | None = Field(
         None,

@@ -6,11 +6,12 @@ from pydantic import Field, model_validator
 
 from healscope.config.compute import Launch
 from healscope.config.training import Optimizer
-from healscope.sections import Positive, Section
+from healscope.sections import Fraction, Positive, Section
+from healscope.tasks.rewards import REWARDS
 
 NonNegative = Annotated[float, Field(ge=0)]
 AboveZero = Annotated[float, Field(gt=0)]
-RewardName = Literal["verdict", "binary", "canonical", "format", "prefix"]  # tasks/rewards.py
+RewardName = Literal[tuple(REWARDS)]
 
 
 def added(default: Any, description: str) -> Any:
@@ -107,6 +108,27 @@ class Training(BaseRecipe):
         return Cost(trained=rows, states=self.iterations / self.state_every)
 
 
+class PassRate(Section):
+    """Training problems of which a share of the answers is right where training starts."""
+
+    pass_rate: tuple[Fraction, Fraction] = Field(
+        description="least and most share of sampled answers that are right at the start (rl.pools)"
+    )
+
+    @model_validator(mode="after")
+    def _in_order(self):
+        if self.pass_rate[0] > self.pass_rate[1]:
+            raise ValueError("pass_rate: the least share comes first")
+        return self
+
+
+class Pools(Section):
+    """How pass rates of training problems are measured, for `problems: {pass_rate: [...]}`."""
+
+    problems: Positive = Field(600, description="training problems, drawn once")
+    samples: Positive = Field(16, description="answers to each, at temperature 1")
+
+
 class Sampling(Training):
     """Recipes that learn from the model's own responses."""
 
@@ -114,8 +136,13 @@ class Sampling(Training):
 
     samples_per_prompt: Positive = Field(1, description="responses to each prompt")
     temperature: AboveZero = Field(1.0, description="temperature of sampling")
-    problems: Literal["training", "sft"] = Field(
-        "training", description="prompts: training: all training deals; sft: those that SFT saw"
+    problems: Literal["training", "sft", "unsolvable"] | PassRate = Field(
+        "training",
+        description="prompts: training: all training deals; sft: those that SFT saw; unsolvable: "
+        "deals without a solution; or {pass_rate: [0.2, 0.8]}: so hard where training starts",
+    )
+    keep_answers: Positive | None = added(
+        None, "iterations from one whose responses are kept to the next; null: none are"
     )
 
     @model_validator(mode="after")
@@ -162,7 +189,7 @@ class Rewarded(Sampling):
 
     reward: Annotated[dict[RewardName, float], Field(min_length=1)] = Field(
         {"verdict": 1.0},
-        description="weighted sum: verdict (tasks.*.rewards), binary, canonical, format, prefix",
+        description="weighted sum: verdict (tasks.*.rewards), " + ", ".join([*REWARDS][1:]),
     )
     length_neutral: bool = Field(
         False, description="true: remove from rewards what length explains among equal verdicts"

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from healscope.config.engines import EngineName
-from healscope.config.recipe_bases import Rewarded, Training
+from healscope.config.recipe_bases import PassRate, Pools, Rewarded, Sampling, Training
 from healscope.config.recipes import ALGORITHMS, BUILT_IN, Recipe
 from healscope.sections import Name, Natural, Section, inherited, merged
 
@@ -18,6 +18,9 @@ class RL(Section):
     )
     defaults: Training = Field(
         Training(), description="for every recipe that trains; a recipe can override any of it"
+    )
+    pools: Pools = Field(
+        Pools(), description="how hard training problems are, for recipes that ask for it"
     )
     recipes: dict[Name, Recipe] = Field(
         {},
@@ -79,6 +82,26 @@ class RL(Section):
                     "entry of rl.recipes"
                 )
         return self
+
+    def measures_pool(self, recipe: str) -> bool:
+        """Return whether a recipe takes problems by their pass rate where it starts."""
+        found = self.recipes[recipe]
+        return isinstance(found, Sampling) and isinstance(found.problems, PassRate)
+
+    def pool_facts(self) -> dict[str, dict]:
+        """Return recipe -> problems, algorithm and reward, of recipes with a branch whose problems
+        are chosen by how hard they are."""
+        return {
+            name: {
+                "problems": recipe.problems
+                if isinstance(recipe.problems, str)
+                else list(recipe.problems.pass_rate),
+                "algorithm": recipe.algorithm,
+                "reward": recipe.reward_words,
+            }
+            for name, recipe in ((name, self.recipes[name]) for name in self.branches)
+            if self.measures_pool(name) or getattr(recipe, "problems", "") == "unsolvable"
+        }
 
     def facts(self) -> dict[str, dict]:
         """Return recipe -> plain values for tables and figures, of recipes that have a branch.

@@ -118,10 +118,8 @@ def _said(frame: pd.DataFrame) -> str:
 
 def _asked(study: Study) -> bool:
     """Return whether problems are posed in more ways than once, greedily."""
-    protocols = study.evaluation.protocols
-    main = protocols[EXHAUSTIVE]
-    others = [p for n, p in protocols.items() if n != EXHAUSTIVE and p.problems != "neighbours"]
-    return bool(others) or main != main.first_attempts()
+    main = study.evaluation.protocols[EXHAUSTIVE]
+    return bool(study.evaluation.compared) or main != main.first_attempts()
 
 
 FIGURES = [

@@ -13,12 +13,12 @@ from pkgutil import iter_modules
 import pandas as pd
 
 from healscope import artifacts, provenance
+from healscope import values as of_study
 from healscope.config import Statistics
 from healscope.config.tracks import track_facts
 from healscope.errors import HealscopeError
 from healscope.files import Files
 from healscope.findings.finding import Finding, Inputs
-from healscope.values import examples
 
 _MODULES = [import_module(f"{__name__}.{module.name}") for module in iter_modules(__path__)]
 FINDINGS: dict[str, Finding] = {
@@ -30,12 +30,14 @@ FINDINGS: dict[str, Finding] = {
 }
 """name -> finding, in the order in which they are shown."""
 
+CLAIMS_TABLE = "claims"
+
 CLAIMS = [claim for finding in FINDINGS.values() for claim in finding.claims]
 """What makes claims, in the same order."""
 
 VALUES = {
     "statistics": lambda files: files.study.statistics.model_dump(mode="json"),
-    "sft": lambda files: examples(files.study),
+    "sft": lambda files: of_study.examples(files.study),
     "drawn": lambda files: files.drawn,
     "recipes": lambda files: files.study.rl.facts(),
     "landmark": lambda files: files.study.rl_landmark,
@@ -49,6 +51,10 @@ VALUES = {
     "seeds": lambda files: files.study.seeds,
     "matrices": lambda files: files.study.spectra.matrices,
     "given": lambda files: files.given,
+    "tasks": lambda files: {
+        name: of_study.task(files.study, name, ("rl_only",)) for name in files.study.trained_on
+    },
+    "pools": lambda files: files.study.rl.pool_facts(),
 }
 """Values of a study that findings may ask for by a parameter of that name: plain ones, since they
 are what a table is remade for. `statistics` reaches a maker as `config.Statistics`."""
@@ -65,11 +71,28 @@ def check_primary(names: list[str]) -> None:
             )
 
 
+def check_systems(files: Files) -> None:
+    """Raise HealscopeError if `claims.systems` names no such finding, or one that the study lacks
+    something for."""
+    known = [name for name, finding in FINDINGS.items() if finding.system]
+    for name in files.study.claims.systems:
+        where = f"the config is not valid:\n  claims.systems: '{name}'"
+        if name not in known:
+            raise HealscopeError(f"{where} is none of {', '.join(known)}")
+        if lack := FINDINGS[name].lacking(files):
+            raise HealscopeError(f"{where} needs {lack}")
+
+
+def _has(finding: Finding, files: Files) -> bool:
+    named = not finding.system or finding.name in files.study.claims.systems
+    return named and finding.asked(files)
+
+
 def asked(files: Files) -> dict[str, Finding]:
     """Return the tables that a study has: name -> the finding that makes it."""
     found = {}
     for finding in FINDINGS.values():
-        if finding.asked(files):
+        if _has(finding, files):
             stages = files.study.edits.stages if finding.per_stage else [""]
             found |= {finding.name.format(stage=stage): finding for stage in stages}
     return found
@@ -91,19 +114,43 @@ def inputs(name: str, files: Files) -> Inputs:
     """Return the files that a table is made from, by kind."""
     finding, stage = by_table(name)
     found = finding.inputs(files, stage) if stage else finding.inputs(files)
+    if name == CLAIMS_TABLE:
+        for judging in _judging(files):
+            own = judging.inputs(files).items()
+            found |= {_kind(judging, kind): listed for kind, listed in own}
     return {kind: list(dict.fromkeys(listed)) for kind, listed in found.items()}
+
+
+def _judging(files: Files) -> list[Finding]:
+    """Return the findings that judge claims from files of their own."""
+    return [f for f in FINDINGS.values() if f.judge and _has(f, files)]
+
+
+def _kind(finding: Finding, kind: str) -> str:
+    """Name a kind of a finding's files among those of the claims."""
+    return f"{finding.name.replace('-', '_')}__{kind}"
 
 
 def values(name: str, files: Files) -> dict:
     """Return the values of the study that a table and its page depend on, in plain form."""
     finding, _ = by_table(name)
-    return {p: VALUES[p](files) for p in finding.parameters() if p in VALUES}
+    used = finding.parameters()
+    if name == CLAIMS_TABLE:
+        used += [p for judging in _judging(files) for p in signature(judging.judge).parameters]
+    return {p: VALUES[p](files) for p in dict.fromkeys(used) if p in VALUES}
 
 
 def build(name: str, inputs: Inputs, values: dict) -> pd.DataFrame:
     """Make a table from its files and the values of the study."""
     finding, stage = by_table(name)
-    return _call(finding.make, inputs, {**values, "stage": stage, "parts": CLAIMS})
+    further = []
+    for judging in FINDINGS.values() if name == CLAIMS_TABLE else ():
+        start = _kind(judging, "")
+        own = {k.removeprefix(start): f for k, f in inputs.items() if k.startswith(start)}
+        if own and judging.judge:
+            further += _call(judging.judge, own, values)
+    more = {"stage": stage, "parts": CLAIMS, "further": further}
+    return _call(finding.make, inputs, {**values, **more})
 
 
 def page(name: str, table: pd.DataFrame, record: dict, inputs: Inputs, values: dict) -> str:

@@ -13,10 +13,10 @@ from healscope.findings.columns import effect, in_unit
 from healscope.findings.contrasts import Data
 from healscope.findings.finding import Finding, Page
 from healscope.findings.keepers import answers_to
-from healscope.findings.measures import UNITS
+from healscope.findings.measures import CALLED
 from healscope.findings.rows import attempts, branch_logs, first_attempts, trained_on, with_steps
 from healscope.markdown import bullets, cell, estimate, grid, limits, percent, points
-from healscope.schema import TRACK, choice, share, table, text
+from healscope.schema import TRACK, UNITS, choice, share, table, text
 from healscope.stats import POWER
 from healscope.tasks.tables import rules_differ
 from healscope.verdicts import FAILED, HELD
@@ -38,10 +38,12 @@ def measure(
     stages: dict[str, dict[str, str]],
     primary: list[str],
     contrast: tuple[int, int] | None,
+    further: Iterable[dict] = (),
 ) -> pd.DataFrame:
     """Measure and judge all claims of every track, and correct the verdicts for their number.
 
-    `parts` make the claims: those of all findings.
+    `parts` make the claims: those of all findings. `further` are claims that were judged from
+    other files.
     """
     by_protocol = {
         name: [f for f in evaluations if _protocol(f) == name] for name in (EXHAUSTIVE, *drawn)
@@ -75,7 +77,7 @@ def measure(
         )
         for part in parts:
             found += [{"track": model, **claim} for claim in part(data)]
-    return verdicts.corrected(pd.DataFrame(found), primary, statistics.confidence)
+    return verdicts.corrected(pd.DataFrame([*found, *further]), primary, statistics.confidence)
 
 
 def _protocol(file: str) -> str:
@@ -176,7 +178,7 @@ def _lines(row: dict) -> list[str]:
     if not pd.isna(row["effect"]):
         least = percent(row["detectable"], row["unit"])
         lines.append(
-            f"    detectable: {least} {UNITS[row['unit']]}, with {POWER:.0%} power "
+            f"    detectable: {least} {CALLED[row['unit']]}, with {POWER:.0%} power "
             f"({row['seeds']} seed{'s' if row['seeds'] > 1 else ''}, {row['instances']} instances)"
         )
     return [*lines, ""]
@@ -214,7 +216,10 @@ SCHEMA = table(
         choice("family", ("primary", "other"), "what it is corrected with"),
         share("p", "two-sided p of the verdict; missing where nothing was measured", True),
         share("p_adjusted", "by Holm (primary) or Benjamini and Hochberg (other)", True),
-        *in_unit(*effect("the change that decides; missing where nothing was left to ask", True)),
+        *in_unit(
+            *effect("the change that decides; missing where nothing was left to ask", True),
+            units=UNITS,
+        ),
         text("detail", "what was compared, and numbers beside it"),
     ),
     "track", "claim",

@@ -75,9 +75,9 @@ def effect(about: str, nullable: bool = False) -> tuple[Column, ...]:
     )
 
 
-def in_unit(*columns: Column) -> tuple[Column, ...]:
-    """Return a column `unit`, and these in the unit that it names: of shares, or nats of a text."""
-    found = [choice("unit", (IN_SHARES, IN_NATS), "of accuracies, and of how probable a text is")]
+def in_unit(*columns: Column, units: tuple[str, ...] = (IN_SHARES, IN_NATS)) -> tuple[Column, ...]:
+    """Return a column `unit`, and these in the one of `units` that it names."""
+    found = [choice("unit", units, "what the numbers beside it are in")]
     for column in columns:
         if column.unit in (IN_SHARES, "difference of shares"):
             low = None if column.high is not None else column.low

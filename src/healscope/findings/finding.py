@@ -42,6 +42,10 @@ class Finding:
     title, section: its section of a results page, written from the table.
     order: where this stands among the sections, and its claims among the claims.
     claims: functions from `claims.contrasts.Data` to claims (`claims.contrasts.row`).
+    judge: makes further claims, from the same files as `make` and by the same rules. It returns
+        rows of the table of claims before their correction, with their track.
+    system: whether a study has it only if its `claims.systems` names it.
+    lacking: returns what a study that names it lacks, or an empty text.
     claim_names: patterns of the names of these claims, which a config may declare as primary.
     page: a text that comes with the table.
     """
@@ -58,6 +62,9 @@ class Finding:
     order: float = 50
     claims: tuple[Callable, ...] = ()
     claim_names: tuple[str, ...] = ()
+    judge: Callable[..., list[dict]] | None = None
+    system: bool = False
+    lacking: Callable[[Files], str] = lambda _: ""
     page: Page | None = None
 
     @property

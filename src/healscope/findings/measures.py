@@ -10,11 +10,16 @@ import pandas as pd
 
 from healscope import stats
 from healscope.config import Statistics
-from healscope.schema import IN_NATS, IN_SHARES
+from healscope.schema import IN_ENTRIES, IN_ITERATIONS, IN_NATS, IN_SHARES
 from healscope.stats import Estimate
 from healscope.verdicts import MARGIN
 
-UNITS = {IN_SHARES: "points", IN_NATS: IN_NATS}
+CALLED = {
+    IN_SHARES: "points",
+    IN_NATS: IN_NATS,
+    IN_ENTRIES: "points of entries",
+    IN_ITERATIONS: IN_ITERATIONS,
+}
 """Unit of a table -> how texts call it."""
 
 LOSS = f"{100 * MARGIN:.0f} points, of a text {MARGIN:g} nats per token,"

@@ -69,5 +69,7 @@ def answers_of(
         every = retried = 2 * protocol.hands * together
     if protocol.problems == "neighbours":
         every, retried = neighbour_lists * protocol.per_kind, 0
+    if protocol.problems == "without_one":
+        every, retried = 2 * protocol.per_kind, 0
     more = len(protocol.feedback) * (protocol.attempts - 1) * c.WRONG.value
     return every + retried * (protocol.samples + more)

@@ -22,14 +22,16 @@ _POSED_STREAM = 6  # of random numbers; the other streams of tasks are in `table
 class Protocol(Section):
     """Which problems are posed, how answers are decoded, and what happens after a wrong one."""
 
-    problems: Literal["all", "drawn", "neighbours"] = Field(
+    problems: Literal["all", "drawn", "neighbours", "without_one"] = Field(
         "all",
         description="all: every deal both rules solve, paired; drawn: as published; neighbours: "
-        "docs/neighbours.md",
+        "docs/neighbours.md; without_one: held-out hands, whole and with a card less",
     )
     hands: Positive = Field(234, description="hands of each rule, with `problems: drawn`")
     per_kind: Positive = Field(
-        150, description="problems of each kind and distance, with `problems: neighbours`"
+        150,
+        description="problems of each kind and distance, with `problems: neighbours`; pairs, with "
+        "`without_one`",
     )
     seed: Natural = Field(0, description="draws hands or neighbours, and samples")
     temperature: Annotated[float, Field(ge=0)] = Field(
@@ -54,10 +56,11 @@ class Protocol(Section):
 
     @model_validator(mode="after")
     def _neighbours_are_asked_once(self):
-        if self.problems == "neighbours" and (self.samples or self.attempts > 1):
+        once = ("neighbours", "without_one")
+        if self.problems in once and (self.samples or self.attempts > 1):
             raise ValueError(
-                "neighbours are asked once: leave out samples, attempts and feedback, or ask for "
-                "other problems"
+                f"{self.problems} are asked once: leave out samples, attempts and feedback, or ask "
+                "for other problems"
             )
         return self
 

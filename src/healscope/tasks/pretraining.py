@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, NamedTuple, get_args
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from healscope.sections import Fraction, Mixture, Natural, Positive, Rate, Section
 from healscope.tasks.problem import EVALUATION_FORMAT, Level, Problem
@@ -71,7 +71,19 @@ class Pretraining(Section):
         description="share of steps on two-turn conversations: wrong answer, feedback, "
         "right answer",
     )
+    cards: dict[Annotated[int, Field(ge=2, le=4)], Fraction] | None = Field(
+        None,
+        description="of the card game: shares of hands by their number of cards, as {2: 0.3, 3: "
+        "0.7}; null: the task's own number",
+        exclude_if=lambda value: value is None,
+    )
     state_every: Positive = Field(50, description="steps between states to resume from")
+
+    @model_validator(mode="after")
+    def _some_cards(self):
+        if self.cards is not None and sum(self.cards.values()) <= 0:
+            raise ValueError("cards: at least one share must be positive")
+        return self
 
 
 def single_turns(

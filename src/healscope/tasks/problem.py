@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 Side = Literal["id", "ood"]
 SIDES: tuple[Side, ...] = ("id", "ood")
@@ -106,6 +106,21 @@ class Score(NamedTuple):
     tokens: int
 
 
+class Decision(NamedTuple):
+    """One word of an answer, as something that the model had to decide.
+
+    Attributes:
+        start, end: its characters in the answer; the end of an answer has none.
+        kind: "plan" if several words were possible there, "execution" if one was.
+        legal: it is one of them.
+    """
+
+    start: int
+    end: int
+    kind: Literal["plan", "execution"]
+    legal: bool
+
+
 class Feedback(NamedTuple):
     """One message to the model.
 
@@ -116,3 +131,19 @@ class Feedback(NamedTuple):
 
     message: str
     leaks: bool = False
+
+
+def at_level(
+    level: Level, verdict: Verdict, compact: bool, hint: Callable[[], Feedback]
+) -> Feedback:
+    """Write a message of one level of `Task.feedback`; `hint` is called at level "full" only."""
+    if level not in get_args(Level):
+        raise ValueError(f"level must be none, outcome or full, not {level!r}")
+    again = "again" if compact else "Answer once more, in the same format."
+    if level == "none":
+        return Feedback(again)
+    if verdict.outcome == "correct":
+        raise ValueError("a correct answer gets no feedback at levels outcome and full")
+    said = hint() if level == "full" else Feedback("")
+    wrong = "wrong" if compact else "Your answer is wrong."
+    return Feedback(" ".join(filter(None, (wrong, said.message, again))), said.leaks)

@@ -13,6 +13,7 @@ from healscope.tasks.problem import (  # noqa: F401
     Side,
     Split,
     Verdict,
+    at_level,
 )
-from healscope.tasks.responses import MAX_RESPONSE, json_object  # noqa: F401
-from healscope.tasks.task import Task, at_level, same_start  # noqa: F401
+from healscope.tasks.responses import MAX_RESPONSE, json_object, same_start  # noqa: F401
+from healscope.tasks.task import Task  # noqa: F401

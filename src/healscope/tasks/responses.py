@@ -75,7 +75,11 @@ def spoken(text: str, reasoning: Sequence[Marks] = REASONING) -> Spoken:
 
 
 READ_RESPONSES: Mapping[str, int] = MappingProxyType(
-    {"verify": 1, "hint": 1, "progress": 1, "canonical": 1, "feedback": 2}
+    {
+        **dict.fromkeys(("verify", "hint", "progress", "canonical", "form", "verify_in_form"), 1),
+        **dict.fromkeys(("solution", "decisions", "first_error"), 1),
+        "feedback": 2,
+    }
 )
 """Methods of a task that read a response -> which argument it is, from 0."""
 
@@ -398,3 +402,11 @@ def _character(match: re.Match) -> str:
     if match[1]:
         return chr(int(match[1], 16))
     return _ESCAPES.get(match[2], match[0])
+
+
+def same_start(one: Sequence[str], other: Sequence[str]) -> int:
+    """Count the words that two texts share before they differ."""
+    same = 0
+    while same < min(len(one), len(other)) and one[same] == other[same]:
+        same += 1
+    return same

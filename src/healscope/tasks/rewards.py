@@ -61,12 +61,30 @@ def prefix(task: Task, problem: Problem, text: str, said: Verdict) -> float:
     return 1.0 if said.outcome == "correct" else task.progress(problem, text)
 
 
+def any_form(task: Task, problem: Problem, text: str, said: Verdict) -> float:
+    """Pay as `verdict`, but every answer by the form that it has (`Task.verify_in_form`).
+
+    So no form is preferred, also not the one that the prompt asks for.
+    """
+    return task.verify_in_form(problem, text).reward
+
+
+def value_only(task: Task, problem: Problem, text: str, said: Verdict) -> float:
+    """Pay 1 for a formula that makes the target, whatever numbers it uses, else 0.
+
+    A verifier that leaks: of the card game only, since no other task says what a formula reaches.
+    """
+    return float(bool(said.reaches_target))
+
+
 REWARDS: Mapping[str, Reward] = {
     "verdict": verdict,
     "binary": binary,
     "canonical": canonical,
     "format": format_only,
     "prefix": prefix,
+    "any_form": any_form,
+    "value_only": value_only,
 }
 
 

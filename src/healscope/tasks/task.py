@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, get_args
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
+from healscope.errors import HealscopeError
 from healscope.sections import Natural
 from healscope.tasks import neutral, posing, tables
 from healscope.tasks import pretraining as from_scratch
@@ -26,6 +27,7 @@ from healscope.tasks.problem import (
     EVALUATION_FORMAT,
     FORMATS,
     SIDES,
+    Decision,
     Feedback,
     Level,
     Option,
@@ -35,6 +37,7 @@ from healscope.tasks.problem import (
     Side,
     Split,
     Verdict,
+    at_level,
 )
 from healscope.tasks.responses import (
     MAX_RESPONSE,
@@ -42,6 +45,7 @@ from healscope.tasks.responses import (
     REASONING,
     Marks,
     of_answers,
+    same_start,
     spoken,
 )
 
@@ -259,6 +263,37 @@ class Task(ABC):
         """Return prompts that state the same problem, the standard one first."""
         return (self.prompt(problem),)
 
+    def form(self, problem: Problem, text: str) -> str:
+        """Return which of `forms` a response has."""
+        return "answer" if self.verify(problem, text).parsed else "other"
+
+    def forms(self) -> Sequence[str]:
+        """Return the forms that responses can have, such as layouts; "other" is the last."""
+        return ("answer", "other")
+
+    def verify_in_form(self, problem: Problem, text: str) -> Verdict:
+        """Judge a response by the form that it has, also if the prompt asks for another one."""
+        return self.verify(problem, text)
+
+    def solution(self, problem: Problem, text: str) -> str | None:
+        """Name the solution in a response; those that say the same have one name.
+
+        None where there is no answer. By default the words of the response.
+        """
+        parsed = self.verify(problem, text).parsed
+        return " ".join(text[:MAX_RESPONSE].lower().split()) if parsed else None
+
+    def decisions(self, problem: Problem, text: str) -> Sequence[Decision]:  # noqa: ARG002
+        """Return what a model decides word by word; by default nothing is known of that."""
+        return ()
+
+    def first_error(self, problem: Problem, text: str) -> str:  # noqa: ARG002
+        """Return whether a wrong response errs first in its "plan" or in "execution".
+
+        Empty of a correct one, and where a task cannot tell.
+        """
+        return ""
+
     def hint(self, problem: Problem, text: str) -> Feedback:  # noqa: ARG002
         """Return what feedback of level "full" adds about a wrong answer; by default nothing."""
         return Feedback("")
@@ -342,6 +377,16 @@ class Task(ABC):
         """Make the pool that RL draws from; see `sft_table`."""
         return self.sft_table()
 
+    def unsolvable_table(self) -> pd.DataFrame:
+        """Make a pool of training problems that have no solution, in the columns of `rl_table`.
+
+        Raises HealscopeError where a task has none.
+        """
+        raise HealscopeError(
+            f"task {self.name!r} has no problems without a solution; choose other `problems` for "
+            "the recipe"
+        )
+
     def posed(self, problems: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
         """Return the problems that a protocol poses; see `posing.posed`."""
         return posing.posed(self, problems, protocol)
@@ -419,27 +464,3 @@ class Task(ABC):
         import numpy as np
 
         return np.random.default_rng([self.seed, *purpose])
-
-
-def at_level(
-    level: Level, verdict: Verdict, compact: bool, hint: Callable[[], Feedback]
-) -> Feedback:
-    """Write a message of one level of `Task.feedback`; `hint` is called at level "full" only."""
-    if level not in get_args(Level):
-        raise ValueError(f"level must be none, outcome or full, not {level!r}")
-    again = "again" if compact else "Answer once more, in the same format."
-    if level == "none":
-        return Feedback(again)
-    if verdict.outcome == "correct":
-        raise ValueError("a correct answer gets no feedback at levels outcome and full")
-    said = hint() if level == "full" else Feedback("")
-    wrong = "wrong" if compact else "Your answer is wrong."
-    return Feedback(" ".join(filter(None, (wrong, said.message, again))), said.leaks)
-
-
-def same_start(one: Sequence[str], other: Sequence[str]) -> int:
-    """Count the words that two texts share before they differ."""
-    same = 0
-    while same < min(len(one), len(other)) and one[same] == other[same]:
-        same += 1
-    return same

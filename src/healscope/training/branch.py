@@ -6,9 +6,11 @@ import pandas as pd
 
 from healscope.config import Rewarded, Sampling
 from healscope.engines import VLLM
+from healscope.errors import HealscopeError
 from healscope.tasks.rewards import scorer
 from healscope.tasks.task import Task
 from healscope.training.compute import ONE_PROCESS, Compute
+from healscope.training.kept import Keeper, folder
 from healscope.training.sampling import Sampler
 from healscope.training.state import Workspace
 
@@ -29,6 +31,7 @@ class Branch:
         work: state folder of the run.
         label: text beside the progress bar.
         compute: precision, processes and micro-batches.
+        pass_rates: of training problems at `start` (schema pass-rates), for a recipe that asks.
         engine: the vLLM engine that samples; None if the model samples itself.
     """
 
@@ -45,13 +48,31 @@ class Branch:
     label: str
     compute: Compute = ONE_PROCESS
     engine: VLLM | None = None
+    pass_rates: pd.DataFrame | None = None
 
     def prompt_pool(self, recipe: Sampling) -> pd.DataFrame:
-        """Return the problems to sample from: all of training, or those that SFT saw."""
+        """Return the problems to sample from, as `recipe.problems` says.
+
+        Raises HealscopeError where there are none.
+        """
+        if recipe.problems == "training":
+            return self.prompts
+        if recipe.problems == "unsolvable":
+            return self.task.unsolvable_table()
         if recipe.problems == "sft":
-            seen = set(self.sft_rows["instance_id"])
-            return self.prompts[self.prompts["instance_id"].isin(seen)].reset_index(drop=True)
-        return self.prompts
+            chosen = self.prompts["instance_id"].isin(set(self.sft_rows["instance_id"]))
+        else:
+            least, most = recipe.problems.pass_rate
+            rates = self.pass_rates["correct"] / self.pass_rates["samples"]
+            within = self.pass_rates.loc[rates.between(least, most), "problem_id"]
+            chosen = self.prompts["problem_id"].isin(set(within))
+            if not chosen.any():
+                raise HealscopeError(
+                    f"{self.name}: none of {len(rates)} training problems has a pass rate from "
+                    f"{least:g} to {most:g} where it starts (they have {rates.min():g} to "
+                    f"{rates.max():g}); widen pass_rate, or measure more (rl.pools.problems)"
+                )
+        return self.prompts[chosen].reset_index(drop=True)
 
     def sampler(self, recipe: Sampling, **more) -> Sampler:
         """Return a sampler with the recipe's settings; `more` are those of its algorithm."""
@@ -64,5 +85,8 @@ class Branch:
             samples_per_prompt=recipe.samples_per_prompt,
             length_neutral=paid and recipe.length_neutral,
             engine=self.engine,
+            keeper=Keeper(folder(self.work.folder), recipe.keep_answers)
+            if recipe.keep_answers
+            else None,
             **more,
         )

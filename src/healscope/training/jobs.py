@@ -26,7 +26,7 @@ from healscope.errors import HealscopeError
 from healscope.models import checkpoints
 from healscope.tasks import build
 from healscope.tasks.tables import sft_examples
-from healscope.training import processes
+from healscope.training import kept, processes
 from healscope.training.branch import Branch
 from healscope.training.compute import Compute
 from healscope.training.sampling import PROMPTS_AT_ONCE
@@ -73,6 +73,7 @@ def run(job: dict, work: Workspace, compute: Compute) -> list[dict]:
         work=work,
         label=label,
         compute=compute,
+        pass_rates=provenance.read_table(files["pool"]) if files.get("pool") else None,
     )
     recipe = TypeAdapter(Recipe).validate_python(params["recipe"])
     return run_recipe(recipe, branch, _engine_process(job))
@@ -97,17 +98,20 @@ def run_recipe(recipe: Recipe, branch: Branch, process: Process | None = None) -
         return train(recipe, replace(branch, engine=engine))
 
 
-def publish(work: Workspace, name: str, manifest: str, record: dict, failure: str) -> None:
-    """Publish the staged checkpoint of a branch; or, of a failed run, the reason.
+def publish(work: Workspace, run: dict, manifest: str, record: dict, failure: str) -> None:
+    """Publish the staged checkpoint of a branch, with what it kept; or, of a failed run, the
+    reason. `run` is the job, of which it takes name, track and seed.
 
     The study goes on without a failed branch.
     """
+    name = run["name"]
     if (work.folder / ENGINE).is_file():
         record = {**record, "engine": provenance.read_json(work.folder / ENGINE)}
     if failure:
         print(f"healscope: {failure} (the study goes on without {name})", file=sys.stderr)
         checkpoints.publish_failure(failure, manifest, record)
     else:
+        kept.join(work.folder, work.staged(name), record, run["track"], run["seed"])
         checkpoints.publish(work.staged(name), manifest, record)
     work.close()
 

@@ -16,6 +16,7 @@ from healscope.models import tokens
 from healscope.tasks.rewards import Score, length_neutral
 from healscope.tasks.task import Task
 from healscope.training import processes, rescoring
+from healscope.training.kept import Keeper
 from healscope.training.turns import Turn
 
 PROMPTS_AT_ONCE = 256  # responses generated together
@@ -36,6 +37,7 @@ class Sampler:
     length_neutral: bool = False
     prompt_states: bool = False
     engine: VLLM | None = None
+    keeper: Keeper | None = None
 
     def sample(self, model, tokenizer, problems: pd.DataFrame, stream: Sequence[int]) -> list[Turn]:
         """Sample `samples_per_prompt` episodes of each problem (a row of an RL pool), in a row.
@@ -43,8 +45,9 @@ class Sampler:
         An episode ends with a correct response or with its last attempt; between attempts the
         model reads the task's feedback. With `extra_attempt`, one more response follows the last
         failure and is rewarded -1 whatever it says (released code). `stream` names the random
-        numbers. Of several processes, each samples its share and returns the turns of all. An
-        `engine` samples with the model's weights.
+        numbers: seed, purpose, iteration, and what else tells them apart. Of several processes,
+        each samples its share and returns the turns of all. An `engine` samples with the model's
+        weights. A `keeper` writes down the turns of some iterations.
 
         Raises HealscopeError if engine and model differ by more than `vllm.gap_limit`.
         """
@@ -54,6 +57,8 @@ class Sampler:
             turns = _length_neutral(turns)
         if self.engine is not None:
             rescoring.check_gap(turns, self.engine)
+        if self.keeper is not None:
+            self.keeper.add(tokenizer, turns, stream[2], stream[3:])
         return turns
 
     def _in_shares(self, model, tokenizer, problems: pd.DataFrame, stream) -> list[Turn]:

@@ -7,6 +7,7 @@ from healscope.schema import (
     Column,
     Schema,
     count,
+    flag,
     nats,
     real,
     share,
@@ -167,4 +168,41 @@ RL_LOG = Schema(
         FAILURE,
     ),
     ("iteration",),
+)
+
+ANSWERS = Schema(
+    "rl-answers",
+    artifacts.ANSWERS,
+    "One response that RL sampled in a kept iteration, before the update that learned from it.",
+    (
+        count("iteration", "iteration that sampled it, from 1", "iterations", low=1),
+        count("answer", "its number within the iteration"),
+        text("problem_id", "the problem, in the task's table of RL prompts"),
+        count("attempt", "1: the first; 2, 3, …: after feedback, in one episode", low=1),
+        text("text", "what the model wrote"),
+        text("outcome", "the verifier's verdict, one of the task's outcomes"),
+        flag("correct", "the outcome is correct"),
+        real("reward", "what training paid", "reward"),
+        Column("logprobs", "floats", "log-probability of each token, as sampled", "nats"),
+        Column("token_ends", "ints", "characters of the text up to the end of each token", low=0),
+        TRACK,
+        RUN_SEED,
+    ),
+    ("iteration", "answer"),
+)
+
+PASS_RATES = Schema(
+    "pass-rates",
+    artifacts.POOL,
+    "One training problem, and how many of several sampled answers of a checkpoint to it are "
+    "correct.",
+    (
+        text("problem_id", "the problem, in the task's table of RL prompts"),
+        text("instance_id", "its instance"),
+        count("samples", "answers sampled", "answers", low=1),
+        count("correct", "of them correct", "answers"),
+        TRACK,
+        RUN_SEED,
+    ),
+    ("problem_id",),
 )

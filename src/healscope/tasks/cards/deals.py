@@ -53,6 +53,7 @@ MAX_SFT_ORDERS = 6
 
 # Each purpose has its own stream, so that one never shifts another.
 _SPLIT_STREAM, _ORDER_STREAM, _SFT_STREAM, _HALF_STREAM, _FACELESS_STREAM = 1, 2, 3, 4, 5
+_UNSOLVABLE_STREAM = 9  # 6 to 8 are of `posing`, `hands` and `neighbours`
 
 
 class Deal(NamedTuple):
@@ -163,6 +164,20 @@ def rl_table(task: Game) -> pd.DataFrame:
     return problem_frame(_pool(task), RL_COLUMNS)
 
 
+def unsolvable_table(task: Game) -> pd.DataFrame:
+    """Make a pool of RL prompts without a solution: training deals that the ID rule cannot solve.
+
+    Each in one random order. Columns are RL_COLUMNS.
+    """
+    halves, rng, rows = halve_deals(task), _stream(task.seed, _UNSOLVABLE_STREAM), []
+    for deal, split in split_deals(task).items():
+        cards = _random_orders(deal.cards, 1, rng)[0]
+        if split == "train" and not solvable(task.id_rule.values(deal.cards), deal.target):
+            problem = make_problem(task, cards, "id", deal.target)
+            rows.append(problem_row(task, problem, split, halves[deal]))
+    return problem_frame(rows, RL_COLUMNS)
+
+
 def _pool(task: Game) -> list[dict[str, Any]]:
     halves = halve_deals(task)
     rng = _stream(task.seed, _SFT_STREAM)
@@ -192,8 +207,8 @@ def instance_id(task: Game, deal: Deal) -> str:
 
 
 def problem_row(task: Game, problem: CardProblem, split: Split, half: Half) -> dict[str, Any]:
-    """Make one row of PROBLEM_COLUMNS. The problem must be solvable under its rule."""
-    formula = formulas(problem.values, problem.target)[0]
+    """Make one row of PROBLEM_COLUMNS; without a response where the problem has no solution."""
+    found = formulas(problem.values, problem.target)
     return {
         "problem_id": problem.problem_id,
         "pair_id": problem.pair_id,
@@ -208,7 +223,7 @@ def problem_row(task: Game, problem: CardProblem, split: Split, half: Half) -> d
         "n_faces": count_faces(problem.cards),
         "n_solutions": len(distinct_solutions(problem.values, problem.target)),
         "prompt": prompt(task, problem),
-        "response": response(task, problem, formula),
+        "response": response(task, problem, found[0]) if found else None,
     }
 
 

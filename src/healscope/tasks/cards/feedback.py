@@ -18,8 +18,7 @@ from healscope.tasks.cards.game import (
     compact_vocabulary,
 )
 from healscope.tasks.cards.verifier import read_answer
-from healscope.tasks.problem import EVALUATION_FORMAT, Feedback, Level, Verdict
-from healscope.tasks.task import at_level
+from healscope.tasks.problem import EVALUATION_FORMAT, Feedback, Level, Verdict, at_level
 
 
 class _Fault(NamedTuple):

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from healscope.tasks import posing
-from healscope.tasks.cards import deals, hands, neighbours, pretraining
+from healscope.tasks.cards import deals, hands, neighbours, pretraining, structure
 from healscope.tasks.cards import feedback as messages
 from healscope.tasks.cards.expressions import render, to_tree
 from healscope.tasks.cards.game import (
@@ -24,8 +24,16 @@ from healscope.tasks.cards.solver import formulas
 from healscope.tasks.cards.verifier import read_answer, verify
 from healscope.tasks.posing import Protocol
 from healscope.tasks.pretraining import Pretraining
-from healscope.tasks.problem import EVALUATION_FORMAT, Feedback, Level, Side, Split, Verdict
-from healscope.tasks.task import same_start
+from healscope.tasks.problem import (
+    EVALUATION_FORMAT,
+    Decision,
+    Feedback,
+    Level,
+    Side,
+    Split,
+    Verdict,
+)
+from healscope.tasks.responses import same_start
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,7 +51,7 @@ class GeneralPoints(Game):
     fixed_words: ClassVar[bool] = True
     answer_steps: ClassVar[tuple[str, ...]] = ("number", "formula")
     published: ClassVar[tuple[str, ...]] = ("fig1", "fig2a", "fig2b", "fig3a", "fig8")
-    problems_of: ClassVar[tuple[str, ...]] = ("all", "drawn", "neighbours")
+    problems_of: ClassVar[tuple[str, ...]] = ("all", "drawn", "neighbours", "without_one")
     neighbour_lists: ClassVar[int] = neighbours.MOST_LISTS
     judging_only: ClassVar[tuple[str, ...]] = (
         *("rewards", "verifier", "grade_number_line", "reasoning"),
@@ -100,6 +108,24 @@ class GeneralPoints(Game):
         reference = formulas(problem.values, problem.target)[0]
         return read_answer(self, problem, text).words in _spellings(reference)
 
+    def form(self, problem: CardProblem, text: str) -> str:
+        return structure.form(self, problem, text)
+
+    def forms(self) -> Sequence[str]:
+        return structure.forms(self)
+
+    def verify_in_form(self, problem: CardProblem, text: str) -> Verdict:
+        return structure.verify_in_form(self, problem, text)
+
+    def solution(self, problem: CardProblem, text: str) -> str | None:
+        return structure.solution(self, problem, text)
+
+    def decisions(self, problem: CardProblem, text: str) -> Sequence[Decision]:
+        return structure.decisions(self, problem, text)
+
+    def first_error(self, problem: CardProblem, text: str) -> str:
+        return structure.first_error(self, problem, text)
+
     def feedback(self, problem: CardProblem, verdict: Verdict, text: str, level: Level) -> Feedback:
         return messages.feedback(self, problem, verdict, text, level)
 
@@ -126,12 +152,17 @@ class GeneralPoints(Game):
     def rl_table(self) -> pd.DataFrame:
         return deals.rl_table(self)
 
+    def unsolvable_table(self) -> pd.DataFrame:
+        return deals.unsolvable_table(self)
+
     def posed(self, problems: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
         """Pose problems. Drawn hands and neighbours come from all deals, not from the table."""
         if protocol.problems == "drawn":
             return hands.drawn_hands(self, protocol.hands, protocol.seed)
         if protocol.problems == "neighbours":
             return neighbours.posed(self, protocol.per_kind, protocol.seed)
+        if protocol.problems == "without_one":
+            return neighbours.without_one(self, protocol.per_kind, protocol.seed)
         return posing.posed(self, problems, protocol)
 
     def read(self, row: Mapping[str, Any]) -> CardProblem:
@@ -191,6 +222,7 @@ def _examples(
         "rule_noise": settings.rule_noise,
         "eval_format_share": settings.eval_format_share,
         "eval_format_layouts": settings.eval_format_layouts.model_dump(),
+        "cards": settings.cards,
     }
     if talks:
         return pretraining.conversation_examples(task, n, rng, **mixture)

@@ -111,6 +111,44 @@ def posed(game: Game, per_kind: int, seed: int) -> pd.DataFrame:
     return table
 
 
+WITHOUT_ONE = "without one"
+"""Kind of the problems of `without_one` that have a card less, at distance -1."""
+
+
+def without_one(game: Game, pairs: int, seed: int) -> pd.DataFrame:
+    """Make a table of at most `pairs` held-out hands, each whole and with one card less.
+
+    Columns are those of `neighbours`. A hand (kind ANCHOR, distance 0), with a face card or
+    without, is followed by one drawn evenly among those that are left of it and still make the
+    target (kind WITHOUT_ONE), in the same order. Both have the hand's `instance_id` and `half`, so
+    that they are resampled together. Hands of which nothing makes the target are left out. Raises
+    ValueError on a game of two cards, of which one would be left.
+    """
+    if game.cards < 3:
+        raise ValueError(f"task {game.name!r}: a hand of {game.cards} cards has none to spare")
+    rng, smaller = _stream(seed, ANCHOR, 1), replace(game, cards=game.cards - 1)
+    parts = []
+    for whole in _hidden(game, rng, faces=0):
+        cards = whole.problem.cards
+        hands = sorted({cards[:i] + cards[i + 1 :] for i in range(len(cards))})
+        target = whole.problem.target
+        left = [hand for hand in hands if solvable(game.id_rule.values(hand), target)]
+        if left and len(parts) < pairs:
+            hand = left[int(rng.integers(len(left)))]
+            less = Neighbour(smaller, make_problem(smaller, hand, "id", target))
+            parts += [(whole, less)]
+    rows = _rows([whole for whole, _ in parts], neighbour=ANCHOR, distance=0)
+    fewer = _rows([less for _, less in parts], neighbour=WITHOUT_ONE, distance=-1)
+    for row, less, _number in zip(rows, fewer, range(len(rows)), strict=True):
+        less |= {key: row[key] for key in ("instance_id", "half")}
+        less["problem_id"] = f"{row['pair_id']}-less:{less['problem_id']}"
+    table = problem_frame(
+        [row for pair in zip(rows, fewer, strict=True) for row in pair],
+        (*PROBLEM_COLUMNS, "neighbour", "distance"),
+    )
+    return table.assign(draw=range(len(table)), retried=False)[list(COLUMNS)]
+
+
 def distances(game: Game) -> dict[str, tuple[int, ...]]:
     """Return the distances of each of KINDS, ascending, at which neighbours are looked for.
 
@@ -251,13 +289,16 @@ _MAKERS = {
 }
 
 
-def _hidden(game: Game, rng: np.random.Generator, side: Side = "id") -> Iterator[Neighbour]:
-    """Yield held-out hands with a face card that the side's rule solves, in random order.
+def _hidden(
+    game: Game, rng: np.random.Generator, side: Side = "id", faces: int = 1
+) -> Iterator[Neighbour]:
+    """Yield held-out hands with a face card (`faces`: at least so many) that the side's rule
+    solves, in random order.
 
     Under another rule than that of training, hands that count differently by it.
     """
     rule, sides = game.rule(side), _sides(game)[0]
-    hidden = [deal for deal, s in sides.items() if s == "held_out" and count_faces(deal.cards)]
+    hidden = [d for d, s in sides.items() if s == "held_out" and count_faces(d.cards) >= faces]
     for index in rng.permutation(len(hidden)):
         cards, target = hidden[index]
         differs = side == "id" or rule.values(cards) != game.id_rule.values(cards)

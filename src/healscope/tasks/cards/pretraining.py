@@ -55,6 +55,7 @@ def pretraining_examples(
     eval_format_share: float = 0.0,
     eval_format_layouts: Mapping[str, float] | None = None,
     face_probability: float = 0.6,
+    cards: Mapping[int, float] | None = None,
 ) -> list[tuple[str, str]]:
     """Draw n (prompt, response) pairs in the task's rendering.
 
@@ -76,13 +77,14 @@ def pretraining_examples(
         eval_format_layouts: weights over fA, fB, fC, fG, whose layouts answer the token fD;
             `formats` if not given.
         face_probability: chance that a value is shown as a face card, where one counts as it.
+        cards: weights over numbers of cards in a hand; the task's number if not given.
 
     Raises:
         ValueError: on an unknown name, a negative weight, or a share outside [0, 1].
     """
     drawn = _draw_examples(
         task, n, rng, rules, formats, rule_noise, formula_noise,
-        eval_format_share, eval_format_layouts, face_probability,
+        eval_format_share, eval_format_layouts, face_probability, cards,
     )  # fmt: skip
     return [(e.prompt(task), e.answer(task, e.values, e.formula)) for e in drawn]
 
@@ -108,6 +110,7 @@ def conversation_examples(
     eval_format_share: float = 0.0,
     eval_format_layouts: Mapping[str, float] | None = None,
     face_probability: float = 0.6,
+    cards: Mapping[int, float] | None = None,
 ) -> list[tuple[list[str], str]]:
     """Draw n (turns, response): a problem, a wrong answer, feedback on it, and the right answer.
 
@@ -122,7 +125,7 @@ def conversation_examples(
     no_formula_noise = 0.0  # the last answer is right
     drawn = _draw_examples(
         task, n, rng, rules, formats, rule_noise, no_formula_noise,
-        eval_format_share, eval_format_layouts, face_probability,
+        eval_format_share, eval_format_layouts, face_probability, cards,
     )  # fmt: skip
     kinds = _weights("rules", rules, RULE_KINDS)
     others = _draw_rules(task, rng.choice(RULE_KINDS, n, p=kinds), rng)
@@ -231,6 +234,7 @@ def _draw_examples(
     eval_format_share: float,
     eval_format_layouts: Mapping[str, float] | None,
     face_probability: float,
+    cards: Mapping[int, float] | None = None,
 ) -> list[_Drawn]:
     """Draw what `pretraining_examples` writes down."""
     for name, share in {
@@ -245,6 +249,8 @@ def _draw_examples(
     tokens = _weights("formats", formats, TRAINING_FORMATS)
     eval_layouts = _weights("eval_format_layouts", eval_format_layouts or formats, TRAINING_FORMATS)
 
+    most = max(cards or [task.cards])
+
     drawn: list[_Drawn] = []
     while len(drawn) < n:
         size = min(_BATCH, n - len(drawn))
@@ -253,18 +259,21 @@ def _draw_examples(
         evaluation = rng.choice(TRAINING_FORMATS, size, p=eval_layouts).tolist()
         coins = (rng.random((size, 3)) < (rule_noise, formula_noise, eval_format_share)).tolist()
         picks = rng.random((size, 2)).tolist()
-        card_draws = rng.random((size, task.cards, 2)).tolist()
-        card_orders = rng.random((size, task.cards)).argsort(axis=1).tolist()
+        card_draws = rng.random((size, most, 2)).tolist()
+        order_draws = rng.random((size, most))
+        counts = _hand_sizes(cards, size, rng) if cards else [task.cards] * size
         for index, stated in enumerate(stated_rules):
             wrong_rule, wrong_formula, is_evaluation = coins[index]
             effective = task.ood_rule.face_values if wrong_rule else stated
-            pairs, shown_by = _world(task.cards, task.targets, effective)
+            count = counts[index]
+            pairs, shown_by = _world(count, task.targets, effective)
             pick, formula_pick = picks[index]
             target, values = pairs[int(pick * len(pairs))]
-            values = [values[position] for position in card_orders[index]]
-            cards = [
+            order = order_draws[index, :count].argsort().tolist()
+            values = [values[position] for position in order]
+            hand = [
                 _card(value, shown_by.get(value), draw, face_probability)
-                for value, draw in zip(values, card_draws[index], strict=True)
+                for value, draw in zip(values, card_draws[index][:count], strict=True)
             ]
             if wrong_formula:
                 formula = render(_random_tree(values, rng), "bracketed")
@@ -273,8 +282,13 @@ def _draw_examples(
                 formula = correct[int(formula_pick * len(correct))]
             layout = evaluation[index] if is_evaluation else ordinary[index]
             token = EVALUATION_FORMAT if is_evaluation else layout
-            drawn.append(_Drawn(stated, target, cards, values, formula, layout, token))
+            drawn.append(_Drawn(stated, target, hand, values, formula, layout, token))
     return drawn
+
+
+def _hand_sizes(cards: Mapping[int, float], n: int, rng: np.random.Generator) -> list[int]:
+    shares = [share / sum(cards.values()) for share in cards.values()]
+    return rng.choice(list(cards), n, p=shares).tolist()
 
 
 def _draw_rules(

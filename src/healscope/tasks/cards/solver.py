@@ -86,7 +86,7 @@ def _last_steps(
 ) -> Iterator[tuple[str, tuple[int, ...], Pair, tuple[int, ...], Pair]]:
     """Yield every (operator, left part, x, right part, y) with x operator y = goal."""
     for left, right in _splits(values):
-        xs, ys = _reachable(left), _reachable(right)
+        xs, ys = reachable(left), reachable(right)
         if len(xs) <= len(ys):
             for x in xs:
                 for operator, y in _right_operands(goal, x, ys):
@@ -132,14 +132,14 @@ def _left_operands(goal: Pair, y: Pair, among: frozenset[Pair]) -> Iterator[tupl
 
 
 @lru_cache(maxsize=1 << 15)
-def _reachable(values: tuple[int, ...]) -> frozenset[Pair]:
+def reachable(values: tuple[int, ...]) -> frozenset[Pair]:
     """Return every exact value of a formula over all the sorted values."""
     if len(values) == 1:
         return frozenset({(values[0], 1)})
     found: set[Pair] = set()
     for left, right in _splits(values):
         # Both orders of a split are listed, so - and / need one direction only.
-        for (a, b), (c, d) in product(_reachable(left), _reachable(right)):
+        for (a, b), (c, d) in product(reachable(left), reachable(right)):
             found.add(_pair(a * d + c * b, b * d))
             found.add(_pair(a * d - c * b, b * d))
             found.add(_pair(a * c, b * d))

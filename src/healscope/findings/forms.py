@@ -1,0 +1,345 @@
+"""Which forms of answers RL amplifies, whether beyond what selection gives, and what it adds.
+
+After pretraining on a mixture, RL is said to converge to one form of it, and to add no solutions
+(arXiv 2504.07912; from the paper's released code and text). With 0/1 rewards the best policy near
+the start weighs every form by its accuracy, and no more: N_i = F_i A_i / sum_j F_j A_j is what
+keeping the right answers alone gives. So a form is amplified *beyond selection* only where its
+share exceeds N_i. Answers are sampled; each is judged by the form that it has.
+"""
+
+import numpy as np
+import pandas as pd
+
+from healscope import artifacts, stats
+from healscope.config import DEEP, EXHAUSTIVE, Statistics
+from healscope.files import Files
+from healscope.findings.columns import SEED, START, interval
+from healscope.findings.contrasts import row
+from healscope.findings.finding import Finding
+from healscope.findings.structured import readers, samples
+from healscope.markdown import grid, level
+from healscope.schema import TRACK, Column, choice, table, text
+from healscope.tasks.schemas import RULE
+from healscope.verdicts import OPEN, Verdict, at_most, positive
+
+FLOOR = 0.1
+"""What a start has less of than this share cannot be seen to be lost, or kept."""
+
+MEASURES = {
+    "share at the start": "share of the form among answers before RL",
+    "share": "the same after RL",
+    "selected": "share of the form among the right answers before RL, mean over problems that have "
+    "any: what keeping these alone gives",
+    "accuracy at the start": "share of right answers among those in the form, before RL",
+    "accuracy": "the same after RL",
+    "pass@1 at the start": "share of right answers, whatever their form, before RL",
+    "pass@1": "the same after RL",
+    "pass@k at the start": "share of problems with a right answer among all samples, before RL",
+    "pass@k": "the same after RL",
+    "new": "share of problems solved in half of the samples after RL that no answer of half of "
+    "them solved before",
+    "new by chance": "the same of the other half of the samples before RL",
+}
+
+_PLACE = ["track", "seed", "rule", "problem_id", "draw", "instance_id", "half"]
+
+
+def pairs(files: Files) -> dict[str, str]:
+    """Return branch -> the checkpoint that it starts from, of recipes that pay every form."""
+    found = {}
+    for branch in files.study.branches:
+        recipe, start = artifacts.parse_branch(branch)
+        if "any_form" in getattr(files.study.rl.recipes[recipe], "reward", {}):
+            found[branch] = artifacts.sft(start)
+    return found
+
+
+def _inputs(files: Files) -> dict[str, list[str]]:
+    protocol = DEEP if DEEP in files.study.evaluation.protocols else EXHAUSTIVE
+    both = [name for pair in pairs(files).items() for name in pair]
+    return {
+        "evaluations": files.each(
+            artifacts.EVALUATION, protocol=protocol, checkpoint=list(dict.fromkeys(both))
+        ),
+        "posed": files.each(artifacts.POSED, protocol=protocol),
+    }
+
+
+def _lacking(files: Files) -> str:
+    protocols = files.study.evaluation.protocols
+    if not pairs(files):
+        return "a branch of a recipe that pays every form, as {like: ppo, reward: {any_form: 1}}"
+    if protocols.get(DEEP, protocols[EXHAUSTIVE]).samples < 4:
+        return f"a protocol '{DEEP}' with samples, or those of '{EXHAUSTIVE}'"
+    return ""
+
+
+def read(evaluations: list[str], posed: list[str], tasks: dict[str, dict]) -> pd.DataFrame:
+    """Return every sampled answer with its form, and whether it is right in that form."""
+    rows = samples(evaluations)
+    known = readers(tasks, posed, artifacts.POSED)
+    parts = []
+    for task, own in rows.groupby("task", sort=False):
+        read_by = known[task]
+        forms = read_by.of_each(own, lambda t, p, text: t.form(p, text))
+        right = read_by.of_each(
+            own, lambda t, p, text: t.verify_in_form(p, text).outcome == "correct"
+        )
+        parts.append(own.assign(form=forms, right=right))
+    return pd.concat(parts, ignore_index=True)
+
+
+def by_problem(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return a row for each problem that a checkpoint answered, and form: how many of its samples
+    have the form, how many of these are right, and how many samples there are."""
+    place = [*_PLACE, "checkpoint"]
+    counted = rows.groupby([*place, "form"])["right"].agg(["size", "sum"]).reset_index()
+    counted = counted.rename(columns={"size": "answers", "sum": "right"})
+    forms = sorted(rows["form"].unique())
+    whole = rows[place].drop_duplicates().merge(pd.DataFrame({"form": forms}), how="cross")
+    counted = whole.merge(counted, how="left", on=[*place, "form"])
+    counted[["answers", "right"]] = counted[["answers", "right"]].fillna(0).astype(float)
+    total = counted.groupby(place)[["answers", "right"]].transform("sum")
+    return counted.assign(
+        share=counted["answers"] / total["answers"],
+        samples=total["answers"],
+        solved=total["right"],
+        selected=counted["right"] / total["right"].replace(0, np.nan),
+    )
+
+
+def _halves(rows: pd.DataFrame) -> dict[tuple[str, int], pd.Series]:
+    """Return (checkpoint, half of its samples) -> whether each problem is solved in them."""
+    half = 2 * (rows["sample"] - 1) // rows["sample"].max()
+    solved = rows.assign(part=half).groupby(["checkpoint", "part", *_PLACE])["right"].any()
+    return {key: own.droplevel([0, 1]) for key, own in solved.groupby(level=[0, 1])}
+
+
+def _new(before: pd.Series, after: pd.Series) -> pd.DataFrame:
+    """Return the problems solved after, and whether each is unsolved before (column value)."""
+    both = pd.DataFrame({"before": before, "after": after}).dropna().astype(bool).reset_index()
+    return both[both["after"]].assign(value=lambda x: 1.0 - x["before"])
+
+
+def measure(
+    evaluations: list[str], posed: list[str], tasks: dict[str, dict], statistics: Statistics
+) -> pd.DataFrame:
+    """Return how often each form is used and right before and after RL, and what is solved at all.
+
+    `selected` is the null of selection alone. What is *new* is solved after RL in half of its
+    samples and not before in half of those; by chance the other half of the samples before RL has
+    as much that is new.
+    """
+    rows = read(evaluations, posed, tasks)
+    out = []
+    for branch, before, after in _branches(rows):
+        recipe, start = artifacts.parse_branch(branch)
+        for rule in sorted(rows["rule"].unique()):
+            tables = {
+                name: by_problem(part[part["rule"] == rule])
+                for name, part in (("start", before), ("end", after))
+            }
+            place = {"recipe": recipe, "start": start, "rule": rule}
+            for what, form, frame, weight in _measured(tables):
+                for seed, part in _by_seed(frame):
+                    e = stats.bootstrap(part, "value", statistics, weight)
+                    out.append(
+                        {"track": part["track"].iloc[0], **place, "measure": what, "form": form,
+                         "seed": seed, "value": e.value, "low": e.low, "high": e.high}
+                    )  # fmt: skip
+            half, own = _halves(before[before["rule"] == rule]), before["checkpoint"].iloc[0]
+            later = _halves(after[after["rule"] == rule])[branch, 0]
+            for what, solved in (("new", later), ("new by chance", half[own, 1])):
+                for seed, part in _by_seed(_new(half[own, 0], solved)):
+                    e = stats.bootstrap(part, "value", statistics)
+                    out.append(
+                        {"track": part["track"].iloc[0], **place, "measure": what, "form": "",
+                         "seed": seed, "value": e.value, "low": e.low, "high": e.high}
+                    )  # fmt: skip
+    return pd.DataFrame(out)
+
+
+def _branches(rows: pd.DataFrame):
+    """Yield each branch with the answers where it starts, and after it, of one track."""
+    for _, own in rows.groupby("track"):
+        for branch in own["checkpoint"].unique():
+            if "-from-" in branch:
+                start = artifacts.sft(artifacts.parse_branch(branch)[1])
+                yield branch, *(own[own["checkpoint"] == name] for name in (start, branch))
+
+
+def _measured(tables: dict[str, pd.DataFrame]):
+    """Yield measure, form, rows with a column `value`, and the column that weighs them."""
+    for name, counted in tables.items():
+        suffix = " at the start" if name == "start" else ""
+        for form, own in counted.groupby("form"):
+            yield f"share{suffix}", form, own.assign(value=own["share"]), None
+            right = own["right"] / own["answers"].replace(0, np.nan)
+            used = own.assign(value=right)[own["answers"] > 0]
+            if len(used):
+                yield f"accuracy{suffix}", form, used, "answers"
+            if name == "start":
+                yield "selected", form, own.assign(value=own["selected"]).dropna(), None
+        whole = counted.drop_duplicates(_PLACE)
+        yield f"pass@1{suffix}", "", whole.assign(value=whole["solved"] / whole["samples"]), None
+        yield f"pass@k{suffix}", "", whole.assign(value=1.0 * (whole["solved"] > 0)), None
+
+
+def _by_seed(frame: pd.DataFrame):
+    if len(frame):
+        yield "all", frame
+        yield from ((str(seed), own) for seed, own in frame.groupby("seed"))
+
+
+# Claims.
+
+
+def judge(
+    evaluations: list[str], posed: list[str], tasks: dict[str, dict], statistics: Statistics
+) -> list[dict]:
+    """Return the claims of each track, on ID problems and the first branch that pays every form.
+
+    Which form grows most is picked on other seeds and the other half of the problems.
+    """
+    rows = read(evaluations, posed, tasks)
+    found, done = [], set()
+    for branch, before, after in _branches(rows[rows["rule"] == "id"]):
+        track = before["track"].iloc[0]
+        if track not in done:
+            done.add(track)
+            found += [{"track": track, **c} for c in claims_of(branch, before, after, statistics)]
+    return found
+
+
+def changes(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
+    """Return, of each problem and form, its share before and after and what selection gives."""
+    keys = [*_PLACE, "form"]
+    both = by_problem(before).merge(
+        by_problem(after)[[*keys, "share", "solved", "samples"]], on=keys, how="outer",
+        suffixes=("_before", ""),
+    )  # fmt: skip
+    filled = ["share", "share_before"]
+    both[filled] = both[filled].fillna(0.0)
+    return both
+
+
+def picked(both: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the form whose share grows most on other seeds and the other half."""
+    forms = sorted(f for f in both["form"].unique() if f != "other")
+    grown = both.assign(change=both["share"] - both["share_before"])
+    choice_of = stats.picked_elsewhere(
+        lambda form, seeds, half: stats.mean_of_seeds(
+            stats.of_part(grown[grown["form"] == form], seeds, half), "change"
+        ),
+        forms,
+        sorted(both["seed"].unique()),
+    )
+    return stats.at_picked({form: grown[grown["form"] == form] for form in forms}, choice_of)
+
+
+def claims_of(
+    branch: str, before: pd.DataFrame, after: pd.DataFrame, statistics: Statistics
+) -> list[dict]:
+    own = picked(changes(before, after))
+    named = ", ".join(sorted(own["form"].unique()))
+    start = float(own["share_before"].mean())
+    grows = stats.bootstrap(own, "change", statistics)
+    known = own.dropna(subset=["selected"])
+    beyond = stats.bootstrap(
+        known.assign(change=known["share"] - known["selected"]), "change", statistics
+    )
+    whole = changes(before, after).drop_duplicates(_PLACE)
+    whole = whole.assign(
+        first=whole["solved"] / whole["samples"] - whole["solved_before"] / whole["samples_before"],
+        any=1.0 * (whole["solved"] > 0) - 1.0 * (whole["solved_before"] > 0),
+    )
+    once, ever = (
+        stats.bootstrap(whole.assign(change=whole[c]), "change", statistics)
+        for c in ("first", "any")
+    )
+    where = f"sampled answers to held-out ID problems, {branch}; form {named}"
+    k = int(whole["samples"].max())
+    return [
+        row(
+            "rl-amplifies-a-form",
+            "RL from a mixture of forms raises the share of one of them (arXiv 2504.07912)",
+            grows,
+            never_there(positive(grows), start),
+            f"{where}, which has {100 * start:.0f}% before; picked on other seeds and the other "
+            "half of the problems",
+        ),
+        row(
+            "rl-amplifies-beyond-selection",
+            "RL raises the share of that form above what keeping right answers alone gives",
+            beyond,
+            never_there(positive(beyond), start),
+            f"{where}; share after RL minus the form's share among right answers before, on "
+            "problems that have any",
+        ),
+        row(
+            "rl-raises-pass-at-1",
+            "RL raises the share of right answers, whatever their form",
+            once,
+            positive(once),
+            where,
+        ),
+        row(
+            "rl-adds-no-solved-problem",
+            f"RL does not raise the share of problems with a right answer among {k}",
+            ever,
+            at_most(ever),
+            f"{where}; an independent study found gains here, too",
+        ),
+    ]
+
+
+def never_there(verdict: Verdict, start: float) -> Verdict:
+    """Return the verdict; undecided where the start has less than FLOOR of what is asked about."""
+    return Verdict(OPEN, verdict.p) if start < FLOOR else verdict
+
+
+def section(table: pd.DataFrame) -> str:
+    whole = table[table["seed"] == "all"]
+    rows = [
+        (r["recipe"], r["start"], r["rule"].upper(), r["measure"], r["form"] or "any",
+         level(r, "value"))
+        for r in whole.to_dict("records")
+    ]  # fmt: skip
+    return grid(["recipe", "start", "rule", "measure", "form", "%"], rows)
+
+
+SCHEMA = table(
+    "forms",
+    "One share of sampled answers, or of problems, before and after RL that pays every form.",
+    (
+        TRACK,
+        text("recipe", "recipe of RL"),
+        START,
+        RULE,
+        choice("measure", MEASURES, "; ".join(f"{k}: {v}" for k, v in MEASURES.items())),
+        text("form", "form of the answers (`Task.form`); empty: all"),
+        SEED,
+        Column("value", "float", "the share", "share", low=0, high=1),
+        *interval(),
+    ),
+    "track", "recipe", "start", "rule", "measure", "form", "seed",
+)  # fmt: skip
+
+FINDING = Finding(
+    name="forms",
+    schema=SCHEMA,
+    make=measure,
+    inputs=_inputs,
+    asked=lambda files: bool(files.study.rl and pairs(files)),
+    system=True,
+    lacking=_lacking,
+    judge=judge,
+    claim_names=(
+        "rl-amplifies-(a-form|beyond-selection)",
+        "rl-raises-pass-at-1",
+        "rl-adds-no-solved-problem",
+    ),
+    order=30,
+    title="Forms of answers",
+    section=section,
+)
