@@ -1,4 +1,4 @@
-"""Forms of answers: a tabular policy that is known, selection alone as null, and planted effects."""
+"""Forms of answers: a policy that is known, selection alone as null, and planted effects."""
 
 import numpy as np
 import pandas as pd
@@ -24,7 +24,8 @@ def answers(shares, right, checkpoint, seeds=3, rng=None):
     return pd.DataFrame(
         {
             "track": "t", "seed": seed, "rule": "id", "draw": problem, "sample": sample + 1,
-            "problem_id": [f"p{p}" for p in problem], "instance_id": [f"i{p // 2}" for p in problem],
+            "problem_id": [f"p{p}" for p in problem],
+            "instance_id": [f"i{p // 2}" for p in problem],
             "half": np.array(["a", "b"])[problem % 2], "retried": True, "checkpoint": checkpoint,
             "form": names[used].ravel(), "right": correct.ravel(),
         }
@@ -40,7 +41,7 @@ def verdicts(after_shares, after_right=RIGHT, draws=0):
 
 
 def test_what_selection_gives_is_that_of_the_formula():
-    """Also the limit of the policy that is best for 0/1 rewards near the start, as beta goes to 0."""
+    """It is the limit, as beta goes to 0, of the policy that is best for 0/1 rewards."""
     counted = forms.by_problem(answers(SHARES, RIGHT, "sft-0"))
     expected = 0.2 * 0.6 / (0.2 * 0.6 + 0.8 * 0.3)
     assert counted[counted["form"] == "fA"]["selected"].mean() == pytest.approx(expected, abs=0.02)

@@ -8,7 +8,8 @@ with job(snakemake, torch=True):
     measurement = measurements()[p.measurement]
     if files.get("landmarks"):
         marks = provenance.read_json(files.landmarks)["landmarks"]
-        read = [name for name in p.reads if name in marks]
+        # of landmarks those that there are; any other name is that of a checkpoint
+        read = [n for n in p.reads if n in marks or n not in artifacts.POINT_NAMES]
         chosen = {n: landmarks.manifest(files.landmarks, w.track, w.seed, n) for n in read}
     else:
         place = {"track": w.track, "seed": w.seed}

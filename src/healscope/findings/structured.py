@@ -29,6 +29,10 @@ class Reader:
             self._problems[problem_id] = self.task.read(self._rows[problem_id])
         return self._problems[problem_id]
 
+    def instance(self, problem_id: str) -> str:
+        """Return the instance of a problem."""
+        return str(self._rows[problem_id]["instance_id"])
+
     def of_each(self, rows: pd.DataFrame, what: Callable[[Task, Problem, str], object]) -> list:
         """Return `what` of the task, the problem and the text of each row; each pair is read
         once."""
