@@ -10,6 +10,7 @@ import near_tables
 import numpy as np
 import pandas as pd
 import rl_tables
+import system_tables
 import task_tables
 
 from healscope.edit_kinds import CONTROLS, KINDS
@@ -501,6 +502,7 @@ _MADE = {
     "recipes": rl_tables.recipes,
     "task-landmarks": task_tables.task_landmarks,
     "task-curves": task_tables.task_curves,
+    **system_tables.MADE,
 }
 
 

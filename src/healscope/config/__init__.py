@@ -92,7 +92,9 @@ class Study(Section):
         description="the task of SFT and RL; or several, as [gp3, nav]: each has models of its own"
     )
     models: dict[FolderName, Model] = Field(
-        min_length=1, description="name -> where its base model comes from"
+        min_length=1,
+        description="name -> where its base model comes from; null, in a file over another: it is "
+        "left out",
     )
     sft: SFT = Field(SFT(), description="supervised fine-tuning on the ID rule")
     rl: RL | None = Field(
@@ -137,7 +139,7 @@ class Study(Section):
     @model_validator(mode="before")
     @classmethod
     def _complete(cls, data):
-        return keepers.completed(own_checkpoints.completed(data))
+        return keepers.completed(own_checkpoints.completed(without_nulls(data)))
 
     @model_validator(mode="after")
     def _consistent(self):
@@ -349,6 +351,24 @@ class Study(Section):
             name = artifacts.branch(own_checkpoints.RECIPE, self.end_step)
             return name if name in self.branches else None
         return artifacts.branch(self.rl.main, self.end_step)
+
+
+def without_nulls(data):
+    """Leave out models and protocols that are null: a file over another takes its own out so."""
+    if not isinstance(data, dict):
+        return data
+    found = {**data, "models": _named(data.get("models"))} if "models" in data else data
+    evaluation = found.get("evaluation")
+    if isinstance(evaluation, dict) and "protocols" in evaluation:
+        kept = {**evaluation, "protocols": _named(evaluation["protocols"])}
+        found = {**found, "evaluation": kept}
+    return found
+
+
+def _named(section):
+    if not isinstance(section, dict):
+        return section
+    return {name: value for name, value in section.items() if value is not None}
 
 
 def load(data: dict) -> Study:

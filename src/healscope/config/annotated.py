@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic_core import to_jsonable_python
 
 from healscope.config import Study
 
@@ -171,7 +172,7 @@ def _written(section: BaseModel, name: str, indent: str) -> list[str]:
             line for key in type(value).model_fields for line in _written(value, key, indent + "  ")
         ]
         return [*_with_comment(f"{indent}{name}:", said), *inner]
-    plain = section.model_dump(mode="json")[name]
+    plain = to_jsonable_python(value)  # also of a key that is not dumped at its default
     text = yaml.safe_dump(plain, default_flow_style=True, width=10**6).removesuffix("...\n").strip()
     return _with_comment(f"{indent}{name}: {text}", said)
 

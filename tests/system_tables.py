@@ -1,0 +1,95 @@
+"""Tables of the findings about RL after SFT, as `figure_tables` makes the others."""
+
+from itertools import product
+
+import numpy as np
+import pandas as pd
+
+SEEDS = ("0", "1", "all")
+
+
+def _seeded(rows: list[dict], value: str, width: float = 0.05) -> pd.DataFrame:
+    frames = []
+    for seed, shift in zip(SEEDS, (-0.02, 0.02, 0.0), strict=True):
+        frame = pd.DataFrame(rows).assign(track="tiny", seed=seed)
+        frame[value] += shift
+        frame["low"], frame["high"] = frame[value] - width, frame[value] + width
+        frames.append(frame)
+    return pd.concat(frames, ignore_index=True)
+
+
+def forms() -> pd.DataFrame:
+    shares = {"fA": (0.2, 0.33, 0.7), "fB": (0.5, 0.45, 0.2), "fC": (0.3, 0.22, 0.1)}
+    measures = "share at the start", "selected", "share"
+    rows = [
+        {"measure": measure, "form": form, "value": value}
+        for form, values in shares.items()
+        for measure, value in zip(measures, values, strict=True)
+    ]
+    solved = {
+        "pass@1 at the start": 0.2, "pass@1": 0.4, "pass@k at the start": 0.8, "pass@k": 0.78,
+        "new by chance": 0.1, "new": 0.12,
+    }  # fmt: skip
+    rows += [{"measure": m, "form": "", "value": v} for m, v in solved.items()]
+    return _seeded([r | {"recipe": "ppo_forms", "start": 0, "rule": "id"} for r in rows], "value")
+
+
+def phases() -> pd.DataFrame:
+    rows = [
+        {"recipe": "ppo", "start": start, "iteration": i, "kind": kind, "n": 256,
+         "hazard": height * np.exp(-i / rate), "entropy_nats": 0.1 + height / 2}
+        for start in (21, 59)
+        for kind, height, rate in (("plan", 0.6, 80), ("execution", 0.3, 20))
+        for i in range(1, 100, 10)
+    ]  # fmt: skip
+    return _seeded(rows, "hazard")
+
+
+def sparsity() -> pd.DataFrame:
+    arms = {"rl": 0.4, "sft": 0.1, "sft scaled": 0.35, "noise": 0.2}
+    rows = [
+        {"arm": arm, "stored": stored, "unchanged": share * by, "norm": 1.0, "rank": 1.0}
+        for (arm, share), (stored, by) in product(
+            arms.items(), {"bf16": 1.0, "1e-5": 0.3, "float32": 0.1}.items()
+        )
+    ]
+    return _seeded(rows, "unchanged").drop(columns=["low", "high"])
+
+
+def hard_samples() -> pd.DataFrame:
+    arms = {
+        "grpo_medium": ("pass rate 30 to 70%", "binary", 0.02),
+        "grpo_hard": ("pass rate 0 to 10%", "binary", -0.04),
+        "grpo_hard_leaky": ("pass rate 0 to 10%", "value_only", -0.4),
+    }
+    rows = [
+        {"recipe": arm, "start": 59, "trained_on": on, "reward": reward, "algorithm": "grpo",
+         "pool": pool, "measure": measure, "n": 100, "change": change * by}
+        for arm, (on, reward, change) in arms.items()
+        for pool, by in {"easy": 1.0, "medium": 0.5, "hard": 0.2, "ood": 0.8}.items()
+        for measure in ("accuracy", "one formula", "no number line")
+    ]  # fmt: skip
+    return _seeded(rows, "change")
+
+
+def without_one() -> pd.DataFrame:
+    rows = []
+    for hand, heights in {
+        "whole": (0.0, 0.3, 0.4, 0.5),
+        "a card less": (0.1, 0.4, 0.3, 0.1),
+    }.items():
+        for step, height in zip((0, 21, 59, 400), heights, strict=True):
+            sft = {"stage": "sft", "recipe": "", "checkpoint": f"sft-{step}"}
+            rl = {"stage": "rl", "recipe": "ppo", "checkpoint": f"ppo-from-{step}"}
+            rows.append({**sft, "step": step, "hand": hand, "n": 300, "accuracy": height + 0.05})
+            rows.append({**rl, "step": step, "hand": hand, "n": 300, "accuracy": height})
+    return _seeded(rows, "accuracy")
+
+
+MADE = {
+    "forms": forms,
+    "phases": phases,
+    "sparsity": sparsity,
+    "hard-samples": hard_samples,
+    "without-one": without_one,
+}
