@@ -56,7 +56,7 @@ def _forms(ax: Axes, whole: pd.DataFrame, after: dict) -> None:
         ("share", "after RL", after, 0.2),
     ):
         own = whole[whole["measure"] == measure]
-        x = own["form"].map(place) + shift
+        x = own["form"].map(place).astype(float) + shift
         ax.errorbar(x, own["value"], layout.errors(own, "value"), label=label, **form)
     ax.set_xticks(range(len(names)), names)
     ax.set_xlabel("form of the answer")
@@ -67,7 +67,7 @@ def _solved(ax: Axes, whole: pd.DataFrame, after: dict) -> None:
     place = {name: i for i, name in enumerate(_SOLVED)}
     for names, form, shift in ((_PLACES, _BEFORE, -0.1), (_SOLVED, after, 0.1)):
         own = whole[whole["measure"].isin(names)]
-        at = own["measure"].replace(_PLACES).map(place)
+        at = own["measure"].replace(_PLACES).map(place).astype(float)
         ax.errorbar(at + shift, own["value"], layout.errors(own, "value"), **form)
     ax.set_xticks(range(len(place)), list(_SOLVED.values()))
     ax.set_xlim(-0.5, len(place) - 0.5)

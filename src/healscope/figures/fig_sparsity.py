@@ -35,11 +35,14 @@ def draw(frame: pd.DataFrame, style: FigureStyle) -> Drawn:
             rows = whole[whole["stored"] == stored]
             shift = 0.2 * (i - 1)
             ax.plot(
-                rows["arm"].map(place) + shift, rows["unchanged"], label=_STORED[stored], **form
+                rows["arm"].map(place).astype(float) + shift,
+                rows["unchanged"],
+                label=_STORED[stored],
+                **form,
             )
             spots = seeds[seeds["stored"] == stored]
             if layout.several_seeds(frame):
-                x = spots["arm"].map(place) + shift + 0.07
+                x = spots["arm"].map(place).astype(float) + shift + 0.07
                 ax.plot(x, spots["unchanged"], ".", color=form["color"], markersize=3)
         ax.set_xticks(range(len(arms)), [_ARMS[arm] for arm in arms])
         ax.set_xlim(-0.5, len(arms) - 0.5)
