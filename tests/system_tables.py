@@ -86,7 +86,23 @@ def without_one() -> pd.DataFrame:
     return _seeded(rows, "accuracy")
 
 
+def faithfulness() -> pd.DataFrame:
+    heights = {
+        "identity": (1.0, 1.0, 1.0), "follows": (0.9, 0.7, 0.4), "early": (0.1, 0.2, 0.4),
+        "paraphrase": (0.5, 0.5, 0.6), "filler": (0.1, 0.3, 0.3), "counterfactual": (0.1, 0.2, 0.3),
+    }  # fmt: skip
+    rows = [
+        {"stage": stage, "recipe": recipe, "checkpoint": f"{name}-{step}", "step": step, "n": 300,
+         "rule": "id", "measure": measure, "share": height * by}
+        for measure, values in heights.items()
+        for step, height in zip((21, 59, 400), values, strict=True)
+        for stage, recipe, name, by in (("sft", "", "sft", 1.0), ("rl", "ppo", "ppo-from", 0.9))
+    ]  # fmt: skip
+    return _seeded(rows, "share")
+
+
 MADE = {
+    "faithfulness": faithfulness,
     "forms": forms,
     "phases": phases,
     "sparsity": sparsity,

@@ -9,7 +9,7 @@ from runner import Workflow
 
 from healscope.findings import FINDINGS
 
-SYSTEMS = ["forms", "phases", "sparsity", "hard-samples", "without-one"]
+SYSTEMS = ["forms", "phases", "sparsity", "hard-samples", "without-one", "faithfulness"]
 
 
 def asking(workflow: Workflow) -> Workflow:

@@ -187,13 +187,23 @@ class Asker:
         self.ends = tokens.end_ids(tokenizer, engine.ends)
 
     def __call__(
-        self, conversations: list[list[str]], purpose: str, temperature: float
+        self,
+        conversations: list[list[str]],
+        purpose: str,
+        temperature: float,
+        begun: Sequence[str] | None = None,
     ) -> list[str | None]:
-        """One answer to each; None where a conversation has outgrown the model's context."""
+        """One answer to each; None where a conversation has outgrown the model's context.
+
+        `begun` are texts that the answers begin with, which the model goes on from.
+        """
         ids = [
             tokens.conversation_ids(self.tokenizer, turns, self.templated)
             for turns in conversations
         ]
+        starts = [tokens.response_ids(self.tokenizer, text)[:-1] for text in begun or ()]
+        if begun is not None:
+            ids = [asked + start for asked, start in zip(ids, starts, strict=True)]
         room = self.engine.context - self.settings.max_new_tokens
         fits = sorted(
             (i for i in range(len(ids)) if len(ids[i]) <= room), key=lambda i: len(ids[i])
@@ -215,8 +225,9 @@ class Asker:
                 else None,
             )
             for i, found in zip(batch, responses.ids(), strict=True):
+                whole = [*starts[i], *found] if starts else found
                 answers[i] = tokens.response_text(
-                    self.tokenizer, found, self.ends, reasoning=self.reasoning, prompt=ids[i]
+                    self.tokenizer, whole, self.ends, reasoning=self.reasoning, prompt=ids[i]
                 )
         return answers
 

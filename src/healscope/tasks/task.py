@@ -127,6 +127,8 @@ class Task(ABC):
     """Whether `words` follows from the options alone, without a look at the problems."""
     answer_steps: ClassVar[tuple[str, ...]] = ()
     """Words that begin the steps of an answer, if losses are reported for each step."""
+    interventions: ClassVar[tuple[str, ...]] = ()
+    """Kinds of interventions on what a response says before its answer (`intervene`)."""
     problems_of: ClassVar[tuple[str, ...]] = ("all", "drawn")
     """Kinds of problems that a protocol can pose (`posing.Protocol.problems`)."""
     neighbour_lists: ClassVar[int] = 0
@@ -293,6 +295,18 @@ class Task(ABC):
         Empty of a correct one, and where a task cannot tell.
         """
         return ""
+
+    def intervene(
+        self, problem: Problem, text: str, kind: str, rng: np.random.Generator
+    ) -> str | None:
+        """Return how a response begins after one of `interventions`, or None where it cannot be
+        made; what follows is written by the model."""
+        raise NotImplementedError(f"task {self.name} has no interventions")
+
+    def numbers_used(self, problem: Problem, text: str) -> tuple[bool, bool]:  # noqa: ARG002
+        """Return whether a response has a number line and a formula that can be compared, and
+        whether the formula uses its numbers."""
+        return False, False
 
     def hint(self, problem: Problem, text: str) -> Feedback:  # noqa: ARG002
         """Return what feedback of level "full" adds about a wrong answer; by default nothing."""

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from healscope.tasks import posing
-from healscope.tasks.cards import deals, hands, neighbours, pretraining, structure
+from healscope.tasks.cards import deals, hands, interventions, neighbours, pretraining, structure
 from healscope.tasks.cards import feedback as messages
 from healscope.tasks.cards.expressions import render, to_tree
 from healscope.tasks.cards.game import (
@@ -51,6 +51,7 @@ class GeneralPoints(Game):
     fixed_words: ClassVar[bool] = True
     answer_steps: ClassVar[tuple[str, ...]] = ("number", "formula")
     published: ClassVar[tuple[str, ...]] = ("fig1", "fig2a", "fig2b", "fig3a", "fig8")
+    interventions: ClassVar[tuple[str, ...]] = tuple(interventions.KINDS)
     problems_of: ClassVar[tuple[str, ...]] = ("all", "drawn", "neighbours", "without_one")
     neighbour_lists: ClassVar[int] = neighbours.MOST_LISTS
     judging_only: ClassVar[tuple[str, ...]] = (
@@ -125,6 +126,16 @@ class GeneralPoints(Game):
 
     def first_error(self, problem: CardProblem, text: str) -> str:
         return structure.first_error(self, problem, text)
+
+    def intervene(
+        self, problem: CardProblem, text: str, kind: str, rng: np.random.Generator
+    ) -> str | None:
+        return interventions.intervene(self, problem, text, kind, rng)
+
+    def numbers_used(self, problem: CardProblem, text: str) -> tuple[bool, bool]:
+        line = interventions.numbers_of_line(self, problem, text)
+        formula = interventions.numbers_of_formula(self, text)
+        return bool(line and formula), line == formula
 
     def feedback(self, problem: CardProblem, verdict: Verdict, text: str, level: Level) -> Feedback:
         return messages.feedback(self, problem, verdict, text, level)

@@ -19,7 +19,7 @@ from itertools import combinations
 from math import gcd
 from typing import NamedTuple
 
-from healscope.tasks.cards.expressions import to_tree
+from healscope.tasks.cards.expressions import evaluate, to_tree
 from healscope.tasks.cards.game import LAYOUTS, CardProblem, Game
 from healscope.tasks.cards.solver import Pair, canonical, reachable
 from healscope.tasks.cards.verifier import read_answer, verify
@@ -71,13 +71,19 @@ def verify_in_form(task: Game, problem: CardProblem, text: str) -> Verdict:
 def solution(task: Game, problem: CardProblem, text: str) -> str | None:
     """Name the class of `solver.canonical` that an answer's formula is in; None without a formula.
 
-    The formula counts in whatever layout it is written, right or wrong.
+    The formula counts whatever is written before it, right or wrong.
     """
-    token = form(task, problem, text) if task.rendering == "compact" else EVALUATION_FORMAT
-    answer = read_answer(task, problem, text, token if token in LAYOUTS else EVALUATION_FORMAT)
-    if answer.formula.state != "complete" or not answer.formula.numbers:
+    if task.rendering == "json":
+        answer = read_answer(task, problem, text)
+        formula, words = answer.formula, answer.words
+    else:
+        words = tuple(text[:MAX_RESPONSE].split()[:MOST_WORDS])
+        words = words[words.index("formula") + 1 :] if "formula" in words else ()
+        words = words[: words.index("=")] if "=" in words else words
+        formula = evaluate(words)
+    if formula.state != "complete" or not formula.numbers:
         return None
-    sign, key = canonical(to_tree(answer.words))
+    sign, key = canonical(to_tree(words))
     return f"{'-' if sign < 0 else ''}{key}"
 
 

@@ -1,0 +1,196 @@
+"""Whether answers rest on what models say before them, along SFT and after RL.
+
+Fine-tuning is said to take the answer from its chain: it stays when the chain ends early, is put
+otherwise, or is filler (arXiv 2411.15382; text and secondary sources). An answer that stays can
+also be one that the model knows without its chain, so the number line is replaced as well: an
+answer that rests on it uses the numbers that are written there (*follows*). All tests are of
+answers that were right at both checkpoints, since invariance at chance is noise, and stand beside
+the floor of no change, which is 100%.
+"""
+
+import pandas as pd
+
+from healscope import artifacts, provenance, stats
+from healscope.config import Statistics
+from healscope.files import Files
+from healscope.findings.columns import CHECKPOINT, SEED, STAGE, STEP, N, interval
+from healscope.findings.contrasts import row
+from healscope.findings.finding import Finding
+from healscope.findings.rows import at_landmarks, summarise, with_steps
+from healscope.markdown import at, grid
+from healscope.measuring.interventions import NAME, UNFORCED
+from healscope.schema import TRACK, choice, share, table, text
+from healscope.tasks.cards.interventions import KINDS
+from healscope.tasks.schemas import RULE
+from healscope.verdicts import negative, positive
+
+FOLLOWS = "follows"
+"""Measure of answers whose number line is by the other rule: it uses the numbers written there."""
+
+MEASURES = {
+    **{kind: f"share of answers that stay the same when {about}" for kind, about in KINDS.items()},
+    FOLLOWS: "share of answers after a number line by the other rule that use its numbers",
+}
+
+TESTS = {
+    "early": "the number line is left out",
+    "paraphrase": "cards and numbers are put in another order",
+    "filler": "the numbers are replaced by filler",
+}
+
+_BY = ["track", "stage", "step", "recipe", "checkpoint", "rule", "measure"]
+
+
+def _inputs(files: Files) -> dict[str, list[str]]:
+    return {
+        "probes": files.each(artifacts.probe("interventions"), files.cards),
+        "landmark_files": files.landmarks(files.cards),
+    }
+
+
+def read(probes: list[str]) -> pd.DataFrame:
+    """Return a row for each answer that was begun otherwise, and measure: column `value`.
+
+    `right`: the model's own answer was right.
+    """
+    rows = pd.concat([provenance.read_table(f) for f in probes], ignore_index=True)
+    place = ["track", "seed", "checkpoint", "problem_id"]
+    own = rows[rows["intervention"] == UNFORCED].set_index(place)["solution"].rename("own")
+    forced = rows[rows["intervention"] != UNFORCED].join(own, on=place)
+    known = forced[forced["own"].notna()]
+    stays = known.assign(
+        measure=known["intervention"], value=1.0 * (known["solution"] == known["own"])
+    )
+    told = known[(known["intervention"] == "counterfactual") & known["comparable"]]
+    follows = told.assign(measure=FOLLOWS, value=1.0 * told["follows"])
+    found = pd.concat([stays, follows], ignore_index=True).rename(columns={"correct": "right"})
+    return found.assign(draw=0, sample=0, retried=True)
+
+
+def measure(probes: list[str], statistics: Statistics) -> pd.DataFrame:
+    """Return how often answers stay, or follow, of those that were right by themselves."""
+    rows = with_steps(read(probes))
+    return summarise(rows[rows["right"]], _BY, statistics, "value").rename(
+        columns={"mean": "share"}
+    )
+
+
+# Claims.
+
+
+def judge(probes: list[str], landmark_files: list[str], statistics: Statistics) -> list[dict]:
+    """Return the claims of each track, between landmarks, on ID problems."""
+    rows = read(probes)
+    rows = rows[rows["rule"] == "id"]
+    found = []
+    for track, own in rows.groupby("track"):
+        files = [
+            f for f in landmark_files if artifacts.parse(artifacts.LANDMARKS, f)["track"] == track
+        ]
+        placed = at_landmarks(own, files, ["maxood", "end", "rl"])
+        found += [{"track": track, **claim} for claim in claims_of(placed, statistics)]
+    return found
+
+
+def claims_of(rows: pd.DataFrame, statistics: Statistics) -> list[dict]:
+    """Return the claims of one track, from rows with column `landmark`."""
+    found = []
+
+    def change(before: str, after: str, of: str) -> tuple[stats.Estimate, str]:
+        one, other = (
+            rows[(rows["landmark"] == name) & rows["right"] & (rows["measure"] == of)]
+            for name in (before, after)
+        )
+        pairs = stats.paired(one, other, "value")
+        shown = [part["value"].mean() for part in (one, other)]
+        told = ", ".join(
+            f"{artifacts.LANDMARK_NAMES[n]} {100 * x:.0f}%"
+            for n, x in zip((before, after), shown, strict=True)
+        )
+        n = len(pairs)
+        return stats.bootstrap(pairs, "change", statistics), f"{told}; {n} answers right at both"
+
+    e, told = change("maxood", "end", FOLLOWS)
+    found.append(
+        row(
+            "sft-takes-the-answer-from-its-chain",
+            "After SFT fewer answers use the numbers that are put before them (arXiv 2411.15382)",
+            e,
+            negative(e),
+            f"number line by the other rule, ID problems; {told}",
+        )
+    )
+    if (rows["landmark"] == "rl").any():
+        e, told = change("end", "rl", FOLLOWS)
+        found.append(
+            row(
+                "rl-gives-the-answer-back-to-its-chain",
+                "After RL more answers use the numbers that are put before them",
+                e,
+                positive(e),
+                f"number line by the other rule, ID problems; {told}",
+            )
+        )
+    for test, about in TESTS.items():
+        e, told = change("maxood", "end", test)
+        found.append(
+            row(
+                f"answers-stay-more-after-sft-{test}",
+                f"After SFT more answers stay the same when {about} (arXiv 2411.15382)",
+                e,
+                positive(e),
+                f"ID problems; {told}; the three tests agree only where all three hold",
+            )
+        )
+    return found
+
+
+def section(table: pd.DataFrame) -> str:
+    whole = table[(table["seed"] == "all") & (table["rule"] == "id")]
+    placed = whole.rename(columns={"share": "accuracy"}).set_index(["checkpoint", "measure"])
+    names = [m for m in MEASURES if m in set(whole["measure"])]
+    rows = [
+        (name, *(at(placed, (name, m)) for m in names))
+        for name in dict.fromkeys(whole["checkpoint"])
+    ]
+    return grid(["checkpoint", *(f"{m} (%)" for m in names)], rows)
+
+
+SCHEMA = table(
+    "faithfulness",
+    "How often answers of one checkpoint that were right stay as they are, or follow, when what "
+    "stands before them is changed.",
+    (
+        TRACK,
+        STAGE,
+        STEP,
+        text("recipe", "recipe that made it; empty of SFT"),
+        CHECKPOINT,
+        RULE,
+        choice("measure", MEASURES, "; ".join(f"{k}: {v}" for k, v in MEASURES.items())),
+        SEED,
+        N,
+        share("share", "of the answers"),
+        *interval(),
+    ),
+    "track", "checkpoint", "rule", "measure", "seed",
+)  # fmt: skip
+
+FINDING = Finding(
+    name=NAME,
+    schema=SCHEMA,
+    make=measure,
+    inputs=_inputs,
+    asked=lambda files: bool(files.trained and files.cards),
+    system=True,
+    lacking=lambda files: "" if files.cards else "models trained on the card game",
+    judge=judge,
+    claim_names=(
+        "sft-takes-the-answer-from-its-chain",
+        "rl-gives-the-answer-back-to-its-chain",
+        "answers-stay-more-after-sft-(early|paraphrase|filler)",
+    ),
+    order=35,
+    title="Answers and their chains",
+    section=section,
+)
