@@ -8,6 +8,8 @@ answers that were right at both checkpoints, since invariance at chance is noise
 the floor of no change, which is 100%.
 """
 
+from itertools import product
+
 import pandas as pd
 
 from healscope import artifacts, provenance, stats
@@ -16,7 +18,7 @@ from healscope.files import Files
 from healscope.findings.columns import CHECKPOINT, SEED, STAGE, STEP, N, interval
 from healscope.findings.contrasts import row
 from healscope.findings.finding import Finding
-from healscope.findings.rows import at_landmarks, summarise, with_steps
+from healscope.findings.rows import at_landmarks, with_steps
 from healscope.markdown import at, grid
 from healscope.measuring.interventions import NAME, UNFORCED
 from healscope.schema import TRACK, choice, share, table, text
@@ -38,7 +40,7 @@ TESTS = {
     "filler": "the numbers are replaced by filler",
 }
 
-_BY = ["track", "stage", "step", "recipe", "checkpoint", "rule", "measure"]
+_BY = ["track", "stage", "step", "recipe", "checkpoint", "rule"]
 
 
 def _inputs(files: Files) -> dict[str, list[str]]:
@@ -48,12 +50,16 @@ def _inputs(files: Files) -> dict[str, list[str]]:
     }
 
 
+def _answers(probes: list[str]) -> pd.DataFrame:
+    return pd.concat([provenance.read_table(f) for f in probes], ignore_index=True)
+
+
 def read(probes: list[str]) -> pd.DataFrame:
     """Return a row for each answer that was begun otherwise, and measure: column `value`.
 
     `right`: the model's own answer was right.
     """
-    rows = pd.concat([provenance.read_table(f) for f in probes], ignore_index=True)
+    rows = _answers(probes)
     place = ["track", "seed", "checkpoint", "problem_id"]
     own = rows[rows["intervention"] == UNFORCED].set_index(place)["solution"].rename("own")
     forced = rows[rows["intervention"] != UNFORCED].join(own, on=place)
@@ -68,11 +74,25 @@ def read(probes: list[str]) -> pd.DataFrame:
 
 
 def measure(probes: list[str], statistics: Statistics) -> pd.DataFrame:
-    """Return how often answers stay, or follow, of those that were right by themselves."""
-    rows = with_steps(read(probes))
-    return summarise(rows[rows["right"]], _BY, statistics, "value").rename(
-        columns={"mean": "share"}
-    )
+    """Return how often answers stay, or follow, of those that were right by themselves.
+
+    Missing where none was right.
+    """
+    rows, every = read(probes), with_steps(_answers(probes))
+    right = rows[rows["right"]]
+    out = []
+    for key, own in every.groupby(_BY):
+        place = dict(zip(_BY, key, strict=True))
+        names = ["track", "checkpoint", "rule"]
+        here = right[(right[names] == [place[name] for name in names]).all(axis=1)]
+        for name, seed in product(MEASURES, ("all", *sorted(own["seed"].unique()))):
+            part = here[(here["measure"] == name) & ((here["seed"] == seed) | (seed == "all"))]
+            e = stats.bootstrap(part, "value", statistics)
+            out.append(
+                {**place, "measure": name, "seed": str(seed), "n": len(part), "share": e.value,
+                 "low": e.low, "high": e.high}
+            )  # fmt: skip
+    return pd.DataFrame(out)
 
 
 # Claims.
@@ -170,8 +190,8 @@ SCHEMA = table(
         choice("measure", MEASURES, "; ".join(f"{k}: {v}" for k, v in MEASURES.items())),
         SEED,
         N,
-        share("share", "of the answers"),
-        *interval(),
+        share("share", "of the answers; missing where none was right", True),
+        *interval(nullable=True),
     ),
     "track", "checkpoint", "rule", "measure", "seed",
 )  # fmt: skip
