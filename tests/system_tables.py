@@ -101,7 +101,27 @@ def faithfulness() -> pd.DataFrame:
     return _seeded(rows, "share")
 
 
+def calibration() -> pd.DataFrame:
+    heights = {
+        "accuracy": (0.3, 0.4, 0.5), "confidence": (0.35, 0.5, 0.7),
+        "overconfidence": (0.05, 0.1, 0.2), "brier": (0.2, 0.2, 0.25),
+        "recalibrated": (0.18, 0.18, 0.18), "constant": (0.21, 0.24, 0.25),
+        "reliability": (0.02, 0.02, 0.07), "resolution": (0.03, 0.06, 0.07),
+        "uncertainty": (0.21, 0.24, 0.25),
+    }  # fmt: skip
+    rows = [
+        {"stage": stage, "recipe": recipe, "checkpoint": f"{name}-{step}", "step": step, "n": 300,
+         "rule": "id", "measure": measure, "value": height * by}
+        for measure, values in heights.items()
+        for step, height in zip((21, 59, 400), values, strict=True)
+        for stage, recipe, name, by in (("sft", "", "sft", 1.0), ("rl", "ppo", "ppo-from", 1.2))
+        if stage == "sft" or step == 59
+    ]  # fmt: skip
+    return _seeded(rows, "value")
+
+
 MADE = {
+    "calibration": calibration,
     "faithfulness": faithfulness,
     "forms": forms,
     "phases": phases,

@@ -132,6 +132,20 @@ def window(best: Estimate, ends: list[Estimate], margin: float = MARGIN) -> Verd
     return Verdict(OPEN, float(np.max([v.p for v in every])))  # NaN where one was not measured
 
 
+def every(*verdicts: Verdict) -> Verdict:
+    """Judge that several claims hold together: held where all are; not, where one does not."""
+    for word in NO:
+        against = [v for v in verdicts if v == word]
+        if against:  # any of them could have been the one
+            least = min(against, key=lambda v: v.p)
+            return Verdict(word, min(1.0, len(verdicts) * least.p), least.weaker)
+    p = float(np.max([v.p for v in verdicts]))
+    if all(v in YES for v in verdicts):
+        weaker = HERE if all(HERE in (v, v.weaker) for v in verdicts) else OPEN
+        return Verdict(HERE if HERE in verdicts else HELD, p, weaker)
+    return Verdict(OPEN, p)
+
+
 def _denied(word: str) -> str:
     return {HELD: FAILED, HERE: NOT_HERE}.get(word, OPEN)
 

@@ -23,6 +23,7 @@ from healscope.verdicts import (
     above,
     at_most,
     corrected,
+    every,
     holm,
     margin,
     moves,
@@ -399,3 +400,25 @@ def test_a_correction_takes_back_what_speaks_for_others_and_nothing_else():
     assert level["verdict"].tolist() == [HELD]  # as far as the interval goes
     strict = corrected(claims_of(("a", HELD, 0.05, OPEN)), ["a"], 0.99)
     assert strict["verdict"].tolist() == [OPEN]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((HELD, HELD), HELD),
+        ((HELD, HERE), HERE),
+        ((HELD, OPEN), OPEN),
+        ((HELD, FAILED), FAILED),
+        ((OPEN, NOT_HERE), NOT_HERE),
+        ((FAILED, NOT_HERE), FAILED),
+    ],
+)
+def test_several_claims_hold_together_only_where_each_does(words, said):
+    given = [Verdict(word, 0.01 * (i + 1)) for i, word in enumerate(words)]
+    found = every(*given)
+    assert found == said
+    assert every(*given[::-1]) == said
+    if said in (HELD, HERE):
+        assert found.p == 0.02  # the least certain of them decides
+    elif said in NO:
+        assert found.p == 2 * next(v.p for v in given if v == said)

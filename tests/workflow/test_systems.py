@@ -9,7 +9,15 @@ from runner import Workflow
 
 from healscope.findings import FINDINGS
 
-SYSTEMS = ["forms", "phases", "sparsity", "hard-samples", "without-one", "faithfulness"]
+SYSTEMS = [
+    "forms",
+    "phases",
+    "sparsity",
+    "hard-samples",
+    "without-one",
+    "faithfulness",
+    "calibration",
+]
 
 
 def asking(workflow: Workflow) -> Workflow:

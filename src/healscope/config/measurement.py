@@ -279,7 +279,7 @@ class Claims(Section):
     systems: Annotated[list[str], AfterValidator(distinct)] = Field(
         [],
         description="findings about RL after SFT that are asked as well: forms, phases, sparsity, "
-        "hard-samples, without-one, faithfulness (docs/what-breaks.md)",
+        "hard-samples, without-one, faithfulness, calibration (docs/what-breaks.md)",
         exclude_if=lambda value: not value,
     )
     contrast: tuple[Natural, Natural] | None = Field(
