@@ -86,6 +86,7 @@ PROMISES = [
     Promise("rl.recipes.*", "rl.recipes.rloo", {"temperature": 0.5}, set()),
     Promise("rl.defaults.*", "rl.defaults.state_every", 1, {"rl ppo", "rl grpo", "rl dpo",
                                                             "rl sft_more"}),
+    Promise("rl.pools.*", "rl.pools.samples", 4, set()),
     Promise("rl.engine", "rl.engine", "vllm", {"rl ppo", "rl grpo", "rl dpo"}),
     # evaluation: a protocol that poses other problems also asks edits others; retries do not
     Promise("evaluation.variants_per_job", "evaluation.variants_per_job", 12, set()),
