@@ -22,7 +22,7 @@ from healscope.findings import (
 )
 from healscope.findings import window as starts
 from healscope.findings.contrasts import Data
-from healscope.findings.recipes import against_controls
+from healscope.findings.recipes import against_controls, of_ones_own
 from healscope.findings.rl_window import window_of_starts
 from healscope.findings.rows import any_attempt, first_attempts, with_steps
 from healscope.stats import Estimate
@@ -466,3 +466,14 @@ def test_a_control_from_another_start_is_no_control():
     assert against_controls(changed(d, landmarks=marks)) == []
     marks = {s: {**m, "rl": {"checkpoint": "ppo-from-7"}} for s, m in d.landmarks.items()}
     assert against_controls(changed(d, landmarks=marks)) == []
+
+
+def test_a_claim_of_ones_own_compares_two_branches():
+    d = world(ood=(0, 0.5, 0.3, 0.1), rl_ood=(0, 0.5, 0.45, 0.1))
+    assert of_ones_own(d) == []
+    pairs = (("ppo-from-10", "ppo-from-100"), ("ppo-from-100", "ppo-from-10"))
+    found = of_ones_own(changed(d, compare=pairs))
+    assert verdict_of(found, "ppo-from-10-above-ppo-from-100-ood") == "held"
+    assert verdict_of(found, "ppo-from-100-above-ppo-from-10-ood") == "did not hold"
+    first = next(r for r in found if r["claim"].endswith("100-ood"))
+    assert first["effect"] == pytest.approx(0.4)

@@ -1,6 +1,7 @@
 """Every figure from a small synthetic study, in which OOD accuracy peaks early and then falls."""
 
 import os
+import re
 import subprocess
 import sys
 from functools import lru_cache

@@ -43,6 +43,7 @@ from healscope.config.recipes import (
     PPO,
     REFERENCE,
     Average,
+    Credit,
     Group,
     Recipe,
     RejectionSampling,
@@ -164,6 +165,10 @@ class Study(Section):
         for step in self.claims.contrast or ():
             if step not in grid:
                 raise ValueError(f"claims.contrast: step {step} is not in sft.checkpoints {grid}")
+        for pair in self.claims.compare:
+            if unknown := [name for name in pair if name not in self.branches]:
+                known = ", ".join(self.branches)
+                raise ValueError(f"claims.compare: no branch '{unknown[0]}'; there are {known}")
         if self.rl and self.rl.main not in self.rl.branches:
             raise ValueError(f"rl.main: '{self.rl.main}' has no start in rl.branches")
         if self.rl_landmark is not None and self.rl_landmark not in self.branches:

@@ -282,6 +282,12 @@ class Claims(Section):
         "hard-samples, without-one, faithfulness, calibration (docs/what-breaks.md)",
         exclude_if=lambda value: not value,
     )
+    compare: list[tuple[str, str]] = Field(
+        [],
+        description="pairs of branches of which the first is claimed to end above the second, as "
+        "[[ppo-from-59, sft_matched-from-59]]",
+        exclude_if=lambda value: not value,
+    )
     contrast: tuple[Natural, Natural] | None = Field(
         None,
         description="two SFT steps between which OOD accuracy is compared, nothing picked; or null",

@@ -21,7 +21,24 @@ from healscope.config.recipe_bases import (
     Training,
     added,
 )
-from healscope.sections import Fraction, OpenFraction, Positive, Rate
+from healscope.sections import Fraction, OpenFraction, Positive, Rate, Section
+
+
+class Credit(Section):
+    """How responses to one prompt, and their tokens, share the credit."""
+
+    baseline: Literal["value", "group"] = Field(
+        "group", description="what a response is compared with: a critic, or its own group (GRPO)"
+    )
+    spread: bool = Field(
+        True, description="of baseline group: over the standard deviation of its rewards"
+    )
+    tokens: Literal["none", "all", "plan", "execution", "placebo", "entropy"] = Field(
+        "none",
+        description="tokens whose advantage A becomes A + alpha |A|: of plans, of execution, or as "
+        "many as plans have, at random or the least probable",
+    )
+    alpha: Annotated[float, Field(gt=0, lt=1)] = Field(0.2, description="how much more")
 
 
 class PPO(Rewarded):
@@ -94,6 +111,21 @@ class PPO(Rewarded):
     entropy_coefficient: NonNegative = Field(
         0.0, description="of an entropy bonus; the reference leaves its own out"
     )
+    credit: Credit | None = added(
+        None, "baseline, spread, tokens and alpha of advantages; null: those of PPO"
+    )
+
+    @model_validator(mode="after")
+    def _credited(self):
+        if self.credit is None:
+            return self
+        if self.credit.baseline == "group" and self.samples_per_prompt < 2:
+            raise ValueError("credit.baseline: a group needs samples_per_prompt of 2 or more")
+        if self.turns > 1 or self.counted == "turns" or self.value_head == "shared":
+            raise ValueError("credit: needs attempts: 1, counted: episodes and value_head: own")
+        if self.credit.tokens != "none" and self.ratio != "token":
+            raise ValueError("credit.tokens: needs ratio: token")
+        return self
 
     @model_validator(mode="after")
     def _divides(self):

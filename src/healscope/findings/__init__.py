@@ -30,6 +30,9 @@ FINDINGS: dict[str, Finding] = {
 }
 """name -> finding, in the order in which they are shown."""
 
+SINCE = ("compare",)
+"""Values that are left out where they are empty: results made before they existed stand."""
+
 CLAIMS_TABLE = "claims"
 
 CLAIMS = [claim for finding in FINDINGS.values() for claim in finding.claims]
@@ -48,6 +51,7 @@ VALUES = {
     "followed": lambda files: track_facts(files.study, files.followed),
     "primary": lambda files: files.study.claims.primary,
     "contrast": lambda files: files.study.claims.contrast,
+    "compare": lambda files: [list(pair) for pair in files.study.claims.compare],
     "seeds": lambda files: files.study.seeds,
     "matrices": lambda files: files.study.spectra.matrices,
     "given": lambda files: files.given,
@@ -137,7 +141,9 @@ def values(name: str, files: Files) -> dict:
     used = finding.parameters()
     if name == CLAIMS_TABLE:
         used += [p for judging in _judging(files) for p in signature(judging.judge).parameters]
-    return {p: VALUES[p](files) for p in dict.fromkeys(used) if p in VALUES}
+    found = {p: VALUES[p](files) for p in dict.fromkeys(used) if p in VALUES}
+    # what a study does not ask is no value of it, as before it could be asked
+    return {p: value for p, value in found.items() if value or p not in SINCE}
 
 
 def build(name: str, inputs: Inputs, values: dict) -> pd.DataFrame:

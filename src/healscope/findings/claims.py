@@ -38,6 +38,7 @@ def measure(
     stages: dict[str, dict[str, str]],
     primary: list[str],
     contrast: tuple[int, int] | None,
+    compare: list[tuple[str, str]] = (),
     further: Iterable[dict] = (),
 ) -> pd.DataFrame:
     """Measure and judge all claims of every track, and correct the verdicts for their number.
@@ -73,6 +74,7 @@ def measure(
             stages=stages,
             settings=statistics,
             contrast=contrast,
+            compare=tuple(map(tuple, compare)),
             keepers=None if kept is None else kept[kept["track"] == model],
         )
         for part in parts:

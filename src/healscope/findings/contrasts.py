@@ -30,6 +30,7 @@ class Data:
     stages: dict[str, dict[str, str]]  # stage of edits -> its target and parent
     settings: Statistics
     contrast: tuple[int, int] | None = None  # two SFT steps, fixed in the config
+    compare: tuple[tuple[str, str], ...] = ()  # branches, the first claimed to end above
     keepers: pd.DataFrame | None = None  # first attempts at keepers, of SFT and landmark rl
 
     @property

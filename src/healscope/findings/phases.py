@@ -33,8 +33,8 @@ from healscope.schema import (
     text,
 )
 from healscope.stats import Estimate
-from healscope.tasks import Task
-from healscope.tasks.problem import Decision, Problem
+from healscope.tasks.problem import Decision
+from healscope.training import credit
 from healscope.verdicts import OPEN, Verdict, above, at_most
 
 KINDS = ("plan", "execution")
@@ -95,7 +95,7 @@ def read(
 
 def _of_kinds(rows: pd.DataFrame, reader: Reader) -> pd.DataFrame:
     errors = reader.of_each(rows, lambda t, p, said: t.first_error(p, said))
-    decided = reader.of_each(rows, decisions)
+    decided = reader.of_each(rows, credit.decisions)
     problems = [reader.instance(p) for p in rows["problem_id"]]
     found = []
     tokens = zip(decided, rows["logprobs"], rows["token_ends"], rows["text"], strict=True)
@@ -116,32 +116,18 @@ def _of_kinds(rows: pd.DataFrame, reader: Reader) -> pd.DataFrame:
     return pd.concat(found, ignore_index=True)
 
 
-def decisions(task: Task, problem: Problem, said: str) -> tuple[Decision, ...]:
-    """Return the decisions of a response, with their places in all of it."""
-    shift = len(said) - len(task.answer_in(said))
-    found = task.decisions(problem, said)
-    return tuple(d._replace(start=d.start + shift, end=d.end + shift) for d in found)
-
-
 def surprise(
     decided: tuple[Decision, ...], logprobs: list[float], ends: list[int], said: str
 ) -> dict[str, tuple[float, int]]:
     """Return kind -> (summed surprise of the tokens in its decisions in nats, their number).
 
-    Sampled tokens have the entropy of their distribution as expected surprise. A token belongs to
-    the decision that holds its first character which is no white space; the end of a response, to
-    the last one.
+    Sampled tokens have the entropy of their distribution as expected surprise.
     """
     found = {kind: (0.0, 0) for kind in KINDS}
-    start, at = 0, 0
-    for logprob, end in zip(logprobs, ends, strict=True):
-        place = next((i for i in range(start, end) if not said[i].isspace()), len(said))
-        while at < len(decided) and decided[at].end <= place and decided[at].end < len(said):
-            at += 1
-        if at < len(decided) and decided[at].start <= place:
-            total, number = found[decided[at].kind]
-            found[decided[at].kind] = total - logprob, number + 1
-        start = end
+    for logprob, kind in zip(logprobs, credit.token_kinds(decided, ends, said), strict=True):
+        if kind:
+            total, number = found[kind]
+            found[kind] = total - logprob, number + 1
     return found
 
 

@@ -168,6 +168,27 @@ def _against(
     return row(claim, statement, e, judge(e, margin(d.fall)), detail)
 
 
+def of_ones_own(d: Data) -> list[dict]:
+    """Claims that the config makes: one branch ends above another (`claims.compare`)."""
+    found = []
+    for first, second in d.compare:
+        for rule in ("id", "ood"):
+            ends = [d.rows[(d.rows["checkpoint"] == c) & (d.rows["rule"] == rule)]
+                    for c in (second, first)]  # fmt: skip
+            e = d.change(*ends)
+            found.append(
+                row(
+                    f"{first}-above-{second}-{rule}",
+                    f"{first} ends above {second}, {rule.upper()}",
+                    e,
+                    positive(e),
+                    "accuracy of the first minus that of the second, on the same problems; named "
+                    "in claims.compare",
+                )
+            )
+    return found
+
+
 def section(table: pd.DataFrame) -> str:
     whole = table[table["seed"] == "all"].sort_values(
         ["start", "kind", "healing"], ascending=[True, False, False]
@@ -276,8 +297,9 @@ RECIPES = Finding(
     },
     asked=lambda files: files.trained,
     order=11,
-    claims=(against_controls,),
+    claims=(against_controls, of_ones_own),
     claim_names=(
+        ".+-from-[0-9]+-above-.+-from-[0-9]+-(id|ood)",
         "rl-heals-more-than-.+",
         "alternative-solutions-heal",
         "verified-success-heals-more-than-.+",

@@ -34,7 +34,7 @@ from healscope.engines.generate import response_logprobs
 from healscope.models import checkpoints
 from healscope.progress import Bar
 from healscope.tasks.tables import draw
-from healscope.training import health, processes, state, stop
+from healscope.training import credit, health, processes, state, stop
 from healscope.training.branch import Branch
 from healscope.training.compute import ROWS_AT_ONCE
 from healscope.training.learner import Learner
@@ -95,9 +95,15 @@ def train(recipe: PPO, branch: Branch) -> list[dict]:
             sampled = time.perf_counter()
             following = unused[0] if unused else None
             judged = judge(recipe, head, tokenizer, turns, others, following)
+            favoured = None
+            if recipe.credit is not None and recipe.credit.tokens != "none":
+                rng = np.random.default_rng([seed, 9, i])
+                favoured = credit.favoured(recipe.credit, branch.task, tokenizer, turns, rng)
             order = np.random.default_rng([seed, 6, i])
-            logged = update_policy(recipe, learner, tokenizer, turns, judged, others, order)
-            if value_optimizer is not None:
+            logged = update_policy(
+                recipe, learner, tokenizer, turns, judged, others, order, favoured
+            )
+            if value_optimizer is not None and not grouped(recipe):
                 logged |= update_values(recipe, head, value_optimizer, judged)
                 processes.copied(head)
             row = {
@@ -154,6 +160,11 @@ def rollout(
     return turns[: recipe.responses], turns[recipe.responses :]
 
 
+def grouped(recipe: PPO) -> bool:
+    """Return whether the responses to a prompt are each other's baseline, and no critic is."""
+    return recipe.credit is not None and recipe.credit.baseline == "group"
+
+
 @dataclass(frozen=True)
 class Judged:
     """Rewards r (with any KL penalty), values V before the update, advantages A and R = A + V.
@@ -200,6 +211,9 @@ def judge(
     advantages_B, returns_B = gae(
         rewards_B, values_B, torch.tensor(ends), recipe.discount, recipe.gae_lambda, next_value
     )
+    if grouped(recipe):
+        size, spread = recipe.samples_per_prompt, recipe.credit.spread
+        advantages_B = credit.group_advantages(rewards_B, size, spread)
     own = states_BH if recipe.value_head == "own" else None
     return Judged(rewards_B, values_B, advantages_B, returns_B, own)
 
@@ -216,17 +230,25 @@ def explained_variance(judged: Judged) -> dict[str, float]:
 
 
 def update_policy(
-    recipe: PPO, learner: Learner, tokenizer, turns: list[Turn], judged: Judged, others: dict, order
+    recipe: PPO,
+    learner: Learner,
+    tokenizer,
+    turns: list[Turn],
+    judged: Judged,
+    others: dict,
+    order,
+    favoured: list[list[float]] | None = None,
 ) -> dict[str, float]:
     """Take all steps on one batch of turns, and with them those of a shared value head.
 
-    `order` is the generator that shuffles the turns. Return means of the logged statistics, and
+    `order` is the generator that shuffles the turns; `favoured` says which tokens get more credit
+    (`credit.favoured`). Return means of the logged statistics, and
     the number of tokens learned from. If all rewards are equal, nothing is to be preferred:
     normalised, the critic's own errors would be all that is left to follow.
     """
     model, compute = learner.module.model, learner.compute
     advantages_B = judged.advantages_B
-    if recipe.normalise_advantages:
+    if recipe.normalise_advantages and not grouped(recipe):
         advantages_B = (advantages_B - advantages_B.mean()) / (advantages_B.std() + 1e-6)
     if not judged.rewards_differ and recipe.value_head == "own":
         if recipe.kl != "loss" and not recipe.entropy_coefficient:
@@ -247,8 +269,9 @@ def update_policy(
                 share = len(batch) / len(rows)
                 with compute.autocast():
                     loss, logged = batch_loss(
-                        recipe, learner, tokenizer, turns, batch, advantages_B, judged, others
-                    )
+                        recipe, learner, tokenizer, turns, batch, advantages_B, judged, others,
+                        favoured,
+                    )  # fmt: skip
                 learner.backward(loss * share, last=k + 1 == len(batches))
                 for key, value in logged.items():
                     totals[key] = totals.get(key, 0.0) + value * share
@@ -268,6 +291,7 @@ def batch_loss(
     advantages_B: torch.Tensor,
     judged: Judged,
     others: dict,
+    favoured: list[list[float]] | None = None,
 ) -> tuple[torch.Tensor, dict[str, float]]:
     """Return the loss of the turns whose numbers are in `batch`, and what is logged of it."""
     index, batch_turns = torch.from_numpy(batch), [turns[i] for i in batch]
@@ -276,9 +300,13 @@ def batch_loss(
     now_BT, all_BTV, values_B = learner(ids_BL, mask_BL, width, recipe.temperature)
     old_BT = pad([t.logprobs for t in batch_turns], width, device)
     tokens_B = real_BT.sum(1).clamp(min=1)
+    gain = advantages_B[index].to(device)
+    if favoured is not None:
+        more_BT = pad([favoured[i] for i in batch], width, device)
+        gain = credit.per_token(gain, more_BT, recipe.credit.alpha)
     surrogate_B, clipped_B = policy_loss(
         *ratio_terms(recipe, tokenizer, batch_turns, now_BT, old_BT, real_BT),
-        advantages_B[index].to(device),
+        gain,
         recipe.clip,
         recipe.ratio,
         recipe.ratio_limit,
@@ -370,16 +398,17 @@ def policy_loss(
     logprobs_BT: torch.Tensor,
     old_BT: torch.Tensor,
     weights_BT: torch.Tensor,
-    advantages_B: torch.Tensor,
+    advantages: torch.Tensor,
     clip: float,
     ratio: str,
     ratio_limit: float | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the clipped surrogate loss (1707.06347, eq. 7) of each row, and its clipped share.
 
-    `weights_BT`: 1 on response tokens, 0 on padding; the released code also has 0 and 0.5. `ratio`:
-    "token" clips each token's ratio and averages over the response; "response" clips the ratio of
-    the whole response, the action. Above `ratio_limit` only the clipped branch counts. Clipped
+    `advantages` are those of rows (B,), or of tokens (B, T). `weights_BT`: 1 on response tokens, 0
+    on padding; the released code also has 0 and 0.5. `ratio`: "token" clips each token's ratio and
+    averages over the response; "response" clips the ratio of the whole response, the action. Above
+    `ratio_limit` only the clipped branch counts. Clipped
     are ratios without gradient: beyond the clip, on the side that the advantage pushes to.
     """
     difference_BT = (logprobs_BT - old_BT) * weights_BT
@@ -389,7 +418,7 @@ def policy_loss(
     else:
         rho = difference_BT.exp()
         share = weights_BT / weights_BT.sum(1, keepdim=True).clamp(min=1)
-    gain = advantages_B[:, None]
+    gain = advantages if advantages.dim() == 2 else advantages[:, None]
     within = rho.clamp(1 - clip, 1 + clip) * gain
     surrogate = torch.minimum(rho * gain, within)
     if ratio_limit is not None:
