@@ -61,6 +61,12 @@ def pool_at(study: Study, branch: str) -> list[str]:
     return [artifacts.sft(start)] if study.rl.measures_pool(recipe) else []
 
 
+def mask_of(study: Study, branch: str) -> list[str]:
+    """Return the branch whose changes say which entries another one trains; none without a mask."""
+    mask = getattr(study.rl.recipes[artifacts.parse_branch(branch)[0]], "mask", None)
+    return [] if mask is None else [mask.of]
+
+
 def pools(study: Study) -> dict:
     """Return how pass rates of training problems are measured."""
     return study.rl.pools.model_dump(mode="json")

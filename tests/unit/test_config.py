@@ -493,3 +493,20 @@ def test_the_first_layers_may_be_all_of_a_smaller_model(data):
     for axis, amount in (("layers", 5), ("layer", 3)):
         with pytest.raises(HealscopeError, match=f"edits.axes.{axis}: {amount}"):
             config.load(broken(data, ["edits", "axes", axis], [amount]))
+
+
+@pytest.mark.parametrize(
+    ("recipe", "starts", "said"),
+    [
+        ({"of": "grpo-from-8"}, [8], "no branch 'grpo-from-8'"),
+        ({"of": "ppo-from-8"}, [4], "starts from step 8, so rl.branches.part has to be"),
+        ({"of": "part-from-8"}, [8], "has a mask itself"),
+    ],
+)
+def test_a_mask_needs_a_branch_from_its_own_start(recipe, starts, said):
+    data = yaml.safe_load((ROOT / "config/micro.yaml").read_text())
+    data["rl"]["recipes"]["part"] = {"like": "ppo", "mask": recipe}
+    data["rl"]["branches"] = {"ppo": "all", "part": starts}
+    data["claims"] = {}
+    with pytest.raises(HealscopeError, match=said):
+        config.load(data)

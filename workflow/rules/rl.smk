@@ -10,10 +10,10 @@ rule pool:
         prompts=this(artifacts.RL_POOL),
     output:
         this(artifacts.POOL, checkpoint="{checkpoint}"),
-    wildcard_constraints:
-        checkpoint="|".join(FILES.sft()),
     log:
         log_of("pool", "track", "seed", "checkpoint"),
+    wildcard_constraints:
+        checkpoint="|".join(FILES.sft()),
     threads: threads_of("evaluation")
     resources:
         **resources_of("evaluation"),
@@ -36,6 +36,12 @@ rule rl:
         sft_pool=this(artifacts.SFT_POOL),
         pool=lambda w: files.fill(
             artifacts.POOL, track=w.track, seed=w.seed, checkpoint=values.pool_at(study, w.branch)
+        ),
+        mask=lambda w: files.fill(
+            artifacts.CHECKPOINT,
+            track=w.track,
+            seed=w.seed,
+            checkpoint=values.mask_of(study, w.branch),
         ),
     output:
         manifest=manifest("{branch}"),

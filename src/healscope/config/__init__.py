@@ -45,6 +45,7 @@ from healscope.config.recipes import (
     Average,
     Credit,
     Group,
+    Mask,
     Recipe,
     RejectionSampling,
     Supervised,
@@ -165,6 +166,8 @@ class Study(Section):
         for step in self.claims.contrast or ():
             if step not in grid:
                 raise ValueError(f"claims.contrast: step {step} is not in sft.checkpoints {grid}")
+        for name in self.rl.branches if self.rl else ():
+            self._check_mask(name)
         for pair in self.claims.compare:
             if unknown := [name for name in pair if name not in self.branches]:
                 known = ", ".join(self.branches)
@@ -184,6 +187,26 @@ class Study(Section):
         self._leave_out_controls()
         self._check_neighbours()
         return self
+
+    def _check_mask(self, recipe: str) -> None:
+        """Raise ValueError where a recipe trains the entries of a branch that it cannot have."""
+        mask = getattr(self.rl.recipes[recipe], "mask", None)
+        if mask is None:
+            return
+        where = f"rl.recipes.{recipe}.mask.of"
+        if mask.of not in self.branches:
+            raise ValueError(
+                f"{where}: no branch '{mask.of}'; there are {', '.join(self.branches)}"
+            )
+        other, start = artifacts.parse_branch(mask.of)
+        starts = self.rl.branches[recipe]
+        if getattr(self.rl.recipes[other], "mask", None) is not None:
+            raise ValueError(f"{where}: '{mask.of}' has a mask itself; name a branch without")
+        if starts != [start]:
+            raise ValueError(
+                f"{where}: '{mask.of}' starts from step {start}, so rl.branches.{recipe} has to be "
+                f"[{start}]"
+            )
 
     def _check_point(self, stage: str, name: str) -> None:
         grid = [artifacts.sft(step) for step in self.sft.checkpoints]

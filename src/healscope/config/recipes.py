@@ -41,6 +41,18 @@ class Credit(Section):
     alpha: Annotated[float, Field(gt=0, lt=1)] = Field(0.2, description="how much more")
 
 
+class Mask(Section):
+    """Which entries of the weights are trained."""
+
+    of: str = Field(description="branch whose changes since its start are looked at")
+    keep: Literal["changed", "complement", "random"] = Field(
+        "changed", description="entries it changes, all others, or as many of each matrix anywhere"
+    )
+    by: Literal["bf16", "largest"] = Field(
+        "largest", description="changed in bf16; or the tenth of each matrix that changes most"
+    )
+
+
 class PPO(Rewarded):
     """Proximal policy optimisation; one action is one whole response.
 
@@ -111,9 +123,16 @@ class PPO(Rewarded):
     entropy_coefficient: NonNegative = Field(
         0.0, description="of an entropy bonus; the reference leaves its own out"
     )
+    mask: Mask | None = added(None, "of, keep and by of the entries that train; null: all do")
     credit: Credit | None = added(
         None, "baseline, spread, tokens and alpha of advantages; null: those of PPO"
     )
+
+    @model_validator(mode="after")
+    def _masked(self):
+        if self.mask is not None and self.optimizer.weight_decay:
+            raise ValueError("mask: needs optimizer.weight_decay: 0, which moves every entry")
+        return self
 
     @model_validator(mode="after")
     def _credited(self):

@@ -31,6 +31,7 @@ class Branch:
         work: state folder of the run.
         label: text beside the progress bar.
         compute: precision, processes and micro-batches.
+        masked_by: manifest of the branch whose changes say which entries train, if a recipe asks.
         pass_rates: of training problems at `start` (schema pass-rates), for a recipe that asks.
         engine: the vLLM engine that samples; None if the model samples itself.
     """
@@ -49,6 +50,7 @@ class Branch:
     compute: Compute = ONE_PROCESS
     engine: VLLM | None = None
     pass_rates: pd.DataFrame | None = None
+    masked_by: str | None = None
 
     def prompt_pool(self, recipe: Sampling) -> pd.DataFrame:
         """Return the problems to sample from, as `recipe.problems` says.

@@ -73,6 +73,7 @@ def run(job: dict, work: Workspace, compute: Compute) -> list[dict]:
         work=work,
         label=label,
         compute=compute,
+        masked_by=files.get("mask"),
         pass_rates=provenance.read_table(files["pool"]) if files.get("pool") else None,
     )
     recipe = TypeAdapter(Recipe).validate_python(params["recipe"])

@@ -34,7 +34,7 @@ from healscope.engines.generate import response_logprobs
 from healscope.models import checkpoints
 from healscope.progress import Bar
 from healscope.tasks.tables import draw
-from healscope.training import credit, health, processes, state, stop
+from healscope.training import credit, health, masked, processes, state, stop
 from healscope.training.branch import Branch
 from healscope.training.compute import ROWS_AT_ONCE
 from healscope.training.learner import Learner
@@ -68,6 +68,8 @@ def train(recipe: PPO, branch: Branch) -> list[dict]:
     model, tokenizer = checkpoints.load_model(branch.start)
     trained = checkpoints.freeze(model, recipe.freeze)
     compute.checkpointed(model)
+    if recipe.mask is not None:
+        masked.train_only(model, masked.masks(recipe.mask, branch.start, branch.masked_by, seed))
     others = references(recipe, branch, recipe.kl_from if recipe.kl != "none" else None)
     head, optimizer, value_optimizer = value_head_and_optimizers(recipe, model, trained, seed)
     own_head = recipe.value_head == "own"
