@@ -115,14 +115,17 @@ def _said(frame: pd.DataFrame) -> str:
     if starts.empty:
         return "no run of RL came to its end"
     first = starts.index[0]
+    said = []
     if first == 0:
-        said = f"RL from the base model ends at {messages.over_seeds(ends[0], '%')} success"
-    else:
-        said = "no run of RL from the base model came to its end"
+        said.append(f"RL from the base model ends at {messages.over_seeds(ends[0], '%')} success")
+    elif 0 in set(frame["start"]):
+        said.append("no run of RL from the base model came to its end")
     if len(later := starts[starts.index > 0]):
         best = later.idxmax()
-        said += f", from step {best} at {messages.over_seeds(ends[best], '%')}"
-    return said
+        share = messages.over_seeds(ends[best], "%")
+        after = f"from step {best} at {share}"
+        said.append(after if said else f"RL ends best from step {best}, at {share} success")
+    return ", ".join(said)
 
 
 FIGURES = [

@@ -43,7 +43,7 @@ def draw(frame: pd.DataFrame, style: FigureStyle) -> Drawn:
         for ax, role in zip(row, roles, strict=True):
             matrices = part[part["role"] == role]
             _value_changes(ax, matrices, style, stage)
-            layout.title(ax, f"{role}: {_relative_changes(matrices)}")
+            layout.title(ax, f"{role}: {_relative_changes(matrices, chr(10))}")
         row[0].set_ylabel(f"{model}, {STAGES[stage]}\n{step}\nchange of σ")
     layout.log_to_zero(axes[0, 0], 1e-5, frame["change"].abs().max())
     layout.step_label(axes, "index of σ")
@@ -87,9 +87,9 @@ def _relative(frame: pd.DataFrame) -> pd.Series:
     return (100 * norms["change"] / norms["sigma"]).groupby("control").median()
 
 
-def _relative_changes(frame: pd.DataFrame) -> str:
+def _relative_changes(frame: pd.DataFrame, between: str = " ") -> str:
     percent = _relative(frame)
-    noise = f" (noise {percent['noise']:.2g}%)" if "noise" in percent else ""
+    noise = f"{between}(noise {percent['noise']:.2g}%)" if "noise" in percent else ""
     return f"{percent['']:.2g}%{noise}"
 
 
