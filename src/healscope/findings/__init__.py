@@ -7,7 +7,7 @@ import os
 import re
 from functools import cache
 from importlib import import_module
-from inspect import signature
+from inspect import Parameter, signature
 from pkgutil import iter_modules
 
 import pandas as pd
@@ -169,7 +169,9 @@ def _call(function, inputs: Inputs, values: dict):
     known = {**values, **inputs}
     if "statistics" in known:
         known["statistics"] = Statistics.model_validate(known["statistics"])
-    return function(**{name: known[name] for name in signature(function).parameters})
+    taken = signature(function).parameters.values()
+    named = [p.name for p in taken if p.name in known or p.default is Parameter.empty]
+    return function(**{name: known[name] for name in named})
 
 
 @cache  # one answer for planning and for running
