@@ -135,7 +135,7 @@ def measure(
     evaluations: list[str],
     posed: list[str],
     tasks: dict[str, dict],
-    pools: dict[str, dict],
+    hardness: dict[str, dict],
     statistics: Statistics,
 ) -> pd.DataFrame:
     """Return what each arm changes on problems that were easy, medium and hard at the start."""
@@ -146,7 +146,7 @@ def measure(
     ):
         own = rows[rows["track"] == track]
         recipe, start = artifacts.parse_branch(branch)
-        facts = pools[recipe]
+        facts = hardness[recipe]
         place = {"recipe": recipe, "start": start, "trained_on": words(facts["problems"]),
                  "reward": facts["reward"], "algorithm": facts["algorithm"]}  # fmt: skip
         for name in MEASURES:
@@ -171,7 +171,7 @@ def _branches(rows: pd.DataFrame) -> list[str]:
 # Claims.
 
 
-def arms(pools: dict[str, dict], known: Iterable[str]) -> dict[str, str]:
+def arms(hardness: dict[str, dict], known: Iterable[str]) -> dict[str, str]:
     """Return role -> recipe of the arms that claims compare, as far as `known` has them.
 
     Roles: "medium" and "hard", under an exact verifier; "hard leaky", under one that leaks; "hard
@@ -179,7 +179,7 @@ def arms(pools: dict[str, dict], known: Iterable[str]) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for recipe in known:
-        facts = pools.get(recipe)
+        facts = hardness.get(recipe)
         if facts is None or isinstance(facts["problems"], str):
             continue
         role = "hard" if facts["problems"][1] <= HARD else "medium"
@@ -217,7 +217,7 @@ def judge(
     evaluations: list[str],
     posed: list[str],
     tasks: dict[str, dict],
-    pools: dict[str, dict],
+    hardness: dict[str, dict],
     statistics: Statistics,
 ) -> list[dict]:
     """Return the claims of each track."""
@@ -225,14 +225,14 @@ def judge(
     return [
         {"track": track, **claim}
         for track, own in rows.groupby("track")
-        for claim in claims_of(own, pools, statistics)
+        for claim in claims_of(own, hardness, statistics)
     ]
 
 
-def claims_of(rows: pd.DataFrame, pools: dict[str, dict], statistics: Statistics) -> list[dict]:
+def claims_of(rows: pd.DataFrame, hardness: dict[str, dict], statistics: Statistics) -> list[dict]:
     """Return the claims of one track, from what `read` returns."""
     by_recipe = {artifacts.parse_branch(b)[0]: b for b in _branches(rows)}
-    roles = arms(pools, by_recipe)
+    roles = arms(hardness, by_recipe)
     found = []
     for claim, statement, one, other in _CLAIMS:
         if one in roles and other in roles:
