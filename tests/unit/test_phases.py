@@ -9,7 +9,7 @@ from healscope.findings import phases
 from healscope.schema import check
 from healscope.tasks.cards.game import make_problem
 from healscope.tasks.cards.generalpoints import GeneralPoints
-from healscope.training import credit
+from healscope.tasks.decisions import decisions
 
 SETTINGS = Statistics(resamples=500)
 KEPT = np.arange(1, 100, 5)
@@ -98,7 +98,7 @@ def test_every_token_belongs_to_the_word_that_it_begins():
     words = said.split()
     ends = np.cumsum([len(w) + (i > 0) for i, w in enumerate(words)]).tolist()
     logprobs = [-float(2**i) for i in range(len(words))]
-    decided = credit.decisions(GAME, PROBLEM, said)
+    decided = decisions(GAME, PROBLEM, said)
     # with the end of the response, a token without a character
     found = phases.surprise(decided, [*logprobs, -0.5], [*ends, len(said)], said)
     plans = [i for i, d in enumerate(decided) if d.kind == "plan"]
@@ -110,13 +110,13 @@ def test_every_token_belongs_to_the_word_that_it_begins():
 def test_tokens_after_the_first_illegal_word_count_nowhere():
     said = "cards 3 4 6 number"
     ends = [5, 7, 9, 11, 18]
-    found = phases.surprise(credit.decisions(GAME, PROBLEM, said), [-1.0] * 5, ends, said)
+    found = phases.surprise(decisions(GAME, PROBLEM, said), [-1.0] * 5, ends, said)
     assert found == {"plan": (0.0, 0), "execution": (4.0, 4)}
 
 
 def test_thought_before_the_answer_shifts_the_words():
     said = "<think> hm </think>cards 3"
-    decided = credit.decisions(GAME, PROBLEM, said)
+    decided = decisions(GAME, PROBLEM, said)
     assert [said[d.start : d.end] for d in decided] == ["cards", "3", ""]
 
 

@@ -33,8 +33,8 @@ from healscope.schema import (
     text,
 )
 from healscope.stats import Estimate
+from healscope.tasks.decisions import decisions, token_kinds
 from healscope.tasks.problem import Decision
-from healscope.training import credit
 from healscope.verdicts import OPEN, Verdict, above, at_most
 
 KINDS = ("plan", "execution")
@@ -95,7 +95,7 @@ def read(
 
 def _of_kinds(rows: pd.DataFrame, reader: Reader) -> pd.DataFrame:
     errors = reader.of_each(rows, lambda t, p, said: t.first_error(p, said))
-    decided = reader.of_each(rows, credit.decisions)
+    decided = reader.of_each(rows, decisions)
     problems = [reader.instance(p) for p in rows["problem_id"]]
     found = []
     tokens = zip(decided, rows["logprobs"], rows["token_ends"], rows["text"], strict=True)
@@ -124,7 +124,7 @@ def surprise(
     Sampled tokens have the entropy of their distribution as expected surprise.
     """
     found = {kind: (0.0, 0) for kind in KINDS}
-    for logprob, kind in zip(logprobs, credit.token_kinds(decided, ends, said), strict=True):
+    for logprob, kind in zip(logprobs, token_kinds(decided, ends, said), strict=True):
         if kind:
             total, number = found[kind]
             found[kind] = total - logprob, number + 1
