@@ -116,3 +116,11 @@ def test_the_table_has_all_measures(monkeypatch):
     whole = one["reliability"] - one["resolution"] + one["uncertainty"]
     assert whole == pytest.approx(one["brier"], abs=1e-12)
     assert "ppo-from-9" in calibration.section(table)
+
+
+def test_what_could_not_be_fitted_says_nothing():
+    rows = pd.concat([answers("sft-9", [0.7, 0.2]), answers("ppo-from-9", [0.9, 0.1])])
+    found = calibration.scored(calibration.votes(rows.assign(half="a")))
+    made = calibration.claims_of(found, "sft-9", "ppo-from-9", SETTINGS)
+    said = {c["claim"]: c["verdict"] for c in made}
+    assert said["recalibration-mends-what-rl-changes"] == "undecided"

@@ -111,3 +111,16 @@ def test_the_table_has_every_measure(monkeypatch):
     assert whole["share"] == pytest.approx(0.5, abs=0.02)
     assert whole["accuracy"] == pytest.approx(0.6, abs=0.02)
     assert "fA" in forms.section(table)
+
+
+def test_a_failed_run_of_one_seed_loses_nothing():
+    rng = np.random.default_rng(3)
+    before = answers(SHARES, RIGHT, "sft-0", rng=rng)
+    after = answers(SHARES, RIGHT, "ppo-from-0", rng=rng)
+    found = {
+        c["claim"]: c
+        for c in forms.claims_of("ppo-from-0", before, after[after["seed"] < 2], SETTINGS)
+    }
+    assert found["rl-adds-no-solved-problem"]["seeds"] == 2
+    assert abs(found["rl-adds-no-solved-problem"]["effect"]) < 0.05
+    assert abs(found["rl-amplifies-a-form"]["effect"]) < 0.05

@@ -13,9 +13,10 @@ POOLS = {
     "grpo_medium": {"problems": [0.3, 0.7], "reward": "binary", "algorithm": "grpo"},
     "grpo_hard": {"problems": [0.0, 0.1], "reward": "binary", "algorithm": "grpo"},
     "grpo_leaky": {"problems": [0.0, 0.1], "reward": "value_only", "algorithm": "grpo"},
-    "dr_hard": {"problems": [0.0, 0.1], "reward": "binary", "algorithm": "dr_grpo"},
+    "dr_hard": {"problems": [0.0, 0.1], "reward": "binary", "algorithm": "ppo", "spread": False},
     "grpo_none": {"problems": "unsolvable", "reward": "binary", "algorithm": "grpo"},
 }
+POOLS = {name: {"spread": True, **facts} for name, facts in POOLS.items()}
 N = 160
 
 
@@ -73,6 +74,11 @@ def test_arms_that_are_alike_are_seldom_told_apart():
     said = [verdicts(rows(0.6, 0.6, draw, medium=0.6)) for draw in range(10)]
     for claim in said[0]:
         assert [v[claim] for v in said].count("held") <= 1, claim
+
+
+def test_an_arm_that_gains_less_harms_nothing():
+    said = verdicts(rows(hard=0.6, leaky=0.6, medium=0.95, start=0.5))
+    assert said["hard-samples-harm"] != "held"
 
 
 def test_pools_are_those_of_the_other_seeds():

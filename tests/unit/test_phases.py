@@ -130,3 +130,13 @@ def test_the_table_holds_hazards_by_kind(monkeypatch):
     assert first.loc["plan", "n"] == pytest.approx(3 * 256 * 0.82, rel=0.1)
     assert first["entropy_nats"].tolist() == pytest.approx([0.2, 0.2])
     assert "execution" in phases.section(table)
+
+
+def test_seeds_as_units_have_honest_intervals():
+    """Three seeds around 0 leave it out in about 5% of studies."""
+    rng, missed = np.random.default_rng(0), 0
+    for _ in range(400):
+        values = dict(zip("012", rng.standard_normal(3), strict=True))
+        e = phases.of_seeds(values, Statistics(resamples=400), 3, "iterations")
+        missed += not e.low < 0 < e.high
+    assert missed / 400 < 0.08

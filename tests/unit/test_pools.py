@@ -15,6 +15,7 @@ from healscope.tasks.cards.solver import solvable
 from healscope.tasks.problem import Verdict
 from healscope.tasks.rewards import REWARDS, Scored
 from healscope.training import groups, kept, pools
+from healscope.training.health import Diverged
 from healscope.training.schemas import ANSWERS, PASS_RATES
 
 START = {"algorithm": "grpo", "iterations": 3, "responses": 16, "samples_per_prompt": 4}
@@ -87,7 +88,7 @@ def test_a_branch_takes_the_problems_in_its_band(branch_at):
     for band, wanted in (((0, 0.1), branch.prompts.iloc[10:half]), ((0, 1), branch.prompts[10:])):
         pool = known.prompt_pool(recipe(problems={"pass_rate": band}))
         assert pool["problem_id"].tolist() == wanted["problem_id"].tolist()
-    with pytest.raises(HealscopeError, match=r"none of \d+ training problems has a pass rate"):
+    with pytest.raises(Diverged, match=r"none of \d+ training problems has a pass rate"):
         known.prompt_pool(recipe(problems={"pass_rate": [0.4, 0.6]}))
 
 

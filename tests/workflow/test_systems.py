@@ -41,7 +41,7 @@ def asking(workflow: Workflow) -> Workflow:
     }  # fmt: skip
     config["evaluation"]["protocols"] = {
         "exhaustive": {"samples": 2},
-        "deep": {"problems": "drawn", "hands": 8, "samples": 4, "sample_temperature": 0.7},
+        "deep": {"problems": "drawn", "hands": 8, "samples": 4, "sample_temperature": 1.0},
         "less": {"problems": "without_one", "per_kind": 12},
     }
     config["claims"] = {"systems": SYSTEMS, "primary": ["hard-samples-harm"]}

@@ -128,6 +128,11 @@ class PPO(Rewarded):
         None, "baseline, spread, tokens and alpha of advantages; null: those of PPO"
     )
 
+    def refusal(self, zero: int) -> str | None:
+        if zero and self.mask is not None:
+            return "mask keeps gradients to some entries, which DeepSpeed keeps to itself"
+        return super().refusal(zero)
+
     @model_validator(mode="after")
     def _masked(self):
         if self.mask is not None and self.optimizer.weight_decay:

@@ -98,6 +98,7 @@ class RL(Section):
                 else list(recipe.problems.pass_rate),
                 "algorithm": recipe.algorithm,
                 "reward": recipe.reward_words,
+                "spread": _spread(recipe),
             }
             for name, recipe in ((name, self.recipes[name]) for name in self.branches)
             if self.measures_pool(name) or getattr(recipe, "problems", "") == "unsolvable"
@@ -128,7 +129,13 @@ class RL(Section):
 
 
 def _but_reward(recipe: Recipe) -> dict:
-    return recipe.model_dump(mode="json", exclude={"reward"})
+    return recipe.model_dump(mode="json", exclude={"reward", "keep_answers"})
+
+
+def _spread(recipe: Recipe) -> bool:
+    """Return whether advantages are divided by the spread of their group, or of all."""
+    credit = getattr(recipe, "credit", None)
+    return recipe.algorithm != "dr_grpo" if credit is None else credit.spread
 
 
 def _idle(recipe: Recipe) -> list[str]:

@@ -168,7 +168,8 @@ def measure(
                 if name in split:
                     out.append({**known, "measure": name, "value": split[name]})
                     continue
-                e = stats.bootstrap(part.assign(change=part[name]), "change", statistics)
+                known_rows = part.assign(change=part[name]).dropna(subset=["change"])
+                e = stats.bootstrap(known_rows, "change", statistics)
                 out.append(
                     {**known, "measure": name, "value": e.value, "low": e.low, "high": e.high}
                 )
@@ -202,10 +203,10 @@ def judge(
 def claims_of(answers: pd.DataFrame, start: str, end: str, statistics: Statistics) -> list[dict]:
     """Return the claims of one track, from what `scored` returns."""
     before, after = (answers[answers["checkpoint"] == name] for name in (start, end))
-    found = {
-        name: stats.bootstrap(stats.paired(before, after, name), "change", statistics)
-        for name in ("overconfidence", "brier", "recalibrated")
-    }
+    found = {}
+    for name in ("overconfidence", "brier", "recalibrated"):
+        known = (part.dropna(subset=[name]) for part in (before, after))
+        found[name] = stats.bootstrap(stats.paired(*known, name), "change", statistics)
     told = ", ".join(
         f"{name} {100 * before[name].mean():.0f} to {100 * after[name].mean():.0f}%"
         for name in ("accuracy", "confidence")
@@ -218,7 +219,7 @@ def claims_of(answers: pd.DataFrame, start: str, end: str, statistics: Statistic
     return [
         row(
             "rl-makes-samples-agree-too-much",
-            "RL with a reward for right answers makes confidence rise, and above accuracy "
+            "RL that is paid by the verifier makes confidence rise, and above accuracy "
             "(arXiv 2507.16806)",
             found["overconfidence"],
             every(positive(found["overconfidence"]), positive(level)),
@@ -226,7 +227,7 @@ def claims_of(answers: pd.DataFrame, start: str, end: str, statistics: Statistic
         ),
         row(
             "rl-worsens-the-brier-score",
-            "RL with a reward for right answers worsens the Brier score",
+            "RL that is paid by the verifier worsens the Brier score",
             found["brier"],
             positive(found["brier"]),
             told,
@@ -266,7 +267,7 @@ SCHEMA = table(
         choice("measure", MEASURES, "; ".join(f"{k}: {v}" for k, v in MEASURES.items())),
         SEED,
         N,
-        Column("value", "float", "of the measure", "share", low=-1, high=1),
+        Column("value", "float", "of the measure", "share", low=-1, high=1, nullable=True),
         *interval(lambda name, about, nullable: Column(
             name, "float", about, "share", low=-1, high=1, nullable=nullable), nullable=True),
     ),

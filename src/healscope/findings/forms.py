@@ -69,7 +69,15 @@ def _lacking(files: Files) -> str:
     protocols = files.study.evaluation.protocols
     if not pairs(files):
         return "a branch of a recipe that pays every form, as {like: ppo, reward: {any_form: 1}}"
-    if protocols.get(DEEP, protocols[EXHAUSTIVE]).samples < 4:
+    asked = protocols.get(DEEP, protocols[EXHAUSTIVE])
+    for branch in pairs(files):
+        recipe = files.study.rl.recipes[artifacts.parse_branch(branch)[0]]
+        if asked.sample_temperature != recipe.temperature:
+            return (
+                f"samples at the temperature of RL ({recipe.temperature:g}), since what selection "
+                "gives depends on it: set sample_temperature of the protocol"
+            )
+    if asked.samples < 4:
         return f"a protocol '{DEEP}' with samples, or those of '{EXHAUSTIVE}'"
     return ""
 
@@ -213,6 +221,10 @@ def judge(
 
 def changes(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
     """Return, of each problem and form, its share before and after and what selection gives."""
+    # of a run that failed there is no answer, which is not an answer that was lost
+    asked = ["seed", "problem_id", "draw"]
+    known = before[asked].merge(after[asked]).drop_duplicates()
+    before, after = (part.merge(known, on=asked) for part in (before, after))
     keys = [*_PLACE, "form"]
     both = by_problem(before).merge(
         by_problem(after)[[*keys, "share", "solved", "samples"]], on=keys, how="outer",

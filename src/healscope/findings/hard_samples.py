@@ -23,7 +23,7 @@ from healscope.findings.structured import readers
 from healscope.markdown import estimate, grid
 from healscope.schema import TRACK, change, choice, table, text
 from healscope.stats import Estimate
-from healscope.verdicts import negative
+from healscope.verdicts import every, negative
 
 EASY, HARD = 0.7, 0.3
 """Pass rates from which on a held-out problem is easy, and up to which it is hard."""
@@ -68,6 +68,8 @@ def _lacking(files: Files) -> str:
             "branches on problems of a measured hardness, as {like: grpo, problems: {pass_rate: "
             "[0, 0.1]}}"
         )
+    if len({artifacts.parse_branch(b)[1] for b in branches(files)}) > 1:
+        return "its branches to have one start, where problems are hard or easy"
     if not files.study.evaluation.protocols[EXHAUSTIVE].samples:
         return "samples of protocol exhaustive, which say how hard held-out problems are"
     return ""
@@ -101,7 +103,7 @@ def read(evaluations: list[str], posed: list[str], tasks: dict[str, dict]) -> pd
     rows = rows.merge(pools, how="left", on=PLACE)
     rows.loc[rows["rule"] == "ood", "pool"] = "ood"
     known = readers(tasks, posed, artifacts.POSED)
-    parts = []
+    parts = [rows.iloc[:0].assign(solution=None)]
     for task, own in rows.dropna(subset=["pool"]).groupby("task"):
         said = known[task].of_each(own, lambda t, p, text: t.solution(p, text))
         parts.append(own.assign(solution=said))
@@ -185,7 +187,7 @@ def arms(hardness: dict[str, dict], known: Iterable[str]) -> dict[str, str]:
         role = "hard" if facts["problems"][1] <= HARD else "medium"
         if "value_only" in facts["reward"]:
             role += " leaky"
-        if facts["algorithm"] == "dr_grpo":
+        if not facts["spread"]:
             role += " without spread"
         found.setdefault(role, recipe)
     return found
@@ -194,19 +196,20 @@ def arms(hardness: dict[str, dict], known: Iterable[str]) -> dict[str, str]:
 _CLAIMS = (
     (
         "hard-samples-harm",
-        "RL on hard problems loses more of what was easy than RL on medium ones (arXiv 2605.28388)",
+        "RL on hard problems loses what was easy, and more than RL on medium ones "
+        "(arXiv 2605.28388)",
         "hard",
         "medium",
     ),
     (
         "a-leaky-verifier-harms",
-        "On hard problems a verifier that leaks loses more of what was easy than an exact one",
+        "On hard problems a verifier that leaks loses what was easy, more than an exact one",
         "hard leaky",
         "hard",
     ),
     (
         "spread-amplifies",
-        "On hard problems dividing by the spread of a group loses more of what was easy",
+        "On hard problems dividing by the spread of a group loses what was easy, more than not",
         "hard",
         "hard without spread",
     ),
@@ -239,6 +242,7 @@ def claims_of(rows: pd.DataFrame, hardness: dict[str, dict], statistics: Statist
             first, second = (by_recipe[roles[role]] for role in (one, other))
             easy = rows[rows["pool"] == "easy"]
             e = contrast(easy, second, first, statistics)
+            since = stats.bootstrap(changes(easy, first, "accuracy"), "change", statistics)
             told = ", ".join(
                 f"{b} {100 * changes(easy, b, 'accuracy')['change'].mean():+.1f}"
                 for b in (first, second)
@@ -248,7 +252,8 @@ def claims_of(rows: pd.DataFrame, hardness: dict[str, dict], statistics: Statist
                     claim,
                     statement,
                     e,
-                    negative(e),
+                    # an arm that learns nothing harms nothing, beside one that gains
+                    every(negative(e), negative(since)),
                     f"accuracy on held-out problems easy at the start, {first} minus {second}, on "
                     f"the same problems; changes since the start: {told}",
                 )

@@ -39,6 +39,12 @@ from healscope.verdicts import OPEN, Verdict, above, at_most
 
 KINDS = ("plan", "execution")
 
+READ = (
+    "track", "seed", "run", "iteration", "instance_id", "kind", "reached", "error", "surprise",
+    "tokens",
+)  # fmt: skip
+"""Columns of `read`."""
+
 FLOOR = 0.1
 """A hazard below it at the start has no fall that could be timed."""
 
@@ -81,7 +87,7 @@ def read(
     whether it got to a decision of the kind, and surprise and number of the tokens in these."""
     readers = {artifacts.parse(artifacts.RL_POOL, file)["task"]: file for file in prompts}
     readers = {task: Reader(task, tasks[task], [file]) for task, file in readers.items()}
-    parts = []
+    parts = [pd.DataFrame(columns=list(READ))]
     for manifest in manifests:
         place = artifacts.parse(artifacts.CHECKPOINT, manifest)
         file = Path(manifest).with_name(Path(artifacts.ANSWERS).name)
@@ -90,7 +96,7 @@ def read(
         rows = provenance.read_table(file)
         rows = rows[rows["attempt"] == 1].assign(run=place["checkpoint"])
         parts.append(_of_kinds(rows, readers[followed[place["track"]]["task"]]))
-    return pd.concat(parts, ignore_index=True)
+    return pd.concat(parts[1:] or parts, ignore_index=True)
 
 
 def _of_kinds(rows: pd.DataFrame, reader: Reader) -> pd.DataFrame:
@@ -186,13 +192,15 @@ def judge(
     prompts: list[str],
     tasks: dict[str, dict],
     followed: dict[str, dict],
-    landmark: str | None,
     statistics: Statistics,
 ) -> list[dict]:
-    """Return the claims of each track, on the branch behind landmark rl."""
+    """Return the claims of each track, on the branch with the earliest start, where there is most
+    to mend."""
     rows = read(manifests, prompts, tasks, followed)
-    runs = set(rows["run"])
-    run = landmark if landmark in runs else min(runs)
+    runs = sorted(set(rows["run"]), key=lambda run: artifacts.parse_branch(run)[1])
+    if not runs:
+        return []
+    run = runs[0]
     return [
         {"track": track, **claim}
         for track, own in rows[rows["run"] == run].groupby("track")
@@ -268,7 +276,9 @@ def of_seeds(
     """
     known = {seed: value for seed, value in values.items() if not np.isnan(value)}
     frame = pd.DataFrame({"seed": list(known), "instance_id": "all", "value": list(known.values())})
-    e = stats.bootstrap(frame, "value", statistics, unit=unit)
+    # such a value is no answer, of which `seed_sd` is a share: seeds alone say how they differ
+    by_seeds = statistics.model_copy(update={"seed_sd": None})
+    e = stats.bootstrap(frame, "value", by_seeds, unit=unit)
     alone = {"low": float("nan"), "high": float("nan")} if len(known) < 2 else {}
     return replace(e, limits={}, instances=instances, **alone)
 

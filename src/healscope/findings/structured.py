@@ -53,7 +53,7 @@ def readers(tasks: dict[str, dict], tables: Iterable[str], pattern: str) -> dict
 
 
 def samples(evaluations: Iterable[str]) -> pd.DataFrame:
-    """Read the sampled answers of evaluation files to held-out problems where the rules differ,
-    with their text and task; greedy first answers are none."""
+    """Read the sampled answers of evaluation files to held-out problems, with their text and task;
+    greedy first answers are none."""
     rows = steps(evaluations, ["text"])
     return rows[(rows["sample"] > 0) & (rows["split"] == "held_out")].reset_index(drop=True)

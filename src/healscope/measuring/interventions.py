@@ -78,6 +78,7 @@ def measure(inputs: Inputs, settings: dict, seed: int, label: str) -> pd.DataFra
     manifests = list(inputs.checkpoints.items())
     model, tokenizer = checkpoints.load_model(manifests[0][1])
     variants = [from_checkpoint(name, manifest) for name, manifest in manifests]
+    variants = [variant for variant in variants if not variant.failed]
     asked = Evaluation(max_new_tokens=settings["max_new_tokens"])
     frames = []
     for variant in track(load_each(model, variants, {}), label, len(variants)):

@@ -73,10 +73,19 @@ def cost(study: Study) -> Cost:
 
 def measure(inputs: Inputs, settings: dict, seed: int, label: str) -> pd.DataFrame:  # noqa: ARG001
     """Return a row for each arm, way to store, and matrix."""
+    from healscope.models import checkpoints
     from healscope.spectra import sources
 
-    start, end, *others = [sources.weights(m) for m in inputs.checkpoints.values()]
-    updates = {"rl": end, **({"sft": others[0]} if others else {})}
+    first, *others = inputs.checkpoints.values()
+    whole = {
+        arm: manifest
+        for arm, manifest in zip(("rl", "sft"), others, strict=False)
+        if not checkpoints.failure(manifest)
+    }
+    if "rl" not in whole:  # the study goes on without a run that failed
+        return SCHEMA.empty().drop(columns=["track", "seed"])
+    start = sources.weights(first)
+    updates = {arm: sources.weights(manifest) for arm, manifest in whole.items()}
     names = sources.matrices_of(start, settings["matrices"])
     old = {m: sources.read(start, m).double() for m in names}
     deltas = {

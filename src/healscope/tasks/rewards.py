@@ -62,11 +62,12 @@ def prefix(task: Task, problem: Problem, text: str, said: Verdict) -> float:
 
 
 def any_form(task: Task, problem: Problem, text: str, said: Verdict) -> float:
-    """Pay as `verdict`, but every answer by the form that it has (`Task.verify_in_form`).
+    """Pay 1 for an answer that is correct in the form that it has (`Task.verify_in_form`), else 0.
 
-    So no form is preferred, also not the one that the prompt asks for.
+    So no form is preferred, neither the one that the prompt asks for nor one whose failures cost
+    less.
     """
-    return task.verify_in_form(problem, text).reward
+    return float(task.verify_in_form(problem, text).outcome == "correct")
 
 
 def value_only(task: Task, problem: Problem, text: str, said: Verdict) -> float:
@@ -89,11 +90,15 @@ REWARDS: Mapping[str, Reward] = {
 
 
 def scorer(task: Task, weights: Mapping[str, float]) -> Score:
-    """Return a function that gives the verdict and the weighted sum of named rewards."""
+    """Return a function that gives the verdict and the weighted sum of named rewards.
+
+    With reward `any_form` the verdict, too, is that of the form that an answer has.
+    """
     parts = [(REWARDS[name], weight) for name, weight in weights.items()]
+    judge = task.verify_in_form if "any_form" in weights else task.verify
 
     def score(problem: Problem, text: str) -> Scored:
-        said = task.verify(problem, text)
+        said = judge(problem, text)
         return Scored(said, sum(w * reward(task, problem, text, said) for reward, w in parts))
 
     return score

@@ -6,10 +6,10 @@ import pandas as pd
 
 from healscope.config import Rewarded, Sampling
 from healscope.engines import VLLM
-from healscope.errors import HealscopeError
 from healscope.tasks.rewards import scorer
 from healscope.tasks.task import Task
 from healscope.training.compute import ONE_PROCESS, Compute
+from healscope.training.health import Diverged
 from healscope.training.kept import Keeper, folder
 from healscope.training.sampling import Sampler
 from healscope.training.state import Workspace
@@ -55,7 +55,7 @@ class Branch:
     def prompt_pool(self, recipe: Sampling) -> pd.DataFrame:
         """Return the problems to sample from, as `recipe.problems` says.
 
-        Raises HealscopeError where there are none.
+        Raises Diverged where there are none: the study goes on without this branch.
         """
         if recipe.problems == "training":
             return self.prompts
@@ -69,10 +69,11 @@ class Branch:
             within = self.pass_rates.loc[rates.between(least, most), "problem_id"]
             chosen = self.prompts["problem_id"].isin(set(within))
             if not chosen.any():
-                raise HealscopeError(
+                raise Diverged(
                     f"{self.name}: none of {len(rates)} training problems has a pass rate from "
                     f"{least:g} to {most:g} where it starts (they have {rates.min():g} to "
-                    f"{rates.max():g}); widen pass_rate, or measure more (rl.pools.problems)"
+                    f"{rates.max():g}); widen pass_rate, or measure more (rl.pools.problems)",
+                    [],
                 )
         return self.prompts[chosen].reset_index(drop=True)
 

@@ -11,14 +11,18 @@ from healscope.draws import seeded
 from healscope.errors import HealscopeError
 from healscope.models import checkpoints
 from healscope.spectra.masks import changed
+from healscope.training.health import Diverged
 
 
 def masks(settings: Mask, start: str, other: str, seed: int) -> dict[str, torch.Tensor]:
     """Return name of a parameter -> which of its entries are trained, as booleans.
 
     `start` and `other` are manifests: where training starts, and what the other run made of it.
-    Raises HealscopeError where the two have other parameters.
+    Raises HealscopeError where the two have other parameters, and Diverged where the other run
+    failed: the study goes on without this one, too.
     """
+    if why := checkpoints.failure(other):
+        raise Diverged(f"the run whose changes would be trained failed: {why}", [])
     before, after = (checkpoints.load_weights(manifest) for manifest in (start, other))
     if before.keys() != after.keys():
         raise HealscopeError(f"mask.of: {other} is no checkpoint of the same model as {start}")
