@@ -124,3 +124,13 @@ def test_a_failed_run_of_one_seed_loses_nothing():
     assert found["rl-adds-no-solved-problem"]["seeds"] == 2
     assert abs(found["rl-adds-no-solved-problem"]["effect"]) < 0.05
     assert abs(found["rl-amplifies-a-form"]["effect"]) < 0.05
+
+
+def test_a_form_that_is_gone_after_rl_has_no_share_there():
+    found = verdicts({"fA": 1.0})
+    assert found["rl-amplifies-a-form"]["effect"] == pytest.approx(0.8, abs=0.03)
+    rng = np.random.default_rng(5)
+    new = answers({"fC": 1.0}, {"fC": 0.5}, "ppo-from-0", rng=rng)
+    both = forms.changes(answers(SHARES, RIGHT, "sft-0", rng=rng), new)
+    assert both.groupby("form")["share"].mean().to_dict() == {"fA": 0.0, "fB": 0.0, "fC": 1.0}
+    assert both["samples"].notna().all()

@@ -7,6 +7,8 @@ keeping the right answers alone gives. So a form is amplified *beyond selection*
 share exceeds N_i. Answers are sampled; each is judged by the form that it has.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 import pandas as pd
 
@@ -97,13 +99,16 @@ def read(evaluations: list[str], posed: list[str], tasks: dict[str, dict]) -> pd
     return pd.concat(parts, ignore_index=True)
 
 
-def by_problem(rows: pd.DataFrame) -> pd.DataFrame:
+def by_problem(rows: pd.DataFrame, forms: Iterable[str] = ()) -> pd.DataFrame:
     """Return a row for each problem that a checkpoint answered, and form: how many of its samples
-    have the form, how many of these are right, and how many samples there are."""
+    have the form, how many of these are right, and how many samples there are.
+
+    Forms are those that there are, and `forms`.
+    """
     place = [*_PLACE, "checkpoint"]
     counted = rows.groupby([*place, "form"])["right"].agg(["size", "sum"]).reset_index()
     counted = counted.rename(columns={"size": "answers", "sum": "right"})
-    forms = sorted(rows["form"].unique())
+    forms = sorted({*rows["form"], *forms})
     whole = rows[place].drop_duplicates().merge(pd.DataFrame({"form": forms}), how="cross")
     counted = whole.merge(counted, how="left", on=[*place, "form"])
     counted[["answers", "right"]] = counted[["answers", "right"]].fillna(0).astype(float)
@@ -226,13 +231,9 @@ def changes(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
     known = before[asked].merge(after[asked]).drop_duplicates()
     before, after = (part.merge(known, on=asked) for part in (before, after))
     keys = [*_PLACE, "form"]
-    both = by_problem(before).merge(
-        by_problem(after)[[*keys, "share", "solved", "samples"]], on=keys, how="outer",
-        suffixes=("_before", ""),
-    )  # fmt: skip
-    filled = ["share", "share_before"]
-    both[filled] = both[filled].fillna(0.0)
-    return both
+    forms = {*before["form"], *after["form"]}
+    now = by_problem(after, forms)[[*keys, "share", "solved", "samples"]]
+    return by_problem(before, forms).merge(now, on=keys, suffixes=("_before", ""))
 
 
 def picked(both: pd.DataFrame) -> pd.DataFrame:
