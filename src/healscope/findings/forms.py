@@ -238,7 +238,7 @@ def changes(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
 
 def picked(both: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of the form whose share grows most on other seeds and the other half."""
-    forms = sorted(f for f in both["form"].unique() if f != "other")
+    forms = sorted(set(both["form"]) - {"other"}) or ["other"]
     grown = both.assign(change=both["share"] - both["share_before"])
     choice_of = stats.picked_elsewhere(
         lambda form, seeds, half: stats.mean_of_seeds(
