@@ -4,7 +4,7 @@ import pytest
 from runner import ROOT
 
 SCRIPTS = {file.name for file in (ROOT / "workflow/scripts").glob("*.py")}
-OF_OTHER_STUDIES = {"take.py", "drop_weights.py", "mask_overlap.py"}
+OF_OTHER_STUDIES = {"take.py", "drop_weights.py", "mask_overlap.py", "pool.py"}
 
 
 @pytest.mark.long
