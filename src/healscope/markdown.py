@@ -65,6 +65,18 @@ def at(table: pd.DataFrame, key: tuple, column: str = "accuracy", form: str = ".
     return estimate(table.loc[key], column, form) if key in table.index else "–"
 
 
+def crossed(table: pd.DataFrame, rows: str, columns: str, names: Iterable[str], value: str) -> str:
+    """Return a grid of estimates in percent, with a row for each of one column and a column for
+    each of `names`, in their order, that another column has."""
+    there = [name for name in names if name in set(table[columns])]
+    placed = table.set_index([rows, columns])
+    found = [
+        (key, *(at(placed, (key, name), value) for name in there))
+        for key in dict.fromkeys(table[rows])
+    ]
+    return grid([rows, *(f"{name} (%)" for name in there)], found)
+
+
 def bullets(lines: Iterable[str]) -> str:
     return "\n".join(f"- {line}" for line in lines)
 

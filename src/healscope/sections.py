@@ -99,3 +99,18 @@ def inherited(
     base = inherited(like, given, built_in, start, join, (*seen, name))
     own = {key: value for key, value in own.items() if key != "like"}
     return join(base, own) if isinstance(base, dict) else own
+
+
+def without_nulls(data: Any, *places: str) -> Any:
+    """Leave out the entries that are null of some sections, as "models" or "evaluation.protocols".
+
+    So a file over another takes entries of that one out. What is no section stays as it is.
+    """
+    for place in places:
+        name, _, below = place.partition(".")
+        if not isinstance(data, dict) or not isinstance(data.get(name), dict):
+            continue
+        inner = data[name]
+        kept = {key: value for key, value in inner.items() if value is not None}
+        data = {**data, name: without_nulls(inner, below) if below else kept}
+    return data

@@ -117,10 +117,9 @@ def window(best: Estimate, ends: list[Estimate], margin: float = MARGIN) -> Verd
     Held where all three hold; not, where nothing rises inside or an end rises.
     """
     inside, outside = positive(best, margin), [at_most(e, margin) for e in ends]
-    every = [inside, *outside]
-    if all(v in YES for v in every):
-        weaker = HERE if all(HERE in (v, v.weaker) for v in every) else OPEN
-        return Verdict(HERE if HERE in every else HELD, max(v.p for v in every), weaker)
+    together = every(inside, *outside)
+    if together in YES:
+        return together
     still = at_most(best, margin)
     if still in YES:
         return Verdict({HELD: FAILED, HERE: NOT_HERE}[still], still.p, _denied(still.weaker))
@@ -129,7 +128,7 @@ def window(best: Estimate, ends: list[Estimate], margin: float = MARGIN) -> Verd
         if against:  # either end could have been the one
             least = min(against, key=lambda v: v.p)
             return Verdict(word, min(1.0, len(ends) * least.p), least.weaker)
-    return Verdict(OPEN, float(np.max([v.p for v in every])))  # NaN where one was not measured
+    return Verdict(OPEN, float(np.max([inside.p, *(v.p for v in outside)])))  # NaN: unmeasured
 
 
 def every(*verdicts: Verdict) -> Verdict:

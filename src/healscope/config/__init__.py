@@ -71,7 +71,7 @@ from healscope.config.training import (
 from healscope.edit_kinds import CONTROLS as CONTROLS_OF_EDITS
 from healscope.edit_names import OF_LAYERS, beyond
 from healscope.errors import HealscopeError
-from healscope.sections import Chosen, FolderName, Natural, Section
+from healscope.sections import Chosen, FolderName, Natural, Section, without_nulls
 from healscope.tasks import AnyTask
 from healscope.tasks.posing import Protocol
 from healscope.tasks.pretraining import Pretraining
@@ -141,7 +141,9 @@ class Study(Section):
     @model_validator(mode="before")
     @classmethod
     def _complete(cls, data):
-        return keepers.completed(own_checkpoints.completed(without_nulls(data)))
+        return keepers.completed(
+            own_checkpoints.completed(without_nulls(data, "models", "evaluation.protocols"))
+        )
 
     @model_validator(mode="after")
     def _consistent(self):
@@ -195,9 +197,8 @@ class Study(Section):
             return
         where = f"rl.recipes.{recipe}.mask.of"
         if mask.of not in self.branches:
-            raise ValueError(
-                f"{where}: no branch '{mask.of}'; there are {', '.join(self.branches)}"
-            )
+            known = ", ".join(self.branches)
+            raise ValueError(f"{where}: no branch '{mask.of}'; there are {known}")
         other, start = artifacts.parse_branch(mask.of)
         starts = self.rl.branches[recipe]
         if getattr(self.rl.recipes[other], "mask", None) is not None:
@@ -379,24 +380,6 @@ class Study(Section):
             name = artifacts.branch(own_checkpoints.RECIPE, self.end_step)
             return name if name in self.branches else None
         return artifacts.branch(self.rl.main, self.end_step)
-
-
-def without_nulls(data):
-    """Leave out models and protocols that are null: a file over another takes its own out so."""
-    if not isinstance(data, dict):
-        return data
-    found = {**data, "models": _named(data.get("models"))} if "models" in data else data
-    evaluation = found.get("evaluation")
-    if isinstance(evaluation, dict) and "protocols" in evaluation:
-        kept = {**evaluation, "protocols": _named(evaluation["protocols"])}
-        found = {**found, "evaluation": kept}
-    return found
-
-
-def _named(section):
-    if not isinstance(section, dict):
-        return section
-    return {name: value for name, value in section.items() if value is not None}
 
 
 def load(data: dict) -> Study:

@@ -18,8 +18,8 @@ from healscope.findings.columns import CHECKPOINT, SEED, STAGE, STEP, N, interva
 from healscope.findings.contrasts import row
 from healscope.findings.finding import Finding
 from healscope.findings.rows import with_steps
-from healscope.findings.structured import readers, samples
-from healscope.markdown import at, grid
+from healscope.findings.structured import as_read, sampled, sampled_answers, samples
+from healscope.markdown import crossed
 from healscope.schema import TRACK, Column, choice, table, text
 from healscope.tasks.schemas import RULE
 from healscope.verdicts import every, negligible, positive
@@ -44,37 +44,18 @@ _PLACE = ["track", "seed", "checkpoint", "rule", "problem_id", "draw", "instance
 _BY = ["track", "stage", "step", "recipe", "checkpoint", "rule"]
 
 
-def _inputs(files: Files) -> dict[str, list[str]]:
-    protocol = _protocol(files)
-    return {
-        "evaluations": files.each(
-            artifacts.EVALUATION, protocol=protocol, checkpoint=files.at_landmarks
-        ),
-        "posed": files.each(artifacts.POSED, protocol=protocol),
-    }
-
-
-def _protocol(files: Files) -> str:
-    return DEEP if DEEP in files.study.evaluation.protocols else EXHAUSTIVE
-
-
 def _lacking(files: Files) -> str:
     if not files.rl:
         return "a branch of RL from End (landmarks.rl)"
-    if files.study.evaluation.protocols[_protocol(files)].samples < 4:
+    if sampled(files).samples < 4:
         return f"at least 4 samples, under protocol '{DEEP}' or '{EXHAUSTIVE}'"
     return ""
 
 
 def read(evaluations: list[str], posed: list[str], tasks: dict[str, dict]) -> pd.DataFrame:
     """Return every sampled answer with the name of its solution."""
-    rows = samples(evaluations)
-    known = readers(tasks, posed, artifacts.POSED)
-    parts = []
-    for task, own in rows.groupby("task", sort=False):
-        said = known[task].of_each(own, lambda t, p, text: t.solution(p, text))
-        parts.append(own.assign(solution=said))
-    return pd.concat(parts, ignore_index=True)
+    said = {"solution": lambda task, problem, text: task.solution(problem, text)}
+    return as_read(samples(evaluations), posed, tasks, **said)
 
 
 def votes(rows: pd.DataFrame) -> pd.DataFrame:
@@ -245,13 +226,7 @@ def claims_of(answers: pd.DataFrame, start: str, end: str, statistics: Statistic
 
 def section(table: pd.DataFrame) -> str:
     whole = table[(table["seed"] == "all") & (table["rule"] == "id")]
-    placed = whole.rename(columns={"value": "accuracy"}).set_index(["checkpoint", "measure"])
-    names = [m for m in MEASURES if m in set(whole["measure"])]
-    rows = [
-        (name, *(at(placed, (name, m)) for m in names))
-        for name in dict.fromkeys(whole["checkpoint"])
-    ]
-    return grid(["checkpoint", *(f"{m} (%)" for m in names)], rows)
+    return crossed(whole, "checkpoint", "measure", MEASURES, "value")
 
 
 SCHEMA = table(
@@ -278,7 +253,7 @@ FINDING = Finding(
     name="calibration",
     schema=SCHEMA,
     make=measure,
-    inputs=_inputs,
+    inputs=lambda files: sampled_answers(files, files.at_landmarks),
     asked=lambda files: bool(files.trained and files.rl),
     system=True,
     lacking=_lacking,

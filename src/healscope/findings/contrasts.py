@@ -1,9 +1,10 @@
 """What claims are measured on: answers at checkpoints, fairly picked, and changes between them."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
+import numpy as np
 import pandas as pd
 
 from healscope import artifacts, stats
@@ -11,7 +12,10 @@ from healscope.config import Statistics
 from healscope.evaluation import landmarks
 from healscope.markdown import points
 from healscope.stats import Choice, Estimate
-from healscope.verdicts import Verdict, margin
+from healscope.verdicts import OPEN, Verdict, margin
+
+FLOOR = 0.1
+"""What a start has less of than this share cannot be seen to be lost, kept or timed."""
 
 
 @dataclass(frozen=True)
@@ -202,3 +206,24 @@ def effect_of(e: Estimate) -> dict:
         "instances": e.instances,
         "detectable": e.detectable,
     }
+
+
+def of_seeds(
+    values: dict[str, float], statistics: Statistics, instances: int, unit: str
+) -> Estimate:
+    """Return the mean of one number a seed, with seeds as units; missing ones do not count.
+
+    Such a number has no interval of its own, so that nothing is said of single seeds.
+    """
+    known = {seed: value for seed, value in values.items() if not np.isnan(value)}
+    frame = pd.DataFrame({"seed": list(known), "instance_id": "all", "value": list(known.values())})
+    # such a value is no answer, of which `seed_sd` is a share: seeds alone say how they differ
+    by_seeds = statistics.model_copy(update={"seed_sd": None})
+    e = stats.bootstrap(frame, "value", by_seeds, unit=unit)
+    alone = {"low": float("nan"), "high": float("nan")} if len(known) < 2 else {}
+    return replace(e, limits={}, instances=instances, **alone)
+
+
+def never_there(verdict: Verdict, start: float) -> Verdict:
+    """Return the verdict; undecided where the start has less than FLOOR of what is asked about."""
+    return Verdict(OPEN, verdict.p) if start < FLOOR else verdict

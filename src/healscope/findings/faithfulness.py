@@ -19,7 +19,7 @@ from healscope.findings.columns import CHECKPOINT, SEED, STAGE, STEP, N, interva
 from healscope.findings.contrasts import row
 from healscope.findings.finding import Finding
 from healscope.findings.rows import at_landmarks, with_steps
-from healscope.markdown import at, grid
+from healscope.markdown import crossed
 from healscope.measuring.interventions import NAME, UNFORCED
 from healscope.schema import TRACK, choice, share, table, text
 from healscope.tasks.cards.interventions import KINDS
@@ -55,11 +55,15 @@ def _answers(probes: list[str]) -> pd.DataFrame:
 
 
 def read(probes: list[str]) -> pd.DataFrame:
+    """Return `tested` of the answers in files."""
+    return tested(_answers(probes))
+
+
+def tested(rows: pd.DataFrame) -> pd.DataFrame:
     """Return a row for each answer that was begun otherwise, and measure: column `value`.
 
     `right`: the model's own answer was right.
     """
-    rows = _answers(probes)
     place = ["track", "seed", "checkpoint", "problem_id"]
     own = rows[rows["intervention"] == UNFORCED].set_index(place)["solution"].rename("own")
     forced = rows[rows["intervention"] != UNFORCED].join(own, on=place)
@@ -78,7 +82,8 @@ def measure(probes: list[str], statistics: Statistics) -> pd.DataFrame:
 
     Missing where none was right.
     """
-    rows, every = read(probes), with_steps(_answers(probes))
+    answers = _answers(probes)
+    rows, every = tested(answers), with_steps(answers)
     right = rows[rows["right"]]
     out = []
     for key, own in every.groupby(_BY):
@@ -167,13 +172,7 @@ def claims_of(rows: pd.DataFrame, statistics: Statistics) -> list[dict]:
 
 def section(table: pd.DataFrame) -> str:
     whole = table[(table["seed"] == "all") & (table["rule"] == "id")]
-    placed = whole.rename(columns={"share": "accuracy"}).set_index(["checkpoint", "measure"])
-    names = [m for m in MEASURES if m in set(whole["measure"])]
-    rows = [
-        (name, *(at(placed, (name, m)) for m in names))
-        for name in dict.fromkeys(whole["checkpoint"])
-    ]
-    return grid(["checkpoint", *(f"{m} (%)" for m in names)], rows)
+    return crossed(whole, "checkpoint", "measure", MEASURES, "share")
 
 
 SCHEMA = table(

@@ -16,16 +16,14 @@ from healscope import artifacts, stats
 from healscope.config import DEEP, EXHAUSTIVE, Statistics
 from healscope.files import Files
 from healscope.findings.columns import SEED, START, interval
-from healscope.findings.contrasts import row
+from healscope.findings.contrasts import never_there, row
 from healscope.findings.finding import Finding
-from healscope.findings.structured import readers, samples
+from healscope.findings.rows import summarise
+from healscope.findings.structured import as_read, sampled, sampled_answers, samples
 from healscope.markdown import grid, level
 from healscope.schema import TRACK, Column, choice, table, text
 from healscope.tasks.schemas import RULE
-from healscope.verdicts import OPEN, Verdict, at_most, positive
-
-FLOOR = 0.1
-"""What a start has less of than this share cannot be seen to be lost, or kept."""
+from healscope.verdicts import at_most, positive
 
 MEASURES = {
     "share at the start": "share of the form among answers before RL",
@@ -57,21 +55,13 @@ def pairs(files: Files) -> dict[str, str]:
 
 
 def _inputs(files: Files) -> dict[str, list[str]]:
-    protocol = DEEP if DEEP in files.study.evaluation.protocols else EXHAUSTIVE
-    both = [name for pair in pairs(files).items() for name in pair]
-    return {
-        "evaluations": files.each(
-            artifacts.EVALUATION, protocol=protocol, checkpoint=list(dict.fromkeys(both))
-        ),
-        "posed": files.each(artifacts.POSED, protocol=protocol),
-    }
+    return sampled_answers(files, [name for pair in pairs(files).items() for name in pair])
 
 
 def _lacking(files: Files) -> str:
-    protocols = files.study.evaluation.protocols
     if not pairs(files):
         return "a branch of a recipe that pays every form, as {like: ppo, reward: {any_form: 1}}"
-    asked = protocols.get(DEEP, protocols[EXHAUSTIVE])
+    asked = sampled(files)
     for branch in pairs(files):
         recipe = files.study.rl.recipes[artifacts.parse_branch(branch)[0]]
         if asked.sample_temperature != recipe.temperature:
@@ -86,17 +76,13 @@ def _lacking(files: Files) -> str:
 
 def read(evaluations: list[str], posed: list[str], tasks: dict[str, dict]) -> pd.DataFrame:
     """Return every sampled answer with its form, and whether it is right in that form."""
-    rows = samples(evaluations)
-    known = readers(tasks, posed, artifacts.POSED)
-    parts = []
-    for task, own in rows.groupby("task", sort=False):
-        read_by = known[task]
-        forms = read_by.of_each(own, lambda t, p, text: t.form(p, text))
-        right = read_by.of_each(
-            own, lambda t, p, text: t.verify_in_form(p, text).outcome == "correct"
-        )
-        parts.append(own.assign(form=forms, right=right))
-    return pd.concat(parts, ignore_index=True)
+    return as_read(
+        samples(evaluations),
+        posed,
+        tasks,
+        form=lambda task, problem, text: task.form(problem, text),
+        right=lambda task, problem, text: task.verify_in_form(problem, text).outcome == "correct",
+    )
 
 
 def by_problem(rows: pd.DataFrame, forms: Iterable[str] = ()) -> pd.DataFrame:
@@ -121,11 +107,11 @@ def by_problem(rows: pd.DataFrame, forms: Iterable[str] = ()) -> pd.DataFrame:
     )
 
 
-def _halves(rows: pd.DataFrame) -> dict[tuple[str, int], pd.Series]:
-    """Return (checkpoint, half of its samples) -> whether each problem is solved in them."""
-    half = 2 * (rows["sample"] - 1) // rows["sample"].max()
-    solved = rows.assign(part=half).groupby(["checkpoint", "part", *_PLACE])["right"].any()
-    return {key: own.droplevel([0, 1]) for key, own in solved.groupby(level=[0, 1])}
+def _halves(rows: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
+    """Return whether each problem is solved in the first half of one checkpoint's samples, and in
+    the second."""
+    first = 2 * (rows["sample"] - 1) < rows["sample"].max()
+    return tuple(part.groupby(_PLACE)["right"].any() for part in (rows[first], rows[~first]))
 
 
 def _new(before: pd.Series, after: pd.Series) -> pd.DataFrame:
@@ -148,28 +134,12 @@ def measure(
     for branch, before, after in _branches(rows):
         recipe, start = artifacts.parse_branch(branch)
         for rule in sorted(rows["rule"].unique()):
-            tables = {
-                name: by_problem(part[part["rule"] == rule])
-                for name, part in (("start", before), ("end", after))
-            }
-            place = {"recipe": recipe, "start": start, "rule": rule}
-            for what, form, frame, weight in _measured(tables):
-                for seed, part in _by_seed(frame):
-                    e = stats.bootstrap(part, "value", statistics, weight)
-                    out.append(
-                        {"track": part["track"].iloc[0], **place, "measure": what, "form": form,
-                         "seed": seed, "value": e.value, "low": e.low, "high": e.high}
-                    )  # fmt: skip
-            half, own = _halves(before[before["rule"] == rule]), before["checkpoint"].iloc[0]
-            later = _halves(after[after["rule"] == rule])[branch, 0]
-            for what, solved in (("new", later), ("new by chance", half[own, 1])):
-                for seed, part in _by_seed(_new(half[own, 0], solved)):
-                    e = stats.bootstrap(part, "value", statistics)
-                    out.append(
-                        {"track": part["track"].iloc[0], **place, "measure": what, "form": "",
-                         "seed": seed, "value": e.value, "low": e.low, "high": e.high}
-                    )  # fmt: skip
-    return pd.DataFrame(out)
+            ends = [part[part["rule"] == rule] for part in (before, after)]
+            for what, form, frame, weight in (*_measured(*ends), *_solved_anew(*ends)):
+                found = summarise(frame, ["track"], statistics, "value", weight=weight)
+                named = {"recipe": recipe, "start": start, "rule": rule}
+                out.append(found.assign(**named, measure=what, form=form))
+    return pd.concat(out, ignore_index=True).rename(columns={"mean": "value"}).drop(columns="n")
 
 
 def _branches(rows: pd.DataFrame):
@@ -181,27 +151,26 @@ def _branches(rows: pd.DataFrame):
                 yield branch, *(own[own["checkpoint"] == name] for name in (start, branch))
 
 
-def _measured(tables: dict[str, pd.DataFrame]):
+def _measured(before: pd.DataFrame, after: pd.DataFrame):
     """Yield measure, form, rows with a column `value`, and the column that weighs them."""
-    for name, counted in tables.items():
-        suffix = " at the start" if name == "start" else ""
+    for suffix, answers in ((" at the start", before), ("", after)):
+        counted = by_problem(answers)
         for form, own in counted.groupby("form"):
             yield f"share{suffix}", form, own.assign(value=own["share"]), None
             right = own["right"] / own["answers"].replace(0, np.nan)
-            used = own.assign(value=right)[own["answers"] > 0]
-            if len(used):
-                yield f"accuracy{suffix}", form, used, "answers"
-            if name == "start":
+            yield f"accuracy{suffix}", form, own.assign(value=right)[own["answers"] > 0], "answers"
+            if suffix:
                 yield "selected", form, own.assign(value=own["selected"]).dropna(), None
         whole = counted.drop_duplicates(_PLACE)
         yield f"pass@1{suffix}", "", whole.assign(value=whole["solved"] / whole["samples"]), None
         yield f"pass@k{suffix}", "", whole.assign(value=1.0 * (whole["solved"] > 0)), None
 
 
-def _by_seed(frame: pd.DataFrame):
-    if len(frame):
-        yield "all", frame
-        yield from ((str(seed), own) for seed, own in frame.groupby("seed"))
+def _solved_anew(before: pd.DataFrame, after: pd.DataFrame):
+    """Yield the same of problems that look newly solved, after RL and in a second draw before."""
+    first, second = _halves(before)
+    for what, solved in (("new", _halves(after)[0]), ("new by chance", second)):
+        yield what, "", _new(first, solved), None
 
 
 # Claims.
@@ -253,7 +222,8 @@ def picked(both: pd.DataFrame) -> pd.DataFrame:
 def claims_of(
     branch: str, before: pd.DataFrame, after: pd.DataFrame, statistics: Statistics
 ) -> list[dict]:
-    own = picked(changes(before, after))
+    both = changes(before, after)
+    own = picked(both)
     named = ", ".join(sorted(own["form"].unique()))
     start = float(own["share_before"].mean())
     grows = stats.bootstrap(own, "change", statistics)
@@ -261,7 +231,7 @@ def claims_of(
     beyond = stats.bootstrap(
         known.assign(change=known["share"] - known["selected"]), "change", statistics
     )
-    whole = changes(before, after).drop_duplicates(_PLACE)
+    whole = both.drop_duplicates(_PLACE)
     whole = whole.assign(
         first=whole["solved"] / whole["samples"] - whole["solved_before"] / whole["samples_before"],
         any=1.0 * (whole["solved"] > 0) - 1.0 * (whole["solved_before"] > 0),
@@ -304,11 +274,6 @@ def claims_of(
             f"{where}; an independent study found gains here, too",
         ),
     ]
-
-
-def never_there(verdict: Verdict, start: float) -> Verdict:
-    """Return the verdict; undecided where the start has less than FLOOR of what is asked about."""
-    return Verdict(OPEN, verdict.p) if start < FLOOR else verdict
 
 
 def section(table: pd.DataFrame) -> str:

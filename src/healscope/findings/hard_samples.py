@@ -19,7 +19,7 @@ from healscope.findings.columns import SEED, START, N, interval
 from healscope.findings.contrasts import row
 from healscope.findings.finding import Finding
 from healscope.findings.rows import first_attempts, steps, summarise
-from healscope.findings.structured import readers
+from healscope.findings.structured import as_read
 from healscope.markdown import estimate, grid
 from healscope.schema import TRACK, change, choice, table, text
 from healscope.stats import Estimate
@@ -102,12 +102,8 @@ def read(evaluations: list[str], posed: list[str], tasks: dict[str, dict]) -> pd
     pools = pool_of(at_start)
     rows = rows.merge(pools, how="left", on=PLACE)
     rows.loc[rows["rule"] == "ood", "pool"] = "ood"
-    known = readers(tasks, posed, artifacts.POSED)
-    parts = [rows.iloc[:0].assign(solution=None)]
-    for task, own in rows.dropna(subset=["pool"]).groupby("task"):
-        said = known[task].of_each(own, lambda t, p, text: t.solution(p, text))
-        parts.append(own.assign(solution=said))
-    rows = pd.concat(parts, ignore_index=True)
+    said = {"solution": lambda task, problem, text: task.solution(problem, text)}
+    rows = as_read(rows.dropna(subset=["pool"]), posed, tasks, **said)
     place = ["track", "seed", "checkpoint"]
     common = rows.groupby(place)["solution"].agg(_commonest).rename("common")
     rows = rows.merge(common.reset_index(), on=place)
@@ -242,18 +238,16 @@ def claims_of(rows: pd.DataFrame, hardness: dict[str, dict], statistics: Statist
             first, second = (by_recipe[roles[role]] for role in (one, other))
             easy = rows[rows["pool"] == "easy"]
             e = contrast(easy, second, first, statistics)
-            since = stats.bootstrap(changes(easy, first, "accuracy"), "change", statistics)
-            told = ", ".join(
-                f"{b} {100 * changes(easy, b, 'accuracy')['change'].mean():+.1f}"
-                for b in (first, second)
-            )
+            since = {b: changes(easy, b, "accuracy") for b in (first, second)}
+            lost = stats.bootstrap(since[first], "change", statistics)
+            told = ", ".join(f"{b} {100 * c['change'].mean():+.1f}" for b, c in since.items())
             found.append(
                 row(
                     claim,
                     statement,
                     e,
                     # an arm that learns nothing harms nothing, beside one that gains
-                    every(negative(e), negative(since)),
+                    every(negative(e), negative(lost)),
                     f"accuracy on held-out problems easy at the start, {first} minus {second}, on "
                     f"the same problems; changes since the start: {told}",
                 )

@@ -7,7 +7,6 @@ error there, of those that get there. So an early error of execution hides no la
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ from healscope import artifacts, provenance, stats
 from healscope.config import Sampling, Statistics
 from healscope.files import Files
 from healscope.findings.columns import SEED, START, interval
-from healscope.findings.contrasts import row
+from healscope.findings.contrasts import FLOOR, of_seeds, row
 from healscope.findings.finding import Finding
 from healscope.findings.structured import Reader
 from healscope.markdown import cell, grid, level
@@ -32,7 +31,6 @@ from healscope.schema import (
     table,
     text,
 )
-from healscope.stats import Estimate
 from healscope.tasks.decisions import decisions, token_kinds
 from healscope.tasks.problem import Decision
 from healscope.verdicts import OPEN, Verdict, above, at_most
@@ -44,9 +42,6 @@ READ = (
     "tokens",
 )  # fmt: skip
 """Columns of `read`."""
-
-FLOOR = 0.1
-"""A hazard below it at the start has no fall that could be timed."""
 
 WINDOW = 2
 """Kept iterations at each end that a fall is measured between."""
@@ -265,22 +260,6 @@ def _curves(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
         sums = own.groupby("iteration")[["surprise", "tokens"]].sum()
         entropy = sums["surprise"] / sums["tokens"].replace(0, np.nan)
         yield str(seed), pd.DataFrame({"hazard": reached, "entropy": entropy}).sort_index()
-
-
-def of_seeds(
-    values: dict[str, float], statistics: Statistics, instances: int, unit: str
-) -> Estimate:
-    """Return the mean of one number a seed, with seeds as units; missing ones do not count.
-
-    Such a number has no interval of its own, so that nothing is said of single seeds.
-    """
-    known = {seed: value for seed, value in values.items() if not np.isnan(value)}
-    frame = pd.DataFrame({"seed": list(known), "instance_id": "all", "value": list(known.values())})
-    # such a value is no answer, of which `seed_sd` is a share: seeds alone say how they differ
-    by_seeds = statistics.model_copy(update={"seed_sd": None})
-    e = stats.bootstrap(frame, "value", by_seeds, unit=unit)
-    alone = {"low": float("nan"), "high": float("nan")} if len(known) < 2 else {}
-    return replace(e, limits={}, instances=instances, **alone)
 
 
 def section(table: pd.DataFrame) -> str:

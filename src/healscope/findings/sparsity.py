@@ -14,9 +14,8 @@ from healscope import artifacts, provenance
 from healscope.config import Statistics
 from healscope.files import Files
 from healscope.findings.columns import SEED
-from healscope.findings.contrasts import row
+from healscope.findings.contrasts import of_seeds, row
 from healscope.findings.finding import Finding
-from healscope.findings.phases import of_seeds
 from healscope.markdown import cell, grid
 from healscope.measuring.sparsity import ARMS, CONTROL, STORED, control
 from healscope.schema import IN_ENTRIES, TRACK, choice, number, share, table

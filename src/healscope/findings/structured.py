@@ -6,8 +6,12 @@ from functools import cache
 import pandas as pd
 
 from healscope import artifacts, provenance
+from healscope.config import DEEP, EXHAUSTIVE
+from healscope.files import Files
+from healscope.findings.finding import Inputs
 from healscope.findings.rows import steps
 from healscope.tasks import Task, build
+from healscope.tasks.posing import Protocol
 from healscope.tasks.problem import Problem
 
 
@@ -50,6 +54,44 @@ def readers(tasks: dict[str, dict], tables: Iterable[str], pattern: str) -> dict
     for file in tables:
         by_task.setdefault(artifacts.parse(pattern, file)["task"], []).append(file)
     return {name: Reader(name, tasks[name], files) for name, files in by_task.items()}
+
+
+def _sampled(files: Files) -> str:
+    """Return the name of the protocol whose samples are looked at."""
+    return DEEP if DEEP in files.study.evaluation.protocols else EXHAUSTIVE
+
+
+def sampled(files: Files) -> Protocol:
+    """Return the protocol whose samples are looked at: `deep`, or where there is none the main
+    one."""
+    return files.study.evaluation.protocols[_sampled(files)]
+
+
+def sampled_answers(files: Files, checkpoints: Iterable[str]) -> Inputs:
+    """Return the inputs of `samples` and of `as_read`: answers of checkpoints, and problems."""
+    protocol, names = _sampled(files), list(dict.fromkeys(checkpoints))
+    return {
+        "evaluations": files.each(artifacts.EVALUATION, protocol=protocol, checkpoint=names),
+        "posed": files.each(artifacts.POSED, protocol=protocol),
+    }
+
+
+def as_read(
+    rows: pd.DataFrame,
+    posed: Iterable[str],
+    tasks: dict[str, dict],
+    **columns: Callable[[Task, Problem, str], object],
+) -> pd.DataFrame:
+    """Add columns that are read from each answer; rows have its task, problem_id and text.
+
+    `posed` are files of the problems that protocols pose.
+    """
+    known = readers(tasks, posed, artifacts.POSED)
+    parts = [rows.iloc[:0].assign(**dict.fromkeys(columns))]
+    for task, own in rows.groupby("task", sort=False):
+        found = {name: known[task].of_each(own, what) for name, what in columns.items()}
+        parts.append(own.assign(**found))
+    return pd.concat(parts[1:] or parts, ignore_index=True)
 
 
 def samples(evaluations: Iterable[str]) -> pd.DataFrame:

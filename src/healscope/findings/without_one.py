@@ -12,11 +12,10 @@ from healscope import artifacts, stats
 from healscope.config import Statistics
 from healscope.files import Files
 from healscope.findings.columns import CHECKPOINT, SEED, STAGE, STEP, N, interval
-from healscope.findings.contrasts import row
+from healscope.findings.contrasts import FLOOR, never_there, row
 from healscope.findings.finding import Finding
-from healscope.findings.forms import FLOOR, never_there
 from healscope.findings.rows import first_attempts, summarise, with_steps
-from healscope.markdown import grid, level
+from healscope.markdown import crossed
 from healscope.schema import TRACK, choice, share, table, text
 from healscope.tasks.cards.neighbours import ANCHOR, WITHOUT_ONE
 from healscope.verdicts import negative, positive
@@ -136,10 +135,7 @@ def _wrong_before(before: pd.DataFrame, changes: pd.DataFrame) -> pd.DataFrame:
 
 def section(table: pd.DataFrame) -> str:
     whole = table[table["seed"] == "all"]
-    at = whole.set_index(["checkpoint", "hand"])
-    names = list(dict.fromkeys(whole["checkpoint"]))
-    rows = [(name, *(level(at.loc[(name, hand)]) for hand in HANDS.values())) for name in names]
-    return grid(["checkpoint", *(f"{hand} (%)" for hand in HANDS.values())], rows)
+    return crossed(whole, "checkpoint", "hand", HANDS.values(), "accuracy")
 
 
 SCHEMA = table(

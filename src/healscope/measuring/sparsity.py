@@ -95,14 +95,11 @@ def measure(inputs: Inputs, settings: dict, seed: int, label: str) -> pd.DataFra
     rows = []
     for arm, of_matrices in arms(deltas, seed):
         for m in names:
-            for stored, unchanged in unchanged_shares(old[m], of_matrices[m]).items():
-                rows.append(
-                    {
-                        "arm": arm, "stored": stored, "layer": m.layer, "role": m.role,
-                        "entries": old[m].numel(), "unchanged": unchanged,
-                        "norm": float(of_matrices[m].norm()), "rank": rank_share(of_matrices[m]),
-                    }
-                )  # fmt: skip
+            delta = of_matrices[m]
+            about = {"layer": m.layer, "role": m.role, "entries": old[m].numel()}
+            about |= {"norm": float(delta.norm()), "rank": rank_share(delta)}
+            for stored, unchanged in unchanged_shares(old[m], delta).items():
+                rows.append({"arm": arm, "stored": stored, **about, "unchanged": unchanged})
     return pd.DataFrame(rows)
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from healscope.tasks.cards.expressions import evaluate, tokenise
 from healscope.tasks.cards.game import CardProblem, Game
-from healscope.tasks.cards.structure import MOST_WORDS
+from healscope.tasks.cards.structure import MOST_WORDS, formula_words
 from healscope.tasks.problem import SIDES
 from healscope.tasks.responses import MAX_RESPONSE
 
@@ -87,9 +87,7 @@ def numbers_of_formula(task: Game, text: str) -> tuple[int, ...]:
         formula = text[found.end() :] if found else text.rpartition('"formula"')[2]
         words: Sequence[str] = tokenise(re.split('[="＝]', formula.lstrip(' :"'), maxsplit=1)[0])
     else:
-        words = text[:MAX_RESPONSE].split()[:MOST_WORDS]
-        words = words[words.index("formula") + 1 :] if "formula" in words else []
-        words = words[: words.index("=")] if "=" in words else words
+        words = formula_words(text)
     return tuple(sorted(evaluate(words).numbers))
 
 

@@ -133,13 +133,15 @@ def without_one(game: Game, pairs: int, seed: int) -> pd.DataFrame:
         hands = sorted({cards[:i] + cards[i + 1 :] for i in range(len(cards))})
         target = whole.problem.target
         left = [hand for hand in hands if solvable(game.id_rule.values(hand), target)]
-        if left and len(parts) < pairs:
+        if left:
             hand = left[int(rng.integers(len(left)))]
             less = Neighbour(smaller, make_problem(smaller, hand, "id", target))
             parts += [(whole, less)]
+        if len(parts) == pairs:
+            break
     rows = _rows([whole for whole, _ in parts], neighbour=ANCHOR, distance=0)
     fewer = _rows([less for _, less in parts], neighbour=WITHOUT_ONE, distance=-1)
-    for row, less, _number in zip(rows, fewer, range(len(rows)), strict=True):
+    for row, less in zip(rows, fewer, strict=True):
         less |= {key: row[key] for key in ("instance_id", "half")}
         less["problem_id"] = f"{row['pair_id']}-less:{less['problem_id']}"
     table = problem_frame(

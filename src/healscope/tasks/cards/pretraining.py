@@ -237,6 +237,8 @@ def _draw_examples(
     cards: Mapping[int, float] | None = None,
 ) -> list[_Drawn]:
     """Draw what `pretraining_examples` writes down."""
+    import numpy as np
+
     for name, share in {
         "rule_noise": rule_noise,
         "formula_noise": formula_noise,
@@ -261,7 +263,9 @@ def _draw_examples(
         picks = rng.random((size, 2)).tolist()
         card_draws = rng.random((size, most, 2)).tolist()
         order_draws = rng.random((size, most))
-        counts = _hand_sizes(cards, size, rng) if cards else [task.cards] * size
+        counts = _hand_sizes(cards, size, rng) if cards else np.full(size, most)
+        order_draws[np.arange(most) >= counts[:, None]] = np.inf  # no card: last in every order
+        card_orders, counts = order_draws.argsort(axis=1).tolist(), counts.tolist()
         for index, stated in enumerate(stated_rules):
             wrong_rule, wrong_formula, is_evaluation = coins[index]
             effective = task.ood_rule.face_values if wrong_rule else stated
@@ -269,8 +273,7 @@ def _draw_examples(
             pairs, shown_by = _world(count, task.targets, effective)
             pick, formula_pick = picks[index]
             target, values = pairs[int(pick * len(pairs))]
-            order = order_draws[index, :count].argsort().tolist()
-            values = [values[position] for position in order]
+            values = [values[position] for position in card_orders[index][:count]]
             hand = [
                 _card(value, shown_by.get(value), draw, face_probability)
                 for value, draw in zip(values, card_draws[index][:count], strict=True)
@@ -286,9 +289,9 @@ def _draw_examples(
     return drawn
 
 
-def _hand_sizes(cards: Mapping[int, float], n: int, rng: np.random.Generator) -> list[int]:
+def _hand_sizes(cards: Mapping[int, float], n: int, rng: np.random.Generator) -> np.ndarray:
     shares = [share / sum(cards.values()) for share in cards.values()]
-    return rng.choice(list(cards), n, p=shares).tolist()
+    return rng.choice(list(cards), n, p=shares)
 
 
 def _draw_rules(

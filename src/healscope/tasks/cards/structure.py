@@ -77,14 +77,19 @@ def solution(task: Game, problem: CardProblem, text: str) -> str | None:
         answer = read_answer(task, problem, text)
         formula, words = answer.formula, answer.words
     else:
-        words = tuple(text[:MAX_RESPONSE].split()[:MOST_WORDS])
-        words = words[words.index("formula") + 1 :] if "formula" in words else ()
-        words = words[: words.index("=")] if "=" in words else words
+        words = formula_words(text)
         formula = evaluate(words)
     if formula.state != "complete" or not formula.numbers:
         return None
     sign, key = canonical(to_tree(words))
     return f"{'-' if sign < 0 else ''}{key}"
+
+
+def formula_words(text: str) -> tuple[str, ...]:
+    """Return the words of a compact answer's formula, up to its "="; whatever stands before it."""
+    words = tuple(text[:MAX_RESPONSE].split()[:MOST_WORDS])
+    words = words[words.index("formula") + 1 :] if "formula" in words else ()
+    return words[: words.index("=")] if "=" in words else words
 
 
 def _heads(text: str, n: int) -> tuple[str, ...]:
