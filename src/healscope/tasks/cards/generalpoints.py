@@ -235,6 +235,10 @@ def _examples(
         "eval_format_layouts": settings.eval_format_layouts.model_dump(),
         "cards": settings.cards,
     }
+    if task.rule_shown == "name":
+        if rng.random() < settings.contexts:
+            return pretraining.context_examples(task, n, rng, **mixture)
+        mixture["rules"] = {"id": 1.0}
     if talks:
         return pretraining.conversation_examples(task, n, rng, **mixture)
     noise = settings.formula_noise

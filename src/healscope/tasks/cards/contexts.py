@@ -1,0 +1,210 @@
+"""Texts before a problem that tell what its prompt leaves out, of prompts that name their rule.
+
+Knowledge says what J, Q and K count as. Memory shows what was tried on other hands under the rule:
+successes and failures, word for word or as lessons. A lesson of a failure is the verdict without
+its hand (`J 11 invalid 10`: J counts as 11, not as 10), that of a success its operators without
+their numbers. All is written by rules from the solver, so that it is true; memory of one length
+takes all of it, whatever it holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice, product
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from healscope.tasks.cards.game import (
+    FACES,
+    RANKS,
+    RULE_NAMES,
+    CardProblem,
+    FaceRule,
+    Game,
+    compact_prompt,
+    compact_response,
+    rule_name,
+)
+from healscope.tasks.cards.solver import formulas
+
+if TYPE_CHECKING:
+    import numpy as np
+
+KNOWLEDGE, FALSE = "knowledge", "false knowledge"
+MEMORY_TOKENS = 64
+"""Tokens of a memory, half of them for successes and half for failures."""
+
+_PADDING = "again"
+_DRAWS = 100_000
+_MOST = 12  # hands that a half of a memory is filled from
+
+
+class Context(NamedTuple):
+    """A text before a problem.
+
+    Attributes:
+        kind: one of KINDS.
+        text: words of the compact vocabulary.
+        leaks: it names a number that a face card of the problem counts as.
+    """
+
+    kind: str
+    text: str
+    leaks: bool
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens it adds to a prompt: a word is one."""
+        return len(self.text.split())
+
+
+def knowledge(name: str, values: Sequence[int]) -> str:
+    """Write `NAME J v Q v K v`."""
+    return " ".join([name, *(f"{f} {v}" for f, v in zip(FACES, values, strict=True))])
+
+
+def leaks(problem: CardProblem, text: str) -> bool:
+    """Return whether a text names a number that a face card of the problem counts as."""
+    cards = zip(problem.cards, problem.values, strict=True)
+    return not {str(v) for card, v in cards if card in FACES}.isdisjoint(text.split())
+
+
+def false_rule(task: Game) -> FaceRule:
+    """Return a rule that gives the OOD rule's values to other faces; the ID rule where they are
+    equal."""
+    j, q, k = task.ood_rule.face_values
+    return FaceRule.of((q, k, j)) if len({j, q, k}) > 1 else task.id_rule
+
+
+def told(task: Game, problem: CardProblem, kind: str) -> Context:
+    """Return what tells the rule of a problem: KNOWLEDGE, or FALSE, with the name of the rule and
+    the values of another. Raises ValueError on another kind."""
+    if kind not in (KNOWLEDGE, FALSE):
+        raise ValueError(f"a context must be {KNOWLEDGE} or {FALSE}, not {kind!r}")
+    values = false_rule(task).face_values if kind == FALSE else problem.rule_values
+    text = knowledge(rule_name(problem.rule), values)
+    return Context(kind, text, leaks(problem, text))
+
+
+class Tried(NamedTuple):
+    """A hand that was answered right, and as if its faces counted by another rule."""
+
+    cards: tuple[str, ...]
+    target: int
+    values: tuple[int, ...]
+    formula: tuple[str, ...]
+    wrong_values: tuple[int, ...]
+    wrong_formula: tuple[str, ...]
+
+
+def tries(
+    task: Game,
+    rule: FaceRule,
+    other: FaceRule,
+    rng: np.random.Generator,
+    among: Callable[[tuple[str, ...], int], bool] = lambda *_: True,
+) -> Iterator[Tried]:
+    """Yield hands that count differently by two rules and are solvable by both, drawn evenly.
+
+    `among` says of cards and target whether a hand may be drawn. Raises ValueError where none is
+    found.
+    """
+    for _ in range(_DRAWS):
+        cards = tuple(RANKS[i] for i in rng.integers(len(RANKS), size=task.cards).tolist())
+        target = task.targets[int(rng.integers(len(task.targets)))]
+        values, wrong = rule.values(cards), other.values(cards)
+        if values == wrong or not among(cards, target):
+            continue
+        if right := formulas(values, target):
+            if mistaken := formulas(wrong, target):
+                picked = (found[int(rng.integers(len(found)))] for found in (right, mistaken))
+                yield Tried(cards, target, values, next(picked), wrong, next(picked))
+    raise ValueError(f"task {task.name!r}: no hand is solvable by {rule} and by {other}")
+
+
+def memory(
+    name: str,
+    successes: Literal["verbatim", "lesson"],
+    failures: Literal["verbatim", "lesson"],
+    tried: Iterator[Tried],
+    tokens: int = MEMORY_TOKENS,
+) -> str:
+    """Write what was tried under the rule of a name, in `tokens` words.
+
+    Each half takes whole pieces while they fit, none twice, and begins with padding.
+    """
+    half = (tokens - 1) // 2
+    said = [
+        _filled(_SUCCESSES[successes], name, tried, half),
+        _filled(_FAILURES[failures], name, tried, tokens - 1 - half),
+    ]
+    return " ".join([name, *said])
+
+
+def _filled(write: Callable, name: str, tried: Iterator[Tried], tokens: int) -> str:
+    pieces: dict[str, None] = {}
+    left = tokens
+    for one in islice(tried, _MOST):
+        for piece in write(name, one):
+            if piece not in pieces and len(piece.split()) <= left:
+                pieces[piece] = None
+                left -= len(piece.split())
+    return " ".join([*[_PADDING] * left, *pieces])
+
+
+def _answered(name: str, one: Tried, values: tuple[int, ...], formula: tuple[str, ...]) -> str:
+    asked = [name, str(one.target), *one.cards]
+    return " ".join([*asked, compact_response(("number", "formula"), (), values, formula, one.target)])
+
+
+def _right(name: str, one: Tried) -> list[str]:
+    return [_answered(name, one, one.values, one.formula)]
+
+
+def _operators(_name: str, one: Tried) -> list[str]:
+    return [" ".join(word for word in one.formula if not word.isdigit())]
+
+
+def _wrong(name: str, one: Tried) -> list[str]:
+    return [f"{_answered(name, one, one.wrong_values, one.wrong_formula)} wrong"]
+
+
+def _verdicts(_name: str, one: Tried) -> list[str]:
+    read = zip(one.cards, one.values, one.wrong_values, strict=True)
+    return [f"{card} {value} invalid {wrong}" for card, value, wrong in read if value != wrong]
+
+
+_SUCCESSES = {"verbatim": _right, "lesson": _operators}
+_FAILURES = {"verbatim": _wrong, "lesson": _verdicts}
+CELLS = tuple(product(_SUCCESSES, _FAILURES))
+"""How successes and failures are kept: verbatim or as lessons, each with each."""
+
+
+def examples(
+    task: Game, drawn: Sequence[Any], rules: Sequence[FaceRule], rng: np.random.Generator
+) -> list[tuple[list[str], str]]:
+    """Put before each drawn example of pretraining a text that tells its rule: knowledge before
+    all, or as often a memory of one of CELLS. `rules` are those of the failures.
+
+    The name is one of those without a rule of their own, and never that of the held rule where the
+    example has its values.
+    """
+    found, remembered = [], rng.random() < 0.5  # of all alike, to pad little
+    for example, other in zip(drawn, rules, strict=True):
+        stated = FaceRule.of(example.stated)
+        names = RULE_NAMES[2:] if stated == task.ood_rule else RULE_NAMES[1:]
+        name = names[int(rng.integers(len(names)))]
+        text = knowledge(name, stated.face_values)
+        if remembered:
+            failed = other if other != stated else _unlike(task, stated)
+            cell = CELLS[int(rng.integers(len(CELLS)))]
+            text = memory(name, *cell, tries(task, stated, failed, rng))
+        asked = compact_prompt(
+            example.stated, example.target, example.cards, example.token, name=name
+        )
+        answer = example.answer(task, example.values, example.formula)
+        found.append(([f"{text} {asked}"], answer))
+    return found
+
+
+def _unlike(task: Game, rule: FaceRule) -> FaceRule:
+    return task.id_rule if rule != task.id_rule else task.ood_rule
