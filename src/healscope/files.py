@@ -41,6 +41,11 @@ class Files:
         return self.study.followed
 
     @cached_property
+    def beside(self) -> dict[str, list[str]]:
+        """Track that is not followed -> names of the branches that findings may ask for."""
+        return self.study.beside
+
+    @cached_property
     def cards(self) -> list[str]:
         """Followed tracks of the card game, which some tables are about alone."""
         return [t for t in self.followed if self._task(t).task_class is GeneralPoints]

@@ -31,7 +31,7 @@ def model(study: Study, track: str) -> dict:
     A model that is trained from scratch is not checked against a random one.
     """
     found = study.model_of(track)
-    unused = {"needs", "launch", "adapters_of", "pickles"}
+    unused = {"needs", "launch", "adapters_of", "pickles", "followed"}
     unused |= {"check_random", "end_token"} if found.scratch else set()
     unused |= {"end_token"} if found.end_token is None else set()
     return found.model_dump(mode="json", exclude=unused)

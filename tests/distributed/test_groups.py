@@ -16,8 +16,11 @@ def test_a_signal_stops_grpo_and_the_same_run_goes_on(
     how = {"processes": 2, "deepspeed": "zero2", "micro_batch": 4}
     whole = train("grpo-from-0", how, None, recipe, learned)
     assert list(whole.rows["learning_rate"]) == [1.5e-4 * share for share in (0.5, *[1] * 11)]
-    assert (whole.rows["reward_std"].iloc[:2] > 0).all()
-    assert (whole.rows["gradient_norm"].iloc[:2] > 0).all()
+    # a batch in which all rewards are equal teaches nothing; which batches differ in theirs, and
+    # whether many do, depends on the machine's rounding
+    differ = whole.rows["zero_variance_share"] < 1
+    assert differ.any()
+    assert (differ == (whole.rows["gradient_norm"] > 0)).all()
     assert whole.rows["generated_tokens"].between(16, 16 * 24).all()
     assert (whole.rows["trained_tokens"] == whole.rows["generated_tokens"]).all()
     signalled(tmp_path / "state", "state-*")

@@ -52,6 +52,41 @@ def test_a_task_that_is_not_trained_on_can_be_asked_for(data):
     assert study.evaluated("micro.nav") == ["nav"]
 
 
+def test_a_track_that_is_not_followed_can_have_branches_of_its_own(data):
+    data["tasks"]["sums"] = data["tasks"]["gp3"] | {"targets": [24, 77]}  # 77: a word of its own
+    data["models"]["other"] = data["models"]["micro"] | {"followed": False}
+    with pytest.raises(HealscopeError, match="no word for 77, as .*; add 'sums' to train_on"):
+        config.load(data)
+    data["rl"]["branches_of"] = {"micro.sums": {"grpo": [8, 0]}, "other": {"rft": [8]}}
+    study = config.load(data)
+    assert study.followed == ["micro"]
+    assert study.beside == {"micro.sums": ["grpo-from-0", "grpo-from-8"], "other": ["rft-from-8"]}
+    assert study.evaluated("micro") == ["gp3"]
+    assert study.evaluated("micro.sums") == ["sums"]
+
+
+@pytest.mark.parametrize(
+    ("beside", "said"),
+    [
+        ({"micro": {"ppo": [8]}}, "rl.branches_of.micro: no track that is not followed"),
+        ({"micro.nav": {"ppo": [7]}}, r"rl.branches_of.micro.nav.ppo: step 7 is not in"),
+        ({"micro.nav": {"pop": [8]}}, "no recipe 'pop'"),
+        ({"micro.nav": {"ppo": []}}, "rl.branches_of.micro.nav.ppo"),
+    ],
+)
+def test_branches_that_no_track_can_have_are_refused(data, beside, said):
+    data["tasks"]["nav"] = NAV
+    data["rl"]["branches_of"] = beside
+    with pytest.raises(HealscopeError, match=said):
+        config.load(data)
+
+
+def test_some_model_is_followed(data):
+    data["models"]["micro"]["followed"] = False
+    with pytest.raises(HealscopeError, match="at least one has to be followed"):
+        config.load(data)
+
+
 def test_a_model_from_elsewhere_is_asked_tasks_beside_its_own(data):
     data["tasks"]["nav"] = NAV
     data["models"] = {"mine": {"source": "org/name"}}

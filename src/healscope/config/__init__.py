@@ -149,6 +149,7 @@ class Study(Section):
     def _consistent(self):
         grid = self.sft.checkpoints
         tracks.check(self.tasks, self.trained_on, self.own_checkpoints)
+        self._check_beside()
         keepers.check(self.evaluation.keepers, self.tasks, self.trained_on, self.models, grid)
         _ = self.tracks  # each with a name of its own
         if len(set(self.seeds)) < len(self.seeds):
@@ -189,6 +190,25 @@ class Study(Section):
         self._leave_out_controls()
         self._check_neighbours()
         return self
+
+    def _check_beside(self) -> None:
+        """Raise ValueError where branches of a track that is not followed cannot be made."""
+        if not self.followed:
+            raise ValueError("models: at least one has to be followed")
+        grid = self.sft.checkpoints
+        for track, recipes in (self.rl.branches_of if self.rl else {}).items():
+            where = f"rl.branches_of.{track}"
+            if track not in self.tracks or track in self.followed:
+                others = [name for name in self.tracks if name not in self.followed]
+                raise ValueError(
+                    f"{where}: no track that is not followed; there are "
+                    f"{', '.join(others) or 'none'} (docs/several-tasks.md)"
+                )
+            for recipe, starts in recipes.items():
+                if stray := [step for step in starts if step not in grid]:
+                    raise ValueError(
+                        f"{where}.{recipe}: step {stray[0]} is not in sft.checkpoints {grid}"
+                    )
 
     def _check_mask(self, recipe: str) -> None:
         """Raise ValueError where a recipe trains the entries of a branch that it cannot have."""
@@ -246,7 +266,7 @@ class Study(Section):
                             f"edits.{key}.{axis}: {most}, but model '{name}' has {layers} layers"
                         )
         if model.scratch:
-            tracks.check_scratch(name, model, self.tasks, self.trained_on, self.evaluation.keepers)
+            tracks.check_scratch(name, model, self.tasks, self.taught, self.evaluation.keepers)
 
     def _leave_out_controls(self) -> None:
         """Take out controls of edits that a model has too few layers for; `notes` say so."""
@@ -309,8 +329,31 @@ class Study(Section):
 
     @property
     def followed(self) -> list[str]:
-        """Names of the tracks that the study makes by default: those on tasks of `train_on`."""
-        return [name for name, track in self.tracks.items() if track.task in self.trained_on]
+        """Names of the tracks that the study makes by default: those of its followed models on
+        tasks of `train_on`."""
+        return [
+            name
+            for name, track in self.tracks.items()
+            if track.task in self.trained_on and self.models[track.model].followed
+        ]
+
+    @property
+    def beside(self) -> dict[str, list[str]]:
+        """Track that is not followed -> names of its branches (`rl.branches_of`)."""
+        found = self.rl.branches_of if self.rl else {}
+        return {
+            track: [
+                artifacts.branch(recipe, s) for recipe, of in recipes.items() for s in sorted(of)
+            ]
+            for track, recipes in found.items()
+        }
+
+    @property
+    def taught(self) -> list[str]:
+        """Names of the tasks that some model is trained on: those of `train_on`, and of tracks
+        that are not followed but have branches."""
+        own = [self.tracks[track].task for track in self.beside if track in self.tracks]
+        return list(dict.fromkeys([*self.trained_on, *own]))
 
     def model_of(self, track: str) -> Model:
         """Return the model of a track."""
@@ -323,7 +366,7 @@ class Study(Section):
     def evaluated(self, track: str) -> list[str]:
         """Return the names of the tasks that a track is evaluated on."""
         scratch, apart = self.model_of(track).scratch is not None, self.evaluation.keepers
-        return tracks.evaluated(self.tracks[track], self.tasks, self.trained_on, scratch, apart)
+        return tracks.evaluated(self.tracks[track], self.tasks, self.taught, scratch, apart)
 
     def poses(self, task: str, protocol: str) -> bool:
         """Return whether a task has the problems of a protocol."""

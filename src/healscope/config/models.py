@@ -76,6 +76,9 @@ class Model(Section):
     pickles: bool = Field(
         False, description="read tensors of pytorch_model.bin, in a process of its own"
     )
+    followed: bool = Field(
+        True, description="false: what a finding asks for is all that is made of it"
+    )
     needs: Needs = Field(
         {},
         description="stage (base, sft, rl, evaluation, edits, spectra, probes) -> what a job may "

@@ -7,7 +7,9 @@ from pydantic import Field, field_validator, model_validator
 from healscope.config.engines import EngineName
 from healscope.config.recipe_bases import PassRate, Pools, Rewarded, Sampling, Training
 from healscope.config.recipes import ALGORITHMS, BUILT_IN, Recipe
-from healscope.sections import Name, Natural, Section, inherited, merged
+from healscope.sections import FolderName, Name, Natural, Section, inherited, merged
+
+Starts = Annotated[list[Natural], Field(min_length=1)]
 
 
 class RL(Section):
@@ -29,6 +31,11 @@ class RL(Section):
     )
     branches: Annotated[dict[Name, Literal["all"] | list[Natural]], Field(min_length=1)] = Field(
         description="recipe -> SFT steps it starts from, or `all`; one run each"
+    )
+    branches_of: dict[FolderName, dict[Name, Starts]] = Field(
+        {},
+        description="track that is not followed, such as rich.nav -> recipe -> SFT steps: what "
+        "findings ask of it",
     )
     main: Name = Field(
         "ppo", description="recipe of figures 3, 10 and 11, of the landmark and of most claims"
@@ -75,7 +82,8 @@ class RL(Section):
 
     @model_validator(mode="after")
     def _known(self):
-        for name in [*self.branches, self.main]:
+        beside = [name for of in self.branches_of.values() for name in of]
+        for name in [*self.branches, *beside, self.main]:
             if name not in self.recipes:
                 raise ValueError(
                     f"no recipe '{name}'; there are {', '.join(self.recipes)}, and a new one is an "

@@ -8,7 +8,15 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from healscope.tasks import posing
-from healscope.tasks.cards import deals, hands, interventions, neighbours, pretraining, structure
+from healscope.tasks.cards import (
+    confidence,
+    deals,
+    hands,
+    interventions,
+    neighbours,
+    pretraining,
+    structure,
+)
 from healscope.tasks.cards import feedback as messages
 from healscope.tasks.cards.expressions import render, to_tree
 from healscope.tasks.cards.game import (
@@ -126,6 +134,9 @@ class GeneralPoints(Game):
 
     def first_error(self, problem: CardProblem, text: str) -> str:
         return structure.first_error(self, problem, text)
+
+    def confidence_in(self, problem: CardProblem, text: str) -> float | None:  # noqa: ARG002
+        return confidence.stated(text) if self.confidence else None
 
     def intervene(
         self, problem: CardProblem, text: str, kind: str, rng: np.random.Generator
