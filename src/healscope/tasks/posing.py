@@ -16,22 +16,25 @@ if TYPE_CHECKING:
 
     from healscope.tasks.task import Task
 
+APART = ("neighbours", "without_one", "contexts")
+"""Kinds of problems that are other ones than those of the study, and asked once."""
 _POSED_STREAM = 6  # of random numbers; the other streams of tasks are in `tables`
 
 
 class Protocol(Section):
     """Which problems are posed, how answers are decoded, and what happens after a wrong one."""
 
-    problems: Literal["all", "drawn", "neighbours", "without_one"] = Field(
+    problems: Literal["all", "drawn", "neighbours", "without_one", "contexts"] = Field(
         "all",
         description="all: every deal both rules solve, paired; drawn: as published; neighbours: "
-        "docs/neighbours.md; without_one: held-out hands, whole and with a card less",
+        "docs/neighbours.md; without_one: held-out hands, whole and with a card less; contexts: "
+        "held-out hands under a rule that is named, after texts that tell it",
     )
     hands: Positive = Field(234, description="hands of each rule, with `problems: drawn`")
     per_kind: Positive = Field(
         150,
         description="problems of each kind and distance, with `problems: neighbours`; pairs, with "
-        "`without_one`",
+        "`without_one`; hands, with `contexts`",
     )
     seed: Natural = Field(0, description="draws hands or neighbours, and samples")
     temperature: Annotated[float, Field(ge=0)] = Field(
@@ -56,8 +59,7 @@ class Protocol(Section):
 
     @model_validator(mode="after")
     def _neighbours_are_asked_once(self):
-        once = ("neighbours", "without_one")
-        if self.problems in once and (self.samples or self.attempts > 1):
+        if self.problems in APART and (self.samples or self.attempts > 1):
             raise ValueError(
                 f"{self.problems} are asked once: leave out samples, attempts and feedback, or ask "
                 "for other problems"

@@ -9,10 +9,15 @@ takes all of it, whatever it holds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from itertools import islice, product
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from healscope.errors import HealscopeError
+from healscope.tasks.cards import neighbours
+from healscope.tasks.cards.deals import PROBLEM_COLUMNS, Deal, problem_frame, split_deals
 from healscope.tasks.cards.game import (
     FACES,
     RANKS,
@@ -25,36 +30,20 @@ from healscope.tasks.cards.game import (
     rule_name,
 )
 from healscope.tasks.cards.solver import formulas
+from healscope.tasks.problem import Context
 
 if TYPE_CHECKING:
     import numpy as np
+    import pandas as pd
 
 KNOWLEDGE, FALSE = "knowledge", "false knowledge"
-MEMORY_TOKENS = 64
+MEMORY_TOKENS = 48
 """Tokens of a memory, half of them for successes and half for failures."""
 
 _PADDING = "again"
 _DRAWS = 100_000
+_CONTEXT_STREAM = 10  # 1 to 9 are of `deals`, `posing`, `hands` and `neighbours`
 _MOST = 12  # hands that a half of a memory is filled from
-
-
-class Context(NamedTuple):
-    """A text before a problem.
-
-    Attributes:
-        kind: one of KINDS.
-        text: words of the compact vocabulary.
-        leaks: it names a number that a face card of the problem counts as.
-    """
-
-    kind: str
-    text: str
-    leaks: bool
-
-    @property
-    def tokens(self) -> int:
-        """How many tokens it adds to a prompt: a word is one."""
-        return len(self.text.split())
 
 
 def knowledge(name: str, values: Sequence[int]) -> str:
@@ -114,10 +103,9 @@ def tries(
         values, wrong = rule.values(cards), other.values(cards)
         if values == wrong or not among(cards, target):
             continue
-        if right := formulas(values, target):
-            if mistaken := formulas(wrong, target):
-                picked = (found[int(rng.integers(len(found)))] for found in (right, mistaken))
-                yield Tried(cards, target, values, next(picked), wrong, next(picked))
+        if (right := formulas(values, target)) and (mistaken := formulas(wrong, target)):
+            picked = (found[int(rng.integers(len(found)))] for found in (right, mistaken))
+            yield Tried(cards, target, values, next(picked), wrong, next(picked))
     raise ValueError(f"task {task.name!r}: no hand is solvable by {rule} and by {other}")
 
 
@@ -153,7 +141,9 @@ def _filled(write: Callable, name: str, tried: Iterator[Tried], tokens: int) -> 
 
 def _answered(name: str, one: Tried, values: tuple[int, ...], formula: tuple[str, ...]) -> str:
     asked = [name, str(one.target), *one.cards]
-    return " ".join([*asked, compact_response(("number", "formula"), (), values, formula, one.target)])
+    return " ".join(
+        [*asked, compact_response(("number", "formula"), (), values, formula, one.target)]
+    )
 
 
 def _right(name: str, one: Tried) -> list[str]:
@@ -177,6 +167,88 @@ _SUCCESSES = {"verbatim": _right, "lesson": _operators}
 _FAILURES = {"verbatim": _wrong, "lesson": _verdicts}
 CELLS = tuple(product(_SUCCESSES, _FAILURES))
 """How successes and failures are kept: verbatim or as lessons, each with each."""
+
+
+_OTHER, _SHUFFLED = "memory of another rule", "shuffled memory"
+_MIXED = ("verbatim", "lesson")
+
+KINDS: Mapping[str, str] = MappingProxyType(
+    {
+        "none": "the prompt alone, which names its rule",
+        KNOWLEDGE: "what J, Q and K count as",
+        FALSE: "values of another rule, by the name of this one",
+        **{
+            f"memory {' and '.join(cell)}": f"successes kept {cell[0]}, failures {cell[1]}"
+            for cell in CELLS
+        },
+        _OTHER: "as `memory verbatim and lesson`, of another rule and by its name",
+        _SHUFFLED: "the words of `memory verbatim and lesson` in another order",
+    }
+)
+"""What stands before a problem of `posed`. All kinds of memory have as many tokens."""
+
+
+def cell(successes: str, failures: str) -> str:
+    """Return the kind of a memory that keeps both in these ways, verbatim or as lessons."""
+    return f"memory {successes} and {failures}"
+
+
+def before(task: Game, problem: CardProblem, kind: str, seed: Sequence[int]) -> Context:
+    """Return the text of one of KINDS before a problem.
+
+    All kinds of memory draw the same hands of the training side by `seed`. Failures are answers by
+    the ID rule.
+    """
+    import numpy as np
+
+    if kind in (KNOWLEDGE, FALSE):
+        return told(task, problem, kind)
+    text = ""
+    if kind != "none":
+        own = kind != _OTHER
+        rule = FaceRule.of(problem.rule_values) if own else false_rule(task)
+        name = rule_name(problem.rule) if own else RULE_NAMES[2]
+        rng, sides = np.random.default_rng([*seed, 0]), _sides(task)
+        hands = tries(task, rule, task.id_rule, rng, lambda *hand: _deal(*hand) not in sides)
+        cells = {cell(*kept): kept for kept in CELLS}
+        text = memory(name, *cells.get(kind, _MIXED), hands)
+    if kind == _SHUFFLED:
+        words = text.split()
+        order = np.random.default_rng([*seed, 1]).permutation(len(words))
+        text = " ".join(words[i] for i in order)
+    return Context(kind, text, leaks(problem, text))
+
+
+def posed(task: Game, hands: int, seed: int) -> pd.DataFrame:
+    """Make a table of at most `hands` held-out hands under the OOD rule, each after every kind of
+    text.
+
+    Columns are those of `neighbours`: `neighbour` is one of KINDS, `distance` the tokens of the
+    text. Raises HealscopeError on a task whose prompts say their rule.
+    """
+    if task.rule_shown != "name":
+        raise HealscopeError(
+            f"task {task.name!r}: prompts say their rule, so that texts before them tell nothing; "
+            "set rule_shown: name"
+        )
+    rows = []
+    for i, hand in enumerate(islice(neighbours.held_out_hands(task, seed), hands)):
+        for kind in KINDS:
+            text = before(task, hand.problem, kind, (seed, _CONTEXT_STREAM, i))
+            row = neighbours.row_of(hand, kind, text.tokens)
+            rows.append({**row, "prompt": text.before(row["prompt"])})
+    table = problem_frame(rows, (*PROBLEM_COLUMNS, "neighbour", "distance"))
+    return table.assign(draw=range(len(table)), retried=False)[list(neighbours.COLUMNS)]
+
+
+@lru_cache(maxsize=4)
+def _sides(task: Game) -> frozenset[Deal]:
+    """Return the deals that are held out."""
+    return frozenset(deal for deal, side in split_deals(task).items() if side == "held_out")
+
+
+def _deal(cards: tuple[str, ...], target: int) -> Deal:
+    return Deal(tuple(sorted(cards, key=RANKS.index)), target)
 
 
 def examples(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from healscope.tasks import posing
 from healscope.tasks.cards import (
     confidence,
+    contexts,
     deals,
     hands,
     interventions,
@@ -34,6 +35,7 @@ from healscope.tasks.posing import Protocol
 from healscope.tasks.pretraining import Pretraining
 from healscope.tasks.problem import (
     EVALUATION_FORMAT,
+    Context,
     Decision,
     Feedback,
     Level,
@@ -60,7 +62,9 @@ class GeneralPoints(Game):
     answer_steps: ClassVar[tuple[str, ...]] = ("number", "formula")
     published: ClassVar[tuple[str, ...]] = ("fig1", "fig2a", "fig2b", "fig3a", "fig8")
     interventions: ClassVar[tuple[str, ...]] = tuple(interventions.KINDS)
-    problems_of: ClassVar[tuple[str, ...]] = ("all", "drawn", "neighbours", "without_one")
+    problems_of: ClassVar[tuple[str, ...]] = (
+        *("all", "drawn", "neighbours", "without_one", "contexts"),
+    )
     neighbour_lists: ClassVar[int] = neighbours.MOST_LISTS
     judging_only: ClassVar[tuple[str, ...]] = (
         *("rewards", "verifier", "grade_number_line", "reasoning"),
@@ -177,6 +181,12 @@ class GeneralPoints(Game):
     def unsolvable_table(self) -> pd.DataFrame:
         return deals.unsolvable_table(self)
 
+    def ood_table(self) -> pd.DataFrame:
+        return deals.ood_table(self)
+
+    def told(self, problem: CardProblem, kind: str) -> Context:
+        return contexts.told(self, problem, kind)
+
     def posed(self, problems: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
         """Pose problems. Drawn hands and neighbours come from all deals, not from the table."""
         if protocol.problems == "drawn":
@@ -185,6 +195,8 @@ class GeneralPoints(Game):
             return neighbours.posed(self, protocol.per_kind, protocol.seed)
         if protocol.problems == "without_one":
             return neighbours.without_one(self, protocol.per_kind, protocol.seed)
+        if protocol.problems == "contexts":
+            return contexts.posed(self, protocol.per_kind, protocol.seed)
         return posing.posed(self, problems, protocol)
 
     def read(self, row: Mapping[str, Any]) -> CardProblem:

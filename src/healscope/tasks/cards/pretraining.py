@@ -167,7 +167,9 @@ def context_examples(
         task, n, rng, rules, formats, rule_noise, 0.0,
         eval_format_share, eval_format_layouts, face_probability, cards,
     )  # fmt: skip
-    others = _draw_rules(task, rng.choice(RULE_KINDS, n, p=_weights("rules", rules, RULE_KINDS)), rng)
+    others = _draw_rules(
+        task, rng.choice(RULE_KINDS, n, p=_weights("rules", rules, RULE_KINDS)), rng
+    )
     return contexts.examples(task, drawn, [FaceRule.of(values) for values in others], rng)
 
 
