@@ -1,4 +1,4 @@
-"""Texts before problems that name their rule: what they say, that it is true, and what they leak."""
+"""Texts before problems that name their rule: what they say, that it is true, what they leak."""
 
 from dataclasses import replace
 from fractions import Fraction

@@ -63,7 +63,7 @@ _PLAIN = frozenset(tables.COLUMNS) - set(PROBLEM_COLUMNS)
 NEIGHBOUR = (
     text(
         "neighbour",
-        "of a neighbour of the training rule, what differs from training; with `contexts`, the text "
+        "of a neighbour of the training rule, what differs from training; of `contexts`, the text "
         "before the problem",
         True,
     ),

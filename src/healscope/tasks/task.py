@@ -413,7 +413,7 @@ class Task(ABC):
         """
         raise HealscopeError(f"task {self.name!r} has no training problems under its OOD rule")
 
-    def told(self, problem: Problem, kind: str) -> Context:
+    def told(self, problem: Problem, kind: str) -> Context:  # noqa: ARG002
         """Return the text of a kind that can stand before a problem and tells its rule."""
         raise HealscopeError(f"task {self.name!r} has no text that tells its rules")
 
