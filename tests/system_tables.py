@@ -120,7 +120,26 @@ def calibration() -> pd.DataFrame:
     return _seeded(rows, "value")
 
 
+def knowledge() -> pd.DataFrame:
+    ways = {
+        "the start": (0.01, 1.0, 0.5), "the start, after the text": (0.4, 0.95, None),
+        "RLAG": (0.35, 0.9, 0.45), "RLAG as released": (0.05, 0.5, 0.1),
+        "SFT on the same answers": (0.3, 0.92, 0.2), "RLAG, false text": (0.01, 0.4, 0.4),
+    }  # fmt: skip
+    rows = [
+        {"way": way, "start": 0, "measure": measure, "n": 300, "value": value,
+         "trained_tokens": 40_000 * ("the start" not in way)}
+        for way, values in ways.items()
+        for measure, value in zip(("the rule", "coherent", "other rules"), values, strict=True)
+        if value is not None
+    ]  # fmt: skip
+    table = _seeded(rows, "value")
+    table[["value", "low", "high"]] = table[["value", "low", "high"]].clip(0, 1)
+    return table
+
+
 MADE = {
+    "knowledge": knowledge,
     "calibration": calibration,
     "faithfulness": faithfulness,
     "forms": forms,

@@ -252,6 +252,10 @@ class Taught(Training):
         2, description="passes over texts and both answers; all algorithms read as many tokens"
     )
     batch_size: Positive = Field(64, description="problems per step")
+    given: Literal["text", "bare"] = Field(
+        "text",
+        description="rlag: chosen answers are learned after the text (released), or without it",
+    )
     weights: Weights = Field(Weights(), description="rlag: of the text, and of both answers")
     gamma: float = Field(0.8, description="rlag: the margin (released: 8 in a config, .8 run)")
     clip_chosen: Annotated[float, Field(le=0)] = Field(

@@ -10,9 +10,10 @@ chosen answer after the text (c) and of the rejected one without it (r):
     told_dpo   L = -log sigmoid(beta (log pi/pi_0 (c) - log pi/pi_0 (r))), both without the text
 
 The first is the loss of RLAG as released (arXiv 2509.20162, repository ChaojunNie/RLAG), where an
-answer is the likeliest option; (b_k, b_a) depend on whether both answers agree. The others are its
-controls, pi_0 the model at the start of a round. All read as many tokens: those of text and both
-answers, `epochs` times a round. Every round has an optimizer of its own.
+answer is the likeliest option; (b_k, b_a) depend on whether both answers agree. With `given: bare`
+l(c) is that without the text: of free answers nothing else says what to answer then. The others are
+its controls, pi_0 the model at the start of a round. All read as many tokens: those of text and
+both answers, `epochs` times a round. Every round has an optimizer of its own.
 
 Shape suffixes: B rows.
 """
@@ -242,7 +243,8 @@ def batch_loss(
             other = [_logprobs(reference, tokenizer, p)[0] for p in pairs]
         ratios = [a - b for a, b in zip(own, other, strict=True)]
         return -logsigmoid(recipe.beta * (ratios[0] - ratios[1])).mean(), read
-    kinds = [a.text for a in batch], [a.told for a in batch], [a.bare for a in batch]
+    chosen = [a.told if recipe.given == "text" else a.chosen_bare for a in batch]
+    kinds = [a.text for a in batch], chosen, [a.bare for a in batch]
     means = [
         sums_B / counts_B for sums_B, counts_B in (_logprobs(model, tokenizer, p) for p in kinds)
     ]

@@ -43,6 +43,7 @@ MEMORY_TOKENS = 48
 _PADDING = "again"
 _DRAWS = 100_000
 _CONTEXT_STREAM = 10  # 1 to 9 are of `deals`, `posing`, `hands` and `neighbours`
+_TEXTS = 0.15  # share of examples with knowledge that are the text alone
 _MOST = 12  # hands that a half of a memory is filled from
 
 
@@ -136,7 +137,8 @@ def _filled(write: Callable, name: str, tried: Iterator[Tried], tokens: int) -> 
             if piece not in pieces and len(piece.split()) <= left:
                 pieces[piece] = None
                 left -= len(piece.split())
-    return " ".join([*[_PADDING] * left, *pieces])
+    lessons = sorted(pieces) if write is _verdicts else pieces  # by face
+    return " ".join([*[_PADDING] * left, *lessons])
 
 
 def _answered(name: str, one: Tried, values: tuple[int, ...], formula: tuple[str, ...]) -> str:
@@ -255,7 +257,8 @@ def examples(
     task: Game, drawn: Sequence[Any], rules: Sequence[FaceRule], rng: np.random.Generator
 ) -> list[tuple[list[str], str]]:
     """Put before each drawn example of pretraining a text that tells its rule: knowledge before
-    all, or as often a memory of one of CELLS. `rules` are those of the failures.
+    all, or as often a memory of one of CELLS. `rules` are those of the failures. A share of what
+    has knowledge is the text alone, so that a model knows how probable such texts are.
 
     The name is one of those without a rule of their own, and never that of the held rule where the
     example has its values.
@@ -267,9 +270,11 @@ def examples(
         name = names[int(rng.integers(len(names)))]
         text = knowledge(name, stated.face_values)
         if remembered:
-            failed = other if other != stated else _unlike(task, stated)
-            cell = CELLS[int(rng.integers(len(CELLS)))]
-            text = memory(name, *cell, tries(task, stated, failed, rng))
+            kept = CELLS[int(rng.integers(len(CELLS)))]
+            text = memory(name, *kept, tries(task, stated, _unlike(stated, other), rng))
+        elif rng.random() < _TEXTS:
+            found.append(([""], text))
+            continue
         asked = compact_prompt(
             example.stated, example.target, example.cards, example.token, name=name
         )
@@ -278,5 +283,7 @@ def examples(
     return found
 
 
-def _unlike(task: Game, rule: FaceRule) -> FaceRule:
-    return task.id_rule if rule != task.id_rule else task.ood_rule
+def _unlike(rule: FaceRule, other: FaceRule) -> FaceRule:
+    """Return the other rule, with other values where both count a face alike."""
+    pairs = zip(rule.face_values, other.face_values, strict=True)
+    return FaceRule.of([v if v != own else 1 + v % 13 for own, v in pairs])
