@@ -174,10 +174,14 @@ def test_a_reader_of_texts_gains_all_with_the_right_one_and_nothing_with_another
 
 def test_pretraining_tells_rules_by_names_but_never_the_held_one():
     settings = Pretraining(contexts=0.5, rule_noise=0.0)
-    seen, told = set(), set()
+    seen, told, texts = set(), set(), 0
     for i in range(12):
         examples = GAME.examples(32, np.random.default_rng(i), settings, talks=False)
         for (prompt,), answer in examples:
+            if not prompt:  # the text alone
+                told.add(answer.split()[0])
+                texts += 1
+                continue
             words = prompt.split()
             bare = words[-6:]
             before = words[:-6]
@@ -194,6 +198,7 @@ def test_pretraining_tells_rules_by_names_but_never_the_held_one():
                     numbers = tuple(map(int, cards[5:8]))
                     assert numbers == stated.values(cards[1:4])
     assert seen == {"plain"}
+    assert texts > 0
     assert told == set(RULE_NAMES) - {"plain"}
 
 

@@ -29,7 +29,7 @@ from healscope.tasks.cards.game import (
     compact_response,
     rule_name,
 )
-from healscope.tasks.cards.solver import formulas
+from healscope.tasks.cards.solver import formulas, solvable
 from healscope.tasks.problem import Context
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ MEMORY_TOKENS = 48
 _PADDING = "again"
 _DRAWS = 100_000
 _CONTEXT_STREAM = 10  # 1 to 9 are of `deals`, `posing`, `hands` and `neighbours`
+_SHORTEST = 4  # words of a lesson
 _TEXTS = 0.15  # share of examples with knowledge that are the text alone
 _MOST = 12  # hands that a half of a memory is filled from
 
@@ -137,6 +138,8 @@ def _filled(write: Callable, name: str, tried: Iterator[Tried], tokens: int) -> 
             if piece not in pieces and len(piece.split()) <= left:
                 pieces[piece] = None
                 left -= len(piece.split())
+        if left < _SHORTEST or (write is _verdicts and len(pieces) == len(FACES)):
+            break
     lessons = sorted(pieces) if write is _verdicts else pieces  # by face
     return " ".join([*[_PADDING] * left, *lessons])
 
