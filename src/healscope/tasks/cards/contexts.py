@@ -45,7 +45,7 @@ _DRAWS = 100_000
 _CONTEXT_STREAM = 10  # 1 to 9 are of `deals`, `posing`, `hands` and `neighbours`
 _SHORTEST = 4  # words of a lesson
 _TEXTS = 0.15  # share of examples with knowledge that are the text alone
-_MOST = 12  # hands that a half of a memory is filled from
+_MOST = 40  # hands that a half of a memory is filled from
 
 
 def knowledge(name: str, values: Sequence[int]) -> str:
