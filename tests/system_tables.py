@@ -138,7 +138,26 @@ def knowledge() -> pd.DataFrame:
     return table
 
 
+def memory() -> pd.DataFrame:
+    kinds = {
+        "none": (0, 0.0, 0.03), "knowledge": (7, 1.0, 0.4), "false knowledge": (7, 0.6, 0.03),
+        "memory verbatim and verbatim": (48, 0.3, 0.1),
+        "memory verbatim and lesson": (48, 1.0, 0.3),
+        "memory lesson and verbatim": (48, 0.1, 0.04), "memory lesson and lesson": (48, 1.0, 0.32),
+        "memory of another rule": (48, 0.6, 0.05), "shuffled memory": (48, 1.0, 0.1),
+    }  # fmt: skip
+    rows = [
+        {"checkpoint": "sft-0", "kind": kind, "n": 200, "accuracy": height, "tokens": tokens,
+         "leaks": leaks}
+        for kind, (tokens, leaks, height) in kinds.items()
+    ]  # fmt: skip
+    table = _seeded(rows, "accuracy")
+    table[["accuracy", "low"]] = table[["accuracy", "low"]].clip(0)
+    return table
+
+
 MADE = {
+    "memory": memory,
     "knowledge": knowledge,
     "calibration": calibration,
     "faithfulness": faithfulness,

@@ -19,7 +19,7 @@ from healscope.findings.knowledge import (
 )  # fmt: skip
 from healscope.schema import check
 
-SETTINGS = Statistics(resamples=500)
+SETTINGS = Statistics(resamples=200)
 N = 400  # 200 instances: fewer cannot show that nothing changes
 
 
@@ -84,7 +84,7 @@ def test_what_differs_the_other_way_did_not_hold():
 
 def test_ways_that_are_alike_are_seldom_told_apart():
     alike = dict.fromkeys((RLAG, SFT, DPO, TEXT, FALSE_RLAG), 0.4)
-    said = [verdicts(rows(draw, **alike)) for draw in range(10)]
+    said = [verdicts(rows(draw, **alike)) for draw in range(6)]
     for claim in said[0]:
         if "forgets" not in claim:
             assert [v[claim] for v in said].count("held") <= 1, claim

@@ -103,11 +103,12 @@ def tries(
         cards = tuple(RANKS[i] for i in rng.integers(len(RANKS), size=task.cards).tolist())
         target = task.targets[int(rng.integers(len(task.targets)))]
         values, wrong = rule.values(cards), other.values(cards)
-        if values == wrong or not among(cards, target):
+        if values == wrong or not (solvable(values, target) and solvable(wrong, target)):
             continue
-        if (right := formulas(values, target)) and (mistaken := formulas(wrong, target)):
-            picked = (found[int(rng.integers(len(found)))] for found in (right, mistaken))
-            yield Tried(cards, target, values, next(picked), wrong, next(picked))
+        if among(cards, target):
+            both = formulas(values, target), formulas(wrong, target)
+            right, mistaken = (found[int(rng.integers(len(found)))] for found in both)
+            yield Tried(cards, target, values, right, wrong, mistaken)
     raise ValueError(f"task {task.name!r}: no hand is solvable by {rule} and by {other}")
 
 
@@ -174,7 +175,7 @@ CELLS = tuple(product(_SUCCESSES, _FAILURES))
 """How successes and failures are kept: verbatim or as lessons, each with each."""
 
 
-_OTHER, _SHUFFLED = "memory of another rule", "shuffled memory"
+OTHER, SHUFFLED = "memory of another rule", "shuffled memory"
 _MIXED = ("verbatim", "lesson")
 
 KINDS: Mapping[str, str] = MappingProxyType(
@@ -186,8 +187,8 @@ KINDS: Mapping[str, str] = MappingProxyType(
             f"memory {' and '.join(cell)}": f"successes kept {cell[0]}, failures {cell[1]}"
             for cell in CELLS
         },
-        _OTHER: "as `memory verbatim and lesson`, of another rule and by its name",
-        _SHUFFLED: "the words of `memory verbatim and lesson` in another order",
+        OTHER: "as `memory verbatim and lesson`, of another rule and by its name",
+        SHUFFLED: "the words of `memory verbatim and lesson` in another order",
     }
 )
 """What stands before a problem of `posed`. All kinds of memory have as many tokens."""
@@ -210,14 +211,14 @@ def before(task: Game, problem: CardProblem, kind: str, seed: Sequence[int]) -> 
         return told(task, problem, kind)
     text = ""
     if kind != "none":
-        own = kind != _OTHER
+        own = kind != OTHER
         rule = FaceRule.of(problem.rule_values) if own else false_rule(task)
         name = rule_name(problem.rule) if own else RULE_NAMES[2]
         rng, sides = np.random.default_rng([*seed, 0]), _sides(task)
         hands = tries(task, rule, task.id_rule, rng, lambda *hand: _deal(*hand) not in sides)
         cells = {cell(*kept): kept for kept in CELLS}
         text = memory(name, *cells.get(kind, _MIXED), hands)
-    if kind == _SHUFFLED:
+    if kind == SHUFFLED:
         words = text.split()
         order = np.random.default_rng([*seed, 1]).permutation(len(words))
         text = " ".join(words[i] for i in order)
