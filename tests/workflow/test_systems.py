@@ -105,7 +105,10 @@ def test_a_study_that_does_not_ask_makes_nothing_of_it(touched):
         ({"systems": ["hard-samples"]}, "'hard-samples' needs branches on problems of a measured"),
         ({"systems": ["sparsity"]}, r"'sparsity' needs SFT of the same length: rl.branches"),
         ({"systems": ["confidence"]}, r"'confidence' needs a card game whose answers state a conf"),
-        ({"systems": ["what-breaks"]}, r"'what-breaks' needs at least two recipes that differ from"),
+        (
+            {"systems": ["what-breaks"]},
+            r"'what-breaks' needs at least two recipes that",
+        ),
     ],
 )
 def test_what_a_study_lacks_is_said_before_the_first_job(touched, change, said):
