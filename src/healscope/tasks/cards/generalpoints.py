@@ -187,6 +187,9 @@ class GeneralPoints(Game):
     def told(self, problem: CardProblem, kind: str) -> Context:
         return contexts.told(self, problem, kind)
 
+    def less_table(self) -> pd.DataFrame:
+        return neighbours.less_table(self)
+
     def posed(self, problems: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
         """Pose problems. Drawn hands and neighbours come from all deals, not from the table."""
         if protocol.problems == "drawn":
