@@ -187,8 +187,10 @@ def test_a_run_makes_its_own_objective_better(algorithm, branch):
         "rlag": lambda m: -mean(m, tokenizer, [a.text for a in batch]),
         "told_text": lambda m: -mean(m, tokenizer, [a.text for a in batch]),
         "told_sft": lambda m: -mean(m, tokenizer, [a.chosen_bare for a in batch]),
-        "told_dpo": lambda m: mean(m, tokenizer, [a.bare for a in batch])
-        - mean(m, tokenizer, [a.chosen_bare for a in batch]),
+        "told_dpo": lambda m: (
+            mean(m, tokenizer, [a.bare for a in batch])
+            - mean(m, tokenizer, [a.chosen_bare for a in batch])
+        ),
     }
     assert kinds[algorithm](after) < kinds[algorithm](before) - 0.1
 
