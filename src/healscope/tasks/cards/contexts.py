@@ -68,7 +68,9 @@ def false_rule(task: Game) -> FaceRule:
 
 def told(task: Game, problem: CardProblem, kind: str) -> Context:
     """Return what tells the rule of a problem: KNOWLEDGE, or FALSE, with the name of the rule and
-    the values of another. Raises ValueError on another kind."""
+    the values of another. Raises ValueError on another kind, and HealscopeError on a task whose
+    prompts say their rule."""
+    _require_names(task)
     if kind not in (KNOWLEDGE, FALSE):
         raise ValueError(f"a context must be {KNOWLEDGE} or {FALSE}, not {kind!r}")
     values = false_rule(task).face_values if kind == FALSE else problem.rule_values
@@ -232,11 +234,7 @@ def posed(task: Game, hands: int, seed: int) -> pd.DataFrame:
     Columns are those of `neighbours`: `neighbour` is one of KINDS, `distance` the tokens of the
     text. Raises HealscopeError on a task whose prompts say their rule.
     """
-    if task.rule_shown != "name":
-        raise HealscopeError(
-            f"task {task.name!r}: prompts say their rule, so that texts before them tell nothing; "
-            "set rule_shown: name"
-        )
+    _require_names(task)
     rows = []
     for i, hand in enumerate(islice(neighbours.held_out_hands(task, seed), hands)):
         for kind in KINDS:
@@ -245,6 +243,14 @@ def posed(task: Game, hands: int, seed: int) -> pd.DataFrame:
             rows.append({**row, "prompt": text.before(row["prompt"])})
     table = problem_frame(rows, (*PROBLEM_COLUMNS, "neighbour", "distance"))
     return table.assign(draw=range(len(table)), retried=False)[list(neighbours.COLUMNS)]
+
+
+def _require_names(task: Game) -> None:
+    if task.rule_shown != "name":
+        raise HealscopeError(
+            f"task {task.name!r}: prompts say their rule, so that texts before them tell nothing; "
+            "set rule_shown: name"
+        )
 
 
 @lru_cache(maxsize=4)
