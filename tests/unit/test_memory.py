@@ -15,7 +15,7 @@ from healscope.tasks.posing import Protocol
 from healscope.tasks.schemas import POSED
 
 SETTINGS = Statistics(resamples=200)
-N = 200
+N = 120
 LOW = {"none": 0.02, OTHER: 0.02, SHUFFLED: 0.05, "false knowledge": 0.02, "knowledge": 0.5}
 
 
