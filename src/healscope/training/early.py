@@ -17,11 +17,11 @@ from healscope.config.training import Early
 from healscope.errors import HealscopeError
 from healscope.models import tokens
 from healscope.tasks.navigation import own
-from healscope.tasks.tables import draw
+from healscope.tasks.posing import WALKS
 from healscope.tasks.task import Task
 
 
-def epochs(
+def steps(
     method: Early,
     settings: SFT,
     examples: pd.DataFrame,
@@ -30,59 +30,51 @@ def epochs(
     task: Task,
     seed: int,
 ) -> tuple[list[pd.DataFrame], SFT]:
-    """Return the rows of each epoch, and settings whose batches make trained tokens equal.
+    """Return the rows of each step, and settings whose batches are as large as these.
 
-    The first `alternatives * epochs` tables are early experience, or in its controls as many rows
-    in its place; the expert's examples follow. Every epoch of `reflection` is a mixture. Raises
-    HealscopeError where the task has no actions to try, or no more of the expert's examples.
+    The first `alternatives * epochs` rows for each example are early experience, or in its controls
+    as many rows in its place; then the expert's examples follow, in epochs. Each epoch of
+    `reflection` has a reflection in half of its rows. Batches have the size at which all steps
+    train on as many tokens as plain SFT. Raises HealscopeError where the task has no actions to
+    try, or no more of the expert's examples.
     """
-    if "walks" not in task.problems_of:
+    if WALKS not in task.problems_of:
         raise HealscopeError(
             f"arm '{method.method}': task {task.name!r} has no actions that could be tried; take "
             "navigation with moved_by: own"
         )
     rng = np.random.default_rng([seed, 12])
-    first = method.alternatives * method.epochs
+    first, told = [], []
     if method.method == "more_expert":
-        early = _more(examples, pool, first, rng)
+        first = _more(method, examples, pool, rng)
     elif method.method == "reflection":
-        early = _reflections(method, task, examples, rng)
+        told = _reflections(method, task, examples, rng)
     else:
-        early = _predictions(method, task, examples, rng)
+        first = _predictions(method, task, examples, rng)
 
-    def of_epoch(n: int) -> pd.DataFrame:
-        if method.method == "reflection":
-            told = rng.random(len(examples)) < 0.5
-            return early[n % len(early)].where(told, examples)
-        return early[n] if n < first else examples
-
-    sizes = range(settings.batch_size // 2 + 1, 2 * settings.batch_size + 1)
-    most = _epochs(settings.steps, sizes[-1], len(examples))
-    made = [of_epoch(n)[["prompt", "response"]] for n in range(most)]
+    most, tables = 2 * settings.batch_size, [*first]
+    for n in range(-(-settings.steps * most // len(examples))):
+        own_rows = examples
+        if told:
+            half = pd.Series(rng.random(len(examples)) < 0.5)
+            said = told[n % len(told)].where(half, examples["response"])
+            own_rows = examples.assign(response=said)
+        tables.append(own_rows.iloc[rng.permutation(len(examples))])
+    rows = pd.concat([table[["prompt", "response"]] for table in tables], ignore_index=True)
 
     @cache
     def length(text: str) -> int:
         return len(tokens.response_ids(tokenizer, text))
 
-    counts = [sum(map(length, table["response"])) for table in made]
-    plain = [sum(map(length, examples["response"]))] * most
-    wanted = trained(settings.steps, settings.batch_size, len(examples), plain)
+    read = np.cumsum([length(text) for text in rows["response"]])
+    whole, rest = divmod(settings.steps, -(-len(examples) // settings.batch_size))
+    plain = sum(map(length, examples["response"]))
+    wanted = plain * (whole + rest * settings.batch_size / len(examples))
     batch = min(
-        sizes, key=lambda b: abs(trained(settings.steps, b, len(examples), counts) - wanted)
+        range(1, most + 1), key=lambda size: abs(read[settings.steps * size - 1] - wanted)
     )
-    used = made[: _epochs(settings.steps, batch, len(examples))]
-    return used, settings.model_copy(update={"batch_size": batch})
-
-
-def _epochs(steps: int, batch: int, rows: int) -> int:
-    return -(-steps // -(-rows // batch))
-
-
-def trained(steps: int, batch: int, rows: int, counts: list[int]) -> float:
-    """Return how many response tokens so many steps train on, if epoch n of `rows` rows has
-    `counts[n]`; those of the last one in proportion to its rows."""
-    whole, rest = divmod(steps, -(-rows // batch))
-    return sum(counts[:whole]) + (counts[whole] * rest * batch / rows if rest else 0.0)
+    batches = [rows.iloc[i * batch : (i + 1) * batch] for i in range(settings.steps)]
+    return batches, settings.model_copy(update={"batch_size": batch})
 
 
 def chosen(
@@ -99,52 +91,44 @@ def chosen(
     return [picked[order[i % len(order)]] for i in range(n)]
 
 
-def _tried(method: Early, task: Task, examples: pd.DataFrame, n: int, rng) -> list[list]:
-    """Return for each row its problem and n outcomes of other actions."""
+def _tried(method: Early, task: Task, examples: pd.DataFrame, rng) -> list[tuple]:
+    """Return for each row its problem and the outcomes of the other actions that are tried."""
     found = []
     for row in examples.to_dict("records"):
         problem = task.read(row)
         outcomes = own.outcomes(task, problem)
-        found.append((problem, chosen(outcomes, n, method.error_share, rng)))
+        picked = chosen(outcomes, method.alternatives, method.error_share, rng)
+        found.append((problem, picked))
     return found
 
 
 def _predictions(method: Early, task: Task, examples: pd.DataFrame, rng) -> list[pd.DataFrame]:
-    tried = _tried(method, task, examples, method.alternatives, rng)
-    pairs = [
-        own.prediction(task, problem, outcomes[n])
-        for n in range(method.alternatives)
-        for problem, outcomes in tried
-    ]
+    tried = _tried(method, task, examples, rng)
+    pairs = [own.prediction(task, problem, o) for problem, outcomes in tried for o in outcomes]
     frame = pd.DataFrame(pairs, columns=["prompt", "response"])
     if method.method == "shuffled_world":
         frame["response"] = rng.permutation(frame["response"].to_numpy())
-    tables = [
-        frame.iloc[i : i + len(tried)].reset_index(drop=True)
-        for i in range(0, len(frame), len(tried))
-    ]
-    return tables * method.epochs
+    return [frame.iloc[rng.permutation(len(frame))] for _ in range(method.epochs)]
 
 
-def _reflections(method: Early, task: Task, examples: pd.DataFrame, rng) -> list[pd.DataFrame]:
-    tried = _tried(method, task, examples, method.alternatives, rng)
+def _reflections(method: Early, task: Task, examples: pd.DataFrame, rng) -> list[pd.Series]:
+    """Return for each of the alternatives the answers to all examples that reflect on it."""
+    tried = _tried(method, task, examples, rng)
     return [
-        examples.assign(response=[own.reflection(task, p, found[n]) for p, found in tried])
+        pd.Series([own.reflection(task, problem, outcomes[n]) for problem, outcomes in tried])
         for n in range(method.alternatives)
     ]
 
 
-def _more(examples: pd.DataFrame, pool: pd.DataFrame, n: int, rng) -> list[pd.DataFrame]:
-    """Return n tables of other examples of the expert, each as long as the first ones."""
+def _more(method: Early, examples: pd.DataFrame, pool: pd.DataFrame, rng) -> list[pd.DataFrame]:
+    """Return other examples of the expert, as many as the others have predictions."""
     rest = pool[~pool["problem_id"].isin(examples["problem_id"])]
     if rest.empty:
         raise HealscopeError(
             "arm 'more_expert': SFT reads all examples that there are; give the task more routes, "
             "or lower sft.deals"
         )
-    other = draw(rest, len(rest), rng)
-    rows = [i % len(other) for i in range(n * len(examples))]
-    return [
-        other.iloc[rows[i : i + len(examples)]].reset_index(drop=True)
-        for i in range(0, len(rows), len(examples))
-    ]
+    wanted = method.alternatives * len(examples)
+    again = [rng.permutation(len(rest)) for _ in range(-(-wanted // len(rest)))]
+    rows = rest.iloc[np.concatenate(again)[:wanted]]
+    return [rows.iloc[rng.permutation(wanted)] for _ in range(method.epochs)]

@@ -107,7 +107,7 @@ def train(
     if arm == "solutions":
         epochs = all_solutions(examples, settings, task, seed)
     if isinstance(method, Early):
-        epochs, settings = early.epochs(method, settings, examples, pool, tokenizer, task, seed)
+        epochs, settings = early.steps(method, settings, examples, pool, tokenizer, task, seed)
     folder = work.folder / "trainer"
     trainer = _trainer(settings, method, setup, tokenizer, epochs, seed, folder, compute)
     recorder = Recorder(
