@@ -1,4 +1,4 @@
-"""Early experience: what its arms of SFT read, and planted effects on whole walks and their nulls."""
+"""Early experience: what its arms of SFT read; planted effects on whole walks, and nulls."""
 
 from collections import Counter
 

@@ -1,7 +1,6 @@
 """A walker who goes where he is told: steps against plain walking, right actions, whole walks."""
 
 import json
-import math
 from dataclasses import replace
 
 import numpy as np
@@ -40,9 +39,7 @@ def town(width: int) -> Town:
     """A square of intersections a block of 90 metres apart, joined with their neighbours, and one
     diagonal; places are (column, row) and headings plain."""
     at = {(x, y): x + width * y for y in range(width) for x in range(width)}
-    ends = [
-        [n for (u, v), n in at.items() if abs(u - x) + abs(v - y) == 1] for x, y in at
-    ]
+    ends = [[n for (u, v), n in at.items() if abs(u - x) + abs(v - y) == 1] for x, y in at]
     ends[0].append(width + 1)
     ends[width + 1].append(0)
     return Town(
@@ -246,7 +243,8 @@ def test_walks_of_those_who_know_the_way_and_of_those_who_do_not():
     on = rows["neighbour"] == own.ON
     # only what is on the route is known: off it, the walk is lost
     route = {task.prompt(p): p.answer for rule in ("id", "ood") for p in task.listed(rule)}
-    lost = scripted(task, problems, lambda prompt: route.get(prompt, "obs wall instr on action stop"))
+    giving_up = "obs wall instr on action stop"
+    lost = scripted(task, problems, lambda prompt: route.get(prompt, giving_up))
     assert lost.loc[on, "correct"].all()
     assert not lost.loc[~on, "correct"].any()
     assert set(lost["outcome"]) == {"correct", "wrong_action"}
@@ -277,9 +275,8 @@ def test_walks_are_of_held_out_routes_and_pushed_by_one_wrong_action():
     for row in problems[problems["neighbour"] == own.OFF].to_dict("records"):
         *before, wrong = json.loads(row["data"])["done"]
         same = table[(table["instance_id"] == row["instance_id"]) & (table["rule"] == row["rule"])]
-        done = {tuple(json.loads(d)["done"]): a for d, a in zip(same["data"], same["response"])}
-        assert wrong not in done[tuple(before)].split("action ")
-        assert task.right(task.read(same.iloc[len(before)].to_dict())) != wrong
+        here = task.read(same.iloc[len(before)].to_dict())
+        assert (here.data["done"], task.right(here) != wrong) == (before, True)
 
 
 def test_only_a_walker_of_his_own_has_walks():

@@ -68,6 +68,4 @@ def _said(frame: pd.DataFrame) -> str:
     return messages.counted("success of walks", "arm", changes, "against plain SFT")
 
 
-FIGURES = [
-    Figure("fig_experience", "experience", "Early experience", __doc__, draw, message)
-]
+FIGURES = [Figure("fig_experience", "experience", "Early experience", __doc__, draw, message)]

@@ -174,8 +174,8 @@ SCHEMA = table(
             "arm",
             ARMS,
             "sft: the expert's examples alone; world_model: first what other actions lead to; "
-            "shuffled_world: the same answers to other questions; more_expert: first other examples "
-            "of the expert; reflection: answers that say what another action would have led to",
+            "shuffled_world: the same answers to other questions; more_expert: first other "
+            "examples of the expert; reflection: answers that say what another action leads to",
         ),
         choice("kind", ("level", "difference"), "which of them"),
         SFT_STEP,

@@ -70,9 +70,7 @@ def steps(
     whole, rest = divmod(settings.steps, -(-len(examples) // settings.batch_size))
     plain = sum(map(length, examples["response"]))
     wanted = plain * (whole + rest * settings.batch_size / len(examples))
-    batch = min(
-        range(1, most + 1), key=lambda size: abs(read[settings.steps * size - 1] - wanted)
-    )
+    batch = min(range(1, most + 1), key=lambda size: abs(read[settings.steps * size - 1] - wanted))
     batches = [rows.iloc[i * batch : (i + 1) * batch] for i in range(settings.steps)]
     return batches, settings.model_copy(update={"batch_size": batch})
 

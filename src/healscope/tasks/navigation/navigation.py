@@ -406,9 +406,7 @@ class Navigation(Task):
             words = ("obs", *seen, "instr", *said, "action", texts.compact_action(action))
             answer = " ".join(words)
         else:
-            answer = texts.answer(
-                texts.observation(*about), texts.instruction(legs, index), action
-            )
+            answer = texts.answer(texts.observation(*about), texts.instruction(legs, index), action)
         return Problem(route_id, rule, data, answer, part)
 
     def _action(self, legs: Sequence, place: str, leg: int, rule: Side) -> str:
@@ -435,7 +433,7 @@ class Navigation(Task):
         )
 
     def written(self, problem: Problem, done: Sequence[str], way: int, output: str = "") -> str:
-        """Write a prompt with the record of these actions; `output`, of JSON, asks for an answer."""
+        """Write a prompt with the record of these actions; in JSON `output` asks for an answer."""
         legs, absolute = problem.data["legs"], self._space(problem.rule) == "absolute"
         seen = self._seen(problem)
         if self.rendering == "compact":

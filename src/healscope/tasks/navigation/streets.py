@@ -65,11 +65,14 @@ class Town:
             towards = self.heading(at, end)
             bend = _bend(heading, towards)
             if word in COMPASS:
-                if compass(towards) == word:
-                    found[end] = _bend(45 * COMPASS.index(word), towards)
-            elif (bend <= _STRAIGHT) if not word else bend > _STRAIGHT:
-                if not word or turn(heading, towards, "corrected") == word:
-                    found[end] = bend if not word else abs(bend - _MEANT.get(word, 90))
+                fits, off = compass(towards) == word, _bend(45 * COMPASS.index(word), towards)
+            elif word:
+                fits = bend > _STRAIGHT and turn(heading, towards, "corrected") == word
+                off = abs(bend - _MEANT.get(word, 90))
+            else:
+                fits, off = bend <= _STRAIGHT, bend
+            if fits:
+                found[end] = off
         return min(found, key=found.get, default=None)
 
     def draw_route(

@@ -47,7 +47,7 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class World:
-    """A town to walk in; `points` and `clearance` (metres) of streets are those of `routes.rail`."""
+    """A town to walk in; `points` and `clearance` (metres) of streets are as in `routes.rail`."""
 
     town: Town
     points: int
