@@ -5,17 +5,20 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from sft_runs import run
 
-from healscope.config import SFT, Statistics
+from healscope.config import SFT, Architecture, Statistics
 from healscope.config.training import METHODS, Early
 from healscope.errors import HealscopeError
 from healscope.findings import experience
-from healscope.models import tokens
+from healscope.models import checkpoints, tokens
 from healscope.schema import check
 from healscope.tasks.navigation import own
 from healscope.tasks.navigation.navigation import Navigation
 from healscope.tasks.tables import sft_examples
-from healscope.training import early
+from healscope.training import early, sft
+from healscope.training.base import scratch_model
 
 SETTINGS = Statistics(resamples=500)
 N = 120
@@ -108,6 +111,46 @@ def test_half_of_the_answers_have_reflections(read, task):
         assert task.verify(task.read(example), row["response"]).outcome == "correct"
         assert reflects or row["response"] == example["response"]
     assert rows.loc[told, "response"].nunique() > 2 * len(examples)
+
+
+@pytest.fixture(scope="module")
+def base(task, tmp_path_factory):
+    """Manifest of an untrained model that knows the words."""
+    folder = tmp_path_factory.mktemp("base")
+    sizes = {"hidden_size": 16, "layers": 1, "heads": 2, "ffn_size": 16}
+    tokenizer = tokens.word_tokenizer(list(task.words()))
+    model = scratch_model(Architecture(**sizes), tokenizer, seed=0)
+    checkpoints.save_weights(folder / "staged", model, tokenizer)
+    checkpoints.publish(folder / "staged", folder / "base/checkpoint.json", {})
+    return str(folder / "base/checkpoint.json")
+
+
+def test_an_arm_trains_and_resumes_exactly(task, base, tmp_path, monkeypatch):
+    settings = SFT(
+        steps=6, checkpoints=[0, 6], batch_size=8, deals=10, examples=12, log_every=2,
+        log_problems=4, state_every=2,
+    )  # fmt: skip
+    tables = task.problem_table(), task.sft_table()
+    read = []
+
+    class StopError(Exception):
+        pass
+
+    real = sft.SFTTrainer.training_step
+
+    def stopping(self, model, inputs, *rest):
+        read.append(inputs["input_ids"].shape[0])
+        if len(read) == 4:
+            raise StopError
+        return real(self, model, inputs, *rest)
+
+    whole = run(settings, base, tables, task, tmp_path / "whole", "world_model")[1][6]
+    monkeypatch.setattr(sft.SFTTrainer, "training_step", stopping)
+    with pytest.raises(StopError):
+        run(settings, base, tables, task, tmp_path / "stopped", "world_model")
+    again = run(settings, base, tables, task, tmp_path / "stopped", "world_model")[1][6]
+    assert len(set(read)) == 1  # all steps have as many rows
+    assert all(torch.equal(again[name], whole[name]) for name in again)
 
 
 def test_what_cannot_be_tried_is_said():
