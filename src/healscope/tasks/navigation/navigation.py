@@ -8,7 +8,6 @@ published file.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,20 +17,13 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from healscope.sections import Fraction, Natural, Positive
-from healscope.tasks.navigation import own, texts
+from healscope.tasks.navigation import answers, own, texts
 from healscope.tasks.navigation import routes as on_foot
 from healscope.tasks.navigation.streets import KINDS, Town, draw_town
 from healscope.tasks.navigation.walks import World
 from healscope.tasks.posing import WALKS
 from healscope.tasks.problem import EVALUATION_FORMAT, FORMATS, Feedback, Problem, Side, Verdict
-from healscope.tasks.responses import (
-    MAX_RESPONSE,
-    agreed,
-    fields,
-    holding,
-    read,
-    released_field,
-)
+from healscope.tasks.responses import MAX_RESPONSE
 from healscope.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -43,10 +35,6 @@ if TYPE_CHECKING:
 ActionSpace = Literal["absolute", "relative"]
 
 _IN_VAIN = 200  # routes drawn without a new one: then there are no more
-
-_SEEN, _ACTION = "current observation", "action"
-_QUOTED = re.compile(r"""\(\s{0,8}\\?(["'])([a-z ]{1,20})\\?\1\s{0,8}\)""", re.IGNORECASE)
-"""A turn in quotes, as in turn_direction("south")."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -316,18 +304,6 @@ class Navigation(Task):
         """Return the problem after the action of a response; see `own.step`."""
         return own.step(self, problem, self._read(self.answer_in(text))[0])
 
-    def alternatives(self, problem: Problem) -> list[own.Outcome]:
-        """Return what other actions than the right one lead to; see `own.outcomes`."""
-        return own.outcomes(self, problem)
-
-    def prediction(self, problem: Problem, outcome: own.Outcome) -> tuple[str, str]:
-        """Return a prompt that asks what is seen after an action, and the answer."""
-        return own.prediction(self, problem, outcome)
-
-    def reflection(self, problem: Problem, outcome: own.Outcome) -> str:
-        """Return the right answer with what another action would have led to."""
-        return own.reflection(self, problem, outcome)
-
     @cached_property
     def world(self) -> World:
         """The town as a walker finds it who goes where he is told."""
@@ -477,54 +453,13 @@ class Navigation(Task):
         """Actions of either rule."""
         return frozenset(self._actions["id"] + self._actions["ood"])
 
-    @cached_property
-    def _spellings(self) -> dict[str, str]:
-        """Spelling -> action: of compact answers, and of JSON ones without case, spaces and "_"."""
-        spelt = texts.compact_action if self.rendering == "compact" else _squeezed
-        return {spelt(action): action for action in sorted(self._every)}
-
     def _read(self, text: str) -> tuple[str | None, str]:
-        """Read (action, observation) from a response; None and "" if they are missing.
-
-        What is no action of either rule stays as it is written.
-        """
+        """Read (action, observation) from a response; see `answers`."""
         if self.rendering == "compact":
-            return self._read_compact(text.split())
+            return answers.compact(text.split(), self._every)
         if self.verifier == "reference":
-            said = [released_field(text, key) for key in (_ACTION, _SEEN)]
-            action, seen = (value if isinstance(value, str) else None for value in said)
-            return action, "None" if seen is None else seen
-        objects, rest = read(_QUOTED.sub(r"(\2)", text))
-        found = [
-            (action, members.of(_SEEN)[-1:])
-            for members in holding(objects, _ACTION)
-            for action in members.of(_ACTION)
-        ]
-        if not found:  # broken, or cut off
-            found = [(action, fields(rest, _SEEN)[-1:]) for action in fields(rest, _ACTION)]
-        found = [(self._spelt(action), seen) for action, seen in found]
-        last = agreed(found, lambda said: said[0], lambda said: said[0] not in self._every)
-        action, seen = last or (None, [])
-        return action, seen[0] if action and seen and type(seen[0]) is str else ""
-
-    def _spelt(self, action: object) -> str | None:
-        """Spell an action as usual, if it is one of the task's; None if it is no string."""
-        if type(action) is not str:
-            return None
-        return self._spellings.get(_squeezed(action), action)
-
-    def _read_compact(self, words: list[str]) -> tuple[str | None, str]:
-        """Read `obs … instr … action …` word for word; anything else is no answer."""
-        try:
-            said = words.index("instr")
-            acts = words.index("action", said)
-        except ValueError:
-            return None, ""
-        if words[0] != "obs" or min(said - 1, acts - said - 1, len(words) - acts - 1) < 1:
-            return None, ""
-        action = " ".join(words[acts + 1 :])
-        seen = " ".join(words[1:said]).partition(f" {own.NOT} ")[0]  # without a reflection
-        return self._spellings.get(action, action), seen
+            return answers.released(text)
+        return answers.tolerant(text, self._every)
 
     def _here(self, problem: Problem) -> tuple[str, Sequence[str] | None]:
         """Return where the walker is, and the landmark there."""
@@ -546,8 +481,3 @@ class Navigation(Task):
             there = word in texts.landmark_seen(place, landmark)
         said = ("crossing" if self.rendering == "compact" else word) in seen
         return None if said == there else there
-
-
-def _squeezed(action: str) -> str:
-    """Return an action without case, white space and "_"."""
-    return re.sub(r"[\s_]+", "", action).casefold()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
+from typing import Protocol as Interface
 
 from healscope.tasks.navigation import texts
 from healscope.tasks.navigation.walks import State
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-    from healscope.tasks.navigation.navigation import Navigation
     from healscope.tasks.navigation.routes import Route
+    from healscope.tasks.navigation.walks import World
     from healscope.tasks.posing import Protocol
 
 ON, OFF = "on route", "off route"
@@ -40,6 +41,21 @@ _ASTRAY_SEEN = "The walk has ended away from the destination"
 _ASKED = "Write what is seen after the last action and nothing else."
 
 
+class Walked(Interface):
+    """What the task is asked here: options of navigation, and how it writes and reads."""
+
+    rendering: str
+    pushed_off: float
+    world: World
+
+    def actions(self, rule: Side) -> tuple[str, ...]: ...
+    def right(self, problem: Problem) -> str: ...
+    def prompt(self, problem: Problem) -> str: ...
+    def written(self, problem: Problem, done: list[str], way: int, output: str = "") -> str: ...
+    def read(self, row: dict) -> Problem: ...
+    def stream(self, *purpose: int) -> np.random.Generator: ...
+
+
 class Outcome(NamedTuple):
     """What an action leads to: its next observation, and whether it is an error, which leads
     nowhere or ends the walk away from the destination."""
@@ -49,16 +65,14 @@ class Outcome(NamedTuple):
     error: bool
 
 
-def along(task: Navigation, route: Route, legs: list, rule: Side) -> list[Problem]:
+def along(task: Walked, route: Route, legs: list, rule: Side) -> list[Problem]:
     """Return the problems of a route: a step each, after right actions alone."""
     start = _problem(route, legs, rule)
     actions = expert(task, start)
     return [_asked(task, start, actions, n) for n in range(len(actions))]
 
 
-def drawn(
-    task: Navigation, route: Route, legs: list, rule: Side, rng: np.random.Generator
-) -> Problem:
+def drawn(task: Walked, route: Route, legs: list, rule: Side, rng: np.random.Generator) -> Problem:
     """Draw a step of a route for pretraining, or a share `pushed_off` of them after a wrong action
     and on the way back."""
     start = _problem(route, legs, rule)
@@ -81,7 +95,7 @@ def _problem(route: Route, legs: list, rule: Side) -> Problem:
     return Problem(route.route_id, rule, data, "")
 
 
-def _asked(task: Navigation, begun: Problem, actions: list[str], n: int) -> Problem:
+def _asked(task: Walked, begun: Problem, actions: list[str], n: int) -> Problem:
     """Return the problem after n of these actions, with the next one in its answer."""
     here = _after(begun, actions[:n])
     return replace(here, answer=answer(task, here, actions[n]))
@@ -95,7 +109,7 @@ def _after(problem: Problem, actions: list[str]) -> Problem:
 # Where the walker is, and what he sees.
 
 
-def states(task: Navigation, problem: Problem) -> list[State]:
+def states(task: Walked, problem: Problem) -> list[State]:
     """Return where the walker was at each of his actions, and is now."""
     heading, start = problem.data["walk"][:2]
     found = [State("start", start, heading)]
@@ -104,7 +118,7 @@ def states(task: Navigation, problem: Problem) -> list[State]:
     return found
 
 
-def seen(task: Navigation, problem: Problem, state: State) -> str:
+def seen(task: Walked, problem: Problem, state: State) -> str:
     """Return the observation of a state, as it is written."""
     compact = task.rendering == "compact"
     if state.blocked:
@@ -113,7 +127,7 @@ def seen(task: Navigation, problem: Problem, state: State) -> str:
     return " ".join(texts.compact_observation(*about)) if compact else texts.observation(*about)
 
 
-def expert(task: Navigation, problem: Problem) -> list[str] | None:
+def expert(task: Walked, problem: Problem) -> list[str] | None:
     """Return the right actions from here to the destination: off the route, back to where it was
     left, the way he came. None where no action means that way."""
     nodes, walked = problem.data["walk"][1:], states(task, problem)
@@ -124,7 +138,7 @@ def expert(task: Navigation, problem: Problem) -> list[str] | None:
     return task.world.shortest(_goal(problem), here, task.actions(problem.rule), streets)
 
 
-def step(task: Navigation, problem: Problem, action: str | None) -> tuple[Problem, bool, bool]:
+def step(task: Walked, problem: Problem, action: str | None) -> tuple[Problem, bool, bool]:
     """Return the problem after an action, whether the walk is over, and whether it succeeds.
 
     What is no action of the rule ends the walk, and so do too many actions (PATIENCE).
@@ -158,7 +172,7 @@ def _instruction(problem: Problem, walked: list[State]) -> int:
     return 2 * leg + going
 
 
-def answer(task: Navigation, problem: Problem, action: str, thought: str = "") -> str:
+def answer(task: Walked, problem: Problem, action: str, thought: str = "") -> str:
     """Write the answer with an action, and with a `thought` before it."""
     walked = states(task, problem)
     observed, index = seen(task, problem, walked[-1]), _instruction(problem, walked)
@@ -173,7 +187,7 @@ def answer(task: Navigation, problem: Problem, action: str, thought: str = "") -
 # What other actions would lead to.
 
 
-def outcomes(task: Navigation, problem: Problem) -> list[Outcome]:
+def outcomes(task: Walked, problem: Problem) -> list[Outcome]:
     """Return what each action of the rule leads to that is not right, nor leads to the same."""
     here, goal = states(task, problem)[-1], _goal(problem)
     right = task.world.step(goal, here, task.right(problem))
@@ -189,7 +203,7 @@ def outcomes(task: Navigation, problem: Problem) -> list[Outcome]:
     return found
 
 
-def prediction(task: Navigation, problem: Problem, outcome: Outcome) -> tuple[str, str]:
+def prediction(task: Walked, problem: Problem, outcome: Outcome) -> tuple[str, str]:
     """Return a prompt that asks what is seen after an action, and the answer."""
     after = [*problem.data["done"], outcome.action]
     if task.rendering == "json":
@@ -197,7 +211,7 @@ def prediction(task: Navigation, problem: Problem, outcome: Outcome) -> tuple[st
     return f"{task.written(problem, after, 0)} {NEXT}", outcome.seen
 
 
-def reflection(task: Navigation, problem: Problem, outcome: Outcome) -> str:
+def reflection(task: Walked, problem: Problem, outcome: Outcome) -> str:
     """Return the right answer with what another action would have led to."""
     if task.rendering == "json":
         thought = f"Not {outcome.action}, for then: {outcome.seen}"
@@ -209,7 +223,7 @@ def reflection(task: Navigation, problem: Problem, outcome: Outcome) -> str:
 # Walks that are evaluated.
 
 
-def posed(task: Navigation, problems: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
+def posed(task: Walked, problems: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
     """Return the walks of held-out routes, of each rule `per_kind` at most: from the start, and
     after one wrong action that leads off the route, where a way back is known."""
     import json
@@ -241,7 +255,7 @@ def posed(task: Navigation, problems: pd.DataFrame, protocol: Protocol) -> pd.Da
 
 
 def _pushed(
-    task: Navigation, start: Problem, actions: list[str], rng: np.random.Generator
+    task: Walked, start: Problem, actions: list[str], rng: np.random.Generator
 ) -> Problem | None:
     """Return a walk after right actions and one wrong one that leads to another street."""
     found = []
