@@ -154,6 +154,7 @@ def _told(rows: pd.DataFrame) -> str:
 
 def section(table: pd.DataFrame) -> str:
     own = table[(table["seed"] == "all") & (table["step"] == table["step"].max())]
+    own = own.sort_values("arm", key=lambda arms: arms.map(ARMS.index), kind="stable")
     placed = own.set_index(["track", "arm", "kind", "rule", "begun"])
     columns = [(rule, begun) for rule in ("id", "ood") for begun in (ON, OFF)]
     rows = [
