@@ -138,6 +138,42 @@ def experience() -> pd.DataFrame:
     return _seeded(rows, "success")
 
 
+def knowledge() -> pd.DataFrame:
+    ways = {
+        "the start": (0.01, 1.0, 0.5), "the start, after the text": (0.4, 0.95, None),
+        "RLAG": (0.35, 0.9, 0.45), "RLAG as released": (0.05, 0.5, 0.1),
+        "SFT on the same answers": (0.3, 0.92, 0.2), "RLAG, false text": (0.01, 0.4, 0.4),
+    }  # fmt: skip
+    rows = [
+        {"way": way, "start": 0, "measure": measure, "n": 300, "value": value,
+         "trained_tokens": 40_000 * ("the start" not in way)}
+        for way, values in ways.items()
+        for measure, value in zip(("the rule", "coherent", "other rules"), values, strict=True)
+        if value is not None
+    ]  # fmt: skip
+    table = _seeded(rows, "value")
+    table[["value", "low", "high"]] = table[["value", "low", "high"]].clip(0, 1)
+    return table
+
+
+def memory() -> pd.DataFrame:
+    kinds = {
+        "none": (0, 0.0, 0.03), "knowledge": (7, 1.0, 0.4), "false knowledge": (7, 0.6, 0.03),
+        "memory verbatim and verbatim": (48, 0.3, 0.1),
+        "memory verbatim and lesson": (48, 1.0, 0.3),
+        "memory lesson and verbatim": (48, 0.1, 0.04), "memory lesson and lesson": (48, 1.0, 0.32),
+        "memory of another rule": (48, 0.6, 0.05), "shuffled memory": (48, 1.0, 0.1),
+    }  # fmt: skip
+    rows = [
+        {"checkpoint": "sft-0", "kind": kind, "n": 200, "accuracy": height, "tokens": tokens,
+         "leaks": leaks}
+        for kind, (tokens, leaks, height) in kinds.items()
+    ]  # fmt: skip
+    table = _seeded(rows, "accuracy")
+    table[["accuracy", "low"]] = table[["accuracy", "low"]].clip(0)
+    return table
+
+
 def confidence() -> pd.DataFrame:
     heights = {
         "accuracy": (0.3, 0.45, 0.44), "confidence": (0.5, 0.5, 0.46),
@@ -174,6 +210,8 @@ def what_breaks() -> pd.DataFrame:
 
 MADE = {
     "experience": experience,
+    "memory": memory,
+    "knowledge": knowledge,
     "confidence": confidence,
     "what-breaks": what_breaks,
     "calibration": calibration,

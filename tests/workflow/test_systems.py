@@ -2,6 +2,7 @@
 
 import json
 import re
+from copy import deepcopy
 
 import pandas as pd
 import pytest
@@ -20,6 +21,8 @@ SYSTEMS = [
     "experience",
     "confidence",
     "what-breaks",
+    "knowledge",
+    "memory",
 ]
 
 
@@ -45,11 +48,26 @@ def asking(workflow: Workflow) -> Workflow:
         "ppo": [8], "any_form": [0], "sft_matched": [8],
         **dict.fromkeys(("medium", "hard", "leaky", "none", "pays_binary", "pays_brier"), [8]),
     }  # fmt: skip
+    # a model of its own, of which only what these two ask for is made
+    config["tasks"]["named"] = config["tasks"]["gp3"] | {
+        "confidence": False, "rule_shown": "name", "grade_number_line": False,
+    }  # fmt: skip
+    config["models"]["reader"] = deepcopy(config["models"]["micro"]) | {"followed": False}
+    reading = {"cards": None, "contexts": 0.5, "rule_noise": 0.0}
+    config["models"]["reader"]["scratch"]["pretraining"] |= reading
+    config["rl"]["recipes"] |= {
+        "rlag": {"rounds": 2},
+        "rlag_bare": {"like": "rlag", "given": "bare"},
+        "rlag_false": {"like": "rlag_bare", "told": "false knowledge"},
+    }
+    teaching = ("rlag", "rlag_bare", "rlag_false", "told_sft", "told_dpo", "told_text")
+    config["rl"]["branches_of"] = {"reader.named": dict.fromkeys(teaching, [0])}
     config["evaluation"]["protocols"] = {
         "exhaustive": {"samples": 2},
         "deep": {"problems": "drawn", "hands": 8, "samples": 4, "sample_temperature": 1.0},
         "less": {"problems": "without_one", "per_kind": 12},
         "walks": {"problems": "walks", "per_kind": 4},
+        "told": {"problems": "contexts", "per_kind": 4},
     }
     config["tasks"]["nav"] = {
         "family": "navigation", "rendering": "compact", "generated": 40, "legs": [2, 3],
@@ -79,6 +97,7 @@ def test_every_system_ends_with_its_table_its_claims_and_its_figure(forks, tmp_p
         "rl-is-sparser-than-sft-as-long", "rl-collapses-on-a-card-less", "a-leaky-verifier-harms",
         "own-failures-teach",
         "brier-reward-knows-which", "reward-decides-ood", "reward-decides-overconfidence",
+        "rlag-teaches-more-than-sft", "memory-helps",
     }  # fmt: skip
     assert wanted <= made
     sparsity = pd.read_parquet(workflow.folder / "results/tables/sparsity.parquet")
@@ -112,6 +131,8 @@ def test_a_study_that_does_not_ask_makes_nothing_of_it(touched):
         ({"systems": ["without-one"]}, "'without-one' needs a protocol, as"),
         ({"systems": ["hard-samples"]}, "'hard-samples' needs branches on problems of a measured"),
         ({"systems": ["experience"]}, "'experience' needs a protocol, as"),
+        ({"systems": ["knowledge"]}, "'knowledge' needs a track with branches that teach a rule"),
+        ({"systems": ["memory"]}, "'memory' needs a protocol, as evaluation.protocols.told"),
         ({"systems": ["sparsity"]}, r"'sparsity' needs SFT of the same length: rl.branches"),
         ({"systems": ["confidence"]}, r"'confidence' needs a card game whose answers state a conf"),
         (

@@ -49,6 +49,7 @@ from healscope.config.recipes import (
     Recipe,
     RejectionSampling,
     Supervised,
+    Taught,
 )
 from healscope.config.rl import RL
 from healscope.config.tracks import Track
@@ -371,7 +372,10 @@ class Study(Section):
     def poses(self, task: str, protocol: str) -> bool:
         """Return whether a task has the problems of a protocol."""
         kind = self.evaluation.protocols[protocol].problems
-        return kind in self.tasks[task].problems_of
+        section = self.tasks[task]
+        # where prompts say their rule, there is nothing for a text before them to tell
+        known = kind in section.problems_of
+        return known and (kind != "contexts" or section.rule_shown == "name")
 
     @property
     def own_checkpoints(self) -> bool:

@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 from healscope.config.recipe_bases import (
     AboveZero,
     BaseRecipe,
+    Cost,
     NonNegative,
     Rewarded,
     Sampling,
@@ -222,6 +223,61 @@ class RejectionSampling(Sampling):
     batch_size: Positive = Field(64, description="responses per step")
 
 
+class Weights(Section):
+    """Weights of RLAG's terms: [the text, both answers]."""
+
+    agree: tuple[NonNegative, NonNegative] = Field(
+        (0.5, 0.0), description="where the answers with the text and without are the same"
+    )
+    differ: tuple[NonNegative, NonNegative] = Field((0.2, 0.5), description="where they differ")
+
+
+class Taught(Training):
+    """Teaching the OOD rule by a text that tells it: RLAG (arXiv 2509.20162) and its controls.
+
+    The model answers training deals under that rule with the text before them and without, in
+    rounds; half of `responses` are each.
+    """
+
+    trainer: ClassVar[str] = "healscope.training.taught:train"
+    kind: ClassVar[Literal["rl", "control"]] = "rl"
+    one_process: ClassVar[bool] = True
+
+    algorithm: Literal["rlag", "told_sft", "told_dpo", "told_text"]
+    told: Literal["knowledge", "false knowledge"] = Field(
+        "knowledge", description="what the text says: the rule, or another one by its name"
+    )
+    rounds: Positive = Field(9, description="answer with the current model, then train")
+    epochs: Positive = Field(
+        2, description="passes over texts and both answers; all algorithms read as many tokens"
+    )
+    batch_size: Positive = Field(64, description="problems per step")
+    given: Literal["text", "bare"] = Field(
+        "text",
+        description="rlag: chosen answers are learned after the text (released), or without it",
+    )
+    weights: Weights = Field(Weights(), description="rlag: of the text, and of both answers")
+    gamma: float = Field(0.8, description="rlag: the margin (released: 8 in a config, .8 run)")
+    clip_chosen: Annotated[float, Field(le=0)] = Field(
+        -0.2, description="rlag: nats a token from which a chosen answer is probable enough"
+    )
+    clip_rejected: Annotated[float, Field(le=0)] = Field(
+        -5.0, description="rlag: nats a token from which a rejected one is improbable enough"
+    )
+    beta: AboveZero = Field(0.1, description="told_dpo: strength of the implied KL term")
+
+    @model_validator(mode="after")
+    def _answered_twice(self):
+        if self.responses % 2:
+            raise ValueError("responses must be even: each problem is answered twice")
+        return self
+
+    @property
+    def cost(self) -> Cost:
+        sampled = self.iterations * self.responses
+        return Cost(sampled, 2 * self.epochs * sampled, 0, self.rounds)
+
+
 class Supervised(Training):
     """Control: go on with SFT."""
 
@@ -257,7 +313,7 @@ class Average(BaseRecipe):
     base_share: OpenFraction = Field(0.5, description="share of the base; 1 is the base")
 
 
-_Recipe = PPO | Group | DPO | RejectionSampling | Supervised | Average
+_Recipe = PPO | Group | DPO | RejectionSampling | Taught | Supervised | Average
 Recipe = Annotated[_Recipe, Field(discriminator="algorithm")]
 ALGORITHMS: dict[str, type[BaseRecipe]] = {
     name: settings
@@ -325,6 +381,10 @@ BUILT_IN: Mapping[str, Mapping[str, Any]] = {
     "rloo": {"algorithm": "rloo"},
     "dpo": {"algorithm": "dpo"},
     "rft": {"algorithm": "rft"},
+    "rlag": {"algorithm": "rlag"},
+    "told_sft": {"algorithm": "told_sft"},
+    "told_dpo": {"algorithm": "told_dpo"},
+    "told_text": {"algorithm": "told_text"},
     "sft_more": {"algorithm": "sft"},
     "sft_matched": {"algorithm": "sft"},  # steps, rows and rate of `rl.defaults`: those of RL
     "average": {"algorithm": "average"},

@@ -6,7 +6,7 @@ from pydantic import Field, field_validator, model_validator
 
 from healscope.config.engines import EngineName
 from healscope.config.recipe_bases import PassRate, Pools, Rewarded, Sampling, Training
-from healscope.config.recipes import ALGORITHMS, BUILT_IN, Recipe
+from healscope.config.recipes import ALGORITHMS, BUILT_IN, Recipe, Taught
 from healscope.sections import FolderName, Name, Natural, Section, inherited, merged
 
 Starts = Annotated[list[Natural], Field(min_length=1)]
@@ -110,6 +110,15 @@ class RL(Section):
             }
             for name, recipe in ((name, self.recipes[name]) for name in self.branches)
             if self.measures_pool(name) or getattr(recipe, "problems", "") == "unsolvable"
+        }
+
+    def taught_facts(self) -> dict[str, list[str]]:
+        """Return recipe -> [algorithm, what the text tells, whether chosen answers are learned
+        after it (rlag)], of recipes that teach a rule by a text."""
+        return {
+            name: [recipe.algorithm, recipe.told, recipe.given * (recipe.algorithm == "rlag")]
+            for name, recipe in self.recipes.items()
+            if isinstance(recipe, Taught)
         }
 
     def facts(self) -> dict[str, dict]:

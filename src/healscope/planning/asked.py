@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from healscope.config import Model, Protocol, Study
 from healscope.planning import constants as c
 from healscope.tasks import Task
+from healscope.tasks.cards.contexts import KINDS
 
 
 @dataclass(frozen=True)
@@ -73,5 +74,7 @@ def answers_of(
         every, retried = 2 * protocol.per_kind, 0
     if protocol.problems == "walks":  # from two starts under two rules, an answer a step
         every, retried = 4 * protocol.per_kind * parts, 0
+    if protocol.problems == "contexts":
+        every, retried = len(KINDS) * protocol.per_kind, 0
     more = len(protocol.feedback) * (protocol.attempts - 1) * c.WRONG.value
     return every + retried * (protocol.samples + more)

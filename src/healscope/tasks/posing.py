@@ -19,26 +19,26 @@ if TYPE_CHECKING:
 WALKS = "walks"
 """Problems that are walks of the model's own."""
 
-ONCE = ("neighbours", "without_one", WALKS)
-"""Kinds of problems that are asked once."""
-
+ONCE = ("neighbours", "without_one", "contexts", WALKS)
+"""Kinds of problems that are other ones than those of the study, and asked once."""
 _POSED_STREAM = 6  # of random numbers; the other streams of tasks are in `tables`
 
 
 class Protocol(Section):
     """Which problems are posed, how answers are decoded, and what happens after a wrong one."""
 
-    problems: Literal["all", "drawn", "neighbours", "without_one", "walks"] = Field(
+    problems: Literal["all", "drawn", "neighbours", "without_one", "walks", "contexts"] = Field(
         "all",
         description="all: every deal both rules solve, paired; drawn: as published; neighbours: "
-        "docs/neighbours.md; without_one: held-out hands, whole and with a card less; "
-        "walks: of navigation with moved_by: own, held-out routes that the model walks itself",
+        "docs/neighbours.md; without_one: held-out hands, whole and with a card less; contexts: "
+        "held-out hands under a rule that is named, after texts that tell it; walks: of navigation "
+        "with moved_by: own, held-out routes that the model walks itself",
     )
     hands: Positive = Field(234, description="hands of each rule, with `problems: drawn`")
     per_kind: Positive = Field(
         150,
         description="problems of each kind and distance, with `problems: neighbours`; pairs, with "
-        "`without_one`; routes, with `walks`",
+        "`without_one`; hands, with `contexts`; routes, with `walks`",
     )
     seed: Natural = Field(0, description="draws hands or neighbours, and samples")
     temperature: Annotated[float, Field(ge=0)] = Field(

@@ -71,6 +71,12 @@ class Pretraining(Section):
         description="share of steps on two-turn conversations: wrong answer, feedback, "
         "right answer",
     )
+    contexts: Fraction = Field(
+        0.0,
+        description="of the card game with `rule_shown: name`: share of steps on rules that a text "
+        "before the problem tells; the other steps have the ID rule alone",
+        exclude_if=lambda value: not value,
+    )
     cards: dict[Annotated[int, Field(ge=2, le=4)], Fraction] | None = Field(
         None,
         description="of the card game: shares of hands by their number of cards, as {2: 0.3, 3: "

@@ -133,6 +133,29 @@ class Feedback(NamedTuple):
     leaks: bool = False
 
 
+class Context(NamedTuple):
+    """A text before a problem.
+
+    Attributes:
+        kind: what it is.
+        text: words of the compact vocabulary.
+        leaks: it names a number that only the rule, or the answer, gives.
+    """
+
+    kind: str
+    text: str
+    leaks: bool
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens it adds to a prompt: a word is one."""
+        return len(self.text.split())
+
+    def before(self, prompt: str) -> str:
+        """Write the text, if there is one, and a prompt after it."""
+        return f"{self.text} {prompt}".lstrip()
+
+
 def at_level(
     level: Level, verdict: Verdict, compact: bool, hint: Callable[[], Feedback]
 ) -> Feedback:

@@ -61,8 +61,18 @@ def problem_columns(*names) -> tuple[Column, ...]:
 _CARDS = frozenset(PROBLEM_COLUMNS) - set(tables.COLUMNS)
 _PLAIN = frozenset(tables.COLUMNS) - set(PROBLEM_COLUMNS)
 NEIGHBOUR = (
-    text("neighbour", "of a neighbour of the training rule, what differs from training", True),
-    Column("distance", "int", "by how much, as table `neighbours` says", nullable=True),
+    text(
+        "neighbour",
+        "of a neighbour of the training rule, what differs from training; of `contexts`, the text "
+        "before the problem",
+        True,
+    ),
+    Column(
+        "distance",
+        "int",
+        "by how much, as table `neighbours` says; of a text, its tokens",
+        nullable=True,
+    ),
 )
 _DIFFERS = {column.name for column in NEIGHBOUR}
 _KINDS = (_CARDS, _PLAIN, _CARDS | _DIFFERS, _PLAIN | _DIFFERS)

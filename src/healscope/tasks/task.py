@@ -27,6 +27,7 @@ from healscope.tasks.problem import (
     EVALUATION_FORMAT,
     FORMATS,
     SIDES,
+    Context,
     Decision,
     Feedback,
     Level,
@@ -404,6 +405,17 @@ class Task(ABC):
             f"task {self.name!r} has no problems without a solution; choose other `problems` for "
             "the recipe"
         )
+
+    def ood_table(self) -> pd.DataFrame:
+        """Make a pool of training problems under the OOD rule, in the columns of `rl_table`.
+
+        Raises HealscopeError where a task has none.
+        """
+        raise HealscopeError(f"task {self.name!r} has no training problems under its OOD rule")
+
+    def told(self, problem: Problem, kind: str) -> Context:  # noqa: ARG002
+        """Return the text of a kind that can stand before a problem and tells its rule."""
+        raise HealscopeError(f"task {self.name!r} has no text that tells its rules")
 
     def less_table(self) -> pd.DataFrame:
         """Make a pool of training problems with a part less, in the columns of `sft_table`.

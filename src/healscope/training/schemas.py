@@ -75,6 +75,12 @@ RL_LOG_COLUMNS = (
     logged("reward_std", "standard deviation of the rewards", "reward"),
     share("positive_share", "responses with a positive reward", nullable=True),
     share("correct_share", "first attempts that were correct", nullable=True),
+    share(
+        "told_correct_share",
+        "of RLAG and its controls: answers after the text that tells the rule that were correct",
+        nullable=True,
+    ),
+    share("agree_share", "of these: answers that are the same without the text", nullable=True),
     share("parsed_share", "first attempts in the answer format", nullable=True),
     share("episode_success_share", "episodes that ended with a correct response", nullable=True),
     logged("turns_per_episode", "responses of an episode, mean", "responses", low=1),

@@ -22,7 +22,7 @@ from healscope.tasks.cards.game import (
     response,
 )
 from healscope.tasks.cards.solver import distinct_solutions, formulas, solvable
-from healscope.tasks.problem import SIDES, Half, Split
+from healscope.tasks.problem import SIDES, Half, Side, Split
 from healscope.tasks.tables import in_halves
 
 if TYPE_CHECKING:
@@ -178,12 +178,22 @@ def unsolvable_table(task: Game) -> pd.DataFrame:
     return problem_frame(rows, RL_COLUMNS)
 
 
-def _pool(task: Game) -> list[dict[str, Any]]:
+def ood_table(task: Game) -> pd.DataFrame:
+    """Make a pool of RL prompts under the OOD rule: training deals with a face card.
+
+    Each in every distinct order, as in `rl_table`, whether the ID rule solves it or not. Columns
+    are RL_COLUMNS.
+    """
+    rows = [row for row in _pool(task, "ood") if row["n_faces"]]
+    return problem_frame(rows, RL_COLUMNS)
+
+
+def _pool(task: Game, side: Side = "id") -> list[dict[str, Any]]:
     halves = halve_deals(task)
     rng = _stream(task.seed, _SFT_STREAM)
     rows = []
     for deal, split in split_deals(task).items():
-        if not solvable(task.id_rule.values(deal.cards), deal.target):
+        if not solvable(task.rule(side).values(deal.cards), deal.target):
             continue
         # Drawn for held-out deals too: the orders of a deal must not depend on the split.
         if task.cards <= 3:
@@ -193,7 +203,7 @@ def _pool(task: Game) -> list[dict[str, Any]]:
         if split == "held_out":
             continue
         for cards in orders:
-            problem = make_problem(task, cards, "id", deal.target)
+            problem = make_problem(task, cards, side, deal.target)
             rows.append(problem_row(task, problem, split, halves[deal]))
     return rows
 

@@ -18,7 +18,7 @@ from pydantic import Field
 from healscope.sections import Distinct, Natural, Positive, Section
 from healscope.tasks.cards import confidence, json_texts
 from healscope.tasks.cards.expressions import render, to_tree
-from healscope.tasks.problem import EVALUATION_FORMAT, Side
+from healscope.tasks.problem import EVALUATION_FORMAT, SIDES, Side
 from healscope.tasks.task import Task
 
 RANKS = ("A", "2", "3", "4", "5", "6", "7", "8", "9", "10", "J", "Q", "K")
@@ -49,6 +49,11 @@ LAYOUTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 """Format token of the compact rendering -> the lines that the response must have."""
 PLAIN_LAYOUTS = ("fA", "fB", "fC")
 """Format tokens whose answers are no JSON in the JSON rendering: pretraining alone has them."""
+
+
+RULE_NAMES = ("plain", "court", "amber", "coral", "ivory", "olive")
+"""Words for rules, of `rule_shown: name`: the ID rule, the OOD rule, and rules that only
+pretraining has, with other values each time."""
 
 
 CardValue = Annotated[int, Field(ge=1, le=999)]
@@ -118,6 +123,14 @@ class Game(Task):
             gt=0, lt=1, description="share of deals, by their ID values, that SFT and RL never see"
         ),
     ] = 0.4
+    rule_shown: Annotated[
+        Literal["values", "name"],
+        Field(
+            description="values: prompts say what J, Q and K count as; name: they name the rule "
+            "alone, of rendering compact",
+            exclude_if=lambda value: value == "values",
+        ),
+    ] = "values"
     orders: Annotated[Positive, Field(description="card orders evaluated for each deal")] = 2
     seed: Annotated[
         Natural,
@@ -137,6 +150,8 @@ class Game(Task):
                 f"task {self.name!r}: verifier 'reference' grades the formula alone: set "
                 "grade_number_line: false"
             )
+        if self.rule_shown == "name" and self.rendering != "compact":
+            raise ValueError(f"task {self.name!r}: rule_shown: name needs rendering compact")
         if self.confidence and self.rendering != "compact":
             raise ValueError(
                 f"task {self.name!r}: confidence is a line of compact answers: set rendering: "
@@ -224,13 +239,19 @@ def prompt(
         raise ValueError(f"rendering must be 0 to {renderings(task) - 1}, not {rendering}")
     if task.rendering == "compact":
         rule_values, target, cards = problem.rule_values, problem.target, problem.cards
-        return compact_prompt(rule_values, target, cards, format_token, rendering)
+        name = rule_name(problem.rule) if task.rule_shown == "name" else None
+        return compact_prompt(rule_values, target, cards, format_token, rendering, name)
     lines, exact = LAYOUTS[format_token], format_token == EVALUATION_FORMAT
     plain = format_token in PLAIN_LAYOUTS
     request = json_texts.request(len(problem.cards), problem.target, lines, plain, exact)
     return json_texts.prompt(
         problem.rule_values, problem.target, problem.cards, request, json_texts.WORDINGS[rendering]
     )
+
+
+def rule_name(side: Side) -> str:
+    """Return the word for the rule of one side."""
+    return RULE_NAMES[SIDES.index(side)]
 
 
 def renderings(task: Game) -> int:
@@ -282,11 +303,13 @@ def compact_prompt(
     cards: Sequence[str],
     format_token: str,
     rendering: int = 0,
+    name: str | None = None,
 ) -> str:
-    """Write `J v Q v K v T c c c FMT`, or rule, target and cards in another order."""
+    """Write `J v Q v K v T c c c FMT`, or rule, target and cards in another order; of a rule with
+    a name `NAME T c c c FMT`."""
     order, faces = ARRANGEMENTS[rendering]
     parts = {
-        "rule": " ".join(f"{FACES[face]} {rule_values[face]}" for face in faces),
+        "rule": name or " ".join(f"{FACES[face]} {rule_values[face]}" for face in faces),
         "target": str(target),
         "cards": " ".join(cards),
     }
@@ -319,5 +342,6 @@ def compact_vocabulary(task: Game) -> list[str]:
         *("cards", "number", "formula"),
         *LAYOUTS,
         *("again", "wrong", "unused", "invalid"),
+        *(RULE_NAMES if task.rule_shown == "name" else ()),
         *((confidence.LINE, *confidence.WORDS) if task.confidence else ()),
     ]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from healscope.tasks import posing
 from healscope.tasks.cards import (
     confidence,
+    contexts,
     deals,
     hands,
     interventions,
@@ -34,6 +35,7 @@ from healscope.tasks.posing import Protocol
 from healscope.tasks.pretraining import Pretraining
 from healscope.tasks.problem import (
     EVALUATION_FORMAT,
+    Context,
     Decision,
     Feedback,
     Level,
@@ -60,7 +62,9 @@ class GeneralPoints(Game):
     answer_steps: ClassVar[tuple[str, ...]] = ("number", "formula")
     published: ClassVar[tuple[str, ...]] = ("fig1", "fig2a", "fig2b", "fig3a", "fig8")
     interventions: ClassVar[tuple[str, ...]] = tuple(interventions.KINDS)
-    problems_of: ClassVar[tuple[str, ...]] = ("all", "drawn", "neighbours", "without_one")
+    problems_of: ClassVar[tuple[str, ...]] = (
+        *("all", "drawn", "neighbours", "without_one", "contexts"),
+    )
     neighbour_lists: ClassVar[int] = neighbours.MOST_LISTS
     judging_only: ClassVar[tuple[str, ...]] = (
         *("rewards", "verifier", "grade_number_line", "reasoning"),
@@ -177,6 +181,12 @@ class GeneralPoints(Game):
     def unsolvable_table(self) -> pd.DataFrame:
         return deals.unsolvable_table(self)
 
+    def ood_table(self) -> pd.DataFrame:
+        return deals.ood_table(self)
+
+    def told(self, problem: CardProblem, kind: str) -> Context:
+        return contexts.told(self, problem, kind)
+
     def less_table(self) -> pd.DataFrame:
         return neighbours.less_table(self)
 
@@ -188,6 +198,8 @@ class GeneralPoints(Game):
             return neighbours.posed(self, protocol.per_kind, protocol.seed)
         if protocol.problems == "without_one":
             return neighbours.without_one(self, protocol.per_kind, protocol.seed)
+        if protocol.problems == "contexts":
+            return contexts.posed(self, protocol.per_kind, protocol.seed)
         return posing.posed(self, problems, protocol)
 
     def read(self, row: Mapping[str, Any]) -> CardProblem:
@@ -249,6 +261,10 @@ def _examples(
         "eval_format_layouts": settings.eval_format_layouts.model_dump(),
         "cards": settings.cards,
     }
+    if task.rule_shown == "name":
+        if rng.random() < settings.contexts:
+            return pretraining.context_examples(task, n, rng, **mixture)
+        mixture["rules"] = {"id": 1.0}
     if talks:
         return pretraining.conversation_examples(task, n, rng, **mixture)
     noise = settings.formula_noise

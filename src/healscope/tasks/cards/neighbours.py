@@ -328,6 +328,18 @@ def _hidden(
             yield Neighbour(game, make_problem(game, _shuffled(cards, rng), side, target))
 
 
+def held_out_hands(game: Game, seed: int) -> Iterator[Neighbour]:
+    """Yield held-out hands that count differently under the OOD rule and that it solves, in random
+    order, under that rule."""
+    return _hidden(game, _stream(seed, ANCHOR, 2), "ood")
+
+
+def row_of(hand: Neighbour, kind: str, distance: int) -> dict[str, Any]:
+    """Make the row of one hand, whose problem is named by its kind."""
+    row = _rows([hand], neighbour=ANCHOR, distance=distance)[0]
+    return {**row, "neighbour": kind, "problem_id": f"{row['problem_id']}/{kind}"}
+
+
 def _sides(game: Game) -> tuple[dict[Deal, Split], dict[Deal, Half]]:
     """Return the split and the half of every deal, which do not depend on the OOD rule."""
     return _sides_of(replace(game, ood_rule=game.id_rule))

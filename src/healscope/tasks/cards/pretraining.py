@@ -12,6 +12,7 @@ from functools import lru_cache
 from itertools import combinations_with_replacement
 from typing import TYPE_CHECKING, NamedTuple, get_args
 
+from healscope.tasks.cards import contexts
 from healscope.tasks.cards.expressions import Tree, render
 from healscope.tasks.cards.feedback import feedback
 from healscope.tasks.cards.game import (
@@ -143,6 +144,33 @@ def conversation_examples(
         turns = [example.prompt(task), wrong, task.follow_up(problem, said, example.token)]
         examples.append((turns, example.answer(task, example.values, example.formula)))
     return examples
+
+
+def context_examples(
+    task: Game,
+    n: int,
+    rng: np.random.Generator,
+    rules: Mapping[str, float],
+    formats: Mapping[str, float],
+    *,
+    rule_noise: float = 0.0,
+    eval_format_share: float = 0.0,
+    eval_format_layouts: Mapping[str, float] | None = None,
+    face_probability: float = 0.6,
+    cards: Mapping[int, float] | None = None,
+) -> list[tuple[list[str], str]]:
+    """Draw n ([prompt], response): a text that tells a rule, then a problem that only names it.
+
+    Arguments are those of `pretraining_examples`; formulas have no noise. See `contexts.examples`.
+    """
+    drawn = _draw_examples(
+        task, n, rng, rules, formats, rule_noise, 0.0,
+        eval_format_share, eval_format_layouts, face_probability, cards,
+    )  # fmt: skip
+    others = _draw_rules(
+        task, rng.choice(RULE_KINDS, n, p=_weights("rules", rules, RULE_KINDS)), rng
+    )
+    return contexts.examples(task, drawn, [FaceRule.of(values) for values in others], rng)
 
 
 def draw_problem(task: Game, kind: str, rng: np.random.Generator) -> CardProblem:
