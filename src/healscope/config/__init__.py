@@ -46,6 +46,7 @@ from healscope.config.recipes import (
     Credit,
     Group,
     Mask,
+    OffPolicy,
     Recipe,
     RejectionSampling,
     Supervised,

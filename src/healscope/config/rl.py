@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from healscope.config.engines import EngineName
-from healscope.config.recipe_bases import PassRate, Pools, Rewarded, Sampling, Training
+from healscope.config.recipe_bases import PassRate, Pools, Rewarded, Training
 from healscope.config.recipes import ALGORITHMS, BUILT_IN, Recipe
 from healscope.sections import FolderName, Name, Natural, Section, inherited, merged
 
@@ -94,7 +94,7 @@ class RL(Section):
     def measures_pool(self, recipe: str) -> bool:
         """Return whether a recipe takes problems by their pass rate where it starts."""
         found = self.recipes[recipe]
-        return isinstance(found, Sampling) and isinstance(found.problems, PassRate)
+        return isinstance(getattr(found, "problems", None), PassRate)
 
     def pool_facts(self) -> dict[str, dict]:
         """Return recipe -> problems, algorithm and reward, of recipes with a branch whose problems
@@ -109,7 +109,8 @@ class RL(Section):
                 "spread": _spread(recipe),
             }
             for name, recipe in ((name, self.recipes[name]) for name in self.branches)
-            if self.measures_pool(name) or getattr(recipe, "problems", "") == "unsolvable"
+            if not getattr(recipe, "prefixes", None)
+            and (self.measures_pool(name) or getattr(recipe, "problems", "") == "unsolvable")
         }
 
     def facts(self) -> dict[str, dict]:

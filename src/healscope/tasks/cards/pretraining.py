@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from itertools import combinations_with_replacement
-from typing import TYPE_CHECKING, NamedTuple, get_args
+from typing import TYPE_CHECKING, NamedTuple
 
 from healscope.tasks.cards.expressions import Tree, render
-from healscope.tasks.cards.feedback import feedback
+from healscope.tasks.cards.feedback import feedback, right_beginning
 from healscope.tasks.cards.game import (
     FACES,
     RANKS,
@@ -27,7 +27,7 @@ from healscope.tasks.cards.game import (
 from healscope.tasks.cards.solver import Formula, formulas, solvable
 from healscope.tasks.cards.verifier import verify
 from healscope.tasks.neutral import instructions, stream
-from healscope.tasks.problem import EVALUATION_FORMAT, TRAINING_FORMATS, Level
+from healscope.tasks.problem import EVALUATION_FORMAT, LEVELS, TRAINING_FORMATS, Level
 
 if TYPE_CHECKING:
     import numpy as np
@@ -111,13 +111,15 @@ def conversation_examples(
     eval_format_layouts: Mapping[str, float] | None = None,
     face_probability: float = 0.6,
     cards: Mapping[int, float] | None = None,
+    feedback_levels: Sequence[Level] = LEVELS,
 ) -> list[tuple[list[str], str]]:
     """Draw n (turns, response): a problem, a wrong answer, feedback on it, and the right answer.
 
     Problems, answer and layout are drawn as by `pretraining_examples`, which explains all
     arguments; both answers of a conversation have the one layout. The wrong answer makes one of
-    MISTAKES, the feedback is of a random level, both evenly drawn. What is right, and what feedback
-    says, follows the example's effective rule. Raises ValueError as `pretraining_examples`, and
+    MISTAKES, the feedback is of one of `feedback_levels`, both evenly drawn. What is right, and
+    what feedback says, follows the example's effective rule; where feedback shows how a correct
+    formula begins, the right answer begins so. Raises ValueError as `pretraining_examples`, and
     where the rendering is not compact: the verifier reads no other layout in JSON.
     """
     if task.rendering != "compact":
@@ -130,7 +132,7 @@ def conversation_examples(
     kinds = _weights("rules", rules, RULE_KINDS)
     others = _draw_rules(task, rng.choice(RULE_KINDS, n, p=kinds), rng)
     mistakes = rng.choice(MISTAKES, n).tolist()
-    levels = rng.choice(get_args(Level), n).tolist()
+    levels = rng.choice(feedback_levels, n).tolist()
     examples = []
     for example, other, mistake, level in zip(drawn, others, mistakes, levels, strict=True):
         problem, layout = example.problem, example.layout  # that is read, whatever the token
@@ -141,7 +143,14 @@ def conversation_examples(
             verdict = verify(task, problem, wrong, layout)
         said = feedback(task, problem, verdict, wrong, level, layout).message
         turns = [example.prompt(task), wrong, task.follow_up(problem, said, example.token)]
-        examples.append((turns, example.answer(task, example.values, example.formula)))
+        formula = example.formula
+        if level in ("leak", "critique"):
+            begun = right_beginning(task, problem, wrong, layout)
+            found = [
+                f for f in formulas(problem.values, problem.target) if f[: len(begun)] == begun
+            ]
+            formula = found[int(rng.integers(len(found)))] if found else formula
+        examples.append((turns, example.answer(task, example.values, formula)))
     return examples
 
 
