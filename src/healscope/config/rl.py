@@ -6,8 +6,9 @@ from pydantic import Field, field_validator, model_validator
 
 from healscope.config.engines import EngineName
 from healscope.config.recipe_bases import PassRate, Pools, Rewarded, Training
-from healscope.config.recipes import ALGORITHMS, BUILT_IN, Recipe
+from healscope.config.recipes import ALGORITHMS, BUILT_IN, Recipe, Supervised
 from healscope.sections import FolderName, Name, Natural, Section, inherited, merged
+from healscope.tasks.rewards import STEPWISE
 
 Starts = Annotated[list[Natural], Field(min_length=1)]
 
@@ -113,6 +114,29 @@ class RL(Section):
             and (self.measures_pool(name) or getattr(recipe, "problems", "") == "unsolvable")
         }
 
+    def step_arms(self) -> dict[str, str]:
+        """Return recipe -> role of recipes on answers that an expert has begun, and of those that
+        differ from the one paid for outcomes by answering whole.
+
+        A role is "sft", "another", the reward if it is one of steps, "outcome", or "whole".
+        """
+        found = {}
+        for name in self.branches:
+            recipe = self.recipes[name]
+            prefixes = getattr(recipe, "prefixes", None)
+            if isinstance(recipe, Supervised) and prefixes:
+                found[name] = "sft"
+            elif prefixes == "another":
+                found[name] = "another"
+            elif prefixes:
+                paid = [reward for reward in recipe.reward if reward in STEPWISE]
+                found[name] = paid[0] if paid else "outcome"
+        alike = [_but_prefixes(self.recipes[n]) for n, role in found.items() if role == "outcome"]
+        for name in self.branches:
+            if name not in found and _but_prefixes(self.recipes[name]) in alike:
+                found[name] = "whole"
+        return found
+
     def facts(self) -> dict[str, dict]:
         """Return recipe -> plain values for tables and figures, of recipes that have a branch.
 
@@ -139,6 +163,10 @@ class RL(Section):
 
 def _but_reward(recipe: Recipe) -> dict:
     return recipe.model_dump(mode="json", exclude={"reward", "keep_answers"})
+
+
+def _but_prefixes(recipe: Recipe) -> dict:
+    return recipe.model_dump(mode="json", exclude={"prefixes"})
 
 
 def _spread(recipe: Recipe) -> bool:

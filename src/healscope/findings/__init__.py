@@ -59,6 +59,7 @@ VALUES = {
         name: of_study.task(files.study, name, ("rl_only",)) for name in files.study.trained_on
     },
     "hardness": lambda files: files.study.rl.pool_facts(),
+    "step_arms": lambda files: files.study.rl.step_arms(),
 }
 """Values of a study that findings may ask for by a parameter of that name: plain ones, since they
 are what a table is remade for. `statistics` reaches a maker as `config.Statistics`."""

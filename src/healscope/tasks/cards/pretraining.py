@@ -118,9 +118,10 @@ def conversation_examples(
     Problems, answer and layout are drawn as by `pretraining_examples`, which explains all
     arguments; both answers of a conversation have the one layout. The wrong answer makes one of
     MISTAKES, the feedback is of one of `feedback_levels`, both evenly drawn. What is right, and
-    what feedback says, follows the example's effective rule; where feedback shows how a correct
-    formula begins, the right answer begins so. Raises ValueError as `pretraining_examples`, and
-    where the rendering is not compact: the verifier reads no other layout in JSON.
+    what feedback says, follows the example's effective rule. Where feedback shows how a correct
+    formula begins, the mistake is another operator, and the right answer begins as is shown.
+    Raises ValueError as `pretraining_examples`, and where the rendering is not compact: the
+    verifier reads no other layout in JSON.
     """
     if task.rendering != "compact":
         raise ValueError(f"task {task.name!r}: conversations need rendering compact")
@@ -136,6 +137,8 @@ def conversation_examples(
     examples = []
     for example, other, mistake, level in zip(drawn, others, mistakes, levels, strict=True):
         problem, layout = example.problem, example.layout  # that is read, whatever the token
+        shows = level in ("leak", "critique")  # of a slip there is something to show
+        mistake = "slip" if shows else mistake
         wrong = _mistaken(task, example, mistake, other, rng)
         verdict = verify(task, problem, wrong, layout)
         if verdict.outcome == "correct":  # by chance; another number never is
@@ -144,7 +147,7 @@ def conversation_examples(
         said = feedback(task, problem, verdict, wrong, level, layout).message
         turns = [example.prompt(task), wrong, task.follow_up(problem, said, example.token)]
         formula = example.formula
-        if level in ("leak", "critique"):
+        if shows:
             begun = right_beginning(task, problem, wrong, layout)
             found = [
                 f for f in formulas(problem.values, problem.target) if f[: len(begun)] == begun
@@ -221,6 +224,13 @@ def _mistaken(
         at = numbers[int(rng.integers(len(numbers)))]
         instead = int(rng.integers(1, _MAX_FACE))  # 1 to 13 but for the number that stands there
         formula[at] = str(instead + (instead >= int(formula[at])))
+        return example.answer(task, example.values, formula)
+    if mistake == "slip":
+        formula = list(example.formula)
+        operators = [at for at, word in enumerate(formula) if word in _OPERATORS]
+        at = operators[int(rng.integers(len(operators)))]
+        others = _OPERATORS.replace(formula[at], "")
+        formula[at] = others[int(rng.integers(len(others)))]
         return example.answer(task, example.values, formula)
     line, correct = tuple(example.values), ()
     if mistake == "rule":
