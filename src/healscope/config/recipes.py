@@ -24,7 +24,7 @@ from healscope.config.recipe_bases import (
     added,
 )
 from healscope.sections import Fraction, OpenFraction, Positive, Rate, Section
-from healscope.tasks.messages import Said
+from healscope.tasks.problem import Said
 
 
 class Credit(Section):

@@ -1,13 +1,14 @@
 """What models are told after wrong answers, to several problems at once."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
-from typing import Literal
+from typing import TYPE_CHECKING
 
-from healscope.tasks.problem import Feedback, Level, Problem, Verdict
-from healscope.tasks.task import Task
+from healscope.tasks.problem import Feedback, Level, Problem, Said, Verdict
 
-Said = Level | Literal["another"]
-"""Levels of feedback, and "another": the critique of an answer to another problem, a control."""
+if TYPE_CHECKING:
+    from healscope.tasks.task import Task
 
 
 def messages(

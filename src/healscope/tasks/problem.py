@@ -14,6 +14,8 @@ Level = Literal["none", "outcome", "full", "leak", "critique"]
 """What is said after a wrong answer: to answer again; that it was wrong; and what is wrong with it.
 "leak" shows a right beginning of the answer and says nothing of the error, "critique" shows the
 same and says what is wrong behind it."""
+Said = Literal[Level, "another"]
+"""Levels, and "another": the critique of an answer to another problem, a control."""
 LEVELS: tuple[Level, ...] = ("none", "outcome", "full")
 """Those that evaluation and pretraining have by default."""
 Rendering = Literal["json", "compact"]
