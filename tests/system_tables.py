@@ -120,7 +120,43 @@ def calibration() -> pd.DataFrame:
     return _seeded(rows, "value")
 
 
+def confidence() -> pd.DataFrame:
+    heights = {
+        "accuracy": (0.3, 0.45, 0.44), "confidence": (0.5, 0.5, 0.46),
+        "overconfidence": (0.2, 0.05, 0.02), "brier": (0.35, 0.32, 0.16),
+        "recalibrated": (0.21, 0.25, 0.17), "constant": (0.21, 0.25, 0.25),
+        "reliability": (0.14, 0.08, 0.01), "resolution": (0.0, 0.01, 0.1),
+        "uncertainty": (0.21, 0.25, 0.25),
+    }  # fmt: skip
+    places = [
+        {"stage": "sft", "recipe": "", "checkpoint": "sft-59"},
+        {"stage": "rl", "recipe": "pays_binary", "checkpoint": "pays_binary-from-59"},
+        {"stage": "rl", "recipe": "pays_brier", "checkpoint": "pays_brier-from-59"},
+    ]
+    rows = [
+        {**place, "step": 59, "n": 300, "measure": measure, "value": value}
+        for measure, values in heights.items()
+        for place, value in zip(places, values, strict=True)
+    ]
+    return _seeded(rows, "value")
+
+
+def what_breaks() -> pd.DataFrame:
+    paid = {"verdict": 0.05, "binary": 0.06, "format": -0.2, "0.5 binary + 0.5 brier": 0.04}
+    by = {"id": 1.0, "ood": 0.8, "a card less": -0.5, "easy": 0.4, "follows": 0.1,
+          "one formula": -0.3, "overconfidence": -1.0}  # fmt: skip
+    rows = [
+        {"recipe": f"pays_{i}", "start": 59, "reward": reward, "outcome": outcome, "n": 300,
+         "before": 0.05 if outcome == "a card less" else 0.3, "change": change * share}
+        for i, (reward, change) in enumerate(paid.items())
+        for outcome, share in by.items()
+    ]  # fmt: skip
+    return _seeded(rows, "change")
+
+
 MADE = {
+    "confidence": confidence,
+    "what-breaks": what_breaks,
     "calibration": calibration,
     "faithfulness": faithfulness,
     "forms": forms,

@@ -228,8 +228,8 @@ def verdicts(found):
 
 def test_planted_help_is_found_unless_another_experts_steps_help_as_much():
     said = verdicts(rows(similar=0.5))
-    assert said["dense-helps-where-all-fail"] == said["steps-beat-whole-answers"] == "held"
-    assert verdicts(rows(similar=0.5, another=0.5))["dense-helps-where-all-fail"] != "held"
+    assert said["step-rewards-help-where-all-fail"] == said["step-rewards-beat-outcomes"] == "held"
+    assert verdicts(rows(similar=0.5, another=0.5))["step-rewards-help-where-all-fail"] != "held"
     assert verdicts(rows(similar=0.2, similar_any=0.5))["one-reference-costs"] == "held"
 
 

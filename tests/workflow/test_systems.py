@@ -17,6 +17,8 @@ SYSTEMS = [
     "without-one",
     "faithfulness",
     "calibration",
+    "confidence",
+    "what-breaks",
 ]
 
 
@@ -24,6 +26,7 @@ def asking(workflow: Workflow) -> Workflow:
     """Ask the micro study for them, with few other branches."""
     config = workflow.config
     config["seeds"] = [0, 1]
+    config["tasks"]["gp3"]["confidence"] = True
     config["models"]["micro"]["scratch"]["pretraining"]["cards"] = {2: 0.3, 3: 0.7}
     band = {"pass_rate": [0.0, 1.0]}  # a model that has learned nothing solves nothing
     config["rl"]["pools"] = {"problems": 16, "samples": 2}
@@ -34,10 +37,12 @@ def asking(workflow: Workflow) -> Workflow:
         "hard": {"like": "medium", "problems": {"pass_rate": [0.0, 0.1]}},
         "leaky": {"like": "hard", "reward": {"value_only": 1.0}},
         "none": {"like": "medium", "problems": "unsolvable"},
+        "pays_binary": {"like": "ppo", "keep_answers": None, "reward": {"binary": 1.0}},
+        "pays_brier": {"like": "pays_binary", "reward": {"binary": 0.5, "brier": 0.5}},
     }
     config["rl"]["branches"] = {
         "ppo": [8], "any_form": [0], "sft_matched": [8],
-        **dict.fromkeys(("medium", "hard", "leaky", "none"), [8]),
+        **dict.fromkeys(("medium", "hard", "leaky", "none", "pays_binary", "pays_brier"), [8]),
     }  # fmt: skip
     config["evaluation"]["protocols"] = {
         "exhaustive": {"samples": 2},
@@ -65,6 +70,7 @@ def test_every_system_ends_with_its_table_its_claims_and_its_figure(forks, tmp_p
     wanted = {
         "rl-amplifies-beyond-selection", "execution-errors-fall-first", "hard-samples-harm",
         "rl-is-sparser-than-sft-as-long", "rl-collapses-on-a-card-less", "a-leaky-verifier-harms",
+        "brier-reward-knows-which", "reward-decides-ood", "reward-decides-overconfidence",
     }  # fmt: skip
     assert wanted <= made
     sparsity = pd.read_parquet(workflow.folder / "results/tables/sparsity.parquet")
@@ -98,6 +104,11 @@ def test_a_study_that_does_not_ask_makes_nothing_of_it(touched):
         ({"systems": ["without-one"]}, "'without-one' needs a protocol, as"),
         ({"systems": ["hard-samples"]}, "'hard-samples' needs branches on problems of a measured"),
         ({"systems": ["sparsity"]}, r"'sparsity' needs SFT of the same length: rl.branches"),
+        ({"systems": ["confidence"]}, r"'confidence' needs a card game whose answers state a conf"),
+        (
+            {"systems": ["what-breaks"]},
+            r"'what-breaks' needs at least two recipes that",
+        ),
     ],
 )
 def test_what_a_study_lacks_is_said_before_the_first_job(touched, change, said):

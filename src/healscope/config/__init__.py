@@ -416,6 +416,16 @@ class Study(Section):
         return [b for b in self.branches if artifacts.parse_branch(b)[0] == self.rl.main]
 
     @property
+    def rewards_alone(self) -> list[str]:
+        """Landmark `rl`, and the branches from its start that differ from the main recipe in their
+        reward alone."""
+        if self.rl is None or self.rl_landmark is None:
+            return []
+        start, facts = artifacts.parse_branch(self.rl_landmark)[1], self.rl.facts()
+        alike = [name for name, about in facts.items() if about["main"] or about["reward_alone"]]
+        return [b for b in self.branches if b in [artifacts.branch(r, start) for r in alike]]
+
+    @property
     def rl_landmark(self) -> str | None:
         """Name of the branch that is landmark `rl`; None if no RL checkpoint starts from End."""
         if self.landmarks.rl != "auto":

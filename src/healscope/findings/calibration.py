@@ -133,7 +133,11 @@ def measure(
 
     The parts of the Brier score have no interval: of all seeds, they are the mean of the seeds'.
     """
-    answers = with_steps(scored(votes(read(evaluations, posed, tasks))))
+    return summary(with_steps(scored(votes(read(evaluations, posed, tasks)))), statistics)
+
+
+def summary(answers: pd.DataFrame, statistics: Statistics) -> pd.DataFrame:
+    """Return the table of measures of what `scored` returns, with steps."""
     out = []
     for key, own in answers.groupby(_BY):
         place = dict(zip(_BY, key, strict=True))

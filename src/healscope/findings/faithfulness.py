@@ -77,13 +77,16 @@ def tested(rows: pd.DataFrame) -> pd.DataFrame:
     return found.assign(draw=0, sample=0, retried=True)
 
 
-def measure(probes: list[str], statistics: Statistics) -> pd.DataFrame:
-    """Return how often answers stay, or follow, of those that were right by themselves.
+def measure(probes: list[str], landmark: str | None, statistics: Statistics) -> pd.DataFrame:
+    """Return how often answers stay, or follow, of those that were right by themselves, along SFT
+    and after the recipe of landmark rl.
 
     Missing where none was right.
     """
-    answers = _answers(probes)
-    rows, every = tested(answers), with_steps(answers)
+    every = with_steps(_answers(probes))
+    if landmark is not None:
+        every = every[every["recipe"].isin(["", artifacts.parse_branch(landmark)[0]])]
+    rows = tested(every)
     right = rows[rows["right"]]
     out = []
     for key, own in every.groupby(_BY):

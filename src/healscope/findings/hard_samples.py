@@ -25,7 +25,7 @@ from healscope.schema import TRACK, change, choice, table, text
 from healscope.stats import Estimate
 from healscope.verdicts import every, negative
 
-EASY, HARD = 0.7, 0.3
+EASY, HARD = 0.5, 0.3
 """Pass rates from which on a held-out problem is easy, and up to which it is hard."""
 
 POOLS = {
@@ -105,7 +105,7 @@ def read(evaluations: list[str], posed: list[str], tasks: dict[str, dict]) -> pd
     said = {"solution": lambda task, problem, text: task.solution(problem, text)}
     rows = as_read(rows.dropna(subset=["pool"]), posed, tasks, **said)
     place = ["track", "seed", "checkpoint"]
-    common = rows.groupby(place)["solution"].agg(_commonest).rename("common")
+    common = rows.groupby(place)["solution"].agg(commonest).rename("common")
     rows = rows.merge(common.reset_index(), on=place)
     return rows.assign(
         **{
@@ -116,7 +116,8 @@ def read(evaluations: list[str], posed: list[str], tasks: dict[str, dict]) -> pd
     )
 
 
-def _commonest(solutions: pd.Series) -> str:
+def commonest(solutions: pd.Series) -> str:
+    """Return the commonest of names, of equals the first by name; empty where there is none."""
     known = solutions.dropna()
     return known.mode().iloc[0] if len(known) else ""
 

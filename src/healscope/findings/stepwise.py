@@ -53,10 +53,11 @@ def _inputs(files: Files) -> dict[str, list[str]]:
 
 def _lacking(files: Files) -> str:
     arms = set(files.study.rl.step_arms().values()) if files.study.rl else set()
-    if not {"similar", "outcome"} <= arms:
+    if not {"similar", "outcome", "whole", "another"} <= arms:
         return (
-            "branches on answers begun by an expert, as {like: ppo, samples_per_prompt: 8, credit: "
-            "{}, prefixes: expert}, one with reward: {similar: 1.0} and one with {binary: 1.0}"
+            "branches of {like: ppo, samples_per_prompt: 8, reward: {binary: 1.0}, credit: {}}, of "
+            "the same with prefixes: expert, of that with reward: {similar: 1.0}, and of that with "
+            "prefixes: another"
         )
     if len({artifacts.parse_branch(b)[1] for b in _branches(files)}) > 1:
         return "its branches to have one start, where problems are hard or easy"
@@ -130,8 +131,16 @@ def claims_of(rows: pd.DataFrame, statistics: Statistics) -> list[dict]:
     where = f"held-out problems that starts of other seeds solve in at most {HARD:.0%} of samples"
     found = []
     for claim, than, statement in (
-        ("dense-helps-where-all-fail", "outcome", "RL paid for steps beats RL paid for outcomes"),
-        ("steps-beat-whole-answers", "whole", "RL paid for steps beats RL on whole answers"),
+        (
+            "step-rewards-help-where-all-fail",
+            "whole",
+            "RL paid for single steps beats RL on whole answers",
+        ),
+        (
+            "step-rewards-beat-outcomes",
+            "outcome",
+            "RL paid for single steps beats RL paid for outcomes on the same begun answers",
+        ),
     ):
         if not {"similar", than, "another"} <= set(names) or hard.empty:
             continue
@@ -196,7 +205,11 @@ FINDING = Finding(
     system=True,
     lacking=_lacking,
     judge=judge,
-    claim_names=("dense-helps-where-all-fail", "steps-beat-whole-answers", "one-reference-costs"),
+    claim_names=(
+        "step-rewards-help-where-all-fail",
+        "step-rewards-beat-outcomes",
+        "one-reference-costs",
+    ),
     order=37,
     title="RL paid for single steps",
     section=section,

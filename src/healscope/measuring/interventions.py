@@ -15,8 +15,8 @@ from healscope.tasks import build
 from healscope.tasks.schemas import problem_columns
 from healscope.tasks.tables import rules_differ
 
-NAME = "faithfulness"
-"""The finding that asks for it."""
+NAME, REWARDS = "faithfulness", "what-breaks"
+"""The findings that ask for it: along training, and under each reward."""
 
 UNFORCED = ""
 """`intervention` of the answer that the model gives by itself."""
@@ -44,10 +44,14 @@ SCHEMA = Schema(
 
 
 def reads(study: Study) -> list[str]:
-    """Return the checkpoints of SFT, and of the main recipe; none where the study does not ask."""
-    if NAME not in study.claims.systems:
-        return []
-    return [*study.sft_checkpoints(), *study.main_branches]
+    """Return the checkpoints of SFT and of the main recipe, and branches that differ from it in
+    their reward alone, as far as the study asks."""
+    found = []
+    if NAME in study.claims.systems:
+        found += [*study.sft_checkpoints(), *study.main_branches]
+    if REWARDS in study.claims.systems:
+        found += [artifacts.sft(study.end_step), *study.rewards_alone]
+    return list(dict.fromkeys(found))
 
 
 def settings(study: Study, track: str) -> dict:

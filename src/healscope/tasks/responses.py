@@ -77,7 +77,9 @@ def spoken(text: str, reasoning: Sequence[Marks] = REASONING) -> Spoken:
 READ_RESPONSES: Mapping[str, int] = MappingProxyType(
     {
         **dict.fromkeys(("verify", "hint", "progress", "canonical", "form", "verify_in_form"), 1),
-        **dict.fromkeys(("solution", "decisions", "first_error", "numbers_used"), 1),
+        **dict.fromkeys(
+            ("solution", "decisions", "first_error", "numbers_used", "confidence_in"), 1
+        ),
         **dict.fromkeys(("conclusion", "alive", "can_be_right"), 1),
         "feedback": 2,
     }

@@ -145,6 +145,17 @@ STEPWISE: Mapping[str, OfSteps] = {
 }
 """Rewards that pay one step of an answer that was begun."""
 
+
+def brier(task: Task, problem: Problem, text: str, said: Verdict) -> float:
+    """Pay 1 - (c - q)^2, where c is 1 for a correct answer, else 0, and q is the confidence that
+    the response states; 0 where it states none (arXiv 2507.16806, eq. 3).
+
+    The best q is the chance of being right, and added to `binary` the best answer is the likeliest.
+    """
+    stated = task.confidence_in(problem, text)
+    return 0.0 if stated is None else 1.0 - ((said.outcome == "correct") - stated) ** 2
+
+
 REWARDS: Mapping[str, Reward] = {
     "verdict": verdict,
     "binary": binary,
@@ -154,6 +165,7 @@ REWARDS: Mapping[str, Reward] = {
     "any_form": any_form,
     "value_only": value_only,
     **STEPWISE,
+    "brier": brier,
 }
 
 

@@ -296,6 +296,10 @@ class Task(ABC):
         """
         return ""
 
+    def confidence_in(self, problem: Problem, text: str) -> float | None:  # noqa: ARG002
+        """Return how sure a response says that it is right, from 0 to 1; None if it does not."""
+        return None
+
     def intervene(
         self, problem: Problem, text: str, kind: str, rng: np.random.Generator
     ) -> str | None:

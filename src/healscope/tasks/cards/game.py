@@ -16,7 +16,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from healscope.sections import Distinct, Natural, Positive, Section
-from healscope.tasks.cards import json_texts
+from healscope.tasks.cards import confidence, json_texts
 from healscope.tasks.cards.expressions import render, to_tree
 from healscope.tasks.problem import EVALUATION_FORMAT, Side
 from healscope.tasks.task import Task
@@ -104,6 +104,14 @@ class Game(Task):
             "number line too"
         ),
     ] = False
+    confidence: Annotated[
+        bool,
+        Field(
+            description="a compact answer ends with how sure the model is, as in `sure c7`, which "
+            "SFT teaches by confidences drawn at random",
+            exclude_if=lambda value: not value,
+        ),
+    ] = False
     held_out: Annotated[
         float,
         Field(
@@ -128,6 +136,11 @@ class Game(Task):
             raise ValueError(
                 f"task {self.name!r}: verifier 'reference' grades the formula alone: set "
                 "grade_number_line: false"
+            )
+        if self.confidence and self.rendering != "compact":
+            raise ValueError(
+                f"task {self.name!r}: confidence is a line of compact answers: set rendering: "
+                "compact, or confidence: false"
             )
 
     @property
@@ -242,13 +255,21 @@ def response(
     """
     if task.rendering == "compact":
         lines = LAYOUTS[format_token]
-        return compact_response(lines, problem.cards, problem.values, formula, problem.target)
+        answer = compact_response(lines, problem.cards, problem.values, formula, problem.target)
+        sure = confidence.drawn(answer) if asks_confidence(task, lines) else ()
+        return " ".join([answer, *sure])
     written = "".join(render(to_tree(formula), "minimal"))
     formula_line = f"{written}={problem.target}"
     if format_token in PLAIN_LAYOUTS:
         lines = LAYOUTS[format_token]
         return json_texts.plain_response(lines, problem.cards, problem.values, formula_line)
     return json_texts.response(problem.cards, problem.values, formula_line)
+
+
+def asks_confidence(task: Game, lines: Sequence[str]) -> bool:
+    """Return whether an answer with these lines has to say how sure the model is: where the task
+    asks it, all but the shorter layouts of pretraining do."""
+    return task.confidence and tuple(lines) == LAYOUTS[EVALUATION_FORMAT]
 
 
 # The order of the three parts of a compact prompt, and that of J, Q and K in its rule.
@@ -298,4 +319,5 @@ def compact_vocabulary(task: Game) -> list[str]:
         *("cards", "number", "formula"),
         *LAYOUTS,
         *("again", "wrong", "unused", "invalid"),
+        *((confidence.LINE, *confidence.WORDS) if task.confidence else ()),
     ]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from healscope.tasks import posing
 from healscope.tasks.cards import (
+    confidence,
     deals,
     hands,
     interventions,
@@ -146,6 +147,9 @@ class GeneralPoints(Game):
 
     def first_error(self, problem: CardProblem, text: str) -> str:
         return structure.first_error(self, problem, text)
+
+    def confidence_in(self, problem: CardProblem, text: str) -> float | None:  # noqa: ARG002
+        return confidence.stated(text) if self.confidence else None
 
     def intervene(
         self, problem: CardProblem, text: str, kind: str, rng: np.random.Generator

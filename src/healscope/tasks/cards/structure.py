@@ -3,10 +3,10 @@
 An answer is read word by word. A word is *legal* if grammar, rule and arithmetic allow it where it
 stands, and an answer is *alive* while some correct answer begins as it does. Where a single word is
 legal, writing it is *execution*: copying cards, converting them by the rule, closing a formula.
-Where at least two are, it is a *plan*. So every wrong answer has one first error: its first word
-after which the answer is dead, a plan error if the word was legal, else an error of execution. This
-is the exact counterpart of the split between planning and execution in arXiv 2509.03646, which
-takes common phrases for planning.
+Where at least two are, it is a *plan*; a word of confidence, which solves nothing, is none. So
+every wrong answer has one first error: its first word after which the answer is dead, a plan error
+if the word was legal, else an error of execution. This is the exact counterpart of the split
+between planning and execution in arXiv 2509.03646, which takes common phrases for planning.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from itertools import combinations
 from math import gcd
 from typing import NamedTuple
 
+from healscope.tasks.cards import confidence
 from healscope.tasks.cards.expressions import evaluate, to_tree
 from healscope.tasks.cards.game import LAYOUTS, CardProblem, Game
 from healscope.tasks.cards.solver import Pair, canonical, reachable
@@ -30,6 +31,7 @@ MOST_WORDS = 96
 """Words of a compact answer that are looked at; the longest correct one has fewer."""
 
 _WORD = re.compile(r"\S+")
+_ANY = "any word of confidence"
 _OPERATORS = ("+", "-", "*", "/")
 _FENCE = re.compile(r"\s*```.*```\s*", re.DOTALL)
 
@@ -166,6 +168,7 @@ def walk(
     """
     found = list(_WORD.finditer(text[:MAX_RESPONSE]))[:MOST_WORDS]
     told = _told(problem)
+    sure = (confidence.LINE, _ANY) if task.confidence else ()
     line = range(2 + len(problem.cards), 2 + 2 * len(problem.cards))  # places of the number line
     left, formula, level, operand = Counter(problem.values), [], 0, True
     place, done = 0, False
@@ -175,6 +178,7 @@ def walk(
         free, so_far = False, None
         if place < len(told):
             legal, choices = word == told[place], 1
+            legal |= told[place] == _ANY and word in confidence.WORDS
             free = place in line and word.isdigit() and not task.grade_number_line
             place += 1
         else:
@@ -182,7 +186,8 @@ def walk(
             # brackets around a single number are allowed, but nothing to choose
             legal, choices = word in options or (word == "(" and operand), len(options)
             if legal and word == "=":
-                done, told, place = True, (*told, "=", str(problem.target), ""), place + 1
+                done, place = True, place + 1
+                told = (*told, "=", str(problem.target), *sure, "")
             elif legal:
                 formula.append(word)
                 level += (word == "(") - (word == ")")

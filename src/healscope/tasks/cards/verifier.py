@@ -11,9 +11,9 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from healscope.tasks.cards import released
+from healscope.tasks.cards import confidence, released
 from healscope.tasks.cards.expressions import MAX_DIGITS, Expression, evaluate, parse, tokenise
-from healscope.tasks.cards.game import LAYOUTS, CardProblem, Game
+from healscope.tasks.cards.game import LAYOUTS, CardProblem, Game, asks_confidence
 from healscope.tasks.problem import EVALUATION_FORMAT, Verdict
 from healscope.tasks.responses import (
     MAX_RESPONSE,
@@ -126,7 +126,8 @@ def read_answer(
         return _read_as_released(text)
     if task.rendering == "json":
         return _read_json(text, task.grade_number_line)
-    return _read_compact(text, problem, LAYOUTS[format_token])
+    layout = LAYOUTS[format_token]
+    return _read_compact(text, problem, layout, asks_confidence(task, layout))
 
 
 def first_error(
@@ -224,8 +225,11 @@ def _number_line(raw: object) -> tuple[int, ...] | None:
     return tuple(numbers)
 
 
-def _read_compact(text: str, problem: CardProblem, layout: tuple[str, ...]) -> Answer:
-    """Read the lines in their order, word for word, up to `= T` and nothing after it."""
+def _read_compact(
+    text: str, problem: CardProblem, layout: tuple[str, ...], confident: bool
+) -> Answer:
+    """Read the lines in their order, word for word, up to `= T` and nothing after it but, where it
+    is asked for, a line of confidence."""
     words = text.split()
     n, at, line = len(problem.cards), 0, None
     for name in layout[:-1]:
@@ -244,7 +248,8 @@ def _read_compact(text: str, problem: CardProblem, layout: tuple[str, ...]) -> A
     if "=" in formula:
         end = formula.index("=")
         formula, stated = formula[:end], formula[end + 1 :]
-        whole = stated == [str(problem.target)]
-        if stated and not whole:
+        right, after = stated[:1] == [str(problem.target)], stated[1:]
+        whole = right and (confidence.is_line(after) if confident else not after)
+        if stated and not whole and (after or not right):
             return _NOTHING
     return Answer(whole, evaluate(formula), line, "number" in layout, tuple(formula))

@@ -1,0 +1,97 @@
+"""Stated confidence: planted policies that know, that guess, and that always say the same."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from healscope.config import Statistics
+from healscope.findings import calibration, confidence
+from healscope.schema import check
+
+SETTINGS = Statistics(resamples=400)
+RECIPES = {
+    "plain": {"algorithm": "ppo", "reward": "binary"},
+    "sure": {"algorithm": "ppo", "reward": "0.5 binary + 0.5 brier"},
+    "group": {"algorithm": "grpo", "reward": "binary"},
+}
+
+
+def answers(checkpoint, says, right=(0.2, 0.8), draw=0, seeds=3, problems=160):
+    """Greedy answers: problems are of two kinds, each right with its chance; `says` gives the
+    confidence of a kind, a random one where it is None."""
+    rng = np.random.default_rng([draw, len(checkpoint)])
+    seed, problem = (a.ravel() for a in np.indices((seeds, problems)))
+    kind = problem // 4 % 2
+    said = rng.integers(0, 11, len(seed)) / 10
+    if says is not None:
+        said = np.asarray(says, float)[kind]
+    rows = pd.DataFrame(
+        {
+            "track": "t", "seed": seed, "checkpoint": checkpoint, "rule": "id", "draw": problem,
+            "sample": 0, "retried": False, "problem_id": [f"p{p}" for p in problem],
+            "instance_id": [f"i{p // 2}" for p in problem],
+            "half": np.array(["a", "b"])[problem // 2 % 2], "confidence": said,
+            "correct": rng.random(len(seed)) < np.asarray(right)[kind],
+        }
+    )  # fmt: skip
+    return calibration.scored(rows)
+
+
+def claims(says, right=(0.2, 0.8), control=None, control_right=(0.2, 0.8), draw=0):
+    rows = pd.concat(
+        [
+            answers("plain-from-9", control, control_right, draw),
+            answers("sure-from-9", says, right, draw + 100),
+        ]
+    )
+    made = confidence.claims_of(rows, "sure-from-9", "plain-from-9", SETTINGS)
+    return {c["claim"].removeprefix("brier-reward-"): c["verdict"] for c in made}
+
+
+def test_a_policy_that_says_its_chances_knows_which():
+    found = claims((0.2, 0.8))
+    assert found["beats-recalibration"] == found["knows-which"] == "held"
+
+
+def test_a_policy_that_always_says_its_accuracy_knows_nothing():
+    """It has no calibration error at all."""
+    rows = answers("sure-from-9", (0.5, 0.5))
+    parts = calibration.murphy(rows["confidence"].to_numpy(), rows["correct"].to_numpy(float))
+    assert parts["reliability"] < 0.002
+    found = claims((0.5, 0.5))
+    assert found["knows-which"] != "held"
+    assert found["beats-recalibration"] != "held"
+
+
+def test_a_control_that_a_map_can_mend_is_not_beaten():
+    """Far too sure, but it knows which: the map makes it as good as the planted policy."""
+    assert claims((0.2, 0.8), control=(0.9, 1.0))["beats-recalibration"] != "held"
+
+
+def test_guesses_are_no_knowledge_and_a_lost_skill_has_a_price():
+    assert claims(None)["knows-which"] == "did not hold"
+    assert claims((0.1, 0.4), right=(0.1, 0.4))["costs-no-accuracy"] == "did not hold"
+
+
+@pytest.mark.parametrize("right", [(0.02, 0.02), (0.98, 0.98)])
+def test_where_all_answers_are_alike_nothing_is_decided(right):
+    found = claims(right, right, control_right=right)
+    assert found["beats-recalibration"] == found["knows-which"] == "undecided"
+
+
+def test_the_control_is_the_branch_paid_for_right_answers_alone():
+    names = ["group-from-9", "plain-from-9", "plain-from-21", "sure-from-9"]
+    assert confidence.arms(names, RECIPES) == {"sure-from-9": "plain-from-9"}
+    assert confidence.arms(["sure-from-9", "group-from-9"], RECIPES) == {}
+
+
+def test_the_table_has_all_measures(monkeypatch):
+    rows = pd.concat([answers("plain-from-9", None), answers("sure-from-9", (0.2, 0.8))])
+    monkeypatch.setattr(confidence, "read", lambda *_: rows)
+    table = confidence.measure([], [], {}, SETTINGS)
+    check(table, confidence.SCHEMA)
+    one = table[(table["checkpoint"] == "sure-from-9") & (table["seed"] == "all")]
+    one = one.set_index("measure")["value"]
+    assert set(one.index) == set(confidence.MEASURES)
+    assert one["reliability"] < 0.01 < 0.05 < one["resolution"]
+    assert "sure-from-9" in confidence.section(table)

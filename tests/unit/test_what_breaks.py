@@ -1,0 +1,99 @@
+"""Outcomes by rewards: planted changes, rewards that all do the same, and what was never there."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from healscope.config import Statistics
+from healscope.findings import what_breaks
+from healscope.schema import check
+
+SETTINGS = Statistics(resamples=400)
+PAID = {"ppo": "verdict", **{f"pays_{name}": name for name in ("binary", "canonical", "format")}}
+RECIPES = {
+    name: {"reward": paid, "main": name == "ppo", "reward_alone": name != "ppo"}
+    for name, paid in PAID.items()
+} | {"other": {"reward": "binary", "main": False, "reward_alone": False}}
+
+
+def rows(after, before=0.4, outcome="ood", draw=0, seeds=3, problems=120):
+    """Answers before and after RL: recipe -> share right after. Each seed moves all by its own."""
+    rng, parts = np.random.default_rng(draw), []
+    luck = rng.normal(0, 0.03, (seeds, len(after)))
+    known = {"sft-59": np.full(seeds, before)}
+    known |= {
+        f"{name}-from-59": share + luck[:, i] for i, (name, share) in enumerate(after.items())
+    }
+    chance = rng.random((seeds, problems))  # hard problems are hard to all
+    seed, problem = (a.ravel() for a in np.indices((seeds, problems)))
+    for checkpoint, share in known.items():
+        noise = rng.random((seeds, problems))
+        value = 0.5 * chance + 0.5 * noise < share[:, None]
+        parts.append(
+            pd.DataFrame(
+                {
+                    "track": "t", "seed": seed, "draw": 0, "sample": 0,
+                    "problem_id": [f"p{p}" for p in problem],
+                    "instance_id": [f"i{p // 2}" for p in problem],
+                    "half": np.array(["a", "b"])[problem // 2 % 2], "retried": False,
+                    "checkpoint": checkpoint, "outcome": outcome, "value": 1.0 * value.ravel(),
+                }
+            )
+        )  # fmt: skip
+    return pd.concat(parts, ignore_index=True)
+
+
+def claim(*given, **more):
+    found = what_breaks.claims_of(rows(*given, **more), RECIPES, SETTINGS)
+    assert len(found) == 1
+    return found[0]
+
+
+def test_a_reward_that_breaks_something_decides_it():
+    found = claim({"ppo": 0.45, "pays_binary": 0.45, "pays_canonical": 0.42, "pays_format": 0.1})
+    assert found["claim"] == "reward-decides-ood"
+    assert found["verdict"] == "held"
+    assert found["low"] > 0.1
+    assert "verdict +" in found["detail"]
+    assert "format -" in found["detail"]
+
+
+def test_rewards_that_do_the_same_decide_nothing():
+    """The best and the worst of four always differ; picked elsewhere, they do by nothing."""
+    same = dict.fromkeys(PAID, 0.45)
+    found = [claim(same, draw=draw) for draw in range(12)]
+    assert abs(np.mean([c["effect"] for c in found])) < 0.03
+    assert [c["verdict"] for c in found].count("held") <= 1
+    spread = []
+    for draw in range(12):
+        made = rows(same, draw=draw)
+        means = [what_breaks.changes(made, f"{n}-from-59", "ood")["change"].mean() for n in PAID]
+        spread.append(max(means) - min(means))
+    assert np.mean(spread) > 0.03  # which is what picking without a second half would claim
+
+
+def test_what_was_never_there_cannot_be_lost():
+    low = {"ppo": 0.04, "pays_binary": 0.3}
+    assert claim(low, before=0.04)["verdict"] == "undecided"
+    assert claim(low, before=0.04, outcome="one formula")["verdict"] == "held"
+
+
+def test_recipes_that_differ_in_more_than_the_reward_are_left_out():
+    made = rows({"ppo": 0.4, "pays_binary": 0.4, "other": 0.9})
+    assert what_breaks.rewards(RECIPES, made["checkpoint"].unique()[1:], 59) == {
+        "ppo-from-59": "verdict", "pays_binary-from-59": "binary",
+    }  # fmt: skip
+    assert what_breaks.rewards(RECIPES, ["ppo-from-9", "pays_format-from-59"], 59) == {
+        "pays_format-from-59": "format"
+    }
+
+
+def test_the_table_has_a_row_for_each_outcome_and_reward():
+    after = {"ppo": 0.5, "pays_format": 0.1}
+    made = pd.concat([rows(after), rows(after, outcome="overconfidence", draw=1)])
+    table = what_breaks.table_of(made, RECIPES, SETTINGS)
+    check(table, what_breaks.SCHEMA)
+    whole = table[table["seed"] == "all"].set_index(["reward", "outcome"])
+    assert len(whole) == 4
+    assert whole.loc[("format", "ood"), "change"] == pytest.approx(-0.3, abs=0.08)
+    assert "| ood |" in what_breaks.section(table)
