@@ -131,11 +131,24 @@ class RL(Section):
             elif prefixes:
                 paid = [reward for reward in recipe.reward if reward in STEPWISE]
                 found[name] = paid[0] if paid else "outcome"
-        alike = [_but_prefixes(self.recipes[n]) for n, role in found.items() if role == "outcome"]
+        alike = [
+            _but(self.recipes[n], "prefixes") for n, role in found.items() if role == "outcome"
+        ]
         for name in self.branches:
-            if name not in found and _but_prefixes(self.recipes[name]) in alike:
+            if name not in found and _but(self.recipes[name], "prefixes") in alike:
                 found[name] = "whole"
         return found
+
+    def retry_arms(self) -> dict[str, str]:
+        """Return recipe -> what is said before the second attempts that it learns from; "grpo" of
+        recipes that differ from one of these in learning from none."""
+        asked = [*self.branches, *(name for of in self.branches_of.values() for name in of)]
+        recipes = {name: self.recipes[name] for name in asked}
+        said = {name: getattr(recipe, "off_policy", None) for name, recipe in recipes.items()}
+        found = {name: off_policy.feedback for name, off_policy in said.items() if off_policy}
+        alike = [_but(recipes[name], "off_policy") for name in found]
+        plain = [n for n, r in recipes.items() if n not in found and _but(r, "off_policy") in alike]
+        return found | dict.fromkeys(plain, "grpo")
 
     def facts(self) -> dict[str, dict]:
         """Return recipe -> plain values for tables and figures, of recipes that have a branch.
@@ -153,7 +166,8 @@ class RL(Section):
                 "kind": recipe.kind,
                 "main": name == self.main,
                 "reward": recipe.reward_words,
-                "reward_alone": name != self.main and _but_reward(recipe) == _but_reward(main),
+                "reward_alone": name != self.main
+                and _but(recipe, "reward") == _but(main, "reward"),
                 "fresh_any": recipe.any_fresh_answer,
                 "matched": name != self.main and recipe.pace == main.pace,
             }
@@ -161,12 +175,8 @@ class RL(Section):
         }
 
 
-def _but_reward(recipe: Recipe) -> dict:
-    return recipe.model_dump(mode="json", exclude={"reward", "keep_answers"})
-
-
-def _but_prefixes(recipe: Recipe) -> dict:
-    return recipe.model_dump(mode="json", exclude={"prefixes"})
+def _but(recipe: Recipe, key: str) -> dict:
+    return recipe.model_dump(mode="json", exclude={key, "keep_answers"})
 
 
 def _spread(recipe: Recipe) -> bool:

@@ -59,6 +59,7 @@ VALUES = {
         name: of_study.task(files.study, name, ("rl_only",)) for name in files.study.trained_on
     },
     "hardness": lambda files: files.study.rl.pool_facts(),
+    "retry_arms": lambda files: files.study.rl.retry_arms(),
     "step_arms": lambda files: files.study.rl.step_arms(),
 }
 """Values of a study that findings may ask for by a parameter of that name: plain ones, since they
