@@ -93,6 +93,12 @@ def test_a_collapse_onto_wrong_answers_is_overconfidence():
     assert found["rl-worsens-the-brier-score"]["verdict"] == "held"
 
 
+def test_where_hardly_any_answer_is_right_confidence_decides_nothing():
+    found = claims({"right": 0.005}, {"right": 0.0, "wrong_names": 1})
+    assert found["rl-makes-samples-agree-too-much"]["effect"] > 0.5
+    assert found["rl-makes-samples-agree-too-much"]["verdict"] == "undecided"
+
+
 def test_being_surer_and_right_is_none():
     found = claims({"right": 0.5}, {"right": 1.0})
     assert found["rl-makes-samples-agree-too-much"]["verdict"] != "held"

@@ -34,6 +34,37 @@ def test_every_hand_with_a_card_less_is_part_of_its_hand_and_can_be_solved():
     assert not trained & set(whole["instance_id"])
 
 
+def test_hands_to_be_taught_are_left_of_training_hands():
+    pool = GAME.less_table()
+    whole = GAME.sft_table()
+    assert list(pool.columns) == list(whole.columns)
+    assert pool["problem_id"].is_unique
+    pairs = {(*sorted(row.cards), row.target) for row in pool.itertuples()}
+    left = {
+        (*sorted(row.cards[:i] + row.cards[i + 1 :]), row.target)
+        for row in whole.itertuples()
+        for i in range(3)
+    }
+    assert pairs == {hand for hand in left if formulas(GAME.id_rule.values(hand[:2]), hand[2])}
+    for row in pool.head(40).to_dict("records"):
+        assert GAME.verify(GAME.read(row), row["response"]).outcome == "correct"
+        assert row["prompt"].split()[:6] == whole["prompt"].iloc[0].split()[:6]
+
+
+def test_a_control_is_the_ceiling_of_hands_with_a_card_less(monkeypatch):
+    found = rows({"sft-9": (0.5, 0.4), "ppo-from-9": (0.6, 0.2), "sft_less-from-9": (0.3, 0.9)})
+    found = found.assign(neighbour=found["hand"].map({WHOLE: neighbours.ANCHOR,
+                                                      LESS: neighbours.WITHOUT_ONE}))  # fmt: skip
+    monkeypatch.setattr(without_one, "first_attempts", lambda *_, **__: found)
+    facts = {"ppo": {"kind": "rl"}, "sft_less": {"kind": "control"}}
+    read = without_one.read([], facts)
+    assert set(read.loc[read["checkpoint"] == "sft_less-from-9", "hand"]) == {without_one.CEILING}
+    assert set(read.loc[read["checkpoint"] == "ppo-from-9", "hand"]) == {WHOLE, LESS}
+    (*_, claim) = without_one.claims_of(read, "sft-9", "ppo-from-9", SETTINGS)
+    taught = 100 * read.loc[read["hand"] == without_one.CEILING, "correct"].mean()
+    assert f"taught such hands, SFT reaches {taught:.0f}%" in claim["detail"]
+
+
 def test_a_hand_of_two_cards_has_none_to_spare():
     with pytest.raises(ValueError, match="none to spare"):
         neighbours.without_one(GeneralPoints(name="g", cards=2, targets=(6,)), 4, 0)
@@ -93,7 +124,7 @@ def test_a_memory_of_trained_hands_gains_on_whole_hands_alone():
 def test_the_table_has_both_hands(monkeypatch):
     found = rows({"sft-9": (0.4, 0.5), "ppo-from-9": (0.6, 0.3)})
     monkeypatch.setattr(without_one, "read", lambda *_: found)
-    table = without_one.measure([], SETTINGS)
+    table = without_one.measure([], {}, SETTINGS)
     check(table, without_one.SCHEMA)
     assert set(table["hand"]) == {WHOLE, LESS}
     assert "ppo-from-9" in without_one.section(table)

@@ -279,8 +279,10 @@ class Supervised(Training):
     one_process: ClassVar[bool] = True
 
     algorithm: Literal["sft"]
-    examples: Literal["same", "fresh"] = Field(
-        "same", description="same: those of SFT; fresh: new ones on all training deals"
+    examples: Literal["same", "fresh", "less"] = Field(
+        "same",
+        description="same: those of SFT; fresh: new ones on all training deals; less: those with "
+        "a part less",
     )
     answers: Literal["canonical", "any"] = Field(
         "canonical", description="canonical; any: a correct one, drawn each time"

@@ -2,8 +2,8 @@
 Accuracy on held-out hands, whole and with one card less, along SFT and after RL from each of its
 starts (open marks). With a card less a hand is the same but for that card, and still makes the
 target. RL's gain carries over where both rise alike; it collapses where the hands with a card less
-fall. Under the ID rule; intervals count instances and seeds, see docs/statistics.md. Asks the
-question of `arXiv 2603.23004`_.
+fall. The dotted line is what SFT on such hands reaches. Under the ID rule; intervals count instances
+and seeds, see docs/statistics.md. Asks the question of `arXiv 2603.23004`_.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from healscope.figures import layout, looks, messages
 from healscope.figures.record import Drawn, Figure
 
 _LOOKS = {"whole": "id", "a card less": "number"}
+_TAUGHT = "a card less, taught"
 
 
 def draw(frame: pd.DataFrame, style: FigureStyle) -> Drawn:
@@ -27,6 +28,10 @@ def draw(frame: pd.DataFrame, style: FigureStyle) -> Drawn:
         for hand, key in _LOOKS.items():
             form = looks.look(style, key)
             layout.stages(ax, whole[whole["hand"] == hand], hand, form)
+        taught = whole[whole["hand"] == _TAUGHT]
+        if len(taught):
+            height, form = taught["accuracy"].max(), looks.look(style, _LOOKS["a card less"])
+            ax.axhline(height, label=_TAUGHT, color=form["color"], linestyle=":", linewidth=1.2)
         layout.from_zero(ax)
         layout.percent_axis(ax, "accuracy (%)")
         layout.title(ax, model)

@@ -15,7 +15,7 @@ from healscope import artifacts, stats
 from healscope.config import DEEP, EXHAUSTIVE, Statistics
 from healscope.files import Files
 from healscope.findings.columns import CHECKPOINT, SEED, STAGE, STEP, N, interval
-from healscope.findings.contrasts import row
+from healscope.findings.contrasts import never_there, row
 from healscope.findings.finding import Finding
 from healscope.findings.rows import with_steps
 from healscope.findings.structured import as_read, sampled, sampled_answers, samples
@@ -196,6 +196,7 @@ def claims_of(answers: pd.DataFrame, start: str, end: str, statistics: Statistic
         f"{name} {100 * before[name].mean():.0f} to {100 * after[name].mean():.0f}%"
         for name in ("accuracy", "confidence")
     )
+    right = float(before["accuracy"].mean())  # below FLOOR, any confidence is too much
     told = f"{start} to {end}, held-out ID problems, confidence by agreement of samples; {told}"
     # samples that scatter agree less than their commonest solution is right: a rise from there to
     # accuracy is no overconfidence
@@ -207,14 +208,14 @@ def claims_of(answers: pd.DataFrame, start: str, end: str, statistics: Statistic
             "RL that is paid by the verifier makes confidence rise, and above accuracy "
             "(arXiv 2507.16806)",
             found["overconfidence"],
-            every(positive(found["overconfidence"]), positive(level)),
+            never_there(every(positive(found["overconfidence"]), positive(level)), right),
             f"{told}; confidence minus accuracy after RL: {above}",
         ),
         row(
             "rl-worsens-the-brier-score",
             "RL that is paid by the verifier worsens the Brier score",
             found["brier"],
-            positive(found["brier"]),
+            never_there(positive(found["brier"]), right),
             told,
         ),
         row(

@@ -16,7 +16,7 @@ from healscope import artifacts, provenance, stats
 from healscope.config import Statistics
 from healscope.files import Files
 from healscope.findings.columns import CHECKPOINT, SEED, STAGE, STEP, N, interval
-from healscope.findings.contrasts import row
+from healscope.findings.contrasts import never_there, row
 from healscope.findings.finding import Finding
 from healscope.findings.rows import at_landmarks, with_steps
 from healscope.markdown import crossed
@@ -121,10 +121,15 @@ def judge(probes: list[str], landmark_files: list[str], statistics: Statistics) 
 
 
 def claims_of(rows: pd.DataFrame, statistics: Statistics) -> list[dict]:
-    """Return the claims of one track, from rows with column `landmark`."""
-    found = []
+    """Return the claims of one track, from rows with column `landmark`.
 
-    def change(before: str, after: str, of: str) -> tuple[stats.Estimate, str]:
+    They are undecided where fewer than FLOOR of the answers before are right, which alone are
+    looked at, and that a habit is lost, where fewer had it.
+    """
+    found = []
+    right = rows[rows["measure"] == "identity"].groupby("landmark")["right"].mean()
+
+    def change(before: str, after: str, of: str) -> tuple[stats.Estimate, str, float]:
         one, other = (
             rows[(rows["landmark"] == name) & rows["right"] & (rows["measure"] == of)]
             for name in (before, after)
@@ -135,38 +140,40 @@ def claims_of(rows: pd.DataFrame, statistics: Statistics) -> list[dict]:
             f"{artifacts.LANDMARK_NAMES[n]} {100 * x:.0f}%"
             for n, x in zip((before, after), shown, strict=True)
         )
-        n = len(pairs)
-        return stats.bootstrap(pairs, "change", statistics), f"{told}; {n} answers right at both"
+        seen = float(right.get(before, 0.0))
+        told += f"; {len(pairs)} answers right at both, {100 * seen:.0f}% at the first"
+        seen = min(seen, shown[0]) if of == FOLLOWS and after == "end" else seen
+        return stats.bootstrap(pairs, "change", statistics), told, seen
 
-    e, told = change("maxood", "end", FOLLOWS)
+    e, told, seen = change("maxood", "end", FOLLOWS)
     found.append(
         row(
             "sft-takes-the-answer-from-its-chain",
             "After SFT fewer answers use the numbers that are put before them (arXiv 2411.15382)",
             e,
-            negative(e),
+            never_there(negative(e), seen),
             f"number line by the other rule, ID problems; {told}",
         )
     )
     if (rows["landmark"] == "rl").any():
-        e, told = change("end", "rl", FOLLOWS)
+        e, told, seen = change("end", "rl", FOLLOWS)
         found.append(
             row(
                 "rl-gives-the-answer-back-to-its-chain",
                 "After RL more answers use the numbers that are put before them",
                 e,
-                positive(e),
+                never_there(positive(e), seen),
                 f"number line by the other rule, ID problems; {told}",
             )
         )
     for test, about in TESTS.items():
-        e, told = change("maxood", "end", test)
+        e, told, seen = change("maxood", "end", test)
         found.append(
             row(
                 f"answers-stay-more-after-sft-{test}",
                 f"After SFT more answers stay the same when {about} (arXiv 2411.15382)",
                 e,
-                positive(e),
+                never_there(positive(e), seen),
                 f"ID problems; {told}; the three tests agree only where all three hold",
             )
         )

@@ -21,6 +21,8 @@ from healscope.tasks.cards.neighbours import ANCHOR, WITHOUT_ONE
 from healscope.verdicts import negative, positive
 
 HANDS = {ANCHOR: "whole", WITHOUT_ONE: "a card less"}
+CEILING = "a card less, taught"
+"""Hands with a card less, after SFT on such hands."""
 
 _BY = ["track", "stage", "step", "recipe", "checkpoint", "hand"]
 
@@ -36,9 +38,16 @@ def _inputs(files: Files) -> dict[str, list[str]]:
             artifacts.EVALUATION,
             files.cards,
             protocol=_protocols(files),
-            checkpoint=[*files.sft(), *files.study.main_branches],
+            checkpoint=[*files.sft(), *files.study.main_branches, *_ceilings(files)],
         )
     }
+
+
+def _ceilings(files: Files) -> list[str]:
+    """Return the branches of SFT on hands with a card less: what can be learned at most."""
+    recipes = files.study.rl.recipes if files.study.rl else {}
+    less = [name for name, recipe in recipes.items() if getattr(recipe, "examples", "") == "less"]
+    return [b for b in files.study.branches if artifacts.parse_branch(b)[0] in less]
 
 
 def _lacking(files: Files) -> str:
@@ -49,26 +58,38 @@ def _lacking(files: Files) -> str:
     return ""
 
 
-def read(evaluations: list[str]) -> pd.DataFrame:
-    """Return greedy answers to both kinds of hands, with column `hand`."""
+def read(evaluations: list[str], recipes: dict[str, dict]) -> pd.DataFrame:
+    """Return greedy answers to both kinds of hands, with column `hand`; CEILING after a control,
+    since the only one that is read is SFT on hands with a card less."""
     rows = with_steps(first_attempts(evaluations, ["neighbour"], faceless=True))
-    return rows.assign(hand=rows["neighbour"].map(HANDS))
+    rows = rows.assign(hand=rows["neighbour"].map(HANDS))
+    taught = rows["recipe"].map(lambda name: name and recipes[name]["kind"] == "control")
+    taught = taught.astype(bool)
+    rows.loc[taught & (rows["hand"] == HANDS[WITHOUT_ONE]), "hand"] = CEILING
+    return rows[~taught | (rows["hand"] == CEILING)].reset_index(drop=True)
 
 
-def measure(evaluations: list[str], statistics: Statistics) -> pd.DataFrame:
+def measure(
+    evaluations: list[str], recipes: dict[str, dict], statistics: Statistics
+) -> pd.DataFrame:
     """Return accuracy on whole hands and on those with a card less, of every checkpoint."""
-    found = summarise(read(evaluations), _BY, statistics)
+    found = summarise(read(evaluations, recipes), _BY, statistics)
     return found.rename(columns={"mean": "accuracy"})
 
 
 # Claims.
 
 
-def judge(evaluations: list[str], landmark: str | None, statistics: Statistics) -> list[dict]:
+def judge(
+    evaluations: list[str],
+    recipes: dict[str, dict],
+    landmark: str | None,
+    statistics: Statistics,
+) -> list[dict]:
     """Return the claims of each track, on the branch behind landmark rl."""
     if landmark is None:
         return []
-    rows = read(evaluations)
+    rows = read(evaluations, recipes)
     start = artifacts.sft(artifacts.parse_branch(landmark)[1])
     return [
         {"track": track, **claim}
@@ -91,6 +112,9 @@ def claims_of(rows: pd.DataFrame, start: str, end: str, statistics: Statistics) 
         f"{100 * whole['change'].mean():+.1f}; with a card less {100 * left:.0f}%, change "
         f"{100 * less['change'].mean():+.1f}"
     )
+    taught = rows[rows["hand"] == CEILING]
+    if len(taught):
+        told += f"; taught such hands, SFT reaches {100 * taught['correct'].mean():.0f}%"
     never = f"; below {100 * FLOOR:.0f}% at the start there is nothing to lose"
     wrong = _wrong_before(before, changes)
     at_equal = stats.bootstrap(both(wrong), "change", statistics, weight="whole", minus="less")
@@ -135,7 +159,7 @@ def _wrong_before(before: pd.DataFrame, changes: pd.DataFrame) -> pd.DataFrame:
 
 def section(table: pd.DataFrame) -> str:
     whole = table[table["seed"] == "all"]
-    return crossed(whole, "checkpoint", "hand", HANDS.values(), "accuracy")
+    return crossed(whole, "checkpoint", "hand", [*HANDS.values(), CEILING], "accuracy")
 
 
 SCHEMA = table(
@@ -147,7 +171,8 @@ SCHEMA = table(
         STEP,
         text("recipe", "recipe that made it; empty of SFT"),
         CHECKPOINT,
-        choice("hand", HANDS.values(), "whether a card was taken"),
+        choice("hand", [*HANDS.values(), CEILING], "whether a card was taken; taught: after SFT "
+               "on such hands, which most of these are among"),
         SEED,
         N,
         share("accuracy", "greedy first attempts, under the ID rule"),

@@ -423,6 +423,16 @@ class Task(ABC):
             "the recipe"
         )
 
+    def less_table(self) -> pd.DataFrame:
+        """Make a pool of training problems with a part less, in the columns of `sft_table`.
+
+        Raises HealscopeError where a task has none.
+        """
+        raise HealscopeError(
+            f"task {self.name!r} has no problems with a part less; choose other `examples` for the "
+            "recipe"
+        )
+
     def posed(self, problems: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
         """Return the problems that a protocol poses; see `posing.posed`."""
         return posing.posed(self, problems, protocol)

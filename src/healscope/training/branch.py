@@ -1,6 +1,7 @@
 """A branch: what a recipe starts from and works with, whatever its algorithm."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import pandas as pd
 
@@ -52,6 +53,11 @@ class Branch:
     engine: VLLM | None = None
     pass_rates: pd.DataFrame | None = None
     masked_by: str | None = None
+
+    @cached_property
+    def less_pool(self) -> pd.DataFrame:
+        """Training problems with a part less, in the columns of `sft_pool`."""
+        return self.task.less_table()
 
     def prompt_pool(self, recipe: Sampling | Supervised) -> pd.DataFrame:
         """Return the problems to sample from, as `recipe.problems` says.

@@ -75,8 +75,8 @@ def step_rows(
     """Return the examples of step i (from 0), each with the `response` that the step teaches.
 
     "same" goes through the rows of SFT in epochs, each in an order of its own; "fresh" draws
-    problems from the random stream of RL's prompts, so that both see the same ones. A
-    `pool`, if given, is drawn from instead.
+    problems from the random stream of RL's prompts, so that both see the same ones; "less" draws
+    from training problems with a part less. A `pool`, if given, is drawn from instead.
     """
     if pool is not None:
         return draw(pool, recipe.responses, np.random.default_rng([branch.seed, 4, i]))
@@ -86,7 +86,8 @@ def step_rows(
         drawn = branch.sft_rows.iloc[order]
     else:
         stream = np.random.default_rng([branch.seed, 4, i])
-        drawn = draw(branch.sft_pool, recipe.responses, stream)
+        pool = branch.less_pool if recipe.examples == "less" else branch.sft_pool
+        drawn = draw(pool, recipe.responses, stream)
     if recipe.answers == "any":
         drawn = any_answers(drawn, branch.task, np.random.default_rng([branch.seed, 8, i]))
     return drawn

@@ -190,6 +190,9 @@ class GeneralPoints(Game):
     def unsolvable_table(self) -> pd.DataFrame:
         return deals.unsolvable_table(self)
 
+    def less_table(self) -> pd.DataFrame:
+        return neighbours.less_table(self)
+
     def posed(self, problems: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
         """Pose problems. Drawn hands and neighbours come from all deals, not from the table."""
         if protocol.problems == "drawn":

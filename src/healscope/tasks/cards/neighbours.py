@@ -11,13 +11,14 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
-from itertools import combinations, islice, zip_longest
+from itertools import combinations, islice, permutations, zip_longest
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from healscope.tasks.cards import json_texts
 from healscope.tasks.cards.deals import (
     PROBLEM_COLUMNS,
+    SFT_COLUMNS,
     Deal,
     count_faces,
     halve_deals,
@@ -149,6 +150,25 @@ def without_one(game: Game, pairs: int, seed: int) -> pd.DataFrame:
         (*PROBLEM_COLUMNS, "neighbour", "distance"),
     )
     return table.assign(draw=range(len(table)), retried=False)[list(COLUMNS)]
+
+
+def less_table(game: Game) -> pd.DataFrame:
+    """Make a pool of SFT examples: every hand that is left of a training hand with one card less
+    and still makes its target, once in each order, with a face card or without.
+
+    Hands of two cards are few, so that most of those that `without_one` asks are among them: a
+    model that is trained on these shows what can be learned at most, and generalises nothing.
+    """
+    smaller, rows = replace(game, cards=game.cards - 1), {}
+    halves = halve_deals(game)
+    for deal, split in split_deals(game).items():
+        for hand in combinations(deal.cards, game.cards - 1) if split == "train" else ():
+            if solvable(game.id_rule.values(hand), deal.target):
+                for cards in sorted(set(permutations(hand))):
+                    problem = make_problem(smaller, cards, "id", deal.target)
+                    row = problem_row(smaller, problem, split, halves[deal])
+                    rows.setdefault(problem.problem_id, row)
+    return problem_frame(list(rows.values()), SFT_COLUMNS)
 
 
 def distances(game: Game) -> dict[str, tuple[int, ...]]:
