@@ -54,6 +54,22 @@ def test_steps_join_to_the_answer_and_the_rest_of_an_answer_has_the_rest_of_its_
             assert FOUR.steps(" ".join(steps[k:])) == steps[k:]
 
 
+def test_a_line_of_confidence_is_no_step():
+    sure = GeneralPoints(
+        name="g", cards=3, targets=(12,), rendering="compact", grade_number_line=True,
+        confidence=True,
+    )  # fmt: skip
+    said = f"{SAID} sure c5"
+    assert sure.steps(said) == GAME.steps(SAID)
+    assert sure.verify(HAND, said).outcome == "correct"
+    begun = f"{LINES} formula ( 3 + 5 )"
+    for reward in ("similar", "similar_any", "reachable"):
+        assert paid(reward, said, begun, "+ 4 = 12", game=sure) == 1.0
+    assert paid("reachable", f"{begun} - 4 = 12 sure c5", begun, "+ 4 = 12", game=sure) == 0.0
+    found = instances(sure, sure.rl_table().head(2), False, 0)
+    assert not found["ends"].any()  # the line comes after the last step
+
+
 def test_n_steps_give_n_minus_one_problems(tables, task):
     some = tables[2].head(6)
     found = instances(task, some, False, 0)

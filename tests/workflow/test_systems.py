@@ -19,6 +19,8 @@ SYSTEMS = [
     "calibration",
     "confidence",
     "what-breaks",
+    "steps",
+    "critique",
 ]
 
 
@@ -37,17 +39,37 @@ def asking(workflow: Workflow) -> Workflow:
         "hard": {"like": "medium", "problems": {"pass_rate": [0.0, 0.1]}},
         "leaky": {"like": "hard", "reward": {"value_only": 1.0}},
         "none": {"like": "medium", "problems": "unsolvable"},
+        "whole": {
+            "like": "ppo",
+            "keep_answers": None,
+            "samples_per_prompt": 4,
+            "credit": {},
+            "reward": {"binary": 1.0},
+            "token_budget": 100_000,
+        },
+        "outcome": {"like": "whole", "prefixes": "expert"},
+        "steps": {"like": "outcome", "reward": {"similar": 1.0}},
+        "wrong": {"like": "steps", "prefixes": "another"},
+        "sft_steps": {"like": "sft_matched", "examples": "fresh", "prefixes": True},
+        "critic": {"like": "whole", "off_policy": {"share": 0.25}},
         "pays_binary": {"like": "ppo", "keep_answers": None, "reward": {"binary": 1.0}},
         "pays_brier": {"like": "pays_binary", "reward": {"binary": 0.5, "brier": 0.5}},
     }
     config["rl"]["branches"] = {
         "ppo": [8], "any_form": [0], "sft_matched": [8],
         **dict.fromkeys(("medium", "hard", "leaky", "none", "pays_binary", "pays_brier"), [8]),
+        **dict.fromkeys(("whole", "outcome", "steps", "wrong", "sft_steps", "critic"), [8]),
     }  # fmt: skip
     config["evaluation"]["protocols"] = {
         "exhaustive": {"samples": 2},
         "deep": {"problems": "drawn", "hands": 8, "samples": 4, "sample_temperature": 1.0},
         "less": {"problems": "without_one", "per_kind": 12},
+        "critic": {
+            "problems": "drawn",
+            "hands": 8,
+            "attempts": 2,
+            "feedback": ["none", "leak", "critique", "another"],
+        },
     }
     config["claims"] = {"systems": SYSTEMS, "primary": ["hard-samples-harm"]}
     return workflow

@@ -23,7 +23,8 @@ def instances(task: Task, problems: pd.DataFrame, of_another: bool, seed: int) -
     answers have no steps.
     """
     rows = problems.to_dict("records")
-    answers = [task.steps(task.answers(task.read(row))[0]) for row in rows]
+    texts = [task.answers(task.read(row))[0] for row in rows]
+    answers = [task.steps(text) for text in texts]
     if any(len(steps) < 2 for steps in answers):
         raise HealscopeError(
             f"task {task.name!r}: its answers have no steps; leave out `prefixes` of the recipe "
@@ -36,7 +37,7 @@ def instances(task: Task, problems: pd.DataFrame, of_another: bool, seed: int) -
         followed = answers[shown.get(i, i)]
         for k in range(1, len(steps)):
             expert = followed[min(k, len(followed) - 1)]
-            begun, ends = " ".join(steps[:k]), k + 1 == len(steps)
+            begun, ends = " ".join(steps[:k]), " ".join(steps[: k + 1]) == texts[i]
             found.append({**row, "begun": begun, "expert": expert, "ends": ends})
     return pd.DataFrame(found)
 

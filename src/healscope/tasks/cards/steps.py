@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+from healscope.tasks.cards import confidence
 from healscope.tasks.cards.game import CardProblem, Game
 from healscope.tasks.cards.structure import MOST_WORDS, alive_after, alive_words, walk
 from healscope.tasks.cards.verifier import read_answer
@@ -17,9 +18,10 @@ def steps(text: str) -> tuple[str, ...]:
 
     These are the line of cards, that of numbers, and each operation of the formula in the order in
     which it is written. An operation ends with its second operand or, where that is in brackets,
-    before it; "= target" belongs to the last one.
+    before it; "= target" belongs to the last one. A line of confidence is no step.
     """
     words = text[:MAX_RESPONSE].split()
+    words = words[: words.index(confidence.LINE)] if confidence.LINE in words else words
     cuts = [0]
     for at, word in enumerate(words):
         if at and word in ("number", "formula"):
