@@ -120,6 +120,24 @@ def calibration() -> pd.DataFrame:
     return _seeded(rows, "value")
 
 
+def experience() -> pd.DataFrame:
+    heights = {
+        "sft": (0.6, 0.2), "world_model": (0.75, 0.4), "shuffled_world": (0.6, 0.2),
+        "more_expert": (0.7, 0.2), "reflection": (0.65, 0.3),
+    }  # fmt: skip
+    rows = [
+        {"arm": arm, "kind": kind, "step": step, "rule": rule, "begun": begun, "n": 120,
+         "success": by * (height - (kind == "difference") * heights["sft"][i])}
+        for arm, both in heights.items()
+        for i, (begun, height) in enumerate(zip(("on route", "off route"), both, strict=True))
+        for rule, by in (("id", 1.0), ("ood", 0.5))
+        for kind in ("level", "difference")
+        for step in (59, 400)
+        if (arm, kind) != ("sft", "difference")
+    ]  # fmt: skip
+    return _seeded(rows, "success")
+
+
 def confidence() -> pd.DataFrame:
     heights = {
         "accuracy": (0.3, 0.45, 0.44), "confidence": (0.5, 0.5, 0.46),
@@ -185,6 +203,7 @@ def critique() -> pd.DataFrame:
 MADE = {
     "critique": critique,
     "steps": steps,
+    "experience": experience,
     "confidence": confidence,
     "what-breaks": what_breaks,
     "calibration": calibration,

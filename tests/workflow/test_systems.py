@@ -17,6 +17,7 @@ SYSTEMS = [
     "without-one",
     "faithfulness",
     "calibration",
+    "experience",
     "confidence",
     "what-breaks",
     "steps",
@@ -70,7 +71,13 @@ def asking(workflow: Workflow) -> Workflow:
             "attempts": 2,
             "feedback": ["none", "leak", "critique", "another"],
         },
+        "walks": {"problems": "walks", "per_kind": 4},
     }
+    config["tasks"]["nav"] = {
+        "family": "navigation", "rendering": "compact", "generated": 40, "legs": [2, 3],
+        "drop_rate": 0.0, "straight_line_length": 1, "moved_by": "own", "pushed_off": 0.3,
+    }  # fmt: skip
+    config["rl"]["branches_of"] = {"micro.nav": {}}
     config["claims"] = {"systems": SYSTEMS, "primary": ["hard-samples-harm"]}
     return workflow
 
@@ -92,6 +99,7 @@ def test_every_system_ends_with_its_table_its_claims_and_its_figure(forks, tmp_p
     wanted = {
         "rl-amplifies-beyond-selection", "execution-errors-fall-first", "hard-samples-harm",
         "rl-is-sparser-than-sft-as-long", "rl-collapses-on-a-card-less", "a-leaky-verifier-harms",
+        "own-failures-teach",
         "brier-reward-knows-which", "reward-decides-ood", "reward-decides-overconfidence",
     }  # fmt: skip
     assert wanted <= made
@@ -125,6 +133,7 @@ def test_a_study_that_does_not_ask_makes_nothing_of_it(touched):
         ({"systems": ["forms"]}, "'forms' needs a branch of a recipe that pays every form"),
         ({"systems": ["without-one"]}, "'without-one' needs a protocol, as"),
         ({"systems": ["hard-samples"]}, "'hard-samples' needs branches on problems of a measured"),
+        ({"systems": ["experience"]}, "'experience' needs a protocol, as"),
         ({"systems": ["sparsity"]}, r"'sparsity' needs SFT of the same length: rl.branches"),
         ({"systems": ["confidence"]}, r"'confidence' needs a card game whose answers state a conf"),
         (

@@ -304,7 +304,7 @@ class Study(Section):
         cards = [
             task.cards
             for task in trained
-            if "neighbours" in task.task_class.problems_of and task.rendering == "compact"
+            if "neighbours" in task.problems_of and task.rendering == "compact"
         ]
         most = 1 + max(cards, default=0)
         tokens, words = self.evaluation.max_new_tokens, 6 * most
@@ -373,7 +373,7 @@ class Study(Section):
     def poses(self, task: str, protocol: str) -> bool:
         """Return whether a task has the problems of a protocol."""
         kind = self.evaluation.protocols[protocol].problems
-        return kind in self.tasks[task].task_class.problems_of
+        return kind in self.tasks[task].problems_of
 
     @property
     def own_checkpoints(self) -> bool:

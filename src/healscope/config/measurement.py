@@ -17,7 +17,7 @@ from healscope.sections import (
     Section,
     distinct,
 )
-from healscope.tasks.posing import Protocol
+from healscope.tasks.posing import ONCE, Protocol
 
 MATRIX_ROLES = ("q", "k", "v", "o", "gate", "up", "down", "embeddings", "head")
 PALETTES = ("colorblind", "deep", "muted", "viridis", "Greys")
@@ -70,11 +70,10 @@ class Evaluation(Section):
     def compared(self) -> list[str]:
         """Names of the protocols that ask the problems of the study in other ways than the main
         one."""
-        apart = ("neighbours", "without_one")
         return [
             name
             for name, protocol in self.protocols.items()
-            if name not in (EXHAUSTIVE, DEEP, CRITIC) and protocol.problems not in apart
+            if name not in (EXHAUSTIVE, DEEP, CRITIC) and protocol.problems not in ONCE
         ]
 
     @model_validator(mode="after")
@@ -281,7 +280,7 @@ class Claims(Section):
     systems: Annotated[list[str], AfterValidator(distinct)] = Field(
         [],
         description="findings about RL after SFT that are asked as well: forms, phases, sparsity, "
-        "hard-samples, without-one, faithfulness, calibration (docs/what-breaks.md)",
+        "hard-samples, without-one, faithfulness, calibration, experience (docs/what-breaks.md)",
         exclude_if=lambda value: not value,
     )
     compare: list[tuple[str, str]] = Field(

@@ -14,9 +14,11 @@ from healscope.config import Evaluation, Protocol
 from healscope.draws import seeded
 from healscope.engines import HF, Engine
 from healscope.errors import HealscopeError
+from healscope.evaluation.walks import walked
 from healscope.models import tokens
 from healscope.tasks.messages import messages
-from healscope.tasks.problem import Option, Problem, Score
+from healscope.tasks.posing import WALKS
+from healscope.tasks.problem import Option, Problem, Score, Verdict
 from healscope.tasks.responses import REASONING, Marks
 from healscope.tasks.task import Task
 
@@ -49,6 +51,14 @@ def attempts(ask: Ask, task: Task, problems: pd.DataFrame, protocol: Protocol) -
     """
     chosen = problems.to_dict("records")
     posed = [task.read(row) for row in chosen]
+    if protocol.problems == WALKS:
+        walks = zip(posed, chosen, walked(ask, task, posed, protocol), strict=True)
+        return pd.DataFrame(
+            [
+                _row(task, problem, row, text, sample=0, attempt=1, verdict=verdict)
+                for problem, row, (text, verdict) in walks
+            ]
+        )
     texts = _first_answers(ask, task, posed, chosen, protocol.temperature)
     if None in texts:
         raise HealscopeError(
@@ -146,8 +156,9 @@ def _row(
     attempt: int,
     feedback: str = "",
     told_rule: bool = False,
+    verdict: Verdict | None = None,
 ) -> dict:
-    verdict = task.verify(problem, text)
+    verdict = verdict or task.verify(problem, text)
     if verdict.outcome not in task.outcomes:
         raise HealscopeError(
             f"task {task.name}: verify says '{verdict.outcome}' of {row['problem_id']}, which is "

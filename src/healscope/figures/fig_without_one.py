@@ -2,8 +2,8 @@
 Accuracy on held-out hands, whole and with one card less, along SFT and after RL from each of its
 starts (open marks). With a card less a hand is the same but for that card, and still makes the
 target. RL's gain carries over where both rise alike; it collapses where the hands with a card less
-fall. The dotted line is what SFT on such hands reaches. Under the ID rule; intervals count instances
-and seeds, see docs/statistics.md. Asks the question of `arXiv 2603.23004`_.
+fall. The dotted line is what SFT on such hands reaches. Under the ID rule; intervals count
+instances and seeds, see docs/statistics.md. Asks the question of `arXiv 2603.23004`_.
 """
 
 from __future__ import annotations

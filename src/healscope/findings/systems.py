@@ -147,7 +147,7 @@ SYSTEMS = (
         "experience",
         "own-failures-teach",
         "the same words with outcomes shuffled; more of the expert with as many tokens",
-        "a town of a few streets that the model reads as words",
+        "a drawn town that the model reads as words; SFT alone, no RL after it",
     ),
 )
 """In the order of the document that named them."""

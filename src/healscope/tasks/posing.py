@@ -16,22 +16,29 @@ if TYPE_CHECKING:
 
     from healscope.tasks.task import Task
 
+WALKS = "walks"
+"""Problems that are walks of the model's own."""
+
+ONCE = ("neighbours", "without_one", WALKS)
+"""Kinds of problems that are asked once."""
+
 _POSED_STREAM = 6  # of random numbers; the other streams of tasks are in `tables`
 
 
 class Protocol(Section):
     """Which problems are posed, how answers are decoded, and what happens after a wrong one."""
 
-    problems: Literal["all", "drawn", "neighbours", "without_one"] = Field(
+    problems: Literal["all", "drawn", "neighbours", "without_one", "walks"] = Field(
         "all",
         description="all: every deal both rules solve, paired; drawn: as published; neighbours: "
-        "docs/neighbours.md; without_one: held-out hands, whole and with a card less",
+        "docs/neighbours.md; without_one: held-out hands, whole and with a card less; "
+        "walks: of navigation with moved_by: own, held-out routes that the model walks itself",
     )
     hands: Positive = Field(234, description="hands of each rule, with `problems: drawn`")
     per_kind: Positive = Field(
         150,
         description="problems of each kind and distance, with `problems: neighbours`; pairs, with "
-        "`without_one`",
+        "`without_one`; routes, with `walks`",
     )
     seed: Natural = Field(0, description="draws hands or neighbours, and samples")
     temperature: Annotated[float, Field(ge=0)] = Field(
@@ -58,8 +65,7 @@ class Protocol(Section):
 
     @model_validator(mode="after")
     def _neighbours_are_asked_once(self):
-        once = ("neighbours", "without_one")
-        if self.problems in once and (self.samples or self.attempts > 1):
+        if self.problems in ONCE and (self.samples or self.attempts > 1):
             raise ValueError(
                 f"{self.problems} are asked once: leave out samples, attempts and feedback, or ask "
                 "for other problems"
@@ -84,9 +90,10 @@ def posed(task: Task, problems: pd.DataFrame, protocol: Protocol) -> pd.DataFram
         return all_problems(problems, protocol.retried_orders)
     if protocol.problems == "drawn":
         return drawn_problems(task, problems, protocol.hands, protocol.seed)
+    needs = "navigation with moved_by: own" if protocol.problems == WALKS else "the card game"
     raise HealscopeError(
-        f"task {task.name!r} has no problems of protocol kind '{protocol.problems}': only the card "
-        "game has; leave this protocol out, or the task"
+        f"task {task.name!r} has no problems of protocol kind '{protocol.problems}': only {needs} "
+        "has; leave this protocol out, or the task"
     )
 
 
