@@ -208,7 +208,37 @@ def what_breaks() -> pd.DataFrame:
     return _seeded(rows, "change")
 
 
+def steps() -> pd.DataFrame:
+    arms = {"start": 0.1, "sft": 0.15, "whole": 0.2, "outcome": 0.2, "similar": 0.4,
+            "similar_any": 0.45, "reachable": 0.35, "another": 0.1}  # fmt: skip
+    pools = {"easy": 0.5, "medium": 0.25, "hard": 0.1, "ood": 0.2}
+    rows = [
+        {"start": 59, "arm": arm, "pool": pool, "measure": "accuracy", "n": 300,
+         "share": height + more}
+        for (arm, height), (pool, more) in product(arms.items(), pools.items())
+    ]  # fmt: skip
+    rows += [
+        {"start": 59, "arm": arm, "pool": "", "measure": "signal", "n": 1, "share": share}
+        for arm, share in {"whole": 0.5, "outcome": 0.4, "similar": 0.6, "another": 0.5}.items()
+    ]
+    return _seeded(rows, "share")
+
+
+def critique() -> pd.DataFrame:
+    repaired = {"none": 0.1, "leak": 0.2, "critique": 0.5, "another": 0.12}
+    after = {"start": 0.3, "grpo": 0.4, "none": 0.42, "leak": 0.43, "critique": 0.5}
+    rows = [
+        {"start": 59, "measure": measure, "said": said, "rule": rule, "n": 100, "share": share * by}
+        for measure, shares in (("repair", repaired), ("accuracy", after))
+        for said, share in shares.items()
+        for rule, by in (("id", 1.0), ("ood", 0.8))
+    ]
+    return _seeded(rows, "share")
+
+
 MADE = {
+    "critique": critique,
+    "steps": steps,
     "experience": experience,
     "memory": memory,
     "knowledge": knowledge,

@@ -23,6 +23,8 @@ SYSTEMS = [
     "what-breaks",
     "knowledge",
     "memory",
+    "steps",
+    "critique",
 ]
 
 
@@ -41,12 +43,26 @@ def asking(workflow: Workflow) -> Workflow:
         "hard": {"like": "medium", "problems": {"pass_rate": [0.0, 0.1]}},
         "leaky": {"like": "hard", "reward": {"value_only": 1.0}},
         "none": {"like": "medium", "problems": "unsolvable"},
+        "whole": {
+            "like": "ppo",
+            "keep_answers": None,
+            "samples_per_prompt": 4,
+            "credit": {},
+            "reward": {"binary": 1.0},
+            "token_budget": 100_000,
+        },
+        "outcome": {"like": "whole", "prefixes": "expert"},
+        "steps": {"like": "outcome", "reward": {"similar": 1.0}},
+        "wrong": {"like": "steps", "prefixes": "another"},
+        "sft_steps": {"like": "sft_matched", "examples": "fresh", "prefixes": True},
+        "critic": {"like": "whole", "off_policy": {"share": 0.25}},
         "pays_binary": {"like": "ppo", "keep_answers": None, "reward": {"binary": 1.0}},
         "pays_brier": {"like": "pays_binary", "reward": {"binary": 0.5, "brier": 0.5}},
     }
     config["rl"]["branches"] = {
         "ppo": [8], "any_form": [0], "sft_matched": [8],
         **dict.fromkeys(("medium", "hard", "leaky", "none", "pays_binary", "pays_brier"), [8]),
+        **dict.fromkeys(("whole", "outcome", "steps", "wrong", "sft_steps", "critic"), [8]),
     }  # fmt: skip
     # a model of its own, of which only what these two ask for is made
     config["tasks"]["named"] = config["tasks"]["gp3"] | {
@@ -66,6 +82,12 @@ def asking(workflow: Workflow) -> Workflow:
         "exhaustive": {"samples": 2},
         "deep": {"problems": "drawn", "hands": 8, "samples": 4, "sample_temperature": 1.0},
         "less": {"problems": "without_one", "per_kind": 12},
+        "critic": {
+            "problems": "drawn",
+            "hands": 8,
+            "attempts": 2,
+            "feedback": ["none", "leak", "critique", "another"],
+        },
         "walks": {"problems": "walks", "per_kind": 4},
         "told": {"problems": "contexts", "per_kind": 4},
     }
@@ -73,7 +95,7 @@ def asking(workflow: Workflow) -> Workflow:
         "family": "navigation", "rendering": "compact", "generated": 40, "legs": [2, 3],
         "drop_rate": 0.0, "straight_line_length": 1, "moved_by": "own", "pushed_off": 0.3,
     }  # fmt: skip
-    config["rl"]["branches_of"] = {"micro.nav": {}}
+    config["rl"]["branches_of"]["micro.nav"] = {}
     config["claims"] = {"systems": SYSTEMS, "primary": ["hard-samples-harm"]}
     return workflow
 

@@ -14,6 +14,7 @@ from healscope.config import keepers, own_checkpoints, tracks
 from healscope.config.compute import STAGES, Launch, Need, read_deepspeed
 from healscope.config.engines import OF_RESULTS, Vllm
 from healscope.config.measurement import (
+    CRITIC,
     DEEP,
     EXHAUSTIVE,
     LANDMARKS,
@@ -46,6 +47,7 @@ from healscope.config.recipes import (
     Credit,
     Group,
     Mask,
+    OffPolicy,
     Recipe,
     RejectionSampling,
     Supervised,

@@ -27,6 +27,8 @@ EXHAUSTIVE = "exhaustive"
 
 DEEP = "deep"
 """Name of the protocol whose samples tell forms and solutions of answers (docs/what-breaks.md)."""
+CRITIC = "critic"
+"""Name of the protocol whose second attempts say what each message repairs."""
 
 _PROTOCOLS = {
     EXHAUSTIVE: Protocol(samples=8, attempts=2, feedback=["none", "outcome", "full"]),
@@ -71,7 +73,7 @@ class Evaluation(Section):
         return [
             name
             for name, protocol in self.protocols.items()
-            if name not in (EXHAUSTIVE, DEEP) and protocol.problems not in ONCE
+            if name not in (EXHAUSTIVE, DEEP, CRITIC) and protocol.problems not in ONCE
         ]
 
     @model_validator(mode="after")

@@ -16,6 +16,7 @@ from healscope.engines import HF, Engine
 from healscope.errors import HealscopeError
 from healscope.evaluation.walks import walked
 from healscope.models import tokens
+from healscope.tasks.messages import messages
 from healscope.tasks.posing import WALKS
 from healscope.tasks.problem import Option, Problem, Score, Verdict
 from healscope.tasks.responses import REASONING, Marks
@@ -126,11 +127,12 @@ def _retries(
         failed = [i for i, row in last.items() if row["outcome"] != "correct"]
         if not failed:
             break
-        said = {}
+        answers = [(posed[i], last[i]["text"]) for i in failed]
+        judged = [(problem, task.verify(problem, text), text) for problem, text in answers]
+        said = dict(zip(failed, messages(task, judged, level), strict=True))
         for i in failed:
-            text = last[i]["text"]
-            said[i] = task.feedback(posed[i], task.verify(posed[i], text), text, level)
-            turns[i] = [*turns[i], text, task.follow_up(posed[i], said[i].message)]
+            again = task.follow_up(posed[i], said[i].message)
+            turns[i] = [*turns[i], last[i]["text"], again]
         texts = ask([turns[i] for i in failed], f"{level} {attempt}", protocol.temperature)
         last = {
             i: _row(

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from healscope.errors import HealscopeError
 from healscope.sections import Natural, OpenFraction, Positive, Section, distinct
-from healscope.tasks.problem import SIDES, Level
+from healscope.tasks.problem import SIDES, Said
 from healscope.tasks.tables import SINCE, rules_differ
 
 if TYPE_CHECKING:
@@ -48,8 +48,10 @@ class Protocol(Section):
     samples: Natural = Field(0, description="additional sampled responses, for pass@k")
     sample_temperature: Annotated[float, Field(gt=0)] = Field(1.0, description="their temperature")
     attempts: Positive = Field(1, description="attempts in one conversation, the first included")
-    feedback: Annotated[list[Level], AfterValidator(distinct)] = Field(
-        [], description='what is said in between: nothing, "wrong", or what is wrong'
+    feedback: Annotated[list[Said], AfterValidator(distinct)] = Field(
+        [],
+        description='what is said in between: none, outcome ("wrong"), full (what is wrong), leak, '
+        "critique or another (docs/what-breaks.md)",
     )
     retried_orders: Positive = Field(
         1, description="card orders of a held-out deal that are also sampled and retried"
