@@ -52,7 +52,7 @@ def rows_of(read, arm):
     return rows.iloc[: 3 * n], rows.iloc[3 * n :]
 
 
-def test_arms_train_on_as_many_tokens_in_as_many_steps(read):
+def test_arms_train_on_as_many_tokens_in_as_many_steps(read, task):
     arms, examples, settings, tokenizer, _ = read
 
     def of(table):
@@ -65,6 +65,10 @@ def test_arms_train_on_as_many_tokens_in_as_many_steps(read):
         assert len(tables) == own_settings.steps == settings.steps
         assert {len(table) for table in tables} == {own_settings.batch_size}
         assert sum(map(of, tables)) == pytest.approx(plain, rel=0.04), arm
+    given = read[1], read[4], tokenizer, task, 0
+    fours = early.steps(Early(method="world_model"), settings, *given, micro=4)[1].batch_size
+    assert fours % 4 == 0
+    assert abs(fours - arms["world_model"][1].batch_size) <= 2
     sizes = {arm: own_settings.batch_size for arm, (_, own_settings) in arms.items()}
     assert sizes["reflection"] < sizes["more_expert"] < sizes["world_model"]
     assert sizes["world_model"] == sizes["shuffled_world"]

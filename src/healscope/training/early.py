@@ -29,14 +29,15 @@ def steps(
     tokenizer,
     task: Task,
     seed: int,
+    micro: int = 1,
 ) -> tuple[list[pd.DataFrame], SFT]:
     """Return the rows of each step, and settings whose batches are as large as these.
 
     The first `alternatives * epochs` rows for each example are early experience, or in its controls
     as many rows in its place; then the expert's examples follow, in epochs. Each epoch of
-    `reflection` has a reflection in half of its rows. Batches have the size at which all steps
-    train on as many tokens as plain SFT. Raises HealscopeError where the task has no actions to
-    try, or no more of the expert's examples.
+    `reflection` has a reflection in half of its rows. Batches have the size, a multiple of `micro`,
+    at which all steps train on as many tokens as plain SFT. Raises HealscopeError where the task
+    has no actions to try, or no more of the expert's examples.
     """
     if WALKS not in task.problems_of:
         raise HealscopeError(
@@ -70,7 +71,8 @@ def steps(
     whole, rest = divmod(settings.steps, -(-len(examples) // settings.batch_size))
     plain = sum(map(length, examples["response"]))
     wanted = plain * (whole + rest * settings.batch_size / len(examples))
-    batch = min(range(1, most + 1), key=lambda size: abs(read[settings.steps * size - 1] - wanted))
+    sizes = range(micro, most + 1, micro)
+    batch = min(sizes, key=lambda size: abs(read[settings.steps * size - 1] - wanted))
     batches = [rows.iloc[i * batch : (i + 1) * batch] for i in range(settings.steps)]
     return batches, settings.model_copy(update={"batch_size": batch})
 

@@ -107,7 +107,9 @@ def train(
     if arm == "solutions":
         epochs = all_solutions(examples, settings, task, seed)
     if isinstance(method, Early):
-        epochs, settings = early.steps(method, settings, examples, pool, tokenizer, task, seed)
+        micro = min(compute.launch.micro_batch or 1, settings.batch_size)
+        given = examples, pool, tokenizer, task, seed, micro
+        epochs, settings = early.steps(method, settings, *given)
     folder = work.folder / "trainer"
     trainer = _trainer(settings, method, setup, tokenizer, epochs, seed, folder, compute)
     recorder = Recorder(
