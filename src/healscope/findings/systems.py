@@ -75,7 +75,7 @@ SYSTEMS = (
         "hard-samples",
         "hard-samples-harm",
         "RL on medium problems by the same verifier; the same with one that leaks",
-        "arms have as many responses, not as many groups with something to learn from",
+        "hard problems of a card game are dull, not deep",
     ),
     System(
         "2603.23004",
