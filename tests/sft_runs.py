@@ -3,6 +3,7 @@
 import pandas as pd
 
 from healscope import config
+from healscope.config.training import Early
 from healscope.models import checkpoints
 from healscope.training import sft
 from healscope.training.state import Workspace
@@ -15,6 +16,10 @@ LIKE: dict[str, dict] = {
     "lora": {"rank": 2, "alpha": 4.0},
 }
 """Changes of built-in methods, so that a dozen steps show what they do."""
+
+
+ON_CARDS = [arm for arm in config.METHODS if arm not in Early.labels]
+"""Built-in methods that the card game can be trained by."""
 
 
 def with_methods(study, **given):

@@ -120,6 +120,24 @@ def calibration() -> pd.DataFrame:
     return _seeded(rows, "value")
 
 
+def experience() -> pd.DataFrame:
+    heights = {
+        "sft": (0.6, 0.2), "world_model": (0.75, 0.4), "shuffled_world": (0.6, 0.2),
+        "more_expert": (0.7, 0.2), "reflection": (0.65, 0.3),
+    }  # fmt: skip
+    rows = [
+        {"arm": arm, "kind": kind, "step": step, "rule": rule, "begun": begun, "n": 120,
+         "success": by * (height - (kind == "difference") * heights["sft"][i])}
+        for arm, both in heights.items()
+        for i, (begun, height) in enumerate(zip(("on route", "off route"), both, strict=True))
+        for rule, by in (("id", 1.0), ("ood", 0.5))
+        for kind in ("level", "difference")
+        for step in (59, 400)
+        if (arm, kind) != ("sft", "difference")
+    ]  # fmt: skip
+    return _seeded(rows, "success")
+
+
 def knowledge() -> pd.DataFrame:
     ways = {
         "the start": (0.01, 1.0, 0.5), "the start, after the text": (0.4, 0.95, None),
@@ -190,7 +208,38 @@ def what_breaks() -> pd.DataFrame:
     return _seeded(rows, "change")
 
 
+def steps() -> pd.DataFrame:
+    arms = {"start": 0.1, "sft": 0.15, "whole": 0.2, "outcome": 0.2, "similar": 0.4,
+            "similar_any": 0.45, "reachable": 0.35, "another": 0.1}  # fmt: skip
+    pools = {"easy": 0.5, "medium": 0.25, "hard": 0.1, "ood": 0.2}
+    rows = [
+        {"start": 59, "arm": arm, "pool": pool, "measure": "accuracy", "n": 300,
+         "share": height + more}
+        for (arm, height), (pool, more) in product(arms.items(), pools.items())
+    ]  # fmt: skip
+    rows += [
+        {"start": 59, "arm": arm, "pool": "", "measure": "signal", "n": 1, "share": share}
+        for arm, share in {"whole": 0.5, "outcome": 0.4, "similar": 0.6, "another": 0.5}.items()
+    ]
+    return _seeded(rows, "share")
+
+
+def critique() -> pd.DataFrame:
+    repaired = {"none": 0.1, "leak": 0.2, "critique": 0.5, "another": 0.12}
+    after = {"start": 0.3, "grpo": 0.4, "none": 0.42, "leak": 0.43, "critique": 0.5}
+    rows = [
+        {"start": 59, "measure": measure, "said": said, "rule": rule, "n": 100, "share": share * by}
+        for measure, shares in (("repair", repaired), ("accuracy", after))
+        for said, share in shares.items()
+        for rule, by in (("id", 1.0), ("ood", 0.8))
+    ]
+    return _seeded(rows, "share")
+
+
 MADE = {
+    "critique": critique,
+    "steps": steps,
+    "experience": experience,
     "memory": memory,
     "knowledge": knowledge,
     "confidence": confidence,

@@ -53,7 +53,7 @@ class Files:
     @cached_property
     def near(self) -> list[str]:
         """Followed tracks on tasks that have neighbours."""
-        return [t for t in self.followed if "neighbours" in self._task(t).task_class.problems_of]
+        return [t for t in self.followed if "neighbours" in self._task(t).problems_of]
 
     @cached_property
     def episodic(self) -> list[str]:

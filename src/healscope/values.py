@@ -5,7 +5,7 @@ A job is run again where one of them has changed, so a rule is given no more tha
 
 from healscope import artifacts
 from healscope.config import EXHAUSTIVE, Protocol, Sampling, Study
-from healscope.tasks.posing import APART
+from healscope.tasks.posing import ONCE
 
 POSING = {"problems", "hands", "per_kind", "seed", "retried_orders"}
 """Values of a protocol that decide which problems it poses."""
@@ -82,7 +82,7 @@ def sampling_engine(study: Study, branch: str) -> dict | None:
 
 def protocol(settings: Protocol, only: set[str] | None = None) -> dict:
     """Return the values of a protocol (or those in `only`) that its problems use."""
-    unused = set() if settings.problems in APART else {"per_kind"}
+    unused = set() if settings.problems in ONCE else {"per_kind"}
     return settings.model_dump(mode="json", include=only, exclude=unused)
 
 

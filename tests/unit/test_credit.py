@@ -13,6 +13,7 @@ from healscope.tasks.cards.generalpoints import GeneralPoints
 from healscope.tasks.problem import Verdict
 from healscope.tasks.rewards import Scored
 from healscope.training import credit, groups, ppo
+from healscope.training.rollouts import rollout
 
 GAME = GeneralPoints(name="g", cards=3, targets=(12,), rendering="compact", grade_number_line=True)
 SAID = "cards 3 4 5 number 3 4 5 formula ( 3 + 5 ) + 4 = 12"
@@ -123,3 +124,48 @@ def test_what_credit_cannot_be_given_is_refused(changes, said):
 
 def test_recipes_without_credit_are_known_as_before():
     assert "credit" not in PPO.model_validate(BUILT_IN["ppo"]).model_dump()
+
+
+# Groups that hold different rewards.
+
+
+def sampled(branch_at, score, **of_credit):
+    settings = own(**of_credit)
+    branch = branch_at(score=score, max_new_tokens=6)
+    model, tokenizer = checkpoints.load_model(branch.start)
+    sampler = branch.sampler(settings, prompt_states=True)
+    return rollout(settings, sampler, model, tokenizer, branch.prompts, (0, 0))
+
+
+def rarely(problem, text):
+    good = len(text) % 7 == 0
+    return Scored(Verdict("correct" if good else "wrong_value", float(good), True), float(good))
+
+
+def test_groups_without_a_spread_are_replaced_until_the_batch_is_full(branch_at):
+    plain = sampled(branch_at, rarely)
+    found = sampled(branch_at, rarely, groups="informative", most_draws=20)
+
+    def spreads(turns):
+        rewards = np.array([t.reward for t in turns]).reshape(-1, 4)
+        return rewards.max(1) > rewards.min(1)
+
+    assert not spreads(plain.turns).all()
+    assert len(found.turns) == len(plain.turns) == 32
+    assert spreads(found.turns).all()
+    assert found.logged["draws"] > 1
+    assert found.logged["filled_share"] == 0
+    kept = np.concatenate([t.response_ids for t in plain.turns[:4]])
+    first = np.concatenate([t.response_ids for t in found.sampled[:4]])
+    assert np.array_equal(kept, first)  # the first draw is that of a batch of all groups
+    few = sampled(branch_at, rarely, groups="informative", most_draws=1)
+    assert len(few.turns) == 32
+    assert few.logged["filled_share"] == np.mean(~spreads(few.turns)) > 0
+
+
+def test_a_group_without_a_spread_contributes_no_gradient(branch_at):
+    """Where no group has one, weights stay as they are."""
+    branch = branch_at("equal", lambda *_: Scored(Verdict("correct", 1.0, True), 1.0), 6)
+    after = run(ppo.train, own(groups="informative", most_draws=2), branch)
+    before = checkpoints.load_weights(branch.start)
+    assert all(torch.equal(after[k], before[k]) for k in after)

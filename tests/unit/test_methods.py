@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from sft_runs import with_methods
+from sft_runs import ON_CARDS, with_methods
 from test_sft import drawn_examples
 from transformers import GPT2Config, GPT2LMHeadModel
 
@@ -219,13 +219,13 @@ def test_kl_is_over_answers_alone_and_exact(study, batch):
 @pytest.fixture(scope="module")
 def runs(trained):
     """(rows, weights of every checkpoint) of plain SFT and of each method."""
-    return {arm: trained(arm) for arm in ["sft", *config.METHODS]}
+    return {arm: trained(arm) for arm in ["sft", *ON_CARDS]}
 
 
 def test_every_method_trains_the_same_matrices_and_ends_elsewhere(study, runs, base_manifest):
     start = checkpoints.load_weights(base_manifest)
     plain = runs["sft"][1][12]
-    for arm in config.METHODS:
+    for arm in ON_CARDS:
         rows, weights = runs[arm]
         assert list(rows["step"]) == [0, 2, 4, 6, 8, 10, 12]
         assert all(torch.equal(weights[0][k], start[k]) for k in start), arm

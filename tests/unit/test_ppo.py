@@ -16,7 +16,7 @@ from healscope.tasks.tables import draw
 from healscope.training import ppo, references
 from healscope.training.health import Diverged
 from healscope.training.optimization import scale
-from healscope.training.ppo import rollout
+from healscope.training.rollouts import rollout
 from healscope.training.state import Workspace
 
 TRUE = torch.tensor([True])
@@ -340,7 +340,8 @@ def test_a_batch_counted_in_turns_is_cut_after_as_many(branch_at, good):
     settings = recipe(counted="turns", attempts=3, responses=50, samples_per_prompt=1)
     model, tokenizer = checkpoints.load_model(branch.start)
     sampler = branch.sampler(settings, attempts=3, prompt_states=True)
-    turns, beyond = rollout(settings, sampler, model, tokenizer, branch.prompts, (0, 0))
+    found = rollout(settings, sampler, model, tokenizer, branch.prompts, (0, 0))
+    turns, beyond = found.turns, found.unused
     assert len(turns) == 50
     assert 1 <= len(beyond) <= 3
     for before, after in zip(turns, [*turns[1:], beyond[0]], strict=True):
@@ -360,7 +361,8 @@ def test_a_cut_batch_is_judged_by_the_value_of_what_follows(branch_at):
     settings = settings.model_copy(update={"discount": 0.5, "gae_lambda": 1.0})
     model, tokenizer = checkpoints.load_model(branch.start)
     sampler = branch.sampler(settings, attempts=2, prompt_states=True)
-    turns, beyond = rollout(settings, sampler, model, tokenizer, branch.prompts, (0, 0))
+    found = rollout(settings, sampler, model, tokenizer, branch.prompts, (0, 0))
+    turns, beyond = found.turns, found.unused
     assert not turns[-1].last
     head = ppo.value_head("own", model.config.hidden_size)
     judged = ppo.judge(settings, head, tokenizer, turns, {}, beyond[0])

@@ -2,10 +2,9 @@
 
 import pytest
 import torch
-from sft_runs import LIKE, run, with_methods
+from sft_runs import LIKE, ON_CARDS, run, with_methods
 from targets import first
 
-from healscope import config
 from healscope.models import checkpoints
 from healscope.tasks.tables import sft_examples
 from healscope.training import recording, sft
@@ -106,7 +105,7 @@ def test_solutions_are_all_answers_to_the_same_problems_in_the_same_order(
     assert not torch.equal(*(w[12]["model.layers.0.mlp.up_proj.weight"] for w in (once, control)))
 
 
-@pytest.mark.parametrize("arm", first(["sft"], ["sft", "solutions", *config.METHODS]))
+@pytest.mark.parametrize("arm", first(["sft"], ["sft", "solutions", *ON_CARDS]))
 def test_an_interrupted_run_resumes_exactly(
     arm, study, base_manifest, tables, task, trained, tmp_path, monkeypatch
 ):

@@ -18,10 +18,13 @@ SYSTEMS = [
     "without-one",
     "faithfulness",
     "calibration",
+    "experience",
     "confidence",
     "what-breaks",
     "knowledge",
     "memory",
+    "steps",
+    "critique",
 ]
 
 
@@ -40,12 +43,26 @@ def asking(workflow: Workflow) -> Workflow:
         "hard": {"like": "medium", "problems": {"pass_rate": [0.0, 0.1]}},
         "leaky": {"like": "hard", "reward": {"value_only": 1.0}},
         "none": {"like": "medium", "problems": "unsolvable"},
+        "whole": {
+            "like": "ppo",
+            "keep_answers": None,
+            "samples_per_prompt": 4,
+            "credit": {},
+            "reward": {"binary": 1.0},
+            "token_budget": 100_000,
+        },
+        "outcome": {"like": "whole", "prefixes": "expert"},
+        "steps": {"like": "outcome", "reward": {"similar": 1.0}},
+        "wrong": {"like": "steps", "prefixes": "another"},
+        "sft_steps": {"like": "sft_matched", "examples": "fresh", "prefixes": True},
+        "critic": {"like": "whole", "off_policy": {"share": 0.25}},
         "pays_binary": {"like": "ppo", "keep_answers": None, "reward": {"binary": 1.0}},
         "pays_brier": {"like": "pays_binary", "reward": {"binary": 0.5, "brier": 0.5}},
     }
     config["rl"]["branches"] = {
         "ppo": [8], "any_form": [0], "sft_matched": [8],
         **dict.fromkeys(("medium", "hard", "leaky", "none", "pays_binary", "pays_brier"), [8]),
+        **dict.fromkeys(("whole", "outcome", "steps", "wrong", "sft_steps", "critic"), [8]),
     }  # fmt: skip
     # a model of its own, of which only what these two ask for is made
     config["tasks"]["named"] = config["tasks"]["gp3"] | {
@@ -65,8 +82,20 @@ def asking(workflow: Workflow) -> Workflow:
         "exhaustive": {"samples": 2},
         "deep": {"problems": "drawn", "hands": 8, "samples": 4, "sample_temperature": 1.0},
         "less": {"problems": "without_one", "per_kind": 12},
+        "critic": {
+            "problems": "drawn",
+            "hands": 8,
+            "attempts": 2,
+            "feedback": ["none", "leak", "critique", "another"],
+        },
+        "walks": {"problems": "walks", "per_kind": 4},
         "told": {"problems": "contexts", "per_kind": 4},
     }
+    config["tasks"]["nav"] = {
+        "family": "navigation", "rendering": "compact", "generated": 40, "legs": [2, 3],
+        "drop_rate": 0.0, "straight_line_length": 1, "moved_by": "own", "pushed_off": 0.3,
+    }  # fmt: skip
+    config["rl"]["branches_of"]["micro.nav"] = {}
     config["claims"] = {"systems": SYSTEMS, "primary": ["hard-samples-harm"]}
     return workflow
 
@@ -88,6 +117,7 @@ def test_every_system_ends_with_its_table_its_claims_and_its_figure(forks, tmp_p
     wanted = {
         "rl-amplifies-beyond-selection", "execution-errors-fall-first", "hard-samples-harm",
         "rl-is-sparser-than-sft-as-long", "rl-collapses-on-a-card-less", "a-leaky-verifier-harms",
+        "own-failures-teach",
         "brier-reward-knows-which", "reward-decides-ood", "reward-decides-overconfidence",
         "rlag-teaches-more-than-sft", "memory-helps",
     }  # fmt: skip
@@ -122,6 +152,7 @@ def test_a_study_that_does_not_ask_makes_nothing_of_it(touched):
         ({"systems": ["forms"]}, "'forms' needs a branch of a recipe that pays every form"),
         ({"systems": ["without-one"]}, "'without-one' needs a protocol, as"),
         ({"systems": ["hard-samples"]}, "'hard-samples' needs branches on problems of a measured"),
+        ({"systems": ["experience"]}, "'experience' needs a protocol, as"),
         ({"systems": ["knowledge"]}, "'knowledge' needs a track with branches that teach a rule"),
         ({"systems": ["memory"]}, "'memory' needs a protocol, as evaluation.protocols.told"),
         ({"systems": ["sparsity"]}, r"'sparsity' needs SFT of the same length: rl.branches"),

@@ -14,6 +14,7 @@ from healscope.config import keepers, own_checkpoints, tracks
 from healscope.config.compute import STAGES, Launch, Need, read_deepspeed
 from healscope.config.engines import OF_RESULTS, Vllm
 from healscope.config.measurement import (
+    CRITIC,
     DEEP,
     EXHAUSTIVE,
     LANDMARKS,
@@ -46,6 +47,7 @@ from healscope.config.recipes import (
     Credit,
     Group,
     Mask,
+    OffPolicy,
     Recipe,
     RejectionSampling,
     Supervised,
@@ -303,7 +305,7 @@ class Study(Section):
         cards = [
             task.cards
             for task in trained
-            if "neighbours" in task.task_class.problems_of and task.rendering == "compact"
+            if "neighbours" in task.problems_of and task.rendering == "compact"
         ]
         most = 1 + max(cards, default=0)
         tokens, words = self.evaluation.max_new_tokens, 6 * most
@@ -373,8 +375,8 @@ class Study(Section):
         """Return whether a task has the problems of a protocol."""
         kind = self.evaluation.protocols[protocol].problems
         section = self.tasks[task]
-        known = kind in section.task_class.problems_of
         # where prompts say their rule, there is nothing for a text before them to tell
+        known = kind in section.problems_of
         return known and (kind != "contexts" or section.rule_shown == "name")
 
     @property

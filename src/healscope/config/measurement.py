@@ -17,7 +17,7 @@ from healscope.sections import (
     Section,
     distinct,
 )
-from healscope.tasks.posing import APART, Protocol
+from healscope.tasks.posing import ONCE, Protocol
 
 MATRIX_ROLES = ("q", "k", "v", "o", "gate", "up", "down", "embeddings", "head")
 PALETTES = ("colorblind", "deep", "muted", "viridis", "Greys")
@@ -27,6 +27,8 @@ EXHAUSTIVE = "exhaustive"
 
 DEEP = "deep"
 """Name of the protocol whose samples tell forms and solutions of answers (docs/what-breaks.md)."""
+CRITIC = "critic"
+"""Name of the protocol whose second attempts say what each message repairs."""
 
 _PROTOCOLS = {
     EXHAUSTIVE: Protocol(samples=8, attempts=2, feedback=["none", "outcome", "full"]),
@@ -71,7 +73,7 @@ class Evaluation(Section):
         return [
             name
             for name, protocol in self.protocols.items()
-            if name not in (EXHAUSTIVE, DEEP) and protocol.problems not in APART
+            if name not in (EXHAUSTIVE, DEEP, CRITIC) and protocol.problems not in ONCE
         ]
 
     @model_validator(mode="after")
@@ -278,7 +280,7 @@ class Claims(Section):
     systems: Annotated[list[str], AfterValidator(distinct)] = Field(
         [],
         description="findings about RL after SFT that are asked as well: forms, phases, sparsity, "
-        "hard-samples, without-one, faithfulness, calibration (docs/what-breaks.md)",
+        "hard-samples, without-one, faithfulness, calibration, experience (docs/what-breaks.md)",
         exclude_if=lambda value: not value,
     )
     compare: list[tuple[str, str]] = Field(

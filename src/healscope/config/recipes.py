@@ -12,17 +12,20 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import Field, model_validator
 
+from healscope.config.compute import Launch
 from healscope.config.recipe_bases import (
     AboveZero,
     BaseRecipe,
     Cost,
     NonNegative,
+    PassRate,
     Rewarded,
     Sampling,
     Training,
     added,
 )
 from healscope.sections import Fraction, OpenFraction, Positive, Rate, Section
+from healscope.tasks.problem import Said
 
 
 class Credit(Section):
@@ -40,6 +43,22 @@ class Credit(Section):
         "many as plans have, at random or the least probable",
     )
     alpha: Annotated[float, Field(gt=0, lt=1)] = Field(0.2, description="how much more")
+    groups: Literal["all", "informative"] = added(
+        "all", "all; informative: of baseline group, others in place of those with equal rewards"
+    )
+    most_draws: Positive = added(
+        4, "how often prompts are drawn at most until as many groups are informative"
+    )
+
+
+class OffPolicy(Section):
+    """Right second attempts where all responses to a prompt are wrong, learned as first ones."""
+
+    feedback: Said = Field(
+        "critique", description="what is said after the first; another: of another problem's answer"
+    )
+    share: Fraction = Field(0.125, description="of a group, that second attempts can take at most")
+    gamma: AboveZero = Field(0.1, description="their tokens have weight p / (p + gamma)")
 
 
 class Mask(Section):
@@ -129,10 +148,24 @@ class PPO(Rewarded):
         None, "baseline, spread, tokens and alpha of advantages; null: those of PPO"
     )
 
+    off_policy: OffPolicy | None = added(
+        None, "feedback, share and gamma of answers that are learned without it; null: none are"
+    )
+    prefixes: Literal["expert", "another"] | None = added(
+        None,
+        "responses are begun with 1, 2, … steps of the reference answer, and rewards of steps "
+        "(similar, similar_any, reachable) pay the next one; another: as in another problem's",
+    )
+
     def refusal(self, zero: int) -> str | None:
         if zero and self.mask is not None:
             return "mask keeps gradients to some entries, which DeepSpeed keeps to itself"
         return super().refusal(zero)
+
+    def check_launch(self, launch: Launch, name: str) -> None:
+        super().check_launch(launch, name)
+        if self.off_policy and launch.processes > 1:
+            raise ValueError(f"rl.recipes.{name}.off_policy: trains in one process")
 
     @model_validator(mode="after")
     def _masked(self):
@@ -150,6 +183,22 @@ class PPO(Rewarded):
             raise ValueError("credit: needs attempts: 1, counted: episodes and value_head: own")
         if self.credit.tokens != "none" and self.ratio != "token":
             raise ValueError("credit.tokens: needs ratio: token")
+        if self.credit.groups == "informative" and self.credit.baseline != "group":
+            raise ValueError("credit.groups: informative needs baseline: group")
+        return self
+
+    @model_validator(mode="after")
+    def _refined(self):
+        group = self.credit is not None and self.credit.baseline == "group"
+        if self.off_policy and (not group or self.prefixes):
+            raise ValueError("off_policy: needs credit.baseline: group, and no prefixes")
+        return self
+
+    @model_validator(mode="after")
+    def _begun(self):
+        tokens = self.credit is not None and self.credit.tokens != "none"
+        if self.prefixes and (self.turns > 1 or self.keep_answers or tokens):
+            raise ValueError("prefixes: needs attempts: 1, no keep_answers and no credit.tokens")
         return self
 
     @model_validator(mode="after")
@@ -297,10 +346,23 @@ class Supervised(Training):
     kl_coefficient: NonNegative = Field(0.0, description="of KL(reference || model)")
     kl_from: Literal["start", "base"] = Field("base", description="the reference: base or start")
 
+    problems: PassRate | None = added(
+        None, "of prefixes: {pass_rate: [0.0, 0.1]}: so hard where training starts; null: all"
+    )
+    prefixes: bool = added(
+        False, "true: examples are single steps of reference answers, after those before them"
+    )
+
+    @model_validator(mode="after")
+    def _of_prefixes(self):
+        if self.problems and not self.prefixes:
+            raise ValueError("problems: only with prefixes: true")
+        return self
+
     @property
     def any_fresh_answer(self) -> bool:
         fresh = (self.examples, self.answers) == ("fresh", "any")
-        return fresh and self.kl_coefficient == 0
+        return fresh and self.kl_coefficient == 0 and not (self.problems or self.prefixes)
 
 
 class Average(BaseRecipe):

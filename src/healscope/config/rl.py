@@ -5,9 +5,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from healscope.config.engines import EngineName
-from healscope.config.recipe_bases import PassRate, Pools, Rewarded, Sampling, Training
-from healscope.config.recipes import ALGORITHMS, BUILT_IN, Recipe, Taught
+from healscope.config.recipe_bases import PassRate, Pools, Rewarded, Training
+from healscope.config.recipes import ALGORITHMS, BUILT_IN, Recipe, Supervised, Taught
 from healscope.sections import FolderName, Name, Natural, Section, inherited, merged
+from healscope.tasks.rewards import STEPWISE
 
 Starts = Annotated[list[Natural], Field(min_length=1)]
 
@@ -94,7 +95,7 @@ class RL(Section):
     def measures_pool(self, recipe: str) -> bool:
         """Return whether a recipe takes problems by their pass rate where it starts."""
         found = self.recipes[recipe]
-        return isinstance(found, Sampling) and isinstance(found.problems, PassRate)
+        return isinstance(getattr(found, "problems", None), PassRate)
 
     def pool_facts(self) -> dict[str, dict]:
         """Return recipe -> problems, algorithm and reward, of recipes with a branch whose problems
@@ -109,7 +110,8 @@ class RL(Section):
                 "spread": _spread(recipe),
             }
             for name, recipe in ((name, self.recipes[name]) for name in self.branches)
-            if self.measures_pool(name) or getattr(recipe, "problems", "") == "unsolvable"
+            if not getattr(recipe, "prefixes", None)
+            and (self.measures_pool(name) or getattr(recipe, "problems", "") == "unsolvable")
         }
 
     def taught_facts(self) -> dict[str, list[str]]:
@@ -120,6 +122,42 @@ class RL(Section):
             for name, recipe in self.recipes.items()
             if isinstance(recipe, Taught)
         }
+
+    def step_arms(self) -> dict[str, str]:
+        """Return recipe -> role of recipes on answers that an expert has begun, and of those that
+        differ from the one paid for outcomes by answering whole.
+
+        A role is "sft", "another", the reward if it is one of steps, "outcome", or "whole".
+        """
+        found = {}
+        for name in self.branches:
+            recipe = self.recipes[name]
+            prefixes = getattr(recipe, "prefixes", None)
+            if isinstance(recipe, Supervised) and prefixes:
+                found[name] = "sft"
+            elif prefixes == "another":
+                found[name] = "another"
+            elif prefixes:
+                paid = [reward for reward in recipe.reward if reward in STEPWISE]
+                found[name] = paid[0] if paid else "outcome"
+        alike = [
+            _but(self.recipes[n], "prefixes") for n, role in found.items() if role == "outcome"
+        ]
+        for name in self.branches:
+            if name not in found and _but(self.recipes[name], "prefixes") in alike:
+                found[name] = "whole"
+        return found
+
+    def retry_arms(self) -> dict[str, str]:
+        """Return recipe -> what is said before the second attempts that it learns from; "grpo" of
+        recipes that differ from one of these in learning from none."""
+        asked = [*self.branches, *(name for of in self.branches_of.values() for name in of)]
+        recipes = {name: self.recipes[name] for name in asked}
+        said = {name: getattr(recipe, "off_policy", None) for name, recipe in recipes.items()}
+        found = {name: off_policy.feedback for name, off_policy in said.items() if off_policy}
+        alike = [_but(recipes[name], "off_policy") for name in found]
+        plain = [n for n, r in recipes.items() if n not in found and _but(r, "off_policy") in alike]
+        return found | dict.fromkeys(plain, "grpo")
 
     def facts(self) -> dict[str, dict]:
         """Return recipe -> plain values for tables and figures, of recipes that have a branch.
@@ -137,7 +175,8 @@ class RL(Section):
                 "kind": recipe.kind,
                 "main": name == self.main,
                 "reward": recipe.reward_words,
-                "reward_alone": name != self.main and _but_reward(recipe) == _but_reward(main),
+                "reward_alone": name != self.main
+                and _but(recipe, "reward") == _but(main, "reward"),
                 "fresh_any": recipe.any_fresh_answer,
                 "matched": name != self.main and recipe.pace == main.pace,
             }
@@ -145,8 +184,8 @@ class RL(Section):
         }
 
 
-def _but_reward(recipe: Recipe) -> dict:
-    return recipe.model_dump(mode="json", exclude={"reward", "keep_answers"})
+def _but(recipe: Recipe, key: str) -> dict:
+    return recipe.model_dump(mode="json", exclude={key, "keep_answers"})
 
 
 def _spread(recipe: Recipe) -> bool:

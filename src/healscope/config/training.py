@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from healscope.config.compute import Launch
 from healscope.sections import (
+    Fraction,
     Name,
     Natural,
     OpenFraction,
@@ -154,7 +155,33 @@ class Replay(Method):
     max_new_tokens: Positive = Field(64, description="longest answer; longer ones are not replayed")
 
 
-_SFTMethod = Penalty | BlockDrift | Rotation | Protected | LoRA | DFT | Replay
+class Early(Method):
+    """Early experience (arXiv 2510.08558): what other actions than the expert's would lead to.
+
+    `shuffled_world` has the same tokens and no dynamics, `more_expert` other examples instead.
+    """
+
+    labels: ClassVar[dict[str, str]] = {
+        "world_model": "world model first",
+        "shuffled_world": "shuffled world first",
+        "more_expert": "more of the expert first",
+        "reflection": "with reflections",
+    }
+
+    method: Literal["world_model", "shuffled_world", "more_expert", "reflection"]
+    alternatives: Positive = Field(3, description="other actions that are tried at each example")
+    error_share: Fraction = Field(
+        0.5, description="share of them that lead nowhere, or end the walk, as far as there are any"
+    )
+    epochs: Positive = Field(1, description="how often each is read before imitation")
+
+    def refusal(self, zero: int) -> str | None:
+        if not zero:
+            return None
+        return f"'{self.method}' has batches of its own size: use no deepspeed"
+
+
+_SFTMethod = Penalty | BlockDrift | Rotation | Protected | LoRA | DFT | Replay | Early
 SFTMethod = Annotated[_SFTMethod, Field(discriminator="method")]
 
 # Strengths have a unit: they depend on the scale and the number of a model's weights, on the length
@@ -169,6 +196,7 @@ METHODS: Mapping[str, Mapping[str, Any]] = {
     "lora": {"method": "lora", "rank": 8, "alpha": 16.0, "learning_rate": 1e-3},
     "dft": {"method": "dft"},
     "replay": {"method": "replay", "share": 0.25},
+    **{name: {"method": name} for name in Early.labels},
 }
 """Methods that can be used by their name."""
 

@@ -14,8 +14,11 @@ from healscope.config import Evaluation, Protocol
 from healscope.draws import seeded
 from healscope.engines import HF, Engine
 from healscope.errors import HealscopeError
+from healscope.evaluation.walks import walked
 from healscope.models import tokens
-from healscope.tasks.problem import Option, Problem, Score
+from healscope.tasks.messages import messages
+from healscope.tasks.posing import WALKS
+from healscope.tasks.problem import Option, Problem, Score, Verdict
 from healscope.tasks.responses import REASONING, Marks
 from healscope.tasks.task import Task
 
@@ -48,6 +51,14 @@ def attempts(ask: Ask, task: Task, problems: pd.DataFrame, protocol: Protocol) -
     """
     chosen = problems.to_dict("records")
     posed = [task.read(row) for row in chosen]
+    if protocol.problems == WALKS:
+        walks = zip(posed, chosen, walked(ask, task, posed, protocol), strict=True)
+        return pd.DataFrame(
+            [
+                _row(task, problem, row, text, sample=0, attempt=1, verdict=verdict)
+                for problem, row, (text, verdict) in walks
+            ]
+        )
     texts = _first_answers(ask, task, posed, chosen, protocol.temperature)
     if None in texts:
         raise HealscopeError(
@@ -116,11 +127,12 @@ def _retries(
         failed = [i for i, row in last.items() if row["outcome"] != "correct"]
         if not failed:
             break
-        said = {}
+        answers = [(posed[i], last[i]["text"]) for i in failed]
+        judged = [(problem, task.verify(problem, text), text) for problem, text in answers]
+        said = dict(zip(failed, messages(task, judged, level), strict=True))
         for i in failed:
-            text = last[i]["text"]
-            said[i] = task.feedback(posed[i], task.verify(posed[i], text), text, level)
-            turns[i] = [*turns[i], text, task.follow_up(posed[i], said[i].message)]
+            again = task.follow_up(posed[i], said[i].message)
+            turns[i] = [*turns[i], last[i]["text"], again]
         texts = ask([turns[i] for i in failed], f"{level} {attempt}", protocol.temperature)
         last = {
             i: _row(
@@ -144,8 +156,9 @@ def _row(
     attempt: int,
     feedback: str = "",
     told_rule: bool = False,
+    verdict: Verdict | None = None,
 ) -> dict:
-    verdict = task.verify(problem, text)
+    verdict = verdict or task.verify(problem, text)
     if verdict.outcome not in task.outcomes:
         raise HealscopeError(
             f"task {task.name}: verify says '{verdict.outcome}' of {row['problem_id']}, which is "

@@ -4,7 +4,7 @@ from typing import get_args
 
 from healscope import artifacts
 from healscope.schema import RUN_SEED, TRACK, Column, Schema, choice, count, flag, real, share, text
-from healscope.tasks.problem import Level
+from healscope.tasks.problem import Said
 from healscope.tasks.schemas import NEIGHBOUR, POSED_COLUMNS, PROTOCOL, problem_columns
 
 EDIT_STAGE = text("stage", "stage of the config's edits: what is put back to what")
@@ -77,7 +77,7 @@ _ATTEMPT = (
     *POSED_COLUMNS,
     count("sample", "0: the first answer; 1, 2, …: samples beside it"),
     count("attempt", "1: the first; 2, 3, …: after feedback, in one conversation", low=1),
-    choice("feedback", ("", *get_args(Level)), "what was said in between; empty at attempt 1"),
+    choice("feedback", ("", *get_args(Said)), "what was said in between; empty at attempt 1"),
     flag(
         "told_rule",
         "the message gave away what only the rule tells; of the card game: it named a value of a "

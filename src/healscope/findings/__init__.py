@@ -60,6 +60,8 @@ VALUES = {
     },
     "hardness": lambda files: files.study.rl.pool_facts(),
     "taught": lambda files: files.study.rl.taught_facts(),
+    "retry_arms": lambda files: files.study.rl.retry_arms(),
+    "step_arms": lambda files: files.study.rl.step_arms(),
 }
 """Values of a study that findings may ask for by a parameter of that name: plain ones, since they
 are what a table is remade for. `statistics` reaches a maker as `config.Statistics`."""

@@ -5,6 +5,7 @@ of `healscope.stats`.
 """
 
 from collections.abc import Iterable
+from typing import get_args
 
 import pandas as pd
 
@@ -12,6 +13,7 @@ from healscope import artifacts, provenance, stats
 from healscope.config import Statistics
 from healscope.evaluation import landmarks
 from healscope.files import Files
+from healscope.tasks.problem import Said
 from healscope.tasks.tables import rules_differ, sft_examples
 from healscope.training.schemas import RL_LOG, WINDOW
 
@@ -203,7 +205,7 @@ def any_attempt(rows: pd.DataFrame) -> pd.DataFrame:
 
     Of several levels of feedback the last counts ("full", the published one, where it is there).
     """
-    levels = sorted(set(rows["feedback"]) - {""}, key=("none", "outcome", "full").index)
+    levels = [level for level in get_args(Said) if level in set(rows["feedback"])]
     own = rows[(rows["sample"] == 0) & rows["feedback"].isin(["", *levels[-1:]])]
     keys = ["track", "seed", "protocol", "checkpoint", "rule", "problem_id", "draw"]
     first = own[own["attempt"] == 1].set_index(keys)

@@ -75,7 +75,7 @@ SYSTEMS = (
         "hard-samples",
         "hard-samples-harm",
         "RL on medium problems by the same verifier; the same with one that leaks",
-        "arms have as many responses, not as many groups with something to learn from",
+        "hard problems of a card game are dull, not deep",
     ),
     System(
         "2603.23004",
@@ -147,7 +147,7 @@ SYSTEMS = (
         "experience",
         "own-failures-teach",
         "the same words with outcomes shuffled; more of the expert with as many tokens",
-        "a town of a few streets that the model reads as words",
+        "a drawn town that the model reads as words; SFT alone, no RL after it",
     ),
 )
 """In the order of the document that named them."""

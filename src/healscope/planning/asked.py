@@ -72,6 +72,8 @@ def answers_of(
         every, retried = neighbour_lists * protocol.per_kind, 0
     if protocol.problems == "without_one":
         every, retried = 2 * protocol.per_kind, 0
+    if protocol.problems == "walks":  # from two starts under two rules, an answer a step
+        every, retried = 4 * protocol.per_kind * parts, 0
     if protocol.problems == "contexts":
         every, retried = len(KINDS) * protocol.per_kind, 0
     more = len(protocol.feedback) * (protocol.attempts - 1) * c.WRONG.value

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from healscope.errors import HealscopeError
 from healscope.sections import Natural, OpenFraction, Positive, Section, distinct
-from healscope.tasks.problem import SIDES, Level
+from healscope.tasks.problem import SIDES, Said
 from healscope.tasks.tables import SINCE, rules_differ
 
 if TYPE_CHECKING:
@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
     from healscope.tasks.task import Task
 
-APART = ("neighbours", "without_one", "contexts")
+WALKS = "walks"
+"""Problems that are walks of the model's own."""
+
+ONCE = ("neighbours", "without_one", "contexts", WALKS)
 """Kinds of problems that are other ones than those of the study, and asked once."""
 _POSED_STREAM = 6  # of random numbers; the other streams of tasks are in `tables`
 
@@ -24,17 +27,18 @@ _POSED_STREAM = 6  # of random numbers; the other streams of tasks are in `table
 class Protocol(Section):
     """Which problems are posed, how answers are decoded, and what happens after a wrong one."""
 
-    problems: Literal["all", "drawn", "neighbours", "without_one", "contexts"] = Field(
+    problems: Literal["all", "drawn", "neighbours", "without_one", "walks", "contexts"] = Field(
         "all",
         description="all: every deal both rules solve, paired; drawn: as published; neighbours: "
         "docs/neighbours.md; without_one: held-out hands, whole and with a card less; contexts: "
-        "held-out hands under a rule that is named, after texts that tell it",
+        "held-out hands under a rule that is named, after texts that tell it; walks: of navigation "
+        "with moved_by: own, held-out routes that the model walks itself",
     )
     hands: Positive = Field(234, description="hands of each rule, with `problems: drawn`")
     per_kind: Positive = Field(
         150,
         description="problems of each kind and distance, with `problems: neighbours`; pairs, with "
-        "`without_one`; hands, with `contexts`",
+        "`without_one`; hands, with `contexts`; routes, with `walks`",
     )
     seed: Natural = Field(0, description="draws hands or neighbours, and samples")
     temperature: Annotated[float, Field(ge=0)] = Field(
@@ -44,8 +48,10 @@ class Protocol(Section):
     samples: Natural = Field(0, description="additional sampled responses, for pass@k")
     sample_temperature: Annotated[float, Field(gt=0)] = Field(1.0, description="their temperature")
     attempts: Positive = Field(1, description="attempts in one conversation, the first included")
-    feedback: Annotated[list[Level], AfterValidator(distinct)] = Field(
-        [], description='what is said in between: nothing, "wrong", or what is wrong'
+    feedback: Annotated[list[Said], AfterValidator(distinct)] = Field(
+        [],
+        description='what is said in between: none, outcome ("wrong"), full (what is wrong), leak, '
+        "critique or another (docs/what-breaks.md)",
     )
     retried_orders: Positive = Field(
         1, description="card orders of a held-out deal that are also sampled and retried"
@@ -59,7 +65,7 @@ class Protocol(Section):
 
     @model_validator(mode="after")
     def _neighbours_are_asked_once(self):
-        if self.problems in APART and (self.samples or self.attempts > 1):
+        if self.problems in ONCE and (self.samples or self.attempts > 1):
             raise ValueError(
                 f"{self.problems} are asked once: leave out samples, attempts and feedback, or ask "
                 "for other problems"
@@ -84,9 +90,10 @@ def posed(task: Task, problems: pd.DataFrame, protocol: Protocol) -> pd.DataFram
         return all_problems(problems, protocol.retried_orders)
     if protocol.problems == "drawn":
         return drawn_problems(task, problems, protocol.hands, protocol.seed)
+    needs = "navigation with moved_by: own" if protocol.problems == WALKS else "the card game"
     raise HealscopeError(
-        f"task {task.name!r} has no problems of protocol kind '{protocol.problems}': only the card "
-        "game has; leave this protocol out, or the task"
+        f"task {task.name!r} has no problems of protocol kind '{protocol.problems}': only {needs} "
+        "has; leave this protocol out, or the task"
     )
 
 

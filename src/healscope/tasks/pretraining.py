@@ -7,12 +7,12 @@ They state both rules, answer in several layouts, and have some noise. The card 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated, NamedTuple, get_args
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 from pydantic import Field, model_validator
 
-from healscope.sections import Fraction, Mixture, Natural, Positive, Rate, Section
-from healscope.tasks.problem import EVALUATION_FORMAT, Level, Problem
+from healscope.sections import Chosen, Fraction, Mixture, Natural, Positive, Rate, Section
+from healscope.tasks.problem import EVALUATION_FORMAT, LEVELS, Level, Problem
 
 if TYPE_CHECKING:
     import numpy as np
@@ -77,6 +77,11 @@ class Pretraining(Section):
         "before the problem tells; the other steps have the ID rule alone",
         exclude_if=lambda value: not value,
     )
+    feedback: Chosen[Level] = Field(
+        list(LEVELS),
+        description="what is said in them after the wrong answer, drawn evenly",
+        exclude_if=lambda value: value == list(LEVELS),
+    )
     cards: dict[Annotated[int, Field(ge=2, le=4)], Fraction] | None = Field(
         None,
         description="of the card game: shares of hands by their number of cards, as {2: 0.3, 3: "
@@ -118,7 +123,7 @@ def conversations(
     `formula_noise`.
     """
     found = []
-    levels = rng.choice(get_args(Level), n).tolist()
+    levels = rng.choice(pretraining.feedback, n).tolist()
     drawn = _drawn(task, n, rng, pretraining, formula_noise=0.0)
     for example, level in zip(drawn, levels, strict=True):
         problem, wrong = example.problem, _wrong(task, example, rng)

@@ -10,7 +10,14 @@ Side = Literal["id", "ood"]
 SIDES: tuple[Side, ...] = ("id", "ood")
 Split = Literal["train", "held_out"]
 Half = Literal["a", "b"]
-Level = Literal["none", "outcome", "full"]
+Level = Literal["none", "outcome", "full", "leak", "critique"]
+"""What is said after a wrong answer: to answer again; that it was wrong; and what is wrong with it.
+"leak" shows a right beginning of the answer and says nothing of the error, "critique" shows the
+same and says what is wrong behind it."""
+Said = Literal[Level, "another"]
+"""Levels, and "another": the critique of an answer to another problem, a control."""
+LEVELS: tuple[Level, ...] = ("none", "outcome", "full")
+"""Those that evaluation and pretraining have by default."""
 Rendering = Literal["json", "compact"]
 
 FORMATS = ("fA", "fB", "fC", "fD", "fG")
@@ -159,14 +166,16 @@ class Context(NamedTuple):
 def at_level(
     level: Level, verdict: Verdict, compact: bool, hint: Callable[[], Feedback]
 ) -> Feedback:
-    """Write a message of one level of `Task.feedback`; `hint` is called at level "full" only."""
+    """Write a message of one level of `Task.feedback`; `hint` is called where it says more than
+    right or wrong."""
     if level not in get_args(Level):
-        raise ValueError(f"level must be none, outcome or full, not {level!r}")
+        raise ValueError(f"level must be one of {', '.join(get_args(Level))}, not {level!r}")
     again = "again" if compact else "Answer once more, in the same format."
     if level == "none":
         return Feedback(again)
     if verdict.outcome == "correct":
-        raise ValueError("a correct answer gets no feedback at levels outcome and full")
-    said = hint() if level == "full" else Feedback("")
+        raise ValueError(f"a correct answer gets no feedback at level {level}")
+    said = hint() if level not in ("none", "outcome") else Feedback("")
     wrong = "wrong" if compact else "Your answer is wrong."
+    wrong = "" if level == "leak" else wrong
     return Feedback(" ".join(filter(None, (wrong, said.message, again))), said.leaks)

@@ -80,6 +80,7 @@ READ_RESPONSES: Mapping[str, int] = MappingProxyType(
         **dict.fromkeys(
             ("solution", "decisions", "first_error", "numbers_used", "confidence_in"), 1
         ),
+        **dict.fromkeys(("conclusion", "alive", "can_be_right"), 1),
         "feedback": 2,
     }
 )

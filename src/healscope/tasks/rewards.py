@@ -5,7 +5,8 @@ Shape suffix: B responses of one batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from difflib import SequenceMatcher
 from typing import TYPE_CHECKING, NamedTuple
 
 from healscope.tasks.problem import Problem, Verdict
@@ -14,7 +15,16 @@ from healscope.tasks.task import Task
 if TYPE_CHECKING:
     import numpy as np
 
+
+class Step(NamedTuple):
+    """One step of an answer: what the answer was begun with, and the step of an expert there."""
+
+    begun: str
+    expert: str
+
+
 Reward = Callable[[Task, Problem, str, Verdict], float]
+OfSteps = Callable[[Task, Problem, str, Verdict, Step | None], float]
 
 
 class Scored(NamedTuple):
@@ -24,7 +34,8 @@ class Scored(NamedTuple):
     reward: float
 
 
-Score = Callable[[Problem, str], Scored]
+Score = Callable[..., Scored]
+"""Takes a problem and a response; of one that was begun for the model, also a `Step`."""
 
 
 def verdict(task: Task, problem: Problem, text: str, said: Verdict) -> float:
@@ -78,6 +89,63 @@ def value_only(task: Task, problem: Problem, text: str, said: Verdict) -> float:
     return float(bool(said.reaches_target))
 
 
+def similar(
+    task: Task, problem: Problem, text: str, said: Verdict, step: Step | None = None
+) -> float:
+    """Pay 2M/T of the words, M of T in both, in common with one expert's: of the next step where
+    the answer was begun, else of the conclusion (arXiv 2510.25992; from secondary sources)."""
+    if step is not None:
+        return similarity(next_step(task, text, step).split(), step.expert.split())
+    reference = task.conclusion(problem, task.answers(problem)[0])
+    return similarity(task.conclusion(problem, text), reference)
+
+
+def similar_any(
+    task: Task, problem: Problem, text: str, said: Verdict, step: Step | None = None
+) -> float:
+    """Pay as `similar`, for the most similar of all correct answers that begin as this one was."""
+    if step is not None:
+        own = next_step(task, text, step).split()
+        begun = (a for a in task.answers(problem) if a.startswith(step.begun))
+        experts = {next_step(task, answer, step) for answer in begun}
+        return max(similarity(own, expert.split()) for expert in experts | {step.expert})
+    own = task.conclusion(problem, text)
+    return max(similarity(own, task.conclusion(problem, a)) for a in task.answers(problem))
+
+
+def reachable(
+    task: Task, problem: Problem, text: str, said: Verdict, step: Step | None = None
+) -> float:
+    """Pay 1 if the answer can still be right after its next step, exactly; of an answer that was
+    not begun, the share of it before it no longer can, and 1 only of a correct one."""
+    if said.outcome == "correct":
+        return 1.0
+    if step is None:
+        return task.alive(problem, text)
+    after = f"{step.begun} {next_step(task, text, step)}"
+    ended = len(after.split()) >= len(text.split())
+    return float(not ended and task.can_be_right(problem, after))
+
+
+def similarity(a: Sequence[str], b: Sequence[str]) -> float:
+    """Return 2M/T: M items match in order, of T in both (`difflib.SequenceMatcher`); 1 if both
+    are empty."""
+    return SequenceMatcher(None, a, b, autojunk=False).ratio()
+
+
+def next_step(task: Task, text: str, step: Step) -> str:
+    """Return the step that comes after what an answer was begun with; empty without one."""
+    return next(iter(task.steps(text[len(step.begun) :])), "")
+
+
+STEPWISE: Mapping[str, OfSteps] = {
+    "similar": similar,
+    "similar_any": similar_any,
+    "reachable": reachable,
+}
+"""Rewards that pay one step of an answer that was begun."""
+
+
 def brier(task: Task, problem: Problem, text: str, said: Verdict) -> float:
     """Pay 1 - (c - q)^2, where c is 1 for a correct answer, else 0, and q is the confidence that
     the response states; 0 where it states none (arXiv 2507.16806, eq. 3).
@@ -96,6 +164,7 @@ REWARDS: Mapping[str, Reward] = {
     "prefix": prefix,
     "any_form": any_form,
     "value_only": value_only,
+    **STEPWISE,
     "brier": brier,
 }
 
@@ -105,12 +174,14 @@ def scorer(task: Task, weights: Mapping[str, float]) -> Score:
 
     With reward `any_form` the verdict, too, is that of the form that an answer has.
     """
-    parts = [(REWARDS[name], weight) for name, weight in weights.items()]
     judge = task.verify_in_form if "any_form" in weights else task.verify
 
-    def score(problem: Problem, text: str) -> Scored:
-        said = judge(problem, text)
-        return Scored(said, sum(w * reward(task, problem, text, said) for reward, w in parts))
+    def score(problem: Problem, text: str, step: Step | None = None) -> Scored:
+        said, paid = judge(problem, text), 0.0
+        for name, weight in weights.items():
+            more = (step,) if name in STEPWISE else ()
+            paid += weight * REWARDS[name](task, problem, text, said, *more)
+        return Scored(said, paid)
 
     return score
 

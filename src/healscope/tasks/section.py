@@ -49,6 +49,11 @@ class TaskSection(Section):
         return self.build("of the config").trainable
 
     @property
+    def problems_of(self) -> tuple[str, ...]:
+        """Kinds of problems that a protocol can pose."""
+        return self.build("of the config").problems_of
+
+    @property
     def one_sided(self) -> bool:
         """Whether the task has no OOD problems, as keepers may."""
         return self.build("of the config").one_sided

@@ -11,7 +11,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -325,6 +325,24 @@ class Task(ABC):
         wanted, written = problem.answer.split(), text[:MAX_RESPONSE].split()
         return same_start(wanted, written) / (len(wanted) + 1)
 
+    def steps(self, text: str) -> Sequence[str]:  # noqa: ARG002
+        """Return the steps of an answer, or of the rest of one; none where a task has no steps."""
+        return ()
+
+    def conclusion(self, problem: Problem, text: str) -> Sequence[str]:  # noqa: ARG002
+        """Return the words of a response that say its answer; by default all of them."""
+        return text[:MAX_RESPONSE].split()
+
+    def alive(self, problem: Problem, text: str) -> float:
+        """Return the share of a response before no correct answer begins so; by default as far as
+        it begins like one."""
+        return self.progress(problem, text)
+
+    def can_be_right(self, problem: Problem, text: str) -> bool:
+        """Return whether a correct answer begins with these words."""
+        words = text[:MAX_RESPONSE].split()
+        return any(answer.split()[: len(words)] == words for answer in self.answers(problem))
+
     def canonical(self, problem: Problem, text: str) -> bool:
         """Return whether a correct response is the reference answer, but for white space."""
         return text.split() == problem.answer.split()
@@ -333,12 +351,12 @@ class Task(ABC):
         """Write the message after a response with this verdict.
 
         Level "none" only asks to answer again, "outcome" also says that the answer is wrong, and
-        "full" adds the task's hint. Raises ValueError on a correct answer unless the level is
-        "none".
+        "full" adds the task's hint; a task without others says so at "critique", and nothing at
+        "leak". Raises ValueError on a correct answer unless the level is "none".
         """
-        return at_level(
-            level, verdict, self.rendering == "compact", lambda: self.hint(problem, text)
-        )
+        none = Feedback("")
+        hint = partial(self.hint, problem, text) if level != "leak" else lambda: none
+        return at_level(level, verdict, self.rendering == "compact", hint)
 
     def follow_up(
         self, problem: Problem, message: str, format_token: str = EVALUATION_FORMAT

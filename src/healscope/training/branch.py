@@ -5,10 +5,11 @@ from functools import cached_property
 
 import pandas as pd
 
-from healscope.config import Rewarded, Sampling
+from healscope.config import PassRate, Rewarded, Sampling, Supervised
 from healscope.engines import VLLM
-from healscope.tasks.rewards import scorer
+from healscope.tasks.rewards import STEPWISE, scorer
 from healscope.tasks.task import Task
+from healscope.training.begun import instances
 from healscope.training.compute import ONE_PROCESS, Compute
 from healscope.training.health import Diverged
 from healscope.training.kept import Keeper, folder
@@ -58,19 +59,25 @@ class Branch:
         """Training problems with a part less, in the columns of `sft_pool`."""
         return self.task.less_table()
 
-    def prompt_pool(self, recipe: Sampling) -> pd.DataFrame:
+    def prompt_pool(self, recipe: Sampling | Supervised) -> pd.DataFrame:
         """Return the problems to sample from, as `recipe.problems` says.
 
         Raises Diverged where there are none: the study goes on without this branch.
         """
-        if recipe.problems == "training":
+        found, prefixes = self._problems(recipe.problems), getattr(recipe, "prefixes", None)
+        if not prefixes:
+            return found
+        return instances(self.task, found, prefixes == "another", self.seed)
+
+    def _problems(self, which: str | PassRate | None) -> pd.DataFrame:
+        if which in ("training", None):
             return self.prompts
-        if recipe.problems == "unsolvable":
+        if which == "unsolvable":
             return self.task.unsolvable_table()
-        if recipe.problems == "sft":
+        if which == "sft":
             chosen = self.prompts["instance_id"].isin(set(self.sft_rows["instance_id"]))
         else:
-            least, most = recipe.problems.pass_rate
+            least, most = which.pass_rate
             rates = self.pass_rates["correct"] / self.pass_rates["samples"]
             within = self.pass_rates.loc[rates.between(least, most), "problem_id"]
             chosen = self.prompts["problem_id"].isin(set(within))
@@ -93,6 +100,7 @@ class Branch:
             temperature=recipe.temperature,
             samples_per_prompt=recipe.samples_per_prompt,
             length_neutral=paid and recipe.length_neutral,
+            one_step=paid and set(recipe.reward) <= set(STEPWISE),
             engine=self.engine,
             keeper=Keeper(folder(self.work.folder), recipe.keep_answers)
             if recipe.keep_answers

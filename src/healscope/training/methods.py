@@ -24,6 +24,7 @@ from trl import SFTTrainer
 from healscope.config.training import (
     DFT,
     BlockDrift,
+    Early,
     LoRA,
     Penalised,
     Protected,
@@ -296,7 +297,7 @@ def setup(method: SFTMethod | None, model, seed: int) -> Setup:
         trainer = partial(Projected, anchors(model, method.share, method.directions))
     elif isinstance(method, Penalised):
         trainer = partial(PenalisedTrainer, penalty(method, model), method.strength)
-    elif method is not None:
+    elif method is not None and not isinstance(method, Early):  # which reads other rows
         raise NotImplementedError(
             f"training.methods.setup does not say how '{method.method}' trains"
         )

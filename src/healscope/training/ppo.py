@@ -19,13 +19,11 @@ Each difference of the released code is a setting, explained where it is used; t
 Shape suffixes: B turns, L padded prompt and response, T response tokens, V vocabulary, H hidden.
 """
 
-import math
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import nn
 
@@ -33,15 +31,14 @@ from healscope.config import PPO
 from healscope.engines.generate import response_logprobs
 from healscope.models import checkpoints
 from healscope.progress import Bar
-from healscope.tasks.tables import draw
-from healscope.training import credit, health, masked, processes, state, stop
+from healscope.training import credit, health, masked, off_policy, processes, state, stop
 from healscope.training.branch import Branch
 from healscope.training.compute import ROWS_AT_ONCE
 from healscope.training.learner import Learner
 from healscope.training.optimization import adamw, scale
 from healscope.training.references import distances, due, log_ratios, references
 from healscope.training.released import ratio_terms
-from healscope.training.sampling import Sampler
+from healscope.training.rollouts import rollout
 from healscope.training.turns import (
     Turn,
     advantage_statistics,
@@ -93,10 +90,9 @@ def train(recipe: PPO, branch: Branch) -> list[dict]:
             learner.rate(rate)
             began = time.perf_counter()
             with health.finite_sampling(rows, branch.name), learner.whole(), compute.autocast():
-                turns, unused = rollout(recipe, sampler, model, tokenizer, pool, (seed, i))
-            sampled = time.perf_counter()
-            following = unused[0] if unused else None
-            judged = judge(recipe, head, tokenizer, turns, others, following)
+                found = rollout(recipe, sampler, model, tokenizer, pool, (seed, i))
+            sampled, turns = time.perf_counter(), found.turns
+            judged = judge(recipe, head, tokenizer, turns, others, found.following)
             favoured = None
             if recipe.credit is not None and recipe.credit.tokens != "none":
                 rng = np.random.default_rng([seed, 9, i])
@@ -110,7 +106,8 @@ def train(recipe: PPO, branch: Branch) -> list[dict]:
                 processes.copied(head)
             row = {
                 "iteration": i + 1,
-                **summary(turns, recipe.samples_per_prompt, unused),
+                **summary(found.sampled, recipe.samples_per_prompt, found.unused),
+                **found.logged,
                 **advantage_statistics((judged.advantages_B * judged.rewards_differ).numpy()),
                 **explained_variance(judged),
                 **logged,
@@ -134,32 +131,6 @@ def train(recipe: PPO, branch: Branch) -> list[dict]:
             with work.stage(branch.name) as folder:
                 checkpoints.save_weights(folder, model, tokenizer)
     return rows
-
-
-def rollout(
-    recipe: PPO, sampler: Sampler, model, tokenizer, pool: pd.DataFrame, place: tuple[int, int]
-) -> tuple[list[Turn], list[Turn]]:
-    """Sample the turns of one iteration; `place` is (seed, iteration).
-
-    Return the turns that are learned from, and those sampled beyond them. The second list is
-    empty if `responses` counts episodes. If it counts turns (released code), episodes are sampled
-    until there is at least one turn more than `responses`: the batch ends after that many, also
-    within an episode, and the first turn beyond it is the state that follows.
-    """
-    seed, i = place
-    rng, stream = np.random.default_rng([seed, 4, i]), (seed, 5, i)
-    if recipe.counted == "episodes":
-        return sampler.sample(model, tokenizer, draw(pool, recipe.prompts, rng), stream), []
-    turns: list[Turn] = []
-    turns_of_a_prompt = (recipe.attempts + recipe.extra_attempt) * recipe.samples_per_prompt
-    while (missing := recipe.responses + 1 - len(turns)) > 0:
-        share = math.ceil(missing / turns_of_a_prompt / processes.size())
-        problems = draw(pool, share * processes.size(), rng)
-        found = sampler.sample(model, tokenizer, problems, (*stream, len(turns)))
-        before = turns[-1].episode + 1 if turns else 0
-        turns += [replace(t, episode=before + t.episode) for t in found]
-        turns_of_a_prompt = len(found) / len(problems)
-    return turns[: recipe.responses], turns[recipe.responses :]
 
 
 def grouped(recipe: PPO) -> bool:
@@ -301,6 +272,8 @@ def batch_loss(
     ids_BL, mask_BL, width, real_BT = encode(tokenizer, batch_turns, device)
     now_BT, all_BTV, values_B = learner(ids_BL, mask_BL, width, recipe.temperature)
     old_BT = pad([t.logprobs for t in batch_turns], width, device)
+    off_B = torch.tensor([t.off_policy for t in batch_turns], device=device)
+    old_BT = torch.where(off_B[:, None], now_BT.detach(), old_BT)  # those have no ratio
     tokens_B = real_BT.sum(1).clamp(min=1)
     gain = advantages_B[index].to(device)
     if favoured is not None:
@@ -313,6 +286,9 @@ def batch_loss(
         recipe.ratio,
         recipe.ratio_limit,
     )
+    if off_B.any():
+        shaped_B = off_policy.shaped_loss(now_BT, real_BT, gain, recipe.off_policy.gamma)
+        surrogate_B = torch.where(off_B, shaped_B, surrogate_B)
     entropy_B = (-(all_BTV.exp() * all_BTV).sum(-1) * real_BT).sum(1) / tokens_B
     drift_B = ((old_BT - now_BT) * real_BT).sum(1) / tokens_B
     loss = surrogate_B.mean() - recipe.entropy_coefficient * entropy_B.mean()

@@ -16,6 +16,7 @@ from healscope.models import tokens
 from healscope.tasks.rewards import Score, length_neutral
 from healscope.tasks.task import Task
 from healscope.training import processes, rescoring
+from healscope.training.begun import cut, step_of
 from healscope.training.kept import Keeper
 from healscope.training.turns import Turn
 
@@ -35,6 +36,7 @@ class Sampler:
     feedback: str = "full"
     extra_attempt: bool = False
     length_neutral: bool = False
+    one_step: bool = False
     prompt_states: bool = False
     engine: VLLM | None = None
     keeper: Keeper | None = None
@@ -47,7 +49,9 @@ class Sampler:
         failure and is rewarded -1 whatever it says (released code). `stream` names the random
         numbers: seed, purpose, iteration, and what else tells them apart. Of several processes,
         each samples its share and returns the turns of all. An `engine` samples with the model's
-        weights. A `keeper` writes down the turns of some iterations.
+        weights. Where a row has columns `begun` and `expert` (`begun.instances`), responses go on
+        from there; with `one_step` they are cut after their next step. A `keeper` writes down the
+        turns of some iterations.
 
         Raises HealscopeError if engine and model differ by more than `vllm.gap_limit`.
         """
@@ -89,27 +93,39 @@ class Sampler:
         rows = [r for r in problems.to_dict("records") for _ in range(self.samples_per_prompt)]
         posed = [self.task.read(row) for row in rows]
         conversations = [[row["prompt"]] for row in rows]
+        steps = [step_of(row) for row in rows]
+        starts = [tokens.response_ids(tokenizer, s.begun)[:-1] if s else [] for s in steps]
         episodes: list[list[Turn]] = [[] for _ in rows]
         open_episodes = list(range(len(rows)))
         last_attempt = self.attempts + self.extra_attempt
         for attempt in range(1, last_attempt + 1):
             extra = attempt > self.attempts
             answers = self._answers(
-                model, tokenizer, [conversations[e] for e in open_episodes], stream, attempt
-            )
+                model, tokenizer, [conversations[e] for e in open_episodes], stream, attempt,
+                [starts[e] for e in open_episodes],
+            )  # fmt: skip
             failed = []
             for e, (prompt_ids, ids, logprobs, gaps, state_2H) in zip(
                 open_episodes, answers, strict=True
             ):
                 text = tokens.response_text(
-                    tokenizer, ids, ends, reasoning=self.task.reasoning, prompt=prompt_ids
+                    tokenizer,
+                    [*starts[e], *ids],
+                    ends,
+                    reasoning=self.task.reasoning,
+                    prompt=prompt_ids,
                 )
-                verdict, reward = self.score(posed[e], text)
+                step = steps[e]
+                verdict, reward = self.score(posed[e], text, *([step] if step else []))
                 last = verdict.outcome == "correct" or attempt == last_attempt or extra
-                episodes[e].append(
-                    Turn(posed[e], e, attempt, prompt_ids, ids, logprobs, text, verdict,
-                         -1.0 if extra else reward, last, extra, gaps, state_2H)
+                paid = -1.0 if extra else reward
+                turn = Turn(
+                    posed[e], e, attempt, prompt_ids, ids, logprobs, text, verdict, paid, last,
+                    extra, gaps, state_2H=state_2H,
                 )  # fmt: skip
+                if step and self.one_step:
+                    turn = cut(self.task, tokenizer, turn, step)
+                episodes[e].append(turn)
                 if not last:
                     feedback = self.task.feedback(posed[e], verdict, text, self.feedback)
                     follow_up = self.task.follow_up(posed[e], feedback.message)
@@ -120,9 +136,35 @@ class Sampler:
                 break
         return [turn for episode in episodes for turn in episode]
 
-    def _answers(self, model, tokenizer, conversations, stream, attempt) -> list[tuple]:
-        """Return (prompt ids, response ids, log-probabilities, engine gaps, state) of each."""
+    def retry(
+        self, model, tokenizer, turns: list[Turn], messages: list[str], stream: Sequence[int]
+    ) -> list[Turn]:
+        """Return a second attempt after each of these turns and a message on it, in one process."""
+        ends = tokens.end_ids(tokenizer, tokens.model_ends(model))
+        asked = [
+            [self.task.prompt(t.problem), t.text, self.task.follow_up(t.problem, message)]
+            for t, message in zip(turns, messages, strict=True)
+        ]
+        found = []
+        answers = self._answers(model, tokenizer, asked, stream, 2, [[]] * len(asked))
+        for turn, (prompt_ids, ids, logprobs, gaps, state_2H) in zip(turns, answers, strict=True):
+            text = tokens.response_text(
+                tokenizer, ids, ends, reasoning=self.task.reasoning, prompt=prompt_ids
+            )
+            scored = self.score(turn.problem, text)
+            found.append(
+                Turn(turn.problem, turn.episode, 2, prompt_ids, ids, logprobs, text, *scored, True,
+                     engine_gaps=gaps, state_2H=state_2H)
+            )  # fmt: skip
+        return found
+
+    def _answers(self, model, tokenizer, conversations, stream, attempt, starts) -> list[tuple]:
+        """Return (prompt ids, response ids, log-probabilities, engine gaps, state) of each.
+
+        `starts` are the ids that responses are begun with, for the model a part of the prompt.
+        """
         ids = [tokens.conversation_ids(tokenizer, turns) for turns in conversations]
+        ids = [asked + start for asked, start in zip(ids, starts, strict=True)]
         # samples of one prompt stand in a row at the first attempt: read the prompt once for all
         n = self.samples_per_prompt if attempt == 1 else 1
         prompts = ids[::n]

@@ -102,6 +102,12 @@ RL_LOG_COLUMNS = (
         "reward, since the last draw left too few others",
         nullable=True,
     ),
+    share(
+        "repaired_share",
+        "prompts whose responses were all wrong of which a second attempt was right",
+        nullable=True,
+    ),
+    share("off_policy_share", "responses that are such second attempts", nullable=True),
     logged("advantage_std", "standard deviation of the advantages", "reward"),
     Column(
         "advantage_entropy_nats",

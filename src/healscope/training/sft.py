@@ -17,11 +17,12 @@ from transformers import PrinterCallback, ProgressCallback
 from trl import SFTConfig, SFTTrainer
 
 from healscope.config import SFT, SFTMethod
+from healscope.config.training import Early
 from healscope.errors import HealscopeError
 from healscope.models import checkpoints, tokens
 from healscope.tasks.tables import any_answers, sft_examples
 from healscope.tasks.task import Task
-from healscope.training import methods, processes, stop
+from healscope.training import early, methods, processes, stop
 from healscope.training.compute import ONE_PROCESS, Compute
 from healscope.training.recording import Measure, Recorder, step_of
 from healscope.training.state import Workspace
@@ -105,6 +106,10 @@ def train(
     epochs = [setup.examples(examples, tokenizer, task, seed)]
     if arm == "solutions":
         epochs = all_solutions(examples, settings, task, seed)
+    if isinstance(method, Early):
+        micro = min(compute.launch.micro_batch or 1, settings.batch_size)
+        given = examples, pool, tokenizer, task, seed, micro
+        epochs, settings = early.steps(method, settings, *given)
     folder = work.folder / "trainer"
     trainer = _trainer(settings, method, setup, tokenizer, epochs, seed, folder, compute)
     recorder = Recorder(

@@ -38,6 +38,7 @@ def train(recipe: Supervised, branch: Branch) -> list[dict]:
     others = references(recipe, branch, recipe.kl_from if recipe.kl_coefficient else None)
     optimizer = adamw(recipe, trained)
     parts, optimizers = {"model": model}, {"optimizer": optimizer}
+    pool = [branch.prompt_pool(recipe)] if recipe.prefixes else []
     _, rows = state.restore(branch.work, parts, optimizers)
     with Bar(recipe.iterations, branch.label, done=len(rows)) as bar:
         while not _over(recipe, rows):
@@ -45,7 +46,8 @@ def train(recipe: Supervised, branch: Branch) -> list[dict]:
             rate = recipe.optimizer.learning_rate * scale(recipe, i)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            pairs = _encode(tokenizer, step_rows(recipe, branch, i))
+            examples = step_rows(recipe, branch, i, *pool)
+            pairs = (_encode_steps if recipe.prefixes else _encode)(tokenizer, examples)
             row = {
                 "iteration": i + 1,
                 **_update(model, optimizer, tokenizer, pairs, recipe, others),
@@ -67,13 +69,17 @@ def train(recipe: Supervised, branch: Branch) -> list[dict]:
     return rows
 
 
-def step_rows(recipe: Supervised, branch: Branch, i: int) -> pd.DataFrame:
+def step_rows(
+    recipe: Supervised, branch: Branch, i: int, pool: pd.DataFrame | None = None
+) -> pd.DataFrame:
     """Return the examples of step i (from 0), each with the `response` that the step teaches.
 
     "same" goes through the rows of SFT in epochs, each in an order of its own; "fresh" draws
     problems from the random stream of RL's prompts, so that both see the same ones; "less" draws
-    from training problems with a part less.
+    from training problems with a part less. A `pool`, if given, is drawn from instead.
     """
+    if pool is not None:
+        return draw(pool, recipe.responses, np.random.default_rng([branch.seed, 4, i]))
     if recipe.examples == "same":
         first = i * recipe.responses
         order = shuffled(len(branch.sft_rows), first, recipe.responses, branch.seed)
@@ -106,6 +112,17 @@ def _encode(tokenizer, examples: pd.DataFrame) -> list[Pair]:
         Pair(tokens.prompt_ids(tokenizer, p), tokens.response_ids(tokenizer, r))
         for p, r in zip(examples["prompt"], examples["response"], strict=True)
     ]
+
+
+def _encode_steps(tokenizer, examples: pd.DataFrame) -> list[Pair]:
+    """Return steps of answers, each after the prompt and the steps before it."""
+    found = []
+    for row in examples.to_dict("records"):
+        begun = tokens.prompt_ids(tokenizer, row["prompt"])
+        begun += tokens.response_ids(tokenizer, row["begun"])[:-1]
+        step = tokens.response_ids(tokenizer, row["expert"])
+        found.append(Pair(begun, step if row["ends"] else step[:-1]))
+    return found
 
 
 def _update(

@@ -39,6 +39,8 @@ class Turn:
         extra: whether it comes after the last attempt (released code): it never counts as success.
         engine_gaps: of each token, how far the policy's log-probability is from that of the engine
             that sampled it; None if the policy sampled it itself.
+        left_out: tokens that were sampled after these and are not learned from.
+        off_policy: it was sampled after another prompt than `prompt_ids`.
         state_2H: mean of the last hidden states of `prompt_ids`, and the last of them, if the
             sampler keeps them: what a critic reads.
     """
@@ -55,6 +57,8 @@ class Turn:
     last: bool
     extra: bool = False
     engine_gaps: list[float] | None = None
+    left_out: int = 0
+    off_policy: bool = False
     state_2H: torch.Tensor | None = None
 
     @property
@@ -125,7 +129,7 @@ def summary(
         "episode_success_share": float(np.mean([t.success for t in turns if t.last])),
         "turns_per_episode": len(turns) / len(first),
         "response_tokens_mean": float(np.mean([len(t.response_ids) for t in turns])),
-        "generated_tokens": sum(len(t.response_ids) for t in [*turns, *unused]),
+        "generated_tokens": sum(len(t.response_ids) + t.left_out for t in [*turns, *unused]),
         **engine_gap(turns),
     }
     if rewards.std() > 0 and correct.std() > 0:

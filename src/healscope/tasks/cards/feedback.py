@@ -7,18 +7,20 @@ numbers that only the unseen rule gives, and so `leaks` marks it.
 from __future__ import annotations
 
 from collections import Counter
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Literal, NamedTuple
 
-from healscope.tasks.cards.expressions import MAX_TOKENS, Expression
+from healscope.tasks.cards.expressions import MAX_TOKENS, Expression, render, to_tree
 from healscope.tasks.cards.game import (
     FACES,
     CardProblem,
     Game,
     compact_vocabulary,
 )
+from healscope.tasks.cards.solver import formulas
 from healscope.tasks.cards.verifier import read_answer
 from healscope.tasks.problem import EVALUATION_FORMAT, Feedback, Level, Verdict, at_level
+from healscope.tasks.responses import same_start
 
 
 class _Fault(NamedTuple):
@@ -50,9 +52,11 @@ def feedback(
     answer is wrong. "full" has the content of the message of the GeneralPoints environment (arXiv
     2501.17161): there is no legal formula; or which numbers do not belong in it and which are
     missing; or what it evaluates to. Compact messages leave out numbers without a word of their
-    own. A message leaks if it states what one of the dealt face cards counts as, a number that
-    stands neither in the response's number line nor in its formula; it does not matter whether a
-    plain card of the deal counts as the same. No `text` makes it raise.
+    own. "critique" says how far a correct formula could begin as this one does, and which word
+    leads away from all of them; "leak" shows that beginning alone. A message leaks if it states
+    what one of the dealt face cards counts as, a number that stands neither in the response's
+    number line nor in its formula; it does not matter whether a plain card of the deal counts as
+    the same. No `text` makes it raise.
 
     Raises ValueError on an unknown level, and on a correct answer unless the level is "none".
     """
@@ -60,8 +64,44 @@ def feedback(
         level,
         verdict,
         task.rendering == "compact",
-        lambda: _hint(task, problem, verdict, text, format_token),
+        lambda: (_hint if level == "full" else partial(_located, level))(
+            task, problem, verdict, text, format_token
+        ),
     )
+
+
+def right_beginning(
+    task: Game, problem: CardProblem, text: str, format_token: str = EVALUATION_FORMAT
+) -> tuple[str, ...]:
+    """Return the most words of an answer's formula with which a correct one begins, as the solver
+    writes it."""
+    words = read_answer(task, problem, text, format_token).words
+    known = formulas(problem.values, problem.target)
+    if task.rendering == "json":
+        known = (render(to_tree(formula), "minimal") for formula in known)
+    return words[: max((same_start(words, formula) for formula in known), default=0)]
+
+
+def _located(
+    level: Level, task: Game, problem: CardProblem, verdict: Verdict, text: str, format_token: str
+) -> Feedback:
+    words = read_answer(task, problem, text, format_token).words
+    begun = right_beginning(task, problem, text, format_token)
+    bad = words[len(begun) :][:1]
+    line = verdict.outcome == "wrong_line"
+    if task.rendering == "compact":
+        known = _words(task)
+        shown = ("formula", *begun) if begun else ()
+        error = ("number",) if line else ("invalid", *(w for w in bad if w in known))
+        return Feedback(" ".join(shown if level == "leak" else (*shown, *error)))
+    shown = f"A correct formula can begin with {' '.join(begun)}." if begun else ""
+    fault = _Fault("line" if line else "formula")
+    error = _json_details(problem, fault, Expression("unfinished"))
+    if bad and not line:
+        error = (
+            f"What comes after that is wrong: {bad[0]}." if begun else f"It begins with {bad[0]}."
+        )
+    return Feedback(" ".join(filter(None, (shown, "" if level == "leak" else error))))
 
 
 def _hint(

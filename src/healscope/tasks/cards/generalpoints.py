@@ -16,6 +16,7 @@ from healscope.tasks.cards import (
     interventions,
     neighbours,
     pretraining,
+    steps,
     structure,
 )
 from healscope.tasks.cards import feedback as messages
@@ -115,6 +116,18 @@ class GeneralPoints(Game):
             for spelling in _solutions(problem.values, problem.target)
         ]
         return max(shares, default=0.0)
+
+    def steps(self, text: str) -> Sequence[str]:
+        return steps.steps(text) if self.rendering == "compact" else ()
+
+    def conclusion(self, problem: CardProblem, text: str) -> Sequence[str]:
+        return read_answer(self, problem, text).words
+
+    def alive(self, problem: CardProblem, text: str) -> float:
+        return steps.alive_share(self, problem, text)
+
+    def can_be_right(self, problem: CardProblem, text: str) -> bool:
+        return steps.can_be_right(self, problem, text)
 
     def canonical(self, problem: CardProblem, text: str) -> bool:
         """Return whether the formula is the first of `solver.formulas`, in either spelling."""
@@ -266,6 +279,7 @@ def _examples(
             return pretraining.context_examples(task, n, rng, **mixture)
         mixture["rules"] = {"id": 1.0}
     if talks:
+        mixture["feedback_levels"] = settings.feedback
         return pretraining.conversation_examples(task, n, rng, **mixture)
     noise = settings.formula_noise
     pairs = pretraining.pretraining_examples(task, n, rng, **mixture, formula_noise=noise)

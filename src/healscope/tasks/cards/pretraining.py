@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from itertools import combinations_with_replacement
-from typing import TYPE_CHECKING, NamedTuple, get_args
+from typing import TYPE_CHECKING, NamedTuple
 
 from healscope.tasks.cards import contexts
 from healscope.tasks.cards.expressions import Tree, render
-from healscope.tasks.cards.feedback import feedback
+from healscope.tasks.cards.feedback import feedback, right_beginning
 from healscope.tasks.cards.game import (
     FACES,
     RANKS,
@@ -28,7 +28,7 @@ from healscope.tasks.cards.game import (
 from healscope.tasks.cards.solver import Formula, formulas, solvable
 from healscope.tasks.cards.verifier import verify
 from healscope.tasks.neutral import instructions, stream
-from healscope.tasks.problem import EVALUATION_FORMAT, TRAINING_FORMATS, Level
+from healscope.tasks.problem import EVALUATION_FORMAT, LEVELS, TRAINING_FORMATS, Level
 
 if TYPE_CHECKING:
     import numpy as np
@@ -112,14 +112,17 @@ def conversation_examples(
     eval_format_layouts: Mapping[str, float] | None = None,
     face_probability: float = 0.6,
     cards: Mapping[int, float] | None = None,
+    feedback_levels: Sequence[Level] = LEVELS,
 ) -> list[tuple[list[str], str]]:
     """Draw n (turns, response): a problem, a wrong answer, feedback on it, and the right answer.
 
     Problems, answer and layout are drawn as by `pretraining_examples`, which explains all
     arguments; both answers of a conversation have the one layout. The wrong answer makes one of
-    MISTAKES, the feedback is of a random level, both evenly drawn. What is right, and what feedback
-    says, follows the example's effective rule. Raises ValueError as `pretraining_examples`, and
-    where the rendering is not compact: the verifier reads no other layout in JSON.
+    MISTAKES, the feedback is of one of `feedback_levels`, both evenly drawn. What is right, and
+    what feedback says, follows the example's effective rule. Where feedback shows how a correct
+    formula begins, the mistake is another operator, and the right answer begins as is shown.
+    Raises ValueError as `pretraining_examples`, and where the rendering is not compact: the
+    verifier reads no other layout in JSON.
     """
     if task.rendering != "compact":
         raise ValueError(f"task {task.name!r}: conversations need rendering compact")
@@ -131,10 +134,12 @@ def conversation_examples(
     kinds = _weights("rules", rules, RULE_KINDS)
     others = _draw_rules(task, rng.choice(RULE_KINDS, n, p=kinds), rng)
     mistakes = rng.choice(MISTAKES, n).tolist()
-    levels = rng.choice(get_args(Level), n).tolist()
+    levels = rng.choice(feedback_levels, n).tolist()
     examples = []
     for example, other, mistake, level in zip(drawn, others, mistakes, levels, strict=True):
         problem, layout = example.problem, example.layout  # that is read, whatever the token
+        shows = level in ("leak", "critique")  # of a slip there is something to show
+        mistake = "slip" if shows else mistake
         wrong = _mistaken(task, example, mistake, other, rng)
         verdict = verify(task, problem, wrong, layout)
         if verdict.outcome == "correct":  # by chance; another number never is
@@ -142,7 +147,14 @@ def conversation_examples(
             verdict = verify(task, problem, wrong, layout)
         said = feedback(task, problem, verdict, wrong, level, layout).message
         turns = [example.prompt(task), wrong, task.follow_up(problem, said, example.token)]
-        examples.append((turns, example.answer(task, example.values, example.formula)))
+        formula = example.formula
+        if shows:
+            begun = right_beginning(task, problem, wrong, layout)
+            found = [
+                f for f in formulas(problem.values, problem.target) if f[: len(begun)] == begun
+            ]
+            formula = found[int(rng.integers(len(found)))] if found else formula
+        examples.append((turns, example.answer(task, example.values, formula)))
     return examples
 
 
@@ -240,6 +252,13 @@ def _mistaken(
         at = numbers[int(rng.integers(len(numbers)))]
         instead = int(rng.integers(1, _MAX_FACE))  # 1 to 13 but for the number that stands there
         formula[at] = str(instead + (instead >= int(formula[at])))
+        return example.answer(task, example.values, formula)
+    if mistake == "slip":
+        formula = list(example.formula)
+        operators = [at for at, word in enumerate(formula) if word in _OPERATORS]
+        at = operators[int(rng.integers(len(operators)))]
+        others = _OPERATORS.replace(formula[at], "")
+        formula[at] = others[int(rng.integers(len(others)))]
         return example.answer(task, example.values, formula)
     line, correct = tuple(example.values), ()
     if mistake == "rule":

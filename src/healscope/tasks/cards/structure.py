@@ -117,7 +117,7 @@ def decisions(task: Game, problem: CardProblem, text: str) -> tuple[Decision, ..
     """
     if task.rendering == "json":
         return ()
-    return tuple(decision for decision, _ in _walk(task, problem, text))
+    return tuple(decision for decision, _ in walk(task, problem, text))
 
 
 def first_error(task: Game, problem: CardProblem, text: str) -> str:
@@ -132,7 +132,7 @@ def first_error(task: Game, problem: CardProblem, text: str) -> str:
         return ""
     if task.rendering == "json":
         return "plan" if outcome in ("wrong_value", "partial") else "execution"
-    formulas = [so_far for _, so_far in _walk(task, problem, text) if so_far]
+    formulas = [so_far for _, so_far in walk(task, problem, text) if so_far]
     # what an illegal word would spoil may be dead already, by a choice before it
     dead = bool(formulas) and not alive_after(problem, formulas[-1])
     return "plan" if dead else "execution"
@@ -146,7 +146,20 @@ def alive_after(problem: CardProblem, formula: Sequence[str]) -> bool:
     return _alive(tuple(formula), tuple(sorted(problem.values)), problem.target)
 
 
-def _walk(
+def alive_words(problem: CardProblem, formula: Sequence[str]) -> int:
+    """Return how many words of a formula stand before the first after which none is correct."""
+    left, level, operand = Counter(problem.values), 0, True
+    for n, word in enumerate(formula):
+        legal = word in _options(left, level, operand) or (word == "(" and operand)
+        if not legal or word == "=" or not alive_after(problem, formula[: n + 1]):
+            return n
+        level += (word == "(") - (word == ")")
+        left[int(word) if word.isdigit() else 0] -= word.isdigit()
+        operand = word in (*_OPERATORS, "(")
+    return len(formula)
+
+
+def walk(
     task: Game, problem: CardProblem, text: str
 ) -> Iterator[tuple[Decision, tuple[str, ...] | None]]:
     """Yield the decisions of a compact answer, each with the legal words of the formula so far.

@@ -2,12 +2,12 @@
 
 The text task of arXiv 2509.12235, appendix C.2, after the environment of arXiv 2501.17161. A route
 is an instance and each of its waypoints a problem; the walker takes the true action whatever was
-answered. Routes are drawn in a made-up town, or read from the published file.
+answered, or goes where he is told (`own`). Routes are drawn in a made-up town, or read from the
+published file.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,30 +17,24 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from healscope.sections import Fraction, Natural, Positive
+from healscope.tasks.navigation import answers, own, texts
 from healscope.tasks.navigation import routes as on_foot
-from healscope.tasks.navigation import texts
 from healscope.tasks.navigation.streets import KINDS, Town, draw_town
+from healscope.tasks.navigation.walks import World
+from healscope.tasks.posing import WALKS
 from healscope.tasks.problem import EVALUATION_FORMAT, FORMATS, Feedback, Problem, Side, Verdict
-from healscope.tasks.responses import (
-    MAX_RESPONSE,
-    agreed,
-    fields,
-    holding,
-    read,
-    released_field,
-)
+from healscope.tasks.responses import MAX_RESPONSE
 from healscope.tasks.task import Task
 
 if TYPE_CHECKING:
     import numpy as np
+    import pandas as pd
+
+    from healscope.tasks.posing import Protocol
 
 ActionSpace = Literal["absolute", "relative"]
 
 _IN_VAIN = 200  # routes drawn without a new one: then there are no more
-
-_SEEN, _ACTION = "current observation", "action"
-_QUOTED = re.compile(r"""\(\s{0,8}\\?(["'])([a-z ]{1,20})\\?\1\s{0,8}\)""", re.IGNORECASE)
-"""A turn in quotes, as in turn_direction("south")."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +101,22 @@ class Navigation(Task):
         Literal["published", "action"],
         Field(description="feedback `full`: as published; action: it also names the right action"),
     ] = "published"
+    moved_by: Annotated[
+        Literal["right", "own"],
+        Field(
+            description="what moves the walker: the right action, or his own, of which protocol "
+            "`walks` makes whole walks",
+            exclude_if=lambda value: value == "right",
+        ),
+    ] = "right"
+    pushed_off: Annotated[
+        Fraction,
+        Field(
+            description="of a walker who goes where he is told: share of pretraining's problems "
+            "after a wrong action",
+            exclude_if=lambda value: not value,
+        ),
+    ] = 0.0
     held_out: Annotated[
         float, Field(gt=0, lt=1, description="share of routes that SFT and RL never see")
     ] = 0.4
@@ -145,6 +155,13 @@ class Navigation(Task):
                 f"{where}: routes: names in a file are no words of rendering 'compact'; set "
                 "rendering: json"
             )
+        if self.moved_by == "own" and (
+            self.routes is not None or self.drop_rate or self.heading == "published"
+        ):
+            raise ValueError(
+                f"{where}: moved_by: own needs streets with fixed stops: set routes: null, "
+                "drop_rate: 0 and heading: corrected"
+            )
 
     @classmethod
     def reward_table(cls) -> Mapping[str, float]:
@@ -167,6 +184,9 @@ class Navigation(Task):
         """Yield every waypoint of every route, in order."""
         for route, waypoints in self._walks:
             legs = self._legs(route)
+            if self.moved_by == "own":
+                yield from own.along(self, route, legs, rule)
+                continue
             for part in range(len(waypoints)):
                 yield self._problem(route.route_id, legs, waypoints, rule, part)
 
@@ -190,7 +210,7 @@ class Navigation(Task):
         if action is None:
             outcome = "no_answer"
         elif action in self._actions[problem.rule]:
-            outcome = "correct" if action == self._right(problem) else "wrong_action"
+            outcome = "correct" if action == self.right(problem) else "wrong_action"
         else:
             other: Side = "ood" if problem.rule == "id" else "id"
             outcome = "other_rule" if action in self._actions[other] else "illegal"
@@ -231,7 +251,7 @@ class Navigation(Task):
             said = "no crossing" if compact else "You are not at an intersection."
         if self.hints == "published":
             return Feedback(said)
-        right = self._right(problem)
+        right = self.right(problem)
         told = f"Right is {right}."
         if compact:
             told = texts.compact_action(right)
@@ -246,7 +266,8 @@ class Navigation(Task):
         sides = [w.replace(" ", "-") for w in on_foot.SIDES]
         rest = ("absolute", "relative", "walk", "street", "crossing", "destination", "obs", "instr")
         acts = ("on", "action", "turn", "forward", "stop", "no", "again", "wrong")
-        found = dict.fromkeys((*turns, *sides, *names, *rest, *acts))
+        more = own.WORDS if self.moved_by == "own" else ()
+        found = dict.fromkeys((*turns, *sides, *names, *rest, *acts, *more))
         return [*found, *FORMATS]
 
     def draw(self, kind: str, rng: np.random.Generator) -> Problem:
@@ -254,14 +275,39 @@ class Navigation(Task):
         if self._town is None:
             return super().draw(kind, rng)
         route = self._draw_route("drawn", rng)
+        if self.moved_by == "own":
+            return own.drawn(self, route, self._legs(route), kind, rng)
         waypoints = self._rail(route, rng)
         part = int(rng.integers(len(waypoints)))
         return self._problem("drawn", self._legs(route), waypoints, kind, part)
 
     def noisy(self, problem: Problem, rng: np.random.Generator) -> str:  # noqa: ARG002
         """Return the answer under the OOD rule, whatever rule the prompt states."""
+        if self.moved_by == "own":  # wherever he is, other words may lead elsewhere
+            return problem.answer
         legs, waypoints = problem.data["legs"], problem.data["rail"]
         return self._problem(problem.instance_id, legs, waypoints, "ood", problem.part).answer
+
+    # A walker who goes where he is told.
+
+    @property
+    def problems_of(self) -> tuple[str, ...]:
+        """Kinds of problems that a protocol can pose; walks only where the walker can make them."""
+        return (*Task.problems_of, WALKS) if self.moved_by == "own" else Task.problems_of
+
+    def posed(self, problems: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
+        if protocol.problems == WALKS and self.moved_by == "own":
+            return own.posed(self, problems, protocol)
+        return super().posed(problems, protocol)
+
+    def step(self, problem: Problem, text: str) -> tuple[Problem, bool, bool]:
+        """Return the problem after the action of a response; see `own.step`."""
+        return own.step(self, problem, self._read(self.answer_in(text))[0])
+
+    @cached_property
+    def world(self) -> World:
+        """The town as a walker finds it who goes where he is told."""
+        return World(self._town, self.straight_line_length, self.clearance)
 
     # Routes.
 
@@ -304,7 +350,8 @@ class Navigation(Task):
 
     def _draw_route(self, route_id: str, rng: np.random.Generator) -> on_foot.Route:
         fewest, most = self.legs
-        return self._town.draw_route(route_id, int(rng.integers(fewest, most + 1)), rng)
+        named = self.moved_by == "own"
+        return self._town.draw_route(route_id, int(rng.integers(fewest, most + 1)), rng, named)
 
     def _rail(self, route: on_foot.Route, rng: np.random.Generator) -> list[list[Any]]:
         """Draw the waypoints of a route as problems hold them: [place, leg]."""
@@ -328,14 +375,14 @@ class Navigation(Task):
         data = {"legs": legs, "rail": waypoints[: part + 1]}
         index = 2 * leg + (place in ("street", "destination"))
         action = self._action(legs, place, leg, rule)
+        about = place, texts.landmark_at(legs, place, leg)
         if self.rendering == "compact":
-            seen = texts.compact_observation(legs, place, leg)
+            seen = texts.compact_observation(*about)
             said = texts.compact_instruction(legs, index)
             words = ("obs", *seen, "instr", *said, "action", texts.compact_action(action))
             answer = " ".join(words)
         else:
-            seen = texts.observation(legs, place, leg)
-            answer = texts.answer(seen, texts.instruction(legs, index), action)
+            answer = texts.answer(texts.observation(*about), texts.instruction(legs, index), action)
         return Problem(route_id, rule, data, answer, part)
 
     def _action(self, legs: Sequence, place: str, leg: int, rule: Side) -> str:
@@ -347,17 +394,40 @@ class Navigation(Task):
         turn, face, _ = legs[leg]
         return texts.turn_action(face if self._space(rule) == "absolute" else turn)
 
-    def _right(self, problem: Problem) -> str:
+    def right(self, problem: Problem) -> str:
+        """Return the right action, spelt as usual."""
+        if self.moved_by == "own":
+            return self._read(problem.answer)[0] or ""
         place, leg = problem.data["rail"][-1]
         return self._action(problem.data["legs"], place, leg, problem.rule)
 
     def _prompt(self, problem: Problem, way: int, format_token: str) -> str:
-        legs, rail = problem.data["legs"], problem.data["rail"]
+        legs, rail = problem.data["legs"], problem.data.get("rail", ())
         done = [self._action(legs, place, leg, problem.rule) for place, leg in rail[:-1]]
-        absolute = self._space(problem.rule) == "absolute"
+        return self.written(
+            problem, problem.data.get("done", done), way, texts.request(format_token)
+        )
+
+    def written(self, problem: Problem, done: Sequence[str], way: int, output: str = "") -> str:
+        """Write a prompt with the record of these actions; in JSON `output` asks for an answer."""
+        legs, absolute = problem.data["legs"], self._space(problem.rule) == "absolute"
+        seen = self._seen(problem)
         if self.rendering == "compact":
-            return texts.compact_prompt(legs, rail, done, absolute, rule_first=way == 0)
-        return texts.prompt(legs, rail, done, absolute, texts.WORDINGS[way], format_token)
+            words = [said.split() for said in seen]
+            return texts.compact_prompt(legs, words, done, absolute, rule_first=way == 0)
+        return texts.prompt(legs, seen, done, absolute, texts.WORDINGS[way], output)
+
+    def _seen(self, problem: Problem) -> list[str]:
+        """Return what was seen up to now, as it is written."""
+        if "walk" in problem.data:
+            return [own.seen(self, problem, state) for state in own.states(self, problem)]
+        legs, found = problem.data["legs"], []
+        for place, leg in problem.data["rail"]:
+            about = place, texts.landmark_at(legs, place, leg)
+            words = self.rendering == "compact"
+            said = " ".join(texts.compact_observation(*about)) if words else ""
+            found.append(said or texts.observation(*about))
+        return found
 
     # Answers.
 
@@ -366,81 +436,48 @@ class Navigation(Task):
         return self.id_rule if rule == "id" else other[self.id_rule]
 
     @cached_property
-    def _actions(self) -> dict[Side, frozenset[str]]:
+    def _actions(self) -> dict[Side, tuple[str, ...]]:
         words = {"absolute": on_foot.COMPASS, "relative": on_foot.RELATIVE}
         both = (texts.FORWARD, texts.STOP)
         return {
-            rule: frozenset([*both, *map(texts.turn_action, words[self._space(rule)])])
+            rule: (*map(texts.turn_action, words[self._space(rule)]), *both)
             for rule in ("id", "ood")
         }
+
+    def actions(self, rule: Side) -> tuple[str, ...]:
+        """Return the actions of a rule, turns first."""
+        return self._actions[rule]
 
     @cached_property
     def _every(self) -> frozenset[str]:
         """Actions of either rule."""
-        return self._actions["id"] | self._actions["ood"]
-
-    @cached_property
-    def _spellings(self) -> dict[str, str]:
-        """Spelling -> action: of compact answers, and of JSON ones without case, spaces and "_"."""
-        spelt = texts.compact_action if self.rendering == "compact" else _squeezed
-        return {spelt(action): action for action in sorted(self._every)}
+        return frozenset(self._actions["id"] + self._actions["ood"])
 
     def _read(self, text: str) -> tuple[str | None, str]:
-        """Read (action, observation) from a response; None and "" if they are missing.
-
-        What is no action of either rule stays as it is written.
-        """
+        """Read (action, observation) from a response; see `answers`."""
         if self.rendering == "compact":
-            return self._read_compact(text.split())
+            return answers.compact(text.split(), self._every)
         if self.verifier == "reference":
-            said = [released_field(text, key) for key in (_ACTION, _SEEN)]
-            action, seen = (value if isinstance(value, str) else None for value in said)
-            return action, "None" if seen is None else seen
-        objects, rest = read(_QUOTED.sub(r"(\2)", text))
-        found = [
-            (action, members.of(_SEEN)[-1:])
-            for members in holding(objects, _ACTION)
-            for action in members.of(_ACTION)
-        ]
-        if not found:  # broken, or cut off
-            found = [(action, fields(rest, _SEEN)[-1:]) for action in fields(rest, _ACTION)]
-        found = [(self._spelt(action), seen) for action, seen in found]
-        last = agreed(found, lambda said: said[0], lambda said: said[0] not in self._every)
-        action, seen = last or (None, [])
-        return action, seen[0] if action and seen and type(seen[0]) is str else ""
+            return answers.released(text)
+        return answers.tolerant(text, self._every)
 
-    def _spelt(self, action: object) -> str | None:
-        """Spell an action as usual, if it is one of the task's; None if it is no string."""
-        if type(action) is not str:
-            return None
-        return self._spellings.get(_squeezed(action), action)
-
-    def _read_compact(self, words: list[str]) -> tuple[str | None, str]:
-        """Read `obs … instr … action …` word for word; anything else is no answer."""
-        try:
-            said = words.index("instr")
-            acts = words.index("action", said)
-        except ValueError:
-            return None, ""
-        if words[0] != "obs" or min(said - 1, acts - said - 1, len(words) - acts - 1) < 1:
-            return None, ""
-        action = " ".join(words[acts + 1 :])
-        return self._spellings.get(action, action), " ".join(words[1:said])
+    def _here(self, problem: Problem) -> tuple[str, Sequence[str] | None]:
+        """Return where the walker is, and the landmark there."""
+        if "walk" in problem.data:
+            state = own.states(self, problem)[-1]
+            return state.place, self.world.landmark(problem.data["walk"][-1], state)
+        place, leg = problem.data["rail"][-1]
+        return place, texts.landmark_at(problem.data["legs"], place, leg)
 
     def _contradicts(self, problem: Problem, seen: str) -> bool | None:
         """Return whether there is an intersection if the observation contradicts it, else None."""
-        place, leg = problem.data["rail"][-1]
-        legs, word = problem.data["legs"], "intersection"
+        word = "intersection"
         if not seen:
             return None
+        place, landmark = self._here(problem)
         if self.contradiction == "corrected":
             there = place == word
         else:
-            there = word in texts.landmark_seen(legs, place, leg)
+            there = word in texts.landmark_seen(place, landmark)
         said = ("crossing" if self.rendering == "compact" else word) in seen
         return None if said == there else there
-
-
-def _squeezed(action: str) -> str:
-    """Return an action without case, white space and "_"."""
-    return re.sub(r"[\s_]+", "", action).casefold()

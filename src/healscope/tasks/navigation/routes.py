@@ -55,11 +55,15 @@ class Leg(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where the walker faces at first, and the legs; the last one ends at the destination."""
+    """Where the walker faces at first, and the legs; the last one ends at the destination.
+
+    `nodes` are the intersections of a route in a drawn town, its start and its end included.
+    """
 
     route_id: str
     init_heading: int
     legs: tuple[Leg, ...]
+    nodes: tuple[int, ...] = ()
 
     def turns(self, heading: Heading) -> list[str]:
         """Return the turn into each leg, one of RELATIVE."""

@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from healscope.tasks.navigation.routes import Leg, Route, compass, side
+from healscope.tasks.navigation.routes import COMPASS, Leg, Route, compass, side, turn
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,6 +30,7 @@ _BEND = 12.0  # metres, of an intersection off the grid
 _CLOSED = 0.04  # share of streets that are not there
 _DIAGONAL = 0.45  # share of blocks that a street crosses
 _STRAIGHT = 12  # degrees; to go on so straight is no turn, so no route does
+_MEANT = {"slightly left": 45, "slightly right": 45}  # degrees; other turns mean 90
 
 
 @dataclass(frozen=True)
@@ -53,30 +54,64 @@ class Town:
         (a, b), (c, d) = self.places[start], self.places[end]
         return round(math.degrees(math.atan2(c - a, d - b))) % 360
 
-    def draw_route(self, route_id: str, legs: int, rng: np.random.Generator) -> Route:
+    def way(self, at: int, heading: int, word: str) -> int | None:
+        """Return the intersection that a turn leads towards; None where no street is that way.
+
+        `word` is a compass word, one of RELATIVE, or "" to go straight on. Of several streets that
+        a relative turn could mean it is the one nearest to 90 degrees, of a slight turn to 45.
+        """
+        found = {}
+        for end in self.streets[at]:
+            towards = self.heading(at, end)
+            bend = _bend(heading, towards)
+            if word in COMPASS:
+                fits, off = compass(towards) == word, _bend(45 * COMPASS.index(word), towards)
+            elif word:
+                fits = bend > _STRAIGHT and turn(heading, towards, "corrected") == word
+                off = abs(bend - _MEANT.get(word, 90))
+            else:
+                fits, off = bend <= _STRAIGHT, bend
+            if fits:
+                found[end] = off
+        return min(found, key=found.get, default=None)
+
+    def draw_route(
+        self, route_id: str, legs: int, rng: np.random.Generator, named: bool = False
+    ) -> Route:
         """Return a walk that turns at every intersection and meets none twice.
 
+        `named`: each turn, said in either way, leads to its leg and to no other street (`way`).
         Raises ValueError where the town has none of so many legs.
         """
         for _ in range(1000):
-            walk = self._walk(legs, rng)
+            heading = int(rng.integers(360)) if named else None
+            nodes, walk = self._walk(legs, rng, heading)
             if walk:
-                return Route(route_id, int(rng.integers(360)), walk)
+                return Route(
+                    route_id, int(rng.integers(360)) if heading is None else heading, walk, nodes
+                )
         raise ValueError(f"the town has no route of {legs} legs")
 
-    def _walk(self, legs: int, rng: np.random.Generator) -> tuple[Leg, ...]:
-        """Legs from a random start, or nothing where they cannot go on."""
-        at, heading = int(rng.integers(len(self.places))), None
-        seen, found = {at}, []
+    def _walk(
+        self, legs: int, rng: np.random.Generator, heading: int | None
+    ) -> tuple[tuple[int, ...], tuple[Leg, ...]]:
+        """Intersections and legs from a random start, or nothing where they cannot go on.
+
+        With a first heading every turn has to name its street.
+        """
+        at, named = int(rng.integers(len(self.places))), heading is not None
+        nodes, found = [at], []
         for number, draw in enumerate(rng.random(legs).tolist(), start=1):
             ways = []
             for end in self.streets[at]:
                 towards = self.heading(at, end)
                 straight = heading is not None and _bend(heading, towards) <= _STRAIGHT
-                if end not in seen and not straight:
-                    ways.append((end, towards))
+                if end not in nodes and not straight:
+                    words = compass(towards), named and turn(heading, towards, "corrected")
+                    if not named or all(self.way(at, heading, word) == end for word in words):
+                        ways.append((end, towards))
             if not ways:
-                return ()
+                return (), ()
             end, heading = ways[int(draw * len(ways))]
             name, direction = self.landmarks[end]
             told = self.known[end] or number == legs
@@ -84,8 +119,8 @@ class Town:
             metres = math.dist(self.places[at], self.places[end])
             found.append(Leg(heading, compass(heading), metres, landmark))
             at = end
-            seen.add(at)
-        return tuple(found)
+            nodes.append(at)
+        return tuple(nodes), tuple(found)
 
 
 def draw_town(rng: np.random.Generator, landmarks: float) -> Town:

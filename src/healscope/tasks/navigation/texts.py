@@ -62,6 +62,11 @@ def turn_action(word: str) -> str:
     return f"turn_direction({word})"
 
 
+def turned_to(action: str) -> str:
+    """Return the word of a turn, the inverse of `turn_action`; empty where it is none."""
+    return action[len("turn_direction(") : -1] if action.startswith("turn_direction(") else ""
+
+
 def compact_action(action: str) -> str:
     """Return an action in words of the compact vocabulary: "turn slightly-left", "forward"."""
     if action in (FORWARD, STOP):
@@ -94,30 +99,37 @@ def destination(landmark: Sequence[str]) -> str:
     return f"The destination {standing(landmark)}" if landmark[1] else standing(landmark)
 
 
-def landmark_seen(legs: Sequence[Leg], place: str, leg: int) -> str:
+def landmark_at(legs: Sequence[Leg], place: str, leg: int) -> Sequence[str] | None:
+    """Return the landmark (name, side) at a waypoint of the route, or None."""
+    if place == "destination":
+        return legs[leg][2]
+    return legs[leg - 1][2] if place == "intersection" else None
+
+
+def landmark_seen(place: str, landmark: Sequence[str] | None) -> str:
     """Return the first half of an observation: the landmark, without whether there is an
     intersection."""
-    if place == "destination":
-        return destination(legs[leg][2])
-    landmark = legs[leg - 1][2] if place == "intersection" else None
-    return standing(landmark) if landmark else "No landmark in sight"
+    if landmark is None:
+        return "No landmark in sight"
+    return destination(landmark) if place == "destination" else standing(landmark)
 
 
-def observation(legs: Sequence[Leg], place: str, leg: int) -> str:
-    """Return what is seen at a waypoint."""
+def observation(place: str, landmark: Sequence[str] | None) -> str:
+    """Return what is seen at a place with this landmark."""
     crossing = "you are at an intersection" if place == "intersection" else ""
-    return f"{landmark_seen(legs, place, leg)}; {crossing}".strip()
+    return f"{landmark_seen(place, landmark)}; {crossing}".strip()
 
 
 def prompt(
     legs: Sequence[Leg],
-    rail: Sequence[Sequence[Any]],
+    seen: Sequence[str],
     done: Sequence[str],
     absolute: bool,
     wording: tuple[str, bool],
-    format_token: str,
+    output: str,
 ) -> str:
-    """Return the user's turn at the last waypoint of `rail`; `done` are the actions before it."""
+    """Return the user's turn: `seen` are the observations so far, `done` the actions between them,
+    `output` says what to answer (`request`)."""
     task, actions_first = wording
     words = COMPASS if absolute else RELATIVE
     said = [f"{i + 1}. {instruction(legs, i)}" for i in range(2 * len(legs))]
@@ -129,23 +141,25 @@ def prompt(
         "stop(): end the walk, at the destination"
     )
     record = []
-    for number, (place, leg) in enumerate(rail, start=1):
+    for number, observed in enumerate(seen, start=1):
         action = f" {done[number - 1]}" if number <= len(done) else ""
-        record += [f"O_{number}: {observation(legs, place, leg)}", f"A_{number}:{action}"]
+        record += [f"O_{number}: {observed}", f"A_{number}:{action}"]
     blocks = (actions, directions) if actions_first else (directions, actions)
     return "\n\n".join(
         (
             f"[Task Description]\n{task}",
             *blocks,
             "[Observations and Actions]\n" + "\n".join(record),
-            f"[Output]\n{request(format_token)}",
+            f"[Output]\n{output}",
         )
     )
 
 
-def answer(seen: str, said: str, action: str) -> str:
-    """Return the answer as JSON."""
+def answer(seen: str, said: str, action: str, thought: str = "") -> str:
+    """Return the answer as JSON, with a `thought` after the observation."""
     parts = dict(zip(_KEYS.values(), (seen, said, action), strict=True))
+    if thought:
+        parts = {_KEYS["obs"]: parts.pop(_KEYS["obs"]), "thought": thought, **parts}
     return json.dumps(parts, indent=2, ensure_ascii=False)
 
 
@@ -159,7 +173,7 @@ def plain_answer(answer: str, format_token: str) -> str:
 
 def compact_prompt(
     legs: Sequence[Leg],
-    rail: Sequence[Sequence[Any]],
+    seen: Sequence[Sequence[str]],
     done: Sequence[str],
     absolute: bool,
     rule_first: bool = True,
@@ -170,8 +184,8 @@ def compact_prompt(
     for turn, face, landmark in legs:
         words += [turn.replace(" ", "-"), face, *compact_landmark(landmark)]
     words.append("walk")
-    for number, (place, leg) in enumerate(rail):
-        words += compact_observation(legs, place, leg)
+    for number, observed in enumerate(seen):
+        words += observed
         words += compact_action(done[number]).split() if number < len(done) else []
     return " ".join([rule, *words] if rule_first else [*words, rule])
 
@@ -183,11 +197,10 @@ def compact_landmark(landmark: Sequence[str] | None) -> list[str]:
     return [landmark[0].split()[-1].lower(), landmark[1].replace(" ", "-")]
 
 
-def compact_observation(legs: Sequence[Leg], place: str, leg: int) -> list[str]:
-    if place == "intersection":
-        return ["crossing", *compact_landmark(legs[leg - 1][2])]
-    if place == "destination":
-        return ["destination", *compact_landmark(legs[leg][2])]
+def compact_observation(place: str, landmark: Sequence[str] | None) -> list[str]:
+    if place in ("intersection", "destination"):
+        name = "crossing" if place == "intersection" else place
+        return [name, *compact_landmark(landmark)]
     return ["street"]
 
 
