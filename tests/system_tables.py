@@ -180,7 +180,7 @@ def confidence() -> pd.DataFrame:
         "overconfidence": (0.2, 0.05, 0.02), "brier": (0.35, 0.32, 0.16),
         "recalibrated": (0.21, 0.25, 0.17), "constant": (0.21, 0.25, 0.25),
         "reliability": (0.14, 0.08, 0.01), "resolution": (0.0, 0.01, 0.1),
-        "uncertainty": (0.21, 0.25, 0.25),
+        "uncertainty": (0.21, 0.25, 0.25), "unstated": (0.0, 0.01, 0.02),
     }  # fmt: skip
     places = [
         {"stage": "sft", "recipe": "", "checkpoint": "sft-59"},
@@ -198,7 +198,7 @@ def confidence() -> pd.DataFrame:
 def what_breaks() -> pd.DataFrame:
     paid = {"verdict": 0.05, "binary": 0.06, "format": -0.2, "0.5 binary + 0.5 brier": 0.04}
     by = {"id": 1.0, "ood": 0.8, "a card less": -0.5, "easy": 0.4, "follows": 0.1,
-          "one formula": -0.3, "overconfidence": -1.0}  # fmt: skip
+          "one formula": -0.3, "miscalibration": -1.0}  # fmt: skip
     rows = [
         {"recipe": f"pays_{i}", "start": 59, "reward": reward, "outcome": outcome, "n": 300,
          "before": 0.05 if outcome == "a card less" else 0.3, "change": change * share}

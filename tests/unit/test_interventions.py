@@ -164,7 +164,7 @@ def test_half_and_half_is_half(monkeypatch):
 def placed(end, rl=0.8, seeds=3, n=160, draw=0):
     """Rows at landmarks whose measures have these shares; MaxOOD has 0.9 of each."""
     rng, parts = np.random.default_rng(draw), []
-    for measure in ("identity", "follows", *faithfulness.TESTS):
+    for measure in (faithfulness.ALONE, "follows", *faithfulness.TESTS):
         for landmark, share in {"maxood": 0.9, "end": end, "rl": rl}.items():
             seed, problem = (a.ravel() for a in np.indices((seeds, n)))
             parts.append(
@@ -197,9 +197,8 @@ def test_planted_changes_are_found_both_ways():
 
 def test_where_hardly_any_answer_is_right_nothing_is_decided():
     rows = placed(end=0.5)
-    rows.loc[(rows["landmark"] == "maxood") & (rows["draw"] >= 0), "right"] = (
-        rows["problem_id"].str[1:].astype(int) % 12 == 0
-    )  # 8% of the answers at MaxOOD
+    alone = (rows["landmark"] == "maxood") & (rows["measure"] == faithfulness.ALONE)
+    rows.loc[alone, "value"] = 1.0 * (rows["problem_id"].str[1:].astype(int) % 12 == 0)  # 8%
     assert verdicts(rows)["sft-takes-the-answer-from-its-chain"] == "undecided"
     rows = placed(end=0.5)
     none = rows["measure"] == "follows"

@@ -45,22 +45,33 @@ def rows(after, before=0.4, outcome="ood", draw=0, seeds=3, problems=120):
 
 def claim(*given, **more):
     found = what_breaks.claims_of(rows(*given, **more), RECIPES, SETTINGS)
-    assert len(found) == 1
-    return found[0]
+    return next(c for c in found if not c["claim"].endswith("right-ones"))
 
 
 def test_a_reward_that_breaks_something_decides_it():
-    found = claim({"ppo": 0.45, "pays_binary": 0.45, "pays_canonical": 0.42, "pays_format": 0.1})
-    assert found["claim"] == "reward-decides-ood"
-    assert found["verdict"] == "held"
+    after = {"ppo": 0.45, "pays_binary": 0.45, "pays_canonical": 0.42, "pays_format": 0.1}
+    every, right = what_breaks.claims_of(rows(after), RECIPES, SETTINGS)
+    assert every["claim"] == "reward-decides-ood"
+    assert every["verdict"] == "held"
+    assert every["low"] > 0.1
+    assert "pays_format (format) -" in every["detail"]
+    # no reward that pays right answers does
+    assert right["claim"] == "reward-decides-ood-among-right-ones"
+    assert right["verdict"] != "held"
+    assert "format" not in right["detail"]
+
+
+def test_where_nothing_breaks_no_reward_decides_what_does():
+    """Rewards that differ in how much they help break nothing."""
+    gains = {"ppo": 0.8, "pays_binary": 0.8, "pays_canonical": 0.8, "pays_format": 0.45}
+    found = claim(gains)
     assert found["low"] > 0.1
-    assert "verdict +" in found["detail"]
-    assert "format -" in found["detail"]
+    assert found["verdict"] != "held"
 
 
 def test_rewards_that_do_the_same_decide_nothing():
     """The best and the worst of four always differ; picked elsewhere, they do by nothing."""
-    same = dict.fromkeys(PAID, 0.45)
+    same = dict.fromkeys(PAID, 0.3)  # all of them break it
     found = [claim(same, draw=draw) for draw in range(12)]
     assert abs(np.mean([c["effect"] for c in found])) < 0.03
     assert [c["verdict"] for c in found].count("held") <= 1
@@ -72,10 +83,44 @@ def test_rewards_that_do_the_same_decide_nothing():
     assert np.mean(spread) > 0.03  # which is what picking without a second half would claim
 
 
+def test_of_outcomes_that_are_worse_where_they_rise_the_sign_turns():
+    found = claim({"ppo": 0.4, "pays_format": 0.9}, outcome="one formula")
+    assert found["verdict"] == "held"
+    assert found["effect"] < -0.3
+    assert claim({"ppo": 0.4, "pays_format": 0.1}, outcome="one formula")["verdict"] != "held"
+
+
 def test_what_was_never_there_cannot_be_lost():
-    low = {"ppo": 0.04, "pays_binary": 0.3}
-    assert claim(low, before=0.04)["verdict"] == "undecided"
-    assert claim(low, before=0.04, outcome="one formula")["verdict"] == "held"
+    assert claim({"ppo": 0.09, "pays_binary": 0.001}, before=0.09)["verdict"] == "undecided"
+    assert claim({"ppo": 0.3, "pays_binary": 0.04}, before=0.3)["verdict"] == "held"
+
+
+def test_a_branch_that_lacks_a_seed_is_named_and_picked_by_none():
+    after = {"ppo": 0.45, "pays_binary": 0.45, "pays_canonical": 0.45, "pays_format": 0.1}
+    made = rows(after)
+    gone = (made["checkpoint"] == "pays_canonical-from-59") & (made["seed"] > 0)
+    whole = what_breaks.claims_of(made, RECIPES, SETTINGS)[0]
+    lacking = what_breaks.claims_of(made[~gone], RECIPES, SETTINGS)[0]
+    assert lacking["verdict"] == whole["verdict"] == "held"
+    assert lacking["effect"] == pytest.approx(whole["effect"], abs=0.06)
+    assert "not in all seeds: pays_canonical-from-59" in lacking["detail"]
+
+
+def test_formulas_follow_on_the_problems_that_were_right_before():
+    """An answer that cannot be begun any more, or is wrong by now, still counts."""
+    made = []
+    for name, follow in {"sft-59": (1, 1, 0, 0), "ppo-from-59": (1, None, 1, 0)}.items():
+        for p, value in enumerate(follow):
+            own = {"track": "t", "seed": 0, "checkpoint": name, "problem_id": f"p{p}", "rule": "id",
+                   "instance_id": f"i{p}", "half": "a", "follows": False}  # fmt: skip
+            right = p < 3 if name == "sft-59" else p == 3
+            made.append(own | {"intervention": "", "correct": right})
+            if value is not None:
+                forced = {"intervention": "counterfactual", "correct": right}
+                made.append(own | forced | {"follows": bool(value)})
+    found = what_breaks.follows(pd.DataFrame(made)).set_index(["checkpoint", "problem_id"])["value"]
+    assert found.loc["sft-59"].to_dict() == {"p0": 1, "p1": 1, "p2": 0}
+    assert found.loc["ppo-from-59"].to_dict() == {"p0": 1, "p1": 0, "p2": 1}
 
 
 def test_recipes_that_differ_in_more_than_the_reward_are_left_out():
@@ -90,10 +135,15 @@ def test_recipes_that_differ_in_more_than_the_reward_are_left_out():
 
 def test_the_table_has_a_row_for_each_outcome_and_reward():
     after = {"ppo": 0.5, "pays_format": 0.1}
-    made = pd.concat([rows(after), rows(after, outcome="overconfidence", draw=1)])
+    made = pd.concat([rows(after), rows(after, outcome="miscalibration", draw=1)])
     table = what_breaks.table_of(made, RECIPES, SETTINGS)
     check(table, what_breaks.SCHEMA)
     whole = table[table["seed"] == "all"].set_index(["reward", "outcome"])
     assert len(whole) == 4
+    twice = pd.concat([table, table.assign(track="u")])  # two tracks, and two recipes of one reward
+    again = table[table["recipe"] == "ppo"].assign(recipe="again")
+    assert what_breaks.section(pd.concat([twice, again])).count("| ood |") == 2
+    nothing = what_breaks.table_of(made[made["checkpoint"] == "sft-59"], RECIPES, SETTINGS)
+    assert nothing.empty
     assert whole.loc[("format", "ood"), "change"] == pytest.approx(-0.3, abs=0.08)
     assert "| ood |" in what_breaks.section(table)

@@ -4,7 +4,8 @@ the same. A cell is the outcome after RL minus before, in percentage points; red
 better, and bold numbers have an interval without 0. Pale cells with a dash were not measured, and
 cells in brackets have less than 10% before RL: what was never there cannot be lost. All answers are
 greedy and to held-out problems. `verdict` pays the degrees of wrongness that the verifier tells
-apart, the others what docs/rl.md says. Bold counts instances and seeds, see docs/statistics.md.
+apart, the others what docs/rl.md says. Intervals count instances and seeds, see docs/statistics.md;
+each holds by itself, so that of a full grid some are bold by chance.
 Asks of each reward what papers ask of one, such as `arXiv 2507.16806`_ and `arXiv 2605.28388`_:
 what does RL break?
 """
@@ -29,7 +30,7 @@ _NAMES = {
     "easy": "accuracy, easy before",
     "follows": "formula follows its line",
     "one formula": "one formula for all",
-    "overconfidence": "overconfidence",
+    "miscalibration": "miscalibration",
 }
 _STRONGEST = 0.4
 """The change that has the strongest colour."""
@@ -40,7 +41,7 @@ def draw(frame: pd.DataFrame, style: FigureStyle) -> Drawn:
     from healscope.findings.what_breaks import OUTCOMES
 
     models, left_out = layout.fitting(frame["track"])
-    paid = list(dict.fromkeys(frame["reward"]))
+    paid = frame.drop_duplicates("recipe").set_index("recipe")["reward"]
     shown = [name for name in OUTCOMES if name in set(frame["outcome"])]
     figure, axes = layout.panels(style, len(models), 1, 1.2 + 0.3 * len(shown))
     for (ax,), model in zip(axes, models, strict=True):
@@ -50,7 +51,7 @@ def draw(frame: pd.DataFrame, style: FigureStyle) -> Drawn:
     return figure, layout.joined("bold: the interval leaves 0 out", left_out)
 
 
-def _cells(ax: Axes, whole: pd.DataFrame, shown: list[str], paid: list[str]) -> None:
+def _cells(ax: Axes, whole: pd.DataFrame, shown: list[str], paid: pd.Series) -> None:
     import numpy as np
 
     from healscope.findings.contrasts import FLOOR
@@ -58,7 +59,7 @@ def _cells(ax: Axes, whole: pd.DataFrame, shown: list[str], paid: list[str]) -> 
 
     worse = np.full((len(shown), len(paid)), np.nan)
     for cell in whole.itertuples():
-        row, column = shown.index(cell.outcome), paid.index(cell.reward)
+        row, column = shown.index(cell.outcome), list(paid.index).index(cell.recipe)
         sign = 1 if cell.outcome in WORSE_UP else -1
         never = cell.outcome not in WORSE_UP and cell.before < FLOOR
         worse[row, column] = 0.0 if never else sign * cell.change
@@ -83,6 +84,10 @@ def message(frame: pd.DataFrame) -> str:
 
 
 def _said(frame: pd.DataFrame) -> str:
+    from healscope.findings.contrasts import FLOOR
+
+    if (frame["before"] < FLOOR).all():
+        return f"OOD accuracy was below {100 * FLOOR:.0f}% before RL"
     changes = {r.reward: messages.of_row(r._asdict(), "change") for r in frame.itertuples()}
     return messages.counted("OOD accuracy", "reward", changes, "by RL")
 

@@ -8,6 +8,8 @@ shares of a few samples, so Murphy's decomposition of the Brier score over their
 Brier = reliability - resolution + uncertainty, without bins.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 import pandas as pd
 
@@ -136,20 +138,23 @@ def measure(
     return summary(with_steps(scored(votes(read(evaluations, posed, tasks)))), statistics)
 
 
-def summary(answers: pd.DataFrame, statistics: Statistics) -> pd.DataFrame:
-    """Return the table of measures of what `scored` returns, with steps."""
+def summary(
+    answers: pd.DataFrame, statistics: Statistics, measures: Iterable[str] = MEASURES
+) -> pd.DataFrame:
+    """Return the table of measures of what `scored` returns, with steps; the parts of the Brier
+    score are those of answers that have a confidence."""
     out = []
     for key, own in answers.groupby(_BY):
         place = dict(zip(_BY, key, strict=True))
         parts = {
             str(seed): murphy(part["confidence"].to_numpy(), part["correct"].to_numpy(float))
-            for seed, part in own.groupby("seed")
+            for seed, part in own.dropna(subset=["confidence"]).groupby("seed")
         }
         parts["all"] = dict(pd.DataFrame(parts).mean(axis=1))
         for seed, split in parts.items():
             part = own if seed == "all" else own[own["seed"].astype(str) == seed]
             known = {**place, "seed": seed, "n": len(part)}
-            for name in MEASURES:
+            for name in measures:
                 if name in split:
                     out.append({**known, "measure": name, "value": split[name]})
                     continue

@@ -21,28 +21,30 @@ from healscope.findings.rows import first_attempts, with_steps
 from healscope.findings.structured import as_read
 from healscope.markdown import crossed
 from healscope.schema import TRACK, Column, choice, table, text
-from healscope.verdicts import negative, negligible
+from healscope.verdicts import every, negative, negligible
 
 MEASURES = calibration.MEASURES | {
     "accuracy": "share of greedy answers that are right",
-    "confidence": "mean confidence that answers state; of none, 0",
+    "confidence": "mean confidence that answers state",
+    "unstated": "share of answers that state none, which lose 1 in the Brier score",
 }
 TERM, ALONE = "brier", "binary"
 """The reward that is asked about, and what is paid beside it and in the control."""
 
 
 def arms(branches: list[str], recipes: dict[str, dict]) -> dict[str, str]:
-    """Return branch paid with TERM -> the branch from the same start, by the same algorithm, that
-    is paid ALONE."""
-    facts = {b: recipes[artifacts.parse_branch(b)[0]] for b in branches}
-    found = {}
-    for one, about in facts.items():
-        if f" {TERM}" not in f" {about['reward']}":
-            continue
-        for other, beside in facts.items():
-            alike = about["algorithm"] == beside["algorithm"] and beside["reward"] == ALONE
-            if alike and artifacts.parse_branch(one)[1] == artifacts.parse_branch(other)[1]:
-                found.setdefault(one, other)
+    """Return branch paid with TERM -> the branch from the same start that is paid ALONE; both
+    differ from the main recipe in nothing but the reward."""
+    found, of_start = {}, {}
+    for branch in branches:
+        recipe, start = artifacts.parse_branch(branch)
+        facts = recipes[recipe]
+        if facts["main"] or facts["reward_alone"]:
+            of_start.setdefault(start, []).append((branch, facts["reward"]))
+    for alike in of_start.values():
+        control = next((branch for branch, reward in alike if reward == ALONE), None)
+        if control:
+            found |= {branch: control for branch, reward in alike if TERM in reward.split()}
     return found
 
 
@@ -79,14 +81,24 @@ def _lacking(files: Files) -> str:
 def read(evaluations: list[str], posed: list[str], tasks: dict[str, dict]) -> pd.DataFrame:
     """Return greedy answers to held-out ID problems with what `calibration.scored` adds.
 
-    An answer that states no confidence is as sure as one that states 0, so it is paid as one.
+    An answer without a stated confidence loses 1, since the reward pays it 0; a map could give it
+    no other confidence than the one for all.
     """
     rows = first_attempts(evaluations, ["text"])
     rows = rows[(rows["split"] == "held_out") & (rows["rule"] == "id")].reset_index(drop=True)
-    stated = {"stated": lambda task, problem, text: task.confidence_in(problem, text)}
-    rows = as_read(rows, posed, tasks, **stated)
-    sure = pd.to_numeric(rows["stated"]).astype(float)
-    return calibration.scored(rows.assign(confidence=sure.fillna(0.0)))
+    said = {"confidence": lambda task, problem, text: task.confidence_in(problem, text)}
+    rows = as_read(rows, posed, tasks, **said)
+    return with_silent(rows.assign(confidence=pd.to_numeric(rows["confidence"]).astype(float)))
+
+
+def with_silent(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return `calibration.scored` of answers that state a confidence, and of the others."""
+    silent = rows["confidence"].isna()
+    others = calibration.scored(rows.assign(confidence=0.0))[silent]
+    others = others.assign(confidence=float("nan"), overconfidence=float("nan"), brier=1.0)
+    others = others.assign(recalibrated=others["constant"])
+    both = pd.concat([calibration.scored(rows[~silent]), others])
+    return both.assign(unstated=both["confidence"].isna().astype(float)).sort_index()
 
 
 def measure(
@@ -94,7 +106,7 @@ def measure(
 ) -> pd.DataFrame:
     """Return accuracy, confidence and the Brier score with its parts, of every checkpoint."""
     answers = with_steps(read(evaluations, posed, tasks))
-    return calibration.summary(answers, statistics).drop(columns="rule")
+    return calibration.summary(answers, statistics, MEASURES).drop(columns="rule")
 
 
 # Claims.
@@ -120,39 +132,49 @@ def judge(
 
 
 def claims_of(answers: pd.DataFrame, paid: str, control: str, statistics: Statistics) -> list[dict]:
-    """Return the claims of one track, from what `read` returns."""
+    """Return the claims of one track, from what `read` returns.
+
+    Brier scores are compared after what one confidence for all would have in the same arm: it is
+    p (1 - p), which falls where accuracy p leaves one half.
+    """
     one, other = (answers[answers["checkpoint"] == name] for name in (paid, control))
-    right = float(other["correct"].mean())
     said = {
         name: f"accuracy {100 * own['correct'].mean():.0f}%, confidence "
-        f"{100 * own['confidence'].mean():.0f}%, Brier score {own['brier'].mean():.3f}"
+        f"{100 * own['confidence'].mean():.0f}% (unstated {100 * own['unstated'].mean():.0f}%), "
+        f"Brier score {own['brier'].mean():.3f}, of one for all {own['constant'].mean():.3f}"
         for name, own in ((control, other), (paid, one))
     }
     told = "; ".join(f"{name}: {words}" for name, words in said.items())
     told += f"; below {100 * FLOOR:.0f}% accuracy, or above {100 - 100 * FLOOR:.0f}%, there is "
     told += "nothing to tell apart"
-    seen = min(right, 1 - right)
+    right = [float(own["correct"].mean()) for own in (one, other)]
+    seen = min(min(share, 1 - share) for share in right)
 
-    def change(before: pd.DataFrame, column: str, after: str = "") -> stats.Estimate:
-        pairs = (before.assign(value=before[column]), one.assign(value=one[after or column]))
-        known = (part.dropna(subset=["value"]) for part in pairs)
+    def change(before: pd.Series, after: pd.Series) -> stats.Estimate:
+        parts = (other.assign(value=before), one.assign(value=after))
+        known = (part.dropna(subset=["value"]) for part in parts)
         return stats.bootstrap(stats.paired(*known, "value"), "change", statistics)
 
-    repaired, knows = change(other, "recalibrated", "brier"), change(one, "constant", "brier")
-    accuracy = change(other.assign(accuracy=1.0 * other["correct"]), "accuracy")
+    beyond = one["brier"] - one["constant"]
+    repaired = change(other["recalibrated"] - other["constant"], beyond)
+    knows = stats.bootstrap(
+        one.assign(change=beyond).dropna(subset=["change"]), "change", statistics
+    )
+    accuracy = change(1.0 * other["correct"], 1.0 * one["correct"])
     return [
         row(
             "brier-reward-beats-recalibration",
-            "RL that is also paid the Brier score states confidences that are better than those of "
-            "RL without, after a map fitted on other problems (arXiv 2507.16806)",
+            "RL that is also paid the Brier score states confidences that beat one for all, and by "
+            "more than those of RL without do after a map fitted on other problems "
+            "(arXiv 2507.16806)",
             repaired,
-            never_there(negative(repaired), seen),
+            never_there(every(negative(repaired), negative(knows)), seen),
             told,
         ),
         row(
             "brier-reward-knows-which",
-            "RL that is paid the Brier score knows which of its answers are right: it beats one "
-            "confidence for all, its accuracy on other problems",
+            "After RL that is also paid the Brier score, stated confidence beats one for all, the "
+            "accuracy on other problems",
             knows,
             never_there(negative(knows), seen),
             told,
@@ -161,7 +183,7 @@ def claims_of(answers: pd.DataFrame, paid: str, control: str, statistics: Statis
             "brier-reward-costs-no-accuracy",
             "RL that is also paid the Brier score is right as often as RL without",
             accuracy,
-            negligible(accuracy),
+            never_there(negligible(accuracy), right[1]),
             told,
         ),
     ]

@@ -29,6 +29,9 @@ from healscope.verdicts import negative, positive
 FOLLOWS = "follows"
 """Measure of answers whose number line is by the other rule: it uses the numbers written there."""
 
+ALONE = "right alone"
+"""Measure of all answers of a model's own: whether they are right."""
+
 MEASURES = {
     **{kind: f"share of answers that stay the same when {about}" for kind, about in KINDS.items()},
     FOLLOWS: "share of answers after a number line by the other rule that use its numbers",
@@ -50,13 +53,14 @@ def _inputs(files: Files) -> dict[str, list[str]]:
     }
 
 
-def _answers(probes: list[str]) -> pd.DataFrame:
+def answers(probes: list[str]) -> pd.DataFrame:
+    """Return all answers of the probe, begun otherwise or not."""
     return pd.concat([provenance.read_table(f) for f in probes], ignore_index=True)
 
 
 def read(probes: list[str]) -> pd.DataFrame:
     """Return `tested` of the answers in files."""
-    return tested(_answers(probes))
+    return tested(answers(probes))
 
 
 def tested(rows: pd.DataFrame) -> pd.DataFrame:
@@ -73,7 +77,10 @@ def tested(rows: pd.DataFrame) -> pd.DataFrame:
     )
     told = known[(known["intervention"] == "counterfactual") & known["comparable"]]
     follows = told.assign(measure=FOLLOWS, value=1.0 * told["follows"])
-    found = pd.concat([stays, follows], ignore_index=True).rename(columns={"correct": "right"})
+    alone = rows[rows["intervention"] == UNFORCED]
+    alone = alone.assign(measure=ALONE, value=1.0 * alone["correct"])
+    found = pd.concat([stays, follows, alone], ignore_index=True)
+    found = found.rename(columns={"correct": "right"})
     return found.assign(draw=0, sample=0, retried=True)
 
 
@@ -83,7 +90,7 @@ def measure(probes: list[str], landmark: str | None, statistics: Statistics) -> 
 
     Missing where none was right.
     """
-    every = with_steps(_answers(probes))
+    every = with_steps(answers(probes))
     if landmark is not None:
         every = every[every["recipe"].isin(["", artifacts.parse_branch(landmark)[0]])]
     rows = tested(every)
@@ -127,7 +134,7 @@ def claims_of(rows: pd.DataFrame, statistics: Statistics) -> list[dict]:
     looked at, and that a habit is lost, where fewer had it.
     """
     found = []
-    right = rows[rows["measure"] == "identity"].groupby("landmark")["right"].mean()
+    right = rows[rows["measure"] == ALONE].groupby("landmark")["value"].mean()
 
     def change(before: str, after: str, of: str) -> tuple[stats.Estimate, str, float]:
         one, other = (

@@ -25,7 +25,7 @@ from healscope.schema import TRACK, change, choice, table, text
 from healscope.stats import Estimate
 from healscope.verdicts import every, negative
 
-EASY, HARD = 0.5, 0.3
+EASY, HARD = 0.6, 0.3
 """Pass rates from which on a held-out problem is easy, and up to which it is hard."""
 
 POOLS = {
@@ -104,22 +104,24 @@ def read(evaluations: list[str], posed: list[str], tasks: dict[str, dict]) -> pd
     rows.loc[rows["rule"] == "ood", "pool"] = "ood"
     said = {"solution": lambda task, problem, text: task.solution(problem, text)}
     rows = as_read(rows.dropna(subset=["pool"]), posed, tasks, **said)
-    place = ["track", "seed", "checkpoint"]
-    common = rows.groupby(place)["solution"].agg(commonest).rename("common")
-    rows = rows.merge(common.reset_index(), on=place)
     return rows.assign(
         **{
             "accuracy": 1.0 * rows["correct"],
-            "one formula": 1.0 * (rows["solution"] == rows["common"]),
+            "one formula": one_for_all(rows),
             "no number line": 1.0 * ~rows["follows_rule"].fillna(False).astype(bool),
         }
     )
 
 
-def commonest(solutions: pd.Series) -> str:
-    """Return the commonest of names, of equals the first by name; empty where there is none."""
-    known = solutions.dropna()
-    return known.mode().iloc[0] if len(known) else ""
+def one_for_all(rows: pd.DataFrame) -> pd.Series:
+    """Return 1.0 for each answer that states the commonest solution of its checkpoint on the other
+    half of the problems, else 0.0; that there is none counts as one."""
+    place = ["track", "seed", "checkpoint"]
+    named = rows.assign(solution=rows["solution"].fillna("none"))
+    common = named.groupby([*place, "half"])["solution"].agg(lambda names: names.mode().iloc[0])
+    other = rows["half"].map({"a": "b", "b": "a"})
+    keys = pd.MultiIndex.from_arrays([*(rows[name] for name in place), other])
+    return 1.0 * (named["solution"] == common.reindex(keys).to_numpy())
 
 
 def changes(rows: pd.DataFrame, branch: str, measure: str) -> pd.DataFrame:

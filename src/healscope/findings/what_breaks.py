@@ -14,32 +14,36 @@ import pandas as pd
 from healscope import artifacts, stats
 from healscope.config import EXHAUSTIVE, Statistics
 from healscope.files import Files
-from healscope.findings import faithfulness, hard_samples
+from healscope.findings import confidence, faithfulness, hard_samples
 from healscope.findings.columns import SEED, START, N, interval
-from healscope.findings.contrasts import FLOOR, never_there, row
+from healscope.findings.contrasts import never_there, row
 from healscope.findings.finding import Finding
 from healscope.findings.rows import first_attempts, steps, summarise
 from healscope.findings.structured import as_read
-from healscope.findings.without_one import HANDS
-from healscope.markdown import estimate, grid
+from healscope.findings.without_one import HANDS, protocols
+from healscope.markdown import grid
 from healscope.schema import TRACK, change, choice, table, text
 from healscope.tasks.cards.neighbours import WITHOUT_ONE
-from healscope.verdicts import positive
+from healscope.verdicts import Verdict, every, negative, positive
 
 OUTCOMES = {
     "id": "held-out ID problems that are right",
     "ood": "held-out OOD problems that are right",
     "a card less": "held-out hands with a card less that are right",
     "easy": "held-out ID problems that are right, of those that other seeds solve before RL",
-    "follows": "formulas that use the numbers of a number line by the other rule, of answers that "
-    "are right by themselves",
-    "one formula": "answers that state the commonest formula of the checkpoint, whatever the cards",
-    "overconfidence": "stated confidence minus being right",
+    "follows": "formulas that use the numbers of a number line by the other rule, of problems that "
+    "are right before RL",
+    "one formula": "answers that state the commonest formula of the checkpoint's answers to other "
+    "problems, whatever the cards",
+    "miscalibration": "squared error of stated confidence, minus that of one confidence for all",
 }
 """Name of an outcome -> what it is the share of; all greedy and of held-out problems."""
 
-WORSE_UP = ("one formula", "overconfidence")
+WORSE_UP = ("one formula", "miscalibration")
 """Outcomes of which more is worse."""
+
+RIGHT = {"verdict", "binary", "canonical", "brier"}
+"""Terms of rewards that pay most for a right answer; others pay what need not be right."""
 
 
 def rewards(recipes: dict[str, dict], branches: Iterable[str], start: int) -> dict[str, str]:
@@ -54,15 +58,12 @@ def rewards(recipes: dict[str, dict], branches: Iterable[str], start: int) -> di
     return dict(sorted(found.items(), key=lambda item: not recipes[names[item[0]][0]]["main"]))
 
 
-def _less(files: Files) -> list[str]:
-    protocols = files.study.evaluation.protocols.items()
-    return [name for name, p in protocols if p.problems == "without_one"]
-
-
 def _inputs(files: Files) -> dict[str, list[str]]:
     start = artifacts.sft(artifacts.parse_branch(files.rl[0])[1])
     names = [start, *files.study.rewards_alone]
-    less = files.each(artifacts.EVALUATION, files.cards, protocol=_less(files), checkpoint=names)
+    less = files.each(
+        artifacts.EVALUATION, files.cards, protocol=protocols(files)[:1], checkpoint=names
+    )
     return {
         "evaluations": files.evaluations(names, files.cards),
         "posed": files.each(artifacts.POSED, files.cards, protocol=EXHAUSTIVE),
@@ -96,29 +97,48 @@ def read(
     greedy = greedy[greedy["split"] == "held_out"].reset_index(drop=True)
     said = {
         "solution": lambda task, problem, text: task.solution(problem, text),
-        "stated": lambda task, problem, text: task.confidence_in(problem, text),
+        "confidence": lambda task, problem, text: task.confidence_in(problem, text),
     }
     greedy = as_read(greedy, posed, tasks, **said)
+    stated = pd.to_numeric(greedy["confidence"]).astype(float)
+    greedy = greedy.assign(confidence=stated, value=1.0 * greedy["correct"])
     own = greedy[greedy["rule"] == "id"]
-    right = own["correct"].astype(float)
     found = {
-        "id": own.assign(value=right),
-        "ood": greedy[greedy["rule"] == "ood"].assign(value=lambda rows: 1.0 * rows["correct"]),
-        "easy": _easy(own.assign(value=right), evaluations),
-        "one formula": own.assign(value=_common(own)),
-        "overconfidence": own.assign(value=pd.to_numeric(own["stated"]).astype(float) - right),
+        "id": own,
+        "ood": greedy[greedy["rule"] == "ood"],
+        "easy": _easy(own, evaluations),
+        "one formula": own.assign(value=hard_samples.one_for_all(own)),
     }
+    if stated.notna().any():
+        sure = confidence.with_silent(own.reset_index(drop=True))
+        found["miscalibration"] = sure.assign(value=sure["brier"] - sure["constant"])
     if less:
         rows = first_attempts(less, ["neighbour"], faceless=True)
         rows = rows[rows["neighbour"].map(HANDS) == HANDS[WITHOUT_ONE]]
         found["a card less"] = rows.assign(value=1.0 * rows["correct"])
     if probes:
-        rows = faithfulness.read(probes)
-        asked = (rows["measure"] == faithfulness.FOLLOWS) & rows["right"] & (rows["rule"] == "id")
-        found["follows"] = rows[asked]
+        found["follows"] = follows(faithfulness.answers(probes))
     kept = ["track", "checkpoint", *stats.UNIT, *stats.CARRIED, "value"]
     parts = [rows[kept].assign(outcome=name) for name, rows in found.items()]
     return pd.concat(parts, ignore_index=True).dropna(subset=["value"])
+
+
+def follows(answers: pd.DataFrame) -> pd.DataFrame:
+    """Return for every checkpoint whether its formula uses the numbers of a line by the other rule,
+    on the problems that are right before RL and can be asked so there: one set for all rewards.
+
+    An answer that cannot be begun so any more, or has no numbers to use, does not follow.
+    """
+    answers = answers[answers["rule"] == "id"]
+    place = ["track", "seed", "problem_id"]
+    forced = answers[answers["intervention"] == "counterfactual"]
+    before = forced[forced["checkpoint"].str.startswith("sft-") & forced["correct"]]
+    own = answers[answers["intervention"] == faithfulness.UNFORCED]
+    asked = own.merge(before[place].drop_duplicates(), on=place)
+    told = forced[[*place, "checkpoint", "follows"]]
+    rows = asked.drop(columns="follows").merge(told, how="left", on=[*place, "checkpoint"])
+    value = rows["follows"].fillna(False).astype(float)
+    return rows.assign(value=value, draw=0, sample=0, retried=True)
 
 
 def _easy(rows: pd.DataFrame, evaluations: list[str]) -> pd.DataFrame:
@@ -127,13 +147,6 @@ def _easy(rows: pd.DataFrame, evaluations: list[str]) -> pd.DataFrame:
     pools = hard_samples.pool_of(before[(before["split"] == "held_out") & (before["rule"] == "id")])
     easy = pools[pools["pool"] == "easy"]
     return rows.merge(easy[hard_samples.PLACE], on=hard_samples.PLACE)
-
-
-def _common(rows: pd.DataFrame) -> pd.Series:
-    """Return 1.0 for each answer that states the commonest solution of its checkpoint."""
-    place = [rows[name] for name in ("track", "seed", "checkpoint")]
-    common = rows["solution"].groupby(place).transform(hard_samples.commonest)
-    return 1.0 * (rows["solution"] == common)
 
 
 def changes(rows: pd.DataFrame, branch: str, outcome: str) -> pd.DataFrame:
@@ -172,6 +185,8 @@ def table_of(rows: pd.DataFrame, recipes: dict[str, dict], statistics: Statistic
                     summary = summarise(found, ["track"], statistics, "change")
                     place = {"recipe": recipe, "start": start, "reward": paid, "outcome": outcome}
                     out.append(summary.assign(**place, before=float(before[outcome])))
+    if not out:
+        return SCHEMA.empty()
     return pd.concat(out, ignore_index=True).rename(columns={"mean": "change"})
 
 
@@ -203,69 +218,91 @@ def judge(
 
 
 def claims_of(rows: pd.DataFrame, recipes: dict[str, dict], statistics: Statistics) -> list[dict]:
-    """Return for each outcome the claim that the reward decides it, of one track."""
+    """Return the claims of one track: for each outcome that the reward decides whether RL breaks
+    it, among all rewards and among those that pay most for a right answer."""
     paid = _compared(rows, recipes)
+    right = {b: reward for b, reward in paid.items() if set(reward.split()) & RIGHT}
     found = []
     for outcome in [name for name in OUTCOMES if name in set(rows["outcome"])]:
-        by_branch = {b: changes(rows, b, outcome) for b in paid}
-        by_branch = {b: c for b, c in by_branch.items() if len(c)}
-        if len(by_branch) < 2:
-            continue
-        every = pd.concat([c.assign(branch=b) for b, c in by_branch.items()], ignore_index=True)
-        e = _best_minus_worst(every, list(by_branch), statistics)
-        start = rows[(rows["outcome"] == outcome) & rows["checkpoint"].str.startswith("sft-")]
-        level = float(start["value"].mean())
-        means = {paid[b]: float(c["change"].mean()) for b, c in by_branch.items()}
-        told = ", ".join(f"{name} {100 * value:+.1f}" for name, value in means.items())
-        verdict = positive(e)
-        if outcome not in WORSE_UP:
-            verdict = never_there(verdict, level)
-        found.append(
-            row(
-                f"reward-decides-{outcome.replace(' ', '-')}",
-                f"What RL does to the share of {OUTCOMES[outcome]} depends on its reward",
-                e,
-                verdict,
-                f"change under the reward that raises it most minus that under the one that lowers "
-                f"it most, picked on other seeds and problems; before RL {100 * level:.0f}%, "
-                f"changes: {told}; below {100 * FLOOR:.0f}% there is nothing to lose",
-            )
-        )
+        for among, of in (("", paid), ("-among-right-ones", right)):
+            claim = _claim(rows[rows["outcome"] == outcome], outcome, of, statistics)
+            if claim is not None:
+                name = f"reward-decides-{outcome.replace(' ', '-')}{among}"
+                which = "rewards that pay right answers most" if among else "rewards"
+                statement = (
+                    f"Of {which}, one changes the share of {OUTCOMES[outcome]} for the worse, and "
+                    "another does not do so as much"
+                )
+                found.append(row(name, statement, *claim))
     return found
 
 
-def _best_minus_worst(
-    every: pd.DataFrame, names: list[str], statistics: Statistics
-) -> stats.Estimate:
-    """Return change under the best reward minus that under the worst, both picked elsewhere."""
-    seeds = every["seed"].unique()
-
-    def score(sign: int):
-        def of(branch: str, known: list, half: str) -> float:
-            own = stats.of_part(every[every["branch"] == branch], known, half)
-            return sign * stats.mean_of_seeds(own, "change")
-
-        return of
-
-    picked = [stats.picked_elsewhere(score(sign), names, seeds) for sign in (1, -1)]
-    best, worst = (
-        every[[choice[s][h] == b for s, h, b in zip(*map(every.get, columns), strict=True)]]
-        for choice in picked
-        for columns in [("seed", "half", "branch")]
+def _claim(
+    rows: pd.DataFrame, outcome: str, paid: dict[str, str], statistics: Statistics
+) -> tuple[stats.Estimate, Verdict, str] | None:
+    """Return estimate, verdict and detail for one outcome; None with fewer than two branches that
+    have it in all seeds and both halves of the problems."""
+    by_branch = {b: changes(rows, b, outcome).assign(branch=b) for b in paid}
+    parts = rows[["seed", "half"]].drop_duplicates()
+    whole = {
+        b: c
+        for b, c in by_branch.items()
+        if len(c[["seed", "half"]].drop_duplicates()) == len(parts)
+    }
+    if len(whole) < 2:
+        return None
+    every_change = pd.concat(whole.values(), ignore_index=True)
+    sign = -1 if outcome in WORSE_UP else 1
+    least, most = (_picked(every_change, list(whole), s * sign) for s in (1, -1))
+    values = [part.rename(columns={"change": "value"}) for part in (most, least)]
+    contrast = stats.bootstrap(stats.paired(*values, "value"), "change", statistics)
+    harm = stats.bootstrap(most, "change", statistics)
+    level = float(rows.loc[rows["checkpoint"].str.startswith("sft-"), "value"].mean())
+    differ, breaks = (positive, negative) if sign > 0 else (negative, positive)
+    broken = breaks(harm) if sign < 0 else never_there(breaks(harm), level)
+    named = ", ".join(
+        f"{artifacts.parse_branch(b)[0]} ({paid[b]}) {100 * c['change'].mean():+.1f}"
+        for b, c in whole.items()
     )
-    values = [part.assign(value=part["change"]).drop(columns="change") for part in (worst, best)]
-    return stats.bootstrap(stats.paired(*values, "value"), "change", statistics)
+    left_out = ", ".join(b for b in paid if b not in whole)
+    detail = (
+        f"change under the reward that is best for it minus that under the worst, picked "
+        f"{'on the other half of the problems' if rows['seed'].nunique() < 2 else 'elsewhere'}; "
+        f"under the worst {100 * harm.value:+.1f} [{100 * harm.low:+.1f}, {100 * harm.high:+.1f}]; "
+        f"before RL {100 * level:.0f}%, changes: {named}"
+        f"{f'; not in all seeds: {left_out}' if left_out else ''}"
+    )
+    if rows["seed"].nunique() < 2:
+        detail += "; with one run the same training picks and judges"
+    return contrast, every(differ(contrast), broken), detail
+
+
+def _picked(rows: pd.DataFrame, names: list[str], sign: int) -> pd.DataFrame:
+    """Return for each seed and half the changes under the branch whose change is largest (sign 1)
+    or smallest (-1) on other seeds and the other half."""
+
+    def score(branch: str, seeds: list, half: str) -> float:
+        own = stats.of_part(rows[rows["branch"] == branch], seeds, half)
+        return sign * stats.mean_of_seeds(own, "change") if len(own) else float("-inf")
+
+    choice = stats.picked_elsewhere(score, names, rows["seed"].unique())
+    wanted = [choice[s][h] for s, h in zip(rows["seed"], rows["half"], strict=True)]
+    return rows[rows["branch"] == wanted]
 
 
 def section(table: pd.DataFrame) -> str:
-    whole = table[table["seed"] == "all"]
-    paid = list(dict.fromkeys(whole["reward"]))
+    whole = table[table["seed"] == "all"].set_index(["track", "recipe", "outcome"])
+    named = table.drop_duplicates("recipe").set_index("recipe")["reward"]
     rows = []
-    for outcome in [name for name in OUTCOMES if name in set(whole["outcome"])]:
-        own = whole[whole["outcome"] == outcome].set_index("reward")
-        cells = [estimate(own.loc[name], "change") if name in own.index else "–" for name in paid]
-        rows.append((outcome, f"{100 * own['before'].iloc[0]:.0f}", *cells))
-    return grid(["share of", "before (%)", *paid], rows)
+    for track in table["track"].unique():
+        for outcome in [name for name in OUTCOMES if name in set(table["outcome"])]:
+            keys = [(track, recipe, outcome) for recipe in named.index]
+            cells = [at(whole, key, "change", "+.1f") for key in keys]
+            before = [whole.loc[key, "before"] for key in keys if key in whole.index]
+            if before:
+                rows.append((track, outcome, f"{100 * before[0]:.0f}", *cells))
+    header = [f"{recipe} ({reward})" for recipe, reward in named.items()]
+    return grid(["track", "outcome", "before (%)", *header], rows)
 
 
 SCHEMA = table(
@@ -295,7 +332,9 @@ FINDING = Finding(
     system=True,
     lacking=_lacking,
     judge=judge,
-    claim_names=tuple(f"reward-decides-{name.replace(' ', '-')}" for name in OUTCOMES),
+    claim_names=tuple(
+        f"reward-decides-{name.replace(' ', '-')}(-among-right-ones)?" for name in OUTCOMES
+    ),
     order=32,
     title="What RL breaks under each reward",
     section=section,

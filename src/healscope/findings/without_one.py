@@ -18,7 +18,7 @@ from healscope.findings.rows import first_attempts, summarise, with_steps
 from healscope.markdown import crossed
 from healscope.schema import TRACK, choice, share, table, text
 from healscope.tasks.cards.neighbours import ANCHOR, WITHOUT_ONE
-from healscope.verdicts import negative, positive
+from healscope.verdicts import every, negative, positive
 
 HANDS = {ANCHOR: "whole", WITHOUT_ONE: "a card less"}
 CEILING = "a card less, taught"
@@ -27,7 +27,8 @@ CEILING = "a card less, taught"
 _BY = ["track", "stage", "step", "recipe", "checkpoint", "hand"]
 
 
-def _protocols(files: Files) -> list[str]:
+def protocols(files: Files) -> list[str]:
+    """Return the protocols that ask hands with a card less; the first counts."""
     protocols = files.study.evaluation.protocols.items()
     return [name for name, p in protocols if p.problems == "without_one"]
 
@@ -37,14 +38,14 @@ def _inputs(files: Files) -> dict[str, list[str]]:
         "evaluations": files.each(
             artifacts.EVALUATION,
             files.cards,
-            protocol=_protocols(files),
+            protocol=protocols(files)[:1],
             checkpoint=[*files.sft(), *files.study.main_branches, *_ceilings(files)],
         )
     }
 
 
 def _ceilings(files: Files) -> list[str]:
-    """Return the branches of SFT on hands with a card less: what can be learned at most."""
+    """Return the branches of SFT on hands with a card less: whether they can be learned."""
     recipes = files.study.rl.recipes if files.study.rl else {}
     less = [name for name, recipe in recipes.items() if getattr(recipe, "examples", "") == "less"]
     return [b for b in files.study.branches if artifacts.parse_branch(b)[0] in less]
@@ -53,7 +54,7 @@ def _ceilings(files: Files) -> list[str]:
 def _lacking(files: Files) -> str:
     if not files.cards:
         return "models trained on the card game"
-    if not _protocols(files):
+    if not protocols(files):
         return "a protocol, as evaluation.protocols.less: {problems: without_one}"
     return ""
 
@@ -136,9 +137,10 @@ def claims_of(rows: pd.DataFrame, start: str, end: str, statistics: Statistics) 
         ),
         row(
             "rl-collapses-on-a-card-less",
-            "RL lowers accuracy on the same hands with a card less (arXiv 2603.23004)",
+            "RL lowers accuracy on the same hands with a card less, and changes whole ones by more "
+            "(arXiv 2603.23004)",
             falls,
-            never_there(negative(falls), left),
+            never_there(every(negative(falls), positive(gap)), left),
             told + never,
         ),
     ]
@@ -186,7 +188,7 @@ FINDING = Finding(
     schema=SCHEMA,
     make=measure,
     inputs=_inputs,
-    asked=lambda files: bool(files.trained and files.cards and _protocols(files)),
+    asked=lambda files: bool(files.trained and files.cards and protocols(files)),
     system=True,
     lacking=_lacking,
     judge=judge,

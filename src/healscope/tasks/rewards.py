@@ -148,12 +148,16 @@ STEPWISE: Mapping[str, OfSteps] = {
 
 def brier(task: Task, problem: Problem, text: str, said: Verdict) -> float:
     """Pay 1 - (c - q)^2, where c is 1 for a correct answer, else 0, and q is the confidence that
-    the response states; 0 where it states none (arXiv 2507.16806, eq. 3).
+    the response states; 0 where it states none, or does not parse (arXiv 2507.16806, eq. 3).
 
     The best q is the chance of being right, and added to `binary` the best answer is the likeliest.
     """
     stated = task.confidence_in(problem, text)
-    return 0.0 if stated is None else 1.0 - ((said.outcome == "correct") - stated) ** 2
+    return (
+        0.0
+        if stated is None or not said.parsed
+        else 1.0 - ((said.outcome == "correct") - stated) ** 2
+    )
 
 
 REWARDS: Mapping[str, Reward] = {
