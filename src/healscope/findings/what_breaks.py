@@ -21,7 +21,7 @@ from healscope.findings.finding import Finding
 from healscope.findings.rows import first_attempts, steps, summarise
 from healscope.findings.structured import as_read
 from healscope.findings.without_one import HANDS, protocols
-from healscope.markdown import grid
+from healscope.markdown import at, grid
 from healscope.schema import TRACK, change, choice, table, text
 from healscope.tasks.cards.neighbours import WITHOUT_ONE
 from healscope.verdicts import Verdict, every, negative, positive
