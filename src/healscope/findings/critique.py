@@ -98,7 +98,7 @@ def accuracies(evaluations: list[str], arms: dict[str, str]) -> pd.DataFrame:
     rows = first_attempts(evaluations, faceless=True)
     rows = rows[rows["split"] == "held_out"].reset_index(drop=True)
     named = {
-        name: "start" if name.startswith("sft-") else arms[_recipe(name)]
+        name: arms[_recipe(name)] if artifacts.stage_and_step(name)[0] == "rl" else "start"
         for name in rows["checkpoint"].unique()
     }
     return rows.assign(said=rows["checkpoint"].map(named))

@@ -68,7 +68,7 @@ def read(evaluations: list[str], arms: dict[str, str]) -> pd.DataFrame:
     """Return greedy answers to held-out problems, with the arm of each and the pool it is in."""
     rows = first_attempts(evaluations, faceless=True)
     rows = rows[rows["split"] == "held_out"].reset_index(drop=True)
-    before = steps([f for f in evaluations if artifacts.variant(f).startswith("sft-")])
+    before = steps([f for f in evaluations if _arm(artifacts.variant(f), arms) == "start"])
     before = before[(before["split"] == "held_out") & (before["rule"] == "id")]
     rows = rows.merge(pool_of(before), how="left", on=["track", "seed", "problem_id"])
     rows.loc[rows["rule"] == "ood", "pool"] = "ood"
@@ -80,7 +80,9 @@ def read(evaluations: list[str], arms: dict[str, str]) -> pd.DataFrame:
 
 
 def _arm(checkpoint: str, arms: dict[str, str]) -> str:
-    return "start" if checkpoint.startswith("sft-") else arms[artifacts.parse_branch(checkpoint)[0]]
+    if artifacts.stage_and_step(checkpoint)[0] != "rl":
+        return "start"
+    return arms[artifacts.parse_branch(checkpoint)[0]]
 
 
 def signal(logs: list[str], arms: dict[str, str]) -> pd.DataFrame:
