@@ -46,9 +46,13 @@ def test_an_answer_without_its_confidence_is_none(task, problem, end):
     said = task.verify(problem, f"{answer} {end}".strip())
     assert not said.parsed
     assert said.outcome in ("no_answer", "partial")
-    assert scorer(task, {"brier": 1.0})(problem, f"{answer} {end}").reward == (
-        pytest.approx(1 - 0.7**2) if end.endswith("sure c7") else 0.0
-    )
+    assert scorer(task, {"brier": 1.0})(problem, f"{answer} {end}").reward == 0.0
+
+
+@pytest.mark.parametrize("said", ["sure c0", "cards sure c0", "cards 2 3 4 number 2 3 4 sure c0"])
+def test_a_confidence_alone_is_paid_nothing(task, problem, said):
+    assert task.confidence_in(problem, said) == 0.0
+    assert scorer(task, {"brier": 1.0})(problem, said).reward == 0.0
 
 
 def test_decisions_go_through_the_line_and_count_its_word_as_no_plan(task, problem):

@@ -1,18 +1,24 @@
 """Stated confidence: planted policies that know, that guess, and that always say the same."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from healscope import config
 from healscope.config import Statistics
+from healscope.config.files import read_together
 from healscope.findings import calibration, confidence
 from healscope.schema import check
 
+ROOT = Path(__file__).parents[2]
 SETTINGS = Statistics(resamples=400)
+ALONE = {"main": False, "reward_alone": True}
 RECIPES = {
-    "plain": {"algorithm": "ppo", "reward": "binary"},
-    "sure": {"algorithm": "ppo", "reward": "0.5 binary + 0.5 brier"},
-    "group": {"algorithm": "grpo", "reward": "binary"},
+    "plain": {"reward": "binary"} | ALONE,
+    "sure": {"reward": "0.5 binary + 0.5 brier"} | ALONE,
+    "group": {"reward": "binary", "main": False, "reward_alone": False},
 }
 
 
@@ -34,7 +40,7 @@ def answers(checkpoint, says, right=(0.2, 0.8), draw=0, seeds=3, problems=160):
             "correct": rng.random(len(seed)) < np.asarray(right)[kind],
         }
     )  # fmt: skip
-    return calibration.scored(rows)
+    return confidence.with_silent(rows)
 
 
 def claims(says, right=(0.2, 0.8), control=None, control_right=(0.2, 0.8), draw=0):
@@ -77,12 +83,42 @@ def test_guesses_are_no_knowledge_and_a_lost_skill_has_a_price():
 def test_where_all_answers_are_alike_nothing_is_decided(right):
     found = claims(right, right, control_right=right)
     assert found["beats-recalibration"] == found["knows-which"] == "undecided"
+    # the gate is on both arms
+    assert claims(right, right, control_right=(0.5, 0.5))["beats-recalibration"] == "undecided"
+
+
+def test_lost_accuracy_is_no_calibration():
+    """A low accuracy makes a low Brier score of any constant."""
+    found = claims((0.2, 0.2), right=(0.2, 0.2), control_right=(0.5, 0.5))
+    assert found["beats-recalibration"] != "held"
+    assert found["knows-which"] != "held"
+
+
+def test_an_answer_that_states_nothing_loses_all():
+    rows = answers("sure-from-9", (0.2, 0.8)).drop(columns=["brier", "unstated"])
+    wrong = ~rows["correct"] & (rows["draw"] % 3 == 0)
+    found = confidence.with_silent(rows.assign(confidence=rows["confidence"].mask(wrong)))
+    silent = found[found["unstated"] == 1]
+    assert len(silent) == wrong.sum() > 20
+    assert (silent["brier"] == 1.0).all()
+    assert (silent["recalibrated"] == silent["constant"]).all()
+    assert (
+        found["brier"].mean()
+        > rows.assign(b=(rows["confidence"] - rows["correct"]) ** 2)["b"].mean()
+    )
 
 
 def test_the_control_is_the_branch_paid_for_right_answers_alone():
     names = ["group-from-9", "plain-from-9", "plain-from-21", "sure-from-9"]
     assert confidence.arms(names, RECIPES) == {"sure-from-9": "plain-from-9"}
     assert confidence.arms(["sure-from-9", "group-from-9"], RECIPES) == {}
+
+
+def test_the_study_compares_two_recipes_that_differ_in_their_reward_alone():
+    shipped = ["config/config.yaml", "config/what-breaks.yaml"]
+    study = config.load(read_together([str(ROOT / file) for file in shipped]))
+    pairs = confidence.arms(study.branches, study.rl.facts())
+    assert pairs == {"pays_brier-from-59": "pays_binary-from-59"}
 
 
 def test_the_table_has_all_measures(monkeypatch):

@@ -45,7 +45,7 @@ SYSTEMS = (
         "sources; two later papers hold rounding in bf16 responsible",
         "sparsity",
         "rl-is-sparser-than-sft-as-long",
-        "SFT from the same start, scaled to the length of RL's update; noise as long",
+        "SFT from the same start, scaled to the length of RL's update",
         "rates of 1e-4 leave no entry exactly as it was in float32: only the cast can be seen",
     ),
     System(
@@ -59,12 +59,13 @@ SYSTEMS = (
     ),
     System(
         "2507.16806",
-        "A reward for right answers ruins calibration, and a Brier term repairs it without loss",
+        "A reward for right answers ruins calibration; a Brier term, which the claims of "
+        "`confidence` ask about, repairs it without loss",
         "released code and result files; accuracy goes from .630 to .621 on one set and from .654 "
         "to .687 on another, so that `without loss` is a theorem about the optimum",
         "calibration",
         "rl-makes-samples-agree-too-much",
-        "confidence has to rise and lie above accuracy; a map fitted on other problems",
+        "confidence is of samples that did not pick the answer, and has to rise above accuracy",
         "confidence is the agreement of samples, or one of eleven words",
     ),
     System(
@@ -74,7 +75,7 @@ SYSTEMS = (
         "wrong answers by accident",
         "hard-samples",
         "hard-samples-harm",
-        "RL on medium problems by the same verifier; the same with one that leaks",
+        "RL on medium problems by the same verifier, on as many groups that differ",
         "hard problems of a card game are dull, not deep",
     ),
     System(
@@ -83,7 +84,7 @@ SYSTEMS = (
         "abstract, and secondary sources for RL and for the variants",
         "without-one",
         "rl-collapses-on-a-card-less",
-        "the same hands whole; hands that were wrong before",
+        "the same hands whole, which have to change by more",
         "a card game with two and three cards for optimal power flow",
     ),
     System(
@@ -92,7 +93,7 @@ SYSTEMS = (
         "text and secondary sources; an independent preregistered attempt found no support",
         "faithfulness",
         "sft-takes-the-answer-from-its-chain",
-        "a beginning put back unchanged; only answers that are right at both checkpoints",
+        "answers that are right at both checkpoints alone, since at chance everything moves",
         "the chain is a line of three numbers",
     ),
     System(
@@ -101,7 +102,7 @@ SYSTEMS = (
         "reimplementations by others, no official code",
         "steps",
         "step-rewards-help-where-all-fail",
-        "GRPO on whole answers with as many tokens; steps of a wrong problem's expert",
+        "GRPO on whole answers with as many tokens",
         "answers of three steps",
     ),
     System(
@@ -110,7 +111,7 @@ SYSTEMS = (
         "released code; its critic reads the reference solution",
         "critique",
         "critique-repairs-beyond-its-leak",
-        "as much of the answer shown without a word on the error; a retry without feedback",
+        "as much of the answer shown, without a word on the error",
         "critiques are the verifier's words, not a model's",
     ),
     System(
@@ -128,7 +129,7 @@ SYSTEMS = (
         "released code; no ablation of the sources isolates the asymmetry",
         "memory",
         "memory-helps",
-        "memory of another rule with as many tokens; both symmetric kinds",
+        "a memory of another rule with as many tokens",
         "lessons are written by rules, and say what the prompt does not",
     ),
     System(
@@ -137,7 +138,7 @@ SYSTEMS = (
         "released code; results not verified",
         "knowledge",
         "rlag-teaches-more-than-sft",
-        "SFT on the same answers; the text alone; false knowledge",
+        "SFT on the same answers, on as many tokens",
         "knowledge is the value of three cards",
     ),
     System(
@@ -146,7 +147,7 @@ SYSTEMS = (
         "notes, data and results, no trainer; single runs",
         "experience",
         "own-failures-teach",
-        "the same words with outcomes shuffled; more of the expert with as many tokens",
+        "SFT alone, and the same words with outcomes shuffled, on as many tokens",
         "a drawn town that the model reads as words; SFT alone, no RL after it",
     ),
 )
@@ -170,17 +171,17 @@ def measure(claims: list[str]) -> pd.DataFrame:
 
 def section(table: pd.DataFrame) -> str:
     """Return what each source says and is worth, and what this study says to it."""
-    by_number = {row["number"]: row for row in table.to_dict("records")}
     rows = []
     for number, system in enumerate(SYSTEMS, 1):
-        row = by_number.get(number)
         source = f"[{system.source}](https://arxiv.org/abs/{system.source})"
-        said = f"**{row['verdict']}**: {estimate(row)}" if row else "not asked"
+        own = table[table["number"] == number].to_dict("records")
+        said = "; ".join(f"**{r['verdict']}**: {estimate(r)} ({r['track']})" for r in own) or "–"
         rows.append((number, f"{system.says} ({source})", system.evidence, said, system.control,
                      system.limits))  # fmt: skip
     head = ["", "the source says", "which rests on", "here", "beside", "what a small world hides"]
     note = (
-        "Changes are in points with their interval. A claim about what is lost is undecided where "
+        "Changes are in points with their interval, of the track in brackets; a dash: not asked, "
+        "or nothing to judge. A claim about what is lost is undecided where "
         f"the start has less than {100 * FLOOR:.0f}% of it."
     )
     return f"{grid(head, rows)}\n\n{note}"
