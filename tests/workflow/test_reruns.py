@@ -69,8 +69,8 @@ PROMISES = [
     Promise("models.micro.launch.*", "models.micro.launch", {"micro_batch": 4}, set()),
     Promise("models.micro.check_random", "models.micro.check_random", True, {"factors"}),
     # of given checkpoints, which this study has none of
-    Promise("models.micro.end_token models.micro.pickles models.micro.adapters_of",
-            "models.micro.adapters_of", ["me/other"], set()),
+    Promise("models.micro.end_token models.micro.pickles models.micro.adapters_of "
+            "models.micro.followed", "models.micro.adapters_of", ["me/other"], set()),
     # SFT: its own settings; how many examples it draws is also known to what draws the same
     Promise("sft.deals", "sft.deals", 10, {"sft", "rl", "measure_signals"} | OF_EXAMPLES),
     Promise("sft.examples", "sft.examples", 30,
@@ -83,7 +83,7 @@ PROMISES = [
     Promise("rl.recipes.grpo.*", "rl.recipes.grpo", {"temperature": 0.9}, {"rl grpo"}),
     Promise("rl.recipes.ppo.*", "rl.recipes.ppo.temperature", 0.9, {"rl ppo"}),
     Promise("rl.recipes.dpo.*", "rl.recipes.dpo.beta", 0.3, {"rl dpo"}),
-    Promise("rl.recipes.*", "rl.recipes.rloo", {"temperature": 0.5}, set()),
+    Promise("rl.recipes.* rl.branches_of", "rl.recipes.rloo", {"temperature": 0.5}, set()),
     Promise("rl.defaults.*", "rl.defaults.state_every", 1, {"rl ppo", "rl grpo", "rl dpo",
                                                             "rl sft_more"}),
     Promise("rl.pools.*", "rl.pools.samples", 4, set()),

@@ -10,14 +10,14 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from healscope.provenance import fingerprint
 from healscope.tasks import build, task_settings
 from healscope.tasks.contract import hostile
 from healscope.tasks.contract.subject import SOME, Subject, TooSlow, at_most, raised, short, spread
 from healscope.tasks.pretraining import Pretraining
-from healscope.tasks.problem import FORMATS, SIDES, Feedback, Level, Verdict
+from healscope.tasks.problem import FORMATS, LEVELS, SIDES, Feedback, Verdict
 from healscope.tasks.responses import MAX_RESPONSE
 from healscope.tasks.task import Task
 
@@ -405,7 +405,7 @@ def _of_feedback(subject: Subject, problem, text: str, words: set[str] | None) -
         yield f"progress() is {credit!r}, which must lie between 0 and 1"
     if not isinstance(canonical, bool):
         yield f"canonical() is {canonical!r}, which must be True or False"
-    for level in get_args(Level):
+    for level in LEVELS:
         if verdict.outcome == "correct" and level != "none":
             continue
         try:
