@@ -131,3 +131,10 @@ def test_the_table_has_all_measures(monkeypatch):
     assert set(one.index) == set(confidence.MEASURES)
     assert one["reliability"] < 0.01 < 0.05 < one["resolution"]
     assert "sure-from-9" in confidence.section(table)
+    # a model that states nothing has no confidence to be split
+    silent = rows.drop(columns=["brier", "unstated"]).assign(confidence=float("nan"))
+    monkeypatch.setattr(confidence, "read", lambda *_: confidence.with_silent(silent))
+    table = confidence.measure([], [], {}, SETTINGS)
+    check(table, confidence.SCHEMA)
+    assert table.loc[table["measure"] == "resolution", "value"].isna().all()
+    assert (table.loc[table["measure"] == "unstated", "value"] == 1).all()

@@ -117,7 +117,12 @@ def _from_the_other_half(answers: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
 
 def murphy(confidence: np.ndarray, right: np.ndarray) -> dict[str, float]:
     """Split the Brier score over the values of confidence (Murphy 1973): reliability, resolution
-    and uncertainty. Brier is exactly reliability - resolution + uncertainty."""
+    and uncertainty. Brier is exactly reliability - resolution + uncertainty. Answers without a
+    confidence do not count; NaN where none has one."""
+    known = ~np.isnan(confidence)
+    confidence, right = confidence[known], right[known]
+    if not len(right):
+        return dict.fromkeys(("reliability", "resolution", "uncertainty"), float("nan"))
     values, which = np.unique(confidence, return_inverse=True)
     n = np.bincount(which)
     accuracy, base = np.bincount(which, right) / n, right.mean()
@@ -148,7 +153,7 @@ def summary(
         place = dict(zip(_BY, key, strict=True))
         parts = {
             str(seed): murphy(part["confidence"].to_numpy(), part["correct"].to_numpy(float))
-            for seed, part in own.dropna(subset=["confidence"]).groupby("seed")
+            for seed, part in own.groupby("seed")
         }
         parts["all"] = dict(pd.DataFrame(parts).mean(axis=1))
         for seed, split in parts.items():
