@@ -132,7 +132,7 @@ def test_the_table_has_all_measures(monkeypatch):
     assert one["reliability"] < 0.01 < 0.05 < one["resolution"]
     assert "sure-from-9" in confidence.section(table)
     # a model that states nothing has no confidence to be split
-    silent = rows.drop(columns=["brier", "unstated"]).assign(confidence=float("nan"))
+    silent = rows.reset_index(drop=True).assign(confidence=float("nan"))
     monkeypatch.setattr(confidence, "read", lambda *_: confidence.with_silent(silent))
     table = confidence.measure([], [], {}, SETTINGS)
     check(table, confidence.SCHEMA)
