@@ -53,7 +53,7 @@ def test_knowledge_tells_the_rule_and_false_knowledge_another():
     problem = make_problem(GAME, ("J", "5", "3"), "ood", 8)
     right, wrong = (contexts.told(GAME, problem, k) for k in ("knowledge", "false knowledge"))
     assert right == Context("knowledge", "court J 11 Q 12 K 13", leaks=True)
-    assert wrong == Context("false knowledge", "court J 12 Q 13 K 11", leaks=True)  # of K
+    assert wrong == Context("false knowledge", "court J 12 Q 13 K 11", leaks=False)
     with pytest.raises(HealscopeError, match="set rule_shown: name"):
         contexts.told(PLAIN, problem, "knowledge")
     assert right.before("court 8 J 5 3 fD") == "court J 11 Q 12 K 13 court 8 J 5 3 fD"

@@ -56,7 +56,8 @@ def test_where_what_is_shown_repairs_as_much_words_do_not():
     said = verdicts(second(critique=0.5, leak=0.5), after(critique=0.6, leak=0.6))
     assert said["critique-repairs"] == "held"
     assert said["critique-repairs-beyond-its-leak"] != "held"
-    assert said["critique-breaks-the-plateau"] != "held"
+    said = verdicts(second(critique=0.5), after())
+    assert said["critique-adds-to-rl"] != "held"
     other = verdicts(second(critique=0.5, another=0.5), after())
     assert other["critique-repairs-beyond-its-leak"] != "held"
 
@@ -64,6 +65,12 @@ def test_where_what_is_shown_repairs_as_much_words_do_not():
 def test_where_nothing_is_repaired_nothing_is_decided():
     said = verdicts(second(critique=0.06, leak=0.0, none=0.0), after(critique=0.6))
     assert set(said.values()) == {"undecided"}
+
+
+def test_a_critique_that_repairs_less_than_what_it_shows_did_not_hold():
+    """Though it repairs less than what can be seen by itself."""
+    said = verdicts(second(critique=0.05, leak=0.6), after())
+    assert said["critique-repairs-beyond-its-leak"] == "did not hold"
 
 
 def test_messages_that_do_the_same_are_seldom_told_apart():
@@ -75,6 +82,7 @@ def test_messages_that_do_the_same_are_seldom_told_apart():
 
 def test_only_problems_whose_first_answers_were_all_wrong_count(monkeypatch):
     place = {"track": "t", "seed": 0, "rule": "id", "draw": 0, "episode_id": None}
+    place |= {"split": "held_out"}
     made = [
         {"problem_id": problem, "sample": sample, "attempt": 1, "feedback": "", "correct": right}
         for problem, rights in {"never": (0, 0), "sampled": (0, 1)}.items()

@@ -212,20 +212,20 @@ def verdicts(found):
 
 def test_planted_learning_is_found_where_it_is():
     said = verdicts(rows(world_model=(0.8, 0.5), more_expert=(0.6, 0.5)))
-    assert said["own-failures-teach"] == "held"
-    assert said["own-failures-teach-recovery"] != "held"
+    assert said["early-experience-teaches"] == "held"
+    assert said["early-experience-teaches-recovery"] != "held"
     assert said["more-of-the-expert-does-no-more"] == "held"
     said = verdicts(rows(world_model=(0.5, 0.9), more_expert=(0.8, 0.5), reflection=(0.8, 0.5)))
-    assert said["own-failures-teach"] != "held"
-    assert said["own-failures-teach-recovery"] == "held"
+    assert said["early-experience-teaches"] != "held"
+    assert said["early-experience-teaches-recovery"] == "held"
     assert said["more-of-the-expert-does-no-more"] == "did not hold"
     assert said["reflections-teach"] == "held"
 
 
 def test_what_a_shuffled_world_teaches_too_is_no_model_of_it():
     said = verdicts(rows(world_model=(0.8, 0.8), shuffled_world=(0.8, 0.8)))
-    assert said["own-failures-teach"] != "held"
-    assert said["own-failures-teach-recovery"] != "held"
+    assert said["early-experience-teaches"] != "held"
+    assert said["early-experience-teaches-recovery"] != "held"
 
 
 def test_arms_that_are_alike_are_seldom_told_apart():

@@ -41,7 +41,7 @@ def answers(way, right, rng, rule="ood", coherent=1.0):
 
 PLANTED = {
     TOLD_ARM: 0.5, START_ARM: 0.0, RLAG: 0.45, RELEASED: 0.0, SFT: 0.25, DPO: 0.45, TEXT: 0.0,
-    FALSE_RLAG: 0.02,
+    FALSE_RLAG: 0.0,
 }  # fmt: skip
 
 
@@ -80,6 +80,24 @@ def test_what_differs_the_other_way_did_not_hold():
         "rlag-forgets-no-other-rule", "rlag-learns-what-it-is-told",
     ):  # fmt: skip
         assert said[claim] == "did not hold", claim
+
+
+def test_a_false_text_that_teaches_the_true_rule_is_not_what_was_told():
+    found = verdicts(rows(**{RLAG: 0.45, FALSE_RLAG: 0.25}))
+    assert found["rlag-learns-what-it-is-told"] != "held"
+
+
+def test_coherence_counts_hands_that_both_have_right():
+    """Luck that is right with a wrong line weighs more where less was learned."""
+    found = rows()
+    lucky = found["draw"] % 10 == 0  # the same hands, whose lines are wrong in both
+    chosen = found["way"].isin([RLAG, SFT]) & lucky & (found["rule"] == "ood")
+    found.loc[chosen, ["right", "coherent"]] = [1.0, 0.0]
+    found = found[found["rule"] == "ood"]
+    alone = found[found["right"] == 1].groupby("way")["coherent"].mean()
+    assert alone[RLAG] - alone[SFT] > 0.08
+    e = knowledge.coherence(found, RLAG, SFT, SETTINGS)
+    assert e.low <= 0 <= e.high
 
 
 def test_ways_that_are_alike_are_seldom_told_apart():

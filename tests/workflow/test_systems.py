@@ -117,8 +117,8 @@ def test_every_system_ends_with_its_table_its_claims_and_its_figure(forks, tmp_p
     wanted = {
         "rl-amplifies-beyond-selection", "execution-errors-fall-first", "hard-samples-harm",
         "rl-is-sparser-than-sft-as-long", "rl-collapses-on-a-card-less", "a-leaky-verifier-harms",
-        "own-failures-teach",
-        "brier-reward-knows-which", "reward-decides-ood", "reward-decides-overconfidence",
+        "early-experience-teaches",
+        "brier-reward-knows-which", "reward-decides-ood", "reward-decides-miscalibration",
         "rlag-teaches-more-than-sft", "memory-helps",
     }  # fmt: skip
     assert wanted <= made

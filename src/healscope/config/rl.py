@@ -150,14 +150,18 @@ class RL(Section):
 
     def retry_arms(self) -> dict[str, str]:
         """Return recipe -> what is said before the second attempts that it learns from; "grpo" of
-        recipes that differ from one of these in learning from none."""
-        asked = [*self.branches, *(name for of in self.branches_of.values() for name in of)]
-        recipes = {name: self.recipes[name] for name in asked}
-        said = {name: getattr(recipe, "off_policy", None) for name, recipe in recipes.items()}
-        found = {name: off_policy.feedback for name, off_policy in said.items() if off_policy}
-        alike = [_but(recipes[name], "off_policy") for name in found]
-        plain = [n for n, r in recipes.items() if n not in found and _but(r, "off_policy") in alike]
-        return found | dict.fromkeys(plain, "grpo")
+        recipes of the same track that differ from one of these in learning from none."""
+        found: dict[str, str] = {}
+        for asked in (self.branches, *self.branches_of.values()):
+            recipes = {name: self.recipes[name] for name in asked}
+            said = {name: getattr(recipe, "off_policy", None) for name, recipe in recipes.items()}
+            own = {name: off_policy.feedback for name, off_policy in said.items() if off_policy}
+            alike = [_but(recipes[name], "off_policy") for name in own]
+            for name, recipe in recipes.items():
+                if name not in own and _but(recipe, "off_policy") in alike:
+                    own[name] = "grpo"
+            found |= own
+        return found
 
     def facts(self) -> dict[str, dict]:
         """Return recipe -> plain values for tables and figures, of recipes that have a branch.

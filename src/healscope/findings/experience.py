@@ -1,7 +1,8 @@
-"""Whether what a model's own wrong actions lead to teaches it to act.
+"""Whether what other actions than the expert's lead to teaches a model to act.
 
 Early Experience (arXiv 2510.08558; method notes, data and results, no trainer): before it imitates
-the expert, a model learns what follows from other actions than the expert's. A gain over plain SFT
+the expert, a model learns what follows from other actions than the expert's. The simulator tries
+them evenly, where the sources also let the model choose. A gain over plain SFT
 may come from more data of any kind: the first control has the same prompts and the same answers,
 shuffled, so that no answer is what its action leads to; the second reads more of the expert. All
 arms take as many steps on as many trained tokens (`healscope.training.early`). Success is that of
@@ -97,38 +98,39 @@ def claims_of(rows: pd.DataFrame, statistics: Statistics) -> list[dict]:
     rows = rows[(rows["step"] == rows["step"].max()) & (rows["rule"] == "id")]
     found = []
     for begun, claim, where in (
-        (ON, "own-failures-teach", "walks"),
-        (OFF, "own-failures-teach-recovery", "walks that begin off the route"),
+        (ON, "early-experience-teaches", "walks"),
+        (OFF, "early-experience-teaches-recovery", "walks that begin off the route"),
     ):
         own = rows[rows["begun"] == begun]
         over = [_minus(own, MODEL, other, statistics) for other in (PLAIN, SHUFFLED)]
         found.append(
             row(
                 claim,
-                f"SFT after a world model of the model's own wrong actions succeeds in more {where}"
-                " than plain SFT, and than after a shuffled one (arXiv 2510.08558)",
+                f"SFT after learning what other actions than the expert's lead to succeeds in more "
+                f"{where} than plain SFT, and than after the same words shuffled "
+                "(arXiv 2510.08558)",
                 over[0],
                 never_there(every(*map(positive, over)), _most(own, MODEL, PLAIN, SHUFFLED)),
                 _told(own) + f"; minus shuffled {100 * over[1].value:+.1f}",
             )
         )
     own = rows[rows["begun"] == ON]
-    more = _minus(own, MORE, MODEL, statistics)
+    more, gain = (_minus(own, *pair, statistics) for pair in ((MORE, MODEL), (MODEL, PLAIN)))
     thought = _minus(own, REFLECTION, PLAIN, statistics)
     return [
         *found,
         row(
             "more-of-the-expert-does-no-more",
-            "SFT on more of the expert's examples succeeds in no more walks than SFT after a world "
-            "model, at as many tokens (arXiv 2510.08558)",
+            "SFT on further routes of the expert succeeds in no more walks than SFT after a world "
+            "model, which gains, at as many tokens (arXiv 2510.08558)",
             more,
-            never_there(at_most(more), _most(own, MORE, MODEL)),
+            never_there(every(at_most(more), positive(gain)), _most(own, MORE, MODEL)),
             _told(own),
         ),
         row(
             "reflections-teach",
-            "SFT on answers that say what another action would have led to succeeds in more walks "
-            "than plain SFT (arXiv 2510.08558)",
+            "SFT on answers that first say what another action would have led to succeeds in more "
+            "walks than plain SFT, whose answers have no such words",
             thought,
             never_there(positive(thought), _most(own, REFLECTION, PLAIN)),
             _told(own),
@@ -200,11 +202,11 @@ FINDING = Finding(
     lacking=_lacking,
     judge=judge,
     claim_names=(
-        "own-failures-teach(-recovery)?",
+        "early-experience-teaches(-recovery)?",
         "more-of-the-expert-does-no-more",
         "reflections-teach",
     ),
     order=39,
-    title="Early experience: what own wrong actions teach",
+    title="Early experience: what other actions lead to",
     section=section,
 )

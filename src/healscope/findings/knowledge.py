@@ -21,7 +21,7 @@ from healscope.markdown import grid, level
 from healscope.schema import TRACK, choice, count, share, table
 from healscope.stats import Estimate
 from healscope.tasks.cards.contexts import FALSE, KNOWLEDGE
-from healscope.verdicts import negative, negligible, positive
+from healscope.verdicts import at_most, every, negative, negligible, positive
 
 START_ARM, TOLD_ARM = "the start", "the start, after the text"
 WAYS = {
@@ -156,7 +156,8 @@ def measure(
 _TEACHES = (
     (
         "rlag-teaches-more-than-sft",
-        "RLAG teaches the rule better than SFT on the same answers (arXiv 2509.20162)",
+        "RLAG teaches the rule better than SFT on the same answers, at one rate and on as many "
+        "tokens (arXiv 2509.20162)",
         RLAG,
         SFT,
     ),
@@ -221,10 +222,11 @@ def claims_of(rows: pd.DataFrame, statistics: Statistics) -> list[dict]:
         found.append(
             row(
                 "rlag-is-more-coherent-than-sft",
-                "More right answers of RLAG than of SFT follow a number line that obeys the rule",
+                "Of hands that RLAG and SFT both have right, more answers of RLAG follow a number "
+                "line that obeys the rule",
                 e,
                 never_there(positive(e), min(reads, had[RLAG], had[SFT])),
-                f"of the answers that are right; right: {seen}{never} in either",
+                f"on hands that both have right; right: {seen}{never} in either",
             )
         )
     for claim, way, text_of in (
@@ -250,12 +252,14 @@ def claims_of(rows: pd.DataFrame, statistics: Statistics) -> list[dict]:
     ):
         if {way, false} <= set(had.index):
             e = _contrast(rule, way, false, statistics)
+            since = _contrast(rule, START_ARM, false, statistics)
             found.append(
                 row(
                     claim,
-                    f"{way} with a false text is right less often than with the true one",
+                    f"{way} with a false text is right less often than with the true one, and no "
+                    "more often than before",
                     e,
-                    never_there(negative(e), there(way)),
+                    never_there(every(negative(e), at_most(since)), there(way)),
                     f"under the true rule; right: {seen}{never}",
                 )
             )
@@ -269,13 +273,10 @@ def _contrast(rows: pd.DataFrame, one: str, other: str, statistics: Statistics) 
 
 
 def coherence(rows: pd.DataFrame, one: str, other: str, statistics: Statistics) -> Estimate:
-    """Return the share of right answers of way `one` whose number line obeys the rule, minus that
-    of way `other`."""
-    both = rows[rows["way"].isin([one, other])]
-    both = both.assign(
-        one=both["right"] * (both["way"] == one), other=both["right"] * (both["way"] == other)
-    )
-    return stats.bootstrap(both, "coherent", statistics, weight="one", minus="other")
+    """Return the share of answers of way `one` whose number line obeys the rule, minus that of way
+    `other`, on hands that both have right."""
+    pair = [rows[(rows["way"] == way) & rows["right"].astype(bool)] for way in (other, one)]
+    return stats.bootstrap(stats.paired(*pair, "coherent"), "change", statistics)
 
 
 def section(table: pd.DataFrame) -> str:

@@ -132,32 +132,37 @@ def claims_of(rows: pd.DataFrame, statistics: Statistics) -> list[dict]:
     right = hard.groupby("arm")["correct"].mean()
     where = f"held-out problems that starts of other seeds solve in at most {HARD:.0%} of samples"
     found = []
-    for claim, than, statement in (
+    for claim, beside, statement in (
         (
             "step-rewards-help-where-all-fail",
-            "whole",
-            "RL paid for single steps beats RL on whole answers",
+            ("whole", "outcome", "sft"),
+            "RL paid for single steps beats RL on whole answers, RL paid for outcomes on the same "
+            "begun answers, and SFT on the same steps, where most answers fail (arXiv 2510.25992)",
         ),
         (
             "step-rewards-beat-outcomes",
-            "outcome",
-            "RL paid for single steps beats RL paid for outcomes on the same begun answers",
+            ("outcome",),
+            "RL paid for single steps beats RL paid for outcomes on the same begun answers, where "
+            "most answers fail",
         ),
     ):
-        if not {"similar", than, "another"} <= set(names) or hard.empty:
+        if not {"similar", *beside} <= set(names) or hard.empty:
             continue
-        e = contrast(hard, names[than], names["similar"], statistics)
-        control = contrast(hard, names["another"], names["similar"], statistics)
-        verdict = every(positive(e), positive(control))
+        over = [contrast(hard, names[arm], names["similar"], statistics) for arm in beside]
         told = ", ".join(f"{arm} {share:.0%}" for arm, share in right.items())
+        gaps = ", ".join(
+            f"{arm} {100 * e.value:+.1f} [{100 * e.low:+.1f}, {100 * e.high:+.1f}]"
+            for arm, e in zip(beside, over, strict=True)
+        )
         found.append(
             row(
                 claim,
-                f"{statement} where most answers fail, and more than another problem's expert "
-                "teaches (arXiv 2510.25992)",
-                e,
-                never_there(verdict, max(right["similar"], right[than])),
-                f"{where}; accuracy: {told}",
+                statement,
+                over[0],
+                never_there(
+                    every(*map(positive, over)), max(right[arm] for arm in ("similar", *beside))
+                ),
+                f"{where}; minus {gaps}; accuracy: {told}",
             )
         )
     if {"similar", "similar_any"} <= set(names):

@@ -16,8 +16,11 @@ def messages(
 ) -> list[Feedback]:
     """Return the message after each of these wrong answers (problem, verdict, text).
 
-    With level "another" each gets the critique of the answer `apart` places after it.
+    With level "another" each gets the critique of the answer `apart` places after it, or where
+    there is no other one only the request to answer again.
     """
+    if level == "another" and apart % max(len(answers), 1) == 0:
+        level = "none"
     known: Level = "critique" if level == "another" else level
     said = [task.feedback(problem, verdict, text, known) for problem, verdict, text in answers]
     first = apart % max(len(said), 1) if level == "another" else 0

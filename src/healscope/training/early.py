@@ -121,12 +121,13 @@ def _reflections(method: Early, task: Task, examples: pd.DataFrame, rng) -> list
 
 
 def _more(method: Early, examples: pd.DataFrame, pool: pd.DataFrame, rng) -> list[pd.DataFrame]:
-    """Return other examples of the expert, as many as the others have predictions."""
-    rest = pool[~pool["problem_id"].isin(examples["problem_id"])]
+    """Return examples of the expert on other instances, as many as the others have predictions;
+    where there are fewer, they come again."""
+    rest = pool[~pool["instance_id"].isin(examples["instance_id"])]
     if rest.empty:
         raise HealscopeError(
-            "arm 'more_expert': SFT reads all examples that there are; give the task more routes, "
-            "or lower sft.deals"
+            "arm 'more_expert': SFT reads examples of all instances that there are; give the task "
+            "more routes, or lower sft.deals"
         )
     wanted = method.alternatives * len(examples)
     again = [rng.permutation(len(rest)) for _ in range(-(-wanted // len(rest)))]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from itertools import islice, product
+from itertools import islice, pairwise, product
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -54,9 +54,12 @@ def knowledge(name: str, values: Sequence[int]) -> str:
 
 
 def leaks(problem: CardProblem, text: str) -> bool:
-    """Return whether a text names a number that a face card of the problem counts as."""
+    """Return whether a text says what a face card of the problem counts as: the card, and its
+    value after it."""
+    words = text.split()
     cards = zip(problem.cards, problem.values, strict=True)
-    return not {str(v) for card, v in cards if card in FACES}.isdisjoint(text.split())
+    told = {(card, str(value)) for card, value in cards if card in FACES}
+    return not told.isdisjoint(pairwise(words))
 
 
 def false_rule(task: Game) -> FaceRule:
