@@ -118,7 +118,7 @@ def test_every_system_ends_with_its_table_its_claims_and_its_figure(forks, tmp_p
         "rl-amplifies-beyond-selection", "execution-errors-fall-first", "hard-samples-harm",
         "rl-is-sparser-than-sft-as-long", "rl-collapses-on-a-card-less", "a-leaky-verifier-harms",
         "early-experience-teaches",
-        "brier-reward-knows-which", "reward-decides-ood", "reward-decides-miscalibration",
+        "brier-reward-knows-which", "reward-decides-ood",
         "rlag-teaches-more-than-sft", "memory-helps",
     }  # fmt: skip
     assert wanted <= made
