@@ -69,7 +69,7 @@ def _said(frame: pd.DataFrame) -> str:
     if not {"similar", "outcome"} <= set(by_arm):
         return ""
     change = messages.difference(by_arm["similar"], by_arm["outcome"])
-    return messages.effect("accuracy on hard problems", change, "by pay for steps")
+    return messages.effect("accuracy on hard problems", change, "by rewards for steps")
 
 
 FIGURES = [Figure("fig_steps", "steps", "RL paid for single steps", __doc__, draw, message)]
