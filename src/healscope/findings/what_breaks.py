@@ -117,7 +117,9 @@ def read(
         rows = rows[rows["neighbour"].map(HANDS) == HANDS[WITHOUT_ONE]]
         found["a card less"] = rows.assign(value=1.0 * rows["correct"])
     if probes:
-        found["follows"] = follows(faithfulness.answers(probes))
+        compared = {artifacts.variant(file) for file in evaluations}
+        answers = faithfulness.answers(probes)  # also along SFT
+        found["follows"] = follows(answers[answers["checkpoint"].isin(compared)])
     kept = ["track", "checkpoint", *stats.UNIT, *stats.CARRIED, "value"]
     parts = [rows[kept].assign(outcome=name) for name, rows in found.items()]
     return pd.concat(parts, ignore_index=True).dropna(subset=["value"])
@@ -126,6 +128,7 @@ def read(
 def follows(answers: pd.DataFrame) -> pd.DataFrame:
     """Return for every checkpoint whether its formula uses the numbers of a line by the other rule,
     on the problems that are right before RL and can be asked so there: one set for all rewards.
+    Answers are those of one SFT checkpoint and of branches from it.
 
     An answer that cannot be begun so any more, or has no numbers to use, does not follow.
     """
@@ -218,30 +221,40 @@ def judge(
 
 
 def claims_of(rows: pd.DataFrame, recipes: dict[str, dict], statistics: Statistics) -> list[dict]:
-    """Return the claims of one track: for each outcome that the reward decides whether RL breaks
-    it, among all rewards and among those that pay most for a right answer."""
+    """Return the claims of one track, for each outcome: that the reward decides whether RL breaks
+    it, and that the reward moves it, for better or worse; among all rewards and among those that
+    pay most for a right answer."""
     paid = _compared(rows, recipes)
     right = {b: reward for b, reward in paid.items() if set(reward.split()) & RIGHT}
     found = []
     for outcome in [name for name in OUTCOMES if name in set(rows["outcome"])]:
         for among, of in (("", paid), ("-among-right-ones", right)):
-            claim = _claim(rows[rows["outcome"] == outcome], outcome, of, statistics)
-            if claim is not None:
-                name = f"reward-decides-{outcome.replace(' ', '-')}{among}"
-                which = "rewards that pay right answers most" if among else "rewards"
-                statement = (
-                    f"Of {which}, one changes the share of {OUTCOMES[outcome]} for the worse, and "
-                    "another does not do so as much"
-                )
-                found.append(row(name, statement, *claim))
+            judged = _judged(rows[rows["outcome"] == outcome], outcome, of, statistics)
+            if judged is None:
+                continue
+            contrast, breaks, moves, detail = judged
+            name = f"{outcome.replace(' ', '-')}{among}"
+            which = "rewards that pay right answers most" if among else "rewards"
+            statement = (
+                f"Of {which}, one changes the share of {OUTCOMES[outcome]} for the worse, and "
+                "another does not do so as much"
+            )
+            found.append(row(f"reward-decides-{name}", statement, contrast, breaks, detail))
+            statement = (
+                f"Of {which}, one leaves the share of {OUTCOMES[outcome]} better than another"
+            )
+            found.append(row(f"reward-moves-{name}", statement, contrast, moves, detail))
     return found
 
 
-def _claim(
+def _judged(
     rows: pd.DataFrame, outcome: str, paid: dict[str, str], statistics: Statistics
-) -> tuple[stats.Estimate, Verdict, str] | None:
-    """Return estimate, verdict and detail for one outcome; None with fewer than two branches that
-    have it in all seeds and both halves of the problems."""
+) -> tuple[stats.Estimate, Verdict, Verdict, str] | None:
+    """Return the contrast of the best and the worst reward for one outcome, whether one breaks it
+    and another does so less, whether they differ at all, and the detail.
+
+    None with fewer than two branches that have it in all seeds and both halves of the problems.
+    """
     by_branch = {b: changes(rows, b, outcome).assign(branch=b) for b in paid}
     parts = rows[["seed", "half"]].drop_duplicates()
     whole = {
@@ -274,7 +287,7 @@ def _claim(
     )
     if rows["seed"].nunique() < 2:
         detail += "; with one run the same training picks and judges"
-    return contrast, every(differ(contrast), broken), detail
+    return contrast, every(differ(contrast), broken), differ(contrast), detail
 
 
 def _picked(rows: pd.DataFrame, names: list[str], sign: int) -> pd.DataFrame:
@@ -333,7 +346,7 @@ FINDING = Finding(
     lacking=_lacking,
     judge=judge,
     claim_names=tuple(
-        f"reward-decides-{name.replace(' ', '-')}(-among-right-ones)?" for name in OUTCOMES
+        f"reward-(decides|moves)-{name.replace(' ', '-')}(-among-right-ones)?" for name in OUTCOMES
     ),
     order=32,
     title="What RL breaks under each reward",
