@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from healscope.config import Statistics
-from healscope.findings import what_breaks
+from healscope.findings import contrasts, what_breaks
 from healscope.schema import check
 
 SETTINGS = Statistics(resamples=400)
@@ -128,10 +128,10 @@ def test_formulas_follow_on_the_problems_that_were_right_before():
 
 def test_recipes_that_differ_in_more_than_the_reward_are_left_out():
     made = rows({"ppo": 0.4, "pays_binary": 0.4, "other": 0.9})
-    assert what_breaks.rewards(RECIPES, made["checkpoint"].unique()[1:], 59) == {
+    assert contrasts.rewards_alone(RECIPES, made["checkpoint"].unique()[1:])[59] == {
         "ppo-from-59": "verdict", "pays_binary-from-59": "binary",
     }  # fmt: skip
-    assert what_breaks.rewards(RECIPES, ["ppo-from-9", "pays_format-from-59"], 59) == {
+    assert contrasts.rewards_alone(RECIPES, ["ppo-from-9", "pays_format-from-59"])[59] == {
         "pays_format-from-59": "format"
     }
 

@@ -55,11 +55,8 @@ def _values(ax: Axes, whole: pd.DataFrame, names: list[str], shown: dict, forms:
     for i, (measure, label) in enumerate(shown.items()):
         form = next(forms)
         own = whole[whole["measure"] == measure]
-        y = own["checkpoint"].map(names.index).astype(float) + 0.2 * (i - (len(shown) - 1) / 2)
-        form |= {"linestyle": "", "markersize": 4.5}
-        ax.errorbar(
-            own["value"], y, xerr=layout.errors(own, "value"), label=label, elinewidth=0.9, **form
-        )
+        shift = 0.2 * (i - (len(shown) - 1) / 2)
+        layout.marks(ax, own, "value", "checkpoint", names, shift, label, form)
     ax.set_xlim(left=0)
 
 

@@ -31,10 +31,8 @@ def draw(frame: pd.DataFrame, style: FigureStyle) -> Drawn:
         for ax, (measure, label) in zip(row, _PANELS.items(), strict=True):
             for i, (rule, named) in enumerate(_RULES.items()):
                 own = whole[(whole["measure"] == measure) & (whole["rule"] == rule)]
-                form = looks.look(style, rule) | {"linestyle": "", "markersize": 4.5}
-                y = own["said"].map(known.index).astype(float) + 0.2 * (i - 0.5)
-                bars = layout.errors(own, "share")
-                ax.errorbar(own["share"], y, xerr=bars, label=named, elinewidth=0.9, **form)
+                form = looks.look(style, rule)
+                layout.marks(ax, own, "share", "said", known, 0.2 * (i - 0.5), named, form)
             ax.set_xlim(left=0)
             ax.xaxis.set_major_formatter(layout.as_percent)
             layout.title(ax, *((model,) if ax is row[0] else ()), label)

@@ -48,10 +48,7 @@ def draw(frame: pd.DataFrame, style: FigureStyle) -> Drawn:
 def _walks(ax: Axes, whole: pd.DataFrame, arms: list[str], style: FigureStyle) -> None:
     for i, (begun, form) in enumerate(zip(_BEGUN, looks.ordered_looks(style, 2), strict=True)):
         own = whole[whole["begun"] == begun]
-        y = own["arm"].map(arms.index).astype(float) + 0.2 * (i - 0.5)
-        form |= {"linestyle": "", "markersize": 4.5}
-        bars = layout.errors(own, "success")
-        ax.errorbar(own["success"], y, xerr=bars, label=begun, elinewidth=0.9, **form)
+        layout.marks(ax, own, "success", "arm", arms, 0.2 * (i - 0.5), begun, form)
     ax.set_xlim(-0.03, 1.03)
     ax.xaxis.set_major_formatter(layout.as_percent)
 

@@ -47,11 +47,7 @@ def _changes(ax: Axes, whole: pd.DataFrame, arms: list[str], style: FigureStyle)
     forms = looks.ordered_looks(style, len(_POOLS))
     for i, ((pool, label), form) in enumerate(zip(_POOLS.items(), forms, strict=True)):
         own = whole[whole["pool"] == pool]
-        y = own["recipe"].map(arms.index).astype(float) + 0.16 * (i - 1.5)
-        form |= {"linestyle": "", "markersize": 4.5}
-        ax.errorbar(
-            own["change"], y, xerr=layout.errors(own, "change"), label=label, elinewidth=0.9, **form
-        )
+        layout.marks(ax, own, "change", "recipe", arms, 0.16 * (i - 1.5), label, form)
     ax.axvline(0, color=looks.INK, linewidth=0.9, zorder=1)
     ax.xaxis.set_major_formatter(layout.as_percent)
 

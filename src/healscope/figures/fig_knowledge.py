@@ -54,11 +54,8 @@ def _shares(
     forms = dict(zip(_MEASURES, looks.ordered_looks(style, len(_MEASURES)), strict=True))
     for i, (measure, label) in enumerate(measures.items()):
         own = whole[whole["measure"] == measure]
-        y = own["way"].map(ways.index).astype(float) + 0.2 * (i - (len(measures) - 1) / 2)
-        form = forms[measure] | {"linestyle": "", "markersize": 4.5}
-        ax.errorbar(
-            own["value"], y, xerr=layout.errors(own, "value"), label=label, elinewidth=0.9, **form
-        )
+        shift = 0.2 * (i - (len(measures) - 1) / 2)
+        layout.marks(ax, own, "value", "way", ways, shift, label, forms[measure])
     ax.set_xlim(-0.03, 1.03)
     ax.xaxis.set_major_formatter(layout.as_percent)
 

@@ -29,10 +29,8 @@ def draw(frame: pd.DataFrame, style: FigureStyle) -> Drawn:
         forms = looks.ordered_looks(style, len(checkpoints))
         for i, (name, form) in enumerate(zip(checkpoints, forms, strict=True)):
             rows = whole[whole["checkpoint"] == name]
-            y = rows["kind"].map(kinds.index) + 0.2 * (i - (len(checkpoints) - 1) / 2)
-            form |= {"linestyle": "", "markersize": 4.5}
-            bars = layout.errors(rows, "accuracy")
-            ax.errorbar(rows["accuracy"], y, xerr=bars, label=name, elinewidth=0.9, **form)
+            shift = 0.2 * (i - (len(checkpoints) - 1) / 2)
+            layout.marks(ax, rows, "accuracy", "kind", kinds, shift, name, form)
         facts = whole.drop_duplicates("kind").set_index("kind")
         labels = [_label(kind, facts.loc[kind]) for kind in kinds]
         ax.set_yticks(range(len(kinds)), labels)

@@ -49,11 +49,7 @@ def draw(frame: pd.DataFrame, style: FigureStyle) -> Drawn:
 def _marks(
     ax: Axes, own: pd.DataFrame, arms: list[str], label: str, shift: float, form: dict
 ) -> None:
-    y = own["arm"].map(arms.index).astype(float) + shift
-    form = form | {"linestyle": "", "markersize": 4.5}
-    ax.errorbar(
-        own["share"], y, xerr=layout.errors(own, "share"), label=label, elinewidth=0.9, **form
-    )
+    layout.marks(ax, own, "share", "arm", arms, shift, label, form)
     ax.set_xlim(0, 1)
     ax.xaxis.set_major_formatter(layout.as_percent)
 

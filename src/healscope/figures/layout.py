@@ -211,6 +211,24 @@ def errors(frame: pd.DataFrame, value: str) -> np.ndarray:
     return np.clip(np.array(lengths, dtype=float), 0, None)
 
 
+def marks(
+    ax: Axes,
+    frame: pd.DataFrame,
+    value: str,
+    row: str,
+    names: list[str],
+    shift: float,
+    label: str,
+    form: dict,
+) -> None:
+    """Draw `value` with its interval along x, in the line that column `row` has among `names`,
+    moved by `shift` lines."""
+    y = frame[row].map(names.index).astype(float) + shift
+    form = form | {"linestyle": "", "markersize": 4.5}
+    bars = errors(frame, value)
+    ax.errorbar(frame[value], y, xerr=bars, label=label, elinewidth=0.9, **form)
+
+
 def banded(
     ax: Axes, frame: pd.DataFrame, value: str, label: str, form: dict, x: str = "step"
 ) -> None:

@@ -17,7 +17,7 @@ from healscope import artifacts, stats
 from healscope.config import DEEP, EXHAUSTIVE, Statistics
 from healscope.files import Files
 from healscope.findings.columns import CHECKPOINT, SEED, STAGE, STEP, N, interval
-from healscope.findings.contrasts import never_there, row
+from healscope.findings.contrasts import never_there, of_tracks, row
 from healscope.findings.finding import Finding
 from healscope.findings.rows import with_steps
 from healscope.findings.structured import as_read, sampled, sampled_answers, samples
@@ -188,11 +188,7 @@ def judge(
     rows = read(evaluations, posed, tasks)
     rows = rows[(rows["rule"] == "id") & rows["checkpoint"].isin([start, landmark])]
     answers = scored(votes(rows))
-    return [
-        {"track": track, **claim}
-        for track, own in answers.groupby("track")
-        for claim in claims_of(own, start, landmark, statistics)
-    ]
+    return of_tracks(answers, claims_of, start, landmark, statistics)
 
 
 def claims_of(answers: pd.DataFrame, start: str, end: str, statistics: Statistics) -> list[dict]:
@@ -244,6 +240,17 @@ def section(table: pd.DataFrame) -> str:
     return crossed(whole, "checkpoint", "measure", MEASURES, "value")
 
 
+VALUE = (
+    Column("value", "float", "of the measure", "share", low=-1, high=1, nullable=True),
+    *interval(
+        lambda name, about, nullable: Column(
+            name, "float", about, "share", low=-1, high=1, nullable=nullable
+        ),
+        nullable=True,
+    ),
+)
+"""Value and interval of one of MEASURES."""
+
 SCHEMA = table(
     "calibration",
     "How sure one checkpoint is, by the agreement of its samples, and how right that is.",
@@ -257,9 +264,7 @@ SCHEMA = table(
         choice("measure", MEASURES, "; ".join(f"{k}: {v}" for k, v in MEASURES.items())),
         SEED,
         N,
-        Column("value", "float", "of the measure", "share", low=-1, high=1, nullable=True),
-        *interval(lambda name, about, nullable: Column(
-            name, "float", about, "share", low=-1, high=1, nullable=nullable), nullable=True),
+        *VALUE,
     ),
     "track", "checkpoint", "rule", "measure", "seed",
 )  # fmt: skip

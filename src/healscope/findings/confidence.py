@@ -14,13 +14,13 @@ from healscope import artifacts, stats
 from healscope.config import EXHAUSTIVE, Statistics
 from healscope.files import Files
 from healscope.findings import calibration
-from healscope.findings.columns import CHECKPOINT, SEED, STAGE, STEP, N, interval
-from healscope.findings.contrasts import FLOOR, never_there, row
+from healscope.findings.columns import CHECKPOINT, SEED, STAGE, STEP, N
+from healscope.findings.contrasts import FLOOR, never_there, rewards_alone, row
 from healscope.findings.finding import Finding
 from healscope.findings.rows import first_attempts, with_steps
 from healscope.findings.structured import as_read
 from healscope.markdown import crossed
-from healscope.schema import TRACK, Column, choice, table, text
+from healscope.schema import TRACK, choice, table, text
 from healscope.verdicts import every, negative, negligible
 
 MEASURES = calibration.MEASURES | {
@@ -35,16 +35,11 @@ TERM, ALONE = "brier", "binary"
 def arms(branches: list[str], recipes: dict[str, dict]) -> dict[str, str]:
     """Return branch paid with TERM -> the branch from the same start that is paid ALONE; both
     differ from the main recipe in nothing but the reward."""
-    found, of_start = {}, {}
-    for branch in branches:
-        recipe, start = artifacts.parse_branch(branch)
-        facts = recipes[recipe]
-        if facts["main"] or facts["reward_alone"]:
-            of_start.setdefault(start, []).append((branch, facts["reward"]))
-    for alike in of_start.values():
-        control = next((branch for branch, reward in alike if reward == ALONE), None)
+    found = {}
+    for paid in rewards_alone(recipes, branches).values():
+        control = next((branch for branch, reward in paid.items() if reward == ALONE), None)
         if control:
-            found |= {branch: control for branch, reward in alike if TERM in reward.split()}
+            found |= {branch: control for branch, reward in paid.items() if TERM in reward.split()}
     return found
 
 
@@ -206,9 +201,7 @@ SCHEMA = table(
         choice("measure", MEASURES, "; ".join(f"{k}: {v}" for k, v in MEASURES.items())),
         SEED,
         N,
-        Column("value", "float", "of the measure", "share", low=-1, high=1, nullable=True),
-        *interval(lambda name, about, nullable: Column(
-            name, "float", about, "share", low=-1, high=1, nullable=nullable), nullable=True),
+        *calibration.VALUE,
     ),
     "track", "checkpoint", "measure", "seed",
 )  # fmt: skip

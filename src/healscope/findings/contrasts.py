@@ -1,6 +1,6 @@
 """What claims are measured on: answers at checkpoints, fairly picked, and changes between them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -206,6 +206,27 @@ def effect_of(e: Estimate) -> dict:
         "instances": e.instances,
         "detectable": e.detectable,
     }
+
+
+def of_tracks(rows: pd.DataFrame, claims_of: Callable[..., list[dict]], *more) -> list[dict]:
+    """Return the claims that `claims_of(rows of a track, *more)` makes of each track, with it."""
+    return [
+        {"track": track, **claim}
+        for track, own in rows.groupby("track")
+        for claim in claims_of(own, *more)
+    ]
+
+
+def rewards_alone(recipes: dict[str, dict], branches: Iterable[str]) -> dict[int, dict[str, str]]:
+    """Return start -> branch -> reward, of branches that differ from the main recipe in nothing but
+    the reward; that of the main recipe first. `recipes` are the facts of `config.RL.facts`."""
+    found: dict[int, dict[str, str]] = {}
+    named = [(branch, *artifacts.parse_branch(branch)) for branch in branches]
+    for branch, recipe, start in sorted(named, key=lambda one: not recipes[one[1]]["main"]):
+        facts = recipes[recipe]
+        if facts["main"] or facts["reward_alone"]:
+            found.setdefault(start, {})[branch] = facts["reward"]
+    return found
 
 
 def of_seeds(

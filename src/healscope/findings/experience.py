@@ -16,7 +16,7 @@ from healscope.config import Statistics
 from healscope.config.training import Early
 from healscope.files import Files
 from healscope.findings.columns import SEED, SFT_STEP, N, interval
-from healscope.findings.contrasts import FLOOR, never_there, row
+from healscope.findings.contrasts import FLOOR, never_there, of_tracks, row
 from healscope.findings.finding import Finding
 from healscope.findings.rows import first_attempts, summarise, with_steps
 from healscope.markdown import at, grid
@@ -86,11 +86,7 @@ def measure(evaluations: list[str], statistics: Statistics) -> pd.DataFrame:
 
 def judge(evaluations: list[str], statistics: Statistics) -> list[dict]:
     """Return the claims of each track."""
-    return [
-        {"track": track, **claim}
-        for track, own in read(evaluations).groupby("track")
-        for claim in claims_of(own, statistics)
-    ]
+    return of_tracks(read(evaluations), claims_of, statistics)
 
 
 def claims_of(rows: pd.DataFrame, statistics: Statistics) -> list[dict]:

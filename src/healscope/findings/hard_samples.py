@@ -16,7 +16,7 @@ from healscope import artifacts, stats
 from healscope.config import EXHAUSTIVE, Statistics
 from healscope.files import Files
 from healscope.findings.columns import SEED, START, N, interval
-from healscope.findings.contrasts import row
+from healscope.findings.contrasts import of_tracks, row
 from healscope.findings.finding import Finding
 from healscope.findings.rows import first_attempts, steps, summarise
 from healscope.findings.structured import as_read
@@ -92,15 +92,19 @@ def pool_of(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(found, ignore_index=True)
 
 
+def pools(evaluations: list[str]) -> pd.DataFrame:
+    """Return `pool_of` the held-out ID problems, from evaluations of which those of SFT are of the
+    start."""
+    rows = steps([f for f in evaluations if artifacts.variant(f).startswith("sft-")])
+    return pool_of(rows[(rows["split"] == "held_out") & (rows["rule"] == "id")])
+
+
 def read(evaluations: list[str], posed: list[str], tasks: dict[str, dict]) -> pd.DataFrame:
     """Return greedy answers to held-out problems with the pool of each, and by measure what is
     counted of it (columns of MEASURES)."""
     rows = first_attempts(evaluations, ["text", "follows_rule"])
     rows = rows[rows["split"] == "held_out"].reset_index(drop=True)
-    at_start = steps([f for f in evaluations if artifacts.variant(f).startswith("sft-")])
-    at_start = at_start[(at_start["split"] == "held_out") & (at_start["rule"] == "id")]
-    pools = pool_of(at_start)
-    rows = rows.merge(pools, how="left", on=PLACE)
+    rows = rows.merge(pools(evaluations), how="left", on=PLACE)
     rows.loc[rows["rule"] == "ood", "pool"] = "ood"
     said = {"solution": lambda task, problem, text: task.solution(problem, text)}
     rows = as_read(rows.dropna(subset=["pool"]), posed, tasks, **said)
@@ -224,11 +228,7 @@ def judge(
 ) -> list[dict]:
     """Return the claims of each track."""
     rows = read(evaluations, posed, tasks)
-    return [
-        {"track": track, **claim}
-        for track, own in rows.groupby("track")
-        for claim in claims_of(own, hardness, statistics)
-    ]
+    return of_tracks(rows, claims_of, hardness, statistics)
 
 
 def claims_of(rows: pd.DataFrame, hardness: dict[str, dict], statistics: Statistics) -> list[dict]:

@@ -14,7 +14,7 @@ from healscope import artifacts, provenance, stats
 from healscope.config import Statistics, Taught
 from healscope.files import Files
 from healscope.findings.columns import SEED, START, N, interval
-from healscope.findings.contrasts import FLOOR, never_there, row
+from healscope.findings.contrasts import FLOOR, never_there, of_tracks, row
 from healscope.findings.finding import Finding
 from healscope.findings.rows import first_attempts, summarise
 from healscope.markdown import grid, level
@@ -192,11 +192,7 @@ def judge(
 ) -> list[dict]:
     """Return the claims of each track."""
     rows = read(evaluations, told, logs, taught)
-    return [
-        {"track": track, **claim}
-        for track, own in rows.groupby("track")
-        for claim in claims_of(own, statistics)
-    ]
+    return of_tracks(rows, claims_of, statistics)
 
 
 def claims_of(rows: pd.DataFrame, statistics: Statistics) -> list[dict]:

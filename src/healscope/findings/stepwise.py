@@ -15,10 +15,10 @@ from healscope import artifacts
 from healscope.config import Statistics
 from healscope.files import Files
 from healscope.findings.columns import SEED, START, N, interval
-from healscope.findings.contrasts import never_there, of_seeds, row
+from healscope.findings.contrasts import never_there, of_seeds, of_tracks, row
 from healscope.findings.finding import Finding
-from healscope.findings.hard_samples import HARD, POOLS, contrast, pool_of
-from healscope.findings.rows import branch_logs, first_attempts, steps, summarise
+from healscope.findings.hard_samples import HARD, PLACE, POOLS, contrast, pools
+from healscope.findings.rows import branch_logs, first_attempts, summarise
 from healscope.markdown import crossed
 from healscope.schema import TRACK, choice, share, table
 from healscope.verdicts import every, negative, positive
@@ -68,9 +68,7 @@ def read(evaluations: list[str], arms: dict[str, str]) -> pd.DataFrame:
     """Return greedy answers to held-out problems, with the arm of each and the pool it is in."""
     rows = first_attempts(evaluations, faceless=True)
     rows = rows[rows["split"] == "held_out"].reset_index(drop=True)
-    before = steps([f for f in evaluations if _arm(artifacts.variant(f), arms) == "start"])
-    before = before[(before["split"] == "held_out") & (before["rule"] == "id")]
-    rows = rows.merge(pool_of(before), how="left", on=["track", "seed", "problem_id"])
+    rows = rows.merge(pools(evaluations), how="left", on=PLACE)
     rows.loc[rows["rule"] == "ood", "pool"] = "ood"
     names = {name: _arm(name, arms) for name in rows["checkpoint"].unique()}
     starts = {artifacts.stage_and_step(c)[1] for c in rows["checkpoint"]}
@@ -118,11 +116,7 @@ def measure(
 def judge(evaluations: list[str], step_arms: dict[str, str], statistics: Statistics) -> list[dict]:
     """Return the claims of each track."""
     rows = read(evaluations, step_arms)
-    return [
-        {"track": track, **claim}
-        for track, own in rows.groupby("track")
-        for claim in claims_of(own, statistics)
-    ]
+    return of_tracks(rows, claims_of, statistics)
 
 
 def claims_of(rows: pd.DataFrame, statistics: Statistics) -> list[dict]:

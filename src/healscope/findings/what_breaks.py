@@ -7,8 +7,6 @@ outcome are picked on other seeds and the other half of the problems, so that be
 all do the same the difference is 0 on average.
 """
 
-from collections.abc import Iterable
-
 import pandas as pd
 
 from healscope import artifacts, stats
@@ -16,9 +14,9 @@ from healscope.config import EXHAUSTIVE, Statistics
 from healscope.files import Files
 from healscope.findings import confidence, faithfulness, hard_samples
 from healscope.findings.columns import SEED, START, N, interval
-from healscope.findings.contrasts import never_there, row
+from healscope.findings.contrasts import never_there, of_tracks, rewards_alone, row
 from healscope.findings.finding import Finding
-from healscope.findings.rows import first_attempts, steps, summarise
+from healscope.findings.rows import first_attempts, summarise
 from healscope.findings.structured import as_read
 from healscope.findings.without_one import HANDS, protocols
 from healscope.markdown import at, grid
@@ -44,18 +42,6 @@ WORSE_UP = ("one formula", "miscalibration")
 
 RIGHT = {"verdict", "binary", "canonical", "brier"}
 """Terms of rewards that pay most for a right answer; others pay what need not be right."""
-
-
-def rewards(recipes: dict[str, dict], branches: Iterable[str], start: int) -> dict[str, str]:
-    """Return branch -> reward, of branches from `start` that differ from the main recipe in
-    nothing but the reward; that of the main recipe first."""
-    names = {b: artifacts.parse_branch(b) for b in branches}
-    found = {
-        b: recipes[recipe]["reward"]
-        for b, (recipe, at) in names.items()
-        if at == start and (recipes[recipe]["main"] or recipes[recipe]["reward_alone"])
-    }
-    return dict(sorted(found.items(), key=lambda item: not recipes[names[item[0]][0]]["main"]))
 
 
 def _inputs(files: Files) -> dict[str, list[str]]:
@@ -146,8 +132,7 @@ def follows(answers: pd.DataFrame) -> pd.DataFrame:
 
 def _easy(rows: pd.DataFrame, evaluations: list[str]) -> pd.DataFrame:
     """Return the rows of problems that are easy to the starts of other seeds."""
-    before = steps([f for f in evaluations if artifacts.variant(f).startswith("sft-")])
-    pools = hard_samples.pool_of(before[(before["split"] == "held_out") & (before["rule"] == "id")])
+    pools = hard_samples.pools(evaluations)
     easy = pools[pools["pool"] == "easy"]
     return rows.merge(easy[hard_samples.PLACE], on=hard_samples.PLACE)
 
@@ -196,7 +181,7 @@ def table_of(rows: pd.DataFrame, recipes: dict[str, dict], statistics: Statistic
 def _compared(rows: pd.DataFrame, recipes: dict[str, dict]) -> dict[str, str]:
     """Return branch -> reward, of the branches that rows have."""
     there = [name for name in rows["checkpoint"].unique() if "-from-" in name]
-    return rewards(recipes, there, artifacts.parse_branch(there[0])[1]) if there else {}
+    return next(iter(rewards_alone(recipes, there).values()), {})
 
 
 # Claims.
@@ -213,11 +198,7 @@ def judge(
 ) -> list[dict]:
     """Return a claim for each track and outcome."""
     rows = read(evaluations, posed, less, probes, tasks)
-    return [
-        {"track": track, **claim}
-        for track, own in rows.groupby("track")
-        for claim in claims_of(own, recipes, statistics)
-    ]
+    return of_tracks(rows, claims_of, recipes, statistics)
 
 
 def claims_of(rows: pd.DataFrame, recipes: dict[str, dict], statistics: Statistics) -> list[dict]:

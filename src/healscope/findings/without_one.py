@@ -12,7 +12,7 @@ from healscope import artifacts, stats
 from healscope.config import Statistics
 from healscope.files import Files
 from healscope.findings.columns import CHECKPOINT, SEED, STAGE, STEP, N, interval
-from healscope.findings.contrasts import FLOOR, never_there, row
+from healscope.findings.contrasts import FLOOR, never_there, of_tracks, row
 from healscope.findings.finding import Finding
 from healscope.findings.rows import first_attempts, summarise, with_steps
 from healscope.markdown import crossed
@@ -92,11 +92,7 @@ def judge(
         return []
     rows = read(evaluations, recipes)
     start = artifacts.sft(artifacts.parse_branch(landmark)[1])
-    return [
-        {"track": track, **claim}
-        for track, own in rows.groupby("track")
-        for claim in claims_of(own, start, landmark, statistics)
-    ]
+    return of_tracks(rows, claims_of, start, landmark, statistics)
 
 
 def claims_of(rows: pd.DataFrame, start: str, end: str, statistics: Statistics) -> list[dict]:

@@ -1,4 +1,4 @@
-"""Arms of SFT that read what a model's own other actions would lead to.
+"""Arms of SFT that read what other actions than the expert's would lead to.
 
 Early Experience (arXiv 2510.08558; method notes, data and results are released, no trainer): at the
 states of the expert's examples other actions are tried in the simulator. A world model predicts

@@ -15,7 +15,7 @@ import torch
 from healscope.config import OffPolicy
 from healscope.tasks.messages import messages
 from healscope.training.sampling import Sampler
-from healscope.training.turns import Turn
+from healscope.training.turns import Turn, groups
 
 
 def refined(
@@ -27,16 +27,16 @@ def refined(
     """
     size = sampler.samples_per_prompt
     wanted = int(settings.share * size + 1e-9)
-    groups = [turns[k : k + size] for k in range(0, len(turns), size)]
-    failed = [group for group in groups if not any(t.success for t in group)] if wanted else []
+    known = groups(turns, size)
+    failed = [group for group in known if not any(t.success for t in group)] if wanted else []
     asked = [turn for group in failed for turn in group]
     if not asked:
         return turns, [], {"off_policy_share": 0.0}
     answers = [(t.problem, t.verdict, t.text) for t in asked]
     said = messages(sampler.task, answers, settings.feedback, apart=size)
     tried = sampler.retry(model, tokenizer, asked, [s.message for s in said], stream)
-    places = {id(group): k for k, group in enumerate(groups)}
-    learned, repaired, taken = [list(group) for group in groups], 0, 0
+    places = {id(group): k for k, group in enumerate(known)}
+    learned, repaired, taken = [list(group) for group in known], 0, 0
     for n, group in enumerate(failed):
         right = [t for t in tried[n * size : (n + 1) * size] if t.success][:wanted]
         repaired += bool(right)

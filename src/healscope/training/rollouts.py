@@ -10,7 +10,7 @@ from healscope.config import PPO
 from healscope.tasks.tables import draw
 from healscope.training import off_policy, processes
 from healscope.training.sampling import Sampler
-from healscope.training.turns import Turn
+from healscope.training.turns import Turn, groups
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def rollout(
         found.append(_draw(recipe, sampler, model, tokenizer, pool, (*place, draws)))
         draws += 1
         if informative:
-            for group in _groups(found[-1].turns, recipe.samples_per_prompt):
+            for group in groups(found[-1].turns, recipe.samples_per_prompt):
                 (useful if len({t.reward for t in group}) > 1 else equal).append(group)
     if not informative:
         return found[0]
@@ -83,10 +83,6 @@ def _draw(recipe: PPO, sampler, model, tokenizer, pool, place: tuple[int, int, i
     refined = off_policy.refined(recipe.off_policy, sampler, model, tokenizer, sampled, stream)
     turns, tried, logged = refined
     return Rollout(turns, sampled, tried, logged=logged)
-
-
-def _groups(turns: list[Turn], size: int) -> list[list[Turn]]:
-    return [turns[k : k + size] for k in range(0, len(turns), size)]
 
 
 def _turns(recipe: PPO, sampler, model, tokenizer, pool, place: tuple[int, int]) -> list[Turn]:

@@ -76,6 +76,11 @@ class Pair(NamedTuple):
 Row = TypeVar("Row", Turn, Pair)
 
 
+def groups(turns: list[Turn], size: int) -> list[list[Turn]]:
+    """Return the responses to each prompt: `size` turns in a row."""
+    return [turns[k : k + size] for k in range(0, len(turns), size)]
+
+
 def by_length(turns: list[Row], rows: int) -> list[list[Row]]:
     """Split turns into batches of `rows` with similar lengths, so that there is little padding."""
     ordered = sorted(turns, key=lambda t: len(t.prompt_ids) + len(t.response_ids))

@@ -219,8 +219,8 @@ def before(task: Game, problem: CardProblem, kind: str, seed: Sequence[int]) -> 
         own = kind != OTHER
         rule = FaceRule.of(problem.rule_values) if own else false_rule(task)
         name = rule_name(problem.rule) if own else RULE_NAMES[2]
-        rng, sides = np.random.default_rng([*seed, 0]), _sides(task)
-        hands = tries(task, rule, task.id_rule, rng, lambda *hand: _deal(*hand) not in sides)
+        rng, hidden = np.random.default_rng([*seed, 0]), _held_out(task)
+        hands = tries(task, rule, task.id_rule, rng, lambda *hand: _deal(*hand) not in hidden)
         cells = {cell(*kept): kept for kept in CELLS}
         text = memory(name, *cells.get(kind, _MIXED), hands)
     if kind == SHUFFLED:
@@ -257,7 +257,7 @@ def _require_names(task: Game) -> None:
 
 
 @lru_cache(maxsize=4)
-def _sides(task: Game) -> frozenset[Deal]:
+def _held_out(task: Game) -> frozenset[Deal]:
     """Return the deals that are held out."""
     return frozenset(deal for deal, side in split_deals(task).items() if side == "held_out")
 

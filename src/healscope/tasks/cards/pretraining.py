@@ -131,8 +131,7 @@ def conversation_examples(
         task, n, rng, rules, formats, rule_noise, no_formula_noise,
         eval_format_share, eval_format_layouts, face_probability, cards,
     )  # fmt: skip
-    kinds = _weights("rules", rules, RULE_KINDS)
-    others = _draw_rules(task, rng.choice(RULE_KINDS, n, p=kinds), rng)
+    others = _other_rules(task, n, rules, rng)
     mistakes = rng.choice(MISTAKES, n).tolist()
     levels = rng.choice(feedback_levels, n).tolist()
     examples = []
@@ -179,9 +178,7 @@ def context_examples(
         task, n, rng, rules, formats, rule_noise, 0.0,
         eval_format_share, eval_format_layouts, face_probability, cards,
     )  # fmt: skip
-    others = _draw_rules(
-        task, rng.choice(RULE_KINDS, n, p=_weights("rules", rules, RULE_KINDS)), rng
-    )
+    others = _other_rules(task, n, rules, rng)
     return contexts.examples(task, drawn, [FaceRule.of(values) for values in others], rng)
 
 
@@ -339,6 +336,13 @@ def _draw_examples(
 def _hand_sizes(cards: Mapping[int, float], n: int, rng: np.random.Generator) -> np.ndarray:
     shares = [share / sum(cards.values()) for share in cards.values()]
     return rng.choice(list(cards), n, p=shares)
+
+
+def _other_rules(
+    task: Game, n: int, rules: Mapping[str, float], rng: np.random.Generator
+) -> list[tuple[int, int, int]]:
+    """Draw rules of the kinds that examples have, by which mistakes are made."""
+    return _draw_rules(task, rng.choice(RULE_KINDS, n, p=_weights("rules", rules, RULE_KINDS)), rng)
 
 
 def _draw_rules(
