@@ -6,9 +6,6 @@ start of the round:
 
     dpo  L = -log sigmoid(beta (log pi/pi_0 (y+|x) - log pi/pi_0 (y-|x)))  (arXiv 2305.18290, eq. 7)
     rft  L = -log pi(y+|x), a token, on distinct y+ (arXiv 2308.01825)
-
-Every round has an optimizer of its own, since its data and its loss are new. So the model alone is
-enough to repeat a killed round exactly.
 """
 
 import copy
@@ -20,14 +17,13 @@ from transformers import TrainerCallback
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
 from healscope.config import DPO, RejectionSampling
-from healscope.models import checkpoints
 from healscope.progress import Bar
 from healscope.tasks.tables import draw
-from healscope.training import health, state, stop
+from healscope.training import health, in_rounds
 from healscope.training.branch import Branch
 from healscope.training.compute import ROWS_AT_ONCE
 from healscope.training.optimization import adamw
-from healscope.training.references import distances, references
+from healscope.training.references import distances
 from healscope.training.trainers import (
     arguments,
     at_once,
@@ -45,37 +41,26 @@ def train(recipe: DPO | RejectionSampling, branch: Branch) -> list[dict]:
     that finds nothing to learn from trains nothing: its `trained_tokens` are 0. Raises Diverged if
     a number is not finite any more, and Stopped on a signal.
     """
-    model, tokenizer = checkpoints.load_model(branch.start)
-    checkpoints.freeze(model, recipe.freeze)
-    others = references(recipe, branch)
-    done, rows = state.restore(branch.work, {"model": model}, {})
-    rounds = np.array_split(np.arange(recipe.iterations), min(recipe.rounds, recipe.iterations))
-    with Bar(recipe.iterations, branch.label, done=rows[-1]["iteration"] if rows else 0) as bar:
-        for r in range(done, len(rounds)):
-            if health.spent(rows, recipe):
-                break
-            began = time.perf_counter()
-            turns, sampled = _sample(recipe, branch, model, tokenizer, rounds[r], rows, bar)
-            between = time.perf_counter()
-            learned = examples(recipe, turns)
-            order = np.random.default_rng([branch.seed, 6, r]).permutation(len(learned))
-            data = [learned[i] for i in order]
-            row = {
-                "iteration": sampled,
-                **summary(turns, recipe.samples_per_prompt),
-                **_fit(recipe, branch, model, tokenizer, data, int(rounds[r][0])),
-                "sampling_seconds": between - began,
-                "training_seconds": time.perf_counter() - between,
-                **distances(others, model, tokenizer, turns, recipe.temperature),
-            }
-            health.log(rows, row, branch.name)
-            bar.note(reward=row["reward_mean"], correct=row["correct_share"])
-            state.keep(branch.work, r + 1, {"model": model}, {}, rows)
-            if r + 1 < len(rounds) and stop.wanted():
-                raise stop.Stopped(f"round {r + 1} of {len(rounds)}")
-    with branch.work.stage(branch.name) as folder:
-        checkpoints.save_weights(folder, model, tokenizer)
-    return rows
+
+    def learn(model, tokenizer, others, r, iterations, rows, bar) -> dict:
+        began = time.perf_counter()
+        turns, sampled = _sample(recipe, branch, model, tokenizer, iterations, rows, bar)
+        between = time.perf_counter()
+        learned = examples(recipe, turns)
+        order = np.random.default_rng([branch.seed, 6, r]).permutation(len(learned))
+        data = [learned[i] for i in order]
+        row = {
+            "iteration": sampled,
+            **summary(turns, recipe.samples_per_prompt),
+            **_fit(recipe, branch, model, tokenizer, data, int(iterations[0])),
+            "sampling_seconds": between - began,
+            "training_seconds": time.perf_counter() - between,
+            **distances(others, model, tokenizer, turns, recipe.temperature),
+        }
+        bar.note(reward=row["reward_mean"], correct=row["correct_share"])
+        return row
+
+    return in_rounds.run(recipe, branch, learn)
 
 
 def _sample(

@@ -13,7 +13,7 @@ The first is the loss of RLAG as released (arXiv 2509.20162, repository ChaojunN
 answer is the likeliest option; (b_k, b_a) depend on whether both answers agree. With `given: bare`
 l(c) is that without the text: of free answers nothing else says what to answer then. The others are
 its controls, pi_0 the model at the start of a round. All read as many tokens: those of text and
-both answers, `epochs` times a round. Every round has an optimizer of its own.
+both answers, `epochs` times a round.
 
 Shape suffixes: B rows.
 """
@@ -30,13 +30,12 @@ from torch.nn.functional import logsigmoid
 
 from healscope.config import Taught
 from healscope.engines.generate import generate, response_logprobs
-from healscope.models import checkpoints, tokens
-from healscope.progress import Bar
+from healscope.models import tokens
 from healscope.tasks.tables import draw
-from healscope.training import health, state, stop
+from healscope.training import health, in_rounds
 from healscope.training.branch import Branch
 from healscope.training.optimization import adamw, scale
-from healscope.training.references import distances, references
+from healscope.training.references import distances
 from healscope.training.sampling import PROMPTS_AT_ONCE
 from healscope.training.turns import Pair, encode
 
@@ -71,42 +70,31 @@ def train(recipe: Taught, branch: Branch) -> list[dict]:
     Return one row for each round. Raises HealscopeError where the task has no such text, Diverged
     if a number is not finite any more, and Stopped on a signal.
     """
-    model, tokenizer = checkpoints.load_model(branch.start)
-    checkpoints.freeze(model, recipe.freeze)
-    others = references(recipe, branch)
     pool = branch.task.ood_table()
-    done, rows = state.restore(branch.work, {"model": model}, {})
-    rounds = np.array_split(np.arange(recipe.iterations), min(recipe.rounds, recipe.iterations))
-    with Bar(recipe.iterations, branch.label, done=rows[-1]["iteration"] if rows else 0) as bar:
-        for r in range(done, len(rounds)):
-            if health.spent(rows, recipe):
-                break
-            began = time.perf_counter()
-            n = len(rounds[r]) * recipe.responses // 2
-            problems = draw(pool, n, np.random.default_rng([branch.seed, 4, r]))
-            with health.finite_sampling(rows, branch.name):
-                answered = answers(recipe, branch, model, tokenizer, problems)
-            between = time.perf_counter()
-            row = {
-                "iteration": int(rounds[r][-1]) + 1,
-                "correct_share": float(np.mean([a.right[1] for a in answered])),
-                "told_correct_share": float(np.mean([a.right[0] for a in answered])),
-                "agree_share": float(np.mean([a.agree for a in answered])),
-                "generated_tokens": sum(a.read - len(a.text.response_ids) for a in answered),
-                **_fit(recipe, branch, model, tokenizer, answered, int(rounds[r][0]), r),
-                "sampling_seconds": between - began,
-                "training_seconds": time.perf_counter() - between,
-                **distances(others, model, tokenizer, [a.bare for a in answered], 1.0),
-            }
-            health.log(rows, row, branch.name)
-            bar.update(len(rounds[r]))
-            bar.note(correct=row["correct_share"], told=row["told_correct_share"])
-            state.keep(branch.work, r + 1, {"model": model}, {}, rows)
-            if r + 1 < len(rounds) and stop.wanted():
-                raise stop.Stopped(f"round {r + 1} of {len(rounds)}")
-    with branch.work.stage(branch.name) as folder:
-        checkpoints.save_weights(folder, model, tokenizer)
-    return rows
+
+    def learn(model, tokenizer, others, r, iterations, rows, bar) -> dict:
+        began = time.perf_counter()
+        n = len(iterations) * recipe.responses // 2
+        problems = draw(pool, n, np.random.default_rng([branch.seed, 4, r]))
+        with health.finite_sampling(rows, branch.name):
+            answered = answers(recipe, branch, model, tokenizer, problems)
+        between = time.perf_counter()
+        row = {
+            "iteration": int(iterations[-1]) + 1,
+            "correct_share": float(np.mean([a.right[1] for a in answered])),
+            "told_correct_share": float(np.mean([a.right[0] for a in answered])),
+            "agree_share": float(np.mean([a.agree for a in answered])),
+            "generated_tokens": sum(a.read - len(a.text.response_ids) for a in answered),
+            **_fit(recipe, branch, model, tokenizer, answered, int(iterations[0]), r),
+            "sampling_seconds": between - began,
+            "training_seconds": time.perf_counter() - between,
+            **distances(others, model, tokenizer, [a.bare for a in answered], 1.0),
+        }
+        bar.update(len(iterations))
+        bar.note(correct=row["correct_share"], told=row["told_correct_share"])
+        return row
+
+    return in_rounds.run(recipe, branch, learn)
 
 
 def answers(recipe: Taught, branch: Branch, model, tokenizer, problems) -> list[Answered]:
