@@ -7,7 +7,7 @@ VLLM := .venv-vllm
 SMOLLM2 := models/smollm2-135m-instruct
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help setup figures smollm2 vllm lm-eval math gym mergekit train slurm real test test-long test-all test-services test-slurm test-train test-vllm test-lm-eval test-math test-gym test-mergekit locks lint report plan schema clean
+.PHONY: help setup figures smollm2 vllm lm-eval math gym mergekit train slurm real test test-long test-all test-services test-slurm test-train test-vllm test-lm-eval test-math test-gym test-mergekit test-package locks lint report plan schema clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -95,8 +95,8 @@ test-all: setup ## every test that needs no service: those of the next targets d
 	$(PYTEST)
 
 test-services: setup train slurm vllm lm-eval math gym mergekit ## the targets below, two at a time
-	$(MAKE) --jobs 2 --output-sync=target test-slurm test-vllm test-train test-lm-eval test-math test-gym \
-		test-mergekit
+	$(MAKE) --jobs 2 --output-sync=target test-package test-slurm test-vllm test-train test-lm-eval \
+		test-math test-gym test-mergekit
 
 locks: setup ## is .venv exactly what envs/core.txt says, with what other targets have added?
 	python -m pip check
@@ -126,6 +126,9 @@ test-mergekit: mergekit ## the tests of edits that mergekit can make too
 
 test-gym: gym ## the tests of data sets of reasoning-gym as tasks
 	python -m pytest tests/gym
+
+test-package: setup ## the wheel in environments of its own, with the lowest and the newest versions
+	python -m pytest tests/package
 
 lint: setup ## style of Python and Snakemake files
 	ruff check .

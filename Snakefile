@@ -13,6 +13,9 @@ if not workflow.overwrite_configfiles:  # a study of one's own replaces the defa
     configfile: workflow.source_path("config/config.yaml")
 
 
+not_ours = {rule.name for rule in workflow.rules}  # where this workflow is a module of another
+
+
 container: "envs/core.sif"  # only with --sdm apptainer; else jobs run where Snakemake runs
 
 
@@ -44,8 +47,8 @@ include: "workflow/rules/figures.smk"
 
 
 # only with --sdm conda; one environment for all rules, as the container is
-for any_rule in workflow.rules:
-    any_rule.conda_env = os.path.join(workflow.basedir, "envs/core.yaml")
+for name in {rule.name for rule in workflow.rules} - not_ours if ENVIRONMENT.is_file() else []:
+    workflow.get_rule(name).conda_env = str(ENVIRONMENT)
 
 
 localrules:

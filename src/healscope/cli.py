@@ -7,7 +7,8 @@
 (`healscope.diagnose`).
 `healscope weights`: what an update of the weights is like (`healscope.spectra.glance`).
 `healscope compare`: models from files of their outcomes (`healscope.outcomes`).
-`healscope repair`: the edit that a study picks, as a model with a card (`healscope.repair`)."""
+`healscope repair`: the edit that a study picks, as a model with a card (`healscope.repair`).
+`healscope snakefile`: where the workflow of this installation is (`healscope.location`)."""
 
 import argparse
 import os
@@ -96,6 +97,10 @@ def _run(arguments: Sequence[str]) -> int:
     seven.add_argument("--model", default="", help="which, where the study has several")
     seven.add_argument("--seed", type=int, default=0, help="which, where the study has several")
     seven.set_defaults(run=_repair)
+    eight = commands.add_parser(
+        "snakefile", help="print where the workflow is, for snakemake --snakefile"
+    )
+    eight.set_defaults(run=_snakefile)
     given = parser.parse_args(arguments)
     return given.run(given) or 0
 
@@ -242,10 +247,19 @@ def _base_of(a: Path, b: Path) -> Path | None:
     return a if sources.is_adapter(b) else None
 
 
+def _snakefile(_: argparse.Namespace) -> None:
+    from healscope.location import SNAKEFILE
+
+    print(SNAKEFILE)
+
+
 def _plan(given: argparse.Namespace) -> None:
+    from healscope.location import SNAKEFILE
     from healscope.planning import plan
 
-    print(plan(given.configfile, given.targets, given.directory, given.at_once))
+    own = any(map(os.path.isfile, ("Snakefile", "workflow/Snakefile")))  # as Snakemake looks
+    snakefile = None if own else SNAKEFILE
+    print(plan(given.configfile, given.targets, given.directory, given.at_once, snakefile))
 
 
 def _check_task(given: argparse.Namespace) -> int:

@@ -19,10 +19,10 @@ import yaml
 from healscope import artifacts
 from healscope.config import Study, files, foreign, keepers, load, own_checkpoints, sources
 from healscope.errors import HealscopeError
+from healscope.location import SNAKEFILE
 from healscope.progress import Bar
 from healscope.stats import POWER
 
-SNAKEFILE = Path(__file__).parents[2] / "Snakefile"
 CONFIG, LOG, PAGE = "diagnosis.yaml", "diagnosis.log", "results/tables/diagnosis.md"
 TASK, MODEL = "asked", "mine"
 
@@ -236,8 +236,6 @@ def run(out: Path, cores: int, arguments: Sequence[str] = ()) -> None:
 
     All that Snakemake prints goes to OUT/diagnosis.log. Raises HealscopeError where it fails.
     """
-    if not SNAKEFILE.is_file():
-        raise HealscopeError(f"the workflow is not installed ({SNAKEFILE}); run from a git clone")
     options = [
         "--snakefile", str(SNAKEFILE), "--configfile", str((out / CONFIG).resolve()),
         "--directory", str(out), "--cores", str(cores), *arguments,

@@ -302,3 +302,12 @@ def test_a_pickle_that_holds_more_than_tensors_is_refused_and_runs_nothing(base,
     with pytest.raises(UnpicklingError, match="open"):
         pickled._convert(tmp_path / "pytorch_model.bin", tmp_path)
     assert not (tmp_path / "was-run").exists()
+
+
+def test_the_weights_command_finds_base_and_adapter_by_relative_names(
+    base, tmp_path, monkeypatch, capsys
+):
+    adapter(base, tmp_path / "mine/adapter", **Q)
+    monkeypatch.chdir(tmp_path / "mine")
+    assert cli.main(["weights", "base", "adapter", "--no-controls"]) == 0
+    assert "Moved most: q of layer" in capsys.readouterr().out

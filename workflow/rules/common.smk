@@ -1,9 +1,9 @@
 """The validated study, wildcards, and what rules share."""
 
-import glob
 import os
 import re
 import sys
+from importlib.util import find_spec
 
 from snakemake.logging import logger
 
@@ -13,9 +13,10 @@ from healscope.config import CONTROLS, EXHAUSTIVE, own_checkpoints
 from healscope.config.files import read as read_config
 from healscope.errors import HealscopeError
 from healscope.evaluation import unfinished
+from healscope.location import CONFIG, ENVIRONMENT
 from healscope.measuring import measurements
 
-DEEPSPEED = os.path.join(workflow.basedir, "config/deepspeed")  # files that `launch` names
+DEEPSPEED = CONFIG / "deepspeed"  # files that `launch` names
 
 if re.search(r"[\s'\"]", sys.executable):
     sys.exit(
@@ -33,6 +34,8 @@ try:
             healscope.config.read_deepspeed(launched, DEEPSPEED)
 except HealscopeError as error:
     sys.exit(f"healscope: {error}")
+if not study.own_checkpoints and not find_spec("trl"):
+    sys.exit("healscope: this study trains models; run pip install 'healscope[train]' first")
 for note in study.notes if workflow.is_main_process else []:
     print(f"healscope: {note}", file=sys.stderr)
 
@@ -43,7 +46,7 @@ if workflow.nodes:
     if workflow.is_main_process:
         logger.addHandler(failures)
 
-PUBLISHED_FILES = sorted(glob.glob(os.path.join(workflow.basedir, "config/published/*.csv")))
+PUBLISHED_FILES = sorted(map(str, CONFIG.glob("published/*.csv")))
 FILES = files.Files(study, tuple(PUBLISHED_FILES))
 try:
     findings.check_systems(FILES)

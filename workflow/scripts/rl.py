@@ -1,9 +1,8 @@
-from pathlib import Path
-
 import pandas as pd
 
 from healscope import engines, provenance
 from healscope.job import job
+from healscope.location import CONFIG
 from healscope.training import launch
 from healscope.training.health import Diverged
 from healscope.training.jobs import publish
@@ -21,9 +20,8 @@ with job(snakemake, torch=True):
     run |= {"params": config, "files": {key: str(file) for key, file in files.items() if file}}
     engine = engines.Process.of(snakemake)
     run["engine"] = engine and engine.plain()
-    deepspeed = Path(snakemake.scriptdir).resolve().parents[1] / "config/deepspeed"
     try:
-        rows = launch.run(run, snakemake.config, deepspeed, snakemake.threads, work)
+        rows = launch.run(run, snakemake.config, CONFIG / "deepspeed", snakemake.threads, work)
     except Diverged as error:
         rows, failure = error.rows or [{"iteration": 1}], str(error)
     frame = pd.DataFrame(rows).assign(track=names.track, seed=seed, run=names.branch)

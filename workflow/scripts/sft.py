@@ -1,10 +1,9 @@
-from pathlib import Path
-
 import pandas as pd
 
 from healscope import artifacts, provenance
 from healscope.config import SFT
 from healscope.job import job
+from healscope.location import CONFIG
 from healscope.models import checkpoints
 from healscope.training import launch
 from healscope.training.schemas import SFT_LOG
@@ -19,8 +18,7 @@ with job(snakemake, torch=True):
     work = Workspace(p.state, record["fingerprint"])
     run = {"kind": "sft", "name": p.arm, "track": name, "seed": seed}
     run |= {"params": config, "files": {key: str(file) for key, file in files.items()}}
-    deepspeed = Path(snakemake.scriptdir).resolve().parents[1] / "config/deepspeed"
-    rows = launch.run(run, snakemake.config, deepspeed, snakemake.threads, work)
+    rows = launch.run(run, snakemake.config, CONFIG / "deepspeed", snakemake.threads, work)
     frame = pd.DataFrame(rows).assign(track=name, seed=seed, run=p.arm)
     provenance.write_table(out.training, SFT_LOG.complete(frame), record, SFT_LOG)
     grid = SFT.model_validate(p.sft).checkpoints

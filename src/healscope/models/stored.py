@@ -49,7 +49,8 @@ class Stored(Mapping[str, torch.Tensor]):
         reading = provenance.read_json(manifest).get("reading", {}) if manifest.is_file() else {}
         self.rows: int | None = reading.get("rows")
         if sources.is_adapter(self.folder):
-            self._open_adapter(base or reading.get("base"))
+            beside = reading.get("base")
+            self._open_adapter(base or (beside and self.folder / beside))
         else:
             self._open_files()
         if self.rows is not None:
@@ -60,7 +61,7 @@ class Stored(Mapping[str, torch.Tensor]):
                 if tensors.has_rows(name):
                     self.shapes[name] = (self.rows, *shape[1:])
 
-    def _open_adapter(self, base: str | Path | None) -> None:
+    def _open_adapter(self, base: Path | None) -> None:
         self.base = Stored(_base(self.folder, base))
         place = self.base.config.parent
         self.adapter = adapters.Adapter(self.folder, self.base, self.base.shapes, place)
@@ -148,11 +149,10 @@ class Stored(Mapping[str, torch.Tensor]):
         return self[name].dtype if self.adapter is None else self.base.dtype(name)
 
 
-def _base(folder: Path, base: str | Path | None) -> Path:
-    """Return the folder of an adapter's base: `base`, relative to the adapter's folder, or by
-    name."""
+def _base(folder: Path, base: Path | None) -> Path:
+    """Return the folder of an adapter's base: `base`, or the one that the adapter names."""
     if base is not None:
-        return folder / base
+        return Path(base)
     named = adapter_files.base_of(folder)
     if named is None:
         raise HealscopeError(

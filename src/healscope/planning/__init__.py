@@ -48,7 +48,8 @@ def plan(
     Jobs are those of a dry run in the working directory, so that what stands is not counted again.
     Raises HealscopeError where Snakemake refuses the study, or a model's size is unknown.
     """
-    study = load(files.read_together(configfiles or ["config/config.yaml"]))
+    default = Path(snakefile or "Snakefile").parent / "config/config.yaml"
+    study = load(files.read_together(configfiles or [default]))
     arguments = ["--directory", directory] if directory else []
     arguments += ["--snakefile", str(snakefile)] if snakefile else []
     arguments += ["--configfile", *configfiles] if configfiles else []
