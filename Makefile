@@ -134,7 +134,7 @@ lint: setup ## style of Python and Snakemake files
 	ruff check .
 	ruff check --preview --select PLW1514 envs src workflow # files are UTF-8 whatever the locale
 	ruff format --check .
-	snakefmt --check Snakefile workflow/rules
+	snakefmt --check workflow/Snakefile workflow/rules
 	snakemake --lint
 
 schema: setup ## regenerate the JSON schema of configs, docs/tables.md, tables of docs/edits.md, and comments of config/config.yaml

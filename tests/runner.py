@@ -28,7 +28,7 @@ class Workflow:
         file = self.folder / "study.yaml"
         file.write_text(yaml.safe_dump(self.config))
         return [
-            sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"),
+            sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "workflow/Snakefile"),
             "--directory", str(self.folder), "--configfile", str(file), "--cores", "2", *args,
         ]  # fmt: skip
 

@@ -254,12 +254,9 @@ def _snakefile(_: argparse.Namespace) -> None:
 
 
 def _plan(given: argparse.Namespace) -> None:
-    from healscope.location import SNAKEFILE
     from healscope.planning import plan
 
-    own = any(map(os.path.isfile, ("Snakefile", "workflow/Snakefile")))  # as Snakemake looks
-    snakefile = None if own else SNAKEFILE
-    print(plan(given.configfile, given.targets, given.directory, given.at_once, snakefile))
+    print(plan(given.configfile, given.targets, given.directory, given.at_once))
 
 
 def _check_task(given: argparse.Namespace) -> int:

@@ -19,7 +19,7 @@ import yaml
 from healscope import artifacts
 from healscope.config import Study, files, foreign, keepers, load, own_checkpoints, sources
 from healscope.errors import HealscopeError
-from healscope.location import SNAKEFILE
+from healscope.location import PROFILE, SNAKEFILE
 from healscope.progress import Bar
 from healscope.stats import POWER
 
@@ -228,7 +228,7 @@ def cost(out: Path) -> str:
     from healscope.planning import plan
 
     with contextlib.chdir(out):
-        return plan([CONFIG], snakefile=SNAKEFILE)
+        return plan([CONFIG])
 
 
 def run(out: Path, cores: int, arguments: Sequence[str] = ()) -> None:
@@ -238,7 +238,8 @@ def run(out: Path, cores: int, arguments: Sequence[str] = ()) -> None:
     """
     options = [
         "--snakefile", str(SNAKEFILE), "--configfile", str((out / CONFIG).resolve()),
-        "--directory", str(out), "--cores", str(cores), *arguments,
+        "--workflow-profile", str(PROFILE), "--directory", str(out), "--cores", str(cores),
+        *arguments,
     ]  # fmt: skip
     _go_on(out, options)
     command = [sys.executable, "-m", "snakemake", *options]
@@ -269,7 +270,7 @@ def _go_on(out: Path, options: Sequence[str]) -> None:
     """Lift the lock of a run that was killed; raise HealscopeError while one is at work."""
     if not any((out / ".snakemake/locks").glob("*")):
         return
-    unlock = [sys.executable, str(SNAKEFILE.parent / "workflow/unlock.py"), *options]
+    unlock = [sys.executable, str(SNAKEFILE.parent / "unlock.py"), *options]
     done = subprocess.run(unlock, check=False, capture_output=True, text=True)
     if done.returncode:
         raise HealscopeError(done.stderr.strip().removeprefix("healscope: ") or "no lock is lifted")

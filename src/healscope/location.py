@@ -5,8 +5,9 @@ from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
 _INSTALLED = _PACKAGE / "shipped"
+_ROOT = _INSTALLED if _INSTALLED.is_dir() else _PACKAGE.parents[1]
 
-WORKFLOW = _INSTALLED if _INSTALLED.is_dir() else _PACKAGE.parents[1]
-SNAKEFILE = WORKFLOW / "Snakefile"
-CONFIG = WORKFLOW / "config"
-ENVIRONMENT = WORKFLOW / "envs/core.yaml"  # of conda; in a checkout alone
+SNAKEFILE = _ROOT / "workflow/Snakefile"
+CONFIG = _ROOT / "config"
+PROFILE = _ROOT / "profiles/default"  # of Snakemake
+ENVIRONMENT = _ROOT / "envs/core.yaml"  # of conda; in a checkout alone

@@ -41,7 +41,7 @@ def code_version() -> dict:
     about = {"healscope": __version__, "files": _hash_of_files(here)}
     if _git(here, "ls-files", "--error-unmatch", Path(__file__).name) is None:
         return {**about, "commit": None, "modified": None}
-    code = [str(here), str(root / "workflow"), str(root / "Snakefile")]
+    code = [str(here), str(root / "workflow")]
     changed = _git(here, "status", "--porcelain", "--untracked-files=normal", "--", *code)
     return {**about, "commit": _git(here, "rev-parse", "HEAD"), "modified": changed != ""}
 

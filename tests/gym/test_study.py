@@ -50,7 +50,7 @@ def run(place, *more: str) -> subprocess.CompletedProcess:
     assert (program, typed[0]) == ("snakemake", "--configfile")
     at = typed.index("--cores")
     named = [str(ROOT / t) if t.startswith("config/") else str(place / t) for t in typed[1:at]]
-    arguments = ["--snakefile", str(ROOT / "Snakefile"), "--directory", str(place), *more]
+    arguments = ["--snakefile", str(ROOT / "workflow/Snakefile"), "--directory", str(place), *more]
     figures = [*typed[at:], "results/figures/fig_neighbours.pdf", "results/figures/fig_groups.pdf"]
     return subprocess.run(
         [sys.executable, "-m", "snakemake", *arguments, "--configfile", *named,

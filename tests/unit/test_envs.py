@@ -69,7 +69,7 @@ def test_recipes_call_the_script_and_copy_what_it_needs():
     }
     into_image = set(re.findall(r"^    (\S+) /opt/healscope/", apptainer, re.MULTILINE))
     assert copied == into_image == {
-        "pyproject.toml", "README.md", "Snakefile", "workflow", "config", "src", "envs"
+        "pyproject.toml", "README.md", "workflow", "config", "profiles", "src", "envs"
     }  # fmt: skip
     environment = yaml.safe_load((ROOT / "envs/core.yaml").read_text())
     assert environment["dependencies"] == ["python =3.11", "pip"]  # the rest is the script's

@@ -136,7 +136,8 @@ def test_code_in_a_clean_checkout_is_known_by_its_commit(checkout):
 
 
 @pytest.mark.parametrize(
-    "changed", ["src/healscope/other.py", "src/healscope/new.py", "workflow/rule.smk", "Snakefile"]
+    "changed",
+    ["src/healscope/other.py", "src/healscope/new.py", "workflow/rule.smk", "workflow/Snakefile"],
 )
 def test_a_page_made_from_a_changed_tree_says_so(checkout, changed):
     commit = committed(checkout)

@@ -44,7 +44,7 @@ class Page(Workflow):
         (typed,) = [words for words in COMMANDS if "config/micro.yaml" in words]
         assert typed[0] == "snakemake"
         return [
-            sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"),
+            sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "workflow/Snakefile"),
             "--directory", str(self.folder), *self.absolute(typed[1:]), *args,
         ]  # fmt: skip
 

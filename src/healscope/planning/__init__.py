@@ -3,10 +3,10 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from healscope.config import Study, files, load
 from healscope.config.compute import STAGES
+from healscope.location import CONFIG, PROFILE, SNAKEFILE
 from healscope.planning import constants as c
 from healscope.planning.asked import Asked
 from healscope.planning.disk import Disk, disk, peak
@@ -39,19 +39,17 @@ def plan(
     targets: Sequence[str] = (),
     directory: str | None = None,
     at_once: int = 8,
-    snakefile: str | Path | None = None,
 ) -> str:
     """Return the plan of a study, or of some targets of it, as a table.
 
-    `directory` and `snakefile` are Snakemake's.
+    `directory` is Snakemake's.
 
     Jobs are those of a dry run in the working directory, so that what stands is not counted again.
     Raises HealscopeError where Snakemake refuses the study, or a model's size is unknown.
     """
-    default = Path(snakefile or "Snakefile").parent / "config/config.yaml"
-    study = load(files.read_together(configfiles or [default]))
+    study = load(files.read_together(configfiles or [CONFIG / "config.yaml"]))
     arguments = ["--directory", directory] if directory else []
-    arguments += ["--snakefile", str(snakefile)] if snakefile else []
+    arguments += ["--snakefile", str(SNAKEFILE), "--workflow-profile", str(PROFILE)]
     arguments += ["--configfile", *configfiles] if configfiles else []
     return table(study, list(map(job_of, dry_run([*arguments, "--", *targets]))), at_once)
 
