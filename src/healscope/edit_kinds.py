@@ -30,7 +30,8 @@ class Kind:
         does: the beginning of the sentence of its claims.
         figure: which figures draw it as a curve: values, 4 and 5; directions, 6 and 7; update,
             none, as the sharpest comparison of those is fig_repair.
-        marker, face: marker and filling of that curve.
+        marker: marker of that curve.
+        face: filling of that marker.
         judged_at: its claims are judged where it touches this leading share of the directions, if
             the study makes that edit.
         turns: whether it turns singular vectors.
@@ -78,7 +79,8 @@ class Control:
         than: the end of the sentence of its claims.
         matched: what it shares with the edit, to within 1% (NORM, ANGLE, WHOLE_NORM).
         colour: its place in the palette.
-        marker, line: its marker and line.
+        marker: its marker.
+        line: its line.
         turns: whether it is only made for kinds that turn singular vectors.
         of_update_alone: whether equal edits have equal controls, as nothing is drawn.
         scales: whether it is a multiple of Δ in each matrix where its edit is one.

@@ -80,4 +80,4 @@ def test_the_script_refuses_what_it_does_not_know():
         ["sh", "envs/install.sh", "cores"], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 2
-    assert "core|train|lm-eval|math|gym|vllm|slurm" in done.stderr
+    assert "core|train|lm-eval|math|gym|mergekit|docs|vllm|slurm" in done.stderr

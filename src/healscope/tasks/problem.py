@@ -117,7 +117,8 @@ class Decision(NamedTuple):
     """One word of an answer, as something that the model had to decide.
 
     Attributes:
-        start, end: its characters in the answer; the end of an answer has none.
+        start: where its characters begin in the answer.
+        end: where they end; the end of an answer has none.
         kind: "plan" if several words were possible there, "execution" if one was.
         legal: it is one of them.
     """
