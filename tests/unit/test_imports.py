@@ -11,14 +11,14 @@ import pytest
 SOURCE = Path(__file__).parents[2] / "src"
 
 FLOORS = (  # bottom up; a module may import modules of its own floor and of lower ones
-    "errors machine artifacts provenance draws schema sections markdown",
+    "errors location machine artifacts provenance draws schema sections markdown",
     "progress job gpus locks slurm",
     "tasks",
     "comparison_controls edit_kinds edit_names config files values stats verdicts",
     "models engines spectra",
     "evaluation training measuring planning",
     "published findings outcomes schemas",
-    "figures results_page report diagnose repair cli",
+    "figures evidence report diagnose repair cli",
 )
 FORBIDDEN = (  # of rooms that may lie on one floor, or in which a library may not be used
     ("tasks", "torch"),

@@ -54,21 +54,22 @@ def test_every_table_is_what_its_schema_says(finished):
 
 
 def test_answers_become_a_page(finished, tmp_path):
-    from healscope import provenance, results_page
+    from healscope import evidence, provenance
     from healscope.errors import HealscopeError
 
     page = tmp_path / "page.md"
-    page.write_text(f"mine\n{results_page.BEGIN}\nold\n{results_page.END}\nmine too\n")
-    results_page.update(finished.folder, page)
+    page.write_text(f"mine\n<!-- evidence: micro.yaml -->\nold\n{evidence.END}\nmine too\n")
+    assert evidence.main([str(page), "--write", "--folder", str(finished.folder)]) == 0
     text = page.read_text()
+    assert f"{evidence.VERSION} {provenance.RESULTS_VERSION}\n" in text
     claims = provenance.read_table(finished.folder / "results/tables/claims.parquet")
     assert all(statement in text for statement in claims["statement"])
     assert text.startswith("mine\n")
     assert text.endswith("mine too\n")
     assert "old" not in text.split("mine too")[0].replace("threshold", "").split()
-    page.write_text("no markers")
+    page.write_text("<!-- evidence: micro.yaml; claims -->\n")
     with pytest.raises(HealscopeError, match="needs one line"):
-        results_page.update(finished.folder, page)
+        evidence.Page.of(page)
 
 
 def test_the_run_says_where_to_look(finished):
