@@ -8,12 +8,17 @@ written from these tables, so that no result is typed in by hand:
 
 For each page (all of docs/, where none is named) the study is run by Snakemake in evidence/NAME,
 which studies share whose first config is NAME.yaml: what stands is not made again, so a run that
-was stopped goes on. Then the page is written. Accuracies are in percent, changes in points.
+was stopped goes on. Its tables are copied to evidence/pages, as the next study there has tables of
+the same names, and the page is written from them. Accuracies are in percent, changes in points.
+
+A page that names other pages in place of configs has the published claims, with what each of those
+studies says to them (`findings.paper`).
 """
 
 import argparse
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -26,8 +31,8 @@ import pandas as pd
 
 from healscope import artifacts, machine, provenance
 from healscope.errors import HealscopeError
-from healscope.findings import FINDINGS, by_table, gate
-from healscope.location import PROFILE, SNAKEFILE
+from healscope.findings import FINDINGS, by_table, gate, paper
+from healscope.location import CONFIG, PROFILE, SNAKEFILE
 from healscope.markdown import bullets
 
 _SECTIONS = [name for name, f in FINDINGS.items() if f.section and not f.per_stage]
@@ -86,14 +91,42 @@ class Page:
             provenance.write_json(TIMES, {**times, self.file.name: round(taken)})
         if done.returncode:
             raise HealscopeError(f"the study of {self.file} is not whole; run this again to go on")
+        for name in {*(self.tables or _SECTIONS), "gate", "claims"}:
+            table = artifacts.path(artifacts.TABLE, table=name)
+            if (self.folder / table).is_file():
+                (self.kept / table).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(self.folder / table, self.kept / table)
+
+    @property
+    def kept(self) -> Path:
+        """Where its tables are kept."""
+        return FOLDER / "pages" / self.file.stem
+
+    @property
+    def others(self) -> list["Page"]:
+        """Pages that it is about."""
+        return [Page.of(name) for name in self.configs if name.endswith(".md")]
 
     def write(self, folder: Path | None = None) -> None:
-        """Write what the tables say in `folder`, or where its study is run, between its marks."""
+        """Write what its tables say, those in `folder` or those kept, between its marks."""
         text = self.file.read_text(encoding="utf-8")
         start = _BEGIN.search(text).end()
         after = text[start:].split(END, 1)[1]
         times = provenance.read_json(TIMES) if TIMES.is_file() and not folder else {}
-        body = answers(folder or self.folder, self.tables, times.get(self.file.name))
+        if self.others:
+            claims = artifacts.path(artifacts.TABLE, table="claims")
+            body = paper.section(
+                {
+                    f"[{page.file.stem}]({page.file.name})": (
+                        provenance.read_table(page.kept / claims),
+                        f"make evidence PAGES={page.file}",
+                    )
+                    for page in self.others
+                },
+                CONFIG / "published",
+            )
+        else:
+            body = answers(folder or self.kept, self.tables, times.get(self.file.name))
         self.file.write_text(f"{text[:start]}\n{body}\n{END}{after}", encoding="utf-8")
 
 
@@ -192,7 +225,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     try:
         for page in map(Page.of, given.pages) if given.pages else pages():
-            if not given.write:
+            if not given.write and not page.others:
                 print(f"healscope: {page.file} shows {' '.join(page.configs)}", file=sys.stderr)
                 page.run(given.cores)
             page.write(given.folder)
