@@ -30,10 +30,14 @@ from pathlib import Path
 import pandas as pd
 
 from healscope import artifacts, machine, provenance
+from healscope.config import load
+from healscope.config.files import read_together
 from healscope.errors import HealscopeError
+from healscope.figures.catalogue import FIGURES
 from healscope.findings import FINDINGS, by_table, gate, paper
 from healscope.location import CONFIG, PROFILE, SNAKEFILE
 from healscope.markdown import bullets
+from healscope.planning.dry_run import dry_run
 
 _SECTIONS = [name for name, f in FINDINGS.items() if f.section and not f.per_stage]
 _BEGIN = re.compile(r"<!-- evidence: ([^;\n]+?)(?:; ([^\n]+?))? -->\n")
@@ -72,16 +76,28 @@ class Page:
         return FOLDER / Path(self.configs[0]).stem
 
     def run(self, cores: str = "all") -> None:
-        """Make its tables, and all figures of its study; raises HealscopeError where that fails."""
+        """Make its tables and their figures, or the whole study where it names none.
+
+        Raises HealscopeError where that fails."""
         options = [
             "--snakefile", str(SNAKEFILE), "--workflow-profile", str(PROFILE),
             "--directory", str(self.folder), "--configfile", *self.configs, "--cores", cores,
+            "--", *self._targets(),
         ]  # fmt: skip
         self.folder.mkdir(parents=True, exist_ok=True)
         for place in map(Path, ("config", "models")):  # files that configs name
             if place.is_dir() and not (link := self.folder / place).exists():
                 link.symlink_to(os.path.relpath(place, self.folder))
         subprocess.run([sys.executable, str(SNAKEFILE.parent / "unlock.py"), *options], check=False)
+        if dry_run(options):
+            self._go(options)
+        for name in self.tables or (*_SECTIONS, "gate"):
+            table = artifacts.path(artifacts.TABLE, table=name)
+            if (self.folder / table).is_file():
+                (self.kept / table).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(self.folder / table, self.kept / table)
+
+    def _go(self, options: list[str]) -> None:
         started = time.monotonic()
         try:
             done = subprocess.run([sys.executable, "-m", "snakemake", *options], check=False)
@@ -91,11 +107,14 @@ class Page:
             provenance.write_json(TIMES, {**times, self.file.name: round(taken)})
         if done.returncode:
             raise HealscopeError(f"the study of {self.file} is not whole; run this again to go on")
-        for name in {*(self.tables or _SECTIONS), "gate", "claims"}:
-            table = artifacts.path(artifacts.TABLE, table=name)
-            if (self.folder / table).is_file():
-                (self.kept / table).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(self.folder / table, self.kept / table)
+
+    def _targets(self) -> list[str]:
+        study = load(read_together(self.configs))
+        figures = [f for f in FIGURES.values() if f.table in self.tables and f.asked(study)]
+        return [
+            *(artifacts.path(artifacts.TABLE, table=name) for name in self.tables),
+            *(artifacts.path(artifacts.FIGURE, figure=f.name, format="png") for f in figures),
+        ]
 
     @property
     def kept(self) -> Path:
