@@ -168,6 +168,8 @@ def answers(folder: str | Path, wanted: Sequence[str] = (), seconds: float | Non
     if not models:
         raise HealscopeError(f"{folder} has none of the tables {', '.join(sections)}; make them")
     parts = [("Run", _run(folder, sections, seconds))]
+    joint = [name for name in sections if by_table(name)[0].joint and not tables[name].empty]
+    parts += [(sections[name][0], sections[name][1](tables[name])) for name in joint]
     for model in models:
         of = "" if len(models) == 1 else f", {model}"
         if not wanted:
@@ -176,7 +178,7 @@ def answers(folder: str | Path, wanted: Sequence[str] = (), seconds: float | Non
         parts += [
             (f"{title}{of}", write(_of(tables[name], model)))
             for name, (title, write) in sections.items()
-            if not _of(tables[name], model).empty
+            if name not in joint and not _of(tables[name], model).empty
         ]
     return "\n".join(f"### {title}\n\n{body}\n" for title, body in parts)
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _PANELS = {
-    "the rule that is taught": {
+    "taught rule": {
         "the rule": "right, by its name alone",
         "coherent": "of these, coherent",
     },

@@ -40,6 +40,7 @@ class Finding:
     per_stage: there is a table for each stage of edits: `name` has {stage} in it, and `inputs` and
         `make` take the stage.
     title, section: its section of a results page, written from the table.
+    joint: whether that section is about all tracks together, and stands once.
     order: where this stands among the sections, and its claims among the claims.
     claims: functions from `claims.contrasts.Data` to claims (`claims.contrasts.row`).
     judge: makes further claims, from the same files as `make` and by the same rules. It returns
@@ -59,6 +60,7 @@ class Finding:
     per_stage: bool = False
     title: str = ""
     section: Callable[[pd.DataFrame], str] | None = None
+    joint: bool = False
     order: float = 50
     claims: tuple[Callable, ...] = ()
     claim_names: tuple[str, ...] = ()

@@ -15,7 +15,7 @@ from healscope.findings.columns import in_unit, interval
 from healscope.findings.contrasts import FLOOR
 from healscope.findings.finding import Finding
 from healscope.markdown import estimate, grid
-from healscope.schema import TRACK, change, count, table, text
+from healscope.schema import IN_ITERATIONS, TRACK, change, count, table, text
 from healscope.verdicts import VERDICTS
 
 
@@ -175,16 +175,21 @@ def section(table: pd.DataFrame) -> str:
     for number, system in enumerate(SYSTEMS, 1):
         source = f"[{system.source}](https://arxiv.org/abs/{system.source})"
         own = table[table["number"] == number].to_dict("records")
-        said = "; ".join(f"**{r['verdict']}**: {estimate(r)} ({r['track']})" for r in own) or "–"
+        said = "; ".join(map(_said, own)) or "–"
         rows.append((number, f"{system.says} ({source})", system.evidence, said, system.control,
                      system.limits))  # fmt: skip
     head = ["", "the source says", "which rests on", "here", "beside", "what a small world hides"]
     note = (
-        "Changes are in points with their interval, of the track in brackets; a dash: not asked, "
-        "or nothing to judge. A claim about what is lost is undecided where "
-        f"the start has less than {100 * FLOOR:.0f}% of it."
+        "Changes are in points where no unit is named, with their interval, of the track in "
+        "brackets; a dash: not asked, or nothing to judge. A claim about what is lost is undecided "
+        f"where the start has less than {100 * FLOOR:.0f}% of it."
     )
     return f"{grid(head, rows)}\n\n{note}"
+
+
+def _said(row: dict) -> str:
+    unit = f" {row['unit']}" if row["unit"] == IN_ITERATIONS else ""
+    return f"**{row['verdict']}**: {estimate(row)}{unit} ({row['track']})"
 
 
 SCHEMA = table(
@@ -219,4 +224,5 @@ FINDING = Finding(
     order=31,
     title="What twelve papers say, and what this study says",
     section=section,
+    joint=True,
 )
