@@ -45,7 +45,7 @@ def test_rows_are_those_of_the_claims_table(claims):
     assert table.set_index("number").loc[4, "source"] == "2605.28388"
     page = systems.section(table)
     assert "**undecided**: -2.1 [-10.0, +6.0] (rich)" in page
-    assert "**held**: +12.0 [+3.0, +21.0] (rich)" in page
+    assert "**held**: +12.0 [+3.0, +21.0] iterations (rich)" in page
     assert page.count("| – |") == 10
     both = systems.section(pd.concat([table, table.assign(track="other", verdict="did not hold")]))
     assert "(rich); **did not hold**: -2.1 [-10.0, +6.0] (other)" in both
