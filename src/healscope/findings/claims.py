@@ -193,6 +193,7 @@ def _p(p: float) -> str:
 
 
 def section(table: pd.DataFrame) -> str:
+    table = table.sort_values("family", key=lambda f: f != "primary", kind="stable")
     header = ["claim", "family", "verdict", "p", "adjusted", "effect", "interval", "by seed",
               f"detectable ({POWER:.0%})"]  # fmt: skip
     rows = [

@@ -46,7 +46,7 @@ SYSTEMS = (
         "sparsity",
         "rl-is-sparser-than-sft-as-long",
         "SFT from the same start, scaled to the length of RL's update",
-        "rates of 1e-4 leave no entry exactly as it was in float32: only the cast can be seen",
+        "nothing is sparse at rates of 1e-4: no entry stays as it was in float32, and few in bf16",
     ),
     System(
         "2504.07912",
@@ -66,7 +66,8 @@ SYSTEMS = (
         "calibration",
         "rl-makes-samples-agree-too-much",
         "confidence is of samples that did not pick the answer, and has to rise above accuracy",
-        "confidence is the agreement of samples, or one of eleven words",
+        "confidence is the agreement of samples, or one of eleven words; SFT alone, which goes "
+        "further, is not in the verdict",
     ),
     System(
         "2605.28388",
@@ -103,7 +104,7 @@ SYSTEMS = (
         "steps",
         "step-rewards-help-where-all-fail",
         "RL on whole answers, RL paid for outcomes on the same begun ones, SFT on the same steps",
-        "answers of three steps",
+        "answers of four steps",
     ),
     System(
         "2506.03106",
@@ -125,12 +126,13 @@ SYSTEMS = (
     ),
     System(
         "2602.08234",
-        "A memory of successes verbatim and of failures as lessons beats treating both alike",
+        "A memory of successes and failures helps; one of successes verbatim and failures as "
+        "lessons most, which `asymmetric-memory-beats-symmetric` asks",
         "released code; no ablation of the sources isolates the asymmetry",
         "memory",
         "memory-helps",
         "a memory of another rule with as many tokens",
-        "lessons are written by rules, and say what the prompt does not",
+        "lessons are written by rules, and state the rule; so does the rule itself, in fewer words",
     ),
     System(
         "2509.20162",
@@ -139,7 +141,7 @@ SYSTEMS = (
         "knowledge",
         "rlag-teaches-more-than-sft",
         "SFT on the same answers, at one rate and on as many tokens",
-        "knowledge is the value of three cards",
+        "knowledge is the value of three cards; arms are equal in tokens, and SFT takes more steps",
     ),
     System(
         "2510.08558",
