@@ -42,41 +42,11 @@ core)
   install -c envs/core.txt -e '.[dev]'
   check envs/core.txt
   ;;
-train) # on top of core, in the same environment
+train | lm-eval | math | gym | mergekit | docs) # on top of core, in the same environment
   sh envs/install.sh core "${2:-}"
   into "${2:-}"
-  install -c envs/core.txt -r envs/train.txt
-  check envs/core.txt envs/train.txt
-  ;;
-lm-eval) # on top of core, in the same environment
-  sh envs/install.sh core "${2:-}"
-  into "${2:-}"
-  install -c envs/core.txt -r envs/lm-eval.txt
-  check envs/core.txt envs/lm-eval.txt
-  ;;
-math) # on top of core, in the same environment
-  sh envs/install.sh core "${2:-}"
-  into "${2:-}"
-  install -c envs/core.txt -r envs/math.txt
-  check envs/core.txt envs/math.txt
-  ;;
-gym) # on top of core, in the same environment
-  sh envs/install.sh core "${2:-}"
-  into "${2:-}"
-  install -c envs/core.txt -r envs/gym.txt
-  check envs/core.txt envs/gym.txt
-  ;;
-mergekit) # on top of core, in the same environment
-  sh envs/install.sh core "${2:-}"
-  into "${2:-}"
-  install -c envs/core.txt -r envs/mergekit.txt
-  check envs/core.txt envs/mergekit.txt
-  ;;
-docs) # on top of core, in the same environment
-  sh envs/install.sh core "${2:-}"
-  into "${2:-}"
-  install -c envs/core.txt -r envs/docs.txt
-  check envs/core.txt envs/docs.txt
+  install -c envs/core.txt -r "envs/$role.txt"
+  check envs/core.txt "envs/$role.txt"
   ;;
 vllm) # apart: it pins a torch of its own
   into "${2:-}"

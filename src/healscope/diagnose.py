@@ -19,7 +19,7 @@ import yaml
 from healscope import artifacts
 from healscope.config import Study, files, foreign, keepers, load, own_checkpoints, sources
 from healscope.errors import HealscopeError
-from healscope.location import PROFILE, SNAKEFILE
+from healscope.location import SNAKEFILE, WORKFLOW
 from healscope.progress import Bar
 from healscope.stats import POWER
 
@@ -237,11 +237,11 @@ def run(out: Path, cores: int, arguments: Sequence[str] = ()) -> None:
     All that Snakemake prints goes to OUT/diagnosis.log. Raises HealscopeError where it fails.
     """
     options = [
-        "--snakefile", str(SNAKEFILE), "--configfile", str((out / CONFIG).resolve()),
-        "--workflow-profile", str(PROFILE), "--directory", str(out), "--cores", str(cores),
+        *WORKFLOW, "--configfile", str((out / CONFIG).resolve()),
+        "--directory", str(out), "--cores", str(cores),
         *arguments,
     ]  # fmt: skip
-    _go_on(out, options)
+    go_on(out, options)
     command = [sys.executable, "-m", "snakemake", *options]
     said: list[str] = []
     with (out / LOG).open("w", encoding="utf-8") as log:
@@ -266,7 +266,7 @@ def run(out: Path, cores: int, arguments: Sequence[str] = ()) -> None:
     print(f"healscope: this page is {out / PAGE}, figures are in {out / 'results/figures'}")
 
 
-def _go_on(out: Path, options: Sequence[str]) -> None:
+def go_on(out: Path, options: Sequence[str]) -> None:
     """Lift the lock of a run that was killed; raise HealscopeError while one is at work."""
     if not any((out / ".snakemake/locks").glob("*")):
         return

@@ -32,10 +32,11 @@ import pandas as pd
 from healscope import artifacts, machine, provenance
 from healscope.config import load
 from healscope.config.files import read_together
+from healscope.diagnose import go_on
 from healscope.errors import HealscopeError
 from healscope.figures.catalogue import FIGURES
 from healscope.findings import FINDINGS, by_table, gate, paper
-from healscope.location import CONFIG, PROFILE, SNAKEFILE
+from healscope.location import CONFIG, WORKFLOW
 from healscope.markdown import bullets
 from healscope.planning.dry_run import dry_run
 
@@ -80,15 +81,14 @@ class Page:
 
         Raises HealscopeError where that fails."""
         options = [
-            "--snakefile", str(SNAKEFILE), "--workflow-profile", str(PROFILE),
-            "--directory", str(self.folder), "--configfile", *self.configs, "--cores", cores,
-            "--", *self._targets(),
+            *WORKFLOW, "--directory", str(self.folder), "--configfile", *self.configs,
+            "--cores", cores, "--", *self._targets(),
         ]  # fmt: skip
         self.folder.mkdir(parents=True, exist_ok=True)
         for place in map(Path, ("config", "models")):  # files that configs name
             if place.is_dir() and not (link := self.folder / place).exists():
                 link.symlink_to(os.path.relpath(place, self.folder))
-        subprocess.run([sys.executable, str(SNAKEFILE.parent / "unlock.py"), *options], check=False)
+        go_on(self.folder, options)
         if dry_run(options):
             self._go(options)
         for name in self.tables or (*_SECTIONS, "gate"):
@@ -102,7 +102,7 @@ class Page:
         try:
             done = subprocess.run([sys.executable, "-m", "snakemake", *options], check=False)
         finally:
-            times = provenance.read_json(TIMES) if TIMES.is_file() else {}
+            times = _times()
             taken = times.get(self.file.name, 0) + time.monotonic() - started
             provenance.write_json(TIMES, {**times, self.file.name: round(taken)})
         if done.returncode:
@@ -131,7 +131,6 @@ class Page:
         text = self.file.read_text(encoding="utf-8")
         start = _BEGIN.search(text).end()
         after = text[start:].split(END, 1)[1]
-        times = provenance.read_json(TIMES) if TIMES.is_file() and not folder else {}
         if self.others:
             claims = artifacts.path(artifacts.TABLE, table="claims")
             body = paper.section(
@@ -145,8 +144,13 @@ class Page:
                 CONFIG / "published",
             )
         else:
-            body = answers(folder or self.kept, self.tables, times.get(self.file.name))
+            spent = None if folder else _times().get(self.file.name)
+            body = answers(folder or self.kept, self.tables, spent)
         self.file.write_text(f"{text[:start]}\n{body}\n{END}{after}", encoding="utf-8")
+
+
+def _times() -> dict[str, float]:
+    return provenance.read_json(TIMES) if TIMES.is_file() else {}
 
 
 def pages(folder: str | Path = "docs") -> list[Page]:

@@ -10,4 +10,5 @@ _ROOT = _INSTALLED if _INSTALLED.is_dir() else _PACKAGE.parents[1]
 SNAKEFILE = _ROOT / "workflow/Snakefile"
 CONFIG = _ROOT / "config"
 PROFILE = _ROOT / "profiles/default"  # of Snakemake
+WORKFLOW = ["--snakefile", str(SNAKEFILE), "--workflow-profile", str(PROFILE)]  # for Snakemake
 ENVIRONMENT = _ROOT / "envs/core.yaml"  # of conda; in a checkout alone

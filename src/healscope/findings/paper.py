@@ -175,4 +175,4 @@ def _said(table: pd.DataFrame, names: tuple[str, ...], named: bool = False) -> s
 
 def _controls(name: str, table: pd.DataFrame, one: Published) -> str:
     said = _said(table, one.controls, named=True)
-    return "" if not one.controls or said == "not asked" else f"{name}: {said}"
+    return "" if said == "not asked" else f"{name}: {said}"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from healscope.config import Study, files, load
 from healscope.config.compute import STAGES
-from healscope.location import CONFIG, PROFILE, SNAKEFILE
+from healscope.location import CONFIG, WORKFLOW
 from healscope.planning import constants as c
 from healscope.planning.asked import Asked
 from healscope.planning.disk import Disk, disk, peak
@@ -48,8 +48,7 @@ def plan(
     Raises HealscopeError where Snakemake refuses the study, or a model's size is unknown.
     """
     study = load(files.read_together(configfiles or [CONFIG / "config.yaml"]))
-    arguments = ["--directory", directory] if directory else []
-    arguments += ["--snakefile", str(SNAKEFILE), "--workflow-profile", str(PROFILE)]
+    arguments = [*WORKFLOW, *(["--directory", directory] if directory else [])]
     arguments += ["--configfile", *configfiles] if configfiles else []
     return table(study, list(map(job_of, dry_run([*arguments, "--", *targets]))), at_once)
 
