@@ -1,5 +1,7 @@
 """`healscope export`: any edit of a checkpoint as a Hugging Face folder, without Snakemake.
 `healscope plan`: what a study costs (`healscope.planning`).
+`healscope power`: how likely other seeds and problems would decide a study's claims
+(`healscope.planning.power`).
 `healscope check-task`: what a task does not keep of what every task has to
 (`healscope.tasks.contract`).
 `healscope dequantise`: a GGUF file as a Hugging Face folder (`healscope.models.gguf`).
@@ -61,6 +63,17 @@ def _run(arguments: Sequence[str]) -> int:
         "--at-once", type=int, default=8, help="jobs of SFT or RL at a time, for the peak of disk"
     )
     two.set_defaults(run=_plan)
+    nine = commands.add_parser("power", help="how likely more seeds and problems decide the claims")
+    nine.add_argument(
+        "claims", nargs="?", type=Path, default=Path("results/tables/claims.parquet"),
+        help="table of claims of a study of two seeds or more (results/tables/claims.parquet)",
+    )  # fmt: skip
+    nine.add_argument("--seeds", nargs="+", type=int, default=[3, 5, 10], help="(3 5 10)")
+    nine.add_argument(
+        "--instances", nargs="+", type=int, default=[],
+        help="problems that vary independently (those of the study, twice and four times as many)",
+    )  # fmt: skip
+    nine.set_defaults(run=_power)
     three = commands.add_parser("check-task", help="whether a task is one that can be studied")
     three.add_argument(
         "family",
@@ -257,6 +270,12 @@ def _plan(given: argparse.Namespace) -> None:
     from healscope.planning import plan
 
     print(plan(given.configfile, given.targets, given.directory, given.at_once))
+
+
+def _power(given: argparse.Namespace) -> None:
+    from healscope.planning import power
+
+    print(power.table(given.claims, given.seeds, given.instances))
 
 
 def _check_task(given: argparse.Namespace) -> int:

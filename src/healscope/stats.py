@@ -35,13 +35,33 @@ OUTLYING = 3.5
 
 
 @dataclass(frozen=True)
+class Sources:
+    """Where the chance in a mean over seeds comes from, as standard deviations.
+
+    The mean of S seeds on I instances has variance `seeds`²/S + `instances`²/I + `both`²/(S·I).
+
+    Attributes:
+        seeds: of true values between seeds.
+        instances: of what instances are like in all seeds alike, sampling of their sizes included.
+        both: of what an instance is like in one seed.
+        answers: of single answers, in which the guess `statistics.seed_sd` is given.
+    """
+
+    seeds: float
+    instances: float
+    both: float
+    answers: float
+
+
+@dataclass(frozen=True)
 class Estimate:
     """A mean over seeds with its interval, the value in each seed, and the numbers behind them.
 
     `limits` are the intervals of single seeds, over instances alone. `between_seeds` is the
     standard deviation of true values between seeds, beyond what the instances explain; None with a
     single seed, whose interval speaks of that seed alone. `outliers` names seeds that are unlike
-    the others (see `_outliers`). `draws` are the resampled means that the interval is made of.
+    the others (see `_outliers`). `draws` are the resampled means that the interval is made of, and
+    `sources` tell seeds and instances apart; None with a single seed, or a single instance.
     """
 
     value: float
@@ -55,6 +75,7 @@ class Estimate:
     outliers: tuple[str, ...] = ()
     draws: np.ndarray | None = field(default=None, repr=False, compare=False)
     unit: str = IN_SHARES
+    sources: Sources | None = None
 
     def p_above(self, limit: float) -> float:
         """One-sided p of "the mean is at most `limit`": small where the mean lies above it.
@@ -179,7 +200,18 @@ def estimate(
         confidence=settings.confidence,
         outliers=tuple(names[i] for i in outliers),
         draws=resampled_R,
+        sources=_sources(residual_SI, between, variance) if between is not None else None,
     )
+
+
+def _sources(residual_SI: np.ndarray, between: float, variance: float) -> Sources | None:
+    """Return the variances of a two-way layout by the method of moments, none below 0."""
+    seeds, instances = residual_SI.shape
+    if instances < 2:
+        return None
+    both = _instance_noise(residual_SI) * instances
+    shared = residual_SI.mean(0).var(ddof=1) - both / seeds
+    return Sources(between, *np.sqrt(np.maximum([shared, both, variance], 0.0)).tolist())
 
 
 def _few(counts_I: np.ndarray, tail: float) -> float:

@@ -43,17 +43,32 @@ class Verdict(str):
 
     `p` is two-sided: twice the chance of such an estimate, or a clearer one, where the claim is
     just not so (or, of "did not hold", just so). `weaker` is what is left of the verdict when `p`
-    is too large for a family of claims. NaN where an estimate has no draws.
+    is too large for a family of claims. NaN where an estimate has no draws. `rule` is the key in
+    RULES of what was judged, with `margin`; empty where several estimates were judged together.
     """
 
     p: float
     weaker: str
+    rule: str
+    margin: float
 
-    def __new__(cls, word: str, p: float = math.nan, weaker: str | None = None):
+    def __new__(
+        cls,
+        word: str,
+        p: float = math.nan,
+        weaker: str | None = None,
+        rule: str = "",
+        margin: float = math.nan,
+    ):
         made = super().__new__(cls, word)
         made.p = p
         made.weaker = word if weaker is None else weaker
+        made.rule, made.margin = rule, margin
         return made
+
+    def only_if(self, there: bool, p: float = math.nan) -> "Verdict":
+        """Return the verdict, or "undecided" with this `p` where what it is about is not there."""
+        return self if there else Verdict(OPEN, p, None, self.rule, self.margin)
 
 
 Region = tuple[float, float]
@@ -73,27 +88,28 @@ def positive(e: Estimate, margin: float = MARGIN) -> Verdict:
     Held: there are SEEDS seeds, their interval lies above 0, and of every DISSENT of them at most
     one falls. Not: the interval lies below `margin`.
     """
-    return _judged(e, yes=[(0, math.inf)], no=[(-math.inf, margin)], sign=1)
+    return _judged(e, ("rises", margin), yes=[(0, math.inf)], no=[(-math.inf, margin)], sign=1)
 
 
 def negative(e: Estimate, margin: float = MARGIN) -> Verdict:
     """Judge 'it falls'."""
-    return _judged(e, yes=[(-math.inf, 0)], no=[(-margin, math.inf)], sign=-1)
+    return _judged(e, ("falls", margin), yes=[(-math.inf, 0)], no=[(-margin, math.inf)], sign=-1)
 
 
-def above(e: Estimate) -> Verdict:
-    """Judge 'it is more than 0', where 0 is a limit to be passed and no absence of change."""
-    return _judged(e, yes=[(0, math.inf)], no=[(-math.inf, 0)])
+def above(e: Estimate, margin: float = 0.0) -> Verdict:
+    """Judge 'it is more than `margin`', a limit to be passed and no absence of change."""
+    return _judged(e, ("is above", margin), yes=[(margin, math.inf)], no=[(-math.inf, margin)])
 
 
 def negligible(e: Estimate, margin: float = MARGIN) -> Verdict:
     """Judge 'it does not change': the whole interval lies within `margin` of 0."""
-    return _judged(e, yes=[(-margin, margin)], no=[(margin, math.inf), (-math.inf, -margin)])
+    beyond = [(margin, math.inf), (-math.inf, -margin)]
+    return _judged(e, ("does not change", margin), yes=[(-margin, margin)], no=beyond)
 
 
 def at_most(e: Estimate, margin: float = MARGIN) -> Verdict:
     """Judge 'it does not rise': by less than `margin`, if at all."""
-    return _judged(e, yes=[(-math.inf, margin)], no=[(0, math.inf)])
+    return _judged(e, ("does not rise", margin), yes=[(-math.inf, margin)], no=[(0, math.inf)])
 
 
 def moves(e: Estimate, margin: float = MARGIN) -> Verdict:
@@ -102,13 +118,24 @@ def moves(e: Estimate, margin: float = MARGIN) -> Verdict:
     for word in YES:
         for verdict in either:
             if verdict == word:
-                return verdict
+                return Verdict(word, verdict.p, verdict.weaker, "changes", margin)
     still = negligible(e, margin)
     word = {HELD: FAILED, HERE: NOT_HERE}.get(still, OPEN)
     weaker = {HERE: NOT_HERE}.get(still.weaker, OPEN)
     inside = [(-margin, margin)]
     against = inside if word in NO else [*inside, (0, math.inf), (-math.inf, 0)]
-    return Verdict(word, _p(e, against), weaker)
+    return Verdict(word, _p(e, against), weaker, "changes", margin)
+
+
+RULES = {
+    "rises": positive,
+    "falls": negative,
+    "is above": above,
+    "does not change": negligible,
+    "does not rise": at_most,
+    "changes": moves,
+}
+"""What a claim about one estimate says -> how it is judged, by the estimate and a margin."""
 
 
 def window(best: Estimate, ends: list[Estimate], margin: float = MARGIN) -> Verdict:
@@ -149,12 +176,15 @@ def _denied(word: str) -> str:
     return {HELD: FAILED, HERE: NOT_HERE}.get(word, OPEN)
 
 
-def _judged(e: Estimate, yes: list[Region], no: list[Region], sign: int = 0) -> Verdict:
+def _judged(
+    e: Estimate, rule: tuple[str, float], yes: list[Region], no: list[Region], sign: int = 0
+) -> Verdict:
     """Judge by the interval over instances and seeds; else, for these seeds, by those of each.
 
     Of one seed the two are the same interval, and speak of that seed alone.
 
-    `sign`: what most seeds have to agree in before the claim holds; 0: nothing.
+    `rule` is the key in RULES, and its margin. `sign`: what most seeds have to agree in before the
+    claim holds; 0: nothing.
     """
     agree = sum(sign * v <= 0 for v in e.by_seed.values()) <= len(e.by_seed) // DISSENT
     here = OPEN
@@ -169,10 +199,10 @@ def _judged(e: Estimate, yes: list[Region], no: list[Region], sign: int = 0) -> 
     ):
         if allowed and _inside(e.low, e.high, regions):
             if len(e.by_seed) >= SEEDS:
-                return Verdict(word, p, here)
+                return Verdict(word, p, here, *rule)
             if len(e.by_seed) == 1:
-                return Verdict(lone, p, here)
-    return Verdict(here, _least([p_yes, p_no]), here)
+                return Verdict(lone, p, here, *rule)
+    return Verdict(here, _least([p_yes, p_no]), here, *rule)
 
 
 def _inside(low: float, high: float, regions: list[Region]) -> bool:

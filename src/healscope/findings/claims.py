@@ -1,6 +1,7 @@
 """Claims, measured and judged: the table, and the text that a run ends with."""
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from textwrap import fill
 
@@ -16,7 +17,7 @@ from healscope.findings.keepers import answers_to
 from healscope.findings.measures import CALLED
 from healscope.findings.rows import attempts, branch_logs, first_attempts, trained_on, with_steps
 from healscope.markdown import bullets, cell, estimate, grid, limits, percent, points
-from healscope.schema import TRACK, UNITS, choice, share, table, text
+from healscope.schema import TRACK, UNITS, choice, number, share, table, text
 from healscope.stats import POWER
 from healscope.tasks.tables import rules_differ
 from healscope.verdicts import FAILED, HELD
@@ -207,6 +208,8 @@ def section(table: pd.DataFrame) -> str:
     return grid(header, rows) + "\n\nDetails:\n\n" + bullets(details)
 
 
+spread = partial(number, unit="difference of shares", nullable=True)
+
 SCHEMA = table(
     "claims",
     "One claim of the paper in one model: how large the effect is, and whether it held.",
@@ -221,8 +224,14 @@ SCHEMA = table(
         share("p_adjusted", "by Holm (primary) or Benjamini and Hochberg (other)", True),
         *in_unit(
             *effect("the change that decides; missing where nothing was left to ask", True),
+            spread("margin", "largest change that counts as none, or the limit"),
+            spread("sd_seeds", "standard deviation of true values between seeds"),
+            spread("sd_instances", "of instances, alike in all seeds"),
+            spread("sd_both", "of what an instance is like in one seed"),
+            spread("sd_answers", "of single answers"),
             units=UNITS,
         ),
+        choice("rule", ("", *verdicts.RULES), "what is claimed of the effect; empty: of several"),
         text("detail", "what was compared, and numbers beside it"),
     ),
     "track", "claim",

@@ -1,7 +1,7 @@
 """What claims are measured on: answers at checkpoints, fairly picked, and changes between them."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -11,8 +11,8 @@ from healscope import artifacts, stats
 from healscope.config import Statistics
 from healscope.evaluation import landmarks
 from healscope.markdown import points
-from healscope.stats import Choice, Estimate
-from healscope.verdicts import OPEN, Verdict, margin
+from healscope.stats import Choice, Estimate, Sources
+from healscope.verdicts import Verdict, margin
 
 FLOOR = 0.1
 """What a start has less of than this share cannot be seen to be lost, kept or timed."""
@@ -189,10 +189,17 @@ def row(claim: str, statement: str, e: Estimate, verdict: Verdict, detail: str) 
         "verdict": str(verdict),
         "p": verdict.p,
         "weaker": verdict.weaker,
+        "rule": verdict.rule,
+        "margin": verdict.margin,
         "unit": e.unit,
         **effect_of(e),
+        **{f"sd_{source}": value for source, value in _sources(e).items()},
         "detail": detail,
     }
+
+
+def _sources(e: Estimate) -> dict[str, float]:
+    return asdict(e.sources or Sources(*[float("nan")] * 4))
 
 
 def effect_of(e: Estimate) -> dict:
@@ -247,4 +254,4 @@ def of_seeds(
 
 def never_there(verdict: Verdict, start: float) -> Verdict:
     """Return the verdict; undecided where the start has less than FLOOR of what is asked about."""
-    return Verdict(OPEN, verdict.p) if start < FLOOR else verdict
+    return verdict.only_if(not start < FLOOR, verdict.p)

@@ -15,7 +15,6 @@ from healscope.edit_kinds import CONTROLS, KINDS, STRAIGHT
 from healscope.findings.contrasts import Data, row
 from healscope.stats import Estimate
 from healscope.verdicts import (
-    OPEN,
     YES,
     Verdict,
     above,
@@ -69,7 +68,7 @@ def _restored(d: Data, stage: str, claim: str, name: str, what: str) -> dict:
         f"Putting back {what} gives back at least {RESTORED:.0%} of the lost OOD accuracy "
         f"({stage.upper()} stage; arXiv 2508.16546)",
         e,
-        above(e) if known else Verdict(OPEN),
+        above(e).only_if(known),
         f"the edit's change less {RESTORED:.0%} of the loss; change "
         f"{signed(d.change(before, after))}, lost {signed(lost)}, share given back {share}"
         + ("" if known else ": no clear loss to give back"),
@@ -135,7 +134,7 @@ class Held:
 
     @property
     def verdict(self) -> Verdict:
-        return positive(self.difference, margin(self.gap)) if self.explains else Verdict(OPEN)
+        return positive(self.difference, margin(self.gap)).only_if(self.explains)
 
 
 def controls(d: Data) -> list[dict]:

@@ -33,7 +33,7 @@ from healscope.schema import (
     text,
 )
 from healscope.stats import Estimate
-from healscope.verdicts import OPEN, YES, Verdict, margin, negative, positive
+from healscope.verdicts import YES, margin, negative, positive
 
 BASE = artifacts.sft(0)
 """The base is evaluated as the start of SFT."""
@@ -133,7 +133,7 @@ def falls_and_healing(d: Data) -> list[dict]:
         what = _WHAT[measures.unit_of(rows)]
         fall = _change(d, before, after)
         able = measures.can_lose(before)
-        fallen = negative(fall) if able else Verdict(OPEN)
+        fallen = negative(fall).only_if(able)
         found.append(
             row(
                 f"keeper-{name}-falls",
@@ -153,7 +153,7 @@ def falls_and_healing(d: Data) -> list[dict]:
                 f"keeper-{name}-healed-by-rl",
                 f"RL gives back to keeper {name}: {what} rises from End to RL",
                 healing,
-                positive(healing, margin(fall)) if lost else Verdict(OPEN),
+                positive(healing, margin(fall)).only_if(lost),
                 "beside what was lost from the base to End"
                 + ("" if lost else ": no clear loss, so there is nothing to give back"),
             )

@@ -33,7 +33,7 @@ from healscope.schema import (
 )
 from healscope.tasks.decisions import decisions, token_kinds
 from healscope.tasks.problem import Decision
-from healscope.verdicts import OPEN, Verdict, above, at_most
+from healscope.verdicts import above, at_most
 
 KINDS = ("plan", "execution")
 
@@ -222,7 +222,7 @@ def claims_of(run: str, rows: pd.DataFrame, statistics: Statistics) -> list[dict
     shown = ", ".join(f"{kind} {100 * np.mean(start[kind]):.0f}% at the start" for kind in KINDS)
     first = of_seeds(later, statistics, instances, IN_ITERATIONS)
     seen = min(np.mean(start[kind]) for kind in KINDS) >= FLOOR and first.by_seed
-    verdict = above(first) if seen else Verdict(OPEN)
+    verdict = above(first).only_if(seen)
     found.append(
         row(
             "execution-errors-fall-first",

@@ -15,7 +15,7 @@ from healscope.markdown import cell, estimate, grid, level
 from healscope.schema import TRACK, Schema, text
 from healscope.stats import Estimate
 from healscope.tasks.schemas import RULE
-from healscope.verdicts import OPEN, YES, Verdict, margin, moves, negligible, signed
+from healscope.verdicts import YES, margin, moves, negligible, signed
 
 PLACE = ["kind", "axis", "amount", "control", "matched"]
 
@@ -121,10 +121,8 @@ def _reverted(
     """One edit's claim; it can only be judged where the two checkpoints differ at all. `beside` is
     what a step as long changes that goes straight towards the parent."""
     none = kind == "values"
-    verdict = (negligible if none else moves)(change, margin(gap))
     explained = moves(gap) in YES
-    if not explained:
-        verdict = Verdict(OPEN)
+    verdict = (negligible if none else moves)(change, margin(gap)).only_if(explained)
     return row(
         f"{kind}-reversion-{stage}-{rule}",
         f"Reverting all singular {kind} of the {stage.upper()} stage "
