@@ -9,6 +9,7 @@ rule base_model:
         training=this(artifacts.TRAINING, run="base"),
     log:
         log_of("base_model", "track", "seed"),
+    priority: first_seed
     threads: threads_of("base")
     resources:
         **resources_of("base"),

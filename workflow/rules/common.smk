@@ -57,6 +57,14 @@ MEASUREMENTS = {
     for name, module in measurements().items()
     if not (study.own_checkpoints and getattr(module, "OF_OWN_SFT", False))
 }
+# how much sooner jobs of the first seed start than others that are as ready
+FIRST_SEED = 10
+
+
+def first_seed(wildcards):
+    return FIRST_SEED * (wildcards.seed == str(study.seeds[0]))
+
+
 SEVERAL_TASKS = len(study.trained_on) > 1
 RECIPES = [own_checkpoints.RECIPE] if study.own_checkpoints else list(study.rl.recipes)
 

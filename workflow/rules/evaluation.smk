@@ -31,6 +31,7 @@ for what, ending, protocol, tasks, tracks, settings in ASKED:
                 log_of(f"evaluate_{what.format('sft')}_{number}", "arm", "track", "seed"),
             wildcard_constraints:
                 track=one_of(tracks),
+            priority: first_seed
             threads: threads_of("evaluation")
             resources:
                 **resources_of("evaluation"),

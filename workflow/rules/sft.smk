@@ -14,6 +14,7 @@ rule sft:
         manifests=manifests(FILES.sft("{arm}")),
     log:
         log_of("sft", "arm", "track", "seed"),
+    priority: first_seed
     threads: threads_of("sft")
     resources:
         **resources_of("sft"),

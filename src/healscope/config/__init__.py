@@ -414,6 +414,12 @@ class Study(Section):
         return {"base": ["base"], "maxood": self.sft_checkpoints(), "end": end, **rl}
 
     @property
+    def first_look(self) -> "Study":
+        """The study of the first seed alone, without RL."""
+        rl = self.rl.model_copy(update={"branches": {}})
+        return self.model_copy(update={"seeds": self.seeds[:1], "rl": rl})
+
+    @property
     def main_branches(self) -> list[str]:
         """Branches of the main recipe."""
         if self.own_checkpoints:
