@@ -477,3 +477,5 @@ def test_a_claim_of_ones_own_compares_two_branches():
     assert verdict_of(found, "ppo-from-100-above-ppo-from-10-ood") == "did not hold"
     first = next(r for r in found if r["claim"].endswith("100-ood"))
     assert first["effect"] == pytest.approx(0.4)
+    last = of_ones_own(changed(d, compare=(("ppo-from-10", "sft-100"),)))
+    assert verdict_of(last, "ppo-from-10-above-sft-100-ood") == "held"

@@ -175,9 +175,10 @@ class Study(Section):
         for name in self.rl.branches if self.rl else ():
             self._check_mask(name)
         for pair in self.claims.compare:
-            if unknown := [name for name in pair if name not in self.branches]:
-                known = ", ".join(self.branches)
-                raise ValueError(f"claims.compare: no branch '{unknown[0]}'; there are {known}")
+            ends = [*self.branches, *self.sft_checkpoints("sft")]
+            if unknown := [name for name in pair if name not in ends]:
+                known = ", ".join(ends)
+                raise ValueError(f"claims.compare: no checkpoint '{unknown[0]}'; there are {known}")
         if self.rl and self.rl.main not in self.rl.branches:
             raise ValueError(f"rl.main: '{self.rl.main}' has no start in rl.branches")
         if self.rl_landmark is not None and self.rl_landmark not in self.branches:

@@ -169,7 +169,8 @@ def _against(
 
 
 def of_ones_own(d: Data) -> list[dict]:
-    """Claims that the config makes: one branch ends above another (`claims.compare`)."""
+    """Claims that the config makes: one branch or step of SFT ends above another
+    (`claims.compare`)."""
     found = []
     for first, second in d.compare:
         for rule in ("id", "ood"):
@@ -299,7 +300,7 @@ RECIPES = Finding(
     order=11,
     claims=(against_controls, of_ones_own),
     claim_names=(
-        ".+-from-[0-9]+-above-.+-from-[0-9]+-(id|ood)",
+        ".+-[0-9]+-above-.+-[0-9]+-(id|ood)",
         "rl-heals-more-than-.+",
         "alternative-solutions-heal",
         "verified-success-heals-more-than-.+",
