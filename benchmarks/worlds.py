@@ -1,7 +1,7 @@
 """Simulated studies in which the truth is known, for `coverage.py` and tests.
 
-Problems are those of the default study: 403 held-out problems of the card game in 58 instances of 3
-to 34 problems. A problem is right where level + instance + seed + seed-by-instance + order > 0, all
+Problems are 403 held-out problems of the card game in 58 instances of 3 to 34 problems: fewer and
+more unequal ones than those of the default study. A problem is right where level + instance + seed + seed-by-instance + order > 0, all
 drawn from normal distributions (standard deviations 1 for instances, a half for seed-by-instance, 1
 for orders). Then the share of right answers over all seeds and instances follows in closed form.
 """
@@ -18,7 +18,7 @@ from healscope.config import Statistics
 from healscope.stats import Estimate, Layout
 
 SIZES = np.repeat([34, 23, 21, 11, 8, 7, 6, 4, 3], [1, 1, 5, 1, 8, 1, 1, 33, 7])
-"""Problems of each instance (I): the held-out ones with a face card of config/config.yaml."""
+"""Problems of each instance (I): the held-out ones with a face card, of twelve targets."""
 SD_INSTANCE, SD_BOTH, SD_ORDER = 1.0, 0.5, 1.0
 WITHIN = float(np.sqrt(SD_INSTANCE**2 + SD_BOTH**2 + SD_ORDER**2))
 LEVELS = {"share": (-0.3,), "change": (-0.3, 0.1)}
