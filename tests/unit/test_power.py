@@ -111,3 +111,16 @@ def test_command_refuses_what_tells_nothing(tmp_path, capsys):
     provenance.write_table(file, claims(claim("a", e)), provenance.record(config), SCHEMA)
     assert cli.main(["power", str(file)]) == 1
     assert "two seeds or more" in capsys.readouterr().err
+
+
+def test_a_share_of_the_measured_effect_is_harder_to_decide(tmp_path):
+    e = bootstrap(answers(20, 100, 0.1, Sources(0.05, 0.1, 0.1, 0.3)), "change", SETTINGS)
+    file = tmp_path / "claims.parquet"
+    config = {"statistics": SETTINGS.model_dump(), "primary": ["a"]}
+    provenance.write_table(file, claims(claim("a", e)), provenance.record(config), SCHEMA)
+
+    def chance(share: float) -> int:
+        line = next(x for x in power.table(file, [5], [100], share).splitlines() if x[0] == "a")
+        return int(line.split()[-1].removesuffix("%"))
+
+    assert chance(0.4) < chance(1.0) - 20

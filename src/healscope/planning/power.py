@@ -69,11 +69,14 @@ def simulable(claims: pd.DataFrame) -> pd.Series:
     return (claims["rule"] != "") & claims[["effect", "margin", "sd_seeds"]].notna().all(axis=1)
 
 
-def table(file: str | Path, seeds: Sequence[int], instances: Sequence[int]) -> str:
+def table(
+    file: str | Path, seeds: Sequence[int], instances: Sequence[int], share: float = 1.0
+) -> str:
     """Return the power of the primary claims of a file of claims as text.
 
-    Without `instances` they are those of the file, twice and four times as many. Raises
-    HealscopeError if the file says of no primary claim where its chance comes from.
+    Without `instances` they are those of the file, twice and four times as many. `share`: of each
+    measured effect, how much is there. Raises HealscopeError if the file says of no primary claim
+    where its chance comes from.
     """
     claims = provenance.read_table(file)
     if "rule" not in claims:
@@ -88,9 +91,11 @@ def table(file: str | Path, seeds: Sequence[int], instances: Sequence[int]) -> s
     most = int(known["instances"].max())
     counts = list(instances) or [most, 2 * most, 4 * most]
     config = provenance.read_provenance(file)["config"]["statistics"]
+    assumed = "as measured" if share == 1 else f"{share:g} times as large as measured"
+    known = known.assign(effect=share * known["effect"])
     found = power(known, seeds, counts, Statistics.model_validate(config))
     lines = [
-        "Chance, by simulation, that a claim is decided if its effect is as measured,",
+        f"Chance, by simulation, that a claim is decided if its effect is {assumed},",
         f"after Holm's correction for {len(known)} primary claims; {STUDIES} studies each",
     ]
     for count in counts:
