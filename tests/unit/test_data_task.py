@@ -167,6 +167,43 @@ def test_groups_part_sets_further(section, tmp_path):
     assert set(table.loc[table["rule"] == "ood", "group"]) == {"german/t0", "german/t1"}
 
 
+def test_where_takes_rows_by_the_values_of_their_fields(section, tmp_path):
+    rows = [
+        *asked("What is {}?", range(10), level="Level 1", hard=False),
+        *asked("What is {}, then?", range(10, 20), level="Level 2", hard=False),
+        *asked("So what is {}?", range(20, 30), level="Level 3", hard=True),
+    ]
+    file = jsonl(tmp_path / "all.jsonl", rows)
+    task = build("mine", section | {
+        "sft": {"file": file, "where": {"level": ["Level 1", "Level 2"]}},
+        "id": None,
+        "ood": {"hard": {"file": file, "where": {"hard": True, "level": "Level 3"}}},
+    })  # fmt: skip
+    trained, asked_ood = task.sft_table(), task.listed("ood")
+    assert len(trained) == 12  # the other eight are held out
+    assert {p.partition(" ")[0] for p in trained["prompt"]} == {"What"}
+    assert sorted(p.data["line"] for p in asked_ood) == list(range(21, 31))
+
+
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [
+        (
+            {"level": "Level 9"},
+            "ood.ood.where: field 'level' of .* is never 'Level 9'; its .* 1, 2",
+        ),
+        ({"grade": 1}, "line 1: the row lacks the field 'grade', it has question, answer, level"),
+        ({"level": 1, "question": "What is 3?"}, "no row of .* has all of these values"),
+        ({"level": []}, "at least 1 item"),
+    ],
+)
+def test_what_where_asks_for_has_to_be_there(section, tmp_path, where, said):
+    rows = [*asked("What is {}?", [1, 2], level=1), *asked("What is {}?", [3, 4], level=2)]
+    section["ood"] = {"file": jsonl(tmp_path / "ood.jsonl", rows), "where": where}
+    with pytest.raises((HealscopeError, ValueError), match=said):
+        build("mine", section)
+
+
 def test_limits_are_drawn_of_each_set_alike_every_time(section):
     some = {**section, "limit": 5, "train_problems": 3}
     table = build("mine", some).problem_table()
