@@ -155,7 +155,7 @@ def test_repeated_rows_count_once_and_may_not_contradict(section, tmp_path):
     assert "id: 1 rows repeat an earlier row" in "\n".join(task.notes())
     rows[1]["answer"] = "b"
     with pytest.raises(
-        HealscopeError, match="id: .*id.jsonl, line 2: the prompt is that of line 1"
+        HealscopeError, match="id: .*id.jsonl, line 2: the prompt is the same as in line 1"
     ):
         build("mine", {**section, "id": jsonl(tmp_path / "id.jsonl", rows)})
 
@@ -291,7 +291,7 @@ def test_what_an_answer_may_not_be_is_said_with_its_line(section, tmp_path):
     rows = [{"question": f"What is {n}?", "answer": str(n)} for n in range(100, 110)]
     rows.append({"question": "And?", "answer": "none"})
     number = {"file": jsonl(tmp_path / "id.jsonl", rows), "verdict": "number"}
-    said = "id: .*id.jsonl, line 11: the answer 'none' is none of verdict number: there is no num"
+    said = "id: .*id.jsonl, line 11: the answer 'none' is not an answer for verdict number: there"
     with pytest.raises(HealscopeError, match=said):
         build("mine", {**section, "id": number})
     said = "sft: .*line 1: the answer 'a0' is judged no_answer by verdict exact itself"
@@ -299,9 +299,9 @@ def test_what_an_answer_may_not_be_is_said_with_its_line(section, tmp_path):
         build("mine", {**section, "extract": "#### (.*)"})
     with pytest.raises(HealscopeError, match="there is no verdict 'equal'; there are exact, numb"):
         build("mine", {**section, "verdict": "equal"})
-    with pytest.raises(HealscopeError, match=r"extract: it is no regular expression of RE2"):
+    with pytest.raises(HealscopeError, match=r"extract: it is not a regular expression of RE2"):
         build("mine", {**section, "extract": "(?=a)"})
-    with pytest.raises(HealscopeError, match="id: name the file of the ID problems, or sft"):
+    with pytest.raises(HealscopeError, match="id: name the file of the ID problems, or name sft"):
         build("mine", {**section, "id": None, "sft": None})
     with pytest.raises(HealscopeError, match="ood.long: nothing.jsonl is not there"):
         build("mine", {**section, "ood": {"long": "nothing.jsonl"}})

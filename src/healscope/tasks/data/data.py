@@ -91,8 +91,8 @@ class Data(Task):
         super().__post_init__()
         if self.sft is None and self.id is None:
             raise ValueError(
-                f"task {self.name!r}: id: name the file of the ID problems, or sft, of whose "
-                "instances some are held out"
+                f"task {self.name!r}: id: name the file of the ID problems, or name sft, "
+                "from which some instances are then held out"
             )
         _ = self._read
 

@@ -174,7 +174,7 @@ class Asked(NamedTuple):
                     try:
                         self.prepared(answer)
                     except ValueError as error:
-                        said = f"is none of verdict {self._name}: {error}"
+                        said = f"is not an answer for verdict {self._name}: {error}"
                         raise self._wrong(question, said) from None
             if question.response and number % step == 0:
                 about = question.answers, question.values

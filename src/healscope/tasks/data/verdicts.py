@@ -140,7 +140,7 @@ def _as_choice(answer: Any, setting: Setting) -> str:
     if len(setting.choices) > MOST_CHOICES:
         raise ValueError(
             f"the files have {len(setting.choices)} different answers, too many to choose from; "
-            "take verdict exact"
+            "use verdict exact"
         )
     return _text(answer, setting)
 
