@@ -185,6 +185,12 @@ def test_where_takes_rows_by_the_values_of_their_fields(section, tmp_path):
     assert sorted(p.data["line"] for p in asked_ood) == list(range(21, 31))
 
 
+def test_a_source_without_where_has_the_values_that_it_always_had(section):
+    assert '"where":' not in json.dumps(task_settings(section).model_dump())
+    chosen = section | {"ood": {"file": section["id"], "where": {"answer": "a101"}}}
+    assert task_settings(chosen).model_dump()["ood"]["ood"]["where"] == {"answer": "a101"}
+
+
 @pytest.mark.parametrize(
     ("where", "said"),
     [

@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer
 
 from healscope.errors import HealscopeError
 from healscope.tasks import python_file
@@ -67,6 +67,14 @@ class Source(Fields):
     verdict: VerdictName = None
     extract: Extract = None
     schema_file: SchemaFile = None
+
+    @model_serializer(mode="wrap")
+    def _values(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out `where` if it takes all rows: earlier studies recorded no such key."""
+        values = dump(self)
+        if self.where is None:
+            del values["where"]
+        return values
 
     def completed(self, around: Mapping[str, Any]) -> Source:
         """Return the source with the keys that it leaves out as they are in `around`."""
