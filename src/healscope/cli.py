@@ -75,7 +75,7 @@ def _run(arguments: Sequence[str]) -> int:
     )  # fmt: skip
     nine.add_argument(
         "--share", type=float, default=1.0,
-        help="of each measured effect, how much is there: those that are large by luck are less (1)",
+        help="of each effect, how much is there: those that are large by luck are less (1)",
     )  # fmt: skip
     nine.set_defaults(run=_power)
     three = commands.add_parser("check-task", help="whether a task is one that can be studied")

@@ -320,7 +320,9 @@ def test_names_that_are_not_there_are_said_with_those_near_them(benchmarks, loca
         list(benchmarks.task(["sums"], ["capitals"], filter="last").problems("id"))
     with pytest.raises(HealscopeError, match="'sums' .* has no metric acc .*, but exact_match"):
         list(benchmarks.task(["sums"], ["capitals"], metric="acc").problems("id"))
-    with pytest.raises(HealscopeError, match="metric: 'sumz' is none of the tasks sums, capitals"):
+    with pytest.raises(
+        HealscopeError, match="metric: 'sumz' is not one of the tasks sums, capitals"
+    ):
         list(benchmarks.task(["sums"], ["capitals"], metric={"sumz": "acc"}).problems("id"))
 
 
@@ -333,7 +335,7 @@ def test_groups_and_tags_stand_for_their_tasks(empty):
     assert [p.instance_id for p in task.problems("id")] == [
         f"{name}:{i}" for name in ("one", "two", "three") for i in range(4)
     ]
-    with pytest.raises(HealscopeError, match="'two' is there twice"):
+    with pytest.raises(HealscopeError, match="'two' is named twice"):
         list(empty.task(["all"], ["two"]).problems("id"))
     empty.write("all.yaml", {"group": "all", "task": [{"task": "one", "num_fewshot": 3}]})
     with pytest.raises(HealscopeError, match=r"changes settings of its tasks \(num_fewshot\)"):

@@ -155,8 +155,16 @@ def test_an_overlay_shares_the_results_of_the_default_study(overlay):
         (["evaluation", "samples"], 4, "evaluation.samples: unknown key"),
         (["evaluation", "protocols"], {"mine": {}}, "'exhaustive' must be there"),
         (["evaluation", "protocols", "exhaustive"], {"temperature": 1.0}, "must be there, greedy"),
-        (["evaluation", "protocols", "paper"], {"attempts": 3}, "need each other"),
-        (["evaluation", "protocols", "paper"], {"feedback": ["full"]}, "need each other"),
+        (
+            ["evaluation", "protocols", "paper"],
+            {"attempts": 3},
+            "needs at least one level of feedback",
+        ),
+        (
+            ["evaluation", "protocols", "paper"],
+            {"feedback": ["full"]},
+            "needs at least one level of feedback",
+        ),
         (["evaluation", "protocols", "paper"], {"problems": "some"}, "protocols.paper.problems"),
         (["evaluation", "protocols", "near"], {"per_kind": 0}, "protocols.near.per_kind"),
         (["evaluation", "protocols", "near"], {"per_kind": "few"}, "protocols.near.per_kind"),

@@ -60,11 +60,14 @@ def test_a_row_in_csv_has_the_line_where_it_begins(tmp_path):
 
 
 BROKEN = {
-    ("x.jsonl", b'{"a": 1}\n{"a": \n'): "x.jsonl, line 2: this is no JSON .*character 7.*; correct",
+    (
+        "x.jsonl",
+        b'{"a": 1}\n{"a": \n',
+    ): "x.jsonl, line 2: this is not JSON .*character 7.*; correct",
     ("x.jsonl", b'{"a": 1}\n[1]\n'): "x.jsonl, line 2: a list where an object",
-    ("x.jsonl", b'{"a": NaN}\n'): "x.jsonl, line 1: .*NaN is no value of JSON",
+    ("x.jsonl", b'{"a": NaN}\n'): "x.jsonl, line 1: .*NaN is not a JSON value",
     ("x.jsonl", b'{"a": ' + b"[" * 10**5 + b"\n"): "x.jsonl, line 1: .*nested too deeply",
-    ("x.jsonl", b'{"a": ' + b"7" * 10**4 + b"}\n"): "x.jsonl, line 1: this is no JSON",
+    ("x.jsonl", b'{"a": ' + b"7" * 10**4 + b"}\n"): "x.jsonl, line 1: this is not JSON",
     ("x.jsonl", b'{"a": 1}\n{"a": "caf\xe9"}\n'): "x.jsonl, line 2: byte 0xe9 is not UTF-8; save",
     ("x.jsonl", b""): "x.jsonl: the file is empty",
     ("x.jsonl", b"\n\n"): "x.jsonl: the file is empty",
@@ -73,10 +76,10 @@ BROKEN = {
     ("x.json", b'{"a": 1}'): "x.json: it must hold a list of objects",
     ("x.csv", b"a,b\n1,2\n3\n"): r"x.csv, line 3: 1 cells, but the header has 2 \(a, b\)",
     ("x.csv", b"a,b\n1,2,3\n"): "x.csv, line 2: 3 cells, but the header has 2",
-    ("x.csv", b'a,b\n1,"2\n'): "x.csv, line 2: this is no CSV",
+    ("x.csv", b'a,b\n1,"2\n'): "x.csv, line 2: this is not CSV",
     ("x.csv", b"a,a\n1,2\n"): "x.csv, line 1: two columns are called 'a'",
     ("x.csv", b"a,b\n"): "x.csv: the file is empty",
-    ("x.parquet", b"PAR1"): "x.parquet: this is no Parquet file",
+    ("x.parquet", b"PAR1"): "x.parquet: this is not a Parquet file",
     ("x.txt", b"a"): "x.txt: files ending with '.txt' cannot be read, only .jsonl",
 }
 
@@ -94,29 +97,29 @@ def test_what_is_not_there_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(HealscopeError, match="nothing.jsonl is not there, seen from"):
         files.read("nothing.jsonl")
-    with pytest.raises(HealscopeError, match="folder, but none that `datasets` saved"):
+    with pytest.raises(HealscopeError, match="folder, but not one that `datasets` saved"):
         files.read(str(tmp_path))
-    with pytest.raises(HealscopeError, match="nobody/nothing:a@b#c is no file here.*hub"):
+    with pytest.raises(HealscopeError, match="nobody/nothing:a@b#c is not a file here.*hub"):
         files.read("nobody/nothing:a@b#c")
     saved = written(tmp_path, "_saved").partition("#")[0]
     with pytest.raises(HealscopeError, match="has the splits train, test; name one, as .*#test"):
         files.read(saved)
-    with pytest.raises(HealscopeError, match="no split 'tset', but train, test"):
+    with pytest.raises(HealscopeError, match="no split 'tset', only train, test"):
         files.read(f"{saved}#tset")
 
 
 WRONG = {
-    ('{"q": "a"}',): "line 1: field 'answer' .answer.: the row lacks it, it has q;",
+    ('{"q": "a"}',): "line 1: field 'answer' .answer.: the row lacks it, it only has q;",
     ('{"q": 5, "answer": "b"}',): "line 1: field 'q' .prompt.: a number, not text",
     ('{"q": " ", "answer": "b"}',): "line 1: field 'q' .prompt.: it is empty",
     ('{"q": "a", "answer": ""}',): "line 1: field 'answer' .answer.: it is empty",
     ('{"q": "a", "answer": null}',): "line 1: field 'answer' .answer.: null, not text",
     ('{"q": "a", "answer": []}',): "line 1: field 'answer' .answer.: the list is empty",
     ('{"q": "a", "answer": "b"}', '{"q": "c", "answer": 1}'): (
-        "line 2: field 'answer' .answer.: it is a number, and text in line 1"
+        "line 2: field 'answer' .answer.: it is a number, but text in line 1"
     ),
     ('{"q": "a", "answer": "b", "uid": 1}', '{"q": "c", "answer": "d", "uid": 1}'): (
-        "line 2: field 'uid' .row_id.: '1' is the name of line 1 too"
+        "line 2: field 'uid' .row_id.: '1' is also the name of line 1"
     ),
     (json.dumps({"q": "x" * 10_000_000, "answer": "b"}),): (
         "line 1: field 'q' .prompt.: 10,000,000 characters"
@@ -142,7 +145,7 @@ def test_a_row_without_what_it_needs_is_refused_with_line_and_key(tmp_path, line
 TEMPLATES = {
     "{{ q.nothing }}": "the template of prompt: it fails .*no attribute 'nothing'",
     "{{ nothing }}": "the template of prompt: it fails .'nothing' is undefined",
-    "{{ q": "the template of prompt is no Jinja",
+    "{{ q": "the template of prompt is not valid Jinja",
     "{{ 1 // 0 }}": "the template of prompt: it fails .*zero",
     "{{ q.__class__.__mro__ }}": "the template of prompt: it fails .*unsafe",
     "{% for i in range(10**9) %}{% endfor %}": "the template of prompt: it fails .*[Rr]ange",
@@ -193,8 +196,8 @@ def test_chats_are_questions_with_all_that_was_said_before(tmp_path):
 
 
 CHATS = {
-    "[]": "it is no list of messages",
-    '"hi"': "it is no list of messages",
+    "[]": "it is not a list of messages",
+    '"hi"': "it is not a list of messages",
     '[{"role": "user"}]': "message 1 has no text",
     '[{"role": "tool", "content": "x"}]': "message 1 has the role 'tool'",
     '[{"role": "assistant", "content": "x"}]': "the roles are none",

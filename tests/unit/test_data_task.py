@@ -155,7 +155,7 @@ def test_repeated_rows_count_once_and_may_not_contradict(section, tmp_path):
     assert "id: 1 rows repeat an earlier row" in "\n".join(task.notes())
     rows[1]["answer"] = "b"
     with pytest.raises(
-        HealscopeError, match="id: .*id.jsonl, line 2: the prompt is that of line 1"
+        HealscopeError, match="id: .*id.jsonl, line 2: the prompt is the same as in line 1"
     ):
         build("mine", {**section, "id": jsonl(tmp_path / "id.jsonl", rows)})
 
@@ -165,6 +165,49 @@ def test_groups_part_sets_further(section, tmp_path):
     de = {"file": jsonl(tmp_path / "de.jsonl", rows), "group": "topic"}
     table = build("mine", {**section, "ood": {"german": de}}).problem_table()
     assert set(table.loc[table["rule"] == "ood", "group"]) == {"german/t0", "german/t1"}
+
+
+def test_where_takes_rows_by_the_values_of_their_fields(section, tmp_path):
+    rows = [
+        *asked("What is {}?", range(10), level="Level 1", hard=False),
+        *asked("What is {}, then?", range(10, 20), level="Level 2", hard=False),
+        *asked("So what is {}?", range(20, 30), level="Level 3", hard=True),
+    ]
+    file = jsonl(tmp_path / "all.jsonl", rows)
+    task = build("mine", section | {
+        "sft": {"file": file, "where": {"level": ["Level 1", "Level 2"]}},
+        "id": None,
+        "ood": {"hard": {"file": file, "where": {"hard": True, "level": "Level 3"}}},
+    })  # fmt: skip
+    trained, asked_ood = task.sft_table(), task.listed("ood")
+    assert len(trained) == 12  # the other eight are held out
+    assert {p.partition(" ")[0] for p in trained["prompt"]} == {"What"}
+    assert sorted(p.data["line"] for p in asked_ood) == list(range(21, 31))
+
+
+def test_a_source_without_where_has_the_values_that_it_always_had(section):
+    assert '"where":' not in json.dumps(task_settings(section).model_dump())
+    chosen = section | {"ood": {"file": section["id"], "where": {"answer": "a101"}}}
+    assert task_settings(chosen).model_dump()["ood"]["ood"]["where"] == {"answer": "a101"}
+
+
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [
+        (
+            {"level": "Level 9"},
+            "ood.ood.where: field 'level' of .* is never 'Level 9'; its .* 1, 2",
+        ),
+        ({"grade": 1}, "line 1: the row lacks the field 'grade', it has question, answer, level"),
+        ({"level": 1, "question": "What is 3?"}, "no row of .* has all of these values"),
+        ({"level": []}, "at least 1 item"),
+    ],
+)
+def test_what_where_asks_for_has_to_be_there(section, tmp_path, where, said):
+    rows = [*asked("What is {}?", [1, 2], level=1), *asked("What is {}?", [3, 4], level=2)]
+    section["ood"] = {"file": jsonl(tmp_path / "ood.jsonl", rows), "where": where}
+    with pytest.raises((HealscopeError, ValueError), match=said):
+        build("mine", section)
 
 
 def test_limits_are_drawn_of_each_set_alike_every_time(section):
@@ -254,7 +297,7 @@ def test_what_an_answer_may_not_be_is_said_with_its_line(section, tmp_path):
     rows = [{"question": f"What is {n}?", "answer": str(n)} for n in range(100, 110)]
     rows.append({"question": "And?", "answer": "none"})
     number = {"file": jsonl(tmp_path / "id.jsonl", rows), "verdict": "number"}
-    said = "id: .*id.jsonl, line 11: the answer 'none' is none of verdict number: there is no num"
+    said = "id: .*id.jsonl, line 11: the answer 'none' is not an answer for verdict number: there"
     with pytest.raises(HealscopeError, match=said):
         build("mine", {**section, "id": number})
     said = "sft: .*line 1: the answer 'a0' is judged no_answer by verdict exact itself"
@@ -262,9 +305,9 @@ def test_what_an_answer_may_not_be_is_said_with_its_line(section, tmp_path):
         build("mine", {**section, "extract": "#### (.*)"})
     with pytest.raises(HealscopeError, match="there is no verdict 'equal'; there are exact, numb"):
         build("mine", {**section, "verdict": "equal"})
-    with pytest.raises(HealscopeError, match=r"extract: it is no regular expression of RE2"):
+    with pytest.raises(HealscopeError, match=r"extract: it is not a regular expression of RE2"):
         build("mine", {**section, "extract": "(?=a)"})
-    with pytest.raises(HealscopeError, match="id: name the file of the ID problems, or sft"):
+    with pytest.raises(HealscopeError, match="id: name the file of the ID problems, or name sft"):
         build("mine", {**section, "id": None, "sft": None})
     with pytest.raises(HealscopeError, match="ood.long: nothing.jsonl is not there"):
         build("mine", {**section, "ood": {"long": "nothing.jsonl"}})

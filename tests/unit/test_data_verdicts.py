@@ -103,11 +103,11 @@ def test_what_is_extracted_is_judged():
 REFUSED = [
     ("number", "seven", "there is no number"),
     ("number", {"a": 1}, "it is an object"),
-    ("regex", "(?=a)", "no regular expression of RE2 .*perl operator"),
-    ("regex", r"(a)\1", "no regular expression of RE2"),
-    ("json_schema", "{", "it is no JSON"),
-    ("json_schema", {"type": "nothing"}, "no JSON schema: 'nothing'"),
-    ("json_schema", {"pattern": "(?=a)"}, "no regular expression of RE2"),
+    ("regex", "(?=a)", "not a regular expression of RE2 .*perl operator"),
+    ("regex", r"(a)\1", "not a regular expression of RE2"),
+    ("json_schema", "{", "it is not JSON"),
+    ("json_schema", {"type": "nothing"}, "not a JSON schema: 'nothing'"),
+    ("json_schema", {"pattern": "(?=a)"}, "not a regular expression of RE2"),
     ("json_schema", {"$ref": "http://localhost:9/x.json"}, "is not in the schema itself"),
     ("json_schema", {"$ref": "#/$defs/none"}, "is not in the schema itself"),
 ]

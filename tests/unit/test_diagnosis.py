@@ -107,7 +107,7 @@ def test_what_is_there_is_established(tmp_path):
     assert "OOD accuracy peaked at step 9, and has fallen since." in world.page
     assert "OOD sets" not in world.page  # there is one
     assert "A loss is established from step 9 to step 59" in world.page
-    assert "intervals count instances alone: 'established' is said of these" in world.page
+    assert "intervals count instances alone: 'established' speaks of these" in world.page
     assert world.effect("lost", "since")["effect"] == pytest.approx(-0.4)
     assert world.effect("lost", "since", "id")["effect"] == pytest.approx(0.2)
     assert "RL gave back OOD accuracy from step 59." in world.page
@@ -127,7 +127,7 @@ def test_each_set_of_several_has_its_own_row(tmp_path):
     assert world.effect("groups", "german")["effect"] == pytest.approx(-0.6)
     assert world.effect("groups", "long")["effect"] == pytest.approx(-0.2)
     assert world.effect("groups", "german: end")["effect"] == pytest.approx(0.4)
-    assert "Of 2 OOD sets a loss since the peak is established for german, long." in world.page
+    assert "Of 2 OOD sets, a loss since the peak is established for german, long." in world.page
     assert any(line.startswith("| german") for line in world.lines)
     assert "near" not in world.page
 
@@ -206,7 +206,7 @@ def test_repairs_of_the_update_stand_beside_their_controls_with_the_repair(tmp_p
 def test_an_edit_that_keeps_no_more_than_the_better_checkpoint_is_not_recommended(tmp_path):
     edits = {"swap-rank-1": (0.3, 0.6), "swap-rank-0.2": (0.32, 0.55)}
     world = World(tmp_path, FORGETS, edits, chance=True)
-    assert "is not established: rather use that." in world.page
+    assert "is not established: use that checkpoint instead." in world.page
 
 
 def test_where_no_edit_gives_back_enough_that_is_said(tmp_path):

@@ -50,13 +50,13 @@ def test_a_condition_holds_of_what_follows_it_alone(wanted, right, wrong):
 @pytest.mark.parametrize(
     ("wanted", "said"),
     [
-        ({}, "no object of conditions"),
-        ("upper", "no object of conditions"),
+        ({}, "not an object of conditions"),
+        ("upper", "not an object of conditions"),
         ({"shout": 1}, "there is no condition 'shout'"),
-        ({"words": "3"}, "'3' is no value of condition words"),
-        ({"words": True}, "True is no value"),
-        ({"case": "loud"}, "'loud' is no value"),
-        ({"keys": []}, "is no value of condition keys"),
+        ({"words": "3"}, "'3' is not a value of condition words"),
+        ({"words": True}, "True is not a value"),
+        ({"case": "loud"}, "'loud' is not a value"),
+        ({"keys": []}, "is not a value of condition keys"),
     ],
 )
 def test_what_is_no_condition_is_named(wanted, said):

@@ -133,13 +133,15 @@ WRONG_FILES = {
     "import sys\nsys.exit(3)": "cannot be imported, SystemExit in line 2: 3; correct the file",
     "import not_there_at_all": "ModuleNotFoundError in line 1.*install not_there_at_all",
     "import beside": "a task is one file, so that a change of it is noticed: move what it needs",
-    "": "must hold one subclass of healscope.tasks.task.Task, and holds none; add it",
-    "from healscope.tasks.protocol import Task": "and holds none; add it",
-    GOOD + "class Other(Task): pass": "and holds Adding, Other; leave one",
+    "": "must hold one subclass of healscope.tasks.task.Task, but holds none; add it",
+    "from healscope.tasks.protocol import Task": "but holds none; add it",
+    GOOD + "class Other(Task): pass": "but holds Adding, Other; keep one",
     GOOD.replace("def render", "def tell"): "Adding in my_tasks/adding.py has no render; a task",
-    GOOD.replace("@dataclass(frozen=True, kw_only=True)", ""): "has fields but is no dataclass; pu",
+    GOOD.replace(
+        "@dataclass(frozen=True, kw_only=True)", ""
+    ): "has fields but is not a dataclass; pu",
     GOOD.replace("(frozen=True, kw_only=True)", ""): "TypeError in line 9: cannot inherit non-fro",
-    GOOD.replace("modulus", "words"): "has a field 'words', which is what every task calls someth",
+    GOOD.replace("modulus", "words"): "has a field 'words', which every task uses for something",
     GOOD.replace("modulus: int", "modulus: Whole"): "types of the fields.*'Whole' is not defined",
 }
 
@@ -244,9 +246,13 @@ def test_an_installed_package_offers_a_family(package):
             GOOD,
             "of package summing .* cannot be imported, AttributeError",
         ),
-        ("summing:dataclass", GOOD, "is no subclass of healscope.tasks.task.Task; correct the"),
+        ("summing:dataclass", GOOD, "is not a subclass of healscope.tasks.task.Task; correct the"),
         ("summing:Adding", "import not_there_at_all", "cannot be imported, ModuleNotFoundError"),
-        ("summing:Adding", GOOD.replace("def verify", "def judge"), "has no verify; a task says"),
+        (
+            "summing:Adding",
+            GOOD.replace("def verify", "def judge"),
+            "has no verify; a task defines",
+        ),
     ],
 )
 def test_a_wrong_entry_point_is_refused(package, value, text, expected):

@@ -1,5 +1,8 @@
 """The published claims, beside what studies say to them."""
 
+import re
+import shutil
+
 import pandas as pd
 import pytest
 from runner import ROOT
@@ -8,6 +11,8 @@ from healscope import findings, published
 from healscope.findings import paper
 
 VALUES = ROOT / "config/published"
+STAGES = ["→".join(pair) for pair in published.CONTRASTS["fig1"]]
+OF_FIGURE_1 = [one for one in paper.CLAIMS if one.contrast in STAGES]
 
 
 def said(claim: str, verdict: str, effect: float, track: str = "tiny") -> dict:
@@ -48,7 +53,7 @@ def test_tracks_of_a_study_are_told_apart():
     assert "<br>routes: **held**" in cell
 
 
-@pytest.mark.parametrize("one", [c for c in paper.CLAIMS if c.contrast], ids=lambda c: c.says)
+@pytest.mark.parametrize("one", OF_FIGURE_1, ids=lambda c: c.says)
 def test_numbers_of_figure_1_are_those_of_its_file(one):
     values = published.read(VALUES)
     before, after = one.contrast.split("→")
@@ -59,3 +64,34 @@ def test_numbers_of_figure_1_are_those_of_its_file(one):
         for first in [at[before]] if isinstance(at[before], float) else at[before]:
             for last in [at[after]] if isinstance(at[after], float) else at[after]:
                 assert f"{name} {100 * first:.1f} → {100 * last:.1f}" in number
+
+
+def test_starts_of_rl_are_counted_in_figure_3a(tmp_path):
+    window = "RL heals from a window of SFT checkpoints alone"
+    told = re.compile(
+        r"of (\d+) starts RL ends above SFT at p < 0.05 from (\d+), and below from (\d+)"
+    )
+    at = (
+        published.read(VALUES)
+        .query("figure == 'fig3a'")
+        .pivot(index="x", columns="stage", values="value")
+    )
+    gained = at["sft+rl"] - at["sft"]
+    clear = [
+        gain
+        for gain, (before, after) in zip(gained, at[["sft", "sft+rl"]].to_numpy(), strict=True)
+        if published.difference(round(before * 234), 234, round(after * 234), 234)[2] < 0.05
+    ]
+    number = rows(tiny=[said("rl-heals-inside-a-window", "held", 0.1)])[window][1]
+    starts, above, below = map(int, told.search(number).groups())
+    assert (starts, above, below) == (len(at), sum(g > 0 for g in clear), sum(g < 0 for g in clear))
+    assert 0 < above < below < starts
+    # Another file gives another sentence.
+    shutil.copytree(VALUES, tmp_path / "published")
+    file = tmp_path / "published/fig3a.csv"
+    kept = [line for line in file.read_text().splitlines(True) if ",1100," not in line]
+    file.write_text("".join(kept))
+    text = paper.section(
+        {"tiny": (pd.DataFrame([said("other", "held", 0.1)]), "make")}, file.parent
+    )
+    assert told.search(text).groups() == (str(starts - 1), str(above - 1), str(below))

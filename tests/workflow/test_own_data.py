@@ -121,8 +121,11 @@ def test_a_changed_file_runs_again_what_depends_on_it(given, server, tmp_path):
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ('{"question": "x"', "ood.german: .*german.jsonl, line 61: this is no JSON"),
-        ('{"question": "x", "answer": "no"}', "ood.german: .*line 61: the answer 'no' is none of"),
+        ('{"question": "x"', "ood.german: .*german.jsonl, line 61: this is not JSON"),
+        (
+            '{"question": "x", "answer": "no"}',
+            "ood.german: .*line 61: the answer 'no' is not an answer for",
+        ),
     ],
 )
 def test_bad_rows_stop_the_study_before_its_first_job(server, tmp_path, line, said):

@@ -147,7 +147,7 @@ def test_a_study_that_does_not_ask_makes_nothing_of_it(touched):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"systems": ["shapes"]}, r"claims.systems: 'shapes' is none of .*forms"),
+        ({"systems": ["shapes"]}, r"claims.systems: 'shapes' is not one of .*forms"),
         ({"systems": ["phases"]}, "'phases' needs responses that RL keeps: set rl.recipes.ppo"),
         ({"systems": ["forms"]}, "'forms' needs a branch of a recipe that pays every form"),
         ({"systems": ["without-one"]}, "'without-one' needs a protocol, as"),

@@ -1,10 +1,10 @@
 """
 Accuracy after RL minus accuracy before it, on the same held-out deals, by the SFT step where RL
-starts. Intervals count instances and seeds, see docs/statistics.md; they are taken of the paired
+starts. Intervals count instances and seeds, see docs/statistics.md; they are of the paired
 difference, and a filled mark means that the interval leaves out zero. The title counts starts by
-intervals that hold for all starts at once, so it may count fewer than there are filled marks. The
-paper's question is inside which window of starting points RL restores OOD accuracy. Answers Figure
-10 of `arXiv 2509.12235`_, and the recovery window of its section 3.2.
+intervals that hold for all starts at once, so it may count fewer starts than there are filled
+marks. The paper's question is inside which window of starting points RL restores OOD accuracy.
+Answers Figure 10 of `arXiv 2509.12235`_, and the recovery window of its section 3.2.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 RL without SFT before it, beside RL from later checkpoints: mean reward, share of correct first
 answers and policy loss along the run of the main recipe, by the SFT step where it starts. The thick
 dark line starts from the base model. Lines are means over the seeds that still run; a cross is
-where the run of a seed failed, and ``results/tables/recipes.parquet`` says why. Of more than six
-starts six are drawn. All of it is measured on training problems under the ID rule, while the policy
-samples, so it says nothing about OOD accuracy.
+where the run of a seed failed, and ``results/tables/recipes.parquet`` says why. If there are more
+than six starts, six are drawn. Everything is measured on training problems under the ID rule, while
+the policy samples, so it says nothing about OOD accuracy.
 
 The paper says that RL hardly converges without SFT, since answers without the format earn nothing
 but penalties. If that holds here, reward and success of the dark line stay at the bottom. A policy

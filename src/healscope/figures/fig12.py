@@ -7,10 +7,10 @@ the last ten iterations has grown by more than a tenth of the spread of single r
 first ten, and success has not grown.
 
 Shown are the main recipe from its first start and at the landmark, runs whose alarm was on, and
-recipes that are paid for something else than the main one; at most four, and the note names what
-there was no room for. `arXiv 2509.12235`_ reports, for RL without SFT or from an early checkpoint,
-rising reward with stagnant success: Figure 12. Without a shaded stretch this study shows none of
-it.
+recipes that are paid for something else than the main one; at most four, and the note names those
+for which there was no room. `arXiv 2509.12235`_ reports, for RL without SFT or from an early
+checkpoint, rising reward with stagnant success: Figure 12. Without a shaded stretch this study
+shows none of it.
 """
 
 from __future__ import annotations

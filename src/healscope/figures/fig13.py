@@ -3,9 +3,9 @@ By how much every singular value changes between two checkpoints, by its index: 
 upper row) and End to RL (lower row). Lines are root mean squares over layers and seeds, so there is
 no interval. Any small update moves singular values little; so the same matrices are also shown with
 an update of the same size that means nothing: Gaussian noise (dashed), and the update's own
-singular values in random directions (dotted). Values are stable in a sense that says something only
-where the coloured line lies below these two. The floors: what rounding the weights to bf16 does to
-the values, and what decomposing the same weights a second time by another route does (roundoff; the
+singular values in random directions (dotted). Values are stable in an informative sense only where
+the coloured line lies below these two. The floors: what rounding the weights to bf16 does to the
+values, and what decomposing the same weights a second time by another route does (roundoff; the
 axis is logarithmic above its lowest tick and ends in 0). In the titles: the norm of the change
 relative to the norm of the spectrum, medians of layers and seeds (above the figure: of roles too),
 measured and for noise. Answers Figure 13 of `arXiv 2509.12235`_, which shows no null.

@@ -1,14 +1,14 @@
 """
 Principal angles between the leading left and right singular subspaces of two checkpoints, for
 subspaces of three sizes, in the first layer: base to End (SFT) and End to RL; of several models, of
-the left vectors alone. There is no interval here: bands are the range of the seeds. Grey, the two
-nulls, what an update of the same size turns that means nothing (noise; the update's own singular
-values in random directions); light grey and black, the two floors, what rounding to bf16 turns and
-what a second decomposition of the same weights by another route turns (roundoff; the axis is
-logarithmic above its lowest tick and ends in 0). Only where the coloured line leaves the grey ones
-is there rotation beyond what size alone brings. Subspaces of more than half of the space must share
-directions, whose angle is 0. The title has medians of the smallest of these subspaces. Answers
-Figure 14 of `arXiv 2509.12235`_, which shows neither nulls nor floors.
+the left vectors alone. There is no interval here: bands are the range of the seeds. Grey: the two
+nulls, that is, how far an update of the same size without meaning turns them (noise; the update's
+own singular values in random directions); light grey and black: the two floors, that is, what
+rounding to bf16 turns and what a second decomposition of the same weights by another route turns
+(roundoff; the axis is logarithmic above its lowest tick and ends in 0). Only where the coloured
+line leaves the grey ones is there rotation beyond what size alone brings. Subspaces of more than
+half of the space must share directions, whose angle is 0. The title has medians of the smallest of
+these subspaces. Answers Figure 14 of `arXiv 2509.12235`_, which shows neither nulls nor floors.
 """
 
 from __future__ import annotations

@@ -7,11 +7,11 @@ Two upper rows, of one model alone: the first two principal components. There is
 column, on all four landmarks and both rules together, so the two panels of a column can be laid
 over each other and axes have equal scales. Small marks are prompts, large ones their means.
 Components belong to one seed and only the first is drawn. Components fitted on several checkpoints
-always show what sets these apart, so that clouds lie apart says little. Below a panel stands
-how far the mean state under RL went back along the straight way from End to MaxOOD: 0% is none of
-it, 100% all, and it says how far a step of the same length in a random direction would seem to go
-(19 times of 20). Training moves states in few directions, so that steps of unrelated causes can
-share more than that. The title has the last token under the OOD rule.
+always show what sets these apart, so it says little that clouds lie apart. Below a panel stands how
+far the mean state under RL went back along the straight way from End to MaxOOD: 0% is none of it,
+100% all, and it says how far a step of the same length in a random direction would seem to go (19
+times of 20). Training moves states in few directions, so that steps of unrelated causes can share
+more than that. The title has the last token under the OOD rule.
 
 Two lower rows use all dimensions and show every seed. The distance between the means of two
 landmarks is measured in spreads, the root mean square distance of a prompt from its landmark's

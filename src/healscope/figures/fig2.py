@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 LOSS_ID = """
 Cross-entropy loss under the ID rule along SFT, on deals seen in training and on held-out deals.
-There is no interval here: the band is the range of the seeds. Held beside Figure 3a it shows
+There is no interval here: the band is the range of the seeds. Compared with Figure 3a it shows
 whether a loss curve could have pointed to the checkpoint with the best OOD accuracy. Where a
 published model is drawn over it, in grey and with open marks, its losses are of another model and
 tokenizer, so only the shapes compare. Answers Figure 2a of `arXiv 2509.12235`_.
@@ -30,7 +30,7 @@ Answers Figure 2b of `arXiv 2509.12235`_.
 """
 LOSS = """
 Cross-entropy loss along SFT: under the ID rule on training and on held-out deals, and under the OOD
-rule on held-out deals. There is no interval here: the band is the range of the seeds. Held beside
+rule on held-out deals. There is no interval here: the band is the range of the seeds. Compared with
 Figure 3a it shows whether loss and accuracy under the OOD rule move together. Answers Figure 8 of
 `arXiv 2509.12235`_.
 """

@@ -28,9 +28,9 @@ Figure 3a of `arXiv 2509.12235`_.
 """
 ID = """
 ID accuracy along SFT and after RL from each of several SFT checkpoints, on held-out deals (full
-lines) and on deals of the training side (pale): of those, the ones that the seed's SFT was trained
-on. Intervals count instances and seeds, see docs/statistics.md; they and the single seeds (thin
-lines) are drawn for the held-out deals only. Answers Figure 3b of `arXiv 2509.12235`_.
+lines) and on deals of the training side (pale): of the latter, the ones that the seed's SFT was
+trained on. Intervals count instances and seeds, see docs/statistics.md; they and the single seeds
+(thin lines) are drawn for the held-out deals only. Answers Figure 3b of `arXiv 2509.12235`_.
 """
 
 

@@ -42,10 +42,10 @@ Accuracy of {target} when the singular {changed} of part of its matrices are put
 or in the first layers. The lines without marks are {target} as it is and {parent}.{picked} {beside}
 
 Coloured markers are controls, each matched to the edit at its place, matrix by matrix: {controls}.
-Open markers are controls of other kinds of edits. What an edit does by being these {changed} must
-be held against them. The lower rows, drawn of one model alone, show how far the edited model is
-from either checkpoint, in units of the Frobenius distance between the two. At most four ways to
-choose parts are drawn; the table has all.
+Open markers are controls of other kinds of edits. Whatever is ascribed to the {changed} must be
+compared with them. The lower rows, drawn of one model alone, show how far the edited model is from
+either checkpoint, in units of the Frobenius distance between the two. At most four ways to choose
+parts are drawn; the table has all.
 
 Intervals count instances and seeds, see docs/statistics.md; thin lines are single seeds. The
 interval in the title is that of two independent accuracies, wider than the paired ones of the

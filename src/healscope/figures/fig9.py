@@ -23,7 +23,7 @@ Accuracy at MaxOOD, End and RL on every task that models can be trained on, a pa
 under the ID rule (plain bars) and the OOD rule (hatched), on held-out problems. Each task has a
 model of its own; models from scratch also have a vocabulary and a base of their own. Bars are means
 over seeds and dots are single seeds; intervals count instances and seeds, see docs/statistics.md.
-MaxOOD is corrected for having been picked, as in Figure 1. Of navigation a whole route has to be
+MaxOOD is corrected for having been picked, as in Figure 1. In navigation, a whole route has to be
 right. Open marks are published values of two larger models on tasks of the same family: any of
 several attempts with feedback, problems drawn with replacement, one run each, their bars the draw
 alone, so compare the changes, not the heights. At most eight panels are drawn. Answers Figure 9 of

@@ -1,15 +1,15 @@
 """
 Controls: SFT beside itself with one thing changed, a row for each control. *Paraphrased prompts*:
-every example has a wording of its own instead of the task's one prompt. *Any correct answer*: each
-time a problem comes up, its answer is drawn anew among all correct formulas, instead of one that is
+every example has its own wording instead of the task's one prompt. *Any correct answer*: each time
+a problem comes up, its answer is drawn anew among all correct formulas, instead of one that is
 always the same; problems and their order are those of SFT. Left: accuracy of both along SFT on the
 same held-out deals, all asked with the one prompt, under the ID and the OOD rule. Right: control
 minus SFT, paired on the same problems. Intervals count instances and seeds, see docs/statistics.md;
 thin lines are single seeds.
 
-If forgetting came from the one prompt, or from a loss that punishes every answer but one, as
-`arXiv 2509.12235`_ (section 3.2) explains it, the OOD difference should grow along SFT while the ID
-difference does not. An interval that holds zero does not show that prompts or answers do not
+If forgetting came from the one prompt, or from a loss that punishes every answer but one, as `arXiv
+2509.12235`_ (section 3.2) explains it, the OOD difference should grow along SFT while the ID
+difference does not. An interval that contains zero does not show that prompts or answers do not
 matter, only that this study cannot tell. The controls are not part of the paper.
 """
 

@@ -1,11 +1,11 @@
 """
-Left: second attempts before RL that are right, of problems of which all first answers were wrong,
-by what was said in between. `critique` shows how a correct answer begins, as far as the wrong one
-does, and says which word is wrong behind it; `leak` shows the same without a word on the error;
-`another` is the critique of an answer to another problem; `none` only asks again. Right: accuracy
-on held-out problems after RL that learns from right second attempts after each of these, with as
-many generated tokens; `grpo` learns from none, `start` is before. Intervals count instances and
-seeds, see docs/statistics.md. Asks the question of `arXiv 2506.03106`_.
+Left: second attempts before RL that are right, of problems whose first answers were all wrong, by
+what was said in between. `critique` shows how a correct answer begins, as far as the wrong one
+does, and says which word is wrong behind it; `leak` shows the same without saying what the error
+is; `another` is the critique of an answer to another problem; `none` only asks again. Right:
+accuracy on held-out problems after RL that learns from right second attempts after each of these,
+with as many generated tokens; `grpo` learns from none, `start` is before. Intervals count instances
+and seeds, see docs/statistics.md. Asks the question of `arXiv 2506.03106`_.
 """
 
 from __future__ import annotations

@@ -8,9 +8,8 @@ step that failed, so that what comes after a failure does not count.
 
 In each step the record of what was seen and done before is the true one, whatever the model
 answered there, as in `arXiv 2501.17161`_, from which the navigation task of `arXiv 2509.12235`_
-comes. An episode has to be right throughout, so that its share falls much faster than that of
-steps. Intervals count episodes and seeds, see docs/statistics.md; docs/navigation.md explains the
-task.
+comes. An episode has to be right throughout, so its share falls much faster than that of steps.
+Intervals count episodes and seeds, see docs/statistics.md; docs/navigation.md explains the task.
 """
 
 from __future__ import annotations

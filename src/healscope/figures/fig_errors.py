@@ -9,9 +9,9 @@ ignore their numbers. Appendix D.1 of `arXiv 2509.12235`_ explains why OOD loss 
 part by a number step that forgets the rule and a formula step that still improves.
 
 If that holds here, the row of the OOD rule shows the number step falling, in success and loss,
-while the formula step does not. A success given the steps before is about other answers at other
-checkpoints: a formula step that falls after a rising number step may have met harder answers only.
-Results of RL are in the table and not drawn.
+while the formula step does not. A success given the steps before is about different answers at
+different checkpoints: a formula step that falls after a rising number step may have met harder
+answers only. Results of RL are in the table and not drawn.
 """
 
 from __future__ import annotations

@@ -3,10 +3,10 @@ Whole walks that succeed when the model's own actions move the walker, at the la
 held-out routes: from the start of the route, and after one wrong action that led off it. Arms take
 as many steps on as many trained tokens. *World model first*: what is seen after other actions than
 the expert's is learned before the expert is imitated; *shuffled*: the same answers to other
-questions; *more of the expert*: other routes in its place; *reflections*: every second answer says
-what another action would have led to. Under the ID rule (left) and the OOD rule (right). Intervals
-count routes and seeds, see docs/statistics.md. Asks the question of `arXiv 2510.08558`_: does a
-model learn from what its own failures lead to?
+questions; *more of the expert*: other routes instead; *reflections*: every second answer says what
+another action would have led to. Under the ID rule (left) and the OOD rule (right). Intervals count
+routes and seeds, see docs/statistics.md. Asks the question of `arXiv 2510.08558`_: does a model
+learn from what its own failures lead to?
 """
 
 from __future__ import annotations

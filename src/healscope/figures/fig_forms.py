@@ -4,9 +4,9 @@ among sampled answers before and after RL; the cross is what selection alone giv
 the right answers before RL. A form is amplified beyond selection where its share after RL lies
 above the cross. Right: the share of right answers and of problems with a right answer among all
 samples, before and after, and the share of solved problems that look new: unsolved in half of the
-samples before RL. By chance the other half of these samples has as much that is new. Held-out ID
-problems; intervals count instances and seeds, see docs/statistics.md. Asks the question of
-`arXiv 2504.07912`_: does RL amplify what pretraining has, or add to it?
+samples before RL. By chance the other half of these samples has as many that look new. Held-out ID
+problems; intervals count instances and seeds, see docs/statistics.md. Asks the question of `arXiv
+2504.07912`_: does RL amplify what pretraining has, or add to it?
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
 """
 Accuracy on keepers, sets that are evaluated and never trained on (docs/keepers.md), beside that on
 held-out problems under the ID and the OOD rule: along SFT, and as open marks after RL (the recipe
-of landmark RL) at the step that it started from. Of keepers that are texts a second panel shows the
-mean log-probability of a token: perplexity is exp of minus that, and a line that falls is a loss
-there too. So the forgetting of abilities stands beside the forgetting of a rule. Keepers are named
-at the ends of their lines. Not part of `arXiv 2509.12235`_. The sets are of different problems, so
-their heights differ for many reasons: compare the changes along a line. The title counts keepers by
-their change from the base to End, paired by problem; table `keepers` has it for every checkpoint,
-with the problems lost and gained beside what chance alone would exchange. Intervals count instances
-and seeds, see docs/statistics.md.
+of landmark RL) at the step that it started from. For keepers that are texts, a second panel shows
+the mean log-probability of a token: perplexity is exp of minus that, and a line that falls is a
+loss there too. So the forgetting of abilities stands beside the forgetting of a rule. Keepers are
+named at the ends of their lines. Not part of `arXiv 2509.12235`_. The sets are of different
+problems, so their heights differ for many reasons: compare the changes along a line. The title
+counts keepers by their change from the base to End, paired by problem; table `keepers` has it for
+every checkpoint, with the problems lost and gained beside what chance alone would exchange.
+Intervals count instances and seeds, see docs/statistics.md.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ held-out instances, the same in all panels. Distances stand side by side, whatev
 them; docs/neighbours.md and docs/reasoning-gym.md say what each counts. All problems are on the
 held-out side; those of the card game hold a face card and have a solution. Intervals count
 instances and seeds, see docs/statistics.md. MaxOOD is reported, for each seed and half of the
-instances, as other seeds pick it on the other half; with one run, as its own other half picks it.
+instances, as picked by other seeds on the other half; with one run, by its own other half.
 
 If SFT forgets the OOD rule of `arXiv 2509.12235`_ in particular, End falls below MaxOOD in the
 panels of rules alone. If it forgets whatever is not what it trains, End falls the further below

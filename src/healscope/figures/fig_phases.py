@@ -2,9 +2,9 @@
 Whether RL removes errors of execution before errors of plans. Left: hazards, the share of sampled
 answers whose first error is of a kind, of those that get to a word of that kind without one. A word
 is a plan where several words are possible, and execution where one is. Right: the mean entropy of
-the tokens of such words, as they were sampled. All along RL, on training problems; intervals count
+the tokens of such words, as they were sampled. Throughout RL, on training problems; intervals count
 instances and seeds, see docs/statistics.md. Asks the question of `arXiv 2509.03646`_, with exact
-classes in place of its common phrases.
+classes instead of common phrases.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from the others is not the effect of feedback.
 
 A model that has never seen a conversation may not answer in one at all. The share of later attempts
 that are answers in the format (column ``later_parsed`` of the table) says whether feedback can be
-read from this figure: where it is near 0, lines that lie together say nothing of feedback.
+read from this figure: where it is near 0, lines that lie together say nothing about feedback.
 """
 
 from __future__ import annotations

@@ -8,12 +8,12 @@ beats: none gives more OOD accuracy at no more ID cost; the table names every po
 the best of many on the same problems, which flatters them.
 
 Where the study has keepers, sets that are never trained on (docs/keepers.md), further panels show
-across what the same edits change in accuracy on each of them, or of a text in the mean
-log-probability of a token.
+on their horizontal axis what the same edits change in accuracy on each of them, or, for a text, in
+the mean log-probability of a token.
 
 The title is not flattered: for each seed and half of the instances the cheapest edit that gives
 back the named share of the OOD accuracy lost from MaxOOD to End is picked by other seeds on the
-other half. Where no edit gives back so much, the one that gives back most is picked.
+other half. Where no edit gives back that much, the one that gives back most is picked.
 
 Intervals count instances and seeds, see docs/statistics.md. docs/edits.md explains the names. The
 question is that of arXiv 2508.16546, the sibling of `arXiv 2509.12235`_.

@@ -3,11 +3,11 @@ What RL changes under each reward, where nothing but the reward differs: recipe,
 the same. A cell is the outcome after RL minus before, in percentage points; red is worse and blue
 better, and bold numbers have an interval without 0. Pale cells with a dash were not measured, and
 cells in brackets have less than 10% before RL: what was never there cannot be lost. All answers are
-greedy and to held-out problems. `verdict` pays the degrees of wrongness that the verifier tells
-apart, the others what docs/rl.md says. Intervals count instances and seeds, see docs/statistics.md;
-each holds by itself, so that of a full grid some are bold by chance.
-Asks of each reward what papers ask of one, such as `arXiv 2507.16806`_ and `arXiv 2605.28388`_:
-what does RL break?
+greedy, and given to held-out problems. `verdict` pays the degrees of wrongness that the verifier
+tells apart, the others what docs/rl.md says. Intervals count instances and seeds, see
+docs/statistics.md; each holds by itself, so in a full grid some are bold by chance. Asks of each
+reward what papers ask of one, such as `arXiv 2507.16806`_ and `arXiv 2605.28388`_: what does RL
+break?
 """
 
 from __future__ import annotations

@@ -10,8 +10,8 @@ Above each panel stands Spearman's rank correlation within seeds. Its p exchange
 seeds alike: seeds of one start are no independent evidence, so with six starts no p can be below
 0.003. The panels are not corrected for being four, but the title is; and a balance in the middle
 would bend the cloud, which a rank correlation cannot see: that claim is judged by a contrast in the
-claims table. Starts differ in everything SFT did, so none of this shows what causes healing. Of
-more than six starts neighbouring ones have a mark in common.
+claims table. Starts differ in everything SFT did, so none of this shows what causes healing. If
+there are more than six starts, neighbouring ones share a mark.
 """
 
 from __future__ import annotations

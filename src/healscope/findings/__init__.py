@@ -85,7 +85,7 @@ def check_systems(files: Files) -> None:
     for name in files.study.claims.systems:
         where = f"the config is not valid:\n  claims.systems: '{name}'"
         if name not in known:
-            raise HealscopeError(f"{where} is none of {', '.join(known)}")
+            raise HealscopeError(f"{where} is not one of {', '.join(known)}")
         if lack := FINDINGS[name].lacking(files):
             raise HealscopeError(f"{where} needs {lack}")
 

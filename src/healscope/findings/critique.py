@@ -37,8 +37,8 @@ GRPO = "grpo"
 ARMS = {"start": "before RL", GRPO: "RL without second attempts"}
 
 MEASURES = {
-    "repair": "second attempts before RL that are right, of problems of which all first answers "
-    "were wrong",
+    "repair": "second attempts before RL that are right, of problems whose first answers were "
+    "all wrong",
     "accuracy": "greedy first answers to held-out problems, after RL that learns from second "
     "attempts after the message",
 }
@@ -145,7 +145,7 @@ def claims_of(second: pd.DataFrame, after: pd.DataFrame, statistics: Statistics)
     second = second[second["rule"] == "id"]
     rates = second.groupby("said")["correct"].mean()
     told = ", ".join(f"{said} {rates[said]:.0%}" for said in SAID if said in rates)
-    where = f"{second['problem_id'].nunique()} ID problems of which all first answers were wrong"
+    where = f"{second['problem_id'].nunique()} ID problems whose first answers were all wrong"
     found = []
     repaired = float(rates.get("critique", 0.0))
     for claim, than, statement in (

@@ -37,8 +37,8 @@ def forgetting(d: Data) -> list[dict]:
             "OOD accuracy falls from its peak along SFT to the end (section 3.2)",
             d.fall,
             negative(d.fall),
-            f"from {names_of(peaks)} as other seeds and instances pick it (the seeds' own peaks: "
-            f"step {where}) to {d.steps[-1]}" + d.picked_by_itself,
+            f"from {names_of(peaks)} as picked by other seeds and instances (the seeds' own "
+            f"peaks: step {where}) to {d.steps[-1]}" + d.picked_by_itself,
         ),
         *_between_fixed_steps(d),
         *_peaks_early(d),

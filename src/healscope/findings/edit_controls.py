@@ -69,7 +69,7 @@ def _restored(d: Data, stage: str, claim: str, name: str, what: str) -> dict:
         f"({stage.upper()} stage; arXiv 2508.16546)",
         e,
         above(e).only_if(known),
-        f"the edit's change less {RESTORED:.0%} of the loss; change "
+        f"the edit's change minus {RESTORED:.0%} of the loss; change "
         f"{signed(d.change(before, after))}, lost {signed(lost)}, share given back {share}"
         + ("" if known else ": no clear loss to give back"),
     )
@@ -267,7 +267,7 @@ def against_rl(d: Data) -> list[dict]:
             "costs in ID accuracy",
             e,
             positive(e, margin(d.fall)),
-            f"RL less the edit, {' or '.join(names)}, picked on other seeds and the "
+            f"RL minus the edit, {' or '.join(names)}, picked on other seeds and the "
             f"other half of the instances{d.picked_by_itself}; the edit changes {said[0]}, "
             f"{said[1]}; RL {said[2]}, {said[3]}",
         )

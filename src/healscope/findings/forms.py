@@ -127,7 +127,7 @@ def measure(
 
     `selected` is the null of selection alone. What is *new* is solved after RL in half of its
     samples and not before in half of those; by chance the other half of the samples before RL has
-    as much that is new.
+    as many that look new.
     """
     rows = read(evaluations, posed, tasks)
     out = []

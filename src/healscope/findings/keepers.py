@@ -141,7 +141,11 @@ def falls_and_healing(d: Data) -> list[dict]:
                 fall,
                 fallen,
                 _beside(d, before, after)
-                + ("" if able else "; the base has hardly any right, so there is nothing to lose"),
+                + (
+                    ""
+                    if able
+                    else "; the base has hardly any right answers, so there is nothing to lose"
+                ),
             )
         )
         if not all("rl" in marks for marks in d.landmarks.values()):
@@ -154,7 +158,7 @@ def falls_and_healing(d: Data) -> list[dict]:
                 f"RL gives back to keeper {name}: {what} rises from End to RL",
                 healing,
                 positive(healing, margin(fall)).only_if(lost),
-                "beside what was lost from the base to End"
+                "compared with what was lost from the base to End"
                 + ("" if lost else ": no clear loss, so there is nothing to give back"),
             )
         )
@@ -201,7 +205,7 @@ def section(table: pd.DataFrame) -> str:
         "gained since the base, beside (in brackets) what chance alone would exchange."
     )
     if (own["unit"] == IN_NATS).any():
-        note += " Of texts the level is perplexity, and the change in nats per token."
+        note += " For texts, the level is perplexity, and the change is in nats per token."
     note += "\n\n"
     header = ["set", "weights", "level", "change since base", "lost", "gained"]
     return note + grid(header, rows)

@@ -68,7 +68,7 @@ SCHEMA = table(
         choice(
             "landmark",
             ("maxood", "maxood_uncorrected", "end", "rl"),
-            "maxood as other seeds and instances pick it; maxood_uncorrected on the answers "
+            "maxood as picked by other seeds and instances; maxood_uncorrected on the answers "
             "that picked it",
         ),
         RULE, SEED, N, ACCURACY, *interval(),

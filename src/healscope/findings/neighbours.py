@@ -80,7 +80,7 @@ SCHEMA = table(
             + "; ".join(f"{kind}: {about}" for kind, about in near.KINDS.items())
             + ". Of reasoning-gym: levels of the curriculum",
         ),
-        choice("landmark", artifacts.POINT_NAMES, "maxood as other seeds and instances pick it"),
+        choice("landmark", artifacts.POINT_NAMES, "maxood as picked by other seeds and instances"),
         choice(
             "since", ("", *artifacts.POINT_NAMES),
             "the earlier landmark; empty: the accuracy itself",

@@ -23,9 +23,9 @@ class Published:
 
     says: the claim, in few words. where: its section. claim: the claim of a study that asks it.
     controls: claims that have to hold too, or the claim shows less than it says. number: what was
-    published for it; or `contrast`, a change of figure 1 (`published.CONTRASTS`) on `split`, whose
-    numbers are in config/published. trust: how surely the number was read; that of figure 1 is in
-    its file. source: the arXiv number.
+    published for it, in words. contrast: a change of figure 1 or 3a (`published.CONTRASTS`) on
+    `split`, whose numbers are in config/published. trust: how surely the number was read; that of
+    figure 1 is in its file. source: the arXiv number.
     """
 
     says: str
@@ -70,8 +70,7 @@ CLAIMS = (
     ),
     Published(
         "RL heals from a window of SFT checkpoints alone", "3.2", "rl-heals-inside-a-window",
-        number="steps 420 to 1200; of 18 starts RL ends above SFT at p < 0.05 from three, and "
-        "below from four", trust="text; vector figure",
+        number="steps 420 to 1200", trust="text; vector figure", contrast="sft→sft+rl",
     ),
     Published(
         "It needs 40 to 80% positive rewards", "3.2", "healing-needs-balanced-rewards",
@@ -148,17 +147,20 @@ def _number(one: Published, changes: pd.DataFrame) -> tuple[str, str]:
     """Return the published number of a claim, and how it was read."""
     if not one.contrast:
         return one.number, one.trust or "–"
-    own = changes[
-        (changes["figure"] == "fig1")
-        & (changes["contrast"] == one.contrast)
-        & (changes["split"] == one.split)
-    ]
-    said = [
+    own = changes[(changes["contrast"] == one.contrast) & (changes["split"] == one.split)]
+    if own["x"].notna().all():  # figure 3a: a change at each step
+        clear = own[own["establishes"]]["change"]
+        said = (
+            f"{one.number}; of {len(own)} starts RL ends above SFT at p < 0.05 from "
+            f"{(clear > 0).sum()}, and below from {(clear < 0).sum()}"
+        )
+        return said, one.trust
+    stages = [
         f"{_MODELS[r['model']]} {100 * r['before']:.1f} → {100 * r['after']:.1f}: "
         f"{estimate(r, 'change')}, p {cell(r['p'], '.3f')}"
         for r in own.to_dict("records")
     ]
-    return "<br>".join(said), "printed labels, 234 problems, one run each"
+    return "<br>".join(stages), "printed labels, 234 problems, one run each"
 
 
 def _said(table: pd.DataFrame, names: tuple[str, ...], named: bool = False) -> str:

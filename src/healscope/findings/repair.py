@@ -261,14 +261,14 @@ def section(table: pd.DataFrame, whole: bool = False) -> str:
     ]  # fmt: skip
     listed = "All edits and controls" if whole else "Edits that no other beats"
     note = (
-        f"{listed}, going back altogether, RL, and the cheapest edits as other instances pick "
-        "them; what is best of the others is best by the same problems. *Healed*: "
+        f"{listed}, going back altogether, RL, and the cheapest edits as picked by other "
+        "instances; the best of the others was picked on the same problems. *Healed*: "
         "of the OOD answers that were lost from parent to target, the share that is right again; "
         "*kept*: of the target's right ID answers, the share that stays right."
     )
     if keepers:
         note += (
-            f" Of keepers, their change, of texts in nats per token; *unharmed*: a loss of "
+            f" For keepers, their change, for texts in nats per token; *unharmed*: a loss of "
             f"{LOSS} or more is excluded."
         )
     header = ["weights", "ID change", "OOD change", "of the loss given back, %"]

@@ -131,9 +131,9 @@ def _reverted(
         change,
         verdict,
         f"every singular {'value' if none else 'vector'} of every matrix put back; the checkpoint "
-        f"they come from differs by {signed(gap)}"
+        f"that they come from differs by {signed(gap)}"
         + ("" if explained else ", no clear difference to explain")
-        + (f"; a step as long straight towards it changes {signed(beside)}" if beside else "")
+        + (f"; an equally long straight step towards it changes {signed(beside)}" if beside else "")
         + ("; these instances picked it, which flatters it" if picked else ""),
     )
 

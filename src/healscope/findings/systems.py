@@ -112,7 +112,8 @@ SYSTEMS = (
         "released code; its critic reads the reference solution",
         "critique",
         "critique-repairs-beyond-its-leak",
-        "as much of the answer shown, without a word on the error; the critique of another problem",
+        "as much of the answer shown, without saying what the error is; the critique of another "
+        "problem",
         "critiques are the verifier's words, not a model's",
     ),
     System(

@@ -27,7 +27,11 @@ _CLAIMS = {
         for kind, claim, what in (
             ("values", "values-reversion-{}-ood", "values put back change nothing"),
             ("directions", "directions-reversion-{}-ood", "directions put back change OOD"),
-            ("pinned", "pinned-beat-interpolation-{}", "directions beat a straight step as long"),
+            (
+                "pinned",
+                "pinned-beat-interpolation-{}",
+                "directions beat an equally long straight step",
+            ),
         )
     },
 }  # question -> the claim that answers it, and what it says in short

@@ -123,7 +123,7 @@ LANDMARKS_SCHEMA = table(
         choice(
             "landmark",
             LANDMARK_NAMES,
-            "maxood as other seeds and instances pick it",
+            "maxood as picked by other seeds and instances",
         ),
         RULE, SEED, N, INSTANCES, ACCURACY, *interval(),
         text("checkpoint", "behind the landmark; missing for all seeds", nullable=True),

@@ -130,7 +130,7 @@ def _of_package(family: str) -> Own:
         installed = sorted({e.name for e in metadata.entry_points(group=GROUP)})
         raise HealscopeError(
             f"family: there is no '{family}'; built in are {', '.join(families())}, installed "
-            f"packages offer {', '.join(installed) or 'none'}, and a file of one's own ends with "
+            f"packages offer {', '.join(installed) or 'none'}, and a file of your own ends with "
             ".py"
         )
     places = sorted({f"{e.dist.name} ({e.value})" for e in found})
@@ -149,7 +149,7 @@ def _of_package(family: str) -> Own:
         ) from None
     if not (isinstance(cls, type) and issubclass(cls, Task)):
         raise HealscopeError(
-            f"family: {said} is no subclass of healscope.tasks.task.Task; correct the entry "
+            f"family: {said} is not a subclass of healscope.tasks.task.Task; correct the entry "
             f"point in the package (group {GROUP}, {family} = module:Class)"
         )
     file = Path(inspect.getfile(cls))
@@ -169,8 +169,9 @@ def _only_task(module: ModuleType, said: str) -> type[Task]:
     if len(set(ends)) != 1:
         names = ", ".join(dict.fromkeys(c.__name__ for c in ends)) or "none"
         raise HealscopeError(
-            f"family: {said} must hold one subclass of healscope.tasks.task.Task, and holds "
-            f"{names}; " + ("leave one, others go into files of their own" if ends else "add it")
+            f"family: {said} must hold one subclass of healscope.tasks.task.Task, but holds "
+            f"{names}; "
+            + ("keep one, and move the others into files of their own" if ends else "add it")
         )
     return _whole(ends[0], said)
 
@@ -179,18 +180,18 @@ def _whole(cls: type[Task], said: str) -> type[Task]:
     """Return `cls`, or raise HealscopeError if it cannot be instantiated as a task."""
     if lacking := sorted(cls.__abstractmethods__):
         raise HealscopeError(
-            f"family: {cls.__name__} in {said} has no {', '.join(lacking)}; a task says problems, "
-            "render and verify: add what is missing"
+            f"family: {cls.__name__} in {said} has no {', '.join(lacking)}; a task defines "
+            "problems, render and verify: add what is missing"
         )
     if "__dataclass_params__" not in vars(cls) and vars(cls).get("__annotations__"):
         raise HealscopeError(
-            f"family: {cls.__name__} in {said} has fields but is no dataclass; put "
+            f"family: {cls.__name__} in {said} has fields but is not a dataclass; put "
             "@dataclass(frozen=True, kw_only=True) over it"
         )
     if taken := [f.name for f in fields(cls) if f.name not in COMMON and hasattr(Task, f.name)]:
         raise HealscopeError(
-            f"family: {cls.__name__} in {said} has a field '{taken[0]}', which is what every task "
-            "calls something else; give the field another name"
+            f"family: {cls.__name__} in {said} has a field '{taken[0]}', which every task uses "
+            "for something else; give the field another name"
         )
     return cls
 
@@ -212,7 +213,8 @@ def _options(own: Own, given: Mapping[str, Any]) -> dict[str, Any]:
     for key, field in known.items():
         if key not in given and field.default is field.default_factory is MISSING:
             raise HealscopeError(
-                f"options.{key}: {own.said} needs this option; give it, or a default in the class"
+                f"options.{key}: {own.said} needs this option; give it a value, or a "
+                "default in the class"
             )
     try:
         hints = typing.get_type_hints(own.cls)

@@ -60,7 +60,9 @@ class Protocol(Section):
     @model_validator(mode="after")
     def _retries_say_something(self):
         if (self.attempts > 1) != bool(self.feedback):
-            raise ValueError("attempts > 1 and at least one level of feedback need each other")
+            raise ValueError(
+                "attempts > 1 needs at least one level of feedback, and feedback needs attempts > 1"
+            )
         return self
 
     @model_validator(mode="after")

@@ -55,7 +55,7 @@ def problem_table(task: Task) -> pd.DataFrame:
     splits = task.splits()
     problems = {rule: task.listed(rule) for rule in SIDES}
     if not any(problems.values()):
-        raise HealscopeError(f"task {task.name!r} has no problem")
+        raise HealscopeError(f"task {task.name!r} has no problems")
     _require_splits(task, splits)
     halves = halve(task, problems, splits)
 
@@ -197,8 +197,8 @@ def require_enough(name: str, problems: pd.DataFrame) -> None:
         if set(own["half"]) < {"a", "b"}:
             raise HealscopeError(
                 f"task {name!r}: {own['instance_id'].nunique()} held-out instances have a problem "
-                f"under the {rule.upper()} rule, and each of the two halves, of which one picks "
-                "checkpoints and the other judges them, needs one; give the task more problems "
+                f"under the {rule.upper()} rule, and each of the two halves (one picks "
+                "checkpoints, the other judges them) needs one; give the task more problems "
                 "(or drop its limit), or raise held_out"
             )
 

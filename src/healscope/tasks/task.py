@@ -160,8 +160,8 @@ class Task(ABC):
             raise ValueError(f"{where}: rendering must be json or compact, not {self.rendering!r}")
         if lacking := {"correct", self.wrong} - set(self.outcomes):
             raise ValueError(
-                f"{where}: outcomes must have {', '.join(sorted(lacking))} (`wrong` names the one "
-                "of an answer that is simply wrong)"
+                f"{where}: outcomes must have {', '.join(sorted(lacking))} (`wrong` names the "
+                "outcome of an answer that is simply wrong)"
             )
         for key, given, known in (
             ("rewards", self.rewards, self.reward_table()),
@@ -441,8 +441,8 @@ class Task(ABC):
         Raises HealscopeError where a task has none.
         """
         raise HealscopeError(
-            f"task {self.name!r} has no problems with a part less; choose other `examples` for the "
-            "recipe"
+            f"task {self.name!r} has no problems with one part less; choose other `examples` for "
+            "the recipe"
         )
 
     def posed(self, problems: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:

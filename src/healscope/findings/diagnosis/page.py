@@ -128,7 +128,7 @@ def _intro(m: Model) -> str:
     seeds = (
         "Intervals count instances and seeds."
         if row["seeds"] > 1
-        else "There is one run, so intervals count instances alone: 'established' is said of these "
+        else "There is one run, so intervals count instances alone: 'established' speaks of these "
         "checkpoints, not of what another run would do."
     )
     return (
@@ -148,14 +148,14 @@ def _peak(m: Model) -> Section:
         lead = f"OOD accuracy peaked at {m.peak}, and has fallen since."
     elif up and down:
         lead = (
-            f"OOD accuracy peaked around {m.peak}, and has fallen since; which step is best, "
-            f"instances do not agree on ({m.picked})."
+            f"OOD accuracy peaked around {m.peak}, and has fallen since; instances do not "
+            f"agree on which step is best ({m.picked})."
         )
     elif down and m.peak == "step 0":
         lead = "OOD accuracy was best before SFT, and has fallen since."
     elif down:
         lead = f"OOD accuracy was best at {m.peak}, and has fallen since."
-        more = f" That it had risen above the base's before is {word(rise)}."
+        more = f" That it had risen above the base's accuracy before is {word(rise)}."
     elif at_end:
         lead = f"No peak: OOD accuracy is best at {m.end}, the last step looked at."
     elif since["verdict"] in NO:
@@ -231,13 +231,15 @@ def _groups(m: Model) -> Section | None:
         levels = [level(end.iloc[0], "effect") for end in ends]
         rows.append([row["name"], *levels, estimate(row), word(row)])
     lead = (
-        f"Of {len(changes)} OOD sets a loss since the peak is established for {', '.join(lost)}."
+        f"Of {len(changes)} OOD sets, a loss since the peak is established for {', '.join(lost)}."
         if lost
-        else f"For none of {len(changes)} OOD sets a loss since the peak is established by itself."
+        else f"For none of {len(changes)} OOD sets is a loss since the peak established by itself."
     )
     head = ["set", "base, %", "peak, %", "end, %", "since the peak, points", ""]
     body = padded(head, rows)
-    body += paragraph("The peak is that of all OOD problems together, as other instances pick it.")
+    body += paragraph(
+        "The peak is that of all OOD problems together, as picked by other instances."
+    )
     return Section("Which sets of OOD problems lost?", lead, body)
 
 

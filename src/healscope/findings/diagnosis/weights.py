@@ -67,8 +67,8 @@ def _answer(m: Model, verdicts: dict[str, tuple[str, str]]) -> str:
     turned = _first(verdicts, [f"{k} {c}" for c in ("rotation", "noise") for k in kinds])
     if not straight or not turned:
         return (
-            "Whether the loss is rotation was not asked: it takes directions put back beside "
-            "interpolation and rotation (edits.controls)."
+            "Whether the loss is rotation was not asked: that takes directions put back, "
+            "with the controls interpolation and rotation (edits.controls)."
         )
     line, other = (CONTROLS[name.split()[1]].than for name in (straight, turned))
     (straight, turned), said = zip(verdicts[straight], verdicts[turned], strict=True)
@@ -96,7 +96,7 @@ def _first(verdicts: dict, names: list[str]) -> str:
 
 def _reading(values: pd.Series | None) -> str:
     said = (
-        "Changes are beside the unedited checkpoint; each control is matched to its edit, matrix "
+        "Changes are from the unedited checkpoint; each control is matched to its edit, matrix "
         "by matrix. That vectors have turned and values have not says nothing by itself: any small "
         "update does that (docs/is-it-rotation.md)."
     )
@@ -127,8 +127,8 @@ def repair(m: Model) -> Section | None:
         lead = f"No edit gives back {SHARE:.0%}; `{pick['after']}` gives back most: {measured}."
     elif not m.lost:
         lead = (
-            "There is no established loss to give back; if you want to try, "
-            f"`{pick['after']}`: {measured}."
+            "There is no established loss to give back; if you want to try "
+            f"one, `{pick['after']}`: {measured}."
         )
     elif pick["verdict"] in YES and kept["verdict"] in YES and kept["effect"] > 0:
         lead = (
@@ -138,7 +138,7 @@ def repair(m: Model) -> Section | None:
     elif pick["verdict"] in YES:
         lead = (
             f"`{pick['after']}` gives it back: {measured}. That it keeps more ID accuracy than "
-            f"{step(parent)} itself has is not established: rather use that."
+            f"{step(parent)} itself has is not established: use that checkpoint instead."
         )
     else:
         lead = f"None is established; the best guess is `{pick['after']}`: {measured}."
@@ -148,23 +148,25 @@ def repair(m: Model) -> Section | None:
     )  # fmt: skip
     names = pick["before"].replace(" or ", " and ")
     halves = (
-        f"Each half of the instances is told at what {m.others} pick ({names})."
+        f"Each half of the instances is reported at what {m.others} pick ({names})."
         if m.runs > 1
-        else f"Each half of the instances is told at what the other half picks ({names}); with one "
-        "run, luck in its training flatters that all the same."
+        else f"Each half of the instances is reported at what the other half picks ({names}); with "
+        "one run, luck in its training still flatters it."
     )
     body = paragraph(
-        f"{chosen}{halves} That so much is given back also on those is "
+        f"{chosen}{halves} That as much is given back there too is "
         f"{word(m.one('repair', 'beyond the share'))}. The edit goes {pick['from_target']:.2f} of "
         f"the distance from {step(target)} to {step(parent)}."
     )
     place = m.study.given.get(m.name, {}).get(parent) or _folder(m, seed, parent)
     body += paragraph(
-        f"Beside it, going back altogether, to {step(parent)} ({place}): OOD {estimate(back)}, ID "
-        f"{estimate(m.one('repair', 'going back', 'id'))}. ID accuracy of the edit less that: "
+        f"For comparison, going back altogether, to {step(parent)} ({place}): "
+        f"OOD {estimate(back)}, ID {estimate(m.one('repair', 'going back', 'id'))}. "
+        "ID accuracy of the edit minus that: "
         f"{estimate(kept)} ({word(kept)})."
         + (
-            " The edit is that checkpoint in all but what is not edited: rather use it as it is."
+            " The edit is that checkpoint except for what is not edited: use the checkpoint as it "
+            "is instead."
             if pick["from_parent"] < WHOLE
             else ""
         )
@@ -172,13 +174,12 @@ def repair(m: Model) -> Section | None:
     if " or " in m.one("peak", "maxood")["after"]:
         body += paragraph(
             f"All instances together pick {step(parent)}, to which edits go back; that choice "
-            "flatters what is said of weights somewhat."
+            "somewhat flatters what is said of the weights."
         )
     _, beside = _beside_controls(m, ("update",))
     if beside:
         body += paragraph(
-            "Published repairs of an update (docs/edits.md), each beside a control that goes as "
-            "far:"
+            "Published repairs of an update (docs/edits.md), each with a control that goes as far:"
         )
         body += padded(HEAD, beside)
     body += paragraph(

@@ -195,7 +195,7 @@ class LmEval(Task):
         if [hash_of(document) for document in there] != [data["hash"]]:
             raise HealscopeError(
                 f"task {self.name}: document {data['document']} of {found.name} is not what it was "
-                "when the problems were listed: its data have changed, or are made by chance. "
+                "when the problems were listed: its data have changed, or are random. "
                 f"Delete results/tasks/{self.name} and rerun, or take another task"
             )
         return found

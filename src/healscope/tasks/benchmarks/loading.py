@@ -39,12 +39,12 @@ def load(
     }
     together = [leaf for side in leaves.values() for leaf in side]
     if twice := {name for name in together if together.count(name) > 1}:
-        raise HealscopeError(f"'{min(twice)}' is there twice (id, ood); name it once")
+        raise HealscopeError(f"'{min(twice)}' is named twice (id, ood); name it once")
     for key, said in (("metric", metric), ("filter", filters)):
         unknown = set(said or ()) - set(together) if not isinstance(said, str) else ()
         if unknown:
             raise HealscopeError(
-                f"{key}: '{min(unknown)}' is none of the tasks {', '.join(together)}; correct it"
+                f"{key}: '{min(unknown)}' is not one of the tasks {', '.join(together)}; correct it"
             )
 
     def of(name: str, said: ByTask) -> str | None:
@@ -139,7 +139,7 @@ def _load(
         there = ", ".join(_names(entry.cfg, kind))
         said = f"it has no metric {metric} (metric), but {there}"
     raise HealscopeError(
-        f"'{name}' cannot be a task here: no metric of it says right or wrong of one answer"
+        f"'{name}' cannot be a task here: none of its metrics says whether one answer is right"
         f" ({said or 'it names none'}); take another task"
         + (", or another metric" if metric is not None else "")
     )
@@ -239,7 +239,7 @@ def _built(
         raise HealscopeError(
             f"'{entry.name}' cannot be loaded ({one_line(error, 300)}); "
             + (
-                "its data come by code of their own (trust_remote_code), which is not run: take "
+                "its data need code of their own (trust_remote_code), which is not run: take "
                 "another task"
                 if script
                 else "correct it, or fetch its data first where there is a network "

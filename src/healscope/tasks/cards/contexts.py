@@ -251,7 +251,7 @@ def posed(task: Game, hands: int, seed: int) -> pd.DataFrame:
 def _require_names(task: Game) -> None:
     if task.rule_shown != "name":
         raise HealscopeError(
-            f"task {task.name!r}: prompts say their rule, so that texts before them tell nothing; "
+            f"task {task.name!r}: prompts state their rule, so texts before them add nothing; "
             "set rule_shown: name"
         )
 

@@ -21,15 +21,15 @@ def last_answer(given: Any) -> tuple[list[Message], str]:
     `from` and `value`. Raises ValueError on what is no chat.
     """
     if not isinstance(given, list) or not given:
-        raise ValueError("it is no list of messages")
+        raise ValueError("it is not a list of messages")
     said = [_message(number, message) for number, message in enumerate(given, 1)]
     last = said.pop()["content"] if said[-1]["role"] == "assistant" else ""
     order = [message["role"] for message in said]
     turns = order[1:] if order[:1] == ["system"] else order
     if len(turns) % 2 == 0 or turns != [("user", "assistant")[i % 2] for i in range(len(turns))]:
         raise ValueError(
-            f"before the last answer the roles are {', '.join(order) or 'none'}; a chat is one "
-            "system text at most, then user and assistant in turns"
+            f"before the last answer the roles are {', '.join(order) or 'none'}; a chat has "
+            "one system text at most, then user and assistant in turns"
         )
     return said, last
 

@@ -91,8 +91,8 @@ class Data(Task):
         super().__post_init__()
         if self.sft is None and self.id is None:
             raise ValueError(
-                f"task {self.name!r}: id: name the file of the ID problems, or sft, of whose "
-                "instances some are held out"
+                f"task {self.name!r}: id: name the file of the ID problems, or name sft, "
+                "from which some instances are then held out"
             )
         _ = self._read
 
@@ -142,7 +142,8 @@ class Data(Task):
 
     def verify(self, problem: Problem, text: str) -> Verdict:
         asked, data = self._asked[problem.data["set"]], problem.data
-        return self.verdict(asked.judge(data["answers"], data.get("row", {}), text))
+        row, prompt = data.get("row", {}), data["prompt"]
+        return self.verdict(asked.judge(data["answers"], row, text, prompt))
 
     def answers(self, problem: Problem) -> Sequence[str]:
         given = problem.data["answers"]
@@ -233,7 +234,7 @@ class Data(Task):
         return _KEPT[key]
 
 
-AROUND = tuple(sources.Source.model_fields.keys() - {"file"})
+AROUND = tuple(sources.Source.model_fields.keys() - {"file", "where"})
 """Keys of a task that its sources may give too."""
 _OPTIONAL = TypeAdapter(OneSource | None)
 _SOURCES = TypeAdapter(Sources | None)

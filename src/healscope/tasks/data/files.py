@@ -99,7 +99,7 @@ def _read(source: str, known: str) -> Sheet:  # noqa: ARG001
         reader, unit = _READERS[kind]
         rows = list(reader(source, place))
     if not rows:
-        raise HealscopeError(f"{source}: the file is empty, it has no row; name another file")
+        raise HealscopeError(f"{source}: the file is empty, it has no rows; name another file")
     return Sheet(source, unit, tuple(rows))
 
 
@@ -131,7 +131,7 @@ def text(source: str) -> str:
     """Read a file as one text; raises HealscopeError where it is none, or no UTF-8."""
     place = _place(source)
     if place is None or not place.is_file():
-        raise HealscopeError(f"{source} is no file, seen from {Path.cwd()}; correct the path")
+        raise HealscopeError(f"{source} is not a file, seen from {Path.cwd()}; correct the path")
     return _text(source, place)
 
 
@@ -161,7 +161,7 @@ def _parsed(text: str) -> Any:
 
 
 def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no value of JSON")
+    raise ValueError(f"{name} is not a JSON value")
 
 
 def _jsonl(source: str, place: Path) -> Iterator[Row]:
@@ -172,7 +172,7 @@ def _jsonl(source: str, place: Path) -> Iterator[Row]:
             values = _parsed(line)
         except ValueError as error:
             raise HealscopeError(
-                f"{source}, line {number}: this is no JSON ({error}); correct or delete the line"
+                f"{source}, line {number}: this is not JSON ({error}); correct or delete the line"
             ) from None
         yield Row(number, _object(source, f"line {number}", values))
 
@@ -188,7 +188,7 @@ def _json(source: str, place: Path) -> Iterator[Row]:
         hint = "; is it JSONL? then call it .jsonl" if "Extra data" in said else "; correct it"
         at = re.search(r"at character (\d+)", said)
         line = text.count("\n", 0, int(at[1])) + 1 if at else 1
-        raise HealscopeError(f"{source}, line {line}: this is no JSON ({said}){hint}") from None
+        raise HealscopeError(f"{source}, line {line}: this is not JSON ({said}){hint}") from None
     if isinstance(values, dict):  # {"data": [...]}
         lists = [v for v in values.values() if isinstance(v, list)]
         values = lists[0] if len(lists) == 1 else values
@@ -202,8 +202,8 @@ def _object(source: str, where: str, values: Any) -> dict[str, Any]:
     if isinstance(values, dict):
         return values
     raise HealscopeError(
-        f"{source}, {where}: a {type(values).__name__} where an object with fields is expected, as "
-        '{"question": "...", "answer": "..."}; correct it'
+        f"{source}, {where}: a {type(values).__name__} where an object with fields is expected, "
+        'such as {"question": "...", "answer": "..."}; correct it'
     )
 
 
@@ -234,7 +234,7 @@ def _csv(source: str, place: Path, delimiter: str = ",") -> Iterator[Row]:
             yield Row(number, dict(zip(header, cells, strict=True)))
     except csv.Error as error:
         raise HealscopeError(
-            f"{source}, line {begun}: this is no CSV ({error}); correct the line"
+            f"{source}, line {begun}: this is not CSV ({error}); correct the line"
         ) from None
 
 
@@ -253,7 +253,7 @@ def _parquet(source: str, place: Path) -> Iterator[Row]:
         values = parquet.read_table(place).to_pylist()
     except (pyarrow.ArrowException, OSError) as error:
         raise HealscopeError(
-            f"{source}: this is no Parquet file ({one_line(error, 200)}); write it again"
+            f"{source}: this is not a Parquet file ({one_line(error, 200)}); write it again"
         ) from None
     for number, row in enumerate(values, 1):
         yield Row(number, row)
@@ -265,7 +265,7 @@ def _of_folder(source: str, place: Path) -> list[Row]:
 
     if not any((place / name).is_file() for name in ("state.json", "dataset_dict.json")):
         raise HealscopeError(
-            f"{source} is a folder, but none that `datasets` saved (save_to_disk); name a file"
+            f"{source} is a folder, but not one that `datasets` saved (save_to_disk); name a file"
         )
     try:
         found = load_from_disk(str(place))
@@ -287,7 +287,7 @@ def _of_hub(source: str) -> list[Row]:
         found = load_dataset(name, config or None, revision=revision or None)
     except Exception as error:  # of the network, the hub or the data
         raise HealscopeError(
-            f"{source} is no file here, and cannot be fetched from the hub "
+            f"{source} is not a file here, and cannot be fetched from the hub "
             f"({one_line(error, 200)}); correct the path or the id, or fetch it first where there "
             "is a network"
         ) from None
@@ -302,7 +302,7 @@ def _rows(source: str, found: Any) -> list[Row]:
         if not split and len(found) > 1:
             raise HealscopeError(f"{source} has the splits {there}; name one, as {source}#test")
         if split and split not in found:
-            raise HealscopeError(f"{source}: there is no split '{split}', but {there}; correct it")
+            raise HealscopeError(f"{source}: there is no split '{split}', only {there}; correct it")
         found = found[split or next(iter(found))]
     return [Row(number, row) for number, row in enumerate(found, 1)]
 

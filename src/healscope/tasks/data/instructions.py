@@ -183,12 +183,12 @@ CONDITIONS: Mapping[str, Condition] = {
 def prepare(answer: Any, setting: Any) -> dict[str, Any]:  # noqa: ARG001
     """Return the conditions of a row; raises ValueError if they are none."""
     if not isinstance(answer, dict) or not answer:
-        raise ValueError('it is no object of conditions, as {"words": 3}')
+        raise ValueError('it is not an object of conditions, such as {"words": 3}')
     for name, value in answer.items():
         if name not in CONDITIONS:
             raise ValueError(f"there is no condition {name!r}, only {', '.join(CONDITIONS)}")
         if not CONDITIONS[name].takes(value):
-            raise ValueError(f"{value!r} is no value of condition {name}")
+            raise ValueError(f"{value!r} is not a value of condition {name}")
     return answer
 
 

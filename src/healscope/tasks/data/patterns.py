@@ -21,7 +21,7 @@ def pattern(text: str) -> Any:
     except re2.error as error:
         said = error.args[0] if error.args else "unknown"
         said = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
-        raise ValueError(f"it is no regular expression of RE2 ({said})") from None
+        raise ValueError(f"it is not a regular expression of RE2 ({said})") from None
 
 
 def last_match(compiled: Any, text: str) -> str | None:

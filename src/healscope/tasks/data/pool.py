@@ -112,8 +112,8 @@ def _once(key: str, asked: Asked, rows: Rows, found: Pool) -> Rows:
             kept.append((instance, question))
         elif first.answers != question.answers and not asked.source.own_code:
             raise HealscopeError(
-                f"{key}: {question.where}: the prompt is that of line {first.line}, and the answer "
-                "is another; make it one row, with a list of answers where several are right"
+                f"{key}: {question.where}: the prompt is the same as in line {first.line}, but the "
+                "answer differs; make it one row, with a list of answers where several are right"
             )
     if repeated := len(rows) - len(kept):
         found.notes.append(f"{key}: {repeated} rows repeat an earlier row of their file: left out")
@@ -135,7 +135,7 @@ def _split(
     if left_out := len(trained) - len(kept):
         found.notes.append(
             f"{SFT}: {left_out} of {len(trained)} examples are not trained on: their instance (or "
-            "prompt) is evaluated"
+            "prompt) is evaluated too"
         )
     if not free:
         raise HealscopeError(

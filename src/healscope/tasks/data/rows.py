@@ -122,14 +122,13 @@ def questions(sheet: Sheet, fields: Fields, key: str, unanswered: bool = False) 
             name = one.label("row_id")
             if (first := names.setdefault(name, row.line)) != row.line:
                 raise one.wrong(
-                    "row_id", f"'{name}' is the name of {sheet.unit} {first} too; make it unique"
+                    "row_id", f"'{name}' is also the name of {sheet.unit} {first}; make it unique"
                 )
         kind = one.kind_of_answer()
         if kind and (first := kinds.setdefault("answer", (kind, row.line)))[0] != kind:
             raise one.wrong(
                 "answer",
-                f"it is {kind}, and {first[0]} in {sheet.unit} {first[1]}; make all of them one "
-                "type",
+                f"it is {kind}, but {first[0]} in {sheet.unit} {first[1]}; give all rows one type",
             )
         found.append(question)
     return found
@@ -201,7 +200,9 @@ class _Reader(NamedTuple):
             return self.written(key, named)
         if named not in self.row.values:
             there = ", ".join(map(str, self.row.values)) or "none"
-            raise self.wrong(key, f"the row lacks it, it has {there}; correct the row or the key")
+            raise self.wrong(
+                key, f"the row lacks it, it only has {there}; correct the row or the key"
+            )
         return _plain(self.row.values[named])
 
     def written(self, key: str, template: str) -> str:
@@ -211,7 +212,8 @@ class _Reader(NamedTuple):
             return _template(template).render({**self.row.values, "row": self.row.values})
         except TemplateSyntaxError as error:
             raise HealscopeError(
-                f"{self.key}: the template of {key} is no Jinja ({error.message}); correct it"
+                f"{self.key}: the template of {key} is not valid Jinja ({error.message}); "
+                "correct it"
             ) from None
         except Exception as error:  # whatever a template does with a row
             said = " ".join(str(error).split()) or type(error).__name__
@@ -224,7 +226,7 @@ class _Reader(NamedTuple):
         if not value.strip():
             raise self.wrong(key, "it is empty; fill it in or delete the row")
         if value.startswith(MARK):
-            raise self.wrong(key, f"it begins with {MARK}, which is not allowed; delete that")
+            raise self.wrong(key, f"it begins with {MARK}, which is not allowed; delete it")
         return encodable(value)
 
     def label(self, key: str) -> str:

@@ -23,9 +23,9 @@ def prepare(answer: Any, setting: Any) -> Any:  # noqa: ARG001
         try:
             answer = json.loads(answer)
         except (ValueError, RecursionError):
-            raise ValueError("it is no JSON schema: it is no JSON") from None
+            raise ValueError("it is not a JSON schema: it is not JSON") from None
     if not isinstance(answer, dict):
-        raise ValueError("it is no JSON schema: it is no object")
+        raise ValueError("it is not a JSON schema: it is not an object")
     return _validator(json.dumps(answer, sort_keys=True))
 
 
@@ -79,7 +79,9 @@ def _validator(text: str) -> Any:
         for reference in (*_values(schema, "$ref"), *_values(schema, "$dynamicRef")):
             resolver.lookup(reference)
     except exceptions.SchemaError as error:
-        raise ValueError(f"it is no JSON schema: {' '.join(error.message.split())[:200]}") from None
+        raise ValueError(
+            f"it is not a JSON schema: {' '.join(error.message.split())[:200]}"
+        ) from None
     except Unresolvable as error:
         raise ValueError(f"$ref {error.ref} is not in the schema itself") from None
     return own(schema, registry=Registry())

@@ -6,18 +6,21 @@ A task has some, for SFT, ID and OOD; whatever else asks questions of a file can
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer
 
 from healscope.errors import HealscopeError
 from healscope.tasks import python_file
+from healscope.tasks.conversation import messages_of
 from healscope.tasks.data import files, verdicts
 from healscope.tasks.data.chats import encodable
+from healscope.tasks.data.files import Sheet
 from healscope.tasks.data.patterns import last_match, pattern
 from healscope.tasks.data.rows import Fields, Question, questions
 from healscope.tasks.data.verdicts import CORRECT, NO_ANSWER, WRONG, Setting
@@ -25,7 +28,9 @@ from healscope.tasks.responses import MAX_RESPONSE
 
 ONE_FILE = "a verdict is one file, so that a change of it is noticed: move what it needs into it"
 TRIED = 50
-"""Answers that are tried beforehand where a verdict is costly."""
+"""Responses that are tried beforehand where a verdict is costly."""
+SHOWN = 8
+"""Values of a field that a message names."""
 
 VerdictName = Annotated[
     str | None,
@@ -44,6 +49,7 @@ Extract = Annotated[
 SchemaFile = Annotated[
     str | None, Field(description="file with the JSON schema of all rows, for verdict json_schema")
 ]
+Plain = str | int | float | bool
 
 
 class Source(Fields):
@@ -54,9 +60,21 @@ class Source(Fields):
         description="JSONL, JSON, CSV, TSV, Parquet, a folder of `datasets`, or a hub id as "
         "owner/name:config@revision#split",
     )
+    where: dict[str, Plain | Annotated[list[Plain], Field(min_length=1)]] | None = Field(
+        default=None,
+        description="rows that are read, {field: value, or a list of which any will do}; null: all",
+    )
     verdict: VerdictName = None
     extract: Extract = None
     schema_file: SchemaFile = None
+
+    @model_serializer(mode="wrap")
+    def _values(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out `where` if it takes all rows: earlier studies recorded no such key."""
+        values = dump(self)
+        if self.where is None:
+            del values["where"]
+        return values
 
     def completed(self, around: Mapping[str, Any]) -> Source:
         """Return the source with the keys that it leaves out as they are in `around`."""
@@ -72,7 +90,7 @@ class Source(Fields):
             if place is not None:
                 found[key + name] = _hash(key + name, place)
         if self.own_code:
-            found[f"{key}.verdict"] = self.function(key)[1]
+            found[f"{key}.verdict"] = function(self.verdict, key)[1]
         return found
 
     @property
@@ -80,15 +98,14 @@ class Source(Fields):
         """Whether a Python file of the user judges."""
         return bool(self.verdict) and self.verdict.endswith(".py")
 
-    def function(self, key: str) -> tuple[Callable[[dict, str], Any], str]:
-        """Return `verify` of the user's file, and the file's hash."""
-        module, known = python_file.load(self.verdict, f"{key}.verdict", ONE_FILE)
-        function = getattr(module, "verify", None)
-        if not callable(function):
-            raise HealscopeError(
-                f"{key}.verdict: {self.verdict} has no function verify(row, text); add it"
-            )
-        return function, known
+
+def function(file: str, key: str) -> tuple[Callable[[dict, str], Any], str]:
+    """Return `verify` of a user's Python file, and the file's hash."""
+    module, known = python_file.load(file, f"{key}.verdict", ONE_FILE)
+    found = getattr(module, "verify", None)
+    if not callable(found):
+        raise HealscopeError(f"{key}.verdict: {file} has no function verify(row, text); add it")
+    return found, known
 
 
 def _hash(key: str, place: str) -> str:
@@ -132,8 +149,10 @@ class Asked(NamedTuple):
         """Prepare an answer for its verdict; raises ValueError where it cannot be one."""
         return _prepared(self.source.verdict or "exact", json.dumps(answer), self.setting)
 
-    def judge(self, answers: Sequence[Any], row: Mapping[str, Any], text: str) -> str:
-        """Judge a response without its reasoning: correct, wrong or no_answer.
+    def judge(
+        self, answers: Sequence[Any], row: Mapping[str, Any], text: str, prompt: str = ""
+    ) -> str:
+        """Judge a response to a prompt, without its reasoning: correct, wrong or no_answer.
 
         Raises only what the user's own Python file raises, as HealscopeError.
         """
@@ -147,7 +166,8 @@ class Asked(NamedTuple):
         if self.source.own_code:
             return _of_function(self.key, self.source, dict(row), said)
         kind = verdicts.KINDS[self.source.verdict or "exact"]
-        found = [kind.judge(said, self.prepared(answer), self.setting) for answer in answers]
+        setting = self.setting._replace(prompt=_asked(prompt))
+        found = [kind.judge(said, self.prepared(answer), setting) for answer in answers]
         if CORRECT in found:
             return CORRECT
         return WRONG if WRONG in found else NO_ANSWER
@@ -156,16 +176,17 @@ class Asked(NamedTuple):
         """Raise HealscopeError if an answer cannot be one, or a response is not judged correct."""
         costly = not self.source.own_code and verdicts.kind(self.source.verdict or "exact").costly
         step = max(1, len(self.questions) // TRIED) if costly else 1
-        for question in self.questions[::step]:
+        for number, question in enumerate(self.questions):
             if not self.source.own_code:
                 for answer in question.answers:
                     try:
                         self.prepared(answer)
                     except ValueError as error:
-                        said = f"is none of verdict {self._name}: {error}"
+                        said = f"is not an answer for verdict {self._name}: {error}"
                         raise self._wrong(question, said) from None
-            if question.response:
-                said = self.judge(question.answers, question.values, question.response)
+            if question.response and number % step == 0:
+                about = question.answers, question.values
+                said = self.judge(*about, question.response, question.prompt)
                 if said != CORRECT:
                     what = "response" if self.source.response else "answer"
                     raise self._wrong(
@@ -197,6 +218,7 @@ def load(sources: Mapping[str, Source], known: Mapping[str, str]) -> dict[str, A
             sheet = files.read(source.file, known.get(key))
         except HealscopeError as error:
             raise HealscopeError(f"{key}: {error}") from None
+        sheet = _chosen(key, sheet, source.where or {})
         free = source.own_code or source.schema_file is not None
         asked = questions(sheet, source, key, unanswered=free)
         if source.schema_file is not None:
@@ -210,6 +232,48 @@ def load(sources: Mapping[str, Source], known: Mapping[str, str]) -> dict[str, A
     for asked in whole.values():
         asked.check()
     return whole
+
+
+def _chosen(key: str, sheet: Sheet, where: Mapping[str, Any]) -> Sheet:
+    """Return a sheet with the rows that `where` takes.
+
+    Raises HealscopeError on a row that lacks a field of it, on a value that no row has, and where
+    no row has all that is asked for.
+    """
+    rows = sheet.rows
+    for field, given in where.items():
+        wanted = {_as_text(value) for value in (given if isinstance(given, list) else [given])}
+        for row in sheet.rows:
+            if field not in row.values:
+                there = ", ".join(map(str, row.values)) or "none"
+                raise HealscopeError(
+                    f"{key}.where: {sheet.where(row)}: the row lacks the field '{field}', it has "
+                    f"{there}; correct the row or the key"
+                )
+        has = dict.fromkeys(_as_text(row.values[field]) for row in sheet.rows)
+        if missing := sorted(wanted - has.keys()):
+            shown = ", ".join(list(has)[:SHOWN]) + (", ..." if len(has) > SHOWN else "")
+            raise HealscopeError(
+                f"{key}.where: field '{field}' of {sheet.source} is never '{missing[0]}'; its "
+                f"values are {shown}"
+            )
+        rows = tuple(row for row in rows if _as_text(row.values[field]) in wanted)
+    if not rows:
+        raise HealscopeError(
+            f"{key}.where: no row of {sheet.source} has all of these values; ask for fewer"
+        )
+    return dataclasses.replace(sheet, rows=rows)
+
+
+def _as_text(value: Any) -> str:
+    """Return a value of a row or of the config as a file of text has it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _asked(prompt: str) -> str:
+    """Return what the user says in a prompt, without a system text or earlier answers."""
+    said = [message["content"] for message in messages_of(prompt) if message["role"] == "user"]
+    return said[-1] if said else ""
 
 
 def _apart(question: Question) -> Question:
@@ -256,16 +320,16 @@ def _prepared(verdict: str, answer: str, setting: Setting) -> Any:
 
 
 @lru_cache(maxsize=16)
-def _function(source: Source, key: str, about: tuple[int, int]) -> Callable:  # noqa: ARG001
-    return source.function(key)[0]
+def _function(file: str, key: str, about: tuple[int, int]) -> Callable:  # noqa: ARG001
+    return function(file, key)[0]
 
 
 def _of_function(key: str, source: Source, row: dict, text: str) -> str:
     """Ask the user's function; raises HealscopeError where it fails or says something else."""
     about = Path(source.verdict).expanduser().stat()
-    function = _function(source, key, (about.st_mtime_ns, about.st_size))
+    verify = _function(source.verdict, key, (about.st_mtime_ns, about.st_size))
     try:
-        said = function(row, text)
+        said = verify(row, text)
     except Exception as error:
         told = python_file.in_words(error, Path(source.verdict).expanduser().resolve())
         raise HealscopeError(

@@ -28,9 +28,15 @@ MOST_CHOICES = 100
 
 
 class Setting(NamedTuple):
-    """What a kind may know beside the response and the answer: all answers of the files."""
+    """What a kind may know in addition to the response and the answer.
+
+    Attributes:
+        choices: all answers of the files, for verdict `choice`.
+        prompt: what was asked; "" where it is not known.
+    """
 
     choices: tuple[str, ...] = ()
+    prompt: str = ""
 
 
 @dataclass(frozen=True)
@@ -44,7 +50,8 @@ class Kind:
             where it cannot be an answer of this kind.
         is_response: whether an answer is what a model should write. Where not, as a pattern is not,
             key `response` says what SFT teaches.
-        costly: whether `judge` takes milliseconds, so that only some answers are tried beforehand.
+        costly: whether `judge` takes milliseconds, so that only some responses are tried
+            beforehand.
         needs: what has to be installed, or "".
     """
 
@@ -133,7 +140,7 @@ def _as_choice(answer: Any, setting: Setting) -> str:
     if len(setting.choices) > MOST_CHOICES:
         raise ValueError(
             f"the files have {len(setting.choices)} different answers, too many to choose from; "
-            "take verdict exact"
+            "use verdict exact"
         )
     return _text(answer, setting)
 

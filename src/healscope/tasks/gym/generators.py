@@ -155,7 +155,7 @@ def _create(dataset: str, options: dict[str, Any], seed: int, size: int) -> Any:
     there = defaults(dataset)
     if taken := {"seed", "size"} & set(options):
         raise HealscopeError(
-            f"options.{min(taken)}: leave it out; the task's keys seed and generated say it"
+            f"options.{min(taken)}: leave it out; the task's keys seed and generated set it"
         )
     if unknown := sorted(set(options) - set(there)):
         raise HealscopeError(

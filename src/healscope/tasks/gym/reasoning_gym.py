@@ -83,7 +83,7 @@ class ReasoningGym(Task):
         if self.id.dataset is None:
             raise HealscopeError("id.dataset: name a data set of reasoning-gym")
         if taken := {"id", ladder.ANCHOR} & set(self.ood):
-            raise HealscopeError(f"ood.{min(taken)}: this name is taken; call the group another")
+            raise HealscopeError(f"ood.{min(taken)}: this name is taken; give the group another")
         own = self._configured("id")
         for name in self.ood:
             if self._configured(name) == own:

@@ -121,12 +121,12 @@ class MatrixTask(Task):
             )
         if self.rendering == "json" and self.grade_work:
             raise ValueError(
-                f"{where}: grade_work: answers of rendering json have no working: set false"
+                f"{where}: grade_work: answers of rendering json have no working: set it to false"
             )
         if self.rendering == "compact" and self.largest_number > LARGEST_WORD:
             raise ValueError(
                 f"{where}: rendering compact would need words for numbers up to "
-                f"{self.largest_number}, which is more than {LARGEST_WORD}; take smaller matrices "
+                f"{self.largest_number}, which is more than {LARGEST_WORD}; use smaller matrices "
                 "or entries, or rendering json"
             )
 

@@ -64,7 +64,7 @@ class Rank(MatrixTask):
         super().__post_init__()
         where = f"task {self.name!r}: ranks"
         if not any(self.ranks):
-            raise ValueError(f"{where}: give one above 0; of rank 0 there is one matrix")
+            raise ValueError(f"{where}: give one above 0; there is only one matrix of rank 0")
         for rule, size in (("id", self.id), ("ood", self.ood)):
             if max(self.ranks) > min(size.shape):
                 raise ValueError(
@@ -73,7 +73,7 @@ class Rank(MatrixTask):
                 )
         if 0 in self.ranks and self.id.shape == self.ood.shape:
             raise ValueError(
-                f"{where}: the matrix of rank 0 would be that of id and of ood; leave 0 out"
+                f"{where}: the matrix of rank 0 would be in both id and ood; leave 0 out"
             )
 
     def matrices_of(self, rule: Side, rng: np.random.Generator, taken: set[Matrix]) -> list[Matrix]:

@@ -146,13 +146,13 @@ class Navigation(Task):
         fewest, most = self.legs
         if not 1 <= fewest <= most <= 20:
             raise ValueError(
-                f"{where}: legs: {list(self.legs)} must be fewest and most, at most 20"
+                f"{where}: legs: {list(self.legs)} must be the fewest and the most legs, at most 20"
             )
         if self.routes is None and self.routes_sha256 is not None:
-            raise ValueError(f"{where}: routes_sha256 is that of routes, which is not given")
+            raise ValueError(f"{where}: routes_sha256 is the hash of routes, which is not given")
         if self.routes is not None and self.rendering == "compact":
             raise ValueError(
-                f"{where}: routes: names in a file are no words of rendering 'compact'; set "
+                f"{where}: routes: names in a file are not words of rendering 'compact'; set "
                 "rendering: json"
             )
         if self.moved_by == "own" and (
@@ -175,7 +175,9 @@ class Navigation(Task):
             return section
         found = on_foot.hash_of(file)
         if expected not in (None, found):
-            raise ValueError(f"routes_sha256: {file} has another content, {found}; was it changed?")
+            raise ValueError(
+                f"routes_sha256: {file} has different contents, {found}; was it changed?"
+            )
         return {**section, "routes_sha256": found}
 
     # The task.
