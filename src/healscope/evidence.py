@@ -72,6 +72,22 @@ class Page:
         return cls(Path(file), tuple(configs.split()), tuple(tables.split()))
 
     @property
+    def versions(self) -> str:
+        """What its numbers depend on, beside code that changes none of them: the version of results
+        and a hash of the study's settings, but for the looks of figures."""
+        settings = load(read_together(self.configs)).model_dump(mode="json", exclude={"figures"})
+        hashed = provenance.fingerprint(settings)[:12]
+        return f"{VERSION} {provenance.RESULTS_VERSION}, settings {hashed}"
+
+    @property
+    def stale(self) -> bool:
+        """Whether its numbers, or those of pages that it is about, are of another version of the
+        results, or of other settings."""
+        if self.others:
+            return any(other.stale for other in self.others)
+        return f"- {self.versions}\n" not in self.file.read_text(encoding="utf-8")
+
+    @property
     def folder(self) -> Path:
         """Where its study is run."""
         return FOLDER / Path(self.configs[0]).stem
@@ -145,7 +161,7 @@ class Page:
             )
         else:
             spent = None if folder else _times().get(self.file.name)
-            body = answers(folder or self.kept, self.tables, spent)
+            body = answers(folder or self.kept, self.tables, spent, self.versions)
         self.file.write_text(f"{text[:start]}\n{body}\n{END}{after}", encoding="utf-8")
 
 
@@ -159,11 +175,17 @@ def pages(folder: str | Path = "docs") -> list[Page]:
     return [Page.of(f) for f in files if _BEGIN.search(f.read_text(encoding="utf-8"))]
 
 
-def answers(folder: str | Path, wanted: Sequence[str] = (), seconds: float | None = None) -> str:
+def answers(
+    folder: str | Path,
+    wanted: Sequence[str] = (),
+    seconds: float | None = None,
+    versions: str = "",
+) -> str:
     """Return the answers of the study whose `results` lie in `folder`, model by model.
 
     `wanted`: names of tables, in that order; all, where none is named. `seconds`: how long its runs
-    took, if Snakemake's logs in the folder do not say so.
+    took, if Snakemake's logs in the folder do not say so. `versions`: those of the page
+    (`Page.versions`), if tables are of today's.
     """
     folder = Path(folder)
     sections = {name: _section(name) for name in wanted or _SECTIONS}
@@ -171,7 +193,7 @@ def answers(folder: str | Path, wanted: Sequence[str] = (), seconds: float | Non
     models = list(dict.fromkeys(m for table in tables.values() for m in table[_owner(table)]))
     if not models:
         raise HealscopeError(f"{folder} has none of the tables {', '.join(sections)}; make them")
-    parts = [("Run", _run(folder, sections, seconds))]
+    parts = [("Run", _run(folder, sections, seconds, versions))]
     joint = [name for name in sections if by_table(name)[0].joint and not tables[name].empty]
     parts += [(sections[name][0], sections[name][1](tables[name])) for name in joint]
     for model in models:
@@ -217,14 +239,16 @@ def _owner(table: pd.DataFrame) -> str:
     return "model" if "model" in table else "track"
 
 
-def _run(folder: Path, tables: Iterable[str], seconds: float | None) -> str:
+def _run(folder: Path, tables: Iterable[str], seconds: float | None, versions: str) -> str:
     files = [folder / artifacts.path(artifacts.TABLE, table=name) for name in tables]
     records = [provenance.read_provenance(f) for f in files if f.exists()]
     machines = [machine.in_words(r["machine"]) for r in records if "machine" in r]
     packages = records[0]["packages"]
+    made = sorted({str(r["results_version"]) for r in records})
+    today = made == [str(provenance.RESULTS_VERSION)]
     lines = [
         *dict.fromkeys(provenance.code_in_words(r["code"]) for r in records),
-        f"{VERSION} {', '.join(sorted({str(r['results_version']) for r in records}))}",
+        versions if versions and today else f"{VERSION} {', '.join(made)}",
         "packages: " + ", ".join(f"{k} {v}" for k, v in packages.items() if v),
         *(f"machine: {described}" for described in dict.fromkeys(machines)),
     ]

@@ -49,8 +49,12 @@ def shipped(*names):
         ("config.yaml", "what-heals.yaml"),
         ("config.yaml", "rotation-aware.yaml"),
         ("config.yaml", "neighbours.yaml"),
+        ("config.yaml", "protocols.yaml", "ten-seeds.yaml"),
+        ("config.yaml", "is-it-rotation.yaml"),
+        ("config.yaml", "development-seeds.yaml"),
         ("paper.yaml",),
         ("paper.yaml", "paper-published.yaml"),
+        ("paper.yaml", "paper-decides.yaml"),
         ("one-gpu.yaml",),
         ("worlds.yaml",),
     ],
@@ -518,3 +522,11 @@ def test_a_mask_needs_a_branch_from_its_own_start(recipe, starts, said):
     data["claims"] = {}
     with pytest.raises(HealscopeError, match=said):
         config.load(data)
+
+
+def test_a_file_over_another_takes_a_recipe_out(data):
+    recipe, starts = next(iter(data["rl"]["branches"].items()))
+    more = merged(data, {"rl": {"branches": {"sft_more": starts}}})
+    assert set(config.load(more).rl.branches) == {recipe, "sft_more"}
+    less = merged(more, {"rl": {"branches": {"sft_more": None}}})
+    assert config.load(less) == config.load(data)

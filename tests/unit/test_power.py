@@ -120,7 +120,7 @@ def test_a_share_of_the_measured_effect_is_harder_to_decide(tmp_path):
     provenance.write_table(file, claims(claim("a", e)), provenance.record(config), SCHEMA)
 
     def chance(share: float) -> int:
-        line = next(x for x in power.table(file, [5], [100], share).splitlines() if x.startswith("a "))
-        return int(line.split()[-1].removesuffix("%"))
+        lines = power.table(file, [5], [100], share).splitlines()
+        return int(next(x for x in lines if x.startswith("a ")).split()[-1].removesuffix("%"))
 
     assert chance(0.4) < chance(1.0) - 20

@@ -10,6 +10,7 @@ rule task_tables:
         log_of("task_tables", "task"),
     group:
         one_job("tasks")
+    priority: FIRST_SEED
     resources:
         **SMALL,
     params:
@@ -29,6 +30,7 @@ rule posed:
         log_of("posed", "task", "protocol"),
     group:
         one_job("tasks")
+    priority: FIRST_SEED
     resources:
         **SMALL,
     params:

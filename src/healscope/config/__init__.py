@@ -144,9 +144,8 @@ class Study(Section):
     @model_validator(mode="before")
     @classmethod
     def _complete(cls, data):
-        return keepers.completed(
-            own_checkpoints.completed(without_nulls(data, "models", "evaluation.protocols"))
-        )
+        asked = without_nulls(data, "models", "evaluation.protocols", "rl.branches")
+        return keepers.completed(own_checkpoints.completed(asked))
 
     @model_validator(mode="after")
     def _consistent(self):

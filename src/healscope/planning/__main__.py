@@ -6,7 +6,7 @@ from pathlib import Path
 from healscope.planning import plan
 
 PAGE = Path("docs/paper-study.md")
-STUDIES = ("config/paper.yaml", "config/one-gpu.yaml")
+STUDIES = ("config/paper.yaml", "config/paper.yaml config/paper-decides.yaml", "config/one-gpu.yaml")
 
 
 def written(page: str, config: str, table: str) -> str:
@@ -20,5 +20,5 @@ if __name__ == "__main__":
     text = PAGE.read_text(encoding="utf-8")
     for study in STUDIES:
         with tempfile.TemporaryDirectory() as empty:
-            text = written(text, study, plan([study], directory=empty))
+            text = written(text, study, plan(study.split(), directory=empty))
     PAGE.write_text(text, encoding="utf-8")
