@@ -157,6 +157,23 @@ def check_scratch(
             )
 
 
+def check_pictures(
+    models: Mapping[str, Model], tasks: Mapping[str, TaskSection], engines: Collection[str]
+) -> None:
+    """Raise ValueError if a task shows pictures to what cannot see them."""
+    shown = [n for n, task in tasks.items() if getattr(task, "hand_shown", "words") == "pictures"]
+    if not shown:
+        return
+    where = f"tasks.{shown[0]}.hand_shown"
+    if blind := [name for name, model in models.items() if not model.scratch]:
+        raise ValueError(
+            f"{where}: model '{blind[0]}' would not see pictures, which only a model of source "
+            "'scratch' does (docs/vision.md); set hand_shown: words"
+        )
+    if "vllm" in engines:
+        raise ValueError(f"{where}: engine vllm shows a model no pictures; set engine: hf")
+
+
 def track_facts(study, names: Iterable[str]) -> dict[str, dict[str, str]]:
     """Return track -> plain values for tables and figures: model, task and family of the task.
 
