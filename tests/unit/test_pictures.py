@@ -25,8 +25,10 @@ from healscope.spectra.matrices import matrices
 from healscope.tasks.cards import pictures as deck
 from healscope.tasks.cards.game import RANKS, make_problem
 from healscope.tasks.cards.generalpoints import GeneralPoints
+from healscope.tasks.problem import Verdict
+from healscope.tasks.rewards import Scored
 from healscope.tasks.section import section_of
-from healscope.training import base
+from healscope.training import base, groups, ppo, rounds
 
 GAME = GeneralPoints(
     name="shown", cards=3, targets=(12, 24), rendering="compact", hand_shown="pictures", orders=1
@@ -35,6 +37,7 @@ NAMED = replace(GAME, hand_shown="words")
 SMALL = Architecture(hidden_size=32, layers=2, heads=2, ffn_size=64)
 HANDS = (("A", "3", "8"), ("3", "A", "8"), ("J", "Q", "K"), ("10", "10", "4"))
 TOWER = ["vision_model", "connector"]
+TRAINERS = {"ppo": ppo.train, "grpo": groups.train, "dpo": rounds.train, "rft": rounds.train}
 
 
 def prompts(tokenizer) -> list[list[int]]:
@@ -175,7 +178,7 @@ def test_other_pictures_are_another_model(manifest, tmp_path):
         (other / file.name).write_bytes(file.read_bytes())
     strip = np.array(Image.open(other / pictures.FILE))
     Image.fromarray(np.roll(strip, deck.SIZE, 0)).save(other / pictures.FILE)
-    with pytest.raises(HealscopeError, match=r"pictures\.png differs from what was saved"):
+    with pytest.raises(HealscopeError, match=r"picture_tokens\.png differs from what was saved"):
         checkpoints.load_model(other / "checkpoint.json")
     checkpoints.publish(other, tmp_path / "again" / "checkpoint.json", {})
     with pytest.raises(HealscopeError, match="is not the one that was saved"):
@@ -238,7 +241,17 @@ def test_gradients_reach_the_pixels_through_all_of_the_tower(model, tokenizer):
 
 @pytest.fixture(scope="module")
 def tables():
-    return GAME.problem_table(), GAME.sft_table()
+    return GAME.problem_table(), GAME.sft_table(), GAME.rl_table()
+
+
+@pytest.fixture(scope="module")
+def task():
+    return GAME
+
+
+@pytest.fixture(scope="module")
+def base_manifest(manifest):
+    return str(manifest)
 
 
 @pytest.mark.parametrize("kept", [TOWER, []])
@@ -250,6 +263,29 @@ def test_sft_trains_the_tower_unless_it_is_frozen(study, manifest, tables, tmp_p
     assert any("text_model.layers" in name for name in changed)
     assert any("vision_model" in name for name in changed) == (not kept)
     assert rows["id_train_loss_nats"].iloc[-1] < rows["id_train_loss_nats"].iloc[0]
+
+
+def some(problem, text):
+    """Call about half of all responses correct, and pay each differently."""
+    good = len(text) % 2 == 0
+    outcome = "correct" if good else "no_answer"
+    return Scored(Verdict(outcome, 1.0, good, good, good, good), good + 0.01 * len(text))
+
+
+@pytest.mark.parametrize("kept", [TOWER, []])
+@pytest.mark.parametrize("name", ["ppo", "grpo", "dpo", "rft"])
+def test_rl_trains_the_tower_unless_it_is_frozen(study, manifest, branch_at, name, kept):
+    few = {"iterations": 2, "responses": 16, "samples_per_prompt": 4, "kl_every": None}
+    few |= {"rounds": 2, "batch_size": 4} if name in ("dpo", "rft") else {}
+    recipe = study.rl.recipes[name]
+    recipe = recipe.model_copy(update={**few, "freeze": [*recipe.freeze, *kept]})
+    branch = branch_at(score=some)
+    TRAINERS[name](recipe, branch)
+    start = checkpoints.load_weights(manifest)
+    end = checkpoints.load_file(branch.work.staged(branch.name) / checkpoints.WEIGHTS)
+    changed = {name for name in end if not torch.equal(end[name], start[name])}
+    assert any("text_model.layers" in name for name in changed)
+    assert any("vision_model" in name for name in changed) == (not kept)
 
 
 def test_spectra_are_those_of_the_language_model(model):
@@ -276,7 +312,7 @@ def test_words_that_are_no_row_of_ids_and_patches_that_do_not_fit_are_refused(to
     [
         ({"evaluation": {"engine": "vllm"}}, "engine vllm shows a model no pictures"),
         ({"rl": {"engine": "vllm"}}, "engine vllm shows a model no pictures"),
-        ({"models": {"other": {"source": "a/b"}}}, "model 'other' would not see pictures"),
+        ({"models": {"other": {"source": "a/b"}}}, "model 'other' would not see its pictures"),
     ],
 )
 def test_what_sees_no_pictures_is_refused_before_the_first_job(change, said):

@@ -21,7 +21,7 @@ from transformers import LlamaConfig, SmolVLMConfig, SmolVLMForConditionalGenera
 from healscope.config.models import Vision
 from healscope.errors import HealscopeError
 
-FILE = "pictures.png"
+FILE = "picture_tokens.png"
 """File of a checkpoint folder: the pictures that its model sees."""
 
 
@@ -69,9 +69,7 @@ def seeing(vision: Vision, text: LlamaConfig, tokenizer, pictures: Mapping[str, 
 def attach(model, pixels: np.ndarray) -> None:
     """Make a SmolVLM see `pixels` (N, size, size, 3), in RGB of 8 bits, at its picture ids."""
     scaled = torch.from_numpy(pixels).permute(0, 3, 1, 2) / 127.5 - 1
-    place = model.get_input_embeddings().weight
-    scaled = scaled.to(place.device, place.dtype)
-    model.model.register_buffer("pictures", scaled, persistent=False)
+    model.model.register_buffer("pictures", scaled.to(model.device), persistent=False)
     model.get_input_embeddings().register_forward_hook(partial(_see, model.model))
 
 
@@ -93,7 +91,7 @@ def save(folder: str | Path, model) -> None:
     if pixels is not None:
         from PIL import Image
 
-        scaled = ((pixels.float() + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu()
+        scaled = ((pixels + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu()
         Image.fromarray(scaled.flatten(0, 1).numpy()).save(Path(folder) / FILE)
 
 

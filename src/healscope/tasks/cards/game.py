@@ -160,10 +160,8 @@ class Game(Task):
             )
         if self.rule_shown == "name" and self.rendering != "compact":
             raise ValueError(f"task {self.name!r}: rule_shown: name needs rendering compact")
-        if self.hand_shown == "pictures" and (self.rendering, self.rule_shown) != (
-            "compact",
-            "values",
-        ):
+        usual = self.rendering == "compact" and self.rule_shown == "values"
+        if self.hand_shown == "pictures" and not usual:
             raise ValueError(
                 f"task {self.name!r}: hand_shown: pictures needs rendering compact, and "
                 "rule_shown: values"
