@@ -190,6 +190,8 @@ class Study(Section):
                 self._check_point(stage, name)
         for name, model in self.models.items():
             self._check_model(name, model)
+        engines = [self.evaluation.engine, *([self.rl.engine] if self.rl else [])]
+        tracks.check_pictures(self.models, self.tasks, engines)
         self._leave_out_controls()
         self._check_neighbours()
         return self

@@ -7,8 +7,27 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from healscope.config import json_files, own_checkpoints, sources
 from healscope.config.compute import Launch, Need, Needs
+from healscope.config.recipe_bases import added
 from healscope.sections import Positive, Section
 from healscope.tasks.pretraining import Pretraining
+
+
+class Vision(Section):
+    """The tower of a SmolVLM, whose connector makes one vector of a picture."""
+
+    hidden_size: Positive = Field(32, description="width")
+    layers: Positive = Field(2, description="encoder layers")
+    heads: Positive = Field(2, description="attention heads")
+    ffn_size: Positive = Field(64, description="width of the MLP")
+    patch_size: Positive = Field(8, description="pixels along a patch; a card has 32 by 32")
+
+    @model_validator(mode="after")
+    def _heads_divide(self):
+        if self.hidden_size % self.heads:
+            raise ValueError(
+                f"hidden_size {self.hidden_size} is not a multiple of heads {self.heads}"
+            )
+        return self
 
 
 class Architecture(Section):
@@ -23,6 +42,9 @@ class Architecture(Section):
     )
     init_std: Annotated[float, Field(gt=0)] = Field(
         0.05, description="standard deviation of initial weights"
+    )
+    vision: Vision = added(
+        Vision(), "tower for a task that shows pictures (docs/vision.md); not made for others"
     )
 
     @model_validator(mode="after")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from healscope import artifacts
 from healscope.config.models import Model
 from healscope.tasks import TaskSection
+from healscope.tasks.task import Task
 
 
 @dataclass(frozen=True)
@@ -155,6 +156,26 @@ def check_scratch(
                 f"tasks.{beside}: model '{name}' {lacks[0]}, as it is trained from scratch on "
                 f"'{alike[0]}'; add '{beside}' to train_on for a model of its own"
             )
+
+
+def check_pictures(
+    models: Mapping[str, Model], tasks: Mapping[str, TaskSection], engines: Collection[str]
+) -> None:
+    """Raise ValueError if a task shows pictures to what cannot see them."""
+    shown = [
+        name
+        for name, task in tasks.items()
+        if task.task_class.pictures is not Task.pictures and task.build(name).pictures()
+    ]
+    if not shown:
+        return
+    if blind := [name for name, model in models.items() if not model.scratch]:
+        raise ValueError(
+            f"tasks.{shown[0]}: model '{blind[0]}' would not see its pictures, which only a model "
+            "of source 'scratch' does (docs/vision.md); take a task that shows words"
+        )
+    if "vllm" in engines:
+        raise ValueError(f"tasks.{shown[0]}: engine vllm shows a model no pictures; set engine: hf")
 
 
 def track_facts(study, names: Iterable[str]) -> dict[str, dict[str, str]]:

@@ -27,7 +27,8 @@ class HF:
 
     @property
     def context(self) -> int:
-        return getattr(self.model.config, "max_position_embeddings", None) or 1 << 30
+        text = self.model.config.get_text_config()
+        return getattr(text, "max_position_embeddings", None) or 1 << 30
 
     @property
     def ends(self) -> list[int | list[int] | None]:

@@ -24,10 +24,14 @@ WEIGHTS = "model.safetensors"
 def save_weights(folder: str | Path, model, tokenizer) -> None:
     """Write model and tokenizer as a Hugging Face folder (no manifest yet).
 
-    Logits for a stored prompt are written too; `load_model` compares them with its own.
+    Logits for a stored prompt are written too; `load_model` compares them with its own. So are
+    pictures that the model sees.
     """
+    from healscope.models import pictures  # here: it imports transformers
+
     model.save_pretrained(folder, safe_serialization=True)
     tokenizer.save_pretrained(folder)
+    pictures.save(folder, model)
     integrity.record_logits(folder, model)
 
 

@@ -45,15 +45,19 @@ def load(source: str, revision: str | None = None, dtype: torch.dtype = torch.fl
 
     Tied weights need only one of their names, and buffers none. Towers for images or sound, which
     a causal language model leaves out, may be there. A folder whose weights are not read as they
-    lie there (an adapter, names with a prefix; `Stored`) is read tensor by tensor. Raises
-    HealscopeError where keys are missing, unexpected or of another shape; what transformers raises
-    passes through.
+    lie there (an adapter, names with a prefix; `Stored`) is read tensor by tensor. A folder with
+    pictures makes a model that sees them (`models.pictures`). Raises HealscopeError where keys are
+    missing, unexpected or of another shape; what transformers raises passes through.
     """
     # here, because importing transformers takes longer than most jobs that only read weights
     from transformers import AutoConfig
 
+    from healscope.models import pictures
+
     if Path(source).is_dir() and not (stored := Stored(source)).as_it_lies:
-        return _filled(stored, dtype)
+        model = _filled(stored, dtype)
+        pictures.load(stored.config.parent, model)
+        return model
     config = AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=False)
     model, info = skeletons.family(config).from_pretrained(
         source,
@@ -71,6 +75,7 @@ def load(source: str, revision: str | None = None, dtype: torch.dtype = torch.fl
     )
     for name, tensor in model.state_dict().items():
         refuse_not_finite(f"{source}: {name}", tensor)
+    pictures.load(source, model)
     return model
 
 

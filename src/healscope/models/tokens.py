@@ -172,7 +172,8 @@ def model_ends(model) -> list[int | list[int] | None]:
     """Return what a model's configs name as `eos_token_id`: that of generation first, as
     transformers heeds it."""
     generation = getattr(model, "generation_config", None)
-    return [getattr(generation, "eos_token_id", None), model.config.eos_token_id]
+    text = model.config.get_text_config()
+    return [getattr(generation, "eos_token_id", None), text.eos_token_id]
 
 
 def response_text(

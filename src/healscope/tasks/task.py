@@ -384,6 +384,14 @@ class Task(ABC):
         own = sorted(found - {*FORMATS, "again", "wrong"})
         return (*own, *FORMATS, "again", "wrong")
 
+    def pictures(self) -> Mapping[str, np.ndarray]:
+        """Return word -> picture (height, width, 3), in RGB of 8 bits, of words of the compact
+        rendering that a model from scratch sees as a picture; all are as high as wide.
+
+        By default none. `words` has to end with them, in the same order.
+        """
+        return {}
+
     def lengths(self) -> tuple[float, float]:
         """Return the mean lengths of prompts and of answers; see `length`."""
         some = self.listed("id")[:500] or self.listed("ood")[:500]

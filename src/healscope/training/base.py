@@ -5,16 +5,26 @@ another format token. So SFT has a format to align, and a skill to keep or to fo
 """
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from healscope.config import Architecture, Model, Pretraining, Scratch, sources
 from healscope.errors import HealscopeError
 from healscope.evaluation.losses import response_loss
-from healscope.models import against_base, asking, checkpoints, hub, integrity, mllama, tokens
+from healscope.models import (
+    against_base,
+    asking,
+    checkpoints,
+    hub,
+    integrity,
+    mllama,
+    pictures,
+    tokens,
+)
 from healscope.models.stored import Stored
 from healscope.progress import Bar
 from healscope.tasks.task import Task
@@ -40,9 +50,16 @@ def positions(task: Task, tokenizer) -> int:
 
 
 def scratch_model(
-    architecture: Architecture, tokenizer, seed: int, positions: int = 256
-) -> LlamaForCausalLM:
-    """Return a freshly initialised Llama with the tokenizer's vocabulary (float32)."""
+    architecture: Architecture,
+    tokenizer,
+    seed: int,
+    positions: int = 256,
+    shown: Mapping[str, np.ndarray] | None = None,
+) -> PreTrainedModel:
+    """Return a freshly initialised Llama with the tokenizer's vocabulary (float32).
+
+    With `shown`, word -> picture, it has a tower and sees pictures in place of these words.
+    """
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=architecture.hidden_size,
@@ -60,6 +77,8 @@ def scratch_model(
     )
     with torch.random.fork_rng():
         torch.manual_seed(seed)
+        if shown:
+            return pictures.seeing(architecture.vision, config, tokenizer, shown)
         return LlamaForCausalLM(config)
 
 
@@ -72,7 +91,8 @@ def pretrain(
     """
     settings = scratch.pretraining
     tokenizer = task_tokenizer(task)
-    model = scratch_model(scratch.architecture, tokenizer, seed, positions(task, tokenizer))
+    places, shown = positions(task, tokenizer), task.pictures()
+    model = scratch_model(scratch.architecture, tokenizer, seed, places, shown)
     model.to(checkpoints.device())
     optimizer = torch.optim.AdamW(
         model.parameters(),

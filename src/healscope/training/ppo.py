@@ -447,7 +447,8 @@ def value_head_and_optimizers(recipe: PPO, model, trained: list, seed: int) -> t
     """Return (value head, optimizer of the policy, optimizer of an own value head or None)."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        head = value_head(recipe.value_head, model.config.hidden_size).to(model.device)
+        size = model.config.get_text_config().hidden_size
+        head = value_head(recipe.value_head, size).to(model.device)
     if recipe.value_head == "shared":
         return head, adamw(recipe, [*trained, *head.parameters()]), None
     values = torch.optim.AdamW(head.parameters(), lr=recipe.value_learning_rate)

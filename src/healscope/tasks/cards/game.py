@@ -16,7 +16,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from healscope.sections import Distinct, Natural, Positive, Section
-from healscope.tasks.cards import confidence, json_texts
+from healscope.tasks.cards import confidence, json_texts, pictures
 from healscope.tasks.cards.expressions import render, to_tree
 from healscope.tasks.problem import EVALUATION_FORMAT, SIDES, Side
 from healscope.tasks.task import Task
@@ -131,6 +131,14 @@ class Game(Task):
             exclude_if=lambda value: value == "values",
         ),
     ] = "values"
+    hand_shown: Annotated[
+        Literal["words", "pictures"],
+        Field(
+            description="words: prompts name the cards; pictures: they show them, to a model with "
+            "a vision tower (docs/vision.md)",
+            exclude_if=lambda value: value == "words",
+        ),
+    ] = "words"
     orders: Annotated[Positive, Field(description="card orders evaluated for each deal")] = 2
     seed: Annotated[
         Natural,
@@ -152,6 +160,12 @@ class Game(Task):
             )
         if self.rule_shown == "name" and self.rendering != "compact":
             raise ValueError(f"task {self.name!r}: rule_shown: name needs rendering compact")
+        usual = self.rendering == "compact" and self.rule_shown == "values"
+        if self.hand_shown == "pictures" and not usual:
+            raise ValueError(
+                f"task {self.name!r}: hand_shown: pictures needs rendering compact, and "
+                "rule_shown: values"
+            )
         if self.confidence and self.rendering != "compact":
             raise ValueError(
                 f"task {self.name!r}: confidence is a line of compact answers: set rendering: "
@@ -238,7 +252,7 @@ def prompt(
     if not 0 <= rendering < renderings(task):
         raise ValueError(f"rendering must be 0 to {renderings(task) - 1}, not {rendering}")
     if task.rendering == "compact":
-        rule_values, target, cards = problem.rule_values, problem.target, problem.cards
+        rule_values, target, cards = problem.rule_values, problem.target, shown(task, problem.cards)
         name = rule_name(problem.rule) if task.rule_shown == "name" else None
         return compact_prompt(rule_values, target, cards, format_token, rendering, name)
     lines, exact = LAYOUTS[format_token], format_token == EVALUATION_FORMAT
@@ -247,6 +261,11 @@ def prompt(
     return json_texts.prompt(
         problem.rule_values, problem.target, problem.cards, request, json_texts.WORDINGS[rendering]
     )
+
+
+def shown(task: Game, cards: Sequence[str]) -> Sequence[str]:
+    """Return the words that show cards in a compact prompt: their names, or those of pictures."""
+    return pictures.words(cards) if task.hand_shown == "pictures" else cards
 
 
 def rule_name(side: Side) -> str:
@@ -344,4 +363,5 @@ def compact_vocabulary(task: Game) -> list[str]:
         *("again", "wrong", "unused", "invalid"),
         *(RULE_NAMES if task.rule_shown == "name" else ()),
         *((confidence.LINE, *confidence.WORDS) if task.confidence else ()),
+        *(pictures.WORDS if task.hand_shown == "pictures" else ()),
     ]

@@ -15,6 +15,7 @@ from healscope.tasks.cards import (
     hands,
     interventions,
     neighbours,
+    pictures,
     pretraining,
     steps,
     structure,
@@ -170,6 +171,9 @@ class GeneralPoints(Game):
 
     def words(self) -> Sequence[str]:
         return compact_vocabulary(self)
+
+    def pictures(self) -> Mapping[str, np.ndarray]:
+        return pictures.draw() if self.hand_shown == "pictures" else {}
 
     def lengths(self) -> tuple[float, float]:
         """Return lengths known from the layout (compact) or measured with four cards (JSON)."""

@@ -24,6 +24,7 @@ from healscope.tasks.cards.game import (
     compact_prompt,
     prompt,
     response,
+    shown,
 )
 from healscope.tasks.cards.solver import Formula, formulas, solvable
 from healscope.tasks.cards.verifier import verify
@@ -207,7 +208,7 @@ def card_prompts(task: Game, n: int, seed: int) -> list[str]:
         token = TRAINING_FORMATS[int(rng.integers(len(TRAINING_FORMATS)))]
         values = FaceRule.of(stated).values(cards)
         if stated not in trained and solvable(values, target):
-            found[compact_prompt(stated, target, cards, token)] = None
+            found[compact_prompt(stated, target, shown(task, cards), token)] = None
     return list(found)
 
 
