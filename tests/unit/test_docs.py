@@ -118,6 +118,6 @@ def test_a_page_of_results_names_a_study_and_tables_that_it_has(page):
 
 
 @pytest.mark.parametrize("page", evidence.pages(ROOT / "docs"), ids=lambda p: p.file.stem)
-def test_a_page_of_results_is_of_todays_results_and_settings_or_says_that_it_is_not(page, monkeypatch):
+def test_a_page_is_of_todays_results_and_settings_or_says_that_it_is_not(page, monkeypatch):
     monkeypatch.chdir(ROOT)
     assert page.stale == ("to be remade" in page.file.read_text(encoding="utf-8"))

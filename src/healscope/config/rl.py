@@ -31,8 +31,8 @@ class RL(Section):
         "0.1}",
     )
     branches: Annotated[dict[Name, Literal["all"] | list[Natural]], Field(min_length=1)] = Field(
-        description="recipe -> SFT steps it starts from, or `all`; one run each; null, in a file over "
-        "another: none"
+        description="recipe -> SFT steps it starts from, or `all`; one run each; null, in a file "
+        "over another: none"
     )
     branches_of: dict[FolderName, dict[Name, Starts]] = Field(
         {},

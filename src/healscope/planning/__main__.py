@@ -6,7 +6,8 @@ from pathlib import Path
 from healscope.planning import plan
 
 PAGE = Path("docs/paper-study.md")
-STUDIES = ("config/paper.yaml", "config/paper.yaml config/paper-decides.yaml", "config/one-gpu.yaml")
+PAPER = "config/paper.yaml"
+STUDIES = (PAPER, f"{PAPER} config/paper-decides.yaml", "config/one-gpu.yaml")
 
 
 def written(page: str, config: str, table: str) -> str:
