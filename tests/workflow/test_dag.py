@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -58,10 +59,13 @@ def test_answers_become_a_page(finished, tmp_path):
     from healscope.errors import HealscopeError
 
     page = tmp_path / "page.md"
-    page.write_text(f"mine\n<!-- evidence: micro.yaml -->\nold\n{evidence.END}\nmine too\n")
+    micro = Path(__file__).parents[2] / "config/micro.yaml"
+    page.write_text(f"mine\n<!-- evidence: {micro} -->\nold\n{evidence.END}\nmine too\n")
+    assert evidence.Page.of(page).stale
     assert evidence.main([str(page), "--write", "--folder", str(finished.folder)]) == 0
     text = page.read_text()
-    assert f"{evidence.VERSION} {provenance.RESULTS_VERSION}\n" in text
+    assert f"- {evidence.VERSION} {provenance.RESULTS_VERSION}, settings " in text
+    assert not evidence.Page.of(page).stale
     claims = provenance.read_table(finished.folder / "results/tables/claims.parquet")
     assert all(statement in text for statement in claims["statement"])
     assert text.startswith("mine\n")

@@ -16,7 +16,7 @@ SHOWN_TRACKS = {} if PLAIN else {"tracks": track_facts(study, FILES.followed)}
 # the first seed's SFT alone: its jobs go first, so that there is something to see
 FIRST = files.Files(study.first_look)
 LOOK = FIGURES["fig3a"]
-FIRST_LOOK = artifacts.path(artifacts.FIGURE, figure="first-look", format="png")
+FIRST_LOOK = artifacts.path(artifacts.FIGURE, figure="first_look", format="png")
 
 POSSIBLE = [figure for figure in FIGURES.values() if figure.table in TABLES]
 SHOWN = [figure.name for figure in POSSIBLE if figure.asked(study)]
@@ -59,10 +59,15 @@ rule first_look:
     input:
         **findings.inputs(LOOK.table, FIRST),
     output:
-        png=FIRST_LOOK,
-        pdf=artifacts.path(artifacts.FIGURE, figure="first-look", format="pdf"),
+        png=report(
+            FIRST_LOOK,
+            category="Figures",
+            caption="../report/figure.rst",
+            labels={"figure": "first_look", "shows": f"{LOOK.title}, first seed"},
+        ),
+        pdf=artifacts.path(artifacts.FIGURE, figure="first_look", format="pdf"),
     log:
-        artifacts.path(artifacts.LOG, job="figure-first-look"),
+        artifacts.path(artifacts.LOG, job="figure-first_look"),
     priority: FIRST_SEED
     resources:
         **SMALL,
@@ -71,6 +76,7 @@ rule first_look:
         **SHOWN_TRACKS,
         study=findings.values(LOOK.table, FIRST),
         figure=LOOK.name,
+        caption=LOOK.caption,
     message:
         f"First look, at seed {study.seeds[0]}"
     script:
