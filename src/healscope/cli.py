@@ -73,10 +73,6 @@ def _run(arguments: Sequence[str]) -> int:
         "--instances", nargs="+", type=int, default=[],
         help="problems that vary independently (those of the study, twice and four times as many)",
     )  # fmt: skip
-    nine.add_argument(
-        "--share", type=float, default=1.0,
-        help="of each effect, how much is there: those that are large by luck are less (1)",
-    )  # fmt: skip
     nine.set_defaults(run=_power)
     three = commands.add_parser("check-task", help="whether a task is one that can be studied")
     three.add_argument(
@@ -279,7 +275,7 @@ def _plan(given: argparse.Namespace) -> None:
 def _power(given: argparse.Namespace) -> None:
     from healscope.planning import power
 
-    print(power.table(given.claims, given.seeds, given.instances, given.share))
+    print(power.table(given.claims, given.seeds, given.instances))
 
 
 def _check_task(given: argparse.Namespace) -> int:

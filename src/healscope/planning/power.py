@@ -1,8 +1,10 @@
 """`healscope power`: how likely a study with other seeds and problems would decide its claims.
 
 A table of claims holds how large each effect is, and how much of its chance comes from seeds and
-from instances (`stats.Sources`). Studies with such effects are simulated and judged by the same
-intervals, rules and corrections as real ones.
+from instances (`stats.Sources`). Neither is known exactly: for each simulated study the variance
+between seeds and the effect are drawn from what the table leaves open, so that the answer is an
+expected power ("assurance", O'Hagan et al. 2005). Its answers are judged by the same intervals,
+rules and corrections as real ones.
 """
 
 from collections.abc import Iterable, Sequence
@@ -18,8 +20,8 @@ from healscope.config import Statistics
 from healscope.errors import HealscopeError
 from healscope.progress import Bar
 from healscope.schema import IN_SHARES
-from healscope.stats import Estimate, Layout, Sources, estimate
-from healscope.verdicts import FAILED, HELD, RULES, holm
+from healscope.stats import Layout, estimate
+from healscope.verdicts import FAILED, HELD, RULES, Verdict, holm
 
 STUDIES = 200
 """Simulated studies for each number of seeds and instances: standard errors of up to 3.5 points."""
@@ -33,102 +35,140 @@ def power(
     instances: Iterable[int],
     statistics: Statistics,
     studies: int = STUDIES,
+    others: int = 0,
 ) -> pd.DataFrame:
     """Simulate studies in which claims have the effects that a table says, and judge them.
 
-    `claims` has rows of table `claims` that were judged by one rule (`simulable`). They are drawn
-    independently of one another and corrected together by Holm's method.
+    `claims` has rows of table `claims` that can be simulated (`simulable`). They are drawn
+    independently of one another and corrected together by Holm's method, with `others` more that
+    show nothing. `instances` are those of the claim that has most; others have as many fewer as in
+    the table.
 
-    Return one row for each number of seeds and instances and each claim, and one for ALL of them:
-    columns seeds, instances, claim, and decided, the share of studies in which the verdict is
-    "held" or "did not hold".
+    Return one row for each number of seeds and instances and each claim: columns seeds, instances,
+    claim, and the shares of studies that find it held and not. A last row, ALL, has the share in
+    which each claim is decided as `held`, and no `failed`.
     """
     rows = claims.to_dict("records")
+    most = max(row["instances"] for row in rows)
     cells = list(product(seeds, instances))
     found = []
     with Bar(len(cells) * studies, "simulated studies") as bar:
-        for cell in cells:
-            decided_NC = np.zeros((studies, len(rows)), dtype=bool)
+        for of_seeds, count in cells:
+            words = np.empty((studies, len(rows)), dtype=object)
             for n in range(studies):
-                rng = np.random.default_rng([statistics.seed, *cell, n])
-                made = [_judged(row, _drawn(row, *cell, rng, statistics)) for row in rows]
-                adjusted_C = holm(np.nan_to_num([v.p for v in made], nan=1.0))
-                small_C = adjusted_C <= 1 - statistics.confidence + 1e-12
-                decided_NC[n] = [v in (HELD, FAILED) for v in made] & small_C
-                bar.update()
-            shares = [*decided_NC.mean(0), decided_NC.all(1).mean()]
-            for name, share in zip([*claims["claim"], ALL], shares, strict=True):
-                found.append(
-                    {"seeds": cell[0], "instances": cell[1], "claim": name, "decided": share}
+                rng = np.random.default_rng([statistics.seed, of_seeds, count, n])
+                made = [
+                    _judged(row, of_seeds, round(count * row["instances"] / most), rng, statistics)
+                    for row in rows
+                ]
+                p = [1.0 if np.isnan(v.p) else v.p for v in made]
+                small = (
+                    holm(np.append(p, np.ones(others)))[: len(rows)] <= 1 - statistics.confidence
                 )
+                words[n] = [str(v) if ok else "" for v, ok in zip(made, small, strict=True)]
+                bar.update()
+            cell = {"seeds": of_seeds, "instances": count}
+            for c, name in enumerate(claims["claim"]):
+                held, failed = ((words[:, c] == word).mean() for word in (HELD, FAILED))
+                found.append({**cell, "claim": name, "held": held, "failed": failed})
+            decided = np.isin(words, [HELD, FAILED]).all(1).mean()
+            found.append({**cell, "claim": ALL, "held": decided, "failed": np.nan})
     return pd.DataFrame(found)
 
 
 def simulable(claims: pd.DataFrame) -> pd.Series:
-    """Return a mask of claims of which rule, effect and sources of chance are known."""
-    return (claims["rule"] != "") & claims[["effect", "margin", "sd_seeds"]].notna().all(axis=1)
+    """Return a mask of claims of which rule, effect and sources of chance are known.
+
+    Not of those that were left open because what they are about was not there: they have no p.
+    """
+    known = claims[["effect", "p", "margin", "sd_seeds"]].notna().all(axis=1)
+    return known & (claims["rule"] != "")
 
 
-def table(
-    file: str | Path, seeds: Sequence[int], instances: Sequence[int], share: float = 1.0
-) -> str:
+def table(file: str | Path, seeds: Sequence[int], instances: Sequence[int]) -> str:
     """Return the power of the primary claims of a file of claims as text.
 
-    Without `instances` they are those of the file, twice and four times as many. `share`: of each
-    measured effect, how much is there. Raises HealscopeError if the file says of no primary claim
-    where its chance comes from.
+    Without `instances` they are those of the file, twice and four times as many. Raises
+    HealscopeError if the file says of no primary claim where its chance comes from.
     """
     claims = provenance.read_table(file)
     if "rule" not in claims:
         raise HealscopeError(f"{file} is of an earlier version; make it again by Snakemake")
+    config = provenance.read_provenance(file)["config"]
     claims = claims[claims["family"] == "primary"]
+    unmade = sorted(set(config["primary"]) - set(claims["claim"]))
+    if claims["track"].nunique() > 1:
+        claims = claims.assign(claim=claims["track"] + ": " + claims["claim"])
     known = claims[simulable(claims)]
     if known.empty:
         raise HealscopeError(
             f"{file} has no primary claim of which it is known how seeds differ: that takes two "
             "seeds or more, and claims in claims.primary of the config"
         )
-    most = int(known["instances"].max())
-    counts = list(instances) or [most, 2 * most, 4 * most]
-    config = provenance.read_provenance(file)["config"]["statistics"]
-    assumed = "as measured" if share == 1 else f"{share:g} times as large as measured"
-    known = known.assign(effect=share * known["effect"])
-    found = power(known, seeds, counts, Statistics.model_validate(config))
+    left = [*claims.loc[~simulable(claims), "claim"], *unmade]
+    most, seeds = int(known["instances"].max()), sorted(set(seeds))
+    counts = sorted(set(instances)) or [most, 2 * most, 4 * most]
+    statistics = Statistics.model_validate(config["statistics"])
+    found = power(known, seeds, counts, statistics, others=len(left))
     lines = [
-        f"Chance, by simulation, that a claim is decided if its effect is {assumed},",
-        f"after Holm's correction for {len(known)} primary claims; {STUDIES} studies each",
+        f"Held / did not hold, in % of {STUDIES} simulated studies, after Holm's correction for",
+        f"{len(known) + len(left)} primary claims. What {known['seeds'].max()} seeds leave open of "
+        "effect and variance is drawn anew for each.",
     ]
+    width = max(len(name) for name in (*known["claim"], ALL)) + 2
     for count in counts:
-        own = found[found["instances"] == count].pivot(
-            index="claim", columns="seeds", values="decided"
-        )
-        lines += ["", f"{count} instances".ljust(44) + "".join(f"{s:>6}" for s in seeds) + " seeds"]
-        for name in [*known["claim"], ALL]:
-            lines.append(f"{name:44}" + "".join(f"{own.loc[name, s]:6.0%}" for s in seeds))
-    lines += ["", "effects in points, and SDs: between seeds, of instances, of both, of answers"]
+        own = found[found["instances"] == count].set_index(["claim", "seeds"])
+        lines += [
+            "",
+            f"{count} instances".ljust(width) + "".join(f"{s:>10}" for s in seeds) + " seeds",
+        ]
+        for name in known["claim"]:
+            cells = (own.loc[(name, s)] for s in seeds)
+            texts = (f"{100 * c['held']:.0f} / {100 * c['failed']:.0f}" for c in cells)
+            lines.append(name.ljust(width) + "".join(f"{text:>10}" for text in texts))
+        both = (f"{100 * own.loc[(ALL, s), 'held']:.0f}" for s in seeds)
+        lines.append("all are decided".ljust(width) + "".join(f"{text:>10}" for text in both))
+    heads = ("effect", "margin", "seeds", "instances", "both", "answers")
+    lines += ["", "points, and SDs".ljust(width) + "".join(f"{head:>10}" for head in heads)]
     for row in known.to_dict("records"):
         scale = 100 if row["unit"] == IN_SHARES else 1
-        numbers = [row["effect"], *(row[f"sd_{s}"] for s in Sources.__dataclass_fields__)]
-        lines.append(f"{row['claim']:44}" + "".join(f"{scale * x:8.1f}" for x in numbers))
-    left = ", ".join(claims.loc[~simulable(claims), "claim"])
-    return "\n".join(lines + ([f"not simulated: {left}"] if left else []))
+        names = ("effect", "margin", *(f"sd_{head}" for head in heads[2:]))
+        numbers = "".join(f"{scale * row[name]:10.1f}" for name in names)
+        unit = "" if row["unit"] == IN_SHARES else f"  ({row['unit']})"
+        lines.append(row["claim"].ljust(width) + numbers + unit)
+    if left:
+        lines.append(f"not simulated, and counted as showing nothing: {', '.join(left)}")
+    return "\n".join(lines)
 
 
-def _judged(row: dict, e: Estimate):
-    return RULES[row["rule"]](e, row["margin"])
-
-
-def _drawn(
+def _judged(
     row: dict, seeds: int, instances: int, rng: np.random.Generator, statistics: Statistics
-) -> Estimate:
-    """Return the estimate of one simulated study: seeds, instances and both vary normally."""
+) -> Verdict:
+    """Return the verdict of one simulated study: seeds, instances and both vary normally."""
+    effect, sd_seeds = _possible(row, rng, statistics)
     values_SI = (
-        row["effect"]
-        + row["sd_seeds"] * rng.standard_normal((seeds, 1))
+        effect
+        + sd_seeds * rng.standard_normal((seeds, 1))
         + row["sd_instances"] * rng.standard_normal(instances)
         + row["sd_both"] * rng.standard_normal((seeds, instances))
     )
     bounds = (-1.0, 1.0) if row["unit"] == IN_SHARES else (-np.inf, np.inf)
     layout = Layout(list(range(seeds)), values_SI, np.ones_like(values_SI))
-    made = estimate([layout], row["sd_answers"] ** 2, bounds, statistics)
-    return replace(made, unit=row["unit"])
+    made = replace(estimate([layout], row["sd_answers"] ** 2, bounds, statistics), unit=row["unit"])
+    return RULES[row["rule"]](made, row["margin"])
+
+
+def _possible(row: dict, rng: np.random.Generator, statistics: Statistics) -> tuple[float, float]:
+    """Draw an effect and a standard deviation between seeds that the table's row leaves possible.
+
+    As in `stats.estimate`, seeds differ by what chi-squared allows, the guess being one seed more.
+    """
+    seeds, instances = row["seeds"], max(row["instances"], 1)
+    noise = row["sd_both"] ** 2 / instances
+    spread, known = row["sd_seeds"] ** 2 + noise, seeds - 1
+    if statistics.seed_sd is not None and row["unit"] == IN_SHARES:
+        guess = (statistics.seed_sd * row["sd_answers"]) ** 2
+        spread, known = (known * spread + guess + noise) / seeds, seeds
+    between = max(spread * known / rng.chisquare(known) - noise, 0.0)
+    error = (between + noise) / seeds + row["sd_instances"] ** 2 / instances
+    return row["effect"] + np.sqrt(error) * rng.standard_normal(), float(np.sqrt(between))
