@@ -479,3 +479,12 @@ def test_a_claim_of_ones_own_compares_two_branches():
     assert first["effect"] == pytest.approx(0.4)
     last = of_ones_own(changed(d, compare=(("ppo-from-10", "sft-100"),)))
     assert verdict_of(last, "ppo-from-10-above-sft-100-ood") == "held"
+
+
+def test_a_window_of_starts_is_asked_of_three_starts_or_more():
+    d = world(ood=(0, 0.5, 0.3, 0.1), rl_ood=(0, 0.5, 0.45, 0.1))
+    asked = {claim["claim"] for claim in window_of_starts(d)}
+    assert asked == {"rl-heals-inside-a-window", "rl-does-not-exceed-the-peak"}
+    kept = d.rows["checkpoint"].str.startswith("sft") | (d.rows["checkpoint"] == "ppo-from-50")
+    one = changed(d, rows=d.rows[kept])
+    assert [claim["claim"] for claim in window_of_starts(one)] == ["rl-does-not-exceed-the-peak"]

@@ -9,7 +9,7 @@ from healscope.findings.contrasts import Data, mean, row
 from healscope.findings.finding import Finding
 from healscope.findings.rows import first_attempts, summarise, with_steps
 from healscope.schema import TRACK, Column, change, count, share, table
-from healscope.stats import Choice
+from healscope.stats import Choice, Estimate
 from healscope.tasks.schemas import RULE
 from healscope.verdicts import at_most, margin, signed
 
@@ -51,29 +51,13 @@ def window_of_starts(d: Data) -> list[dict]:
     }
     if not healing:  # no run ended well
         return []
-    starts = list(healing)
-    shown = "; ".join(f"from {s} {signed(e)}" for s, e in healing.items())
-    middle, ends = starts[1:-1] or starts, [healing[starts[0]], healing[starts[-1]]]
-
-    def healed(rows: pd.DataFrame, start: int) -> float:
-        before, after = artifacts.sft(start), d.branches[start]
-        return mean(rows, "ood", after) - mean(rows, "ood", before)
-
-    best = d.pick(middle, healed, d.rows)
-    effect = d.change(
-        d.at("ood", d.started(best, after=False)), d.at("ood", d.started(best, after=True))
-    )
+    starts, found = list(healing), []
+    if len(starts) > 2:  # with fewer there is nothing between the ends
+        found = [_inside(d, healing)]
     highest = d.pick(starts, lambda rows, start: mean(rows, "ood", d.branches[start]), d.rows)
     above = d.change(d.at("ood", d.landmark("maxood")), d.at("ood", d.started(highest, after=True)))
     return [
-        row(
-            "rl-heals-inside-a-window",
-            "RL raises OOD accuracy above its start for some starts, but neither for the earliest "
-            "nor for the latest (section 3.2)",
-            effect,
-            verdicts.window(effect, ends, margin(d.fall)),
-            f"best start between the ends, {_starts(best)}; all: {shown}" + d.picked_by_itself,
-        ),
+        *found,
         row(
             "rl-does-not-exceed-the-peak",
             "RL does not exceed the OOD accuracy of the best SFT checkpoint (section 3.2)",
@@ -83,6 +67,31 @@ def window_of_starts(d: Data) -> list[dict]:
             + d.picked_by_itself,
         ),
     ]
+
+
+def _inside(d: Data, healing: dict[int, Estimate]) -> dict:
+    """Return the claim that RL heals from starts between the ends alone; `healing` is the change of
+    OOD accuracy from each start."""
+    starts = list(healing)
+
+    def healed(rows: pd.DataFrame, start: int) -> float:
+        before, after = artifacts.sft(start), d.branches[start]
+        return mean(rows, "ood", after) - mean(rows, "ood", before)
+
+    best = d.pick(starts[1:-1], healed, d.rows)
+    effect = d.change(
+        d.at("ood", d.started(best, after=False)), d.at("ood", d.started(best, after=True))
+    )
+    ends = [healing[starts[0]], healing[starts[-1]]]
+    shown = "; ".join(f"from {s} {signed(e)}" for s, e in healing.items())
+    return row(
+        "rl-heals-inside-a-window",
+        "RL raises OOD accuracy above its start for some starts, but neither for the earliest "
+        "nor for the latest (section 3.2)",
+        effect,
+        verdicts.window(effect, ends, margin(d.fall)),
+        f"best start between the ends, {_starts(best)}; all: {shown}" + d.picked_by_itself,
+    )
 
 
 def _starts(choice: Choice) -> str:
