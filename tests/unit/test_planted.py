@@ -325,4 +325,6 @@ def test_a_reversion_says_what_a_straight_step_of_its_length_does(world):
             after = world.data.edited("sft", f"{kind}-rank-1", rule)
             change = after["correct"].mean() - before["correct"].mean()
             assert row["effect"] == pytest.approx(change)
-            assert ("a step as long straight towards it" in row["detail"]) == (kind == "values")
+            assert ("an equally long straight step towards it" in row["detail"]) == (
+                kind == "values"
+            )

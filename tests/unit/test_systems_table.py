@@ -29,6 +29,8 @@ def claims(tmp_path):
         "verdict_alone": "undecided", "family": "primary", "p": 0.4, "p_adjusted": 1.0,
         "unit": "share", "effect": -0.021, "low": -0.1, "high": 0.06,
         "by_seed": [-0.02, -0.022], "seeds": 2, "instances": 111, "detectable": 0.1, "detail": "d",
+        "margin": 0.02, "sd_seeds": 0.0, "sd_instances": 0.3, "sd_both": 0.2, "sd_answers": 0.4,
+        "rule": "rises",
     }  # fmt: skip
     times = {"claim": "execution-errors-fall-first", "unit": "iterations", "effect": 12.0,
              "low": 3.0, "high": 21.0, "verdict": "held"}  # fmt: skip

@@ -22,7 +22,11 @@ WITHOUT_INTERVALS = {
     "singular-values", "weight-updates",
 }  # fmt: skip
 # tables that tell training instances from others, or look at what SFT has read
-OF_EXAMPLES = {"claims", *(f"tables {n}" for n in ("curves", "exposure", "signals", "stopping"))}
+OF_EXAMPLES = {
+    "claims",
+    "first_look",
+    *(f"tables {n}" for n in ("curves", "exposure", "signals", "stopping")),
+}
 TRAINED = {"base_model", "sft", "rl"}
 PROTOCOLS = ("exhaustive", "paper", "near")
 
@@ -118,8 +122,8 @@ PROMISES = [
     Promise("hidden_states.*", "hidden_states.problems", 9, {"measure_hidden_states"}),
     Promise("vllm.*", "vllm", {"dtype": "float16"}, set()),
     Promise("claims.*", "claims.primary", ["gate-recovery"], {"claims"}),
-    Promise("statistics.*", "statistics.confidence", 0.9, TABLES),
-    Promise("figures.*", "figures.palette", "deep", {"figures"}),
+    Promise("statistics.*", "statistics.confidence", 0.9, TABLES | {"first_look"}),
+    Promise("figures.*", "figures.palette", "deep", {"figures", "first_look"}),
 ]  # fmt: skip
 
 

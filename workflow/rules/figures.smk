@@ -13,11 +13,6 @@ GATE = artifacts.path(artifacts.TABLE, table="gate")
 PLAIN = not SEVERAL_TASKS and FILES.cards == FILES.followed
 SHOWN_TRACKS = {} if PLAIN else {"tracks": track_facts(study, FILES.followed)}
 
-# the first seed's SFT alone: its jobs go first, so that there is something to see
-FIRST = files.Files(study.first_look)
-LOOK = FIGURES["fig3a"]
-FIRST_LOOK = artifacts.path(artifacts.FIGURE, figure="first_look", format="png")
-
 POSSIBLE = [figure for figure in FIGURES.values() if figure.table in TABLES]
 SHOWN = [figure.name for figure in POSSIBLE if figure.asked(study)]
 
@@ -55,29 +50,36 @@ for entry in POSSIBLE:
             "../scripts/figure.py"
 
 
-rule first_look:
-    input:
-        **findings.inputs(LOOK.table, FIRST),
-    output:
-        png=report(
-            FIRST_LOOK,
-            category="Figures",
-            caption="../report/figure.rst",
-            labels={"figure": "first_look", "shows": f"{LOOK.title}, first seed"},
-        ),
-        pdf=artifacts.path(artifacts.FIGURE, figure="first_look", format="pdf"),
-    log:
-        artifacts.path(artifacts.LOG, job="figure-first_look"),
-    priority: FIRST_SEED
-    resources:
-        **SMALL,
-    params:
-        **section("figures"),
-        **SHOWN_TRACKS,
-        study=findings.values(LOOK.table, FIRST),
-        figure=LOOK.name,
-        caption=LOOK.caption,
-    message:
-        f"First look, at seed {study.seeds[0]}"
-    script:
-        "../scripts/first_look.py"
+# the first seed's SFT alone: its jobs go first, so that there is something to see
+LOOK = FIGURES["fig3a"]
+FIRST_LOOK = artifacts.path(artifacts.FIGURE, figure="first_look", format="png")
+
+if FILES.trained:
+    FIRST = files.Files(study.first_look)
+
+    rule first_look:
+        input:
+            **findings.inputs(LOOK.table, FIRST),
+        output:
+            png=report(
+                FIRST_LOOK,
+                category="Figures",
+                caption="../report/figure.rst",
+                labels={"figure": "first_look", "shows": f"{LOOK.title}, first seed"},
+            ),
+            pdf=artifacts.path(artifacts.FIGURE, figure="first_look", format="pdf"),
+        log:
+            artifacts.path(artifacts.LOG, job="figure-first_look"),
+        priority: FIRST_SEED
+        resources:
+            **SMALL,
+        params:
+            **section("figures"),
+            **SHOWN_TRACKS,
+            study=findings.values(LOOK.table, FIRST),
+            figure=LOOK.name,
+            caption=LOOK.caption,
+        message:
+            f"First look, at seed {study.seeds[0]}"
+        script:
+            "../scripts/first_look.py"

@@ -418,8 +418,8 @@ class Study(Section):
     @property
     def first_look(self) -> "Study":
         """The study of the first seed alone, without RL."""
-        rl = self.rl.model_copy(update={"branches": {}})
-        return self.model_copy(update={"seeds": self.seeds[:1], "rl": rl})
+        without = {"rl": self.rl.model_copy(update={"branches": {}})} if self.rl else {}
+        return self.model_copy(update={"seeds": self.seeds[:1], **without})
 
     @property
     def main_branches(self) -> list[str]:
