@@ -8,9 +8,9 @@ rule task_tables:
         rl=artifacts.RL_POOL,
     log:
         log_of("task_tables", "task"),
+    priority: FIRST_SEED
     group:
         one_job("tasks")
-    priority: FIRST_SEED
     resources:
         **SMALL,
     params:
@@ -28,9 +28,9 @@ rule posed:
         artifacts.POSED,
     log:
         log_of("posed", "task", "protocol"),
+    priority: FIRST_SEED
     group:
         one_job("tasks")
-    priority: FIRST_SEED
     resources:
         **SMALL,
     params:
