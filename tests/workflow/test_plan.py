@@ -35,7 +35,7 @@ def dry_run(server, folder, *configs: str) -> dict[str, int]:
 @functools.cache  # one dry run for all that look at it
 def planned(config: str) -> str:
     with tempfile.TemporaryDirectory() as empty:
-        return planning.plan([config], directory=empty)
+        return planning.plan(config.split(), directory=empty)
 
 
 @pytest.fixture
