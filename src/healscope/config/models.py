@@ -12,6 +12,14 @@ from healscope.sections import Positive, Section
 from healscope.tasks.pretraining import Pretraining
 
 
+def _heads_divide(section):
+    if section.hidden_size % section.heads:
+        raise ValueError(
+            f"hidden_size {section.hidden_size} is not a multiple of heads {section.heads}"
+        )
+    return section
+
+
 class Vision(Section):
     """The tower of a SmolVLM, whose connector makes one vector of a picture."""
 
@@ -21,13 +29,7 @@ class Vision(Section):
     ffn_size: Positive = Field(64, description="width of the MLP")
     patch_size: Positive = Field(8, description="pixels along a patch; a card has 32 by 32")
 
-    @model_validator(mode="after")
-    def _heads_divide(self):
-        if self.hidden_size % self.heads:
-            raise ValueError(
-                f"hidden_size {self.hidden_size} is not a multiple of heads {self.heads}"
-            )
-        return self
+    _heads = model_validator(mode="after")(_heads_divide)
 
 
 class Architecture(Section):
@@ -47,13 +49,7 @@ class Architecture(Section):
         Vision(), "tower for a task that shows pictures (docs/vision.md); not made for others"
     )
 
-    @model_validator(mode="after")
-    def _heads_divide(self):
-        if self.hidden_size % self.heads:
-            raise ValueError(
-                f"hidden_size {self.hidden_size} is not a multiple of heads {self.heads}"
-            )
-        return self
+    _heads = model_validator(mode="after")(_heads_divide)
 
 
 class Scratch(Section):

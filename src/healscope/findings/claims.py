@@ -208,7 +208,7 @@ def section(table: pd.DataFrame) -> str:
     return grid(header, rows) + "\n\nDetails:\n\n" + bullets(details)
 
 
-spread = partial(number, unit="difference of shares", nullable=True)
+_spread = partial(number, unit="difference of shares", nullable=True)
 
 SCHEMA = table(
     "claims",
@@ -224,11 +224,11 @@ SCHEMA = table(
         share("p_adjusted", "by Holm (primary) or Benjamini and Hochberg (other)", True),
         *in_unit(
             *effect("the change that decides; missing where nothing was left to ask", True),
-            spread("margin", "largest change that counts as none, or the limit"),
-            spread("sd_seeds", "standard deviation of true values between seeds"),
-            spread("sd_instances", "of instances, alike in all seeds"),
-            spread("sd_both", "of what an instance is like in one seed"),
-            spread("sd_answers", "of single answers"),
+            _spread("margin", "largest change that counts as none, or the limit"),
+            _spread("sd_seeds", "standard deviation of true values between seeds"),
+            _spread("sd_instances", "of instances, alike in all seeds"),
+            _spread("sd_both", "of what an instance is like in one seed"),
+            _spread("sd_answers", "of single answers"),
             units=UNITS,
         ),
         choice("rule", ("", *verdicts.RULES), "what is claimed of the effect; empty: of several"),

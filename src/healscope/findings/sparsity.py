@@ -5,8 +5,6 @@ overlap of seeds from secondary sources). Rounding alone hides small changes (ar
 every share stands beside those of updates of the same length.
 """
 
-from dataclasses import replace
-
 import numpy as np
 import pandas as pd
 
@@ -19,8 +17,7 @@ from healscope.findings.finding import Finding
 from healscope.markdown import cell, grid
 from healscope.measuring.sparsity import ARMS, CONTROL, STORED, control
 from healscope.schema import IN_ENTRIES, TRACK, choice, number, share, table
-from healscope.stats import Estimate
-from healscope.verdicts import Verdict, above, every, positive
+from healscope.verdicts import above, every, positive
 
 BEYOND = 0.1
 """By how much seeds have to share more entries than chance has, to share them."""
@@ -117,7 +114,7 @@ def claims_of(
                 f"RL changes the same entries in several seeds, {100 * BEYOND:.0f} points more "
                 "than chance, and not only where rounding shows small changes (arXiv 2505.11711)",
                 largest,
-                every(_above(rounded, BEYOND), _above(largest, BEYOND)),
+                every(above(rounded, BEYOND), above(largest, BEYOND)),
                 "overlap of the largest tenth of the changes from End to RL, minus what masks with "
                 "as many changes in every row and column share; of entries changed in bf16, where "
                 "small entries show smaller changes than large ones do, "
@@ -152,17 +149,6 @@ def shared(overlaps: pd.DataFrame, changed: str) -> dict[str, float]:
     whole = np.mean(list(pairs.values()))
     without = {s: np.mean([v for pair, v in pairs.items() if s not in pair]) for s in seeds}
     return {s: float(n * whole - (n - 1) * without[s]) for s in seeds}
-
-
-def _above(e: Estimate, limit: float) -> Verdict:
-    """Judge 'it is more than `limit`'."""
-    if e.draws is None:
-        return above(e)
-    return above(
-        replace(
-            e, value=e.value - limit, low=e.low - limit, high=e.high - limit, draws=e.draws - limit
-        )
-    )
 
 
 def section(table: pd.DataFrame) -> str:

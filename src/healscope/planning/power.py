@@ -99,13 +99,14 @@ def table(file: str | Path, seeds: Sequence[int], instances: Sequence[int]) -> s
     unmade = sorted(set(config["primary"]) - set(claims["claim"]))
     if claims["track"].nunique() > 1:
         claims = claims.assign(claim=claims["track"] + ": " + claims["claim"])
-    known = claims[simulable(claims)]
+    possible = simulable(claims)
+    known = claims[possible]
     if known.empty:
         raise HealscopeError(
             f"{file} has no primary claim of which it is known how seeds differ: that takes two "
             "seeds or more, and claims in claims.primary of the config"
         )
-    left = [*claims.loc[~simulable(claims), "claim"], *unmade]
+    left = [*claims.loc[~possible, "claim"], *unmade]
     most, seeds = int(known["instances"].max()), sorted(set(seeds))
     counts = sorted(set(instances)) or [most, 2 * most, 4 * most]
     statistics = Statistics.model_validate(config["statistics"])
