@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 
+import pandas as pd
 import pytest
 import torch
 from targets import later
@@ -21,7 +22,7 @@ from healscope.edit_kinds import ANGLE, CONTROLS, KINDS, NORM, WHOLE_NORM
 from healscope.edit_names import names_along, parse
 from healscope.engines import HF
 from healscope.evaluation.evaluate import Target, evaluate
-from healscope.findings import edit_controls, reversions
+from healscope.findings import edit_controls, edit_tests, reversions
 from healscope.findings.contrasts import Data
 from healscope.findings.rows import first_attempts, with_steps
 from healscope.models import checkpoints, tokens
@@ -34,6 +35,7 @@ from healscope.spectra.sweep import Pair, Sweep
 from healscope.tasks.problem import Problem, Rendering
 from healscope.tasks.task import Task
 from healscope.training.base import scratch_model
+from healscope.training.planted import planted
 from healscope.verdicts import NO, YES
 
 ROLES = ["q", "k", "v", "o", "gate", "up", "down"]
@@ -58,6 +60,7 @@ HALF = names_along(
     {"rank": [0.5]},
 )
 NAMES = [*WHOLE, *HALF]
+PLANTED = {"values": (1.5, 0.05), "vectors": (0.05, 0.4)}  # spread of values, turn of vectors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,28 +103,6 @@ def trained(tokenizer, table, seed):
         output.loss.backward()
         optimizer.step()
     return model.eval()
-
-
-def planted(weight, world, generator):
-    """A matrix whose singular values are drawn apart and whose vectors are shaken, or whose vectors
-    are turned and whose values are shaken."""
-
-    def drawn(*shape):
-        return torch.randn(*shape, generator=generator, dtype=torch.float64)
-
-    def turn(n, by):
-        skew = drawn(n, n)
-        return torch.linalg.matrix_exp(by * (skew - skew.T) / math.sqrt(2 * n))
-
-    u, s, vh = torch.linalg.svd(weight.double(), full_matrices=False)
-    if world == "values":
-        apart = s**2.5
-        values = apart * (s.norm() / apart.norm())
-        left, right = turn(len(u), 0.05), turn(vh.shape[1], 0.05)
-    else:
-        values = (s * (0.05 * drawn(len(s))).exp()).sort(descending=True).values
-        left, right = turn(len(u), 0.4), turn(vh.shape[1], 0.4)
-    return (left @ (u * values) @ vh @ right).float()
 
 
 @dataclass
@@ -183,7 +164,7 @@ def _study(made, folder, world, seed, tokenizer, table, model):
             generator = torch.Generator().manual_seed(seed)
             for tensor, weight in model.state_dict().items():
                 if "_proj" in tensor:
-                    weight.copy_(planted(weight, world, generator))
+                    weight.copy_(planted(weight, *PLANTED[world], generator))
         checkpoints.save_weights(folder / "staged" / checkpoint, model, tokenizer)
         manifest = folder / checkpoint / "checkpoint.json"
         checkpoints.publish(folder / "staged" / checkpoint, manifest, {})
@@ -219,6 +200,28 @@ def accuracy(table, name):
     """OOD accuracy over all seeds."""
     row = table[(table["name"] == name) & (table["rule"] == "ood") & (table["seed"] == "all")]
     return float(row["accuracy"].iloc[0])
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.3])
+@pytest.mark.parametrize("turn", [0.0, 0.2])
+@pytest.mark.parametrize("shape", [(12, 12), (30, 12), (12, 30)])
+def test_values_and_vectors_are_planted_apart(shape, spread, turn):
+    """Spreading keeps vectors, norm and order; turning keeps values. Angles are as said."""
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(*shape, generator=generator, dtype=torch.float64)
+    made = planted(weight, spread, turn, generator)
+    u, s, vh = torch.linalg.svd(weight, full_matrices=False)
+    assert torch.allclose(torch.linalg.matrix_norm(made), torch.linalg.matrix_norm(weight))
+    steeper = s ** (1 + spread)
+    expected = steeper * s.norm() / steeper.norm()
+    assert torch.allclose(torch.linalg.svdvals(made), expected)
+    if turn == 0:
+        assert torch.allclose(u.T @ made @ vh.T, torch.diag(expected), atol=1e-12)
+    else:
+        left = torch.linalg.svd(made, full_matrices=False)[0]
+        cosines = (u * left).sum(0).abs()
+        # a vector turns by the root mean square of the angles of the rotation
+        assert cosines.acos().square().mean().sqrt() == pytest.approx(turn, rel=0.25)
 
 
 def test_the_chain_tells_what_carries_the_skill(world):
@@ -328,3 +331,22 @@ def test_a_reversion_says_what_a_straight_step_of_its_length_does(world):
             assert ("an equally long straight step towards it" in row["detail"]) == (
                 kind == "values"
             )
+
+
+def test_tests_of_edits_stand_stage_by_stage(world):
+    """As claims of the two worlds would have them, were they stages of one study."""
+    made = [*reversions.reverting(world.data), *edit_controls.controls(world.data)]
+    rows = pd.DataFrame(made).assign(track="m", low=-0.5, high=0.5)
+    other = rows.assign(claim=rows["claim"].str.replace("-sft", "-planted_values"), effect=0.25)
+    table = edit_tests.by_stage(pd.concat([rows, other]))
+    check(table, edit_tests.SCHEMA)
+    names = {claim.removesuffix("-ood") for claim in world.claims if not claim.endswith("-id")}
+    assert set(table["test"]) == names
+    assert set(table["stage"]) == {"sft", "planted_values"}
+    page = edit_tests.section(table).splitlines()
+    assert len([line for line in page if line.startswith("|")]) == 2 + len(names)
+    own = world.claims["directions-beat-rotation"]
+    (line,) = [x for x in page if x.startswith("| Putting singular directions back moves it")
+               and "turning the same subspaces" in x]  # fmt: skip
+    assert f"{own['verdict']} {100 * own['effect']:+.1f} [-50.0, +50.0]" in line
+    assert line.endswith("+25.0 [-50.0, +50.0] |")

@@ -48,6 +48,7 @@ from healscope.config.recipes import (
     Group,
     Mask,
     OffPolicy,
+    Planted,
     Recipe,
     RejectionSampling,
     Supervised,

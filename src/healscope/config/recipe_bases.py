@@ -40,7 +40,7 @@ class BaseRecipe(Section):
     """
 
     trainer: ClassVar[str]  # module:function
-    kind: ClassVar[Literal["rl", "control"]] = "control"
+    kind: ClassVar[Literal["rl", "control", "planted"]] = "control"
     does: ClassVar[str] = ""  # of a control, in the sentence "RL heals more than …"
     one_process: ClassVar[bool] = False  # it cannot be trained with DeepSpeed
 
@@ -132,7 +132,7 @@ class Pools(Section):
 class Sampling(Training):
     """Recipes that learn from the model's own responses."""
 
-    kind: ClassVar[Literal["rl", "control"]] = "rl"
+    kind: ClassVar[Literal["rl", "control", "planted"]] = "rl"
 
     samples_per_prompt: Positive = Field(1, description="responses to each prompt")
     temperature: AboveZero = Field(1.0, description="temperature of sampling")

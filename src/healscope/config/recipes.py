@@ -289,7 +289,7 @@ class Taught(Training):
     """
 
     trainer: ClassVar[str] = "healscope.training.taught:train"
-    kind: ClassVar[Literal["rl", "control"]] = "rl"
+    kind: ClassVar[Literal["rl", "control", "planted"]] = "rl"
     one_process: ClassVar[bool] = True
 
     algorithm: Literal["rlag", "told_sft", "told_dpo", "told_text"]
@@ -375,7 +375,32 @@ class Average(BaseRecipe):
     base_share: OpenFraction = Field(0.5, description="share of the base; 1 is the base")
 
 
-_Recipe = PPO | Group | DPO | RejectionSampling | Taught | Supervised | Average
+class Planted(BaseRecipe):
+    """No training: weights whose loss is known to lie in singular values, or in vectors.
+
+    Edits that put such a target back to its start show what the same edits of a trained target can
+    be expected to tell (docs/is-it-rotation.md).
+    """
+
+    trainer: ClassVar[str] = "healscope.training.planted:train"
+    kind: ClassVar[Literal["rl", "control", "planted"]] = "planted"
+
+    algorithm: Literal["planted"]
+    spread: NonNegative = Field(
+        0.0, description="s becomes s^(1 + spread) of every singular value s, at equal norm"
+    )
+    turn: NonNegative = Field(
+        0.0, description="size of a random rotation of the singular vectors, in radians"
+    )
+
+    @model_validator(mode="after")
+    def _moves_something(self):
+        if not self.spread and not self.turn:
+            raise ValueError("spread or turn: one of them has to be above 0")
+        return self
+
+
+_Recipe = PPO | Group | DPO | RejectionSampling | Taught | Supervised | Average | Planted
 Recipe = Annotated[_Recipe, Field(discriminator="algorithm")]
 ALGORITHMS: dict[str, type[BaseRecipe]] = {
     name: settings
@@ -450,4 +475,7 @@ BUILT_IN: Mapping[str, Mapping[str, Any]] = {
     "sft_more": {"algorithm": "sft"},
     "sft_matched": {"algorithm": "sft"},  # steps, rows and rate of `rl.defaults`: those of RL
     "average": {"algorithm": "average"},
+    # either costs the tiny world about as much OOD accuracy as SFT does, and shakes the other part
+    "planted_values": {"algorithm": "planted", "spread": 0.25, "turn": 0.02},
+    "planted_vectors": {"algorithm": "planted", "spread": 0.02, "turn": 0.15},
 }

@@ -167,11 +167,11 @@ class RL(Section):
     def facts(self) -> dict[str, dict]:
         """Return recipe -> plain values for tables and figures, of recipes that have a branch.
 
-        algorithm; kind: "rl", or "control" if it samples no responses; main: whether figures and
-        claims show it; reward: in words, empty for controls; reward_alone: whether it differs from
-        the main recipe in its reward alone; fresh_any: whether it is SFT on fresh examples with
-        any correct answer, without a KL term; matched: whether it trains in the main recipe's
-        steps, each on as many rows, at its rates.
+        algorithm; kind: "rl", "control" if it samples no responses, or "planted"; main: whether
+        figures and claims show it; reward: in words, empty for controls; reward_alone: whether it
+        differs from the main recipe in its reward alone; fresh_any: whether it is SFT on fresh
+        examples with any correct answer, without a KL term; matched: whether it trains in the main
+        recipe's steps, each on as many rows, at its rates.
         """
         main = self.recipes[self.main]
         return {

@@ -53,14 +53,17 @@ def recipes(
 ) -> pd.DataFrame:
     """Return what each branch changed on held-out deals, paired with its start, and what it cost.
 
-    Every logged branch has rows. Where its run failed it has no answers: `failed` says why, and its
-    accuracies are missing. Row "all" has the mean of the seeds that were evaluated, and the
-    mean cost of those that ran to their end (of all, where none did).
+    Every logged branch has rows, but for planted ones, which heal nothing. Where its run failed it
+    has no answers: `failed` says why, and its accuracies are missing. Row "all" has the mean of the
+    seeds that were evaluated, and the mean cost of those that ran to their end (of all, where none
+    did).
     """
     rows = with_steps(first_attempts(evaluations))
     rows = rows[rows["split"] == "held_out"]
     out = []
     for (model, recipe, start), runs in branch_logs(logs).groupby(["track", "recipe", "start"]):
+        if recipes[recipe]["kind"] == "planted":
+            continue
         own = rows[rows["track"] == model]
         before = own[own["checkpoint"] == artifacts.sft(start)]
         after = own[own["checkpoint"] == artifacts.branch(recipe, start)]
