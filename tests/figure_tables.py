@@ -464,13 +464,18 @@ def arms() -> pd.DataFrame:
 
 
 def gate(forgetting: str = "present", recovery: str = "undecided") -> pd.DataFrame:
-    rows = [("forgetting", "sft", forgetting, -0.28), ("recovery", "rl", recovery, 0.02)]
+    rows = [
+        ("forgetting", "sft", "maxood", "end", False, "absent", -0.03),
+        ("forgetting", "sft", "maxood", "sft-400", True, forgetting, -0.28),
+        ("recovery", "rl", "end", "rl", True, recovery, 0.02),
+    ]
     return pd.DataFrame(
         [
-            {"track": "tiny", "phenomenon": phenomenon, "stage": stage, "answer": answer,
+            {"track": "tiny", "phenomenon": phenomenon, "stage": stage, "first": first,
+             "second": second, "edited": edited, "answer": answer,
              "effect": effect, "low": effect - 0.05, "high": effect + 0.05,
              "by_seed": [effect, effect], "seeds": 2, "instances": 111, "detectable": 0.07}
-            for phenomenon, stage, answer, effect in rows
+            for phenomenon, stage, first, second, edited, answer, effect in rows
         ]
     )  # fmt: skip
 

@@ -74,8 +74,13 @@ class Page:
     @property
     def versions(self) -> str:
         """What its numbers depend on, beside code that changes none of them: the version of results
-        and a hash of the study's settings, but for the looks of figures."""
-        settings = load(read_together(self.configs)).model_dump(mode="json", exclude={"figures"})
+        and a hash of the study's settings, but for the looks of figures and for recipes that it
+        does not use."""
+        study = load(read_together(self.configs))
+        settings = study.model_dump(mode="json", exclude={"figures"})
+        if rl := settings["rl"]:
+            used = {*rl["branches"], *(r for own in rl["branches_of"].values() for r in own)}
+            rl["recipes"] = {name: rl["recipes"][name] for name in sorted(used)}
         hashed = provenance.fingerprint(settings)[:12]
         return f"{VERSION} {provenance.RESULTS_VERSION}, settings {hashed}"
 

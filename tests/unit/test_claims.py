@@ -25,6 +25,7 @@ from healscope.findings.contrasts import Data
 from healscope.findings.recipes import against_controls, of_ones_own
 from healscope.findings.rl_window import window_of_starts
 from healscope.findings.rows import any_attempt, first_attempts, with_steps
+from healscope.schema import check
 from healscope.stats import Estimate
 from healscope.verdicts import corrected
 
@@ -265,7 +266,7 @@ def files_of(d, folder):
 def test_the_gate_says_whether_there_is_anything_to_explain(
     tmp_path, ood, rl_ood, forgetting, recovery
 ):
-    table = gate.measure(*files_of(world(ood, rl_ood), tmp_path), SETTINGS)
+    table = gate.measure(*files_of(world(ood, rl_ood), tmp_path), {}, SETTINGS)
     assert dict(zip(table["phenomenon"], table["answer"], strict=True)) == {
         "forgetting": forgetting,
         "recovery": recovery,
@@ -278,6 +279,30 @@ def test_the_gate_says_whether_there_is_anything_to_explain(
     assert "3 seeds, 200 instances" in lines[0]
 
 
+def test_the_gate_also_asks_where_edits_are_made(tmp_path):
+    """Little is forgotten up to End (step 50), and much up to the step that edits start from."""
+    stages = {
+        "sft": {"target": "sft-100", "parent": "maxood"},
+        "rl": {"target": "rl", "parent": "end"},
+        "other": {"target": "sft-100", "parent": "base"},
+    }
+    d = replace(world(ood=(0, 0.5, 0.5, 0.1), rl_ood=(0, 0.5, 0.5, 0.1)), stages=stages)
+    table = gate.measure(*files_of(d, tmp_path), stages, SETTINGS)
+    check(table, gate.SCHEMA)
+    assert table[["phenomenon", "first", "second", "edited", "answer"]].to_numpy().tolist() == [
+        ["forgetting", "maxood", "end", False, "absent"],
+        ["forgetting", "maxood", "sft-100", True, "present"],
+        ["recovery", "end", "rl", True, "absent"],
+    ]
+    verdicts = {row["claim"]: row["verdict"] for row in gate.phenomena(d)}
+    assert verdicts == {
+        "gate-forgetting": "did not hold",
+        "gate-forgetting-edited": "held",
+        "gate-recovery": "did not hold",
+    }
+    assert "present (MaxOOD to sft-100 -" in gate.sentences(table, ("sft",))[1]
+
+
 def test_claims_that_nothing_reaches_say_so(tmp_path):
     """A model that never answers in the format has no number step to judge."""
     d = world(ood=(0, 0, 0, 0), rl_ood=(0, 0, 0, 0))
@@ -285,7 +310,7 @@ def test_claims_that_nothing_reaches_say_so(tmp_path):
     found = errors.steps_of_the_answer(replace(d, rows=rows))
     assert [r["verdict"] for r in found] == ["undecided", "undecided"]
     table = corrected(pd.DataFrame([{"track": "m", **r} for r in found]), [], 0.95)
-    answers = gate.measure(*files_of(d, tmp_path), SETTINGS)
+    answers = gate.measure(*files_of(d, tmp_path), {}, SETTINGS)
     assert "nothing to measure" in claims.in_words(table, answers, RECORD)
 
 
@@ -300,7 +325,7 @@ def test_the_text_shows_families_and_what_is_assumed_of_seeds(tmp_path):
     d = world(ood=(0, 0.5, 0.3, 0.1), rl_ood=(0, 0.5, 0.45, 0.1))
     found = pd.DataFrame([{"track": "m", **r} for r in curves.forgetting(d)])
     table = corrected(found, ["ood-falls-after-its-peak"], 0.95)
-    answers = gate.measure(*files_of(d, tmp_path), SETTINGS)
+    answers = gate.measure(*files_of(d, tmp_path), {}, SETTINGS)
     text = " ".join(claims.in_words(table, answers, RECORD).split())
     primary, others = text.split("Other claims")
     assert "OOD accuracy falls from its peak" in primary.split("Primary claims")[1]

@@ -121,3 +121,21 @@ def test_a_page_of_results_names_a_study_and_tables_that_it_has(page):
 def test_a_page_is_of_todays_results_and_settings_or_says_that_it_is_not(page, monkeypatch):
     monkeypatch.chdir(ROOT)
     assert page.stale == ("to be remade" in page.file.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(
+    ("change", "other"),
+    [
+        ("figures: {dpi: 200}", False),
+        ("rl: {recipes: {unused: {like: ppo, temperature: 0.5}}}", False),
+        ("rl: {recipes: {ppo: {temperature: 0.5}}}", True),
+        ("seeds: [7]", True),
+    ],
+)
+def test_a_page_is_old_once_settings_that_it_uses_are_others(change, other, tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    more = tmp_path / "more.yaml"
+    more.write_text(change)
+    one = evidence.Page(tmp_path / "page.md", ("config/config.yaml",), ())
+    two = evidence.Page(one.file, (*one.configs, str(more)), ())
+    assert (one.versions != two.versions) == other

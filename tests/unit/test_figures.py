@@ -70,7 +70,7 @@ def labels(figure) -> list[str]:
 
 
 def assert_readable(figure, across: float = 1):
-    """At most 4 x 4 panels and 6 entries; nothing overlaps or is cut."""
+    """At most 4 x 4 panels and 6 entries; nothing overlaps, by two pixels or more, or is cut."""
     visible = [ax for ax in figure.axes if ax.get_visible()]
     grid = visible[0].get_gridspec()
     assert grid.nrows <= layout.MOST
@@ -87,7 +87,7 @@ def assert_readable(figure, across: float = 1):
         assert box.y1 <= figure.bbox.height + 1, name
     for (one, a), (other, b) in combinations(boxes.items(), 2):
         beside = min(a.x1, b.x1) - max(a.x0, b.x0) < 1
-        assert beside or min(a.y1, b.y1) - max(a.y0, b.y0) < 1, f"{one} and {other} overlap"
+        assert beside or min(a.y1, b.y1) - max(a.y0, b.y0) < 2, f"{one} and {other} overlap"
 
 
 def grey(handle) -> tuple:
@@ -345,13 +345,19 @@ def test_the_gates_answer_stands_below_what_explains_a_phenomenon(name, saved):
         render(name, table(FIGURES[name].table), STYLE, "", "", answers=answer)
     without, below, refused = map(words, saved)
     assert "Phenomenon gate" not in without
+    forgetting = (
+        "present (MaxOOD to sft-400 -28.0 points"
+        if FIGURES[name].edits
+        else "absent (MaxOOD to End -3.0 points"
+    )
     for stage, text in (
-        ("sft", "tiny: OOD forgetting present (MaxOOD to End -28.0 points"),
+        ("sft", f"tiny: OOD forgetting {forgetting}"),
         ("rl", "tiny: OOD recovery undecided (End to RL +2.0 points"),
     ):
         assert (f"Phenomenon gate \N{EM DASH} {text}" in below) == (stage in FIGURES[name].gate)
     verdict = "cannot be read as an explanation of it"
-    assert below.count(verdict) == ("rl" in FIGURES[name].gate)
+    explained = {"sft"} if FIGURES[name].edits else set()
+    assert below.count(verdict) == len({*FIGURES[name].gate} - explained)
     assert refused.count(verdict) == len(FIGURES[name].gate)
     assert_readable(saved[1])
 

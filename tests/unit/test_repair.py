@@ -73,8 +73,10 @@ def write(out, worth, low=0.1, high=-0.2):
              "keepers_low": [-0.03], "keepers_high": [0.01], "ood_by_seed": [gain]}
         )  # fmt: skip
     lost = {"track": "mine", "stage": "sft", "effect": -0.38, "low": -0.5, "high": high}
+    lost |= {"edited": True}
+    other = lost | {"edited": False, "effect": 0.1, "high": 0.2}  # of MaxOOD and End
     (out / "results/tables").mkdir(parents=True, exist_ok=True)
-    for name, made in (("repair", rows), ("gate", [lost])):
+    for name, made in (("repair", rows), ("gate", [other, lost])):
         frame = pd.DataFrame(made).reindex(columns=COLUMNS[name])
         frame.to_parquet(out / f"results/tables/{name}.parquet")
 

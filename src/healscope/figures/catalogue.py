@@ -16,6 +16,7 @@ from types import MappingProxyType
 import pandas as pd
 
 import healscope.figures
+from healscope.artifacts import STAGES
 from healscope.config import FigureStyle
 from healscope.figures import looks
 from healscope.figures.record import Figure
@@ -73,7 +74,7 @@ def render(
         over |= {"published": pd.concat(parts)} if parts else {}
     footer = []
     if entry.gate and answers is not None:
-        footer = _gate_lines(_labelled(answers, labels), entry.gate)
+        footer = _gate_lines(_labelled(answers, labels), entry)
     figure = entry.draw(_labelled(frame, labels), style, footer, **over)
     looks.save(figure, style, pdf_path, png_path, record or {})
 
@@ -91,13 +92,15 @@ def _published(entry: Figure, model: str, file: str) -> pd.DataFrame:
     return rows[own & rows["trust"].isin(["exact", "off_grid"])]
 
 
-def _gate_lines(answers: pd.DataFrame, stages: tuple[str, ...]) -> list[str]:
+def _gate_lines(answers: pd.DataFrame, entry: Figure) -> list[str]:
     """Return the gate's answers; where it found no phenomenon, the reader is told what follows."""
     from healscope.findings.gate import sentences  # loads scipy
 
-    rows = answers[answers["stage"].isin(stages)]
+    rows = answers[answers["stage"].isin(entry.gate)]
+    pairs = zip(rows["first"], rows["second"], strict=True)
+    rows = rows[rows["edited"] if entry.edits else [pair in STAGES.values() for pair in pairs]]
     warned = ["" if a.startswith("present") else _NO_EXPLANATION for a in rows["answer"]]
     return [
         f"Phenomenon gate \N{EM DASH} {text}{warning}"
-        for text, warning in zip(sentences(rows, stages), warned, strict=True)
+        for text, warning in zip(sentences(rows), warned, strict=True)
     ]

@@ -54,6 +54,10 @@ claims. docs/edits.md defines every edit and control. Answers Figure {number} of
 """
 _PICKED = """ MaxOOD is here the one checkpoint that all problems pick, since an edit needs one to
 start from; its line is therefore not corrected for the choice."""
+_ENDS = {
+    "sft": ("the target (End, unless the config names a later step)", "the parent (MaxOOD)"),
+    "rl": ("the target (RL)", "the parent (End)"),
+}
 _BESIDE = {
     kind: "Lines are named at their ends: "
     + "; ".join(f"{name}, {about.label}" for name, about in KINDS.items() if about.figure == kind)
@@ -226,7 +230,7 @@ def _said(frame: pd.DataFrame, main: str) -> str:
 
 def _figure(number: int, stage: str, main: str) -> Figure:
     other = {"values": "directions", "directions": "values"}[main]
-    target, parent = ("End", "MaxOOD") if stage == "sft" else ("RL", "End")
+    target, parent = _ENDS[stage]
     return Figure(
         f"fig{number}",
         f"reversion-{stage}",
@@ -244,6 +248,7 @@ def _figure(number: int, stage: str, main: str) -> Figure:
         partial(draw, main=main),
         lambda frame: messages.by_track(frame, lambda own: _said(own, main)),
         gate=(stage,),
+        edits=True,
     )
 
 

@@ -1,9 +1,10 @@
 """
-What each edit of End's weights changes in accuracy, under the ID rule (across) and under the OOD
-rule (up), against the unedited End at the crossing: edits that put singular values, directions or
-whole matrices back to MaxOOD, edits of the update between the two (a ramp over depth, entries
-trimmed or dropped, its own directions), the controls matched to them, MaxOOD itself, and RL, which
-starts from End as the edits do. The stepped line joins the edits that no other edit
+What each edit of the weights after SFT (the target of stage ``sft`` of the edits) changes in
+accuracy, under the ID rule (across) and under the OOD rule (up), against the unedited target at the
+crossing: edits that put singular values, directions or whole matrices back to the stage's parent,
+as a rule MaxOOD, edits of the update between the two (a ramp over depth, entries trimmed or
+dropped, its own directions), the controls matched to them, the parent itself, and RL, which starts
+from End. The stepped line joins the edits that no other edit
 beats: none gives more OOD accuracy at no more ID cost; the table names every point. Its points are
 the best of many on the same problems, which flatters them.
 
@@ -12,7 +13,7 @@ on their horizontal axis what the same edits change in accuracy on each of them,
 the mean log-probability of a token.
 
 The title is not flattered: for each seed and half of the instances the cheapest edit that gives
-back the named share of the OOD accuracy lost from MaxOOD to End is picked by other seeds on the
+back the named share of the OOD accuracy lost from parent to target is picked by other seeds on the
 other half. Where no edit gives back that much, the one that gives back most is picked.
 
 Intervals count instances and seeds, see docs/statistics.md. docs/edits.md explains the names. The
@@ -182,5 +183,6 @@ FIGURES = [
         draw,
         message,
         gate=("sft",),
+        edits=True,
     )
 ]

@@ -38,7 +38,8 @@ class Figure:
     `title` names it in lists. `drawing` takes (frame, style), with `overlay` also `published`, and
     returns the figure and its note. `message` takes the frame and returns what was found, in a line
     for each model. `about` is the caption in reStructuredText. `gate`: stages whose phenomenon the
-    figure explains. `asked`: whether a study that has the table draws the figure unasked.
+    figure explains, between landmarks or, with `edits`, where edits of the stage are made. `asked`:
+    whether a study that has the table draws the figure unasked.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Figure:
     drawing: Callable[..., Drawn]
     message: Callable[[pd.DataFrame], str]
     gate: tuple[str, ...] = ()
+    edits: bool = False
     overlay: bool = False
     asked: Callable[[Study], bool] = always
 

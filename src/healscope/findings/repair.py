@@ -18,7 +18,7 @@ from healscope.schema import IN_NATS, IN_SHARES, TRACK, Column, change, flag, re
 from healscope.verdicts import MARGIN
 
 STAGE = "sft"
-"""The stage of edits that puts End back to MaxOOD."""
+"""The stage of edits that puts back what SFT changed."""
 
 SHARE = 0.8
 """Of the lost OOD accuracy: an edit gives the loss back if it gives back at least so much."""

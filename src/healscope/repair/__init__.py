@@ -137,10 +137,10 @@ def _ends(folder: Path, study: Study, track: str, seed: int) -> Ends:
 
 
 def _refuse_without_loss(folder: Path, track: str, rows: pd.DataFrame) -> None:
-    """Raise HealscopeError unless a loss is established on problems that did not pick the best
-    checkpoint, which the gate of the study says."""
+    """Raise HealscopeError unless the gate of the study says that there is a loss between the
+    checkpoints of the stage, on problems that did not pick the best one."""
     gate = _rows(folder, "gate", track)
-    loss = gate[gate["stage"] == STAGE]
+    loss = gate[(gate["stage"] == STAGE) & gate["edited"]]
     if loss.empty or not loss.iloc[0]["high"] < 0:
         known = "" if loss.empty else f": OOD accuracy changes by {estimate(loss.iloc[0])} points"
         raise HealscopeError(
