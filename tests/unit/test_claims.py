@@ -422,6 +422,8 @@ def test_starts_that_are_all_alike_leave_nothing_to_contrast(part):
     failed = changed(d, rows=d.rows[d.rows["stage"] == "sft"])
     assert part(failed) == []
     assert window_of_starts(failed) == []
+    one = d.rows["checkpoint"].str.startswith("sft") | (d.rows["checkpoint"] == "ppo-from-50")
+    assert part(changed(d, rows=d.rows[one])) == []  # there is nothing to hold it against
 
 
 def beside(d, others, failed=()):

@@ -128,9 +128,9 @@ def _contrast(
     """Return the healing from starts on one side of a condition on `column`, minus the others'.
 
     `side`: values of one seed's starts -> 1, -1, or 0 where a start counts on neither side. Seeds
-    without starts on both sides say nothing.
+    without starts on both sides say nothing, nor does a study with one start.
     """
-    if not d.branches:
+    if len(d.branches) < 2:
         return []
     healed = _healing(d)
     main = d.logs[d.logs["recipe"] == d.main]
