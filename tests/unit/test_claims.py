@@ -508,6 +508,19 @@ def test_a_claim_of_ones_own_compares_two_branches():
     assert verdict_of(last, "ppo-from-10-above-sft-100-ood") == "held"
 
 
+def test_an_arm_of_sft_is_compared_and_is_no_step_of_sft():
+    """Its checkpoints are read because they are named, and move no other claim."""
+    d = world(ood=(0, 0.5, 0.3, 0.1), rl_ood=(0, 0.5, 0.45, 0.1))
+    arm = [attempts("rpsft-100", rule, "held_out", 0.4, s) for s in SEEDS for rule in ("id", "ood")]
+    both = changed(d, rows=pd.concat([d.rows, with_steps(pd.concat(arm))]))
+    compared = changed(both, compare=(("rpsft-100", "sft-100"),))
+    assert verdict_of(of_ones_own(compared), "rpsft-100-above-sft-100-ood") == "held"
+    for made in (curves.forgetting, gate.phenomena, window_of_starts):
+        one, two = (pd.DataFrame(made(x)) for x in (d, both))
+        pd.testing.assert_frame_equal(one, two)
+    assert both.steps == GRID
+
+
 def test_a_window_of_starts_is_asked_of_three_starts_or_more():
     d = world(ood=(0, 0.5, 0.3, 0.1), rl_ood=(0, 0.5, 0.45, 0.1))
     asked = {claim["claim"] for claim in window_of_starts(d)}

@@ -175,7 +175,8 @@ class Study(Section):
         for name in self.rl.branches if self.rl else ():
             self._check_mask(name)
         for pair in self.claims.compare:
-            ends = [*self.branches, *self.sft_checkpoints("sft")]
+            runs = "sft", *self.sft.arms
+            ends = [*self.branches, *(c for run in runs for c in self.sft_checkpoints(run))]
             if unknown := [name for name in pair if name not in ends]:
                 known = ", ".join(ends)
                 raise ValueError(f"claims.compare: no checkpoint '{unknown[0]}'; there are {known}")

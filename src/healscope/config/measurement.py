@@ -285,8 +285,8 @@ class Claims(Section):
     )
     compare: list[tuple[str, str]] = Field(
         [],
-        description="pairs of branches or SFT checkpoints of which the first is claimed to end "
-        "above the second, as [[ppo-from-59, sft-400]]",
+        description="pairs of branches or checkpoints of SFT and its arms of which the first is "
+        "claimed to end above the second, as [[ppo-from-59, sft-400], [rpsft-400, sft-400]]",
         exclude_if=lambda value: not value,
     )
     contrast: tuple[Natural, Natural] | None = Field(

@@ -9,6 +9,7 @@ import pandas as pd
 
 from healscope import artifacts, provenance, verdicts
 from healscope.config import EXHAUSTIVE, Statistics
+from healscope.files import Files
 from healscope.findings import gate as gates
 from healscope.findings.columns import effect, in_unit
 from healscope.findings.contrasts import Data
@@ -244,13 +245,19 @@ def write_text(table: pd.DataFrame, record: dict, gate: list[str], seeds: list[i
     return in_words(table, provenance.read_table(gate[0]), record, added)
 
 
+def _checkpoints(files: Files) -> list[str]:
+    """Return all of SFT and all branches, and what the config compares with them."""
+    compared = (name for pair in files.study.claims.compare for name in pair)
+    return list(dict.fromkeys([*files.sft(), *files.study.branches, *compared]))
+
+
 FINDING = Finding(
     name="claims",
     schema=SCHEMA,
     make=measure,
     inputs=lambda files: {
         "evaluations": [
-            *files.evaluations([*files.sft(), *files.study.branches]),
+            *files.evaluations(_checkpoints(files)),
             *files.under_other_protocols(),
         ],
         "logs": files.logs(files.study.branches),
