@@ -45,8 +45,8 @@ def power(
     the table.
 
     Return one row for each number of seeds and instances and each claim: columns seeds, instances,
-    claim, and the shares of studies that find it held and not. A last row, ALL, has the share in
-    which each claim is decided as `held`, and no `failed`.
+    claim, and the shares of studies in which it is held, failed, or decided, which is either. A
+    last row, ALL, has the share of studies in which every claim is decided.
     """
     rows = claims.to_dict("records")
     most = max(row["instances"] for row in rows)
@@ -70,9 +70,10 @@ def power(
             cell = {"seeds": of_seeds, "instances": count}
             for c, name in enumerate(claims["claim"]):
                 held, failed = ((words[:, c] == word).mean() for word in (HELD, FAILED))
-                found.append({**cell, "claim": name, "held": held, "failed": failed})
+                either = {"held": held, "failed": failed, "decided": held + failed}
+                found.append({**cell, "claim": name, **either})
             decided = np.isin(words, [HELD, FAILED]).all(1).mean()
-            found.append({**cell, "claim": ALL, "held": decided, "failed": np.nan})
+            found.append({**cell, "claim": ALL, "decided": decided})
     return pd.DataFrame(found)
 
 
@@ -127,7 +128,7 @@ def table(file: str | Path, seeds: Sequence[int], instances: Sequence[int]) -> s
             cells = (own.loc[(name, s)] for s in seeds)
             texts = (f"{100 * c['held']:.0f} / {100 * c['failed']:.0f}" for c in cells)
             lines.append(name.ljust(width) + "".join(f"{text:>10}" for text in texts))
-        both = (f"{100 * own.loc[(ALL, s), 'held']:.0f}" for s in seeds)
+        both = (f"{100 * own.loc[(ALL, s), 'decided']:.0f}" for s in seeds)
         lines.append("all are decided".ljust(width) + "".join(f"{text:>10}" for text in both))
     heads = ("effect", "margin", "seeds", "instances", "both", "answers")
     lines += ["", "points, and SDs".ljust(width) + "".join(f"{head:>10}" for head in heads)]
