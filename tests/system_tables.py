@@ -72,6 +72,20 @@ def hard_samples() -> pd.DataFrame:
     return _seeded(rows, "change")
 
 
+def numbers() -> pd.DataFrame:
+    levels = {"training rule": (0.3, 0.35), "numbers seen": (0.27, 0.3)}
+    levels["numbers unseen"] = (0.26, 0.1)
+    rows = [
+        {"stage": stage, "step": step, "checkpoint": f"sft-{step}" if stage == "sft" else
+         f"ppo-from-{step}", "numbers": numbers, "neighbour": "all", "distance": 0, "n": 225,
+         "accuracy": first + (last - first) * share + (0.05 if stage == "rl" else 0)}
+        for numbers, (first, last) in levels.items()
+        for stage, step, share in (("sft", 9, 0.0), ("sft", 59, 0.4), ("sft", 400, 1.0),
+                                   ("rl", 59, 0.4))
+    ]  # fmt: skip
+    return _seeded(rows, "accuracy")
+
+
 def without_one() -> pd.DataFrame:
     rows = []
     for hand, heights in {
@@ -250,5 +264,6 @@ MADE = {
     "phases": phases,
     "sparsity": sparsity,
     "hard-samples": hard_samples,
+    "numbers": numbers,
     "without-one": without_one,
 }

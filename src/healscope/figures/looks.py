@@ -32,8 +32,8 @@ OPEN = {"markerfacecolor": "white"}
 _LINES = {"solid": "-", "dashed": DASHED, "dotted": DOTTED}
 
 # Never colour alone: what appears together differs in marker or line too. `end` is an SFT
-# checkpoint and has the colour of SFT. Those from `number` on never meet rules, stages or landmarks
-# in one panel.
+# checkpoint and has the colour of SFT. Those from `number` on never meet stages or landmarks in
+# one panel, nor rules, but for `composition`.
 _LOOKS = {
     "id": (0, "o", "-"),
     "ood": (3, "s", DASHED),

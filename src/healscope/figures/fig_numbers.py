@@ -1,0 +1,70 @@
+"""
+Accuracy on held-out hands along SFT and after RL from its starts (open marks): under the training
+rule, and under other rules at the same distances from it, whose face cards count as numbers that
+answers of SFT contain, or as numbers that they never contain. If SFT forgets to follow other rules,
+both fall; if it forgets to write other numbers, only the latter does. Intervals count instances and
+seeds, see docs/statistics.md. A control that `arXiv 2509.12235`_ lacks.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from healscope.config import FigureStyle
+from healscope.figures import layout, looks, messages
+from healscope.figures.record import Drawn, Figure
+
+_LOOKS = {"training rule": "id", "numbers seen": "composition", "numbers unseen": "ood"}
+_LABELS = {
+    "training rule": "training rule",
+    "numbers seen": "other rules, numbers of answers of SFT",
+    "numbers unseen": "other rules, other numbers",
+}
+
+
+def draw(frame: pd.DataFrame, style: FigureStyle) -> Drawn:
+    """Draw accuracy along SFT, and after RL, for each kind of rule."""
+    frame = frame[frame["neighbour"] == "all"]
+    models, left_out = layout.fitting(frame["track"])
+    figure, axes = layout.panels(style, len(models), 1, 2.6)
+    for ax, model in zip(axes[:, 0], models, strict=True):
+        whole, _ = layout.by_seed(frame[frame["track"] == model])
+        layout.step_axis(ax, whole["step"])
+        for numbers, key in _LOOKS.items():
+            own = whole[whole["numbers"] == numbers]
+            layout.stages(ax, own, _LABELS[numbers], looks.look(style, key))
+        layout.from_zero(ax)
+        layout.percent_axis(ax, "accuracy (%)")
+        layout.title(ax, model)
+    layout.step_label(axes)
+    note = layout.intervals(frame, "bands, bars", "")
+    return figure, layout.joined(note, "open marks: after RL from that step", left_out)
+
+
+def message(frame: pd.DataFrame) -> str:
+    """Return how far the two kinds of rules are apart at the last step of SFT."""
+    frame = frame[frame["neighbour"] == "all"]
+    return messages.by_track(layout.by_seed(frame)[0], _said)
+
+
+def _said(frame: pd.DataFrame) -> str:
+    last = frame[(frame["stage"] == "sft") & (frame["step"] == frame["step"].max())]
+    other = last.set_index("numbers")
+    if not {"numbers unseen", "numbers seen"} <= set(other.index):
+        return "there are no rules at one distance with numbers seen and unseen"
+    ends = (messages.of_row(other.loc[f"numbers {name}"]) for name in ("unseen", "seen"))
+    step = int(last["step"].iloc[0])
+    about = f"at step {step}, of numbers that SFT never writes against others"
+    return messages.effect("accuracy", messages.difference(*ends), about)
+
+
+FIGURES = [
+    Figure(
+        "fig_numbers",
+        "numbers",
+        "Is it the rule, or its numbers?",
+        __doc__,
+        draw,
+        message,
+    )
+]
