@@ -76,8 +76,14 @@ def test_shipped_configs_are_valid(names):
 def test_an_overlay_shares_the_results_of_the_default_study(overlay):
     """Results lie under the same names, so everything both ask for has to agree."""
     default, more = shipped("config.yaml"), shipped("config.yaml", overlay)
-    for section in ("tasks", "models", "evaluation", "landmarks", "spectra", "edits", "statistics"):
+    for section in ("tasks", "models", "landmarks", "spectra", "edits", "statistics"):
         assert getattr(default, section) == getattr(more, section), section
+    left_out = {"protocols"}
+    assert default.evaluation.model_dump(exclude=left_out) == more.evaluation.model_dump(
+        exclude=left_out
+    )
+    for name, protocol in more.evaluation.protocols.items():
+        assert default.evaluation.protocols[name] == protocol, name
     asked = {"arms", "methods"}
     assert default.sft.model_dump(exclude=asked) == more.sft.model_dump(exclude=asked)
     assert set(default.branches) <= set(more.branches)
