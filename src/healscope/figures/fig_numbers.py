@@ -1,9 +1,9 @@
 """
 Accuracy on held-out hands along SFT and after RL from its starts (open marks): under the training
-rule, and under other rules at the same distances from it, whose face cards count as numbers that
-answers of SFT contain, or as numbers that they never contain. If SFT forgets to follow other rules,
-both fall; if it forgets to write other numbers, only the latter does. Intervals count instances and
-seeds, see docs/statistics.md. A control that `arXiv 2509.12235`_ lacks.
+rule, and under other rules at the same distances from it, whose face cards have values that cards
+have in answers of SFT, or that they never have there. If SFT forgets to follow other rules, both
+fall; if it forgets to compute with other numbers, only the latter does. Intervals count instances
+and seeds, see docs/statistics.md. A control that `arXiv 2509.12235`_ lacks.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from healscope.figures.record import Drawn, Figure
 _LOOKS = {"training rule": "id", "numbers seen": "composition", "numbers unseen": "ood"}
 _LABELS = {
     "training rule": "training rule",
-    "numbers seen": "other rules, numbers of answers of SFT",
-    "numbers unseen": "other rules, other numbers",
+    "numbers seen": "other rules, card values of SFT",
+    "numbers unseen": "other rules, other card values",
 }
 
 
@@ -54,7 +54,7 @@ def _said(frame: pd.DataFrame) -> str:
         return "there are no rules at one distance with numbers seen and unseen"
     ends = (messages.of_row(other.loc[f"numbers {name}"]) for name in ("unseen", "seen"))
     step = int(last["step"].iloc[0])
-    about = f"at step {step}, of numbers that SFT never writes against others"
+    about = f"at step {step}, of card values that SFT never has against others"
     return messages.effect("accuracy", messages.difference(*ends), about)
 
 

@@ -1,9 +1,9 @@
-"""Does SFT forget to follow other rules, or to write numbers that its answers never contain?
+"""Does SFT forget other rules, or to compute with card values that its answers never have?
 
 The published OOD rule changes both at once: it asks for a rule other than the trained one, and for
-card values (11, 12, 13) that no answer of SFT contains. Neighbours of the training rule tell them
-apart: rules at the same distance from it, on either side, whose numbers answers of SFT do or do not
-contain.
+card values (11, 12, 13) that no card has in answers of SFT. Neighbours of the training rule tell
+them apart: rules at the same distance from it, on either side, whose values cards do or do not have
+in answers of SFT.
 """
 
 import pandas as pd
@@ -32,7 +32,7 @@ _BY = ["track", "stage", "step", "checkpoint", "numbers", "neighbour", "distance
 
 def read(evaluations: list[str], tasks: dict[str, dict]) -> pd.DataFrame:
     """Return greedy answers under the training rule, and under rules of which some at the same
-    distance have numbers that answers of SFT contain and some have not; with column `numbers`.
+    distance have card values that occur in answers of SFT and some have not; with column `numbers`.
 
     A number is seen if a card counts as much under the training rule. `tasks`: name -> settings.
     """
@@ -106,15 +106,15 @@ def claims_of(
             found += [
                 row(
                     "sft-forgets-unseen-numbers",
-                    "SFT lowers accuracy more under rules with numbers that its answers never "
-                    "contain than under rules as far from the trained one without such numbers",
+                    "SFT lowers accuracy more under rules with card values that its answers never "
+                    "have than under rules as far from the trained one without such values",
                     gap,
                     never_there(negative(gap), float(had[UNSEEN])),
                     f"{told}; below {100 * FLOOR:.0f}% at first there is nothing to lose",
                 ),
                 row(
                     "sft-forgets-other-rules",
-                    "SFT lowers accuracy under other rules whose numbers its answers contain",
+                    "SFT lowers accuracy under other rules whose card values its answers have",
                     seen,
                     never_there(negative(seen), float(had[SEEN])),
                     told,
@@ -125,16 +125,16 @@ def claims_of(
             found += [
                 row(
                     "rl-heals-seen-numbers-more",
-                    "RL on the training rule raises accuracy more under other rules whose numbers "
-                    "its right answers contain than under rules as far away with others",
+                    "RL on the training rule raises accuracy more under other rules whose card "
+                    "values its right answers have than under rules as far away with others",
                     more,
                     positive(more),
                     told,
                 ),
                 row(
                     "rl-raises-other-rules",
-                    "RL on the training rule raises accuracy under other rules whose numbers its "
-                    "right answers contain",
+                    "RL on the training rule raises accuracy under other rules whose card values "
+                    "its right answers have",
                     seen,
                     positive(seen),
                     told,
@@ -183,13 +183,13 @@ def section(table: pd.DataFrame) -> str:
 SCHEMA = table(
     "numbers",
     "Accuracy of one checkpoint on held-out hands under the training rule, and under rules as far "
-    "from it with and without numbers that answers of SFT contain.",
+    "from it with and without card values that answers of SFT never have.",
     (
         TRACK,
         STAGE,
         STEP,
         CHECKPOINT,
-        choice("numbers", NUMBERS, "whether answers of SFT contain what its face cards count as"),
+        choice("numbers", NUMBERS, "whether a card has such values in answers of SFT"),
         text("neighbour", "equal rule: J, Q and K count alike; unequal rule; all: both together"),
         Column("distance", "int", "of the rule from the training rule; 0: all together"),
         SEED,
@@ -212,6 +212,6 @@ FINDING = Finding(
         "rl-(heals-seen-numbers-more|raises-other-rules)",
     ),
     order=21.5,
-    title="Other rules, with numbers that answers of SFT contain and without",
+    title="Other rules, with and without card values that answers of SFT never have",
     section=section,
 )
