@@ -42,7 +42,7 @@ class Published:
 CLAIMS = (
     Published(
         "OOD accuracy peaks early in SFT and then declines", "3.2", "ood-falls-after-its-peak",
-        ("ood-falls-between-fixed-steps",), contrast="maxood→end",
+        ("ood-falls-between-fixed-steps", "sft-forgets-other-rules"), contrast="maxood→end",
     ),
     Published(
         "The peak is early", "3.2", "ood-peaks-early",
