@@ -6,7 +6,8 @@ import pytest
 from healscope.config import Statistics
 from healscope.findings import numbers
 from healscope.schema import check
-from healscope.tasks.cards import neighbours
+from healscope.tasks.cards import deals, neighbours
+from healscope.tasks.cards.game import FaceRule
 from healscope.tasks.cards.generalpoints import GeneralPoints
 
 SETTINGS = Statistics(resamples=300)
@@ -104,10 +105,15 @@ def test_only_rules_at_equal_distances_are_compared(tmp_path):
 
 
 def test_a_trained_number_is_seen_whatever_its_size(tmp_path):
-    """Where 11, 12 and 13 are trained there is nothing unseen, so that nothing is asked."""
+    """Where 11, 12 and 13 are trained nothing is unseen: other rules are asked all together."""
     trained = {"gp3": {"id_rule": {"J": 11, "Q": 12, "K": 13}}}
-    found = files(tmp_path, unseen_forgotten)
-    assert numbers.judge(found, trained, "ppo-from-59", (14, 400), SETTINGS) == []
+    found = numbers.judge(
+        files(tmp_path, rules_forgotten), trained, "ppo-from-59", (14, 400), SETTINGS
+    )
+    assert {r["claim"]: r["verdict"] for r in found} == {
+        "sft-forgets-other-rules": "held",
+        "rl-raises-other-rules": "undecided",
+    }
 
 
 def test_neighbours_of_the_game_have_rules_on_both_sides():
@@ -118,3 +124,19 @@ def test_neighbours_of_the_game_have_rules_on_both_sides():
     by_place = said.groupby([rows["neighbour"], rows["distance"]]).agg(set)
     assert by_place["unequal rule", 6] == {"7-8-9", "11-12-13"}
     assert by_place["equal rule", 3] == {"9-9-9", "11-11-11"}
+
+
+@pytest.mark.parametrize("ood", [(11, 12, 13), (7, 8, 9), (10, 9, 10)])
+def test_no_problem_under_another_rule_is_one_of_training_in_other_cards(ood):
+    """J 7 2 under J = 5 is the training problem 5 7 2: same numbers, same formulas."""
+    game = GeneralPoints(name="g", cards=3, targets=(6, 12), ood_rule=FaceRule.of(ood),
+                         rendering="compact", held_out=0.5, orders=2)  # fmt: skip
+    pool = game.sft_table()
+    trained = {tuple(sorted(values)) for values in pool["values"]}
+    near = neighbours.neighbours(game, 60, 0)
+    posed = game.problem_table()
+    faces = posed[(posed["split"] == "held_out") & (posed["n_faces"] > 0)]
+    assert (len(posed), len(faces)) == deals.count_problems(game)
+    for rows in (near, faces):
+        assert len(rows) > 50
+        assert not trained & {tuple(sorted(values)) for values in rows["values"]}

@@ -98,11 +98,29 @@ def halve_deals(task: Game) -> dict[Deal, Half]:
     return {deal: halves[key] for deal, key in keys.items()}
 
 
+def trained_values(task: Game) -> frozenset[tuple[int, ...]]:
+    """Return the multisets of ID values on the training side, ascending.
+
+    A hand under another rule with one of them is a problem of training in other cards: the numbers
+    to compute with, the formulas and, for some target, the answer are the same.
+    """
+    keys = _id_multisets(task)
+    return frozenset(keys[deal] for deal, side in split_deals(task).items() if side == "train")
+
+
+def _leaks(task: Game, deal: Deal, split: Split, trained: frozenset) -> bool:
+    """Return whether a held-out deal with face cards is one of training under the OOD rule."""
+    stated = tuple(sorted(task.ood_rule.values(deal.cards)))
+    return split == "held_out" and count_faces(deal.cards) > 0 and stated in trained
+
+
 def problem_table(task: Game) -> pd.DataFrame:
     """Make the table of evaluation problems: two rows (ID, OOD) for each order of each deal.
 
     First the deals of both splits that hold a face card and that both rules solve, in up to
-    `orders` distinct random orders. Then the solvable held-out deals without a face card, in one
+    `orders` distinct random orders. Left out are held-out deals whose values under the OOD rule are
+    those of a training deal (`trained_values`), which a rule with values of 11 and more never has.
+    Then the solvable held-out deals without a face card, in one
     random order: there the two rules differ in the prompt alone.
 
     Columns are PROBLEM_COLUMNS: `rule_values`, `cards` and `values` are lists, `instance_id`, as
@@ -112,7 +130,7 @@ def problem_table(task: Game) -> pd.DataFrame:
     """
     halves = halve_deals(task)
     rng, faceless_rng = _stream(task.seed, _ORDER_STREAM), _stream(task.seed, _FACELESS_STREAM)
-    with_faces, faceless = [], []
+    with_faces, faceless, trained = [], [], trained_values(task)
     for deal, split in split_deals(task).items():
         if not all(solvable(task.rule(s).values(deal.cards), deal.target) for s in SIDES):
             continue
@@ -123,6 +141,8 @@ def problem_table(task: Game) -> pd.DataFrame:
             rows, dealt = faceless, _random_orders(deal.cards, 1, faceless_rng)
             if split == "train":
                 continue
+        if _leaks(task, deal, split, trained):
+            continue
         for cards in dealt:
             for side in SIDES:
                 problem = make_problem(task, cards, side, deal.target)
@@ -136,8 +156,11 @@ def count_problems(task: Game) -> tuple[int, int]:
     The table itself is not made, as this would need the solver for every row.
     """
     every = faced = 0
+    trained = trained_values(task)
     for deal, split in split_deals(task).items():
         if not all(solvable(task.rule(s).values(deal.cards), deal.target) for s in SIDES):
+            continue
+        if _leaks(task, deal, split, trained):
             continue
         hidden = split == "held_out"
         if not count_faces(deal.cards):

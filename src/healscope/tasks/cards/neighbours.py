@@ -25,6 +25,7 @@ from healscope.tasks.cards.deals import (
     problem_frame,
     problem_row,
     split_deals,
+    trained_values,
 )
 from healscope.tasks.cards.game import (
     ARRANGEMENTS,
@@ -317,14 +318,17 @@ def _hidden(
     """Yield held-out hands with a face card (`faces`: at least so many) that the side's rule
     solves, in random order.
 
-    Under another rule than that of training, hands that count differently by it.
+    Under another rule than that of training, hands that count differently by it, and by it not as
+    a training hand does: `trained_values` says why.
     """
     rule, sides = game.rule(side), _sides(game)[0]
+    trained = _trained(replace(game, ood_rule=game.id_rule))
     hidden = [d for d, s in sides.items() if s == "held_out" and count_faces(d.cards) >= faces]
     for index in rng.permutation(len(hidden)):
         cards, target = hidden[index]
-        differs = side == "id" or rule.values(cards) != game.id_rule.values(cards)
-        if differs and solvable(rule.values(cards), target):
+        values = rule.values(cards)
+        differs = values != game.id_rule.values(cards) and tuple(sorted(values)) not in trained
+        if (side == "id" or differs) and solvable(values, target):
             yield Neighbour(game, make_problem(game, _shuffled(cards, rng), side, target))
 
 
@@ -348,6 +352,9 @@ def _sides(game: Game) -> tuple[dict[Deal, Split], dict[Deal, Half]]:
 @lru_cache(maxsize=8)
 def _sides_of(game: Game) -> tuple[dict[Deal, Split], dict[Deal, Half]]:
     return split_deals(game), halve_deals(game)
+
+
+_trained = lru_cache(maxsize=8)(trained_values)
 
 
 def _rows(found: Sequence[Neighbour], **named: Any) -> list[dict[str, Any]]:
