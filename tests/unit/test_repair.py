@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections import defaultdict
 from pathlib import Path
 
 import pandas as pd
@@ -15,6 +16,7 @@ from healscope.findings.repair import PICK
 from healscope.models import checkpoints
 from healscope.models.stored import Stored
 from healscope.repair import COLUMNS
+from healscope.repair.card import About, text
 
 WORTH = {  # name -> (ID change, OOD change, of the way back)
     "swap-strength-0.5": (-0.02, 0.30, 0.5),
@@ -190,3 +192,12 @@ def test_an_edit_that_rounding_undoes_is_told(finished, capsys, dtype):
     away = "are rounded to the target's type" in capsys.readouterr().err
     assert away is (dtype == torch.bfloat16)
     assert away is (abs(about["written_from_target"] - 0.25) > 0.05 * 0.25)
+
+
+def test_the_card_says_where_rl_started(finished):
+    """Which need not be the checkpoint that is repaired."""
+    rows = pd.read_parquet(finished / "results/tables/repair.parquet")
+    healed = rows[rows["kind"] == "ramp"].head(1).assign(kind="rl", name="rl", control="")
+    about = About("sft-32", "sft-8", "ramp", False, False, 0.95, 0.8, "sft-16")
+    made = text(pd.concat([rows, healed]), about, defaultdict(float))
+    assert "| RL from `sft-16` |" in made

@@ -69,11 +69,13 @@ def repair(
     types = {str(target.dtype(m.name)).removeprefix("torch.") for m in matrices}
     with contextlib.chdir(folder):
         named = [_public(study, track, name) for name in (ends.target, ends.parent)]
+        rl = study.rl_landmark and artifacts.sft(artifacts.parse_branch(study.rl_landmark)[1])
+        rl_start = _public(study, track, rl) if rl else ""
     recipe = None
     if target.adapter is None and parent.adapter is None:  # mergekit takes none without its base
         recipe = mergekit.recipe(edit_names.parse(edit), *named, matrices, min(types))
     about = card.About(
-        *named, edit, by_hand, recipe is not None, study.statistics.confidence, SHARE
+        *named, edit, by_hand, recipe is not None, study.statistics.confidence, SHARE, rl_start
     )
 
     def beside(measured: dict[str, float]) -> dict[str, str]:

@@ -23,8 +23,8 @@ MERGEKIT = (
 @dataclass(frozen=True)
 class About:
     """What a card is about: what target and parent are called, the edit, whether it was named and
-    not picked, whether mergekit can make it, the confidence of intervals, and the share of the loss
-    that a repair has to give back."""
+    not picked, whether mergekit can make it, the confidence of intervals, the share of the loss
+    that a repair has to give back, and what the checkpoint is called that RL started from."""
 
     target: str
     parent: str
@@ -33,6 +33,7 @@ class About:
     with_recipe: bool
     confidence: float
     share: float
+    rl_start: str = ""
 
 
 def text(rows: pd.DataFrame, about: About, measured: Mapping[str, float]) -> str:
@@ -110,7 +111,7 @@ def _table(rows: pd.DataFrame, by_name: dict, about: About) -> list[str]:
     back = rows[rows["kind"] == "parent"].to_dict("records")
     shown += [(f"`{about.parent}` itself, the best on these problems", row) for row in back]
     healed = rows[rows["kind"] == "rl"].to_dict("records")
-    shown += [(f"RL from `{about.target}`", row) for row in healed]
+    shown += [(f"RL from `{about.rl_start}`", row) for row in healed]
     lines = [
         (
             name,
