@@ -9,11 +9,16 @@ instances and seeds, see docs/statistics.md. Asks the question of `arXiv 2411.15
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pandas as pd
 
 from healscope.config import FigureStyle
 from healscope.figures import layout, looks, messages
 from healscope.figures.record import Drawn, Figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _SHOWN = ("follows", "early", "paraphrase", "filler")
 _LABELS = {
@@ -26,12 +31,8 @@ _LABELS = {
 
 def draw(frame: pd.DataFrame, style: FigureStyle) -> Drawn:
     """Draw each test along SFT, and after RL."""
-    frame = frame[frame["rule"] == "id"]
-    models, left_out = layout.fitting(frame["track"])
-    figure, axes = layout.panels(style, len(models), 1, 2.8)
-    for ax, model in zip(axes[:, 0], models, strict=True):
-        whole, _ = layout.by_seed(frame[frame["track"] == model])
-        layout.step_axis(ax, whole["step"])
+
+    def lines(ax: Axes, whole: pd.DataFrame) -> None:
         for name, form in zip(_SHOWN, looks.ordered_looks(style, len(_SHOWN)), strict=True):
             own = whole[whole["measure"] == name]
             layout.stages(ax, own, _LABELS[name], form | {"markersize": 4}, value="share")
@@ -39,12 +40,8 @@ def draw(frame: pd.DataFrame, style: FigureStyle) -> Drawn:
         floor = floor.sort_values("step")
         line = {"color": looks.GREY, "linestyle": looks.DOTTED}
         ax.plot(floor["step"], floor["share"], label="unchanged: stays", **line)
-        layout.from_zero(ax)
-        layout.percent_axis(ax, "right answers (%)")
-        layout.title(ax, model)
-    layout.step_label(axes)
-    note = layout.intervals(frame, "bands, bars", "")
-    return figure, layout.joined(note, "open marks: after RL from that step", left_out)
+
+    return layout.along_steps(frame[frame["rule"] == "id"], style, 2.8, "right answers (%)", lines)
 
 
 def message(frame: pd.DataFrame) -> str:

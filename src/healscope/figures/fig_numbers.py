@@ -8,11 +8,16 @@ and seeds, see docs/statistics.md. A control that `arXiv 2509.12235`_ lacks.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pandas as pd
 
 from healscope.config import FigureStyle
 from healscope.figures import layout, looks, messages
 from healscope.figures.record import Drawn, Figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _LOOKS = {"training rule": "id", "numbers seen": "composition", "numbers unseen": "ood"}
 _LABELS = {
@@ -24,21 +29,14 @@ _LABELS = {
 
 def draw(frame: pd.DataFrame, style: FigureStyle) -> Drawn:
     """Draw accuracy along SFT, and after RL, for each kind of rule."""
-    frame = frame[frame["neighbour"] == "all"]
-    models, left_out = layout.fitting(frame["track"])
-    figure, axes = layout.panels(style, len(models), 1, 2.6)
-    for ax, model in zip(axes[:, 0], models, strict=True):
-        whole, _ = layout.by_seed(frame[frame["track"] == model])
-        layout.step_axis(ax, whole["step"])
+
+    def lines(ax: Axes, whole: pd.DataFrame) -> None:
         for numbers, key in _LOOKS.items():
             own = whole[whole["numbers"] == numbers]
             layout.stages(ax, own, _LABELS[numbers], looks.look(style, key))
-        layout.from_zero(ax)
-        layout.percent_axis(ax, "accuracy (%)")
-        layout.title(ax, model)
-    layout.step_label(axes)
-    note = layout.intervals(frame, "bands, bars", "")
-    return figure, layout.joined(note, "open marks: after RL from that step", left_out)
+
+    together = frame[frame["neighbour"] == "all"]
+    return layout.along_steps(together, style, 2.6, "accuracy (%)", lines)
 
 
 def message(frame: pd.DataFrame) -> str:

@@ -8,11 +8,16 @@ instances and seeds, see docs/statistics.md. Asks the question of `arXiv 2603.23
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pandas as pd
 
 from healscope.config import FigureStyle
 from healscope.figures import layout, looks, messages
 from healscope.figures.record import Drawn, Figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _LOOKS = {"whole": "id", "a card less": "number"}
 _TAUGHT = "a card less, taught"
@@ -20,11 +25,8 @@ _TAUGHT = "a card less, taught"
 
 def draw(frame: pd.DataFrame, style: FigureStyle) -> Drawn:
     """Draw accuracy on both kinds of hands along SFT, and after RL."""
-    models, left_out = layout.fitting(frame["track"])
-    figure, axes = layout.panels(style, len(models), 1, 2.6)
-    for ax, model in zip(axes[:, 0], models, strict=True):
-        whole, _ = layout.by_seed(frame[frame["track"] == model])
-        layout.step_axis(ax, whole["step"])
+
+    def lines(ax: Axes, whole: pd.DataFrame) -> None:
         for hand, key in _LOOKS.items():
             form = looks.look(style, key)
             layout.stages(ax, whole[whole["hand"] == hand], hand, form)
@@ -32,12 +34,8 @@ def draw(frame: pd.DataFrame, style: FigureStyle) -> Drawn:
         if len(taught):
             height, form = taught["accuracy"].max(), looks.look(style, _LOOKS["a card less"])
             ax.axhline(height, label=_TAUGHT, color=form["color"], linestyle=":", linewidth=1.2)
-        layout.from_zero(ax)
-        layout.percent_axis(ax, "accuracy (%)")
-        layout.title(ax, model)
-    layout.step_label(axes)
-    note = layout.intervals(frame, "bands, bars", "")
-    return figure, layout.joined(note, "open marks: after RL from that step", left_out)
+
+    return layout.along_steps(frame, style, 2.6, "accuracy (%)", lines)
 
 
 def message(frame: pd.DataFrame) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -237,6 +237,32 @@ def banded(
     band = {"color": form["color"], "alpha": 0.18, "linewidth": 0}
     ax.fill_between(frame[x], frame["low"], frame["high"], **band)
     ax.plot(frame[x], frame[value], label=label, **form)
+
+
+def along_steps(
+    frame: pd.DataFrame,
+    style: FigureStyle,
+    height: float,
+    label: str,
+    lines: Callable[[Axes, pd.DataFrame], None],
+) -> tuple[Figure, str]:
+    """Draw a panel of `height` inches for each model, of shares along SFT and after RL.
+
+    `lines` draws into a panel the rows of its model over all seeds, by `stages`. `label` names the
+    shares. Return the figure and its note.
+    """
+    models, left_out = fitting(frame["track"])
+    figure, axes = panels(style, len(models), 1, height)
+    for ax, model in zip(axes[:, 0], models, strict=True):
+        whole, _ = by_seed(frame[frame["track"] == model])
+        step_axis(ax, whole["step"])
+        lines(ax, whole)
+        from_zero(ax)
+        percent_axis(ax, label)
+        title(ax, model)
+    step_label(axes)
+    note = intervals(frame, "bands, bars", "")
+    return figure, joined(note, "open marks: after RL from that step", left_out)
 
 
 def stages(

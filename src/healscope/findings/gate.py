@@ -5,7 +5,7 @@ so a study has to show forgetting and recovery before its spectra and edits are 
 of those stages carry the gate's answer.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from typing import NamedTuple
 
 import pandas as pd
@@ -56,8 +56,9 @@ class _Asked(NamedTuple):
     edited: bool  # whether edits of the stage are made between the two
 
 
-def _asked(stages: dict[str, dict[str, str]]) -> list[_Asked]:
-    """Return what is asked of a study whose stages of edits are `stages`."""
+def _asked(stages: dict[str, dict[str, str]], there: Container[str]) -> list[_Asked]:
+    """Return what is asked of a study whose stages of edits are `stages`, and which has the
+    landmarks `there`."""
     found = []
     for phenomenon, (stage, _) in PHENOMENA.items():
         usual = artifacts.STAGES[stage]
@@ -66,7 +67,11 @@ def _asked(stages: dict[str, dict[str, str]]) -> list[_Asked]:
         found.append(_Asked(phenomenon, stage, *usual, own == usual))
         if own and own != usual:
             found.append(_Asked(phenomenon, stage, *own, True))
-    return found
+    return [
+        about
+        for about in found
+        if all(end in there or end not in LANDMARK_NAMES for end in (about.first, about.second))
+    ]
 
 
 def measure(
@@ -86,7 +91,7 @@ def measure(
     is a landmark of RL. Raises HealscopeError where no RL run came to its end.
     """
     there = set().union(*(provenance.read_json(f)["landmarks"] for f in landmark_files))
-    asked = [a for a in _asked(stages) if not {a.first, a.second} & LANDMARK_NAMES.keys() - there]
+    asked = _asked(stages, there)
     rows = first_attempts(evaluations)
     rows = rows[(rows["split"] == "held_out") & (rows["rule"] == "ood")]
     rows = at_landmarks(rows, landmark_files, sorted({n for a in asked for n in a[2:4]}))
@@ -144,7 +149,7 @@ def phenomena(d: Data) -> list[dict]:
     """Claims that there is anything which the weights of a stage could explain."""
 
     there = next(iter(d.landmarks.values()))
-    asked = [a for a in _asked(d.stages) if not {a.first, a.second} & LANDMARK_NAMES.keys() - there]
+    asked = _asked(d.stages, there)
 
     def change(first: str, second: str) -> Estimate:
         picked = (d.landmark(n) if n in there else d.point(n) for n in (first, second))

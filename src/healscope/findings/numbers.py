@@ -121,7 +121,6 @@ def claims_of(
         if not pairs:
             continue
         unseen = stats.bootstrap(changes[changes["numbers"] == UNSEEN], "change", statistics)
-        gap = _gap(changes, statistics)
         equal = _gap(changes[changes["neighbour"] == "equal rule"], statistics)
         told = (
             f"{told}. With card values that they never have: {signed(unseen)} from "
@@ -129,6 +128,7 @@ def claims_of(
             f"difference where J, Q and K count alike: {signed(equal)}"
         )
         if what == "SFT":
+            gap = _gap(changes, statistics)
             found.append(
                 row(
                     "sft-forgets-unseen-numbers",

@@ -321,8 +321,8 @@ def _hidden(
     Under another rule than that of training, hands that count differently by it, and by it not as
     a training hand does: `trained_values` says why.
     """
-    rule, sides = game.rule(side), _sides(game)[0]
-    trained = _trained(replace(game, ood_rule=game.id_rule))
+    rule = game.rule(side)
+    sides, _, trained = _sides(game)
     hidden = [d for d, s in sides.items() if s == "held_out" and count_faces(d.cards) >= faces]
     for index in rng.permutation(len(hidden)):
         cards, target = hidden[index]
@@ -344,17 +344,17 @@ def row_of(hand: Neighbour, kind: str, distance: int) -> dict[str, Any]:
     return {**row, "neighbour": kind, "problem_id": f"{row['problem_id']}/{kind}"}
 
 
-def _sides(game: Game) -> tuple[dict[Deal, Split], dict[Deal, Half]]:
-    """Return the split and the half of every deal, which do not depend on the OOD rule."""
+_Sides = tuple[dict[Deal, Split], dict[Deal, Half], frozenset[tuple[int, ...]]]
+
+
+def _sides(game: Game) -> _Sides:
+    """Return split and half of every deal, and `trained_values`: none depends on the OOD rule."""
     return _sides_of(replace(game, ood_rule=game.id_rule))
 
 
 @lru_cache(maxsize=8)
-def _sides_of(game: Game) -> tuple[dict[Deal, Split], dict[Deal, Half]]:
-    return split_deals(game), halve_deals(game)
-
-
-_trained = lru_cache(maxsize=8)(trained_values)
+def _sides_of(game: Game) -> _Sides:
+    return split_deals(game), halve_deals(game), trained_values(game)
 
 
 def _rows(found: Sequence[Neighbour], **named: Any) -> list[dict[str, Any]]:
