@@ -57,11 +57,10 @@ class Sources:
 class Estimate:
     """A mean over seeds with its interval, the value in each seed, and the numbers behind them.
 
-    `limits` are the intervals of single seeds, over instances alone. `between_seeds` is the
-    standard deviation of true values between seeds, beyond what the instances explain; None with a
-    single seed, whose interval speaks of that seed alone. `outliers` names seeds that are unlike
-    the others (see `_outliers`). `draws` are the resampled means that the interval is made of, and
-    `sources` tell seeds and instances apart; None with a single seed, or a single instance.
+    `limits` are the intervals of single seeds, over instances alone. `outliers` names seeds that
+    are unlike the others (see `_outliers`). `draws` are the resampled means that the interval is
+    made of. `sources` tell seeds and instances apart; None with a single instance, or with a single
+    seed, whose interval speaks of that seed alone.
     """
 
     value: float
@@ -70,7 +69,6 @@ class Estimate:
     by_seed: dict[str, float]
     limits: dict[str, tuple[float, float]] = field(default_factory=dict)
     instances: int = 0
-    between_seeds: float | None = None
     confidence: float = 0.95
     outliers: tuple[str, ...] = ()
     draws: np.ndarray | None = field(default=None, repr=False, compare=False)
@@ -196,7 +194,6 @@ def estimate(
         by_seed=dict(zip(names, map(float, means_S), strict=True)),
         limits=dict(zip(names, map(tuple, limits_2S.T.tolist()), strict=True)),
         instances=asked,
-        between_seeds=between,
         confidence=settings.confidence,
         outliers=tuple(names[i] for i in outliers),
         draws=resampled_R,

@@ -90,7 +90,7 @@ def test_spread_is_what_was_asked_for():
 def test_one_seed_holds_the_truth_of_that_seed(what):
     worlds, found = simulated(what, 1, 0.05)
     assert at_least(0.92) <= coverage(found, worlds) <= at_most(0.97)
-    assert all(e.between_seeds is None for e in found)
+    assert all(e.sources is None for e in found)
 
 
 @pytest.mark.parametrize(

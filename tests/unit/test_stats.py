@@ -71,18 +71,18 @@ def test_one_seed_has_the_standard_error_of_clustered_deals():
 
 def test_a_single_seed_says_nothing_of_others():
     e = stats.bootstrap(clustered(np.random.default_rng(2)), "correct", SETTINGS)
-    assert e.between_seeds is None
+    assert e.sources is None
 
 
 def test_identical_seeds_are_one_seed():
     one = clustered(np.random.default_rng(3))
     same = pd.concat([one.assign(seed=s) for s in range(3)])
     e, alone = (stats.bootstrap(f, "correct", PURE) for f in (same, one))
-    assert e.between_seeds == 0
+    assert e.sources.seeds == 0
     assert (e.low, e.high) == pytest.approx((alone.low, alone.high))
     # that they happen to be alike does not show that others would be
     guessed = stats.bootstrap(same, "correct", SETTINGS)
-    assert guessed.between_seeds == 0
+    assert guessed.sources.seeds == 0
     assert width(guessed) > width(e)
 
 
@@ -103,7 +103,7 @@ def test_guess_counts_as_one_more_seed(right, freedom):
     e = stats.bootstrap(shares(*right), "correct", settings)
     expected = t.ppf(0.975, freedom) * np.sqrt(pooled / seeds)
     assert width(e) / 2 == pytest.approx(expected, rel=0.04)
-    assert e.between_seeds == pytest.approx(np.std(right, ddof=1) / 10)  # measured, not guessed
+    assert e.sources.seeds == pytest.approx(np.std(right, ddof=1) / 10)  # measured, not guessed
 
 
 def test_without_guess_two_seeds_leave_everything_open():
@@ -149,24 +149,24 @@ def test_two_seeds_that_seem_alike_still_leave_others_open():
     frame = answers(right)
     e = stats.bootstrap(frame, "correct", SETTINGS)
     assert e.by_seed == {"0": 0.5, "1": 0.525}
-    assert e.between_seeds == 0
+    assert e.sources.seeds == 0
     assert width(e) > 1.8 * width(stats.bootstrap(frame.assign(seed=0), "correct", SETTINGS))
 
 
 def test_nothing_measured_is_no_number():
     e = stats.bootstrap(clustered(np.random.default_rng(17)).head(0), "correct", SETTINGS)
     assert np.isnan([e.value, e.low, e.high]).all()
-    assert (e.by_seed, e.limits, e.between_seeds) == ({}, {}, None)
+    assert (e.by_seed, e.limits, e.sources) == ({}, {}, None)
 
 
 def test_between_seeds_finds_the_planted_spread():
     rng = np.random.default_rng(4)
     planted = [
-        stats.bootstrap(clustered(rng, 5, 100, spread=0.1), "correct", SETTINGS).between_seeds
+        stats.bootstrap(clustered(rng, 5, 100, spread=0.1), "correct", SETTINGS).sources.seeds
         for _ in range(100)
     ]
     nothing = [
-        stats.bootstrap(clustered(rng, 5, 100), "correct", SETTINGS).between_seeds
+        stats.bootstrap(clustered(rng, 5, 100), "correct", SETTINGS).sources.seeds
         for _ in range(100)
     ]
     # Chances end at 0 and 1, where a shift is lost: the planted 0.1 shows a little smaller.
@@ -486,7 +486,7 @@ def test_luck_with_instances_is_not_taken_for_a_difference_of_seeds():
     frames = [answers(rng.random((4, 100, 1)) < 0.5) for _ in range(60)]
     pure = Statistics(resamples=200, seed_sd=None)
     found = [stats.bootstrap(frame, "correct", pure) for frame in frames]
-    between = [e.between_seeds for e in found]
+    between = [e.sources.seeds for e in found]
     spread = [np.std(list(e.by_seed.values()), ddof=1) for e in found]
     assert np.sqrt(np.mean(np.square(spread))) == pytest.approx(0.05, abs=0.007)
     assert np.mean(np.equal(between, 0)) > 0.4
