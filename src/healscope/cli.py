@@ -71,7 +71,7 @@ def _run(arguments: Sequence[str]) -> int:
     nine.add_argument("--seeds", nargs="+", type=int, default=[3, 5, 10], help="(3 5 10)")
     nine.add_argument(
         "--instances", nargs="+", type=int, default=[],
-        help="problems that vary independently (those of the study, twice and four times as many)",
+        help="numbers of instances (those of the study, twice and four times as many)",
     )  # fmt: skip
     nine.set_defaults(run=_power)
     three = commands.add_parser("check-task", help="whether a task is one that can be studied")
@@ -92,11 +92,11 @@ def _run(arguments: Sequence[str]) -> int:
     four.add_argument("--tokenizer", type=Path, help="folder of a tokenizer, if not the file's own")
     four.set_defaults(run=_dequantise)
     _add_diagnose(commands)
-    six = commands.add_parser("weights", help="what an update of the weights is like, beside nulls")
+    six = commands.add_parser("weights", help="an update of the weights, compared with random ones")
     six.add_argument("a", type=Path, help="folder of the model before: a base")
     six.add_argument("b", type=Path, help="folder of the model or PEFT adapter after")
     six.add_argument("--out", type=Path, help="write all rows to this Parquet file")
-    six.add_argument("--no-controls", action="store_true", help="without nulls, which cost time")
+    six.add_argument("--no-controls", action="store_true", help="faster, without random updates")
     six.set_defaults(run=_weights)
     compare.add(commands)
     seven = commands.add_parser("repair", help="write the repair that a study picks, with a card")
@@ -149,7 +149,7 @@ def _add_diagnose(commands) -> None:
     )
     one.add_argument(
         "--fail-if", action="append", default=[], metavar="CONDITION",
-        help='as "ood < -3", as in compare: exit code 1 if the last checkpoint lost more points',
+        help='"ood < -3", as in compare: exit code 1 if the last checkpoint lost over 3 points',
     )  # fmt: skip
     one.add_argument("--cores", type=int, default=os.cpu_count(), help="jobs at a time (all cores)")
     one.add_argument("--dry-run", action="store_true", help="write the config; say what it costs")

@@ -1,7 +1,7 @@
 """
 Left: second attempts before RL that are right, of problems whose first answers were all wrong, by
 what was said in between. `critique` shows how a correct answer begins, as far as the wrong one
-does, and says which word is wrong behind it; `leak` shows the same without saying what the error
+agrees, and names the wrong word after it; `leak` shows the same without saying what the error
 is; `another` is the critique of an answer to another problem; `none` only asks again. Right:
 accuracy on held-out problems after RL that learns from right second attempts after each of these,
 with as many generated tokens; `grpo` learns from none, `start` is before. Intervals count instances

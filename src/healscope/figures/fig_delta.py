@@ -1,7 +1,7 @@
 """
 Where updates live: the energy of the update ΔW in blocks of the singular bases of the older
 weights, relative to what an update without direction has there (the line at 1). With E = UᵀΔWV,
-squares on the diagonal of E are, to first order, changes of singular values, apart for the head
+squares on E's diagonal are, to first order, changes of singular values, split into the head
 (the leading directions), the bulk and the tail of the spectrum; squares off the diagonal turn
 vectors, for each pair of blocks that a left and a right vector come from; "outside" leaves the
 space that the old vectors span, which only rectangular matrices allow. Upper row: MaxOOD to End

@@ -2,7 +2,7 @@
 A task of several steps, such as a route: the share of held-out episodes of which every step is
 right (left), and the share of steps that are right (right), along SFT and, as open diamonds, after
 RL at the step that it started from. Lines with bands count first tries. Dotted on the left: every
-step right within the tries of one conversation, with the most that the protocol says in between.
+step right within the tries of one conversation, with the protocol's fullest feedback in between.
 Dash-dotted on the right: steps as the released code counts them, which ends an episode at the first
 step that failed, so that what comes after a failure does not count.
 

@@ -1,7 +1,7 @@
 """
 Held-out accuracy under the OOD rule against that under the ID rule along SFT, one panel for each
-method (arms of ``sft.arms``; the same examples in the same order), with plain SFT behind it; of
-several models, the panels below alone, and of many methods the first nine. Up and to the right is
+method (arms of ``sft.arms``; the same examples in the same order), with plain SFT behind it; with
+several models only the lower panels, of many methods the first nine. Up and to the right is
 better; each point is a step of the grid, the large one is the last. Below: what each method changes
 at that step, on the same problems. Intervals are those of docs/statistics.md; those of the title
 hold for all methods at once. Methods are described in docs/rotation-aware.md; most follow from what

@@ -2,7 +2,7 @@
 Share of the entries of all decomposed matrices that an update from End leaves as they are, by the
 format in which they are compared. The updates are that of RL, that of SFT in as many steps at the
 same rate, the latter made as long as RL's, and noise as long as RL's in every matrix. An update is
-sparse in itself only where it leaves more entries than those that go as far; what bf16 alone hides
+sparse in itself only where it leaves more entries than others of its length; what bf16 alone hides
 is rounding. Dots are single seeds. Asks the question of `arXiv 2505.11711`_, with the controls that
 `arXiv 2509.04259`_ calls for.
 """

@@ -76,7 +76,7 @@ def answer(report: dict[str, Any]) -> str:
                 "mean, on items that did not pick it"
             )
         else:
-            said += "; that another is better in the mean is not established"
+            said += "; no other is established as better in the mean"
     return said + "."
 
 
@@ -205,7 +205,7 @@ LEGEND = (
 )
 
 ABOUT = (
-    "Intervals speak of the items: had others of the kind been asked of these same models. Another "
+    "Intervals cover only the choice of items, for these same models. Another "
     "training run of the same recipe can differ by more."
 )
 
