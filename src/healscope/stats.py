@@ -34,6 +34,10 @@ OUTLYING = 3.5
 """Standard deviations from the others beyond which a seed is named as an outlier."""
 
 
+TAIL = 10
+"""Draws beyond a limit that are enough to count them."""
+
+
 @dataclass(frozen=True)
 class Sources:
     """Where the chance in a mean over seeds comes from, as standard deviations.
@@ -60,7 +64,8 @@ class Estimate:
     `limits` are the intervals of single seeds, over instances alone. `outliers` names seeds that
     are unlike the others (see `_outliers`). `draws` are the resampled means that the interval is
     made of. `sources` tell seeds and instances apart; None with a single instance, or with a single
-    seed, whose interval speaks of that seed alone.
+    seed, whose interval speaks of that seed alone. `missing` names seeds without a value, as a run
+    that failed has no answers.
     """
 
     value: float
@@ -71,9 +76,15 @@ class Estimate:
     instances: int = 0
     confidence: float = 0.95
     outliers: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
     draws: np.ndarray | None = field(default=None, repr=False, compare=False)
     unit: str = IN_SHARES
     sources: Sources | None = None
+
+    def among(self, seeds: Iterable) -> "Estimate":
+        """Return the estimate of a study of these seeds: those without a value are `missing`."""
+        lacking = {str(seed) for seed in seeds} - set(self.by_seed)
+        return replace(self, missing=tuple(sorted(lacking, key=lambda s: (len(s), s))))
 
     def p_above(self, limit: float) -> float:
         """One-sided p of "the mean is at most `limit`": small where the mean lies above it.
@@ -82,15 +93,13 @@ class Estimate:
         """
         if self.draws is None or math.isnan(self.value):
             return float("nan")
-        share = (1 + np.sum(self.draws <= limit)) / (1 + len(self.draws))
-        return max(float(share), self._chance_of_no_exception(self.value - limit))
+        return max(_tail(-self.draws, -limit), self._chance_of_no_exception(self.value - limit))
 
     def p_below(self, limit: float) -> float:
         """One-sided p of "the mean is at least `limit`"."""
         if self.draws is None or math.isnan(self.value):
             return float("nan")
-        share = (1 + np.sum(self.draws >= limit)) / (1 + len(self.draws))
-        return max(float(share), self._chance_of_no_exception(limit - self.value))
+        return max(_tail(self.draws, limit), self._chance_of_no_exception(limit - self.value))
 
     def _chance_of_no_exception(self, distance: float) -> float:
         """Chance that exceptions which are `distance` of all problems show in no instance; 0 of
@@ -104,6 +113,28 @@ class Estimate:
         """The smallest effect that an interval of this width would have shown with POWER."""
         z = scipy.stats.norm.ppf([(1 + self.confidence) / 2, POWER])
         return float((self.high - self.low) / 2 * z.sum() / z[0])
+
+
+def _tail(draws: np.ndarray, limit: float) -> float:
+    """Return the chance of a draw at `limit` or above.
+
+    Where fewer than TAIL draws get there, from a generalised Pareto distribution of the largest,
+    with a tail no shorter than an exponential one (Knijnenburg et al. 2009), as a p could else not
+    be below one over the number of draws. A twentieth of that is the least that a fit may say.
+    """
+    beyond = int(np.sum(draws >= limit))
+    share = (1 + beyond) / (1 + len(draws))
+    if beyond >= TAIL or len(draws) < 100 * TAIL:
+        return float(share)
+    largest = np.sort(draws)[-len(draws) // 20 :]
+    above = largest - largest[0]
+    if not above.any():
+        return float(share)
+    shape, _, scale = scipy.stats.genpareto.fit(above, floc=0)
+    if shape < 0:
+        shape, scale = 0.0, above.mean()
+    found = len(above) / len(draws) * scipy.stats.genpareto.sf(limit - largest[0], shape, 0, scale)
+    return float(min(max(found, share / 20), share))
 
 
 def bootstrap(
@@ -176,16 +207,17 @@ def estimate(
         resampled_R += np.sqrt(true_R / seeds) * rng.standard_normal(settings.resamples)
     asked = int(counts_SI.sum(0).astype(bool).sum())
 
-    def interval(draws: np.ndarray, value: np.ndarray) -> np.ndarray:
+    def interval(draws: np.ndarray, value: np.ndarray, asked: np.ndarray) -> np.ndarray:
         """Never narrower than what as many instances without a single exception allow (Clopper and
         Pearson 1934): resamples of what never varies would show no width at all."""
         low, high = np.quantile(draws, [tail, 1 - tail], axis=0)
-        reach = 1 - tail ** (1 / max(asked, 1)) if math.isfinite(bounds[1]) else 0.0
+        reach = 1 - tail ** (1 / np.maximum(asked, 1)) if math.isfinite(bounds[1]) else 0.0
         return np.clip([np.minimum(low, value - reach), np.maximum(high, value + reach)], *bounds)
 
-    low, high = interval(resampled_R, means_S.mean())
+    low, high = interval(resampled_R, means_S.mean(), asked)
     few_S = np.array([_few(counts_I, tail) for counts_I in counts_SI])
-    limits_2S = interval(means_S + (means_RS - means_S) * few_S, means_S)
+    asked_S = counts_SI.astype(bool).sum(1)
+    limits_2S = interval(means_S + (means_RS - means_S) * few_S, means_S, asked_S)
     names = [str(seed) for seed in parts[0].seeds]
     return Estimate(
         value=float(means_S.mean()),
@@ -322,6 +354,22 @@ def paired(
     return both.assign(change=change)[[*kept, "change"]]
 
 
+def change(
+    before: pd.DataFrame,
+    after: pd.DataFrame,
+    settings: Statistics,
+    column: str = "correct",
+    seeds: Iterable[int] = (),
+) -> Estimate:
+    """Return the mean change of `column`, paired by problem.
+
+    Seeds that have answers on one side only, and those of `seeds` that have none on either, are
+    `missing`: as runs fail for what they do, those that are left do not speak for them.
+    """
+    e = bootstrap(paired(before, after, column), "change", settings)
+    return e.among((*before["seed"].unique(), *after["seed"].unique(), *seeds))
+
+
 def rank_correlation(
     frame: pd.DataFrame, x: str, y: str, within: str, unit: str, permutations: int = 10_000
 ) -> tuple[float, float]:
@@ -330,16 +378,18 @@ def rank_correlation(
     Ranks are taken inside each group, so that what groups differ by does not count. The p is
     two-sided, of permutations that exchange the values of `unit` in all groups alike: what happens
     at one start is much the same in all seeds, and seeds would else count as starts. All orders are
-    tried where there are at most `permutations`, else that many. Rows with a missing value do not
-    count; NaN, NaN where nothing varies.
+    tried where there are at most `permutations`, else that many. Only units of which all groups
+    have both values count; NaN, NaN where nothing varies.
     """
     known = frame.dropna(subset=[x, y])
+    groups = known.groupby(unit)[within].transform("nunique")
+    known = known[groups == known[within].nunique()]
     tables = []
     for column in (x, y):
         ranks = known.groupby(within)[column].rank()
         centred = ranks - ranks.groupby(known[within]).transform("mean")
         table = known.assign(rank=centred).pivot(index=within, columns=unit, values="rank")
-        tables.append(table.fillna(0.0).to_numpy(float))
+        tables.append(table.to_numpy(float))
     x_GU, y_GU = tables
     scale = np.sqrt((x_GU**2).sum() * (y_GU**2).sum())
     if not scale:
@@ -411,13 +461,18 @@ def picked_elsewhere(
     candidate that is best on half "b" for all other seeds together, and the other way round. With a
     single seed its own other half picks: luck in training then flatters what was picked.
 
-    `score(candidate, seeds, half)` is the larger the better; of equals the first is picked.
+    `score(candidate, seeds, half)` is the larger the better; of equals the first is picked. NaN,
+    of what was not measured, is never picked before a number.
     """
     other, every = {"a": "b", "b": "a"}, list(seeds)
 
+    def known_score(candidate: str, seeds: list[int], half: str) -> tuple:
+        value = score(candidate, seeds, half)
+        return value == value, value  # NaN is unlike itself
+
     def best(seed: int, half: str) -> str:
         known = [s for s in every if s != seed] or [seed]
-        return max(candidates, key=lambda c: score(c, known, other[half]))
+        return max(candidates, key=lambda c: known_score(c, known, other[half]))
 
     return {seed: {half: best(seed, half) for half in other} for seed in every}
 

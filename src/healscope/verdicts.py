@@ -86,7 +86,7 @@ def positive(e: Estimate, margin: float = MARGIN) -> Verdict:
     """Judge 'it rises'.
 
     Held: there are SEEDS seeds, their interval lies above 0, and of every DISSENT of them at most
-    one falls. Not: the interval lies below `margin`.
+    one falls or is missing. Not: the interval lies below `margin`, and no more are missing.
     """
     return _judged(e, ("rises", margin), yes=[(0, math.inf)], no=[(-math.inf, margin)], sign=1)
 
@@ -181,23 +181,27 @@ def _judged(
 ) -> Verdict:
     """Judge by the interval over instances and seeds; else, for these seeds, by those of each.
 
-    Of one seed the two are the same interval, and speak of that seed alone.
+    Of one seed the two are the same interval, and speak of that seed alone. Seeds that are missing
+    count as not agreeing: a run that failed is one that the claim may have been about.
 
     `rule` is the key in RULES, and its margin. `sign`: what most seeds have to agree in before the
     claim holds; 0: nothing.
     """
-    agree = sum(sign * v <= 0 for v in e.by_seed.values()) <= len(e.by_seed) // DISSENT
+    against = sum(sign * v <= 0 for v in e.by_seed.values()) if sign else 0
+    lost = len(e.missing)
+    few = (len(e.by_seed) + lost) // DISSENT
     here = OPEN
     for regions, word in ((yes, HERE), (no, NOT_HERE)):
-        if e.limits and all(_inside(*limits, regions) for limits in e.limits.values()):
+        if e.limits and not lost and all(_inside(*limits, regions) for limits in e.limits.values()):
             here = word
             break
-    p_yes, p_no = _p(e, yes), _p(e, no)
-    for regions, word, lone, p, allowed in (
-        (yes, HELD, HERE, p_yes, agree or not sign),
-        (no, FAILED, NOT_HERE, p_no, True),
+    agree, there = against + lost <= few, lost <= few
+    p_yes, p_no = (_p(e, r) if ok else 1.0 for r, ok in ((yes, agree), (no, there)))
+    for regions, word, lone, p, ok in (
+        (yes, HELD, HERE, p_yes, agree),
+        (no, FAILED, NOT_HERE, p_no, there),
     ):
-        if allowed and _inside(e.low, e.high, regions):
+        if ok and _inside(e.low, e.high, regions):
             if len(e.by_seed) >= SEEDS:
                 return Verdict(word, p, here, *rule)
             if len(e.by_seed) == 1:

@@ -82,6 +82,22 @@ def test_the_null_of_where_an_update_lies_is_that_of_random_directions(pair):
     assert float(drawn.std()) == pytest.approx(sd, rel=0.1)
 
 
+@pytest.mark.parametrize("rank", [8, 48])
+def test_where_noise_of_any_rank_lies_is_told_with_the_right_sd(rank):
+    torch.manual_seed(0)
+    old = torch.randn(64, 48, dtype=torch.float64)
+    scores = []
+    for _ in range(200):
+        left, right = (torch.randn(n, rank, dtype=torch.float64) for n in old.shape)
+        update = left @ right.T if rank < 48 else torch.randn_like(old)
+        energies = torch.linalg.svdvals(update) ** 2
+        share, mean, sd = glance._within(old, old + update, energies, old.T @ old)
+        scores.append((share - mean) / sd)
+    scores = torch.tensor(scores)
+    assert float(scores.std()) == pytest.approx(1, abs=0.13)
+    assert abs(float(scores.mean())) < 0.25
+
+
 def test_the_null_of_the_ranks_is_that_of_noise(pair):
     rng = torch.Generator().manual_seed(2)
     null = glance._unstructured(400, 60)

@@ -116,6 +116,20 @@ def test_a_trained_number_is_seen_whatever_its_size(tmp_path):
     }
 
 
+def test_rules_at_other_distances_are_not_compared(tmp_path, monkeypatch):
+    """Unseen values near, seen ones far, and a loss that grows with the distance alone."""
+    for rule, near in {"9-9-9": False, "7-8-9": False, "11-11-11": True, "11-12-13": True}.items():
+        kind, distance = RULES[rule]
+        monkeypatch.setitem(RULES, rule, (kind, distance if near else distance + 20))
+
+    def far(checkpoint, rule):
+        return 0.6 - (0.02 * RULES[rule][1] if checkpoint == "sft-400" else 0.0)
+
+    said = claims(tmp_path, far)
+    assert set(said) == {"sft-forgets-other-rules", "rl-raises-other-rules"}
+    assert said["sft-forgets-other-rules"]["verdict"] == "held"
+
+
 def test_neighbours_of_the_game_have_rules_on_both_sides():
     """The list that is asked holds matched rules; its names are those that are read."""
     table = neighbours.neighbours(GeneralPoints(name="g", cards=3, rendering="compact"), 20, 0)

@@ -98,6 +98,18 @@ def test_p_of_nothing_is_seldom_small(clustered):
     assert np.mean(small) <= surprise(0.05)[1]
 
 
+def test_an_instance_with_most_of_the_items_is_one_instance():
+    groups = np.repeat(np.arange(21), [100, *[5] * 20])
+    small = []
+    for seed in range(300):
+        rng = np.random.default_rng(seed)
+        tilt = 0.125 * rng.standard_normal(21)[groups]
+        drawn = rng.random(len(groups))
+        change = 1.0 * (drawn < 0.25 + tilt) - 1.0 * (drawn > 0.75 + tilt)
+        small.append(Pair(change, groups).p() < 0.05)
+    assert np.mean(small) < 0.1
+
+
 def test_few_instances_that_change_can_not_be_significant():
     change = np.r_[np.full(3, 0.5), np.zeros(997)]
     assert Pair(change, np.arange(1000)).p() >= 0.25

@@ -269,6 +269,17 @@ def test_the_p_of_noise_is_even():
     assert p.mean() == pytest.approx(0.5, abs=0.07)
 
 
+def test_runs_that_failed_do_not_make_the_p_of_noise_small():
+    p = []
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        x, y = rng.normal(size=(2, 1, 6)) + 0.3 * rng.normal(size=(2, 3, 6))
+        for of_seed in y[:2]:
+            of_seed[rng.integers(6)] = np.nan
+        p.append(correlation(x, y)[1])
+    assert 0.01 < np.mean(np.array(p) <= 0.05) < 0.09
+
+
 def test_what_never_varies_or_is_missing_has_no_rank_correlation():
     assert np.isnan(correlation([[1, 1, 1]], [[1, 2, 3]])).all()
     assert np.isnan(correlation([[np.nan] * 3], [[1, 2, 3]])).all()

@@ -250,7 +250,7 @@ def test_towards_a_worse_parent_further_is_down(tmp_path, monkeypatch):
 
 def test_rl_is_held_against_the_edit_that_gives_back_most(study, tmp_path):
     (found,) = edit_controls.against_rl(data(study))
-    assert found["verdict"] == "did not hold"
+    assert found["verdict"] == "undecided"  # these instances picked MaxOOD, which flatters edits
     assert found["effect"] == pytest.approx(-0.2)
     assert "RL minus the edit, directions-rank-1, picked" in found["detail"]
     weak = {name: (0.5, min(shares[1], 0.3)) for name, shares in EDITS.items()}

@@ -94,6 +94,18 @@ def test_lost_accuracy_is_no_calibration():
     assert found["knows-which"] != "held"
 
 
+def test_one_confidence_for_all_is_also_that_of_silent_answers():
+    n = np.arange(400)
+    stated = n % 2 == 0  # 80% of these are right, and none of the others
+    rows = answers("sure-from-9", (0.2, 0.8)).drop(columns=["brier", "unstated"]).head(1)
+    rows = pd.concat([rows] * 400, ignore_index=True).assign(
+        problem_id=n.astype(str), half=np.where(n // 20 % 2, "b", "a"),
+        correct=stated & (n // 2 % 5 < 4), confidence=np.where(stated, 0.8, np.nan),
+    )  # fmt: skip
+    found = confidence.with_silent(rows)
+    assert found["constant"].mean() == pytest.approx(0.4 * 0.6)
+
+
 def test_an_answer_that_states_nothing_loses_all():
     rows = answers("sure-from-9", (0.2, 0.8)).drop(columns=["brier", "unstated"])
     wrong = ~rows["correct"] & (rows["draw"] % 3 == 0)

@@ -142,6 +142,39 @@ def test_limits_are_what_each_seed_shows_alone():
     assert apart.limits["0"] == near.limits["0"]
 
 
+def test_a_seed_with_one_answer_says_as_little_beside_others():
+    whole = clustered(np.random.default_rng(5), 1)
+    one = whole.head(1).assign(seed=1)
+    e = stats.bootstrap(pd.concat([whole, one]), "correct", SETTINGS)
+    alone = stats.bootstrap(one, "correct", SETTINGS)
+    assert e.limits["1"] == pytest.approx((alone.low, alone.high))
+    assert e.limits["1"][1] - e.limits["1"][0] > 0.9
+
+
+@pytest.mark.parametrize(("freedom", "chance"), [(9, 1e-4), (4, 1e-4), (1000, 1e-3)])
+def test_a_p_may_be_smaller_than_one_over_the_draws(freedom, chance):
+    """Of draws from a known distribution the tail is found, and not far too small a one."""
+    rng, limit = np.random.default_rng(0), t.isf(chance, freedom)
+    found = [stats._tail(t.rvs(freedom, size=2000, random_state=rng), limit) for _ in range(40)]
+    assert chance / 3 < np.median(found) < 4 * chance
+    assert min(found) >= 1 / 20 / 2001
+    assert stats._tail(np.zeros(2000), 1.0) == 1 / 2001  # what never varies has no tail
+
+
+def test_a_large_effect_is_seen_among_many_claims_of_nothing():
+    large = clustered(np.random.default_rng(1), 10, 100).assign(change=0.6)
+    e = stats.bootstrap(
+        large.assign(change=large["change"] + large["correct"] / 10), "change", SETTINGS
+    )
+    rows = [
+        {"claim": "large", "verdict": "held", "p": verdicts.positive(e).p, "weaker": "undecided"}
+    ]
+    rows += [{"claim": f"c{i}", "verdict": "undecided", "p": 1.0, "weaker": "undecided"}
+             for i in range(200)]  # fmt: skip
+    judged = verdicts.corrected(pd.DataFrame(rows), [], 0.95)
+    assert judged["verdict"][0] == "held"
+
+
 def test_two_seeds_that_seem_alike_still_leave_others_open():
     """Each is right on other deals: luck that hides a difference as well as it makes one."""
     right = np.zeros((2, 80, 1))

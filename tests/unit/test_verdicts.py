@@ -1,5 +1,6 @@
 """Truth tables of the rules that turn an estimate into a verdict."""
 
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -221,6 +222,29 @@ def test_one_seed_speaks_for_itself_alone():
     assert moves(Estimate(0.2, *rises, {"0": 0.2}, {"0": rises})) == HERE
     assert negligible(Estimate(0.0, *still, {"0": 0.0}, {"0": still})) == HERE
     assert moves(Estimate(0.0, *still, {"0": 0.0}, {"0": still})) == NOT_HERE
+
+
+def without(e, lost):
+    """The estimate of a study of which `lost` runs failed."""
+    return e.among([*e.by_seed, *(str(100 + i) for i in range(lost))])
+
+
+@pytest.mark.parametrize("rule", [positive, negligible, at_most, moves])
+@pytest.mark.parametrize(("seeds", "lost", "decided"), [(9, 1, True), (8, 2, False), (4, 6, False)])
+def test_runs_that_failed_count_against_any_verdict(rule, seeds, lost, decided):
+    for low, high in ((0.1, 0.2), (-0.2, -0.1), (-0.005, 0.005)):
+        middle = (low + high) / 2
+        e = estimate(low, high, *[(middle, middle)] * seeds)
+        e = replace(e, limits={}, draws=np.linspace(low, high, 2000))
+        whole, lacking = rule(e), rule(without(e, lost))
+        if whole in (HELD, FAILED):
+            assert lacking == (whole if decided else OPEN)
+            assert decided or lacking.p == 1
+
+
+def test_each_of_these_seeds_is_each_that_was_trained():
+    e = estimate(0.1, 0.3, UP, UP)
+    assert (positive(e), positive(without(e, 1))) == (HERE, OPEN)
 
 
 def test_changes_are_written_in_points():

@@ -98,7 +98,7 @@ def test_what_was_never_there_cannot_be_lost():
     assert claim({"ppo": 0.3, "pays_binary": 0.04}, before=0.3)["verdict"] == "held"
 
 
-def test_a_branch_that_lacks_a_seed_is_named_and_picked_by_none():
+def test_a_branch_that_lacks_seeds_is_named_and_compared_in_the_others():
     after = {"ppo": 0.45, "pays_binary": 0.45, "pays_canonical": 0.45, "pays_format": 0.1}
     made = rows(after)
     gone = (made["checkpoint"] == "pays_canonical-from-59") & (made["seed"] > 0)
@@ -109,8 +109,17 @@ def test_a_branch_that_lacks_a_seed_is_named_and_picked_by_none():
     assert "not in all seeds: pays_canonical-from-59" in lacking["detail"]
 
 
+def test_a_reward_that_breaks_all_seeds_but_the_one_that_failed_is_seen():
+    after = {"ppo": 0.45, "pays_binary": 0.45, "pays_canonical": 0.45, "pays_format": 0.1}
+    made = rows(after)
+    gone = (made["checkpoint"] == "pays_format-from-59") & (made["seed"] == made["seed"].max())
+    whole, lacking = (what_breaks.claims_of(r, RECIPES, SETTINGS)[0] for r in (made, made[~gone]))
+    assert lacking["detail"].count("pays_format-from-59") == 1
+    assert 0.5 < lacking["effect"] / whole["effect"] < 0.8  # two seeds of three
+
+
 def test_formulas_follow_on_the_problems_that_were_right_before():
-    """An answer that cannot be begun any more, or is wrong by now, still counts."""
+    """An answer that is wrong by now still counts; one that cannot be begun is asked nothing."""
     made = []
     for name, follow in {"sft-59": (1, 1, 0, 0), "ppo-from-59": (1, None, 1, 0)}.items():
         for p, value in enumerate(follow):
@@ -123,7 +132,28 @@ def test_formulas_follow_on_the_problems_that_were_right_before():
                 made.append(own | forced | {"follows": bool(value)})
     found = what_breaks.follows(pd.DataFrame(made)).set_index(["checkpoint", "problem_id"])["value"]
     assert found.loc["sft-59"].to_dict() == {"p0": 1, "p1": 1, "p2": 0}
-    assert found.loc["ppo-from-59"].to_dict() == {"p0": 1, "p1": 0, "p2": 1}
+    assert found.loc["ppo-from-59"].drop("p1").to_dict() == {"p0": 1, "p2": 1}
+    assert np.isnan(found.loc[("ppo-from-59", "p1")])
+
+
+def test_formulas_that_cannot_be_begun_are_no_loss():
+    """Before RL and after it the same shares follow, and cannot be begun."""
+    rng, made = np.random.default_rng(0), []
+    for name in ("sft-59", "ppo-from-59"):
+        for p in range(3000):
+            own = {
+                "track": "t", "seed": 0, "checkpoint": name, "problem_id": f"p{p}", "rule": "id",
+                "instance_id": f"i{p}", "half": "a", "follows": False, "correct": True,
+            }  # fmt: skip
+            made.append(own | {"intervention": ""})
+            if rng.random() < 0.9:
+                said = {"intervention": "counterfactual", "follows": rng.random() < 0.6}
+                made.append(own | said)
+    found = what_breaks.follows(pd.DataFrame(made)).pivot(
+        index="problem_id", columns="checkpoint", values="value"
+    )
+    change = found["ppo-from-59"] - found["sft-59"]
+    assert change.mean() == pytest.approx(0, abs=0.04)
 
 
 def test_recipes_that_differ_in_more_than_the_reward_are_left_out():

@@ -197,7 +197,7 @@ def claims_of(answers: pd.DataFrame, start: str, end: str, statistics: Statistic
     found = {}
     for name in ("overconfidence", "brier", "recalibrated"):
         known = (part.dropna(subset=[name]) for part in (before, after))
-        found[name] = stats.bootstrap(stats.paired(*known, name), "change", statistics)
+        found[name] = stats.change(*known, statistics, name)
     told = ", ".join(
         f"{name} {100 * before[name].mean():.0f} to {100 * after[name].mean():.0f}%"
         for name in ("accuracy", "confidence")

@@ -93,6 +93,7 @@ def with_silent(rows: pd.DataFrame) -> pd.DataFrame:
     others = others.assign(confidence=float("nan"), overconfidence=float("nan"), brier=1.0)
     others = others.assign(recalibrated=others["constant"])
     both = pd.concat([calibration.scored(rows[~silent]), others])
+    both = both.assign(constant=calibration.scored(rows.assign(confidence=0.0))["constant"])
     return both.assign(unstated=both["confidence"].isna().astype(float)).sort_index()
 
 
@@ -148,7 +149,7 @@ def claims_of(answers: pd.DataFrame, paid: str, control: str, statistics: Statis
     def change(before: pd.Series, after: pd.Series) -> stats.Estimate:
         parts = (other.assign(value=before), one.assign(value=after))
         known = (part.dropna(subset=["value"]) for part in parts)
-        return stats.bootstrap(stats.paired(*known, "value"), "change", statistics)
+        return stats.change(*known, statistics, "value")
 
     beyond = one["brier"] - one["constant"]
     repaired = change(other["recalibrated"] - other["constant"], beyond)

@@ -12,7 +12,7 @@ from healscope.config import Statistics
 from healscope.evaluation import landmarks
 from healscope.markdown import points
 from healscope.stats import Choice, Estimate, Sources
-from healscope.verdicts import Verdict, margin
+from healscope.verdicts import YES, Verdict, margin, moves
 
 FLOOR = 0.1
 """What a start has less of than this share cannot be seen to be lost, kept or timed."""
@@ -129,6 +129,20 @@ class Data:
         points = self.stages[stage]
         return tuple(self.at(rule, self.point(points[end])) for end in ("target", "parent"))
 
+    def explains(self, stage: str, rule: str) -> bool:
+        """Return whether target and parent of a stage differ clearly, so that its edits have
+        something to explain; if MaxOOD is one of them, also as other seeds and instances pick it:
+        the edits' own was picked on the instances that judge them."""
+        points = self.stages[stage]
+        fair = (
+            self.at(rule, self.landmark(p) if p == "maxood" else self.point(p))
+            for p in (points["target"], points["parent"])
+        )
+        pairs = [self.ends(stage, rule)]
+        if "maxood" in points.values():
+            pairs.append(tuple(fair))
+        return all(moves(self.change(*ends)) in YES for ends in pairs)
+
     def edited(self, stage: str, edit: str, rule: str) -> pd.DataFrame:
         """Return the attempts of an edited model; empty where the study does not make the edit."""
         named = self.edits["checkpoint"] == f"{stage}:{edit}"
@@ -144,7 +158,7 @@ class Data:
         return [marks["maxood"]["step"] for marks in self.landmarks.values()]
 
     def change(self, before: pd.DataFrame, after: pd.DataFrame) -> Estimate:
-        return stats.bootstrap(stats.paired(before, after), "change", self.settings)
+        return stats.change(before, after, self.settings, seeds=self.landmarks)
 
     def pick(
         self, candidates: list, score: Callable[[pd.DataFrame, str], float], rows: pd.DataFrame
@@ -165,13 +179,6 @@ class Data:
         }
 
 
-def mean(rows: pd.DataFrame, rule: str, variant: str) -> float:
-    """Return accuracy at one checkpoint, all seeds together."""
-    return float(
-        rows.loc[(rows["rule"] == rule) & (rows["checkpoint"] == variant), "correct"].mean()
-    )
-
-
 def names_of(choice: Choice) -> str:
     """Return checkpoints of a choice, each once, by step."""
     names = {name for halves in choice.values() for name in halves.values()}
@@ -183,6 +190,8 @@ def row(claim: str, statement: str, e: Estimate, verdict: Verdict, detail: str) 
     if e.outliers:
         unlike = ", ".join(f"seed {s} ({points(e.by_seed[s], e.unit)})" for s in e.outliers)
         detail = f"{detail}; unlike the other seeds: {unlike}"
+    if e.missing and e.by_seed:
+        detail += f"; no answers of {seeds_of(e)}, which count against any verdict"
     return {
         "claim": claim,
         "statement": statement,
@@ -196,6 +205,11 @@ def row(claim: str, statement: str, e: Estimate, verdict: Verdict, detail: str) 
         **{f"sd_{source}": value for source, value in _sources(e).items()},
         "detail": detail,
     }
+
+
+def seeds_of(e: Estimate) -> str:
+    """Return the seeds that are missing, in words."""
+    return f"seed{'s' if len(e.missing) > 1 else ''} {', '.join(e.missing)}"
 
 
 def _sources(e: Estimate) -> dict[str, float]:

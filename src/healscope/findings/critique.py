@@ -137,7 +137,7 @@ def judge(
 def between(second: pd.DataFrame, one: str, other: str, statistics: Statistics) -> Estimate:
     """Return repairs after message `one` minus those after `other`, of the same wrong answers."""
     pair = (second[second["said"] == said].assign(attempt=1) for said in (other, one))
-    return stats.bootstrap(stats.paired(*pair), "change", statistics)
+    return stats.change(*pair, statistics)
 
 
 def claims_of(second: pd.DataFrame, after: pd.DataFrame, statistics: Statistics) -> list[dict]:

@@ -4,10 +4,10 @@ peaks early and falls, while ID accuracy rises.
 
 import pandas as pd
 
-from healscope import artifacts
+from healscope import artifacts, stats
 from healscope.config import Statistics
 from healscope.findings.columns import ACCURACY, SEED, STAGE, STEP, N, interval
-from healscope.findings.contrasts import Data, mean, names_of, row
+from healscope.findings.contrasts import Data, names_of, row
 from healscope.findings.finding import Finding
 from healscope.findings.rows import first_attempts, summarise, trained_on, with_steps
 from healscope.schema import TRACK, table, text
@@ -104,7 +104,8 @@ def _peaks_early(d: Data) -> list[dict]:
 
 
 def _ood(rows: pd.DataFrame, checkpoint: str) -> float:
-    return mean(rows, "ood", checkpoint)
+    own = rows[(rows["rule"] == "ood") & (rows["checkpoint"] == checkpoint)]
+    return stats.mean_of_seeds(own, "correct")
 
 
 SCHEMA = table(

@@ -137,7 +137,7 @@ def claims_of(rows: pd.DataFrame, statistics: Statistics) -> list[dict]:
 def _minus(rows: pd.DataFrame, arm: str, other: str, statistics: Statistics) -> stats.Estimate:
     """Return success of one arm minus that of another, on the same walks."""
     pair = (rows[rows["arm"] == name] for name in (other, arm))
-    return stats.bootstrap(stats.paired(*pair), "change", statistics)
+    return stats.change(*pair, statistics)
 
 
 def _most(rows: pd.DataFrame, *arms: str) -> float:

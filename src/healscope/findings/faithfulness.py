@@ -150,7 +150,7 @@ def claims_of(rows: pd.DataFrame, statistics: Statistics) -> list[dict]:
         seen = float(right.get(before, 0.0))
         told += f"; {len(pairs)} answers right at both, {100 * seen:.0f}% at the first"
         seen = min(seen, shown[0]) if of == FOLLOWS and after == "end" else seen
-        return stats.bootstrap(pairs, "change", statistics), told, seen
+        return stats.change(one, other, statistics, "value"), told, seen
 
     e, told, seen = change("maxood", "end", FOLLOWS)
     found.append(

@@ -226,18 +226,19 @@ def claims_of(
     own = picked(both)
     named = ", ".join(sorted(own["form"].unique()))
     start = float(own["share_before"].mean())
-    grows = stats.bootstrap(own, "change", statistics)
+    asked = before["seed"].unique()
+    grows = stats.bootstrap(own, "change", statistics).among(asked)
     known = own.dropna(subset=["selected"])
     beyond = stats.bootstrap(
         known.assign(change=known["share"] - known["selected"]), "change", statistics
-    )
+    ).among(asked)
     whole = both.drop_duplicates(_PLACE)
     whole = whole.assign(
         first=whole["solved"] / whole["samples"] - whole["solved_before"] / whole["samples_before"],
         any=1.0 * (whole["solved"] > 0) - 1.0 * (whole["solved_before"] > 0),
     )
     once, ever = (
-        stats.bootstrap(whole.assign(change=whole[c]), "change", statistics)
+        stats.bootstrap(whole.assign(change=whole[c]), "change", statistics).among(asked)
         for c in ("first", "any")
     )
     where = f"sampled answers to held-out ID problems, {branch}; form {named}"

@@ -106,7 +106,7 @@ def measure(
                     f"{model}: the branch behind '{second}' failed in every seed: change its "
                     f"recipe, or set {key} to another branch"
                 )
-            return stats.bootstrap(stats.paired(before, after), "change", statistics)
+            return stats.change(before, after, statistics, seeds=own["seed"].unique())
 
         for about, e, verdict in _judged(asked, change):
             out.append(

@@ -243,6 +243,7 @@ def claims_of(rows: pd.DataFrame, hardness: dict[str, dict], statistics: Statist
             e = contrast(easy, second, first, statistics)
             since = {b: changes(easy, b, "accuracy") for b in (first, second)}
             lost = stats.bootstrap(since[first], "change", statistics)
+            lost = lost.among(easy["seed"].unique())
             told = ", ".join(f"{b} {100 * c['change'].mean():+.1f}" for b, c in since.items())
             found.append(
                 row(
@@ -261,7 +262,7 @@ def claims_of(rows: pd.DataFrame, hardness: dict[str, dict], statistics: Statist
 def contrast(rows: pd.DataFrame, before: str, after: str, statistics: Statistics) -> Estimate:
     """Return accuracy of checkpoint `after` minus that of `before`, on the same problems."""
     pair = (rows[rows["checkpoint"] == name] for name in (before, after))
-    return stats.bootstrap(stats.paired(*pair), "change", statistics)
+    return stats.change(*pair, statistics)
 
 
 def section(table: pd.DataFrame) -> str:

@@ -265,14 +265,14 @@ def claims_of(rows: pd.DataFrame, statistics: Statistics) -> list[dict]:
 def _contrast(rows: pd.DataFrame, one: str, other: str, statistics: Statistics) -> Estimate:
     """Return accuracy of the second way minus that of the first, on the same hands."""
     pair = (rows[rows["way"] == way] for way in (one, other))
-    return stats.bootstrap(stats.paired(*pair), "change", statistics)
+    return stats.change(*pair, statistics)
 
 
 def coherence(rows: pd.DataFrame, one: str, other: str, statistics: Statistics) -> Estimate:
     """Return the share of answers of way `one` whose number line obeys the rule, minus that of way
     `other`, on hands that both have right."""
     pair = [rows[(rows["way"] == way) & rows["right"].astype(bool)] for way in (other, one)]
-    return stats.bootstrap(stats.paired(*pair, "coherent"), "change", statistics)
+    return stats.change(*pair, statistics, "coherent")
 
 
 def section(table: pd.DataFrame) -> str:

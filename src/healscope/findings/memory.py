@@ -162,7 +162,9 @@ def better(rows: pd.DataFrame) -> stats.Choice:
     """Return which symmetric memory is better, on other seeds and the other half of the hands."""
 
     def score(kind: str, seeds: list[int], half: str) -> float:
-        return float(stats.of_part(rows[rows["kind"] == kind], seeds, half)["correct"].mean())
+        return stats.mean_of_seeds(
+            stats.of_part(rows[rows["kind"] == kind], seeds, half), "correct"
+        )
 
     return stats.picked_elsewhere(score, SYMMETRIC, sorted(rows["seed"].unique()))
 
@@ -173,7 +175,7 @@ def _gain(rows: pd.DataFrame, before: str, after: str, statistics: Statistics) -
 
 
 def _paired(one: pd.DataFrame, other: pd.DataFrame, statistics: Statistics) -> Estimate:
-    return stats.bootstrap(stats.paired(one, other), "change", statistics)
+    return stats.change(one, other, statistics)
 
 
 def _of_failures(rows: pd.DataFrame, statistics: Statistics) -> Estimate:

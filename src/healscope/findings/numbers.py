@@ -32,8 +32,9 @@ _BY = ["track", "stage", "step", "checkpoint", "numbers", "neighbour", "distance
 
 def read(evaluations: list[str], tasks: dict[str, dict]) -> pd.DataFrame:
     """Return greedy answers under the training rule, and under rules of which some at the same
-    distance have card values that occur in answers of SFT and some have not; with column `numbers`.
-    Of a track without such pairs of rules, all rules count.
+    distance have card values that occur in answers of SFT and some have not; with columns `numbers`
+    and `matched`. Of a track without such pairs all rules count, and none is `matched`: rules of
+    the one kind may be farther away than those of the other, so that they are not compared.
 
     A number is seen if a card counts as much under the training rule. `tasks`: name -> settings.
     """
@@ -51,9 +52,10 @@ def read(evaluations: list[str], tasks: dict[str, dict]) -> pd.DataFrame:
     named = zip(rows["task"], values, rows["neighbour"], strict=True)
     rows = rows.assign(numbers=[of(*one) for one in named])
     sides = rows.groupby(["track", "neighbour", "distance"])["numbers"].transform("nunique")
-    matched = sides > 1
-    alone = ~matched.groupby(rows["track"]).transform("any")
-    return rows[matched | alone | (rows["numbers"] == TRAINED)].reset_index(drop=True)
+    rows = rows.assign(matched=sides > 1)
+    alone = ~rows.groupby("track")["matched"].transform("any")
+    kept = rows["matched"] | alone | (rows["numbers"] == TRAINED)
+    return rows[kept].reset_index(drop=True)
 
 
 def measure(evaluations: list[str], tasks: dict[str, dict], statistics: Statistics) -> pd.DataFrame:
@@ -87,12 +89,14 @@ def claims_of(
     """Return the claims of one track. `ends`: checkpoints before and after, and "SFT" or "RL"."""
     if SEEN not in set(rows["numbers"]):
         return []
-    pairs, found = UNSEEN in set(rows["numbers"]), []
+    found = []
     for first, second, what in ends:
         before, after = (rows[rows["checkpoint"] == name] for name in (first, second))
         changes = stats.paired(before, after, carried=("numbers", "neighbour"))
+        asked = before["seed"].unique()
         had = before.groupby("numbers")["correct"].mean()
         seen = stats.bootstrap(changes[changes["numbers"] == SEEN], "change", statistics)
+        seen = seen.among(asked)
         told = (
             f"{first} to {second}: {signed(seen)} from {100 * had[SEEN]:.0f}%; number lines that "
             f"follow the rule: {_lines(before, after, SEEN)}"
@@ -118,9 +122,10 @@ def claims_of(
                     told,
                 )
             )
-        if not pairs:
+        if not rows["matched"].any():
             continue
         unseen = stats.bootstrap(changes[changes["numbers"] == UNSEEN], "change", statistics)
+        unseen = unseen.among(asked)
         equal = _gap(changes[changes["neighbour"] == "equal rule"], statistics)
         told = (
             f"{told}. With card values that they never have: {signed(unseen)} from "
@@ -128,7 +133,7 @@ def claims_of(
             f"difference where J, Q and K count alike: {signed(equal)}"
         )
         if what == "SFT":
-            gap = _gap(changes, statistics)
+            gap = _gap(changes, statistics).among(asked)
             found.append(
                 row(
                     "sft-forgets-unseen-numbers",
@@ -140,7 +145,7 @@ def claims_of(
                 )
             )
         else:
-            more = _gap(changes, statistics, SEEN, UNSEEN)
+            more = _gap(changes, statistics, SEEN, UNSEEN).among(asked)
             found.append(
                 row(
                     "rl-heals-seen-numbers-more",

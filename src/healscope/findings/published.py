@@ -56,7 +56,7 @@ def comparison(
             for value in same.assign(said=same["value"], what=name).to_dict("records"):
                 out.append({**place, "kind": "level", **_beside(value, e)})
         for before, after in paper_values.CONTRASTS["fig1"]:
-            e = stats.bootstrap(stats.paired(at[before], at[after]), "change", statistics)
+            e = stats.change(at[before], at[after], statistics)
             name = f"{before}→{after}"
             same = changes[(changes["split"] == rule) & (changes["contrast"] == name)]
             for value in same.assign(said=same["change"], what=name).to_dict("records"):

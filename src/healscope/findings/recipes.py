@@ -79,7 +79,7 @@ def _changes(before: pd.DataFrame, after: pd.DataFrame, statistics: Statistics) 
     found: dict = {"seeds": after["seed"].nunique()}
     for rule, (name, prefix) in RULES.items():
         ends = [part[part["rule"] == rule] for part in (before, after)]
-        e = stats.bootstrap(stats.paired(*ends), "change", statistics)
+        e = stats.change(*ends, statistics)
         found |= {
             f"{rule}_after": ends[1].groupby("seed")["correct"].mean().mean(),
             name: e.value,

@@ -15,7 +15,7 @@ from healscope.markdown import cell, estimate, grid, level
 from healscope.schema import TRACK, Schema, text
 from healscope.stats import Estimate
 from healscope.tasks.schemas import RULE
-from healscope.verdicts import YES, margin, moves, negligible, signed
+from healscope.verdicts import margin, moves, negligible, signed
 
 PLACE = ["kind", "axis", "amount", "control", "matched"]
 
@@ -101,11 +101,12 @@ def reverting(d: Data) -> list[dict]:
                     continue
                 before, parent = d.ends(stage, rule)
                 gap = d.change(before, parent)
+                explained = d.explains(stage, rule)
                 picked = "maxood" in d.stages[stage].values()
                 straight = d.edited(stage, f"{kind}-rank-1-as-interpolation", rule)
                 beside = None if straight.empty else d.change(before, straight)
                 change = d.change(before, after)
-                found.append(_reverted(stage, kind, rule, change, gap, picked, beside))
+                found.append(_reverted(stage, kind, rule, change, gap, explained, picked, beside))
     return found
 
 
@@ -115,13 +116,13 @@ def _reverted(
     rule: str,
     change: Estimate,
     gap: Estimate,
+    explained: bool,
     picked: bool,
     beside: Estimate | None = None,
 ) -> dict:
     """One edit's claim; it can only be judged where the two checkpoints differ at all. `beside` is
     what a step as long changes that goes straight towards the parent."""
     none = kind == "values"
-    explained = moves(gap) in YES
     verdict = (negligible if none else moves)(change, margin(gap)).only_if(explained)
     return row(
         f"{kind}-reversion-{stage}-{rule}",

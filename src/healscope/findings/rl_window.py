@@ -5,7 +5,7 @@ import pandas as pd
 from healscope import artifacts, stats, verdicts
 from healscope.config import Statistics
 from healscope.findings.columns import SEED, N, interval
-from healscope.findings.contrasts import Data, mean, row
+from healscope.findings.contrasts import Data, row
 from healscope.findings.finding import Finding
 from healscope.findings.rows import first_attempts, summarise, with_steps
 from healscope.schema import TRACK, Column, change, count, share, table
@@ -26,7 +26,7 @@ def rl_window(evaluations: list[str], statistics: Statistics) -> pd.DataFrame:
     out = []
     for (model, start, rule), changed in after.groupby(["track", "step", "rule"]):
         same = (before["track"] == model) & (before["step"] == start) & (before["rule"] == rule)
-        unchanged = before[same]
+        unchanged = before[same & before["seed"].isin(changed["seed"])]
         change = stats.paired(unchanged, changed).assign(track=model, start=start, rule=rule)
         table = summarise(change, ["track", "start", "rule"], statistics, "change")
         for seed, name in [("all", None), *((str(s), s) for s in changed["seed"].unique())]:
@@ -54,7 +54,8 @@ def window_of_starts(d: Data) -> list[dict]:
     starts, found = list(healing), []
     if len(starts) > 2:  # with fewer there is nothing between the ends
         found = [_inside(d, healing)]
-    highest = d.pick(starts, lambda rows, start: mean(rows, "ood", d.branches[start]), d.rows)
+    last = artifacts.sft(d.steps[-1])
+    highest = d.pick(starts, lambda rows, s: _gained(rows, last, d.branches[s]), d.rows)
     above = d.change(d.at("ood", d.landmark("maxood")), d.at("ood", d.started(highest, after=True)))
     return [
         *found,
@@ -73,12 +74,9 @@ def _inside(d: Data, healing: dict[int, Estimate]) -> dict:
     """Return the claim that RL heals from starts between the ends alone; `healing` is the change of
     OOD accuracy from each start."""
     starts = list(healing)
-
-    def healed(rows: pd.DataFrame, start: int) -> float:
-        before, after = artifacts.sft(start), d.branches[start]
-        return mean(rows, "ood", after) - mean(rows, "ood", before)
-
-    best = d.pick(starts[1:-1], healed, d.rows)
+    best = d.pick(
+        starts[1:-1], lambda rows, s: _gained(rows, artifacts.sft(s), d.branches[s]), d.rows
+    )
     effect = d.change(
         d.at("ood", d.started(best, after=False)), d.at("ood", d.started(best, after=True))
     )
@@ -92,6 +90,13 @@ def _inside(d: Data, healing: dict[int, Estimate]) -> dict:
         verdicts.window(effect, ends, margin(d.fall)),
         f"best start between the ends, {_starts(best)}; all: {shown}" + d.picked_by_itself,
     )
+
+
+def _gained(rows: pd.DataFrame, before: str, after: str) -> float:
+    """Return the change of OOD accuracy between two checkpoints, of the seeds that have both."""
+    rows = rows[rows["rule"] == "ood"]
+    ends = (rows[rows["checkpoint"] == name] for name in (before, after))
+    return stats.mean_of_seeds(stats.paired(*ends), "change")
 
 
 def _starts(choice: Choice) -> str:

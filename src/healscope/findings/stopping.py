@@ -89,11 +89,8 @@ def stopping(
     for model, log in logged[logged["seed"] != "all"].groupby("track"):
         own, best = (part[part["track"] == model] for part in (rows, peaks))
         found = []
-        chosen = marks.picked(
-            {m["seed"]: m["landmarks"] for m in found_marks if m["track"] == model}
-        )
-        picked = {str(seed): halves for seed, halves in chosen.items()}
-        for (signal, rule), steps in _stops(log, picked).items():
+        known = {m["seed"]: m["landmarks"] for m in found_marks if m["track"] == model}
+        for (signal, rule), steps in _stops(log, known).items():
             stop = [
                 artifacts.sft(steps[str(seed)][half])
                 for seed, half in zip(own["seed"], own["half"], strict=True)
@@ -143,11 +140,11 @@ def _either(halves: dict[str, int]) -> str:
 
 
 def _stops(
-    log: pd.DataFrame, picked: dict[str, dict[str, str]]
+    log: pd.DataFrame, landmarks: dict[int, dict]
 ) -> dict[tuple[str, str], dict[str, dict[str, int]]]:
     """(signal, rule) -> seed -> half of the instances -> the SFT step where it stops.
 
-    `picked`: seed -> half -> the OOD peak that other seeds and instances pick.
+    `landmarks`: those of each seed.
     """
     runs = {seed: run.sort_values("step") for seed, run in log.groupby("seed")}
     last = {seed: _both(run["step"].max()) for seed, run in runs.items()}
@@ -161,7 +158,7 @@ def _stops(
             found[signal, "optimum"] = {s: _both(x[pick(y)]) for s, (x, y) in curves.items()}
         found[signal, "knee"] = {s: _both(knee(x, y)) for s, (x, y) in curves.items()}
         if len(runs) > 1:
-            found[signal, "level"] = _levels(curves, picked)
+            found[signal, "level"] = _levels(curves, landmarks)
     return found
 
 
@@ -170,20 +167,19 @@ def _both(step: int) -> dict[str, int]:
 
 
 def _levels(
-    curves: dict[str, tuple[np.ndarray, np.ndarray]], picked: dict[str, dict[str, str]]
+    curves: dict[str, tuple[np.ndarray, np.ndarray]], landmarks: dict[int, dict]
 ) -> dict[str, dict[str, int]]:
-    """seed -> half -> the step nearest to the signal's mean level at the peaks of other seeds."""
-    at_peak = {
-        (seed, half): float(y[x == artifacts.stage_and_step(name)[1]][0])
-        for seed, (x, y) in curves.items()
-        for half, name in picked[seed].items()
-    }
+    """seed -> half -> the step nearest to the signal's mean level at the peaks of other seeds,
+    which pick these peaks without it."""
     found: dict[str, dict[str, int]] = {}
     for seed, (x, y) in curves.items():
-        found[seed] = {}
-        for half in "ab":
-            level = np.mean([at_peak[other, half] for other in curves if other != seed])
-            found[seed][half] = int(x[np.abs(y - level).argmin()])
+        others = {s: own for s, own in landmarks.items() if str(s) != seed}
+        levels = {"a": [], "b": []}
+        for other, halves in marks.picked(others).items():
+            steps, values = curves[str(other)]
+            for half, name in halves.items():
+                levels[half].append(values[steps == artifacts.stage_and_step(name)[1]][0])
+        found[seed] = {h: int(x[np.abs(y - np.mean(v)).argmin()]) for h, v in levels.items()}
     return found
 
 

@@ -113,21 +113,22 @@ def read(
 
 def follows(answers: pd.DataFrame) -> pd.DataFrame:
     """Return for every checkpoint whether its formula uses the numbers of a line by the other rule,
-    on the problems that are right before RL and can be asked so there: one set for all rewards.
-    Answers are those of one SFT checkpoint and of branches from it.
+    on the problems that are right before RL. Answers are those of one SFT checkpoint and of
+    branches from it.
 
-    An answer that cannot be begun so any more, or has no numbers to use, does not follow.
+    An answer that has no numbers to use does not follow. Of one that cannot be begun so the value
+    is missing, before RL as after it.
     """
     answers = answers[answers["rule"] == "id"]
     place = ["track", "seed", "problem_id"]
     forced = answers[answers["intervention"] == "counterfactual"]
-    before = forced[forced["checkpoint"].str.startswith("sft-") & forced["correct"]]
     own = answers[answers["intervention"] == faithfulness.UNFORCED]
+    before = own[own["checkpoint"].str.startswith("sft-") & own["correct"]]
     asked = own.merge(before[place].drop_duplicates(), on=place)
-    told = forced[[*place, "checkpoint", "follows"]]
-    rows = asked.drop(columns="follows").merge(told, how="left", on=[*place, "checkpoint"])
-    value = rows["follows"].fillna(False).astype(float)
-    return rows.assign(value=value, draw=0, sample=0, retried=True)
+    told = forced.assign(value=forced["follows"].fillna(False).astype(float))
+    told = told[[*place, "checkpoint", "value"]]
+    rows = asked.merge(told, how="left", on=[*place, "checkpoint"])
+    return rows.assign(draw=0, sample=0, retried=True)
 
 
 def _easy(rows: pd.DataFrame, evaluations: list[str]) -> pd.DataFrame:
@@ -166,13 +167,14 @@ def table_of(rows: pd.DataFrame, recipes: dict[str, dict], statistics: Statistic
         for branch, paid in _compared(own, recipes).items():
             recipe, start = artifacts.parse_branch(branch)
             at_start = own[own["checkpoint"] == artifacts.sft(start)]
-            before = at_start.groupby("outcome")["value"].mean()
             for outcome in own["outcome"].unique():
                 found = changes(own, branch, outcome)
+                before = at_start[at_start["outcome"] == outcome]
+                before = before[before["seed"].isin(found["seed"])]
                 if len(found):
                     summary = summarise(found, ["track"], statistics, "change")
                     place = {"recipe": recipe, "start": start, "reward": paid, "outcome": outcome}
-                    out.append(summary.assign(**place, before=float(before[outcome])))
+                    out.append(summary.assign(**place, before=float(before["value"].mean())))
     if not out:
         return SCHEMA.empty()
     return pd.concat(out, ignore_index=True).rename(columns={"mean": "change"})
@@ -234,37 +236,34 @@ def _judged(
     """Return the contrast of the best and the worst reward for one outcome, whether one breaks it
     and another does so less, whether they differ at all, and the detail.
 
-    None with fewer than two branches that have it in all seeds and both halves of the problems.
+    A reward whose run failed in one seed is compared in the others. None with fewer than two
+    branches that have the outcome.
     """
     by_branch = {b: changes(rows, b, outcome).assign(branch=b) for b in paid}
-    parts = rows[["seed", "half"]].drop_duplicates()
-    whole = {
-        b: c
-        for b, c in by_branch.items()
-        if len(c[["seed", "half"]].drop_duplicates()) == len(parts)
-    }
-    if len(whole) < 2:
+    by_branch = {b: c for b, c in by_branch.items() if len(c)}
+    if len(by_branch) < 2:
         return None
-    every_change = pd.concat(whole.values(), ignore_index=True)
+    seeds = rows["seed"].unique()
+    every_change = pd.concat(by_branch.values(), ignore_index=True)
     sign = -1 if outcome in WORSE_UP else 1
-    least, most = (_picked(every_change, list(whole), s * sign) for s in (1, -1))
+    least, most = (_picked(every_change, list(by_branch), s * sign) for s in (1, -1))
     values = [part.rename(columns={"change": "value"}) for part in (most, least)]
-    contrast = stats.bootstrap(stats.paired(*values, "value"), "change", statistics)
-    harm = stats.bootstrap(most, "change", statistics)
+    contrast = stats.change(*values, statistics, "value", seeds)
+    harm = stats.bootstrap(most, "change", statistics).among(seeds)
     level = float(rows.loc[rows["checkpoint"].str.startswith("sft-"), "value"].mean())
     differ, breaks = (positive, negative) if sign > 0 else (negative, positive)
     broken = breaks(harm) if sign < 0 else never_there(breaks(harm), level)
     named = ", ".join(
         f"{artifacts.parse_branch(b)[0]} ({paid[b]}) {100 * c['change'].mean():+.1f}"
-        for b, c in whole.items()
+        for b, c in by_branch.items()
     )
-    left_out = ", ".join(b for b in paid if b not in whole)
+    partial = ", ".join(b for b, c in by_branch.items() if c["seed"].nunique() < len(seeds))
     detail = (
         f"change under the reward that is best for it minus that under the worst, picked "
         f"{'on the other half of the problems' if rows['seed'].nunique() < 2 else 'elsewhere'}; "
         f"under the worst {100 * harm.value:+.1f} [{100 * harm.low:+.1f}, {100 * harm.high:+.1f}]; "
         f"before RL {100 * level:.0f}%, changes: {named}"
-        f"{f'; not in all seeds: {left_out}' if left_out else ''}"
+        f"{f'; not in all seeds: {partial}' if partial else ''}"
     )
     if rows["seed"].nunique() < 2:
         detail += "; with one run the same training picks and judges"
@@ -273,13 +272,16 @@ def _judged(
 
 def _picked(rows: pd.DataFrame, names: list[str], sign: int) -> pd.DataFrame:
     """Return for each seed and half the changes under the branch whose change is largest (sign 1)
-    or smallest (-1) on other seeds and the other half."""
+    or smallest (-1) on other seeds and the other half, of those that the seed has."""
 
     def score(branch: str, seeds: list, half: str) -> float:
         own = stats.of_part(rows[rows["branch"] == branch], seeds, half)
         return sign * stats.mean_of_seeds(own, "change") if len(own) else float("-inf")
 
-    choice = stats.picked_elsewhere(score, names, rows["seed"].unique())
+    seeds, choice = rows["seed"].unique(), {}
+    for seed, own in rows.groupby("seed"):
+        there = [name for name in names if name in set(own["branch"])]
+        choice[seed] = stats.picked_elsewhere(score, there, seeds)[seed]
     wanted = [choice[s][h] for s, h in zip(rows["seed"], rows["half"], strict=True)]
     return rows[rows["branch"] == wanted]
 

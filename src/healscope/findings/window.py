@@ -65,7 +65,7 @@ def window(evaluations: list[str], logs: list[str], statistics: Statistics) -> p
             ends = [of_seed(part, seed) for part in (before, after)]
             if len(ends[1]):  # else the start alone is known
                 ends[0] = ends[0][ends[0]["seed"].isin(ends[1]["seed"])]
-            e = stats.bootstrap(stats.paired(*ends), "change", statistics)
+            e = stats.change(*ends, statistics)
             accuracies = [part.groupby("seed")["correct"].mean().mean() for part in ends]
             out.append(
                 {"track": model, "start": start, "seed": str(seed),

@@ -103,7 +103,8 @@ def claims_of(rows: pd.DataFrame, start: str, end: str, statistics: Statistics) 
     left = float(had[HANDS[WITHOUT_ONE]])
     whole, less = (changes[changes["hand"] == hand] for hand in HANDS.values())
     gap = stats.bootstrap(both(changes), "change", statistics, weight="whole", minus="less")
-    falls = stats.bootstrap(less, "change", statistics)
+    gap = gap.among(before["seed"].unique())
+    falls = stats.bootstrap(less, "change", statistics).among(before["seed"].unique())
     told = (
         f"{start} to {end}: whole hands {100 * had[HANDS[ANCHOR]]:.0f}% before, change "
         f"{100 * whole['change'].mean():+.1f}; with a card less {100 * left:.0f}%, change "
@@ -115,6 +116,7 @@ def claims_of(rows: pd.DataFrame, start: str, end: str, statistics: Statistics) 
     never = f"; below {100 * FLOOR:.0f}% at the start there is nothing to lose"
     wrong = _wrong_before(before, changes)
     at_equal = stats.bootstrap(both(wrong), "change", statistics, weight="whole", minus="less")
+    at_equal = at_equal.among(before["seed"].unique())
     return [
         row(
             "rl-gain-does-not-carry-over",

@@ -58,8 +58,9 @@ class Pair:
     def p(self) -> float:
         """Return the two-sided p of "nothing changes".
 
-        Of plain items exact (McNemar's test); else Student's t on instances, but never less than
-        exact signs of those that changed could give.
+        Of plain items exact (McNemar's test); else Student's t on instances, with as many degrees
+        of freedom as there would be of equal size (Kish's effective number) less one, but never
+        less than exact signs of those that changed could give.
         """
         if self.plain:
             return stats.mcnemar(pd.Series(self.change_I < 0), pd.Series(self.change_I > 0))
@@ -71,7 +72,7 @@ class Pair:
         if not changed or len(totals_G) < 2:
             return 1.0
         residual_G = totals_G - self.change_I.mean() * sizes_G
-        groups = len(totals_G)
+        groups = max(float(sizes_G.sum() ** 2 / np.square(sizes_G).sum()), 2.0)
         error = sqrt(groups / (groups - 1) * np.square(residual_G).sum())
         t = abs(totals_G.sum()) / error if error else inf
         student = 2 * float(scipy.stats.t.sf(t, groups - 1))

@@ -168,7 +168,7 @@ def _possible(row: dict, rng: np.random.Generator, statistics: Statistics) -> tu
     seeds, instances = row["seeds"], max(row["instances"], 1)
     noise = row["sd_both"] ** 2 / instances
     spread, known = row["sd_seeds"] ** 2 + noise, seeds - 1
-    if statistics.seed_sd is not None and row["unit"] == IN_SHARES:
+    if statistics.seed_sd is not None:
         guess = (statistics.seed_sd * row["sd_answers"]) ** 2
         spread, known = (known * spread + guess + noise) / seeds, seeds
     between = max(spread * known / rng.chisquare(known) - noise, 0.0)

@@ -134,7 +134,8 @@ def _within(
 
     With U and V the leading k left and right singular vectors of W_a, the share is
     |U'DV|^2 / |D|^2. For random singular vectors of D, that of one of them within U is a
-    Beta(k/2, (m-k)/2) and within V a Beta(k/2, (n-k)/2); they are nearly independent.
+    Beta(k/2, (m-k)/2) and within V a Beta(k/2, (n-k)/2). As they are orthogonal, two of them share
+    what there is, and have products that vary around 0: both count in the SD.
     """
     m, n = old.shape
     k = leading(LEADING, n)
@@ -147,9 +148,12 @@ def _within(
         inside = inside + u.T @ ((x - w) @ v)
     share = float(inside.square().sum() / energies.sum())
     (p, spread), (q, other) = (_beta(k, size) for size in (m, n))
-    variance = (spread + p * p) * (other + q * q) - p * p * q * q
+    alone = (spread + p * p) * (other + q * q) - p * p * q * q
+    shared = (p * p - spread / max(m - 1, 1)) * (q * q - other / max(n - 1, 1)) - p * p * q * q
+    crossed = 2 * _product(k, m) * _product(k, n)
     weights = energies / energies.sum()
-    return share, p * q, math.sqrt(variance * float(weights.square().sum()))
+    squares = float(weights.square().sum())
+    return share, p * q, math.sqrt(alone * squares + (shared + crossed) * (1 - squares))
 
 
 def _beta(k: int, n: int) -> tuple[float, float]:
@@ -157,6 +161,12 @@ def _beta(k: int, n: int) -> tuple[float, float]:
     dimensions."""
     mean = k / n
     return mean, mean * (1 - mean) / (n / 2 + 1)
+
+
+def _product(k: int, n: int) -> float:
+    """Return the variance of the inner product, in k of n dimensions, of two random orthogonal unit
+    vectors."""
+    return k * (n - k) / (max(n - 1, 1) * n * (n + 2))
 
 
 def summary(rows: pd.DataFrame, shown: int = 10) -> str:
