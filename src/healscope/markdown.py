@@ -15,6 +15,11 @@ def cell(value: float, form: str) -> str:
     return "–" if pd.isna(value) else f"{value:{form}}"
 
 
+def chance(p: float) -> str:
+    """Format a p-value; a dash where it is missing."""
+    return "below 0.001" if p < 0.001 else cell(p, ".3f")
+
+
 def thousands(value: float) -> str:
     return cell(value / 1000, ".0f")
 

@@ -195,13 +195,12 @@ def _judged(
         if e.limits and not lost and all(_inside(*limits, regions) for limits in e.limits.values()):
             here = word
             break
-    agree, there = against + lost <= few, lost <= few
-    p_yes, p_no = (_p(e, r) if ok else 1.0 for r, ok in ((yes, agree), (no, there)))
-    for regions, word, lone, p, ok in (
-        (yes, HELD, HERE, p_yes, agree),
-        (no, FAILED, NOT_HERE, p_no, there),
+    p_yes, p_no = _p(e, yes), _p(e, no)
+    for regions, word, lone, p, allowed in (
+        (yes, HELD, HERE, p_yes, against + lost <= few),
+        (no, FAILED, NOT_HERE, p_no, lost <= few),
     ):
-        if ok and _inside(e.low, e.high, regions):
+        if allowed and _inside(e.low, e.high, regions):
             if len(e.by_seed) >= SEEDS:
                 return Verdict(word, p, here, *rule)
             if len(e.by_seed) == 1:
@@ -239,19 +238,20 @@ def corrected(claims: pd.DataFrame, primary: Iterable[str], confidence: float) -
     Claims named in `primary` are corrected by Holm's method (1979), which bounds the chance that
     any of them is wrongly judged; all others by that of Benjamini and Hochberg (1995), which bounds
     the share of wrong ones among those that are judged. A claim without a p (nothing to measure)
-    counts in its family with p = 1, and so does a declared one that the table lacks.
+    counts in its family with p = 1, and so do a declared one that the table lacks, and one that is
+    undecided however small its p.
 
     Return the table with column weaker replaced by family ("primary" or "other"), p_adjusted,
     verdict_alone (as before the correction) and verdict (weaker, where p_adjusted is too large).
     """
     first = claims["claim"].isin(set(primary)).to_numpy()
     unmade = np.ones(len(set(primary) - set(claims["claim"])))
-    p = claims["p"].fillna(1.0).to_numpy(float)
+    decided = claims["verdict"].isin([HELD, FAILED])
+    p = claims["p"].where(decided | (claims["p"] > 1 - confidence), 1.0).to_numpy(float)
     adjusted = np.ones(len(p))
     adjusted[first] = holm(np.append(p[first], unmade))[: first.sum()]
     if (~first).any():
         adjusted[~first] = scipy.stats.false_discovery_control(p[~first])
-    decided = claims["verdict"].isin([HELD, FAILED])
     lost = (decided & (adjusted > 1 - confidence + 1e-12)).to_numpy()
     return claims.drop(columns="weaker").assign(
         family=np.where(first, "primary", "other"),

@@ -239,7 +239,15 @@ def test_runs_that_failed_count_against_any_verdict(rule, seeds, lost, decided):
         whole, lacking = rule(e), rule(without(e, lost))
         if whole in (HELD, FAILED):
             assert lacking == (whole if decided else OPEN)
-            assert decided or lacking.p == 1
+
+
+def test_what_seeds_disagree_on_is_no_discovery():
+    """A small p of an undecided claim does not make room for others."""
+    judged = corrected(
+        claims_of(("a", HELD, 0.03, OPEN), *[("b", OPEN, 0.001, OPEN)] * 9), [], 0.95
+    )
+    assert list(judged["verdict"]) == [OPEN] * 10
+    assert list(judged["p_adjusted"][1:]) == [1.0] * 9
 
 
 def test_each_of_these_seeds_is_each_that_was_trained():

@@ -17,7 +17,7 @@ from healscope.findings.finding import Finding, Page
 from healscope.findings.keepers import answers_to
 from healscope.findings.measures import CALLED
 from healscope.findings.rows import attempts, branch_logs, first_attempts, trained_on, with_steps
-from healscope.markdown import bullets, cell, estimate, grid, limits, percent, points
+from healscope.markdown import bullets, chance, estimate, grid, limits, percent, points
 from healscope.schema import TRACK, UNITS, choice, number, share, table, text
 from healscope.stats import POWER
 from healscope.tasks.tables import rules_differ
@@ -173,7 +173,7 @@ def _lines(row: dict) -> list[str]:
         alone = f", alone: {row['verdict_alone']}" if row["verdict_alone"] != row["verdict"] else ""
         measured = [
             f"{estimate(row)} (by seed: {seeds}) {row['track']}",
-            f"p {_p(row['p'])}, adjusted {_p(row['p_adjusted'])}{alone}",
+            f"p {chance(row['p'])}, adjusted {chance(row['p_adjusted'])}{alone}",
         ]
     lines += [f"    {line}" for line in measured]
     if row["verdict"] in (HELD, FAILED):
@@ -188,19 +188,13 @@ def _lines(row: dict) -> list[str]:
     return [*lines, ""]
 
 
-def _p(p: float) -> str:
-    if pd.isna(p):
-        return "unknown"
-    return f"{p:.3f}" if p >= 0.001 else "below 0.001"
-
-
 def section(table: pd.DataFrame) -> str:
     table = table.sort_values("family", key=lambda f: f != "primary", kind="stable")
     header = ["claim", "family", "verdict", "p", "adjusted", "effect", "interval", "by seed",
               f"detectable ({POWER:.0%})"]  # fmt: skip
     rows = [
-        (r["statement"], r["family"], r["verdict"], cell(r["p"], ".3f"),
-         cell(r["p_adjusted"], ".3f"), points(r["effect"], r["unit"]), limits(r),
+        (r["statement"], r["family"], r["verdict"], chance(r["p"]),
+         chance(r["p_adjusted"]), points(r["effect"], r["unit"]), limits(r),
          ", ".join(points(x, r["unit"]) for x in r["by_seed"]),
          percent(r["detectable"], r["unit"]))
         for r in table.to_dict("records")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from healscope import published
-from healscope.markdown import cell, estimate, grid
+from healscope.markdown import chance, estimate, grid
 
 PAPER, SIBLING = "2509.12235", "2508.16546"
 _MODELS = {"llama-3.2-11b": "LLaMA", "qwen-2.5-7b": "Qwen"}
@@ -157,7 +157,7 @@ def _number(one: Published, changes: pd.DataFrame) -> tuple[str, str]:
         return said, one.trust
     stages = [
         f"{_MODELS[r['model']]} {100 * r['before']:.1f} → {100 * r['after']:.1f}: "
-        f"{estimate(r, 'change')}, p {cell(r['p'], '.3f')}"
+        f"{estimate(r, 'change')}, p {chance(r['p'])}"
         for r in own.to_dict("records")
     ]
     return "<br>".join(stages), "printed labels, 234 problems, one run each"
