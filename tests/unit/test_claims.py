@@ -280,7 +280,7 @@ def test_what_failed_after_rl_counts_against_recovery():
     found, lost = ({r["claim"]: r for r in gate.phenomena(each)} for each in (d, lacking))
     assert found["gate-recovery"]["verdict"] == "held"
     assert lost["gate-recovery"]["verdict"] == "undecided"
-    assert "no answers of seed 2, which count against" in lost["gate-recovery"]["detail"]
+    assert "nothing to compare in seed 2, which counts against" in lost["gate-recovery"]["detail"]
     assert lost["gate-forgetting"]["verdict"] == found["gate-forgetting"]["verdict"] == "held"
 
 

@@ -191,7 +191,11 @@ def row(claim: str, statement: str, e: Estimate, verdict: Verdict, detail: str) 
         unlike = ", ".join(f"seed {s} ({points(e.by_seed[s], e.unit)})" for s in e.outliers)
         detail = f"{detail}; unlike the other seeds: {unlike}"
     if e.missing and e.by_seed:
-        detail += f"; no answers of {seeds_of(e)}, which count against any verdict"
+        more = len(e.missing) > 1
+        detail += (
+            f"; nothing to compare in seed{'s' * more} {', '.join(e.missing)}, which "
+            f"count{'' if more else 's'} against any verdict"
+        )
     return {
         "claim": claim,
         "statement": statement,
@@ -205,11 +209,6 @@ def row(claim: str, statement: str, e: Estimate, verdict: Verdict, detail: str) 
         **{f"sd_{source}": value for source, value in _sources(e).items()},
         "detail": detail,
     }
-
-
-def seeds_of(e: Estimate) -> str:
-    """Return the seeds that are missing, in words."""
-    return f"seed{'s' if len(e.missing) > 1 else ''} {', '.join(e.missing)}"
 
 
 def _sources(e: Estimate) -> dict[str, float]:

@@ -166,8 +166,9 @@ def _against(
     if e.by_seed:
         healed = [signed(d.change(before, end)) for end in (after, beside)]
         detail += f"; changes from there: {' and '.join(healed)}"
-    if why := failures(d.logs[d.logs["run"] == other]):
-        detail += f"; failed: {why}"
+    for run in (d.branches[start], other):
+        if why := failures(d.logs[d.logs["run"] == run]):
+            detail += f"; {run} failed: {why}"
     return row(claim, statement, e, judge(e, margin(d.fall)), detail)
 
 
