@@ -13,13 +13,16 @@
 `healscope snakefile`: where the workflow of this installation is (`healscope.location`)."""
 
 import argparse
+import io
 import os
+import signal
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from healscope.errors import HealscopeError  # commands load the rest, so that --help is quick
+from healscope.errors import HealscopeError, sentence  # commands load the rest: --help is quick
 from healscope.outcomes import command as compare
 
 
@@ -30,14 +33,44 @@ def main(arguments: Sequence[str] | None = None) -> int:
     (`healscope.outcomes.gate`).
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
-    judging = given[:1] in (["compare"], ["diagnose"])
-    if judging:
-        return compare.with_own_codes(_run, given)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names and minus signs may be beyond its encoding
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        return _run(given)
-    except HealscopeError as error:
-        print(f"healscope: {error}", file=sys.stderr)
+        code = _with_own_codes(given) if given[:1] in (["compare"], ["diagnose"]) else _run(given)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # who reads has enough, as `head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    except (HealscopeError, OSError) as error:
+        said = sentence(error)
+        if said is None:
+            raise
+        print(f"healscope: {said}", file=sys.stderr)
         return 1
+
+
+def _with_own_codes(arguments: Sequence[str]) -> int:
+    """Run a command and return its exit code, which is its answer: Python and argparse end with 1
+    and 2 after errors, for which it has a code of its own."""
+    from healscope.outcomes.gate import WRONG_INPUT
+    from healscope.outcomes.words import printable
+
+    try:
+        return _run(arguments)
+    except BrokenPipeError:
+        raise
+    except SystemExit as stop:  # of argparse
+        return WRONG_INPUT if stop.code else 0
+    except Exception as error:  # a fault of ours must not look like an answer
+        said = sentence(error)
+        if said is None:
+            traceback.print_exc()
+        else:
+            print(f"healscope: {printable(said)}", file=sys.stderr)
+        return WRONG_INPUT
 
 
 def _run(arguments: Sequence[str]) -> int:
@@ -115,7 +148,13 @@ def _run(arguments: Sequence[str]) -> int:
     )
     eight.set_defaults(run=_snakefile)
     given = parser.parse_args(arguments)
-    return given.run(given) or 0
+    try:
+        return given.run(given) or 0
+    except SystemExit as stop:  # argparse is done: this is code of a task
+        raise HealscopeError(
+            f"the task ended the program (SystemExit: {stop.code}), so there is no result; take "
+            "calls of exit out of it"
+        ) from None
 
 
 def _add_diagnose(commands) -> None:
