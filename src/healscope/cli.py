@@ -18,7 +18,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +93,10 @@ def _run(arguments: Sequence[str]) -> int:
     two.add_argument("--configfile", nargs="+", default=[], help="as Snakemake's")
     two.add_argument("--directory", help="as Snakemake's: where the results are")
     two.add_argument(
-        "--at-once", type=int, default=8, help="jobs of SFT or RL at a time, for the peak of disk"
+        "--at-once",
+        type=_at_least(1),
+        default=8,
+        help="jobs of SFT or RL at a time, for the peak of disk",
     )
     two.set_defaults(run=_plan)
     nine = commands.add_parser("power", help="how likely more seeds and problems decide the claims")
@@ -101,9 +104,9 @@ def _run(arguments: Sequence[str]) -> int:
         "claims", nargs="?", type=Path, default=Path("results/tables/claims.parquet"),
         help="table of claims of a study of two seeds or more (results/tables/claims.parquet)",
     )  # fmt: skip
-    nine.add_argument("--seeds", nargs="+", type=int, default=[3, 5, 10], help="(3 5 10)")
+    nine.add_argument("--seeds", nargs="+", type=_at_least(1), default=[3, 5, 10], help="(3 5 10)")
     nine.add_argument(
-        "--instances", nargs="+", type=int, default=[],
+        "--instances", nargs="+", type=_at_least(1), default=[],
         help="numbers of instances (those of the study, twice and four times as many)",
     )  # fmt: skip
     nine.set_defaults(run=_power)
@@ -157,6 +160,17 @@ def _run(arguments: Sequence[str]) -> int:
         ) from None
 
 
+def _at_least(least: int) -> Callable[[str], int]:
+    """Return a type of an argument: a whole number from `least` on."""
+
+    def whole_number(text: str) -> int:
+        if (number := int(text)) < least:
+            raise argparse.ArgumentTypeError(f"{text} is less than {least}")
+        return number
+
+    return whole_number
+
+
 def _add_diagnose(commands) -> None:
     one = commands.add_parser(
         "diagnose", help="what fine-tuning cost, from a base and its checkpoints, and a repair"
@@ -184,13 +198,18 @@ def _add_diagnose(commands) -> None:
     one.add_argument("--task", help="a built-in family, or the Python file of a task")
     one.add_argument("--out", type=Path, default=Path("diagnosis"), help="new folder (diagnosis)")
     one.add_argument(
-        "--max-new-tokens", type=int, default=256, help="tokens of the longest answer (256)"
+        "--max-new-tokens",
+        type=_at_least(1),
+        default=256,
+        help="tokens of the longest answer (256)",
     )
     one.add_argument(
         "--fail-if", action="append", default=[], metavar="CONDITION",
         help='"ood < -3", as in compare: exit code 1 if the last checkpoint lost over 3 points',
     )  # fmt: skip
-    one.add_argument("--cores", type=int, default=os.cpu_count(), help="jobs at a time (all cores)")
+    one.add_argument(
+        "--cores", type=_at_least(1), default=os.cpu_count(), help="jobs at a time (all cores)"
+    )
     one.add_argument("--dry-run", action="store_true", help="write the config; say what it costs")
     one.set_defaults(run=_diagnose)
 
@@ -199,6 +218,7 @@ def _diagnose(given: argparse.Namespace) -> int:
     from healscope import diagnose
     from healscope.outcomes import words
 
+    new = False
     if given.base is None:
         if not (given.out / diagnose.CONFIG).is_file():
             raise HealscopeError(
@@ -214,9 +234,15 @@ def _diagnose(given: argparse.Namespace) -> int:
             _asked(given),
             given.max_new_tokens,
         )
-        diagnose.write(given.out, config)
-    study = diagnose.check(given.out)
-    diagnose.check_conditions(study, given.fail_if)
+        new = diagnose.write(given.out, config)
+    try:
+        study = diagnose.check(given.out)
+        diagnose.check_checkpoints(given.out, study)
+        diagnose.check_conditions(study, given.fail_if)
+    except HealscopeError:
+        if new:  # the command that mends it is another
+            (given.out / diagnose.CONFIG).unlink()
+        raise
     if given.dry_run:
         print(diagnose.cost(given.out))
         return 0
