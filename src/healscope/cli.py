@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = _with_own_codes(given) if given[:1] in (["compare"], ["diagnose"]) else _run(given)
-        sys.stdout.flush()
+        print(end="", flush=True)
         return code
     except BrokenPipeError:  # who reads has enough, as `head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -310,6 +310,8 @@ def _weights(given: argparse.Namespace) -> None:
     from healscope.spectra import glance
 
     torch.set_num_threads(1)
+    if given.out:
+        given.out.parent.mkdir(parents=True, exist_ok=True)  # before the work, which takes a while
     rows = glance.glance(given.a, given.b, not given.no_controls, _base_of(given.a, given.b))
     if given.out:
         rows.to_parquet(given.out, index=False)
