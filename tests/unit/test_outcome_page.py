@@ -86,7 +86,8 @@ def test_errors_of_any_kind_have_a_code_of_their_own(models, monkeypatch, capsys
     assert run({"base": models["base"]}) == 3
     assert run(models, "--no-such-option") == 3
     assert run({**models, "rl": "/none"}) == 3
-    assert run(models, "--metric", "odd=acc") == 3
+    for metrics in (["odd=acc"], ["sums="], ["sums=a", "sums=b"]):
+        assert run(models, *(part for metric in metrics for part in ("--metric", metric))) == 3
     assert cli.main(["compare", "--help"]) == 0
     monkeypatch.setattr("healscope.outcomes.comparing.line_up", lambda *_: 1 / 0)
     assert run(models) == 3

@@ -54,6 +54,8 @@ def _compare(given: argparse.Namespace) -> int:
         for text in given.metric
         for name, equals, metric in [text.partition("=")]
     )
+    if len(metrics) < len(given.metric) or not all(metrics.values()):
+        raise HealscopeError("--metric is BENCHMARK=METRIC, once for each benchmark; correct it")
     if not 0 <= given.margin <= 100 or given.flips < 0:
         raise HealscopeError("--margin is from 0 to 100 points, --flips 0 or more; correct it")
     report = compare(
