@@ -13,13 +13,16 @@
 `healscope snakefile`: where the workflow of this installation is (`healscope.location`)."""
 
 import argparse
+import io
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import traceback
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from healscope.errors import HealscopeError  # commands load the rest, so that --help is quick
+from healscope.errors import HealscopeError, sentence  # commands load the rest: --help is quick
 from healscope.outcomes import command as compare
 
 
@@ -30,14 +33,44 @@ def main(arguments: Sequence[str] | None = None) -> int:
     (`healscope.outcomes.gate`).
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
-    judging = given[:1] in (["compare"], ["diagnose"])
-    if judging:
-        return compare.with_own_codes(_run, given)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names and minus signs may be beyond its encoding
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        return _run(given)
-    except HealscopeError as error:
-        print(f"healscope: {error}", file=sys.stderr)
+        code = _with_own_codes(given) if given[:1] in (["compare"], ["diagnose"]) else _run(given)
+        print(end="", flush=True)
+        return code
+    except BrokenPipeError:  # who reads has enough, as `head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    except (HealscopeError, OSError) as error:
+        said = sentence(error)
+        if said is None:
+            raise
+        print(f"healscope: {said}", file=sys.stderr)
         return 1
+
+
+def _with_own_codes(arguments: Sequence[str]) -> int:
+    """Run a command and return its exit code, which is its answer: Python and argparse end with 1
+    and 2 after errors, for which it has a code of its own."""
+    from healscope.outcomes.gate import WRONG_INPUT
+    from healscope.outcomes.words import printable
+
+    try:
+        return _run(arguments)
+    except BrokenPipeError:
+        raise
+    except SystemExit as stop:  # of argparse
+        return WRONG_INPUT if stop.code else 0
+    except Exception as error:  # a fault of ours must not look like an answer
+        said = sentence(error)
+        if said is None:
+            traceback.print_exc()
+        else:
+            print(f"healscope: {printable(said)}", file=sys.stderr)
+        return WRONG_INPUT
 
 
 def _run(arguments: Sequence[str]) -> int:
@@ -60,7 +93,10 @@ def _run(arguments: Sequence[str]) -> int:
     two.add_argument("--configfile", nargs="+", default=[], help="as Snakemake's")
     two.add_argument("--directory", help="as Snakemake's: where the results are")
     two.add_argument(
-        "--at-once", type=int, default=8, help="jobs of SFT or RL at a time, for the peak of disk"
+        "--at-once",
+        type=_at_least(1),
+        default=8,
+        help="jobs of SFT or RL at a time, for the peak of disk",
     )
     two.set_defaults(run=_plan)
     nine = commands.add_parser("power", help="how likely more seeds and problems decide the claims")
@@ -68,9 +104,9 @@ def _run(arguments: Sequence[str]) -> int:
         "claims", nargs="?", type=Path, default=Path("results/tables/claims.parquet"),
         help="table of claims of a study of two seeds or more (results/tables/claims.parquet)",
     )  # fmt: skip
-    nine.add_argument("--seeds", nargs="+", type=int, default=[3, 5, 10], help="(3 5 10)")
+    nine.add_argument("--seeds", nargs="+", type=_at_least(1), default=[3, 5, 10], help="(3 5 10)")
     nine.add_argument(
-        "--instances", nargs="+", type=int, default=[],
+        "--instances", nargs="+", type=_at_least(1), default=[],
         help="numbers of instances (those of the study, twice and four times as many)",
     )  # fmt: skip
     nine.set_defaults(run=_power)
@@ -115,7 +151,24 @@ def _run(arguments: Sequence[str]) -> int:
     )
     eight.set_defaults(run=_snakefile)
     given = parser.parse_args(arguments)
-    return given.run(given) or 0
+    try:
+        return given.run(given) or 0
+    except SystemExit as stop:  # argparse is done: this is code of a task
+        raise HealscopeError(
+            f"the task ended the program (SystemExit: {stop.code}), so there is no result; take "
+            "calls of exit out of it"
+        ) from None
+
+
+def _at_least(least: int) -> Callable[[str], int]:
+    """Return a type of an argument: a whole number from `least` on."""
+
+    def whole_number(text: str) -> int:
+        if (number := int(text)) < least:
+            raise argparse.ArgumentTypeError(f"{text} is less than {least}")
+        return number
+
+    return whole_number
 
 
 def _add_diagnose(commands) -> None:
@@ -145,13 +198,18 @@ def _add_diagnose(commands) -> None:
     one.add_argument("--task", help="a built-in family, or the Python file of a task")
     one.add_argument("--out", type=Path, default=Path("diagnosis"), help="new folder (diagnosis)")
     one.add_argument(
-        "--max-new-tokens", type=int, default=256, help="tokens of the longest answer (256)"
+        "--max-new-tokens",
+        type=_at_least(1),
+        default=256,
+        help="tokens of the longest answer (256)",
     )
     one.add_argument(
         "--fail-if", action="append", default=[], metavar="CONDITION",
         help='"ood < -3", as in compare: exit code 1 if the last checkpoint lost over 3 points',
     )  # fmt: skip
-    one.add_argument("--cores", type=int, default=os.cpu_count(), help="jobs at a time (all cores)")
+    one.add_argument(
+        "--cores", type=_at_least(1), default=os.cpu_count(), help="jobs at a time (all cores)"
+    )
     one.add_argument("--dry-run", action="store_true", help="write the config; say what it costs")
     one.set_defaults(run=_diagnose)
 
@@ -160,6 +218,7 @@ def _diagnose(given: argparse.Namespace) -> int:
     from healscope import diagnose
     from healscope.outcomes import words
 
+    new = False
     if given.base is None:
         if not (given.out / diagnose.CONFIG).is_file():
             raise HealscopeError(
@@ -175,9 +234,15 @@ def _diagnose(given: argparse.Namespace) -> int:
             _asked(given),
             given.max_new_tokens,
         )
-        diagnose.write(given.out, config)
-    study = diagnose.check(given.out)
-    diagnose.check_conditions(study, given.fail_if)
+        new = diagnose.write(given.out, config)
+    try:
+        study = diagnose.check(given.out)
+        diagnose.check_checkpoints(given.out, study)
+        diagnose.check_conditions(study, given.fail_if)
+    except HealscopeError:
+        if new:  # the command that mends it is another
+            (given.out / diagnose.CONFIG).unlink()
+        raise
     if given.dry_run:
         print(diagnose.cost(given.out))
         return 0
@@ -245,6 +310,8 @@ def _weights(given: argparse.Namespace) -> None:
     from healscope.spectra import glance
 
     torch.set_num_threads(1)
+    if given.out:
+        given.out.parent.mkdir(parents=True, exist_ok=True)  # before the work, which takes a while
     rows = glance.glance(given.a, given.b, not given.no_controls, _base_of(given.a, given.b))
     if given.out:
         rows.to_parquet(given.out, index=False)

@@ -7,6 +7,7 @@ there, so that no path of the machine is in what is written.
 import contextlib
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -103,8 +104,14 @@ def steps(checkpoints: Sequence[str], out: Path) -> dict[int, str]:
     named: list[tuple[int | None, str]] = []
     for text in checkpoints:
         step, place = _step_and_place(text)
+        if step == 0:
+            raise HealscopeError(
+                f"{text}: step 0 is the base itself, which is named first; leave it out"
+            )
         inside = foreign.steps(sources.folder(place)) if step is None else {}
-        named += [(s, str(p)) for s, p in inside.items()] or [(step or _number(place), place)]
+        named += [(s, str(p)) for s, p in inside.items()] or [
+            (_number(place) if step is None else step, place)
+        ]
     if all(step is None for step, _ in named):
         named = [(i + 1, place) for i, (_, place) in enumerate(named)]
     found: dict[int, str] = {}
@@ -169,11 +176,13 @@ def benchmark_task(names: Sequence[str]) -> dict[str, Any]:
     return {"family": "lm_eval", "id": [names[0]], "ood": list(names[1:]), "limit": ENOUGH}
 
 
-def write(out: Path, config: Mapping[str, Any]) -> Path:
-    """Write a study's config to `out`, unless it stands there already; return its file.
+def write(out: Path, config: Mapping[str, Any]) -> bool:
+    """Write a study's config to `out`; return False where it stands there already.
 
     Raises HealscopeError where another config stands there.
     """
+    if out.is_file():
+        raise HealscopeError(f"{out} is a file; name a folder with --out")
     file = out / CONFIG
     text = (
         "# Written by healscope diagnose. Edit it, and run it again with\n"
@@ -185,10 +194,10 @@ def write(out: Path, config: Mapping[str, Any]) -> Path:
                 f"{file} says something else than this command: run it as it stands with "
                 f"healscope diagnose --out {out}, or give another --out"
             )
-        return file
+        return False
     out.mkdir(parents=True, exist_ok=True)
     file.write_text(text, encoding="utf-8")
-    return file
+    return True
 
 
 def check(out: Path, configfiles: Sequence[str] = (CONFIG,)) -> Study:
@@ -196,6 +205,16 @@ def check(out: Path, configfiles: Sequence[str] = (CONFIG,)) -> Study:
     raises HealscopeError."""
     with contextlib.chdir(out):
         return load(files.read_together(configfiles))
+
+
+def check_checkpoints(out: Path, study: Study) -> None:
+    """Raise HealscopeError where a checkpoint on this machine is damaged or does not fit its base,
+    before anything runs."""
+    from healscope.models import linked
+
+    with contextlib.chdir(out):
+        for model in study.models.values():
+            linked.refuse_unfit(own_checkpoints.checkpoints(model))
 
 
 def check_conditions(study: Study, fail_if: Sequence[str]) -> None:
@@ -244,26 +263,46 @@ def run(out: Path, cores: int, arguments: Sequence[str] = ()) -> None:
     go_on(out, options)
     command = [sys.executable, "-m", "snakemake", *options]
     said: list[str] = []
-    with (out / LOG).open("w", encoding="utf-8") as log:
-        process = subprocess.Popen(
+    with (
+        (out / LOG).open("w", encoding="utf-8") as log,
+        started(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
-        )
-        try:
-            for line in _shown(process.stdout):
-                log.write(line)
-                log.flush()
-                said.append(line)
-            code = process.wait()
-        except BaseException:
-            process.terminate()
-            process.wait()
-            raise
+        ) as process,
+    ):
+        for line in _shown(process.stdout):
+            log.write(line)
+            log.flush()
+            said.append(line)
+        code = process.wait()
     if code:
         reasons = [line for line in said if line.startswith(("healscope:", "  "))]
         print("".join(reasons[-12:] or said[-12:]), end="", file=sys.stderr)
         raise HealscopeError(f"the run stopped; all that it said is in {out / LOG}")
     print((out / PAGE).read_text(encoding="utf-8"))
     print(f"healscope: this page is {out / PAGE}, figures are in {out / 'results/figures'}")
+
+
+@contextlib.contextmanager
+def started(command: Sequence[str], **options: Any) -> Iterator[subprocess.Popen]:
+    """Start a program, which is ended with all that it started when this one is: by Ctrl-C,
+    kill, a closed terminal, or an exception in the block. `options` are those of Popen."""
+
+    def interrupt(number, frame):  # noqa: ARG001
+        raise KeyboardInterrupt
+
+    signals = [s for s in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(s) != signal.SIG_IGN]
+    before = {s: signal.signal(s, interrupt) for s in signals}
+    process = subprocess.Popen(command, process_group=0, **options)
+    try:
+        yield process
+    except BaseException:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)  # shells let some ignore SIGINT
+        process.wait()
+        raise
+    finally:
+        for s, handler in before.items():
+            signal.signal(s, handler)
 
 
 def go_on(out: Path, options: Sequence[str]) -> None:

@@ -7,6 +7,19 @@ class HealscopeError(Exception):
     """An expected failure, with one readable sentence that says what to change."""
 
 
+def sentence(error: BaseException) -> str | None:
+    """Return what a command prints of an expected failure: that of a HealscopeError, or which file
+    the system does not let it read or write. None of any other, which is a fault to be traced."""
+    if isinstance(error, HealscopeError):
+        return str(error)
+    if isinstance(error, OSError) and error.filename is not None:
+        return (
+            f"{error.filename} cannot be read or written ({error.strerror}); check the path and "
+            "its permissions"
+        )
+    return None
+
+
 def one_line(error: BaseException, most: int | None = None, where: str = "") -> str:
     """Describe any exception on one line: its type, `where` it was raised, and at most `most`
     characters of what it says."""

@@ -19,7 +19,6 @@ import argparse
 import os
 import re
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -32,7 +31,7 @@ import pandas as pd
 from healscope import artifacts, machine, provenance
 from healscope.config import load
 from healscope.config.files import read_together
-from healscope.diagnose import go_on
+from healscope.diagnose import go_on, started
 from healscope.errors import HealscopeError
 from healscope.figures.catalogue import FIGURES
 from healscope.findings import FINDINGS, by_table, gate, paper
@@ -119,14 +118,15 @@ class Page:
                 shutil.copy(self.folder / table, self.kept / table)
 
     def _go(self, options: list[str]) -> None:
-        started = time.monotonic()
+        began = time.monotonic()
         try:
-            done = subprocess.run([sys.executable, "-m", "snakemake", *options], check=False)
+            with started([sys.executable, "-m", "snakemake", *options]) as process:
+                code = process.wait()
         finally:
             times = _times()
-            taken = times.get(self.file.name, 0) + time.monotonic() - started
+            taken = times.get(self.file.name, 0) + time.monotonic() - began
             provenance.write_json(TIMES, {**times, self.file.name: round(taken)})
-        if done.returncode:
+        if code:
             raise HealscopeError(f"the study of {self.file} is not whole; run this again to go on")
 
     def _targets(self) -> list[str]:

@@ -97,6 +97,9 @@ def test_an_overlay_shares_the_results_of_the_default_study(overlay):
     ("path", "value", "expected"),
     [
         (["sft", "step"], 10, "sft.step: unknown key"),
+        (["evaluatoin"], {}, "evaluatoin: unknown key (a typo of evaluation, or a key of"),
+        (["evaluation", "batchsize"], 4, "unknown key (a typo of batch_size, or"),
+        (["evaluation", "held_out"], 4, "unknown key (a typo, or a key of another section?)"),
         (["seeds"], 0, "seeds: Input should be a valid list; put it in brackets, as [0], got 0"),
         (["seeds"], [True], "seeds.0: a number is needed, and YAML reads yes, no, on and off as"),
         (["evaluation", "batch_size"], True, "evaluation.batch_size: a number is needed"),

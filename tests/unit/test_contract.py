@@ -3,6 +3,7 @@
 A family that is added is covered by itself; one that needs an option has it in OPTIONS.
 """
 
+import re
 from pathlib import Path
 from typing import get_args
 
@@ -436,6 +437,29 @@ def test_the_command_prints_a_report_and_says_by_its_status_whether_all_holds(tm
     assert said[at + 1] == "        100/0:id: 'backwards' is not in words(); add it there"
     assert said[at + 4].startswith("        and ")
     assert cli.main(["check-task", file]) == 0  # JSON needs no words
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("def problems(self, rule): return [int('x')]", "the task raised ValueError ("),
+        ("def problems(self, rule): return [{'n': 1}]", "the task raised AttributeError ("),
+        ("def render(self, problem): return 1 / 0", "the task raised ZeroDivisionError ("),
+        ("def render(self, problem): return None", "its prompt is None; it must be text"),
+        ("def verify(self, problem, text): raise SystemExit(0)", "the task raised SystemExit (0)"),
+    ],
+)
+def test_whatever_a_task_raises_is_a_failure(tmp_path, capsys, body, expected):
+    assert cli.main(["check-task", broken(tmp_path, body)]) == 1
+    said = capsys.readouterr().out.splitlines()
+    assert any(expected in line for line in said)
+    assert re.fullmatch(r"\d+ checks, \d+ of them failed", said[-1])
+
+
+def test_a_task_that_ends_the_program_is_no_result(tmp_path, capsys):
+    file = broken(tmp_path, "def __post_init__(self): raise SystemExit(0)")
+    assert cli.main(["check-task", file]) == 1
+    assert "the task ended the program (SystemExit: 0)" in capsys.readouterr().err
 
 
 def test_the_command_passes_options_on(tmp_path, capsys):

@@ -1,7 +1,15 @@
 """`healscope diagnose`: the study that it writes, and what it refuses."""
 
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import yaml
+from given import change
+from safetensors.torch import load_file, save_file
 
 from healscope import cli, diagnose
 from healscope.errors import HealscopeError
@@ -19,6 +27,7 @@ def here(tmp_path, monkeypatch):
 
 
 OUT = diagnose.Path("diagnosis")
+FILES = ("--data", "id.jsonl", "--ood", "ood.jsonl")
 
 
 @pytest.mark.parametrize(
@@ -47,6 +56,7 @@ def test_checkpoints_without_numbers_count_in_their_order(here):
     [
         (["runs/sft/checkpoint-500", "runs"], "runs: its name has no step; give it as STEP=runs"),
         (["runs/sft", "runs/sft/checkpoint-500"], "are both step 500; give one as STEP=FOLDER"),
+        (["0=base", "runs/sft"], "0=base: step 0 is the base itself"),
     ],
 )
 def test_steps_that_cannot_be_told_are_refused(here, given, message):
@@ -54,14 +64,20 @@ def test_steps_that_cannot_be_told_are_refused(here, given, message):
         diagnose.steps(given, OUT)
 
 
-def written(*arguments) -> dict:
-    """The config that a command writes, before any model is looked at."""
-    given = ["diagnose", *arguments, "--dry-run"]
-    cli.main(given)
-    return yaml.safe_load((OUT / diagnose.CONFIG).read_text())
+@pytest.fixture
+def written(here, monkeypatch):
+    """Returns the config that a command writes; no model is looked at."""
+    for name in ("check", "check_checkpoints", "cost"):
+        monkeypatch.setattr(diagnose, name, lambda *_: None)
+
+    def run(*arguments) -> dict:
+        assert cli.main(["diagnose", *arguments, "--dry-run"]) == 0
+        return yaml.safe_load((OUT / diagnose.CONFIG).read_text())
+
+    return run
 
 
-def test_files_and_branches_stand_in_the_config(here, capsys):
+def test_files_and_branches_stand_in_the_config(here, written):
     (here / "ppo").mkdir()
     config = written(
         "my/base", "runs/sft", "--rl", "ppo", "--rl", "500=me/ppo@main", "--data", "id.jsonl",
@@ -112,6 +128,7 @@ def test_enough_problems_see_five_points():
         (["base", "--data", "id.jsonl", "--ood", "ood.jsonl"], "name checkpoints beside the base"),
         (["base", "runs/sft", "--benchmarks", "gsm8k"], "--benchmarks: name two or more"),
         (["base", "runs/sft", "--benchmarks", "a,b", "--verdict", "exact"], "go with --data"),
+        (["base", "runs/sft", *FILES, "--out", "id.jsonl"], "id.jsonl is a file; name a folder"),
     ],
 )
 def test_what_is_missing_is_said_in_a_sentence(here, capsys, arguments, message):
@@ -123,9 +140,73 @@ def test_what_is_missing_is_said_in_a_sentence(here, capsys, arguments, message)
     assert not OUT.exists()
 
 
-def test_another_config_in_the_folder_is_left_alone(here, capsys):
+def test_another_config_in_the_folder_is_left_alone(written, capsys):
     given = ["my/base", "runs/sft", "--data", "id.jsonl", "--ood", "ood.jsonl"]
     config = written(*given)
     assert written(*given) == config  # the same command again
     assert cli.main(["diagnose", *given, "--verdict", "number", "--dry-run"]) == 3
     assert "says something else than this command" in capsys.readouterr().err
+
+
+def truncated(file):
+    file.write_bytes(file.read_bytes()[:-100])
+
+
+def emptied(file):
+    file.write_bytes(b"")
+
+
+def deeper(file):
+    change(file.parent / "config.json", num_hidden_layers=3)
+
+
+def narrower(file):
+    save_file({n: w[:-1].clone() for n, w in load_file(file).items()}, file)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (truncated, ".safetensors is damaged or cut short"),
+        (emptied, ".safetensors is damaged or cut short"),
+        (deeper, "sft-5): its config.json says num_hidden_layers = 3, that of the base"),
+        (narrower, "is of shape"),
+    ],
+)
+def test_checkpoints_are_looked_at_before_the_first_job(here, llama, capsys, spoil, message):
+    """And what is refused leaves no config that its correction would differ from."""
+    given = ["diagnose", *map(str, llama), *FILES, "--dry-run", "--out", str(here / OUT)]
+    spoil(min(Path(llama[1]).glob("*.safetensors")))
+    assert cli.main(given) == 3
+    assert message in capsys.readouterr().err
+    assert not (OUT / diagnose.CONFIG).exists()
+
+
+def test_a_wrong_option_can_be_corrected(here, llama, capsys, monkeypatch):
+    monkeypatch.setattr(diagnose, "cost", lambda _: "free")
+    given = ["diagnose", *map(str, llama), *FILES, "--dry-run"]
+    assert cli.main([*given, "--verdict", "numbr"]) == 3
+    assert "there is no verdict 'numbr'" in capsys.readouterr().err
+    assert cli.main([*given, "--verdict", "number"]) == 0
+    assert cli.main([*given, "--cores", "0"]) == 3
+
+
+CHILD = """
+import sys, time
+from healscope import diagnose
+code = "import time; print('at work', flush=True); time.sleep(60)"
+with diagnose.started([sys.executable, "-c", code]) as process:
+    print(process.pid, flush=True)
+    process.wait()
+"""
+
+
+@pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGHUP])
+def test_what_is_started_ends_with_it(by):
+    with subprocess.Popen([sys.executable, "-c", CHILD], stdout=subprocess.PIPE, text=True,
+                          stderr=subprocess.PIPE) as process:  # fmt: skip
+        said = {process.stdout.readline().strip() for _ in range(2)} - {"at work"}
+        process.send_signal(by)
+        assert process.wait(timeout=30)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(said.pop()), 0)

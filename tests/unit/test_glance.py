@@ -125,7 +125,7 @@ def test_a_low_rank_update_is_shown_beside_noise(folders, tmp_path, capsys):
     m, n = tensors[name].shape
     tensors[name] += 0.1 * torch.outer(torch.ones(m), torch.ones(n))
     save_file(tensors, b / "model.safetensors", {"format": "pt"})
-    out = tmp_path / "rows.parquet"
+    out = tmp_path / "new/rows.parquet"
     assert cli.main(["weights", str(a), str(b), "--out", str(out)]) == 0
     said = capsys.readouterr().out
     rows = pd.read_parquet(out)

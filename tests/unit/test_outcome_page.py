@@ -1,6 +1,7 @@
 """`healscope compare` as it is typed: exit codes, its page, and what it needs."""
 
 import base64
+import errno
 import hashlib
 import html
 import json
@@ -11,6 +12,7 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 from importlib.resources import files
+from pathlib import Path
 
 import jsonschema
 import pytest
@@ -18,7 +20,7 @@ from outcome_tables import FILES, outcomes
 
 from healscope import cli
 from healscope.errors import HealscopeError
-from healscope.outcomes import gate, page, words
+from healscope.outcomes import command, gate, page, words
 from healscope.outcomes.comparing import compare
 
 SCHEMA = json.loads(files("healscope.outcomes").joinpath("compare.schema.json").read_text())
@@ -84,11 +86,62 @@ def test_errors_of_any_kind_have_a_code_of_their_own(models, monkeypatch, capsys
     assert run({"base": models["base"]}) == 3
     assert run(models, "--no-such-option") == 3
     assert run({**models, "rl": "/none"}) == 3
-    assert run(models, "--metric", "odd=acc") == 3
+    for metrics in (["odd=acc"], ["sums="], ["sums=a", "sums=b"]):
+        assert run(models, *(part for metric in metrics for part in ("--metric", metric))) == 3
     assert cli.main(["compare", "--help"]) == 0
     monkeypatch.setattr("healscope.outcomes.comparing.line_up", lambda *_: 1 / 0)
     assert run(models) == 3
     assert "ZeroDivisionError" in capsys.readouterr().err
+
+
+def test_what_the_system_refuses_is_named(models, monkeypatch, capsys):
+    def closed(folder):
+        raise PermissionError(errno.EACCES, "Permission denied", folder)
+
+    monkeypatch.setattr("os.scandir", closed)
+    for path, said in ((models["rl"].parent, "Permission denied"), ("a" * 300, "name too long")):
+        assert run({**models, "rl": path}) == 3
+        found = capsys.readouterr().err
+        assert found.startswith(f"healscope: {path} cannot be read or written (")
+        assert said in found
+
+
+NAMES = {
+    "runs/base runs/lr-1.5e-5 runs/lr-1.5e-4": ["base", "lr-1.5e-5", "lr-1.5e-4"],
+    "base=runs/base tuned=runs/lr-1.5e-5 tuned=runs/lr-1.5e-4": ["base", "tuned"],
+    "runs/base.jsonl runs/a=b/lr-1.5": ["base", "lr-1.5"],
+    "runs/base/../sft .": ["sft", Path.cwd().name],
+    "a/out b/out": "a/out and b/out are both called out; give them as NAME=PATH",
+    "a=a/out b/a": "are both called a",
+    "b/a a=a/out": "are both called a",
+    "=a b=b": "'=a' lacks a name or a path; give it as NAME=PATH",
+    "a= b=b": "'a=' lacks",
+}
+
+
+@pytest.mark.parametrize("given", NAMES)
+def test_names_of_models(given):
+    if isinstance(NAMES[given], list):
+        assert list(command.named(given.split())) == NAMES[given]
+    else:
+        with pytest.raises(HealscopeError, match=NAMES[given]):
+            command.named(given.split())
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_any_terminal_and_a_reader_who_leaves(models, encoding):
+    given = [f"{name}={path}" for name, path in models.items()]
+    command = [sys.executable, "-m", "healscope.cli", "compare", *given]
+    env = {**os.environ, "PYTHONIOENCODING": encoding}
+    if encoding != "utf-8":
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=env)
+        assert not done.stderr
+        return
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, env=env)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")
 
 
 def test_the_worst_condition_decides():
@@ -103,7 +156,22 @@ def test_the_report_keeps_to_its_schema(models):
     assert (found["schema"], found["version"]) == ("healscope.compare", 1)
     jsonschema.validate(report(dict(list(models.items())[:2])), SCHEMA)
     logs = [(m, [FILES / "lm-eval" / m]) for m in ("base", "tuned")]
-    jsonschema.validate(compare(logs), SCHEMA)
+    by_metric = compare(logs)
+    jsonschema.validate(by_metric, SCHEMA)
+    assert [b["metric"] for b in by_metric["benchmarks"]] == ["exact_match,number", "acc,none"]
+    for said in (words.markdown(by_metric), page.html(by_metric)):
+        assert "exact_match,number: sums" in said
+    jsonschema.validate(report(models, margin=0), SCHEMA)
+
+
+def test_little_is_said_of_one_item(tmp_path, recwarn):
+    given = {m: outcomes(tmp_path / f"{m}.jsonl", [m != "b"]) for m in "abc"}
+    found = report(given, margin=0)
+    jsonschema.validate(found, SCHEMA)
+    assert found["best"] is None
+    assert not recwarn.list
+    (said,) = words.sentences(found)["What would decide it"]
+    assert said == "sums, a to c: with a margin of 0, no number of items shows that nothing changes"
 
 
 def test_what_the_report_says(models):
@@ -204,6 +272,8 @@ def test_markdown_shows_texts_and_makes_nothing_of_them():
     assert not {"\n", "\x1b", "\u202e"} & set(shown)
     assert not re.search(r"(?<!\\)[|`]|(?<!\\)<[a-z/]|\]\(", shown)
     assert words.plain("any < -3 of [1, 2]") == "any < -3 of [1, 2]"
+    assert words.plain("~~a~~ _b_ __c__ arc_easy") == r"\~\~a\~\~ \_b\_ \_\_c\_\_ arc_easy"
+    assert words.plain("https://a.b www.a.b") == r"https\://a.b www\.a.b"
 
 
 PRESS = """

@@ -4,6 +4,7 @@ JSON lines, and files that are not what they should be."""
 import json
 import shutil
 import zipfile
+from pathlib import Path
 
 import pytest
 from outcome_tables import FILES, outcomes
@@ -62,6 +63,47 @@ def test_another_filter_or_metric_of_the_harness():
     assert not sums.correct["base"].any()  # it compares with the space before the number
     refused(*paths, metrics={"sums": "f1"}, match="no metric 'f1', but exact_match")
     refused(*paths, metrics={"sums": "exact_match,odd"}, match="no filter 'odd', but number, whole")
+
+
+def only(metric):
+    return lambda rows: [{**row, "metrics": [metric], metric: row["exact_match"]} for row in rows]
+
+
+JUDGED = {
+    "another order of filters": (
+        lambda rows: sorted(rows, key=lambda row: row["filter"], reverse=True),
+        "sums: answers of base are judged by exact_match,number and those of tuned by "
+        "exact_match,whole, which cannot be compared; .* --metric sums=NAME",
+        "exact_match,number",
+    ),
+    "another metric": (
+        only("acc_norm"), "exact_match,number and those of tuned by acc_norm,number", None),
+    "less is better": (
+        only("wer"), "of wer less is better, .* metric of which more is: --metric sums=", None),
+    "unknown": (only("odd"), "not clear which of its metrics .odd. .*: --metric sums=NAME", None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("how", JUDGED)
+def test_models_are_judged_alike_and_more_is_better(lm_eval, how):
+    change, match, way_out = JUDGED[how]
+    spoil(lm_eval["tuned"], change)
+    (results,) = lm_eval["tuned"].parent.glob("results_*")
+    higher = {"sums": {"exact_match": True, "acc_norm": True, "wer": False}}
+    results.write_text(json.dumps({**json.loads(results.read_text()), "higher_is_better": higher}))
+    refused(*lm_eval.items(), match=match)
+    if way_out:
+        (sums,) = read(*lm_eval.items(), metrics={"sums": way_out})
+        assert sums.metric == way_out
+
+
+def test_one_metric_counts_where_results_say_that_more_is_better(lm_eval):
+    for path in lm_eval.values():
+        spoil(path, only("odd"))
+        (results,) = path.parent.glob("results_*")
+        results.write_text(json.dumps({"higher_is_better": {"sums": {"odd": True}}}))
+    (sums,) = read(*lm_eval.items())
+    assert sums.metric == "odd,number"
 
 
 @pytest.mark.parametrize("kind", ["eval", "json"])
@@ -172,6 +214,8 @@ def test_what_cannot_be_lined_up_is_refused_or_left_out(lm_eval, tmp_path):
         ('{"item": 1, "group": "a", "correct": 1e999}', "'correct' is Infinity"),
         ('{"item": 1, "group": "a", "correct": 1, "unread": 1}', "'unread' is 1"),
         ('{"item": 1, "group": "a", "correct": %s}' % ("9" * 500), "'correct' is 999"),
+        ('{"item": 1, "group": "a", "correct": %s}' % ("9" * 5000), "of thousands of digits"),
+        ('{"doc_id": 1, "filter": "none"}', "is of lm-evaluation-harness, under another name"),
         ('{"item": 1, "group": "a", "correct": 1, "score": NaN}', "'score' is nan, no finite"),
     ],
 )
@@ -186,6 +230,58 @@ def test_paths_that_hold_nothing(tmp_path):
     refused(("a", tmp_path), match="has no files of outcomes")
     results = next((FILES / "lm-eval").rglob("results_*"))
     refused(("a", results), match="is no log of inspect; of lm-evaluation-harness, give")
+    refused(("a", Path("/dev/null")), match="/dev/null is neither a file nor a folder")
+
+
+BESIDE = {
+    "b.jsonl.gz": "b.jsonl.gz is packed and cannot be read; unpack it",
+    "samples_sums_2026-11-29T21-18-55.jsonl": "is of lm-evaluation-harness, the files before it",
+    "sub/b.jsonl": "both .* and .* hold sums",
+    "link/b.jsonl": "both .* and .* hold sums",
+    "gone.jsonl": "gone.jsonl",
+    "notes.jsonl": "line 1 has no 'item'",
+}
+
+
+@pytest.mark.parametrize("beside", BESIDE)
+def test_no_file_of_a_folder_is_passed_over(lm_eval, tmp_path, beside):
+    folder, file = tmp_path / "a", tmp_path / "a" / beside
+    file.parent.mkdir(parents=True)
+    whole = outcomes(folder / "a.jsonl", [1, 0])
+    if beside.startswith("link"):
+        file.parent.rmdir()
+        (tmp_path / "elsewhere").mkdir()
+        file.parent.symlink_to(tmp_path / "elsewhere")
+    shutil.copy(lm_eval["base"] if beside.startswith("samples") else whole, file)
+    if beside == "notes.jsonl":
+        file.write_text('{"note": 1}')
+    if beside == "gone.jsonl":
+        file.unlink()
+        file.symlink_to(tmp_path / "none")
+    refused(("a", folder), match=BESIDE[beside])
+
+
+def test_files_that_are_no_outcomes_are_told(tmp_path):
+    for model in MODELS:
+        (tmp_path / model).mkdir()
+        outcomes(tmp_path / model / "a.jsonl", [1, 0])
+    (tmp_path / "tuned" / "notes.txt").write_text("")
+    notes = compare([(model, [tmp_path / model]) for model in MODELS])["notes"]
+    assert notes == ["Of the folders of tuned, notes.txt is not read: no files of outcomes."]
+
+
+@pytest.mark.parametrize("content", ["{row}", "\ufeff{row}\n", "{row}\r\n"])
+def test_lines_as_editors_write_them(tmp_path, content):
+    row = json.dumps({"item": 1, "group": "a", "correct": 1})
+    (tmp_path / "a.jsonl").write_bytes(content.format(row=row).encode())
+    (benchmark,) = read(("a", tmp_path / "a.jsonl"))
+    assert list(benchmark.correct["a"]) == [1]
+
+
+def test_a_metric_of_files_with_one_verdict_is_refused(tmp_path):
+    lines = outcomes(tmp_path / "a.jsonl", [1])
+    refused(("a", lines), match="--metric names odd, but .* leave --metric out",
+            metrics={"sums": "odd"})  # fmt: skip
 
 
 def spoiled_log(tmp_path, change):
@@ -232,6 +328,20 @@ FIRST = "samples/1_epoch_1.json"
 )
 def test_spoiled_logs_of_inspect(tmp_path, change, match):
     refused(("a", spoiled_log(tmp_path, change)), match=match, metrics={"sums": "pattern"})
+
+
+def test_scorers_are_alike(tmp_path):
+    def other(members):
+        for name, sample in members.items():
+            if name != "header.json":
+                sample["scores"] = {"match": sample["scores"]["pattern"], **sample["scores"]}
+        members["header.json"]["results"] = [1]
+
+    (tmp_path / "b").mkdir()
+    logs = ("a", spoiled_log(tmp_path, lambda m: None)), ("b", spoiled_log(tmp_path / "b", other))
+    refused(*logs, match="sums: answers of a are judged by pattern and those of b by match")
+    (sums,) = read(*logs, metrics={"sums": "pattern"})
+    assert sums.metric == "pattern"
 
 
 def test_a_log_without_a_score_is_left_out_and_told(tmp_path):

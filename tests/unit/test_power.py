@@ -1,5 +1,7 @@
 """How likely studies decide their claims, where it is known; and where chance comes from."""
 
+import contextlib
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -126,3 +128,23 @@ def test_command_refuses_what_tells_nothing(tmp_path, capsys):
     provenance.write_table(file, claims(claim("a", e)), provenance.record(config), SCHEMA)
     assert cli.main(["power", str(file)]) == 1
     assert "two seeds or more" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["power", "none.parquet"], "there is no none.parquet"),
+        (["power", "text.parquet"], "text.parquet is no table of claims"),
+        (["power", "other.parquet"], "other.parquet is no table of claims"),
+        (["power", "--seeds", "0"], "argument --seeds: 0 is less than 1"),
+        (["power", "--instances", "-4"], "argument --instances: -4 is less than 1"),
+        (["plan", "--at-once", "0"], "argument --at-once: 0 is less than 1"),
+    ],
+)
+def test_what_tells_nothing_is_refused(tmp_path, monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text.parquet").write_text("x")
+    pd.DataFrame({"a": [1]}).to_parquet("other.parquet")
+    with contextlib.suppress(SystemExit):  # of argparse
+        assert cli.main(arguments) == 1
+    assert message in capsys.readouterr().err

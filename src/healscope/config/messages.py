@@ -1,9 +1,10 @@
 """Turns validation errors of a config into readable lines, one for each key."""
 
 import re
+from difflib import get_close_matches
 from typing import Any
 
-from healscope.sections import PATTERNS, in_words
+from healscope.sections import PATTERNS, Section, in_words
 
 _EXPONENT = re.compile(r"[-+]?[\d.]+e[-+]?\d+", re.IGNORECASE)
 
@@ -43,7 +44,10 @@ def _message(error: dict) -> str:
     kind, value = error["type"], error.get("input")
     said = in_words(error)
     if kind == "extra_forbidden":
-        return "unknown key (a typo, or a key of another section?)"
+        key, known = str(error["loc"][-1]), _keys()
+        near = [] if key in known else get_close_matches(key, known, n=1, cutoff=0.75)
+        typo = f"a typo of {near[0]}" if near else "a typo"
+        return f"unknown key ({typo}, or a key of another section?)"
     if kind == "string_pattern_mismatch":
         return PATTERNS.get(error["ctx"]["pattern"], said)
     if kind == "string_type" and isinstance(value, (bool, int, float)):
@@ -55,6 +59,16 @@ def _message(error: dict) -> str:
     if kind in ("dict_type", "model_type", "model_attributes_type"):
         return "a section is needed, as {key: value}"
     return said
+
+
+def _keys() -> set[str]:
+    """Return the keys of all sections."""
+    sections, found = [Section], set()
+    while sections:
+        section = sections.pop()
+        found |= set(section.model_fields)
+        sections += section.__subclasses__()
+    return found
 
 
 _KINDS = {bool: "yes or no", int: "a number", float: "a number"}

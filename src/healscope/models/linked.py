@@ -8,7 +8,7 @@ import os
 import shutil
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from healscope import provenance
@@ -116,6 +116,21 @@ def take(
             made.append(target / LOGITS)
     _write_manifest([*files, *made], source, given, under, reading, Path(manifest))
     shutil.rmtree(staged, ignore_errors=True)
+
+
+def refuse_unfit(named: Mapping[str, str]) -> None:
+    """Refuse what `take` would refuse later, of models on this machine: by config.json and the
+    headers of their weights. `named`: checkpoint -> source, with `base` among them."""
+    base = None
+    for name, source in named.items():
+        place = sources.folder(source)
+        if sources.is_adapter(place) or not sources.weight_files(place):
+            continue  # `own_checkpoints.bases` has looked at it; it is at the hub, or a pickle
+        weights = _weights(name, place)
+        if name == "base":
+            base = weights
+        elif base:
+            against_base.refuse_another_model(f"{name} ({source})", weights, base)
 
 
 def _check(name: str, place: Path, pickles: bool) -> None:

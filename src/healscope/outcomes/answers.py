@@ -19,7 +19,8 @@ class Answer:
     `sample` tells repeated answers to one item apart. Items of one `instance` are not independent
     (the item itself where a file says nothing). `unread`: whether no answer could be read, which
     counts as wrong; None where the file does not tell. `document` and `prompt` are fingerprints of
-    what was asked, "" where a file has none.
+    what was asked, "" where a file has none. `metric` is what judged the answer, as `--metric`
+    names it, "" where a file holds one verdict of each.
     """
 
     benchmark: str
@@ -34,6 +35,7 @@ class Answer:
     document: str = ""
     prompt: str = ""
     score: float | None = None
+    metric: str = ""
 
 
 def number(value: Any, where: str, what: str) -> float:
@@ -61,7 +63,7 @@ def lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     Raises HealscopeError where a line is no JSON object: a file that was cut off ends in one.
     """
     try:
-        with path.open(encoding="utf-8") as file:
+        with path.open(encoding="utf-8-sig") as file:  # Windows begins files with a mark of order
             for i, line in enumerate(file, 1):
                 if line.strip():
                     where = f"{path}, line {i}"
@@ -76,9 +78,13 @@ def parsed(text: str | bytes, where: str) -> dict[str, Any]:
     """Parse a JSON object; raises HealscopeError with the place if it is none."""
     try:
         found = json.loads(text)
-    except (ValueError, RecursionError):
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):
         raise HealscopeError(
             f"{where} is no JSON: the file is cut off or damaged; write it again"
+        ) from None
+    except ValueError:  # Python's limit of digits
+        raise HealscopeError(
+            f"{where} holds an integer of thousands of digits; write a number from 0 to 1"
         ) from None
     if not isinstance(found, dict):
         raise HealscopeError(f"{where} is no JSON object; write one object with named values")

@@ -1,12 +1,14 @@
-"""`healscope compare`: its arguments, and its exit codes."""
+"""`healscope compare`: its arguments, and how it is run."""
 
 import argparse
-import sys
-import traceback
-from collections.abc import Callable
+import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from healscope.errors import HealscopeError  # a comparison loads the rest
+
+ENDINGS = (".jsonl", ".json", ".eval", ".parquet")
+"""Of files of outcomes; the name of a model goes without them."""
 
 
 def add(commands) -> None:
@@ -42,39 +44,18 @@ def add(commands) -> None:
     one.set_defaults(run=_compare)
 
 
-def with_own_codes(run: Callable[[list[str]], int], arguments: list[str]) -> int:
-    """Run a command and return its exit code, which is its answer: Python and argparse end with 1
-    and 2 after errors, for which it has a code of its own."""
-    from healscope.outcomes.gate import WRONG_INPUT
-    from healscope.outcomes.words import printable
-
-    try:
-        return run(arguments)
-    except HealscopeError as error:
-        print(f"healscope: {printable(str(error))}", file=sys.stderr)
-        return WRONG_INPUT
-    except SystemExit as stop:
-        return WRONG_INPUT if stop.code else 0
-    except Exception:  # a fault of ours must not look like an answer
-        traceback.print_exc()
-        return WRONG_INPUT
-
-
 def _compare(given: argparse.Namespace) -> int:
     from healscope.outcomes import gate, page, words
     from healscope.outcomes.comparing import compare
 
-    models: dict[str, list[Path]] = {}
-    for text in given.models:
-        name, equals, path = text.partition("=")
-        if not equals or "/" in name:  # a path alone is named after its last part
-            name, path = Path(text).stem, text
-        models.setdefault(name, []).append(Path(path))
+    models = named(given.models)
     metrics = dict(
         (name if equals else "", metric if equals else text)
         for text in given.metric
         for name, equals, metric in [text.partition("=")]
     )
+    if len(metrics) < len(given.metric) or not all(metrics.values()):
+        raise HealscopeError("--metric is BENCHMARK=METRIC, once for each benchmark; correct it")
     if not 0 <= given.margin <= 100 or given.flips < 0:
         raise HealscopeError("--margin is from 0 to 100 points, --flips 0 or more; correct it")
     report = compare(
@@ -86,3 +67,25 @@ def _compare(given: argparse.Namespace) -> int:
     if written:
         print(f"{written} is the page")
     return report["gate"]["code"] if report["gate"] else gate.FINE
+
+
+def named(texts: Sequence[str]) -> dict[str, list[Path]]:
+    """Return name -> paths of NAME=PATH; a path alone is named after its last part."""
+    models: dict[str, list[Path]] = {}
+    alone: set[str] = set()
+    for text in texts:
+        name, equals, path = text.partition("=")
+        unnamed = not equals or "/" in name
+        if unnamed:
+            place = Path(os.path.abspath(text))
+            name, path = place.stem if place.suffix in ENDINGS else place.name, text
+        if not name.strip() or not path:
+            raise HealscopeError(f"'{text}' lacks a name or a path; give it as NAME=PATH")
+        if name in models and (unnamed or name in alone):
+            raise HealscopeError(
+                f"{models[name][0]} and {path} are both called {name}; give them as NAME=PATH"
+            )
+        if unnamed:
+            alone.add(name)
+        models.setdefault(name, []).append(Path(path))
+    return models

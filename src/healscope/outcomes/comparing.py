@@ -70,6 +70,7 @@ def compare(
     for ends in pairs:
         for table in (changes, steps):
             _judge([c for c in table if (c["before"], c["after"]) == ends], margin)
+    halved = any(b.halves_I.any() for b in benchmarks)  # a single item has no other half
     flipped = [(names[0], after) for after in names[1:]] + pairs[-1:] * (len(names) > 2)
     report = {
         "schema": NAME,
@@ -87,7 +88,7 @@ def compare(
         "changes": changes,
         "steps": steps,
         "over_all": [_over_all(benchmarks, *ends, margin) for ends in pairs],
-        "best": _best(benchmarks, names) if len(names) > 2 else None,
+        "best": _best(benchmarks, names) if len(names) > 2 and halved else None,
         "gate": _gate(conditions, benchmarks, names[0]),
         "flips": [f for b in benchmarks for ends in flipped for f in _flips(b, *ends, flips)],
         "notes": _notes(benchmarks, sources),
@@ -99,6 +100,7 @@ def compare(
 def _about(b: Benchmark) -> dict[str, Any]:
     return {
         "name": b.name,
+        "metric": b.metric,
         "items": len(b.items),
         "instances": int(b.instances_I.max()) + 1,
         "left_out": b.left_out,
@@ -267,6 +269,12 @@ def _notes(benchmarks: Sequence[Benchmark], sources: Sequence[Source]) -> list[s
         for s in sources:
             if s.unscored.get(b.name):
                 found.append(f"{b.name}: {s.unscored[b.name]} samples of {s.name} have no score.")
+    for s in sources:
+        if s.skipped:
+            found.append(
+                f"Of the folders of {s.name}, {words.several(s.skipped)} "
+                f"{'is' if len(s.skipped) == 1 else 'are'} not read: no files of outcomes."
+            )
     for name in dict.fromkeys(name for s in sources for name in s.texts):
         found.append(
             f"{name} is left out: it is a text, whose passages are neither right nor wrong; how "

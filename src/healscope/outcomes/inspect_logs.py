@@ -63,7 +63,8 @@ def read(path: Path, wanted: Mapping[str, str]) -> tuple[list[Answer], int]:
         found = [replace(a, unread=a.correct == 0) if a.unread is None else a for a in found]
     if not found:
         raise HealscopeError(f"{path} has no scored sample of {task}; evaluate it again")
-    total = (header.get("results") or {}).get("total_samples")
+    results = header.get("results")
+    total = results.get("total_samples") if isinstance(results, dict) else None
     if isinstance(total, int) and total > len(found) + unscored:
         raise HealscopeError(
             f"{path} has {len(found) + unscored} samples where its header says {total}: the log is "
@@ -187,6 +188,7 @@ def _answer(sample: dict[str, Any], task: str, chosen: str, where: str) -> Answe
         question=shown(_question(sample)),
         target=shown(target),
         document=shown([_question(sample), target]),
+        metric=shown(name),
     )
 
 

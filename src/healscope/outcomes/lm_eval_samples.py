@@ -9,9 +9,14 @@ from healscope.errors import HealscopeError
 from healscope.outcomes.answers import Answer, field, lines, number, parsed, shown
 
 FILE = re.compile(r"samples_(?P<task>.+)_(?P<date>\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(?:\.\d+)?)\.jsonl")
+RESULTS = re.compile(r"results_.+\.json")
 
-METRICS = ("exact_match", "acc", "prompt_level_strict_acc", "pass@1", "pass_at_1", "math_verify")
-"""Metrics of single answers that are right or wrong, the first that a file has is taken."""
+METRICS = (
+    "exact_match", "acc", "prompt_level_strict_acc", "pass@1", "pass_at_1", "math_verify",
+    "acc_norm",
+)  # fmt: skip
+"""Metrics of single answers that are right or wrong, more being better; the first that a file has
+is taken."""
 
 UNREAD = ("[invalid]", "[]", "")
 """What filters of the harness make of an answer in which they find nothing."""
@@ -35,23 +40,32 @@ def read(path: Path, wanted: Mapping[str, str]) -> list[Answer]:
     if chosen not in filters:
         raise HealscopeError(f"{path} has no filter '{chosen}', but {', '.join(filters)}")
     kept = [(where, row) for where, row in rows if row["filter"] == chosen]
-    metric = _metric(kept, metric, path, task)
-    _complete(path, task, len(kept))
+    summary = _summary(path)
+    metric = _metric(kept, metric, _entry(summary, "higher_is_better", task), path, task)
+    _complete(path, _entry(summary, "n-samples", task), len(kept))
     return [_answer(row, task, metric, where) for where, row in kept]
 
 
-def _metric(rows: list[tuple[str, dict]], metric: str, path: Path, task: str) -> str:
-    """Return the metric that counts: the wanted one, the first of METRICS, or the only one."""
+def _metric(
+    rows: list[tuple[str, dict]], metric: str, higher: dict[str, Any], path: Path, task: str
+) -> str:
+    """Return the metric that counts: the wanted one, the first of METRICS, or the only one of which
+    the results say that more is better (`higher`)."""
     there = [str(name) for name in rows[0][1]["metrics"]]
     if metric and metric not in there:
         raise HealscopeError(f"{path} has no metric '{metric}', but {', '.join(there)}")
     found = metric or next((name for name in METRICS if name in there), "")
-    if not found and len(there) == 1:
+    if not found and len(there) == 1 and higher.get(there[0]) is not None:
         found = there[0]
     if not found:
         raise HealscopeError(
             f"{path}: it is not clear which of its metrics ({', '.join(there)}) says whether an "
-            f"answer is right; name one: --metric {task}={there[0] if there else 'NAME'}"
+            f"answer is right, more being better; name one: --metric {task}=NAME"
+        )
+    if higher.get(found) is False:
+        raise HealscopeError(
+            f"{path}: of {found} less is better, so a gain would read as a loss; name a metric of "
+            f"which more is: --metric {task}=NAME"
         )
     return found
 
@@ -69,6 +83,7 @@ def _answer(row: dict[str, Any], task: str, metric: str, where: str) -> Answer:
         target=shown(row.get("target", "")),
         document=f"{row.get('doc_hash', '')}{row.get('target_hash', '')}",
         prompt=str(row.get("prompt_hash", "")),
+        metric=shown(f"{metric},{row['filter']}"),
     )
 
 
@@ -111,16 +126,24 @@ def _log_probability(response: Any) -> float | None:
     return None
 
 
-def _complete(path: Path, task: str, rows: int) -> None:
-    """Raise HealscopeError if results of the same run beside say that there were more items."""
+def _summary(path: Path) -> dict[str, Any]:
+    """Return the results of the same run, which the harness writes beside; empty if not there."""
     summary = path.with_name(f"results_{FILE.fullmatch(path.name)['date']}.json")
-    if not summary.is_file():
-        return
-    found = parsed(summary.read_bytes(), str(summary)).get("n-samples")
-    asked = found.get(task) if isinstance(found, dict) else None
-    effective = asked.get("effective") if isinstance(asked, dict) else None
+    return parsed(summary.read_bytes(), str(summary)) if summary.is_file() else {}
+
+
+def _entry(summary: dict[str, Any], key: str, task: str) -> dict[str, Any]:
+    """Return what results say of a task under a key; empty where they do not."""
+    found = summary.get(key)
+    own = found.get(task) if isinstance(found, dict) else None
+    return own if isinstance(own, dict) else {}
+
+
+def _complete(path: Path, asked: dict[str, Any], rows: int) -> None:
+    """Raise HealscopeError if results of the same run say that there were more items."""
+    effective = asked.get("effective")
     if isinstance(effective, int) and effective != rows:
         raise HealscopeError(
-            f"{path} has {rows} items where {summary.name} says {effective}: it is cut off, or "
-            "mixed of two runs; evaluate again"
+            f"{path} has {rows} items where results_*.json of its run says {effective}: it is cut "
+            "off, or mixed of two runs; evaluate again"
         )

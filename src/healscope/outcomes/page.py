@@ -1,6 +1,7 @@
 """Write the report: one self-contained HTML page, Markdown, and JSON."""
 
 import base64
+import contextlib
 import hashlib
 import json
 from collections.abc import Mapping
@@ -42,8 +43,9 @@ def write(
         for file, name in zip(staged, FILES, strict=True):
             file.replace(folder / name)
     except OSError as error:
-        for file in staged if folder.is_dir() else ():
-            file.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            for file in staged:
+                file.unlink(missing_ok=True)
         raise HealscopeError(
             f"{folder} cannot be written ({error.strerror}); name another folder with --out"
         ) from None

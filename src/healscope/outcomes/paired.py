@@ -164,7 +164,9 @@ def pick(benchmarks: Sequence[Benchmark], candidates: list[str]) -> Picked:
     return Picked(best, (chosen["a"], chosen["b"]))
 
 
-def more_items(e: Estimate, size: float) -> int:
+def more_items(e: Estimate, size: float) -> int | None:
     """Return how many items more, like those at hand, would show a change of `size` as often as
-    `stats.POWER` says; 0 if these do."""
+    `stats.POWER` says; 0 if these do, None of size 0, which no number shows."""
+    if not size:
+        return None
     return max(0, int(np.ceil(e.instances * ((e.detectable / size) ** 2 - 1))))

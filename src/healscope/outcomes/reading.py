@@ -1,8 +1,9 @@
 """Read files of outcomes and line their items up: the same benchmarks and items of every model."""
 
 import hashlib
+import os
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,9 @@ from healscope.outcomes.answers import Answer, lines, number, shown
 LM_EVAL, INSPECT, OUTCOMES = "lm-evaluation-harness", "inspect", "outcome JSONL"
 STUDY = "a study's evaluations"
 
+PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip", ".tar", ".tgz")
+"""Endings of files that have to be unpacked first."""
+
 KEYS = {
     "item": (str, int), "group": str, "correct": object, "score": (int, float), "text": str,
     "instance": (str, int), "sample": (str, int), "unread": bool, "question": str, "target": str,
@@ -27,7 +31,8 @@ KEYS = {
 @dataclass
 class Source:
     """What the files of one model hold. `unscored`: benchmark -> samples without a score; `texts`:
-    keepers whose answers are neither right nor wrong."""
+    keepers whose answers are neither right nor wrong; `skipped`: files of its folders that are of
+    no known kind."""
 
     name: str
     tool: str = ""
@@ -35,13 +40,15 @@ class Source:
     files: list[str] = field(default_factory=list)
     unscored: dict[str, int] = field(default_factory=dict)
     texts: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class Benchmark:
     """One benchmark as all models answered it; arrays have an entry for each item (I).
 
-    `correct`: source -> share of right samples of each item; `unread` likewise, or None where its
+    `metric`: what judged every answer, "" where files hold one verdict of each; `correct`: source
+    -> share of right samples of each item; `unread` likewise, or None where its
     file does not tell; `first`: source -> the first sample of each item; `halves` are 0 or 1, whole
     instances in one half; `prompts_differ`: source -> items that were asked in other words than of
     the first source.
@@ -55,6 +62,7 @@ class Benchmark:
     unread: dict[str, np.ndarray | None]
     first: dict[str, list[Answer]]
     prompts_differ: dict[str, int]
+    metric: str = ""
     left_out: int = 0
 
 
@@ -62,13 +70,8 @@ def source(name: str, paths: Iterable[Path], metrics: Mapping[str, str]) -> Sour
     """Read the files and folders of one model. `metrics`: benchmark, or "", -> what counts."""
     found = Source(name)
     where_from: dict[str, Path] = {}
-    for path in (file for given in paths for file in _files(given)):
-        try:
-            tool, answers, unscored = _read(path, metrics)
-        except OSError as error:
-            raise HealscopeError(
-                f"{path} cannot be read ({error.strerror}); check its permissions"
-            ) from None
+    for path in (file for given in paths for file in _files(given, found.skipped)):
+        tool, answers, unscored = _read(path, metrics)
         if found.tool and tool != found.tool:
             raise HealscopeError(
                 f"{name}: {path} is of {tool}, the files before it of {found.tool}; give files of "
@@ -95,22 +98,21 @@ def source(name: str, paths: Iterable[Path], metrics: Mapping[str, str]) -> Sour
     return found
 
 
-def _files(given: Path) -> list[Path]:
-    """Return a file, or all files of outcomes in a folder and the folders in it."""
-    if not given.exists():
-        raise HealscopeError(f"there is no {given}; check the path")
+def _files(given: Path, skipped: list[str]) -> list[Path]:
+    """Return a file, or all files of outcomes in a folder and the folders in it; add the names of
+    those that are no outcomes to `skipped`."""
     if given.is_file():
         return [given]
-    every = sorted(path for path in given.rglob("*") if path.is_file())
-    found = [
-        path
-        for path in every
-        if lm_eval_samples.FILE.fullmatch(path.name)
-        or path.suffix == ".eval"
-        or (path.suffix == ".json" and inspect_logs.is_log(path))
-        or evaluations.is_evaluation(path)
-    ]
-    found = found or [path for path in every if path.suffix == ".jsonl"]
+    if not given.exists():
+        raise HealscopeError(f"there is no {given}; check the path")
+    if not given.is_dir():
+        raise HealscopeError(f"{given} is neither a file nor a folder; write it to a file first")
+    found = []
+    for path in sorted(_inside(given)):
+        if _tool(path):
+            found.append(path)
+        elif not lm_eval_samples.RESULTS.fullmatch(path.name):
+            skipped.append(shown(path.name))
     if not found:
         raise HealscopeError(
             f"{given} has no files of outcomes: samples_*.jsonl of lm-evaluation-harness (written "
@@ -120,25 +122,59 @@ def _files(given: Path) -> list[Path]:
     return found
 
 
-def _read(path: Path, metrics: Mapping[str, str]) -> tuple[str, list[Answer], int]:
+def _inside(folder: Path) -> Iterator[Path]:
+    """Yield the files in a folder and the folders in it, also behind links. Raises OSError."""
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    for place, _, names in os.walk(folder, onerror=refuse, followlinks=True):
+        yield from (Path(place, name) for name in names)
+
+
+def _tool(path: Path) -> str:
+    """Return what wrote a file, by its name or beginning; "" if that is unknown."""
+    if path.suffix in PACKED:
+        raise HealscopeError(
+            f"{path} is packed and cannot be read; unpack it, or take it out of the folder"
+        )
     if lm_eval_samples.FILE.fullmatch(path.name):
-        return LM_EVAL, lm_eval_samples.read(path, metrics), 0
-    if path.suffix in (".eval", ".json"):
-        if path.suffix == ".json" and not inspect_logs.is_log(path):
-            raise HealscopeError(
-                f"{path} is no log of inspect; of lm-evaluation-harness, give the folder or the "
-                "samples_*.jsonl that --log_samples writes, since results_*.json has no items"
-            )
-        return INSPECT, *inspect_logs.read(path, metrics)
+        return LM_EVAL
+    if path.suffix == ".eval" or (path.suffix == ".json" and inspect_logs.is_log(path)):
+        return INSPECT
     if evaluations.is_evaluation(path):
-        return STUDY, evaluations.read(path), 0
-    return OUTCOMES, _outcomes(path), 0
+        return STUDY
+    return OUTCOMES if path.suffix == ".jsonl" else ""
+
+
+def _read(path: Path, metrics: Mapping[str, str]) -> tuple[str, list[Answer], int]:
+    tool = _tool(path)
+    if tool == LM_EVAL:
+        return LM_EVAL, lm_eval_samples.read(path, metrics), 0
+    if tool == INSPECT:
+        return INSPECT, *inspect_logs.read(path, metrics)
+    if path.suffix == ".json":
+        raise HealscopeError(
+            f"{path} is no log of inspect; of lm-evaluation-harness, give the folder or the "
+            "samples_*.jsonl that --log_samples writes, since results_*.json has no items"
+        )
+    if metrics:
+        raise HealscopeError(
+            f"--metric names {', '.join(metrics.values())}, but {path} has one verdict of each "
+            "item; leave --metric out"
+        )
+    return (STUDY, evaluations.read(path), 0) if tool == STUDY else (OUTCOMES, _outcomes(path), 0)
 
 
 def _outcomes(path: Path) -> list[Answer]:
     """Read JSON lines of outcomes (KEYS)."""
     found = []
     for where, row in lines(path):
+        if {"doc_id", "filter"} <= set(row):
+            raise HealscopeError(
+                f"{path} is of lm-evaluation-harness, under another name; call it as the harness "
+                "did: samples_TASK_DATE.jsonl, as samples_gsm8k_2026-01-31T12-00-00.jsonl"
+            )
         for key, kind in KEYS.items():
             if key in ("item", "group", "correct") or row.get(key) is not None:
                 value = checks.field(row, key, kind, where)
@@ -262,8 +298,24 @@ def _benchmark(name: str, tables: dict[str, Samples], common: bool) -> Benchmark
             n: sum(t[item][0].prompt != first[item][0].prompt for item in kept)
             for n, t in tables.items()
         },
+        metric=_metric(name, tables),
         left_out=len(every) - len(kept),
     )
+
+
+def _metric(name: str, tables: dict[str, Samples]) -> str:
+    """Return what judged all answers; raises HealscopeError where that is not the same."""
+    first: dict[str, str] = {}
+    for model, samples in tables.items():
+        for metric in dict.fromkeys(a.metric for answers in samples.values() for a in answers):
+            first.setdefault(metric, model)
+    if len(first) > 1:
+        (one, base), (another, other) = list(first.items())[:2]
+        raise HealscopeError(
+            f"{name}: answers of {base} are judged by {one} and those of {other} by {another}, "
+            f"which cannot be compared; name one that all have: --metric {name}=NAME"
+        )
+    return next(iter(first))
 
 
 def _means(samples: Samples, items: list[str], what: str) -> np.ndarray:

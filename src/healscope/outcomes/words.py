@@ -28,7 +28,8 @@ def printable(text: str) -> str:
 def plain(text: str) -> str:
     """Return a text as Markdown that shows it, with no tag, link or cell of its own."""
     text = printable(text)
-    text = re.sub(r"([\\|`*])", r"\\\1", text)
+    text = re.sub(r"([\\|`*~]|(?<![^\W_])_|_(?![^\W_]))", r"\\\1", text)
+    text = re.sub(r"(?i)\b(https?|ftp)(?=://)|\bwww(?=\.)", r"\g<0>\\", text)  # no bare links
     return re.sub(r"<(?=[A-Za-z/!?])|(?<=\])\(", r"\\\g<0>", text)
 
 
@@ -103,6 +104,8 @@ def decisions(report: dict[str, Any]) -> dict[str, list[str]]:
 def _deciding(c: dict[str, Any], margin: float) -> str:
     size = points(max(abs(c["change"]), margin), ".1f")
     where = f"{c['benchmark']}, {c['before']} to {c['after']}"
+    if c["more_items"] is None:
+        return f"{where}: with a margin of 0, no number of items shows that nothing changes"
     if not c["more_items"]:
         return (
             f"{where}: {c['items']} items can show {size} points; here chance, or the number of "
@@ -161,6 +164,14 @@ def formats(report: dict[str, Any]) -> list[str]:
     return found
 
 
+def metrics(report: dict[str, Any]) -> list[str]:
+    """Say what judged the answers of each benchmark, where files hold more than one verdict."""
+    named: dict[str, list[str]] = {}
+    for b in report["benchmarks"]:
+        named.setdefault(b["metric"], []).append(b["name"])
+    return [f"{metric}: {', '.join(names)}" for metric, names in named.items() if metric]
+
+
 def markdown(report: dict[str, Any], whole: bool = False) -> str:
     """Return the report as Markdown; `whole`: with every step, and the items that flipped."""
     text = [plain(report["answer"]), ""]
@@ -191,6 +202,7 @@ def sentences(report: dict[str, Any]) -> dict[str, list[str]]:
         f"Established of {last}": said["established"],
         f"Not established of {last}": said["open"],
         "What would decide it": said["decide"],
+        "What counts as right": metrics(report),
         "Format, or wrong?": formats(report),
         "Beware": report["notes"],
     }

@@ -92,10 +92,15 @@ def table(file: str | Path, seeds: Sequence[int], instances: Sequence[int]) -> s
     Without `instances` they are those of the file, twice and four times as many. Raises
     HealscopeError if the file says of no primary claim where its chance comes from.
     """
-    claims = provenance.read_table(file)
+    if not Path(file).is_file():
+        raise HealscopeError(f"there is no {file}; make a study's table claims, or name its file")
+    made = provenance.read_provenance(file)
+    claims = provenance.read_table(file) if made else pd.DataFrame()
+    if "claim" not in claims:
+        raise HealscopeError(f"{file} is no table of claims of a study; name that file")
     if "rule" not in claims:
         raise HealscopeError(f"{file} is of an earlier version; make it again by Snakemake")
-    config = provenance.read_provenance(file)["config"]
+    config = made["config"]
     claims = claims[claims["family"] == "primary"]
     unmade = sorted(set(config["primary"]) - set(claims["claim"]))
     if claims["track"].nunique() > 1:

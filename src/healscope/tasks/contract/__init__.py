@@ -43,7 +43,7 @@ def opened(values: Mapping[str, Any], patience: float = 20.0) -> Subject:
 def findings(
     checked: Subject, checks: Iterable[Callable[[Subject], Iterable[str]]] = CHECKS
 ) -> Iterator[Found]:
-    """Run the checks; an exception of the task counts as a failure."""
+    """Run the checks; an exception of the task, or its ending the program, counts as a failure."""
     for check in checks:
         wrong: list[str] = []
         try:
@@ -52,25 +52,33 @@ def findings(
             wrong.append(f"a call is still at work after {checked.patience:g} s of CPU time")
         except HealscopeError as error:
             wrong.append(str(error))
-        except Exception as error:  # of the task: it is what is checked
+        except (Exception, SystemExit) as error:  # of the task: it is what is checked
             wrong.append(f"the task raised {raised(error)}")
         yield Found(check.__name__.replace("_", " "), (check.__doc__ or "").strip(), wrong)
 
 
 def report(checked: Subject) -> Iterator[str]:
     """Yield the lines of the report; the last one counts the failed checks."""
-    yield f"{checked.section['family']}, {checked.task.rendering}: {sizes(checked)}"
-    yield from checked.task.notes()
-    if example := checked.task.example():
-        prompt, response = example
-        yield from ("an example of SFT, which trains on the answer alone:", prompt)
-        yield f"answer: {response}"
+    named = f"{checked.section['family']}, {checked.task.rendering}"
+    try:
+        yield from [f"{named}: {sizes(checked)}", *shown(checked)]
+    except (Exception, SystemExit):  # a check says so
+        yield f"{named}: no problems that can be shown"
     done = []
     for found in findings(checked):
         done.append(found)
         yield from lines(found)
     failed = sum(bool(found.wrong) for found in done)
     yield f"{len(done)} checks, " + (f"{failed} of them failed" if failed else "all of them hold")
+
+
+def shown(checked: Subject) -> Iterator[str]:
+    """Yield what the task notes, and an example."""
+    yield from checked.task.notes()
+    if example := checked.task.example():
+        prompt, response = example
+        yield from ("an example of SFT, which trains on the answer alone:", prompt)
+        yield f"answer: {response}"
 
 
 def lines(found: Found) -> Iterator[str]:
