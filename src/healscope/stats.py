@@ -452,7 +452,10 @@ def exchanged(before_I: np.ndarray, after_I: np.ndarray) -> dict[str, float]:
 
 
 def picked_elsewhere(
-    score: Callable[[str, list[int], str], Any], candidates: list[str], seeds: Iterable[int]
+    score: Callable[[str, list[int], str], Any],
+    candidates: list[str],
+    seeds: Iterable[int],
+    has: Callable[[int, str], bool] | None = None,
 ) -> Choice:
     """Pick the best candidate for each seed and half by what the others show.
 
@@ -462,7 +465,8 @@ def picked_elsewhere(
     single seed its own other half picks: luck in training then flatters what was picked.
 
     `score(candidate, seeds, half)` is the larger the better; of equals the first is picked. NaN,
-    of what was not measured, is never picked before a number.
+    of what was not measured, is never picked before a number. `has(seed, candidate)`: whether a
+    candidate can be picked for a seed, if not all can.
     """
     other, every = {"a": "b", "b": "a"}, list(seeds)
 
@@ -472,7 +476,8 @@ def picked_elsewhere(
 
     def best(seed: int, half: str) -> str:
         known = [s for s in every if s != seed] or [seed]
-        return max(candidates, key=lambda c: known_score(c, known, other[half]))
+        offered = (c for c in candidates if has is None or has(seed, c))
+        return max(offered, key=lambda c: known_score(c, known, other[half]))
 
     return {seed: {half: best(seed, half) for half in other} for seed in every}
 

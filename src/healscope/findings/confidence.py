@@ -89,11 +89,11 @@ def read(evaluations: list[str], posed: list[str], tasks: dict[str, dict]) -> pd
 def with_silent(rows: pd.DataFrame) -> pd.DataFrame:
     """Return `calibration.scored` of answers that state a confidence, and of the others."""
     silent = rows["confidence"].isna()
-    others = calibration.scored(rows.assign(confidence=0.0))[silent]
-    others = others.assign(confidence=float("nan"), overconfidence=float("nan"), brier=1.0)
+    every = calibration.scored(rows.assign(confidence=0.0))
+    others = every[silent].assign(confidence=float("nan"), overconfidence=float("nan"), brier=1.0)
     others = others.assign(recalibrated=others["constant"])
     both = pd.concat([calibration.scored(rows[~silent]), others])
-    both = both.assign(constant=calibration.scored(rows.assign(confidence=0.0))["constant"])
+    both = both.assign(constant=every["constant"])
     return both.assign(unstated=both["confidence"].isna().astype(float)).sort_index()
 
 

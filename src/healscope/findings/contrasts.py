@@ -124,24 +124,30 @@ class Data:
              for s, marks in self.landmarks.items()}
         )  # fmt: skip
 
+    def fair_point(self, name: str) -> Choice:
+        """Return `point`, but for MaxOOD as other seeds and instances pick it."""
+        return self.landmark(name) if name == "maxood" else self.point(name)
+
     def ends(self, stage: str, rule: str) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Attempts at the target and the parent of a stage of edits."""
+        return self._ends(stage, rule, self.point)
+
+    def _ends(
+        self, stage: str, rule: str, choose: Callable[[str], Choice]
+    ) -> tuple[pd.DataFrame, pd.DataFrame]:
         points = self.stages[stage]
-        return tuple(self.at(rule, self.point(points[end])) for end in ("target", "parent"))
+        return tuple(self.at(rule, choose(points[end])) for end in ("target", "parent"))
+
+    def flatters(self, stage: str) -> bool:
+        """Whether the instances that judge edits of a stage have picked a checkpoint of theirs."""
+        return "maxood" in self.stages[stage].values()
 
     def explains(self, stage: str, rule: str) -> bool:
         """Return whether target and parent of a stage differ clearly, so that its edits have
-        something to explain; if MaxOOD is one of them, also as other seeds and instances pick it:
-        the edits' own was picked on the instances that judge them."""
-        points = self.stages[stage]
-        fair = (
-            self.at(rule, self.landmark(p) if p == "maxood" else self.point(p))
-            for p in (points["target"], points["parent"])
-        )
-        pairs = [self.ends(stage, rule)]
-        if "maxood" in points.values():
-            pairs.append(tuple(fair))
-        return all(moves(self.change(*ends)) in YES for ends in pairs)
+        something to explain; where the stage flatters its edits, also as fairly picked."""
+        ways = [self.point, self.fair_point] if self.flatters(stage) else [self.point]
+        changes = (self.change(*self._ends(stage, rule, way)) for way in ways)
+        return all(moves(change) in YES for change in changes)
 
     def edited(self, stage: str, edit: str, rule: str) -> pd.DataFrame:
         """Return the attempts of an edited model; empty where the study does not make the edit."""

@@ -167,11 +167,11 @@ def _held(
     gap: Estimate,
     explains: bool,
 ) -> Held:
-    sign = -1.0 if gap.value < 0 else 1.0
-    differences = {
-        own: _signed_change(d, d.edited(stage, name, "ood"), d.edited(stage, own, "ood"), sign)
-        for own, name in pairs.items()
-    }
+    towards_more = not gap.value < 0
+    differences = {}
+    for own, name in pairs.items():
+        ends = [d.edited(stage, edit, "ood") for edit in (name, own)]
+        differences[own] = d.change(*(ends if towards_more else reversed(ends)))
     usual = ("rank", KINDS[kind].judged_at)
     judged = (own for own in differences if edit_names.parse(own).axis == usual)
     name = next(judged, next(iter(differences)))
@@ -195,12 +195,6 @@ def row_of(stage: str, held: Held) -> dict:
         + ("" if held.explains else ", no clear difference to explain")
         + (f"; elsewhere: {others}" if others else ""),
     )
-
-
-def _signed_change(d: Data, before: pd.DataFrame, after: pd.DataFrame, sign: float) -> Estimate:
-    change = stats.paired(before, after)
-    change = change.assign(change=sign * change["change"])
-    return stats.bootstrap(change, "change", d.settings).among(d.landmarks)
 
 
 def splices(d: Data) -> list[dict]:
@@ -261,7 +255,7 @@ def against_rl(d: Data) -> list[dict]:
         for rule in healed
     ]
     verdict = positive(e, margin(d.fall))
-    flattered = d.stages["sft"]["parent"] == "maxood"
+    flattered = d.flatters("sft")
     return [
         row(
             "rl-beats-the-best-edit",

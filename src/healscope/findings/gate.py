@@ -152,8 +152,7 @@ def phenomena(d: Data) -> list[dict]:
     asked = _asked(d.stages, there)
 
     def change(first: str, second: str) -> Estimate:
-        picked = (d.landmark(n) if n in there else d.point(n) for n in (first, second))
-        return d.change(*(d.at("ood", choice) for choice in picked))
+        return d.change(*(d.at("ood", d.fair_point(name)) for name in (first, second)))
 
     usual = artifacts.STAGES.values()
     return [

@@ -242,8 +242,8 @@ def claims_of(rows: pd.DataFrame, hardness: dict[str, dict], statistics: Statist
             easy = rows[rows["pool"] == "easy"]
             e = contrast(easy, second, first, statistics)
             since = {b: changes(easy, b, "accuracy") for b in (first, second)}
-            lost = stats.bootstrap(since[first], "change", statistics)
-            lost = lost.among(easy["seed"].unique())
+            seeds = easy["seed"].unique()
+            lost = stats.bootstrap(since[first], "change", statistics).among(seeds)
             told = ", ".join(f"{b} {100 * c['change'].mean():+.1f}" for b, c in since.items())
             found.append(
                 row(

@@ -116,7 +116,7 @@ def claims_of(rows: pd.DataFrame, statistics: Statistics) -> list[dict]:
     e = {kind: _gain(rows, kind, MIXED, statistics) for kind in ("none", OTHER, SHUFFLED)}
     other_rule = every(positive(e["none"]), positive(e[OTHER]))
     symmetric = stats.at_picked({k: rows[rows["kind"] == k] for k in SYMMETRIC}, better(rows))
-    asymmetry = _paired(symmetric, rows[rows["kind"] == MIXED], statistics)
+    asymmetry = stats.change(symmetric, rows[rows["kind"] == MIXED], statistics)
     lesson = _of_failures(rows, statistics)
     return [
         row(
@@ -171,10 +171,6 @@ def better(rows: pd.DataFrame) -> stats.Choice:
 
 def _gain(rows: pd.DataFrame, before: str, after: str, statistics: Statistics) -> Estimate:
     one, other = (rows[rows["kind"] == kind] for kind in (before, after))
-    return _paired(one, other, statistics)
-
-
-def _paired(one: pd.DataFrame, other: pd.DataFrame, statistics: Statistics) -> Estimate:
     return stats.change(one, other, statistics)
 
 

@@ -95,8 +95,10 @@ def claims_of(
         changes = stats.paired(before, after, carried=("numbers", "neighbour"))
         asked = before["seed"].unique()
         had = before.groupby("numbers")["correct"].mean()
-        seen = stats.bootstrap(changes[changes["numbers"] == SEEN], "change", statistics)
-        seen = seen.among(asked)
+        seen, unseen = (
+            stats.bootstrap(changes[changes["numbers"] == kind], "change", statistics).among(asked)
+            for kind in (SEEN, UNSEEN)
+        )
         told = (
             f"{first} to {second}: {signed(seen)} from {100 * had[SEEN]:.0f}%; number lines that "
             f"follow the rule: {_lines(before, after, SEEN)}"
@@ -124,8 +126,6 @@ def claims_of(
             )
         if not rows["matched"].any():
             continue
-        unseen = stats.bootstrap(changes[changes["numbers"] == UNSEEN], "change", statistics)
-        unseen = unseen.among(asked)
         equal = _gap(changes[changes["neighbour"] == "equal rule"], statistics)
         told = (
             f"{told}. With card values that they never have: {signed(unseen)} from "

@@ -102,7 +102,7 @@ def reverting(d: Data) -> list[dict]:
                 before, parent = d.ends(stage, rule)
                 gap = d.change(before, parent)
                 explained = d.explains(stage, rule)
-                picked = "maxood" in d.stages[stage].values()
+                picked = d.flatters(stage)
                 straight = d.edited(stage, f"{kind}-rank-1-as-interpolation", rule)
                 beside = None if straight.empty else d.change(before, straight)
                 change = d.change(before, after)

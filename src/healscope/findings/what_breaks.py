@@ -169,9 +169,9 @@ def table_of(rows: pd.DataFrame, recipes: dict[str, dict], statistics: Statistic
             at_start = own[own["checkpoint"] == artifacts.sft(start)]
             for outcome in own["outcome"].unique():
                 found = changes(own, branch, outcome)
-                before = at_start[at_start["outcome"] == outcome]
-                before = before[before["seed"].isin(found["seed"])]
                 if len(found):
+                    before = at_start[at_start["outcome"] == outcome]
+                    before = before[before["seed"].isin(found["seed"])]
                     summary = summarise(found, ["track"], statistics, "change")
                     place = {"recipe": recipe, "start": start, "reward": paid, "outcome": outcome}
                     out.append(summary.assign(**place, before=float(before["value"].mean())))
@@ -278,10 +278,10 @@ def _picked(rows: pd.DataFrame, names: list[str], sign: int) -> pd.DataFrame:
         own = stats.of_part(rows[rows["branch"] == branch], seeds, half)
         return sign * stats.mean_of_seeds(own, "change") if len(own) else float("-inf")
 
-    seeds, choice = rows["seed"].unique(), {}
-    for seed, own in rows.groupby("seed"):
-        there = [name for name in names if name in set(own["branch"])]
-        choice[seed] = stats.picked_elsewhere(score, there, seeds)[seed]
+    there = set(zip(rows["seed"], rows["branch"], strict=True))
+    choice = stats.picked_elsewhere(
+        score, names, rows["seed"].unique(), lambda seed, branch: (seed, branch) in there
+    )
     wanted = [choice[s][h] for s, h in zip(rows["seed"], rows["half"], strict=True)]
     return rows[rows["branch"] == wanted]
 

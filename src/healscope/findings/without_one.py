@@ -102,9 +102,15 @@ def claims_of(rows: pd.DataFrame, start: str, end: str, statistics: Statistics) 
     had = before.groupby("hand")["correct"].mean()
     left = float(had[HANDS[WITHOUT_ONE]])
     whole, less = (changes[changes["hand"] == hand] for hand in HANDS.values())
-    gap = stats.bootstrap(both(changes), "change", statistics, weight="whole", minus="less")
-    gap = gap.among(before["seed"].unique())
-    falls = stats.bootstrap(less, "change", statistics).among(before["seed"].unique())
+    asked = before["seed"].unique()
+
+    def gained(rows: pd.DataFrame) -> stats.Estimate:
+        """Return the change of whole hands minus that of hands with a card less."""
+        e = stats.bootstrap(both(rows), "change", statistics, weight="whole", minus="less")
+        return e.among(asked)
+
+    gap = gained(changes)
+    falls = stats.bootstrap(less, "change", statistics).among(asked)
     told = (
         f"{start} to {end}: whole hands {100 * had[HANDS[ANCHOR]]:.0f}% before, change "
         f"{100 * whole['change'].mean():+.1f}; with a card less {100 * left:.0f}%, change "
@@ -115,8 +121,7 @@ def claims_of(rows: pd.DataFrame, start: str, end: str, statistics: Statistics) 
         told += f"; taught such hands, SFT reaches {100 * taught['correct'].mean():.0f}%"
     never = f"; below {100 * FLOOR:.0f}% at the start there is nothing to lose"
     wrong = _wrong_before(before, changes)
-    at_equal = stats.bootstrap(both(wrong), "change", statistics, weight="whole", minus="less")
-    at_equal = at_equal.among(before["seed"].unique())
+    at_equal = gained(wrong)
     return [
         row(
             "rl-gain-does-not-carry-over",
