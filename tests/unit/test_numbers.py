@@ -125,6 +125,8 @@ def test_rules_at_other_distances_are_not_compared(tmp_path, monkeypatch):
     def far(checkpoint, rule):
         return 0.6 - (0.02 * RULES[rule][1] if checkpoint == "sft-400" else 0.0)
 
+    kinds = set(numbers.read(files(tmp_path, far), TASKS)["numbers"])
+    assert kinds == {numbers.TRAINED, numbers.SEEN}
     said = claims(tmp_path, far)
     assert set(said) == {"sft-forgets-other-rules", "rl-raises-other-rules"}
     assert said["sft-forgets-other-rules"]["verdict"] == "held"

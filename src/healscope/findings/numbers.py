@@ -32,9 +32,9 @@ _BY = ["track", "stage", "step", "checkpoint", "numbers", "neighbour", "distance
 
 def read(evaluations: list[str], tasks: dict[str, dict]) -> pd.DataFrame:
     """Return greedy answers under the training rule, and under rules of which some at the same
-    distance have card values that occur in answers of SFT and some have not; with columns `numbers`
-    and `matched`. Of a track without such pairs all rules count, and none is `matched`: rules of
-    the one kind may be farther away than those of the other, so that they are not compared.
+    distance have card values that occur in answers of SFT and some have not; with column `numbers`.
+    Of a track without such pairs, all rules of seen values count and no others: these may be nearer
+    or farther away, so that nothing can be compared.
 
     A number is seen if a card counts as much under the training rule. `tasks`: name -> settings.
     """
@@ -52,9 +52,9 @@ def read(evaluations: list[str], tasks: dict[str, dict]) -> pd.DataFrame:
     named = zip(rows["task"], values, rows["neighbour"], strict=True)
     rows = rows.assign(numbers=[of(*one) for one in named])
     sides = rows.groupby(["track", "neighbour", "distance"])["numbers"].transform("nunique")
-    rows = rows.assign(matched=sides > 1)
-    alone = ~rows.groupby("track")["matched"].transform("any")
-    kept = rows["matched"] | alone | (rows["numbers"] == TRAINED)
+    matched = sides > 1
+    alone = ~matched.groupby(rows["track"]).transform("any")
+    kept = matched | (alone & (rows["numbers"] == SEEN)) | (rows["numbers"] == TRAINED)
     return rows[kept].reset_index(drop=True)
 
 
@@ -124,7 +124,7 @@ def claims_of(
                     told,
                 )
             )
-        if not rows["matched"].any():
+        if UNSEEN not in set(rows["numbers"]):
             continue
         equal = _gap(changes[changes["neighbour"] == "equal rule"], statistics)
         told = (
