@@ -156,7 +156,8 @@ def knowledge() -> pd.DataFrame:
     ways = {
         "the start": (0.01, 1.0, 0.5), "the start, after the text": (0.4, 0.95, None),
         "RLAG": (0.35, 0.9, 0.45), "RLAG as released": (0.05, 0.5, 0.1),
-        "SFT on the same answers": (0.3, 0.92, 0.2), "RLAG, false text": (0.01, 0.4, 0.4),
+        "SFT on the same answers": (0.3, 0.92, 0.2),
+        "SFT in RLAG's steps": (0.1, 0.9, 0.3), "RLAG, false text": (0.01, 0.4, 0.4),
     }  # fmt: skip
     rows = [
         {"way": way, "start": 0, "measure": measure, "n": 300, "value": value,

@@ -12,6 +12,7 @@ from healscope.findings.knowledge import (
     RELEASED,
     RLAG,
     SFT,
+    SFT_IN_STEPS,
     START_ARM,
     TEXT,
     TOLD_ARM,
@@ -40,8 +41,8 @@ def answers(way, right, rng, rule="ood", coherent=1.0):
 
 
 PLANTED = {
-    TOLD_ARM: 0.5, START_ARM: 0.0, RLAG: 0.45, RELEASED: 0.0, SFT: 0.25, DPO: 0.45, TEXT: 0.0,
-    FALSE_RLAG: 0.0,
+    TOLD_ARM: 0.5, START_ARM: 0.0, RLAG: 0.45, RELEASED: 0.0, SFT: 0.25, SFT_IN_STEPS: 0.1,
+    DPO: 0.45, TEXT: 0.0, FALSE_RLAG: 0.0,
 }  # fmt: skip
 
 
@@ -65,6 +66,7 @@ def verdicts(found):
 def test_planted_differences_are_found():
     said = verdicts(rows(coherent={SFT: 0.6}))
     assert said["rlag-teaches-more-than-sft"] == "held"
+    assert said["rlag-teaches-more-than-sft-in-its-steps"] == "held"
     assert said["rlag-teaches-more-than-its-text"] == "held"
     assert said["rlag-teaches-more-than-dpo"] != "held"
     assert said["released-rlag-teaches-more-than-sft"] == "did not hold"
@@ -80,6 +82,13 @@ def test_what_differs_the_other_way_did_not_hold():
         "rlag-forgets-no-other-rule", "rlag-learns-what-it-is-told",
     ):  # fmt: skip
         assert said[claim] == "did not hold", claim
+
+
+def test_more_tokens_and_more_steps_are_told_apart():
+    """SFT may teach more only because it takes more steps for its tokens."""
+    said = verdicts(rows(**{RLAG: 0.25, SFT: 0.45, SFT_IN_STEPS: 0.1}))
+    assert said["rlag-teaches-more-than-sft"] == "did not hold"
+    assert said["rlag-teaches-more-than-sft-in-its-steps"] == "held"
 
 
 def test_a_false_text_that_teaches_the_true_rule_is_not_what_was_told():
@@ -101,7 +110,7 @@ def test_coherence_counts_hands_that_both_have_right():
 
 
 def test_ways_that_are_alike_are_seldom_told_apart():
-    alike = dict.fromkeys((RLAG, SFT, DPO, TEXT, FALSE_RLAG), 0.4)
+    alike = dict.fromkeys((RLAG, SFT, SFT_IN_STEPS, DPO, TEXT, FALSE_RLAG), 0.4)
     said = [verdicts(rows(draw, **alike)) for draw in range(6)]
     for claim in said[0]:
         if "forgets" not in claim:

@@ -143,6 +143,20 @@ def test_every_algorithm_reads_as_many_tokens(branch):
         assert wanted <= tokens_read < wanted + max(one.read for one in rows) * 16
 
 
+def test_every_algorithm_takes_as_many_steps_where_steps_are_the_budget(branch):
+    rows = answered(branch())
+
+    def batches(algorithm, budget):
+        recipe = arm(algorithm, budget=budget)
+        return list(taught._batches(recipe, rows, np.random.default_rng(0)))
+
+    taken = {(a, b): len(batches(a, b)) for a in ALGORITHMS for b in ("tokens", "steps")}
+    assert {taken[a, "steps"] for a in ALGORITHMS} == {taken["rlag", "tokens"]} == {4}
+    assert taken["told_sft", "tokens"] > 4
+    each = [one for batch in batches("told_sft", "steps") for one in batch]
+    assert len(each) == 2 * len(rows)  # every answer as often
+
+
 def test_losses_of_the_controls_by_hand(branch):
     at = branch()
     model, tokenizer = checkpoints.load_model(at.start)

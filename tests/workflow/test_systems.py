@@ -75,8 +75,11 @@ def asking(workflow: Workflow) -> Workflow:
         "rlag": {"rounds": 2},
         "rlag_bare": {"like": "rlag", "given": "bare"},
         "rlag_false": {"like": "rlag_bare", "told": "false knowledge"},
+        "told_sft_steps": {"like": "told_sft", "budget": "steps"},
     }
-    teaching = ("rlag", "rlag_bare", "rlag_false", "told_sft", "told_dpo", "told_text")
+    teaching = (
+        "rlag", "rlag_bare", "rlag_false", "told_sft", "told_sft_steps", "told_dpo", "told_text",
+    )  # fmt: skip
     config["rl"]["branches_of"] = {"reader.named": dict.fromkeys(teaching, [0])}
     config["evaluation"]["protocols"] = {
         "exhaustive": {"samples": 2},

@@ -297,8 +297,9 @@ class Taught(Training):
         "knowledge", description="what the text says: the rule, or another one by its name"
     )
     rounds: Positive = Field(9, description="answer with the current model, then train")
-    epochs: Positive = Field(
-        2, description="passes over texts and both answers; all algorithms read as many tokens"
+    epochs: Positive = Field(2, description="passes of rlag over texts and both answers")
+    budget: Literal["tokens", "steps"] = Field(
+        "tokens", description="in what an algorithm is rlag's equal: tokens read, or steps"
     )
     batch_size: Positive = Field(64, description="problems per step")
     given: Literal["text", "bare"] = Field(

@@ -117,9 +117,13 @@ class RL(Section):
 
     def taught_facts(self) -> dict[str, list[str]]:
         """Return recipe -> [algorithm, what the text tells, whether chosen answers are learned
-        after it (rlag)], of recipes that teach a rule by a text."""
+        after it (rlag) or in what it is rlag's equal], of recipes that teach a rule by a text."""
         return {
-            name: [recipe.algorithm, recipe.told, recipe.given * (recipe.algorithm == "rlag")]
+            name: [
+                recipe.algorithm,
+                recipe.told,
+                recipe.given if recipe.algorithm == "rlag" else recipe.budget,
+            ]
             for name, recipe in self.recipes.items()
             if isinstance(recipe, Taught)
         }

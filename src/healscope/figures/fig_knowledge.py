@@ -1,11 +1,11 @@
 """
 Ways of teaching a rule by a text that tells it, to a model that reads the text but does not know
-the rule by its name. Every way reads as many tokens and starts from one checkpoint (the start,
-without the text and after it, comes first). Left: accuracy on held-out hands under that rule, which
-the prompt only names; of the right answers, the share whose number line obeys it. Right: accuracy
-under another rule, which nobody teaches here. A false text gives the rule's name other values: what
-is learned from it must be wrong. Intervals count instances and seeds, see docs/statistics.md. Asks
-the question of `arXiv 2509.20162`_.
+the rule by its name. Every way starts from one checkpoint (the start, without the text and after
+it, comes first) and reads as many tokens, but for SFT in RLAG's steps, which takes as many steps.
+Left: accuracy on held-out hands under that rule, which the prompt only names; of the right answers,
+the share whose number line obeys it. Right: accuracy under another rule, which nobody teaches here.
+A false text gives the rule's name other values: what is learned from it must be wrong. Intervals
+count instances and seeds, see docs/statistics.md. Asks the question of `arXiv 2509.20162`_.
 """
 
 from __future__ import annotations

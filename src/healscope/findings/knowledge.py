@@ -2,16 +2,17 @@
 
 RLAG is said to teach knowledge better than SFT on the same answers, and more coherently (arXiv
 2509.20162; released code, results unread). Every way starts from one checkpoint, which reads the
-text but does not know the rule that its name stands for, and reads as many tokens. How coherent an
-answer is needs no judge here: the formula of a right one follows a number line that obeys the rule,
-or it does not. A model that is told false values by the rule's name should learn these: if accuracy
-under the true rule rises as well, the text taught nothing.
+text but does not know the rule that its name stands for, and reads as many tokens; SFT also takes
+as many steps, since it learns from fewer tokens a step than RLAG. How coherent an answer is needs
+no judge here: the formula of a right one follows a number line that obeys the rule, or it does not.
+A model that is told false values by the rule's name should learn these: if accuracy under the true
+rule rises as well, the text taught nothing.
 """
 
 import pandas as pd
 
 from healscope import artifacts, provenance, stats
-from healscope.config import Statistics, Taught
+from healscope.config import Statistics
 from healscope.files import Files
 from healscope.findings.columns import SEED, START, N, interval
 from healscope.findings.contrasts import FLOOR, never_there, of_tracks, row
@@ -27,14 +28,16 @@ START_ARM, TOLD_ARM = "the start", "the start, after the text"
 WAYS = {
     ("rlag", KNOWLEDGE, "bare"): "RLAG",
     ("rlag", KNOWLEDGE, "text"): "RLAG as released",
-    ("told_sft", KNOWLEDGE, ""): "SFT on the same answers",
-    ("told_dpo", KNOWLEDGE, ""): "DPO on the same pairs",
-    ("told_text", KNOWLEDGE, ""): "pretraining on the text",
+    ("told_sft", KNOWLEDGE, "tokens"): "SFT on the same answers",
+    ("told_sft", KNOWLEDGE, "steps"): "SFT in RLAG's steps",
+    ("told_dpo", KNOWLEDGE, "tokens"): "DPO on the same pairs",
+    ("told_text", KNOWLEDGE, "tokens"): "pretraining on the text",
     ("rlag", FALSE, "bare"): "RLAG, false text",
-    ("told_sft", FALSE, ""): "SFT, false text",
+    ("told_sft", FALSE, "tokens"): "SFT, false text",
 }
-"""(algorithm, what the text tells, whether chosen answers are learned after it) -> the way."""
-RLAG, RELEASED, SFT, DPO, TEXT, FALSE_RLAG, FALSE_SFT = WAYS.values()
+"""(algorithm, what the text tells, whether chosen answers are learned after it or in what it is
+RLAG's equal) -> the way; others are no part of this."""
+RLAG, RELEASED, SFT, SFT_IN_STEPS, DPO, TEXT, FALSE_RLAG, FALSE_SFT = WAYS.values()
 
 MEASURES = {
     "the rule": "accuracy on held-out hands under the rule that is taught, by its name alone",
@@ -45,9 +48,10 @@ MEASURES = {
 
 def branches(files: Files) -> dict[str, list[str]]:
     """Return track -> branches that teach a rule by a text."""
-    recipes = files.study.rl.recipes if files.study.rl else {}
+    facts = files.study.rl.taught_facts() if files.study.rl else {}
+    taught = {recipe for recipe, way in facts.items() if tuple(way) in WAYS}
     found = {
-        track: [b for b in names if isinstance(recipes[artifacts.parse_branch(b)[0]], Taught)]
+        track: [b for b in names if artifacts.parse_branch(b)[0] in taught]
         for track, names in files.beside.items()
     }
     return {track: names for track, names in found.items() if names}
@@ -160,6 +164,13 @@ _TEACHES = (
         "tokens (arXiv 2509.20162)",
         RLAG,
         SFT,
+    ),
+    (
+        "rlag-teaches-more-than-sft-in-its-steps",
+        "RLAG teaches the rule better than SFT on the same answers, at one rate and in as many "
+        "steps",
+        RLAG,
+        SFT_IN_STEPS,
     ),
     (
         "released-rlag-teaches-more-than-sft",
@@ -315,6 +326,7 @@ FINDING = Finding(
     judge=judge,
     claim_names=(
         "(released-)?rlag-teaches-more-than-(sft|dpo|its-text)",
+        "rlag-teaches-more-than-sft-in-its-steps",
         "rlag-is-more-coherent-than-sft",
         "(rlag|sft-on-told-answers)-forgets-no-other-rule",
         "(rlag|sft)-learns-what-it-is-told",

@@ -12,8 +12,8 @@ chosen answer after the text (c) and of the rejected one without it (r):
 The first is the loss of RLAG as released (arXiv 2509.20162, repository ChaojunNie/RLAG), where an
 answer is the likeliest option; (b_k, b_a) depend on whether both answers agree. With `given: bare`
 l(c) is that without the text: of free answers nothing else says what to answer then. The others are
-its controls, pi_0 the model at the start of a round. All read as many tokens: those of text and
-both answers, `epochs` times a round.
+its controls, pi_0 the model at the start of a round. With `budget: tokens` all read as many: those
+of text and both answers, `epochs` times a round; with `budget: steps` all take as many steps.
 
 Shape suffixes: B rows.
 """
@@ -190,13 +190,14 @@ def _batches(
     recipe: Taught, answered: list[Answered], rng: np.random.Generator
 ) -> Iterator[list[Answered]]:
     """Yield batches in passes, each in an order of its own, until as many tokens are read as
-    `epochs` passes over texts and both answers have."""
-    left = recipe.epochs * sum(a.read for a in answered)
+    `epochs` passes over texts and both answers have, or as many steps taken."""
+    steps = recipe.budget == "steps"
+    left = recipe.epochs * (len(answered) if steps else sum(a.read for a in answered))
     while left > 0:
         order = rng.permutation(len(answered))
         for i in range(0, len(order), recipe.batch_size):
             batch = [answered[j] for j in order[i : i + recipe.batch_size]]
-            left -= tokens_read(recipe, batch)
+            left -= len(batch) if steps else tokens_read(recipe, batch)
             yield batch
             if left <= 0:
                 return
