@@ -61,15 +61,17 @@ def _shares(
 
 
 def message(frame: pd.DataFrame) -> str:
-    """Return how often RLAG and SFT on the same answers are right."""
+    """Return how often RLAG and SFT are right."""
     own = frame[frame["measure"] == "the rule"]
     return messages.by_track(layout.by_seed(own)[0], _said)
 
 
 def _said(frame: pd.DataFrame) -> str:
+    from healscope.findings.knowledge import RLAG, SFT, SFT_IN_STEPS
+
     rows = {row["way"]: messages.level(row, "value") for row in frame.to_dict("records")}
-    ways = [way for way in ("RLAG", "SFT on the same answers") if way in rows]
-    return "; ".join(f"{way} is right in {rows[way]} under the rule" for way in ways)
+    ways = [way for way in (RLAG, SFT, SFT_IN_STEPS) if way in rows]
+    return "right under the taught rule: " + "; ".join(f"{way} {rows[way]}" for way in ways)
 
 
 FIGURES = [
