@@ -453,7 +453,11 @@ def test_fig_repair_shows_every_edit_the_front_and_rl():
     }.items():
         assert sorted(shown[label].get_xdata()) == sorted(own["id_change"])
     assert len(shown["beaten by no edit"].get_xdata()) == frame["front"].sum()
-    assert {t.get_text() for t in ax.texts} <= set(frame.loc[frame["front"], "name"])
+    front = frame[frame["front"]].sort_values("ood_change", ascending=False)["name"][:6]
+    numbers = sorted(int(n) for text in ax.texts for n in text.get_text().split(","))
+    assert numbers == [1, 2, 3, 4, 5, 6]
+    key = ", ".join(f"{i} {name}" for i, name in enumerate(front, 1))
+    assert key in words(drawn("fig_repair")).replace("\n", " ")
     for place, (panel, name) in enumerate(zip(of_keepers, ("facts", "notes"), strict=True)):
         assert name in panel.get_xlabel()
         dots = {line.get_label(): line for line in panel.lines}["controls"].get_xdata()
@@ -462,6 +466,14 @@ def test_fig_repair_shows_every_edit_the_front_and_rl():
         "Cheapest for 50% of the loss (directions-rank-0.2 or swap-rank-0.7): OOD rises by 20 "
         "points [16, 24]; ID falls by 10 points [6.0, 14]"
     )
+
+
+def test_a_title_names_two_of_many_edits_that_seeds_pick():
+    frame = table("repair")
+    names = " or ".join(f"swap-rank-0.{i}" for i in range(1, 7))
+    frame.loc[frame["kind"] == "pick", "picked"] = names
+    said = words(draw("fig_repair", frame))
+    assert "of the loss (swap-rank-0.1 or swap-rank-0.2 or 4 others): OOD" in said
 
 
 def test_errors_of_all_answers_fill_the_panel():

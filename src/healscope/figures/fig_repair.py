@@ -5,8 +5,9 @@ crossing: edits that put singular values, directions or whole matrices back to t
 as a rule MaxOOD, edits of the update between the two (a ramp over depth, entries trimmed or
 dropped, its own directions), the controls matched to them, the parent itself, and RL, which starts
 from End. The stepped line joins the edits that no other edit
-beats: none gives more OOD accuracy at no more ID cost; the table names every point. Its points are
-the best of many on the same problems, which flatters them.
+beats: none gives more OOD accuracy at no more ID cost. Numbers, which the line below the panels
+explains, name those that gain most; the table names every point. Points on the line are the best of
+many on the same problems, which flatters them.
 
 Where the study has keepers, sets that are never trained on (docs/keepers.md), further panels show
 on their horizontal axis what the same edits change in accuracy on each of them, or, for a text, in
@@ -41,6 +42,10 @@ if TYPE_CHECKING:
 
 MOST = 2
 """Keepers that are drawn; more are in the table."""
+MOST_NAMED = 6
+"""Edits of a front that have a number."""
+MOST_PICKED = 2
+"""Edits that the title names, where seeds pick several."""
 _GROUPS = {
     "edit of singular values, directions, matrices": ("directions", ("values", "directions")),
     "edit of the update itself": ("ramp", ("update",)),
@@ -80,7 +85,8 @@ def draw(frame: pd.DataFrame, style: FigureStyle) -> Drawn:
     several = frame["ood_by_seed"].map(len).max() > 1
     over = "all seeds" if several else "instances, of one run"
     said = layout.beyond(more, "keepers")
-    return figure, layout.joined(f"error bars: interval over {over}", said, left_out)
+    notes = f"error bars: interval over {over}", said, left_out, _key(frame, models)
+    return figure, layout.joined(*notes)
 
 
 def _unit(frame: pd.DataFrame, keeper: str) -> str:
@@ -117,7 +123,9 @@ def _clouds(ax: Axes, frame: pd.DataFrame) -> None:
 
 
 def _front(ax: Axes, front: pd.DataFrame) -> None:
-    """Draw the edits that no other beats, joined by steps, with names and intervals."""
+    """Draw the edits that no other beats, joined by steps, with numbers and intervals."""
+    from matplotlib.patheffects import withStroke
+
     front = front.sort_values(["id_change", "ood_change"], ascending=[True, False])
     ax.step(
         front["id_change"], front["ood_change"], where="pre", color=INK, linewidth=1.0, zorder=1,
@@ -127,22 +135,44 @@ def _front(ax: Axes, front: pd.DataFrame) -> None:
         front["id_change"], front["ood_change"], _reach(front, "ood"), _reach(front, "id"),
         fmt="none", ecolor=INK, elinewidth=0.6, alpha=0.4,
     )  # fmt: skip
+    for numbers, x, y in _apart(ax, _named(front)):
+        ax.annotate(
+            ", ".join(map(str, numbers)), (x, y), textcoords="offset points", xytext=(-5, 3),
+            ha="right", fontsize="small", fontweight="bold", zorder=5,
+            path_effects=[withStroke(linewidth=2.5, foreground="white")],
+        )  # fmt: skip
+
+
+def _named(front: pd.DataFrame) -> pd.DataFrame:
+    """Return those on the front that get a number: they gain OOD accuracy, most first."""
+    better = front[front["ood_change"] > 0]
+    return better.sort_values("ood_change", ascending=False, kind="stable")[:MOST_NAMED]
+
+
+def _apart(ax: Axes, named: pd.DataFrame) -> list[tuple[list[int], float, float]]:
+    """Return where numbers stand, and which: those of points that are too near stand together."""
     (left, right), (low, high) = ax.get_xlim(), ax.get_ylim()
-    named: list = []
-    for row in front.sort_values("ood_change", ascending=False).itertuples():
-        near = [
-            other for other in named
-            if abs(other.id_change - row.id_change) < 0.3 * (right - left)
-            and abs(other.ood_change - row.ood_change) < 0.06 * (high - low)
-        ]  # fmt: skip
-        if row.ood_change > 0 and not near:
-            named.append(row)
-            on_the_right = row.id_change > left + 0.7 * (right - left)
-            ax.annotate(
-                row.name, (row.id_change, row.ood_change), textcoords="offset points",
-                xytext=(-4 if on_the_right else 4, 4), ha="right" if on_the_right else "left",
-                fontsize="small",
-            )  # fmt: skip
+    placed: list[tuple[list[int], float, float]] = []
+    for number, row in enumerate(named.itertuples(), 1):
+        for numbers, x, y in placed:
+            near_across = abs(x - row.id_change) < 0.06 * (right - left)
+            if near_across and abs(y - row.ood_change) < 0.08 * (high - low):
+                numbers.append(number)
+                break
+        else:
+            placed.append(([number], row.id_change, row.ood_change))
+    return placed
+
+
+def _key(frame: pd.DataFrame, models: list[str]) -> str:
+    """Return which edits the numbers stand for, model by model."""
+    said = []
+    for model in models:
+        own = frame[(frame["track"] == model) & frame["front"]]
+        names = [f"{i} {name}" for i, name in enumerate(_named(own)["name"], 1)]
+        if names:
+            said.append(("" if len(models) == 1 else f"{model}: ") + ", ".join(names))
+    return "; ".join(said)
 
 
 def _cross(ax: Axes, frame: pd.DataFrame, form: dict, label: str) -> None:
@@ -171,7 +201,10 @@ def _picked(frame: pd.DataFrame) -> str:
     changes = {rule: tuple(row[f"{rule}_{x}"] for x in ("change", "low", "high"))
                for rule in ("ood", "id")}  # fmt: skip
     said = "; ".join(messages.effect(rule.upper(), c) for rule, c in changes.items())
-    return f"{row['name']} of the loss ({row['picked']}): {said}"
+    names = row["picked"].split(" or ")
+    others = len(names) - MOST_PICKED
+    picked = " or ".join(names[:MOST_PICKED]) + (f" or {others} others" if others > 0 else "")
+    return f"{row['name']} of the loss ({picked}): {said}"
 
 
 FIGURES = [
