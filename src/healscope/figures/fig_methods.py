@@ -45,7 +45,9 @@ def draw(frame: pd.DataFrame, style: FigureStyle) -> Drawn:
     for i, model in enumerate(models):
         below = figure.add_subplot(grid[rows + i, :])
         _at_the_end(below, frame[frame["track"] == model], arms, style)
-    return figure, layout.joined("large marks: the last step" if curves else "", left_out)
+    marks = "large marks: the last step" if curves else ""
+    more = layout.beyond(len(arms) - len(curves), "curves") if curves else ""
+    return figure, layout.joined(marks, more, left_out)
 
 
 def _arms(frame: pd.DataFrame) -> list[str]:
