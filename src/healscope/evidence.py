@@ -259,7 +259,9 @@ def _run(folder: Path, tables: Iterable[str], seconds: float | None, versions: s
     ]
     if seconds is not None:
         spent = timedelta(seconds=round(seconds))
-        lines.append(f"wall time: {spent} (hours:minutes:seconds), less what pages before it share")
+        lines.append(
+            f"wall time: {spent} (hours:minutes:seconds), without jobs that other pages had run"
+        )
         return bullets(lines)
     logs = sorted((folder / ".snakemake/log").glob("*.snakemake.log"))
     for log in logs:

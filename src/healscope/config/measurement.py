@@ -279,8 +279,8 @@ class Claims(Section):
     )
     systems: Annotated[list[str], AfterValidator(distinct)] = Field(
         [],
-        description="findings about RL after SFT that are asked as well: forms, phases, sparsity, "
-        "hard-samples, without-one, faithfulness, calibration, experience (docs/what-breaks.md)",
+        description="findings about RL after SFT that are asked as well, as sparsity: "
+        "config/what-breaks.yaml has all (docs/what-breaks.md)",
         exclude_if=lambda value: not value,
     )
     compare: list[tuple[str, str]] = Field(

@@ -95,7 +95,7 @@ class Model(Section):
         False, description="read tensors of pytorch_model.bin, in a process of its own"
     )
     followed: bool = Field(
-        True, description="false: what a finding asks for is all that is made of it"
+        True, description="false: only the runs that a finding asks for, no figures or tables"
     )
     needs: Needs = Field(
         {},

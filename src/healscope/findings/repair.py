@@ -261,8 +261,9 @@ def section(table: pd.DataFrame, whole: bool = False) -> str:
     ]  # fmt: skip
     listed = "All edits and controls" if whole else "Edits that no other beats"
     note = (
-        f"{listed}, going back altogether, RL, and the cheapest edits as picked by other "
-        "instances; the best of the others was picked on the same problems. *Healed*: "
+        f"{listed}, a full return to the parent, RL, and the cheapest edits. These were picked on "
+        "other problems than those shown; the best of the others was not, and looks better than it "
+        "is. *Healed*: "
         "of the OOD answers that were lost from parent to target, the share that is right again; "
         "*kept*: of the target's right ID answers, the share that stays right."
     )
