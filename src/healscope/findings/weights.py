@@ -57,7 +57,7 @@ def values_section(table: pd.DataFrame) -> str:
     sums = squares.groupby(keys)[["change", "size"]].sum()
     relative = 100 * (sums["change"] / sums["size"]) ** 0.5
     note = "‖Δσ‖/‖σ‖ in percent, median of seeds, layers and roles.\n\n"
-    return note + _by_control(relative.groupby(["pair", "control"]).median(), ["pair"], ".2f")
+    return note + _by_control(relative.groupby(["pair", "control"]).median(), ["pair"], ".2g")
 
 
 def angles_section(table: pd.DataFrame) -> str:
