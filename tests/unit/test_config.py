@@ -47,6 +47,7 @@ def shipped(*names):
         ("config.yaml",),
         ("micro.yaml",),
         ("config.yaml", "what-heals.yaml"),
+        ("config.yaml", "algorithms.yaml"),
         ("config.yaml", "rotation-aware.yaml"),
         ("config.yaml", "neighbours.yaml"),
         ("config.yaml", "protocols.yaml", "ten-seeds.yaml"),
@@ -72,7 +73,7 @@ def test_shipped_configs_are_valid(names):
     assert about_edits <= made, "a primary claim that the study cannot judge"
 
 
-@pytest.mark.parametrize("overlay", ["what-heals.yaml", "rotation-aware.yaml"])
+@pytest.mark.parametrize("overlay", ["what-heals.yaml", "algorithms.yaml", "rotation-aware.yaml"])
 def test_an_overlay_shares_the_results_of_the_default_study(overlay):
     """Results lie under the same names, so everything both ask for has to agree."""
     default, more = shipped("config.yaml"), shipped("config.yaml", overlay)
