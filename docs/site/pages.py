@@ -7,7 +7,7 @@ from posixpath import normpath, relpath
 
 from mkdocs.structure.files import File
 
-PAGES = ("CONTRIBUTING.md", "envs/README.md")
+PAGES = ("CHANGELOG.md", "CONTRIBUTING.md", "envs/README.md")
 """Pages outside of docs/, by their path in the checkout, which is also that in the site."""
 
 LINK = re.compile(r"\[(?P<text>[^][]*)\]\((?P<file>(?!/)[\w./-]+)(?P<anchor>#[\w-]*)?\)")

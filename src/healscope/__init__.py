@@ -1,3 +1,3 @@
 """healscope: what supervised fine-tuning forgets, what reinforcement learning heals, and where."""
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"

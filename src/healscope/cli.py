@@ -22,6 +22,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from healscope import __version__
 from healscope.errors import HealscopeError, sentence  # commands load the rest: --help is quick
 from healscope.outcomes import command as compare
 
@@ -74,7 +75,12 @@ def _with_own_codes(arguments: Sequence[str]) -> int:
 
 
 def _run(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(prog="healscope", description="What healscope does on its own")
+    parser = argparse.ArgumentParser(
+        prog="healscope",
+        description="Compare, diagnose and repair fine-tuned models, and plan studies. "
+        "Studies are run by snakemake.",
+    )
+    parser.add_argument("--version", action="version", version=f"healscope {__version__}")
     commands = parser.add_subparsers(required=True)
     one = commands.add_parser("export", help="write an edited checkpoint as a Hugging Face folder")
     one.add_argument("--target", required=True, type=Path, help="folder of the model to edit")

@@ -2,11 +2,14 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
+import healscope
 from healscope import cli
 from healscope.models import checkpoints
 from healscope.models.stored import Stored
@@ -108,3 +111,10 @@ def test_the_command_is_installed_under_its_name():
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
     module, function = project["scripts"]["healscope"].split(":")
     assert (module, function) == (cli.__name__, cli.main.__name__)
+
+
+def test_the_module_runs_as_the_command_does_and_says_its_version():
+    told = subprocess.run(
+        [sys.executable, "-m", "healscope", "--version"], capture_output=True, text=True, check=True
+    )
+    assert told.stdout == f"healscope {healscope.__version__}\n"

@@ -1,0 +1,7 @@
+"""Runs the commands of healscope by `python -m healscope`."""
+
+import sys
+
+from healscope.cli import main
+
+sys.exit(main())
