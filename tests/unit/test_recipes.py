@@ -231,7 +231,6 @@ def test_facts_of_recipes(study):
     assert [n for n, f in facts.items() if f["main"]] == ["ppo"]
     assert [n for n, f in facts.items() if f["kind"] == "control"] == starts[3:]
     assert [n for n, f in facts.items() if f["reward_alone"]] == ["taught"]
-    assert [n for n, f in facts.items() if f["fresh_any"]] == ["fresh"]
     assert [n for n, f in facts.items() if f["matched"]] == ["taught", "mixed", "fresh", "paced"]
     assert facts["mixed"]["reward"] == "binary + 0.5 format"
     assert facts["average"]["reward"] == ""

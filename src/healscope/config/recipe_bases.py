@@ -55,11 +55,6 @@ class BaseRecipe(Section):
         return None
 
     @property
-    def any_fresh_answer(self) -> bool:
-        """Whether it is plain SFT on fresh examples with any correct answer."""
-        return False
-
-    @property
     def cost(self) -> Cost:
         return Cost()
 

@@ -360,11 +360,6 @@ class Supervised(Training):
             raise ValueError("problems: only with prefixes: true")
         return self
 
-    @property
-    def any_fresh_answer(self) -> bool:
-        fresh = (self.examples, self.answers) == ("fresh", "any")
-        return fresh and self.kl_coefficient == 0 and not (self.problems or self.prefixes)
-
 
 class Average(BaseRecipe):
     """Control: no training; weights between start and base (arXiv 2109.01903)."""

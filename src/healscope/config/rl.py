@@ -173,8 +173,7 @@ class RL(Section):
 
         algorithm; kind: "rl", "control" if it samples no responses, or "planted"; main: whether
         figures and claims show it; reward: in words, empty for controls; reward_alone: whether it
-        differs from the main recipe in its reward alone; fresh_any: whether it is SFT on fresh
-        examples with any correct answer, without a KL term; matched: whether it trains in the main
+        differs from the main recipe in its reward alone; matched: whether it trains in the main
         recipe's steps, each on as many rows, at its rates.
         """
         main = self.recipes[self.main]
@@ -186,7 +185,6 @@ class RL(Section):
                 "reward": recipe.reward_words,
                 "reward_alone": name != self.main
                 and _but(recipe, "reward") == _but(main, "reward"),
-                "fresh_any": recipe.any_fresh_answer,
                 "matched": name != self.main and recipe.pace == main.pace,
             }
             for name, recipe in ((name, self.recipes[name]) for name in self.branches)

@@ -24,7 +24,7 @@ from healscope.markdown import cell, estimate, grid, percent, thousands
 from healscope.schema import TRACK, change, choice, count, flag, nats, real, share, table, text
 from healscope.stats import Estimate
 from healscope.training.schemas import ALARM, FAILURE, RL_LOG_COLUMNS, WINDOW, logged
-from healscope.verdicts import Verdict, at_most, margin, positive, signed
+from healscope.verdicts import Verdict, margin, positive, signed
 
 FACTS = ("kind", "main", "reward")  # of a recipe, that training logs are read with
 
@@ -141,14 +141,6 @@ def against_controls(d: Data) -> list[dict]:
                 f"'{facts['reward']}' ({name})"
             )
             found.append(_against(d, name, claim, statement, positive))
-    fresh = [name for name, facts in here.items() if facts["fresh_any"]]
-    fresh.sort(key=lambda name: not here[name]["matched"])  # the fairest of them
-    for name in fresh[:1]:
-        claim = "fresh-any-answers-explain"
-        statement = (
-            f"RL heals no more than SFT on fresh examples with any correct answer (control {name})"
-        )
-        found.append(_against(d, name, claim, statement, at_most))
     return found
 
 
@@ -308,7 +300,6 @@ RECIPES = Finding(
         "rl-heals-more-than-.+",
         "alternative-solutions-heal",
         "verified-success-heals-more-than-.+",
-        "fresh-any-answers-explain",
     ),
     title="What each recipe changed, and what it took",
     section=section,
