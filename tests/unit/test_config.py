@@ -116,6 +116,7 @@ def test_an_overlay_shares_the_results_of_the_default_study(overlay):
         (["sft", "methods"], {"kl": {"strength": 0}}, "sft.methods.kl.strength"),
         (["sft", "methods"], {"kl": {"share": 0.5}}, "sft.methods.kl.share: unknown key"),
         (["sft", "methods"], {"protected": {"share": 1}}, "sft.methods.protected.share"),
+        (["sft", "methods"], {"replay": {"share": 1}}, "sft.methods.replay.share: Input should be"),
         (["sft", "methods"], {"mine": {"like": "rpft"}}, "methods.mine.like: there is no 'rpft'"),
         (["sft", "methods"], {"mine": {"share": 0.5}}, "sft.methods.mine: Unable to extract tag"),
         (["sft", "methods"], {"rl": {"like": "kl"}}, "'rl' means something else"),

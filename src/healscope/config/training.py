@@ -147,7 +147,9 @@ class Replay(Method):
     labels: ClassVar[dict[str, str]] = {"replay": "replay of the base's answers"}
 
     method: Literal["replay"]
-    share: OpenFraction = Field(description="share of the rows that replay the base's answers")
+    share: Annotated[float, Field(gt=0, lt=1)] = Field(
+        description="share of the rows that replay the base's answers"
+    )
     prompts: Positive = Field(40, description="requests, at most")
     answers: Positive = Field(
         80, description="answers of the base to them, sampled before training"
