@@ -81,7 +81,7 @@ class BaseRecipe(Section):
             if need not in offers:
                 return (
                     f"{key}: needs {OFFERS[need]}, and task '{task}' has none; change it, or train "
-                    "on another task"
+                    "on another task (one of your own says what it has in `offers`)"
                 )
         return None
 
@@ -94,7 +94,7 @@ class BaseRecipe(Section):
     def check_launch(self, launch: Launch, name: str) -> None:
         """Raise ValueError if the recipe, called `name`, cannot be trained with these settings."""
         if reason := self.refusal(launch.zero):
-            raise ValueError(f"rl.branches '{name}': {reason}")
+            raise ValueError(f"rl.recipes.{name}: {reason}")
 
 
 class Training(BaseRecipe):
