@@ -9,7 +9,7 @@ what they compute stands in `healscope.spectra.edits` and `healscope.spectra.con
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from healscope.edit_kinds import CONTROLS, KINDS
@@ -37,6 +37,10 @@ OF_LAYERS = {"layers", "last", "layer", "block"}
 OF_PARTS = {"rank", "tail", "band", "k", "tail_k", "band_k"}
 AXES = tuple(name for name in SELECTORS if name != "roles")
 """Selectors along which a sweep can go."""
+
+OUTSIDE = ("embeddings", "head")
+"""Roles of matrices that are in no decoder layer."""
+_LARGE = 1 << 20  # a rank of which every selector of directions chooses some
 
 _TERM = re.compile(rf"({'|'.join(KINDS)})((?:-(?:{'|'.join(SELECTORS)})-[^-+]+)*)")
 _SELECTED = re.compile(rf"-({'|'.join(SELECTORS)})-([^-+]+)")
@@ -268,10 +272,35 @@ def beyond(axis: str, amounts: Sequence[float | str], layers: int) -> str:
     """Return the first value of a layer selector that needs more layers; empty if none does."""
     for amount in amounts:
         ((_, value),) = parse(along(next(iter(KINDS)), axis, amount)).terms[0].selected
-        end = _layers(axis, value, layers)[1]
-        if end > layers or axis == "last" and value > layers:
-            return str(_written(value))
+        if _needed(axis, value) > layers:
+            return _written(value)
     return ""
+
+
+def needed_layers(edit: Edit) -> dict[str, int]:
+    """Return selector of layers -> how many layers a model needs for it, in any term."""
+    found: dict[str, int] = {}
+    for term in edit.terms:
+        for name, value in term.selected:
+            if name in OF_LAYERS:
+                found[name] = max(found.get(name, 0), _needed(name, value))
+    return found
+
+
+def chosen_roles(edit: Edit) -> set[str]:
+    """Return the roles that an edit names."""
+    return {r for term in edit.terms for r in dict(term.selected).get("roles", ())}
+
+
+def selects(edit: Edit, roles: Collection[str], layers: int) -> bool:
+    """Return whether an edit can choose anything of a model with matrices of these roles."""
+    places = [(-1, r) if r in OUTSIDE else (i, r) for r in roles for i in range(layers)]
+    spans = (term.span(*place, _LARGE, layers) for term in edit.terms for place in places)
+    return any(start < stop for start, stop in spans)
+
+
+def _needed(selector: str, value: Value) -> int:
+    return int(value) if selector == "last" else _layers(selector, value, 0)[1]
 
 
 def names_along(

@@ -1,6 +1,5 @@
 """Which files a study has: for the rules of the workflow, and for the inputs of findings."""
 
-import os
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -8,7 +7,7 @@ from functools import cached_property
 from itertools import product
 
 from healscope import artifacts
-from healscope.config import EXHAUSTIVE, Study, own_checkpoints
+from healscope.config import EXHAUSTIVE, Study, own_checkpoints, sources
 from healscope.tasks.cards.generalpoints import GeneralPoints
 
 
@@ -269,7 +268,8 @@ class Files:
         return [(ending, *found) for ending, found in named if found[0]]
 
 
-def of_model(folder: str) -> list[str]:
-    """Return the files of a model that lies in a folder here; none where it is made or fetched."""
-    files = os.listdir(folder) if os.path.isdir(folder) else []
-    return [os.path.join(folder, f) for f in sorted(files) if f.endswith((".json", ".safetensors"))]
+def of_model(source: str) -> list[str]:
+    """Return the files of a model that lies in a folder here, weights, tokenizer and chat template;
+    none where it is made or fetched."""
+    here = source != "scratch" and sources.folder(source).is_dir()
+    return sources.files(source) if here else []

@@ -56,6 +56,13 @@ def recipe(study: Study, branch: str) -> dict:
     return study.rl.recipes[artifacts.parse_branch(branch)[0]].model_dump(mode="json")
 
 
+def task_of_branch(study: Study, track: str, branch: str) -> dict:
+    """Return the values of its task that a branch uses: what decides which problems there are only
+    where the task deals some for the recipe, as all others are in files."""
+    found = study.rl.recipes[artifacts.parse_branch(branch)[0]]
+    return task(study, study.task_of(track), () if found.deals else ("dealing_only",))
+
+
 def pool_at(study: Study, branch: str) -> list[str]:
     """Return where a branch needs to know how hard training problems are: its start, or nowhere."""
     recipe, start = artifacts.parse_branch(branch)

@@ -116,6 +116,7 @@ def test_an_overlay_shares_the_results_of_the_default_study(overlay):
         (["sft", "methods"], {"kl": {"strength": 0}}, "sft.methods.kl.strength"),
         (["sft", "methods"], {"kl": {"share": 0.5}}, "sft.methods.kl.share: unknown key"),
         (["sft", "methods"], {"protected": {"share": 1}}, "sft.methods.protected.share"),
+        (["sft", "methods"], {"replay": {"share": 1}}, "sft.methods.replay.share: Input should be"),
         (["sft", "methods"], {"mine": {"like": "rpft"}}, "methods.mine.like: there is no 'rpft'"),
         (["sft", "methods"], {"mine": {"share": 0.5}}, "sft.methods.mine: Unable to extract tag"),
         (["sft", "methods"], {"rl": {"like": "kl"}}, "'rl' means something else"),
@@ -127,6 +128,21 @@ def test_an_overlay_shares_the_results_of_the_default_study(overlay):
         (["edits", "axes"], {"rank": []}, "edits.axes.rank"),
         (["edits", "axes"], {"roles": ["q"]}, "edits.axes.roles"),
         (["edits", "axes"], {"strength": [1]}, "edits: strength: 1 is the whole edit"),
+        (["edits", "also"], {"swap-layer-7": []}, "'swap-layer-7' needs 8 layers for layer, but"),
+        (["edits", "also"], {"swap-last-3": []}, "'swap-last-3' needs 3 layers for last, but"),
+        (
+            ["edits", "also"],
+            {"swap-layer-0+values-block-1..5": []},
+            "needs 5 layers for block, but model 'micro' has 2 layers",
+        ),
+        (["edits", "also"], {"swap-roles-q.head": []}, "'swap-roles-q.head' is of role head, and"),
+        (["edits", "also"], {"swap-roles-heads": []}, "is of role heads, and spectra.matrices has"),
+        (["edits", "also"], {"swap-layers-1-last-1": []}, "edits: 'swap-layers-1-last-1' selects"),
+        (
+            ["spectra"],
+            {"matrices": ["embeddings"]},
+            "edits: 'values-layers-1' selects nothing, as model 'micro' has 2 layers, and",
+        ),
         (["edits", "kinds"], ["vectors"], "edits.kinds.0"),
         (["edits", "controls"], {"swap": ["magic"]}, "edits.controls.swap.0"),
         (
@@ -156,6 +172,8 @@ def test_an_overlay_shares_the_results_of_the_default_study(overlay):
         (["rl", "recipes", "x"], {"clip": 0.1}, "recipes.x: Unable to extract tag"),
         (["rl", "recipes", "ppo"], {"kl": "loss"}, "need each other"),
         (["rl", "recipes", "grpo"], {"samples_per_prompt": 3}, "must be a multiple of samples"),
+        (["rl", "recipes", "ppo"], {"reward": {"brier": 1}}, "recipes.ppo.reward.brier: needs ans"),
+        (["rl", "recipes", "ppo"], {"reward": {"binary": 0}}, "reward: every weight is 0, so that"),
         (["rl", "recipes", "ppo"], {"reward": {"joy": 1}}, "recipes.ppo.reward.joy"),
         (["landmarks", "end"], 12.5, "landmarks.end"),
         (["landmarks", "maxood"], 3, "landmarks.maxood: step 3 is not in sft.checkpoints"),
@@ -532,6 +550,109 @@ def test_a_mask_needs_a_branch_from_its_own_start(recipe, starts, said):
     data["claims"] = {}
     with pytest.raises(HealscopeError, match=said):
         config.load(data)
+
+
+PARITY = {"family": str(ROOT / "tests/parity.py"), "rendering": "compact"}
+"""A task that has none of what only some tasks have."""
+
+
+@pytest.mark.parametrize(
+    ("recipe", "said"),
+    [
+        ({"like": "ppo", "problems": "unsolvable"}, "problems: needs training problems without a"),
+        ({"like": "rft", "problems": "unsolvable"}, "problems: needs training problems without a"),
+        ({"like": "grpo", "reward": {"value_only": 1}}, "reward.value_only: needs verdicts"),
+        ({"like": "ppo", "reward": {"binary": 1, "brier": 1}}, "reward.brier: needs answers that"),
+        ({"like": "ppo", "prefixes": "expert"}, "prefixes: needs answers in steps"),
+        ({"like": "sft_more", "prefixes": True}, "prefixes: needs answers in steps"),
+        ({"like": "sft_more", "examples": "less"}, "examples: needs training problems with a part"),
+        ({"like": "told_sft"}, "algorithm: needs training problems under its OOD rule"),
+        (
+            {"like": "ppo", "samples_per_prompt": 4, "credit": {"tokens": "plan"}},
+            "credit.tokens: needs answers that are chosen word by word",
+        ),
+    ],
+)
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_recipe_that_a_task_cannot_have_is_refused(data, recipe, said, beside):
+    """Of branches of all tracks, and of those of one that is not followed."""
+    data["tasks"]["parity"] = PARITY
+    data["rl"]["recipes"]["mine"] = recipe
+    config.load(data)  # nothing is asked of it
+    if beside:
+        data["rl"]["branches_of"] = {"micro.parity": {"mine": [8]}}
+    else:
+        data["train_on"], data["rl"]["branches"]["mine"] = "parity", [8]
+    with pytest.raises(HealscopeError) as error:
+        config.load(data)
+    where = "rl.branches_of.micro.parity" if beside else "rl.branches"
+    assert f"rl.recipes.mine.{said}" in str(error.value)
+    assert "task 'parity' has none" in str(error.value)
+    assert f"leave the recipe out of {where}" in str(error.value)
+
+
+def test_a_recipe_is_fine_where_the_task_has_what_it_needs(data):
+    recipes = {
+        "one": {"like": "ppo", "problems": "unsolvable", "reward": {"value_only": 1, "brier": 1}},
+        "two": {"like": "sft_more", "examples": "less"},
+        "three": {"like": "rlag"},
+        "four": {"like": "ppo", "prefixes": "expert"},
+    }
+    data["tasks"]["gp3"] |= {"confidence": True, "rule_shown": "name", "grade_number_line": False}
+    data["rl"]["recipes"] |= recipes
+    data["rl"]["branches"] |= dict.fromkeys(recipes, [8])
+    assert len(config.load(data).branches) >= 4
+    stated = broken(data, ["tasks", "gp3", "rule_shown"], "values")
+    with pytest.raises(HealscopeError, match="told: needs texts that tell its rules"):
+        config.load(stated)
+
+
+def test_an_arm_that_a_task_cannot_have_is_refused(data):
+    for arm in ("world_model", "more_expert"):
+        with pytest.raises(HealscopeError, match=f"sft.arms: '{arm}' needs actions that could be"):
+            config.load(broken(data, ["sft", "arms"], [arm]))
+    config.load(broken(data, ["sft", "methods"], {"mine": {"like": "world_model"}}))
+
+
+def test_branches_beside_are_checked_as_all_others_are(data):
+    """A mask, how a model is launched, and starts that stand twice."""
+    data["models"]["other"] = copy.deepcopy(data["models"]["micro"]) | {"followed": False}
+    masked = {"like": "ppo", "mask": {"of": "ppo-from-8"}}
+
+    def beside(**recipes):
+        found = copy.deepcopy(data)
+        found["rl"]["recipes"]["part"] = masked
+        found["rl"]["branches_of"] = {"other": recipes}
+        return found
+
+    config.load(beside(ppo=[8], part=[8]))
+    for recipes, said in (
+        ({"part": [8]}, r"no branch 'ppo-from-8'; there are part-from-8 \(rl.branches_of.other\)"),
+        ({"ppo": [8], "part": [4]}, r"so rl.branches_of.other.part has to be \[8\]"),
+        ({"ppo": [8, 8]}, "rl.branches_of.other.ppo: .* holds the same value twice"),
+    ):
+        with pytest.raises(HealscopeError, match=said):
+            config.load(beside(**recipes))
+    several = beside(grpo=[8])
+    several["rl"]["recipes"]["grpo"] = {"responses": 12, "samples_per_prompt": 4}
+    several["rl"]["branches"].pop("grpo")
+    config.load(several)
+    several["models"]["other"]["launch"] = {"processes": 2, "deepspeed": "zero2"}
+    with pytest.raises(HealscopeError, match="models.other.launch: rl.recipes.grpo: 3 prompts"):
+        config.load(several)
+
+
+def test_edits_of_the_first_layers_may_be_of_all_of_a_smaller_model(data):
+    data["models"]["deep"] = copy.deepcopy(data["models"]["micro"])
+    data["models"]["deep"]["scratch"]["architecture"]["layers"] = 4
+    config.load(broken(data, ["edits", "also"], {"swap-layers-4": []}))
+    with pytest.raises(HealscopeError, match="'swap-layers-5' needs 5 layers"):
+        config.load(broken(data, ["edits", "also"], {"swap-layers-5": []}))
+    data["models"]["deep"]["scratch"]["architecture"]["layers"] = 1
+    with pytest.raises(HealscopeError, match="control 'shuffle' of 'swap-roles-q' needs 2 layers"):
+        config.load(
+            broken(data, ["edits"], {"also": {"swap-roles-q": ["shuffle"]}, "axes": {"rank": [1]}})
+        )
 
 
 def test_a_file_over_another_takes_a_recipe_out(data):

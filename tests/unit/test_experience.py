@@ -161,7 +161,7 @@ def test_what_cannot_be_tried_is_said():
     plain = Navigation(name="plain", rendering="compact", generated=30, legs=(2, 4))
     pool = plain.sft_table()
     arguments = SFT(), pool, pool, None, plain, 0
-    with pytest.raises(HealscopeError, match="no actions that could be tried; take navigation"):
+    with pytest.raises(HealscopeError, match="could be tried, .*; take navigation"):
         early.steps(Early(method="world_model"), *arguments)
 
 

@@ -106,6 +106,19 @@ def test_a_result_of_another_config_does_not_stand(done, section, name, key, val
         done.settings = before
 
 
+def test_a_result_of_one_rule_does_not_stand_for_both(done):
+    """A keeper, of which ID problems alone are asked, may become a task that is evaluated."""
+    before = done.settings
+    done.settings = {**before, "rules": ["id"]}
+    try:
+        kept = done.targets()
+        assert not any(target.stands() for target in kept)
+        assert kept[0].record["config"]["rules"] == ["id"]
+    finally:
+        done.settings = before
+    assert "rules" not in done.targets()[0].record["config"]
+
+
 def test_a_result_of_other_inputs_or_a_broken_one_does_not_stand(done, tmp_path):
     """Problems of one protocol, the weights of one variant, a file that is cut short."""
 

@@ -6,15 +6,17 @@ import pandas as pd
 import pytest
 import torch
 
-from healscope import provenance
+from healscope import config, provenance, values
 from healscope.config import BUILT_IN, Group, PassRate
 from healscope.errors import HealscopeError
 from healscope.models import checkpoints
 from healscope.schema import check
+from healscope.tasks import build
 from healscope.tasks.cards.solver import solvable
 from healscope.tasks.problem import Verdict
 from healscope.tasks.rewards import REWARDS, Scored
-from healscope.training import groups, kept, pools
+from healscope.training import groups, jobs, kept, pools
+from healscope.training.compute import ONE_PROCESS
 from healscope.training.health import Diverged
 from healscope.training.schemas import ANSWERS, PASS_RATES
 
@@ -46,10 +48,65 @@ def test_unsolvable_deals_have_no_solution_and_are_of_the_training_side(task, ta
 
 
 def test_only_the_card_game_has_unsolvable_problems():
-    from healscope.tasks import build
-
     with pytest.raises(HealscopeError, match="no problems without a solution"):
         build("nav", {"family": "navigation", "generated": 4}).unsolvable_table()
+
+
+DEALING = {
+    "unsolvable": {"like": "grpo", "problems": "unsolvable"},
+    "less": {"like": "sft_more", "examples": "less"},
+    "ood": {"like": "rlag"},
+}
+"""Pool -> a recipe whose job has the task deal it."""
+
+
+@pytest.fixture(scope="module")
+def elsewhere(study):
+    """A study whose hold-out is not that of the defaults, with recipes that deal and one more."""
+    data = study.model_dump(mode="json", exclude_unset=True)
+    rules = {"rendering": "compact", "rule_shown": "name", "held_out": 0.8, "seed": 3}
+    data["tasks"]["gp3"] |= rules | {"grade_number_line": False}
+    data["rl"]["recipes"] = {**(data["rl"].get("recipes") or {}), **DEALING}
+    data["rl"]["branches"] |= dict.fromkeys(DEALING, [12])
+    return config.load(data)
+
+
+@pytest.mark.parametrize("pool", DEALING)
+def test_what_a_job_has_dealt_is_of_the_training_side_of_the_study(elsewhere, branch_at, pool):
+    """With the hold-out of the defaults it would be other problems, some of them held out."""
+    given = values.task_of_branch(elsewhere, "micro", f"{pool}-from-12")
+    stripped = values.task(elsewhere, "gp3", ("dealing_only",))
+    of_study, of_job, of_defaults = (
+        replace(branch_at(str(n)), task=build("train", section)).deal(pool)
+        for n, section in enumerate((elsewhere.tasks["gp3"], given, stripped))
+    )
+    assert set(of_job["split"]) == {"train"}
+    assert of_job.equals(of_study)
+    assert not set(of_defaults["problem_id"]) <= set(of_study["problem_id"])
+
+
+def test_a_branch_that_draws_from_files_does_not_depend_on_the_hold_out(elsewhere):
+    stripped = values.task(elsewhere, "gp3", ("dealing_only",))
+    assert values.task_of_branch(elsewhere, "micro", "ppo-from-12") == stripped
+    assert "held_out" not in stripped
+
+
+@pytest.mark.parametrize("pool", DEALING)
+def test_a_job_that_does_not_know_the_hold_out_deals_nothing(elsewhere, tables, branch_at, pool):
+    branch = branch_at()
+    files = {"start": branch.start, "base": branch.base}
+    for name, table in (("sft_pool", tables[1]), ("prompts", tables[2])):
+        files[name] = str(branch.work.folder / f"{name}.parquet")
+        table.to_parquet(files[name])
+    params = {
+        "task": values.task(elsewhere, "gp3", ("dealing_only",)),
+        "recipe": values.recipe(elsewhere, f"{pool}-from-12"),
+        "examples": values.examples(elsewhere),
+        "max_new_tokens": 3,
+    }
+    job = {"kind": "rl", "name": pool, "track": "micro", "seed": 0, "params": params}
+    with pytest.raises(HealscopeError, match="held_out, orders, seed of task 'train' say which"):
+        jobs.run({**job, "files": files}, branch.work, ONE_PROCESS)
 
 
 def test_an_exact_verifier_teaches_nothing_where_nothing_can_be_right(branch_at, base_manifest):

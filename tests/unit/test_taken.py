@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from healscope import cli, provenance
 from healscope.config import sources
 from healscope.errors import HealscopeError
+from healscope.files import of_model
 from healscope.models import checkpoints, integrity, linked, tokens
 from healscope.models.stored import Stored
 from healscope.models.variants import from_checkpoint, load_each
@@ -415,3 +416,16 @@ def test_files_to_watch_are_those_that_are_taken(llama, tmp_path):
     manifest = take_both(tmp_path / "results", *llama)[1]
     assert watched == set(checkpoints.verify(manifest)["files"])
     assert sources.files("org/name") == []
+
+
+@pytest.mark.parametrize("name", ["chat_template.jinja", "tokenizer.model", "merges.txt"])
+def test_a_base_depends_on_its_tokenizer_and_chat_template(llama, tmp_path, monkeypatch, name):
+    before = of_model(llama[0])
+    assert {"config.json", "tokenizer.json"} <= {Path(f).name for f in before}
+    file = Path(llama[0]) / name
+    file.write_text("")
+    assert set(of_model(llama[0])) == {*before, str(file)}
+    (tmp_path / "scratch").mkdir()
+    (tmp_path / "scratch/config.json").write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    assert of_model("scratch") == of_model("org/name") == []

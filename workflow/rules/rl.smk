@@ -56,7 +56,7 @@ rule rl:
         recipe=lambda w: values.recipe(study, w.branch),
         examples=values.examples(study),
         precision=lambda w: study.model_of(w.track).launch.precision,
-        task=own_task("dealing_only"),
+        task=lambda w: values.task_of_branch(study, w.track, w.branch),
         max_new_tokens=study.evaluation.max_new_tokens,
         state=this(artifacts.STATE, run="{branch}"),
     message:

@@ -14,7 +14,7 @@ with job(snakemake, torch=True):
         [from_checkpoint(c, m) for c, m in manifests.items()],
         {c: {"inputs": [m], "config": {}} for c, m in manifests.items()},
         files.manifests[0],
-        Sections(p.evaluation, p.protocols, p.tasks, p.get("vllm")),
+        Sections(p.evaluation, p.protocols, p.tasks, p.get("vllm"), p.get("rules")),
         files.problems,
         snakemake.output,
         {"track": name, "seed": int(seed)},

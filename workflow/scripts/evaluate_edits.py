@@ -29,7 +29,7 @@ with job(snakemake, torch=True):
         sweep.variants(names),
         {name: {"inputs": inputs, "config": {"edit": name, **p.points}} for name in names},
         target,
-        Sections(p.evaluation, p.protocols, p.tasks, p.get("vllm")),
+        Sections(p.evaluation, p.protocols, p.tasks, p.get("vllm"), p.get("rules")),
         files.problems,
         snakemake.output,
         {"track": w.track, "seed": int(w.seed), "stage": p.stage},

@@ -6,6 +6,7 @@ annotated `config/config.yaml` against them. Every number that a result depends 
 """
 
 from functools import cached_property
+from typing import NamedTuple
 
 from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
@@ -73,12 +74,30 @@ from healscope.config.training import (
     SFTMethod,
 )
 from healscope.edit_kinds import CONTROLS as CONTROLS_OF_EDITS
-from healscope.edit_names import OF_LAYERS, beyond
+from healscope.edit_names import OF_LAYERS, beyond, chosen_roles, needed_layers, parse, selects
 from healscope.errors import HealscopeError
 from healscope.sections import Chosen, FolderName, Natural, Section, without_nulls
 from healscope.tasks import AnyTask
 from healscope.tasks.posing import Protocol
 from healscope.tasks.pretraining import Pretraining
+
+
+class Asked(NamedTuple):
+    """A recipe and its starts, as a section asks for them.
+
+    Attributes:
+        where: key of the section, `rl.branches` or `rl.branches_of.TRACK`.
+        recipe: name of the recipe.
+        starts: SFT steps.
+        tracks: names of the tracks that have these branches.
+        beside: names of all branches of these tracks.
+    """
+
+    where: str
+    recipe: str
+    starts: list[int]
+    tracks: list[str]
+    beside: list[str]
 
 
 class Study(Section):
@@ -159,12 +178,6 @@ class Study(Section):
             raise ValueError("seeds: the same seed twice")
         if not self.own_checkpoints and self.rl is None:
             raise ValueError("rl: Field required")
-        for name, starts in (self.rl.branches if self.rl else {}).items():
-            for step in grid if starts == "all" else starts:
-                if step not in grid:
-                    raise ValueError(
-                        f"rl.branches.{name}: step {step} is not in sft.checkpoints {grid}"
-                    )
         for name in ("maxood", "end"):
             step = getattr(self.landmarks, name)
             if isinstance(step, int) and step not in grid:
@@ -172,8 +185,7 @@ class Study(Section):
         for step in self.claims.contrast or ():
             if step not in grid:
                 raise ValueError(f"claims.contrast: step {step} is not in sft.checkpoints {grid}")
-        for name in self.rl.branches if self.rl else ():
-            self._check_mask(name)
+        self._check_branches()
         for pair in self.claims.compare:
             runs = "sft", *self.sft.arms
             ends = [*self.branches, *(c for run in runs for c in self.sft_checkpoints(run))]
@@ -190,6 +202,7 @@ class Study(Section):
         for stage, pair in self.edits.stages.items():
             for name in (pair.target, pair.parent):
                 self._check_point(stage, name)
+        self._check_roles()
         for name, model in self.models.items():
             self._check_model(name, model)
         engines = [self.evaluation.engine, *([self.rl.engine] if self.rl else [])]
@@ -199,41 +212,70 @@ class Study(Section):
         return self
 
     def _check_beside(self) -> None:
-        """Raise ValueError where branches of a track that is not followed cannot be made."""
+        """Raise ValueError where `rl.branches_of` names a track that is followed, or none."""
         if not self.followed:
             raise ValueError("models: at least one has to be followed")
-        grid = self.sft.checkpoints
-        for track, recipes in (self.rl.branches_of if self.rl else {}).items():
-            where = f"rl.branches_of.{track}"
+        for track in self.rl.branches_of if self.rl else ():
             if track not in self.tracks or track in self.followed:
                 others = [name for name in self.tracks if name not in self.followed]
                 raise ValueError(
-                    f"{where}: no track that is not followed; there are "
+                    f"rl.branches_of.{track}: no track that is not followed; there are "
                     f"{', '.join(others) or 'none'} (docs/several-tasks.md)"
                 )
-            for recipe, starts in recipes.items():
-                if stray := [step for step in starts if step not in grid]:
-                    raise ValueError(
-                        f"{where}.{recipe}: step {stray[0]} is not in sft.checkpoints {grid}"
-                    )
 
-    def _check_mask(self, recipe: str) -> None:
+    def _asked(self) -> list[Asked]:
+        """Return all that `rl.branches` and `rl.branches_of` ask for."""
+        if self.rl is None:
+            return []
+        grid, found = self.sft.checkpoints, []
+        for recipe, starts in self.rl.branches.items():
+            steps = grid if starts == "all" else starts
+            found.append(Asked("rl.branches", recipe, steps, self.followed, self.branches))
+        for track, recipes in self.rl.branches_of.items():
+            where, beside = f"rl.branches_of.{track}", self.beside[track]
+            found += [Asked(where, name, of, [track], beside) for name, of in recipes.items()]
+        return found
+
+    def _check_branches(self) -> None:
+        """Raise ValueError where a branch, or an arm of SFT, cannot be made as it is asked for."""
+        grid = self.sft.checkpoints
+        offers = {task: self.tasks[task].offers for task in self.taught}
+        for asked in self._asked():
+            if stray := [step for step in asked.starts if step not in grid]:
+                raise ValueError(
+                    f"{asked.where}.{asked.recipe}: step {stray[0]} is not in sft.checkpoints "
+                    f"{grid}"
+                )
+            self._check_mask(asked)
+            recipe = self.rl.recipes[asked.recipe]
+            for track in asked.tracks:
+                task = self.task_of(track)
+                if reason := recipe.misfit(task, offers[task]):
+                    raise ValueError(
+                        f"rl.recipes.{asked.recipe}.{reason}, or leave the recipe out of "
+                        f"{asked.where}"
+                    )
+        for arm in self.sft.arms:
+            for task in self.trained_on if arm in self.sft.methods else ():
+                if reason := self.sft.methods[arm].misfit(task, self.tasks[task].problems_of):
+                    raise ValueError(f"sft.arms: {reason}, or leave the arm out")
+
+    def _check_mask(self, asked: Asked) -> None:
         """Raise ValueError where a recipe trains the entries of a branch that it cannot have."""
-        mask = getattr(self.rl.recipes[recipe], "mask", None)
+        mask = getattr(self.rl.recipes[asked.recipe], "mask", None)
         if mask is None:
             return
-        where = f"rl.recipes.{recipe}.mask.of"
-        if mask.of not in self.branches:
-            known = ", ".join(self.branches)
-            raise ValueError(f"{where}: no branch '{mask.of}'; there are {known}")
+        where = f"rl.recipes.{asked.recipe}.mask.of"
+        if mask.of not in asked.beside:
+            known = ", ".join(asked.beside)
+            raise ValueError(f"{where}: no branch '{mask.of}'; there are {known} ({asked.where})")
         other, start = artifacts.parse_branch(mask.of)
-        starts = self.rl.branches[recipe]
         if getattr(self.rl.recipes[other], "mask", None) is not None:
             raise ValueError(f"{where}: '{mask.of}' has a mask itself; name a branch without")
-        if starts != [start]:
+        if asked.starts != [start]:
             raise ValueError(
-                f"{where}: '{mask.of}' starts from step {start}, so rl.branches.{recipe} has to be "
-                f"[{start}]"
+                f"{where}: '{mask.of}' starts from step {start}, so {asked.where}.{asked.recipe} "
+                f"has to be [{start}]"
             )
 
     def _check_point(self, stage: str, name: str) -> None:
@@ -257,23 +299,59 @@ class Study(Section):
         else:
             try:
                 self.sft.check_launch(model.launch)
-                for recipe in self.rl.branches:
-                    self.rl.recipes[recipe].check_launch(model.launch, recipe)
+                for asked in self._asked():
+                    if name in {self.tracks[track].model for track in asked.tracks}:
+                        self.rl.recipes[asked.recipe].check_launch(model.launch, asked.recipe)
             except ValueError as error:
                 raise ValueError(f"models.{name}.launch: {error}") from None
         layers = model.layers()
         if layers is not None:
             depths = [m.layers() for m in self.models.values()]
+            # the first 30 layers are all of a model with 28, beside one with 40
+            shared = {"layers", "last"} if None in depths or max(depths) > layers else set()
             for key, axes in (("axes", self.edits.axes), ("controlled", self.edits.controlled)):
                 for axis in OF_LAYERS & axes.keys():
-                    # the first 30 layers are all of a model with 28, beside one with 40
-                    shared = axis in ("layers", "last") and (None in depths or max(depths) > layers)
-                    if not shared and (most := beyond(axis, axes[axis], layers)):
+                    if axis not in shared and (most := beyond(axis, axes[axis], layers)):
                         raise ValueError(
                             f"edits.{key}.{axis}: {most}, but model '{name}' has {layers} layers"
                         )
+            self._check_edits(name, layers, shared)
         if model.scratch:
             tracks.check_scratch(name, model, self.tasks, self.taught, self.evaluation.keepers)
+
+    def _check_roles(self) -> None:
+        """Raise ValueError where an edit names matrices that are not decomposed."""
+        known = self.spectra.matrices
+        for name in self.edits.also:
+            if unknown := chosen_roles(parse(name)) - set(known):
+                raise ValueError(
+                    f"edits.also: '{name}' is of role {', '.join(sorted(unknown))}, and "
+                    f"spectra.matrices has {', '.join(known)}; add it there, or leave it out here"
+                )
+
+    def _check_edits(self, model: str, layers: int, shared: set[str]) -> None:
+        """Raise ValueError where a model has too few layers for an edit; `shared` are selectors
+        that choose all there is where there are fewer."""
+        of_model = f"model '{model}' has {layers} layer{'s' if layers > 1 else ''}"
+        for name, controls in self.edits.also.items():
+            edit = parse(name)
+            for selector, needed in needed_layers(edit).items():
+                if needed > layers and selector not in shared:
+                    raise ValueError(
+                        f"edits.also: '{name}' needs {needed} layers for {selector}, but {of_model}"
+                    )
+            for control in filter(None, (edit.control, *controls)):
+                if (needed := CONTROLS_OF_EDITS[control].layers) > layers:
+                    raise ValueError(
+                        f"edits.also: control '{control}' of '{name}' needs {needed} layers, but "
+                        f"{of_model}; take another control"
+                    )
+        for name in self.edits.names():
+            if not selects(parse(name), self.spectra.matrices, layers):
+                raise ValueError(
+                    f"edits: '{name}' selects nothing, as {of_model}, and spectra.matrices are "
+                    f"{', '.join(self.spectra.matrices)}; leave it out"
+                )
 
     def _leave_out_controls(self) -> None:
         """Take out controls of edits that a model has too few layers for; `notes` say so."""

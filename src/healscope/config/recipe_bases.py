@@ -1,5 +1,6 @@
 """What every recipe has, what those have that train, sample or learn from rewards."""
 
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import Field, model_validator
@@ -7,7 +8,8 @@ from pydantic import Field, model_validator
 from healscope.config.compute import Launch
 from healscope.config.training import Optimizer
 from healscope.sections import Fraction, Positive, Section
-from healscope.tasks.rewards import REWARDS
+from healscope.tasks.problem import OFFERS, POOLS
+from healscope.tasks.rewards import NEEDS, REWARDS
 
 NonNegative = Annotated[float, Field(ge=0)]
 AboveZero = Annotated[float, Field(gt=0)]
@@ -58,6 +60,26 @@ class BaseRecipe(Section):
     def cost(self) -> Cost:
         return Cost()
 
+    @property
+    def needs(self) -> Mapping[str, str]:
+        """Key of the recipe -> what a task must have for its value (`problem.OFFERS`)."""
+        return {}
+
+    @property
+    def deals(self) -> bool:
+        """Whether the task deals problems for it, beside those in the files of pools."""
+        return not set(POOLS).isdisjoint(self.needs.values())
+
+    def misfit(self, task: str, offers: Collection[str]) -> str | None:
+        """Why the recipe cannot be trained on a task, which has `offers`, or None."""
+        for key, need in self.needs.items():
+            if need not in offers:
+                return (
+                    f"{key}: needs {OFFERS[need]}, and task '{task}' has none; change it, or train "
+                    "on another task (one of your own says what it has in `offers`)"
+                )
+        return None
+
     def refusal(self, zero: int) -> str | None:
         """Why the recipe cannot be trained at this ZeRO stage (0: without DeepSpeed), or None."""
         if zero and self.one_process:
@@ -67,7 +89,7 @@ class BaseRecipe(Section):
     def check_launch(self, launch: Launch, name: str) -> None:
         """Raise ValueError if the recipe, called `name`, cannot be trained with these settings."""
         if reason := self.refusal(launch.zero):
-            raise ValueError(f"rl.branches '{name}': {reason}")
+            raise ValueError(f"rl.recipes.{name}: {reason}")
 
 
 class Training(BaseRecipe):
@@ -150,6 +172,10 @@ class Sampling(Training):
         return self
 
     @property
+    def needs(self) -> Mapping[str, str]:
+        return {"problems": "unsolvable"} if self.problems == "unsolvable" else {}
+
+    @property
     def prompts(self) -> int:
         """Number of problems of an iteration."""
         return self.responses // self.samples_per_prompt
@@ -191,10 +217,24 @@ class Rewarded(Sampling):
     )
 
     @model_validator(mode="after")
+    def _pays(self):
+        if not any(self.reward.values()):
+            raise ValueError(
+                "reward: every weight is 0, so that nothing is ever paid; give a reward another "
+                "weight"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _whole_minibatches(self):
         if self.responses % self.minibatches:
             raise ValueError("responses must be a multiple of minibatches")
         return self
+
+    @property
+    def needs(self) -> Mapping[str, str]:
+        paid = {f"reward.{name}": NEEDS[name] for name in self.reward if name in NEEDS}
+        return {**super().needs, **paid}
 
     @property
     def steps(self) -> int:

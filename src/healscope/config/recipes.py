@@ -211,6 +211,15 @@ class PPO(Rewarded):
         return self
 
     @property
+    def needs(self) -> Mapping[str, str]:
+        found = dict(super().needs)
+        if self.prefixes:
+            found["prefixes"] = "steps"
+        if self.credit is not None and self.credit.tokens not in ("none", "all"):
+            found["credit.tokens"] = "decisions"
+        return found
+
+    @property
     def turns(self) -> int:
         return self.attempts + self.extra_attempt if self.counted == "episodes" else 1
 
@@ -323,6 +332,10 @@ class Taught(Training):
         return self
 
     @property
+    def needs(self) -> Mapping[str, str]:
+        return {"algorithm": "ood", "told": "told"}
+
+    @property
     def cost(self) -> Cost:
         sampled = self.iterations * self.responses
         return Cost(sampled, 2 * self.epochs * sampled, 0, self.rounds)
@@ -359,6 +372,12 @@ class Supervised(Training):
         if self.problems and not self.prefixes:
             raise ValueError("problems: only with prefixes: true")
         return self
+
+    @property
+    def needs(self) -> Mapping[str, str]:
+        if self.prefixes:  # of the problems of RL, whatever `examples` says
+            return {"prefixes": "steps"}
+        return {"examples": "less"} if self.examples == "less" else {}
 
 
 class Average(BaseRecipe):

@@ -2,15 +2,15 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from healscope.config.engines import EngineName
 from healscope.config.recipe_bases import PassRate, Pools, Rewarded, Training
 from healscope.config.recipes import ALGORITHMS, BUILT_IN, Recipe, Supervised, Taught
-from healscope.sections import FolderName, Name, Natural, Section, inherited, merged
+from healscope.sections import FolderName, Name, Natural, Section, distinct, inherited, merged
 from healscope.tasks.rewards import STEPWISE
 
-Starts = Annotated[list[Natural], Field(min_length=1)]
+Starts = Annotated[list[Natural], Field(min_length=1), AfterValidator(distinct)]
 
 
 class RL(Section):

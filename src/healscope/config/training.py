@@ -4,7 +4,7 @@ A new method takes two files: here a class, its place in `SFTMethod` and its val
 and how it trains, in `healscope.training.methods`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import AfterValidator, Field, model_validator
@@ -21,6 +21,7 @@ from healscope.sections import (
     distinct,
     inherited,
 )
+from healscope.tasks.posing import WALKS
 
 AboveZero = Annotated[float, Field(gt=0)]
 
@@ -47,6 +48,11 @@ class Method(Section):
 
     def refusal(self, _zero: int) -> str | None:
         """Why the method cannot be trained at this ZeRO stage (0: without DeepSpeed), or None."""
+        return None
+
+    def misfit(self, _task: str, _problems_of: Collection[str]) -> str | None:
+        """Why the method cannot be trained on a task, which has these kinds of problems
+        (`Task.problems_of`), or None."""
         return None
 
 
@@ -147,7 +153,9 @@ class Replay(Method):
     labels: ClassVar[dict[str, str]] = {"replay": "replay of the base's answers"}
 
     method: Literal["replay"]
-    share: OpenFraction = Field(description="share of the rows that replay the base's answers")
+    share: Annotated[float, Field(gt=0, lt=1)] = Field(
+        description="share of the rows that replay the base's answers"
+    )
     prompts: Positive = Field(40, description="requests, at most")
     answers: Positive = Field(
         80, description="answers of the base to them, sampled before training"
@@ -179,6 +187,14 @@ class Early(Method):
         if not zero:
             return None
         return f"'{self.method}' has batches of its own size: use no deepspeed"
+
+    def misfit(self, task: str, problems_of: Collection[str]) -> str | None:
+        if WALKS in problems_of:
+            return None
+        return (
+            f"'{self.method}' needs actions that could be tried, and task '{task}' has none; take "
+            "navigation with moved_by: own"
+        )
 
 
 _SFTMethod = Penalty | BlockDrift | Rotation | Protected | LoRA | DFT | Replay | Early

@@ -18,12 +18,13 @@ from healscope.tasks import build
 @dataclass(frozen=True)
 class Sections:
     """Plain config values that evaluations depend on, by name of protocol and task; `vllm` is None
-    for engine hf."""
+    for engine hf, and `rules` where problems of both rules are asked."""
 
     evaluation: dict
     protocols: dict[str, dict]
     tasks: dict[str, dict]
     vllm: dict | None = None
+    rules: list[str] | None = None
 
 
 def variant_names(outputs: list[str]) -> list[str]:
@@ -114,6 +115,7 @@ def targets(
                         "protocol": settings,
                         "task": sections.tasks[task],
                         **({"vllm": sections.vllm} if sections.vllm else {}),
+                        **({"rules": list(sections.rules)} if sections.rules else {}),
                     },
                     {"sampling": settings["seed"]},
                     {f: hashes[f] for f in [*source["inputs"], problem_file]},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, get_args
 
 Side = Literal["id", "ood"]
@@ -127,6 +128,25 @@ class Decision(NamedTuple):
     end: int
     kind: Literal["plan", "execution"]
     legal: bool
+
+
+OFFERS: Mapping[str, str] = MappingProxyType(
+    {
+        "unsolvable": "training problems without a solution",
+        "less": "training problems with a part less",
+        "ood": "training problems under its OOD rule",
+        "told": "texts that tell its rules (the card game with rule_shown: name)",
+        "steps": "answers in steps (the card game in rendering: compact)",
+        "decisions": "answers that are chosen word by word (the card game in rendering: compact)",
+        "value": "verdicts that say whether an answer reaches its target",
+        "confidence": "answers that say how sure the model is (the card game with confidence: "
+        "true)",
+    }
+)
+"""What some recipes need and only some tasks have (`Task.offers`), in words."""
+
+POOLS = ("unsolvable", "less", "ood")
+"""Those that the job of a recipe has the task deal: no file of problems has them."""
 
 
 class Feedback(NamedTuple):

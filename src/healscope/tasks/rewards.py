@@ -173,6 +173,10 @@ REWARDS: Mapping[str, Reward] = {
 }
 
 
+NEEDS: Mapping[str, str] = {"value_only": "value", "brier": "confidence"}
+"""Rewards that are 0 whatever is answered, unless a task has this one of `problem.OFFERS`."""
+
+
 def scorer(task: Task, weights: Mapping[str, float]) -> Score:
     """Return a function that gives the verdict and the weighted sum of named rewards.
 

@@ -54,6 +54,11 @@ class TaskSection(Section):
         return self.build("of the config").problems_of
 
     @property
+    def offers(self) -> tuple[str, ...]:
+        """What the task has that some recipes need (`problem.OFFERS`)."""
+        return self.build("of the config").offers
+
+    @property
     def one_sided(self) -> bool:
         """Whether the task has no OOD problems, as keepers may."""
         return self.build("of the config").one_sided

@@ -140,6 +140,8 @@ class Task(ABC):
     """Options that only judge answers: the tables of problems do not depend on them."""
     dealing_only: ClassVar[tuple[str, ...]] = ()
     """Options that only decide which problems there are."""
+    offers: ClassVar[tuple[str, ...]] = ()
+    """Which of `problem.OFFERS` it has: a recipe that needs another one is refused."""
     published: ClassVar[tuple[str, ...]] = ()
     """Figures of the paper that show this task, and have a file in config/published; first the one
     with accuracies at the landmarks."""

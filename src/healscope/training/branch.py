@@ -7,6 +7,7 @@ import pandas as pd
 
 from healscope.config import PassRate, Rewarded, Sampling, Supervised
 from healscope.engines import VLLM
+from healscope.errors import HealscopeError
 from healscope.tasks.rewards import STEPWISE, scorer
 from healscope.tasks.task import Task
 from healscope.training.begun import instances
@@ -36,6 +37,7 @@ class Branch:
         masked_by: manifest of the branch whose changes say which entries train, if a recipe asks.
         pass_rates: of training problems at `start` (schema pass-rates), for a recipe that asks.
         engine: the vLLM engine that samples; None if the model samples itself.
+        not_given: keys of the task that decide which problems it deals, and that the job lacks.
     """
 
     name: str
@@ -53,11 +55,31 @@ class Branch:
     engine: VLLM | None = None
     pass_rates: pd.DataFrame | None = None
     masked_by: str | None = None
+    not_given: tuple[str, ...] = ()
+
+    def deal(self, pool: str) -> pd.DataFrame:
+        """Return training problems that no file has: a pool of `problem.POOLS`.
+
+        Raises HealscopeError where the job was not given all that decides what is held out: with
+        the defaults in its place a pool would have problems of the other side.
+        """
+        if self.not_given:
+            raise HealscopeError(
+                f"{self.name}: {', '.join(self.not_given)} of task {self.task.name!r} say which "
+                f"problems are held out, and this job has no values of them to deal pool '{pool}' "
+                "by; give it the whole section of the task (values.task_of_branch)"
+            )
+        tables = {
+            "unsolvable": self.task.unsolvable_table,
+            "less": self.task.less_table,
+            "ood": self.task.ood_table,
+        }
+        return tables[pool]()
 
     @cached_property
     def less_pool(self) -> pd.DataFrame:
         """Training problems with a part less, in the columns of `sft_pool`."""
-        return self.task.less_table()
+        return self.deal("less")
 
     def prompt_pool(self, recipe: Sampling | Supervised) -> pd.DataFrame:
         """Return the problems to sample from, as `recipe.problems` says.
@@ -73,7 +95,7 @@ class Branch:
         if which in ("training", None):
             return self.prompts
         if which == "unsolvable":
-            return self.task.unsolvable_table()
+            return self.deal("unsolvable")
         if which == "sft":
             chosen = self.prompts["instance_id"].isin(set(self.sft_rows["instance_id"]))
         else:

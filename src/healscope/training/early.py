@@ -17,7 +17,6 @@ from healscope.config.training import Early
 from healscope.errors import HealscopeError
 from healscope.models import tokens
 from healscope.tasks.navigation import own
-from healscope.tasks.posing import WALKS
 from healscope.tasks.task import Task
 
 
@@ -39,11 +38,8 @@ def steps(
     at which all steps train on as many tokens as plain SFT. Raises HealscopeError where the task
     has no actions to try, or no more of the expert's examples.
     """
-    if WALKS not in task.problems_of:
-        raise HealscopeError(
-            f"arm '{method.method}': task {task.name!r} has no actions that could be tried; take "
-            "navigation with moved_by: own"
-        )
+    if reason := method.misfit(task.name, task.problems_of):
+        raise HealscopeError(f"sft.arms: {reason}")
     rng = np.random.default_rng([seed, 12])
     first, told = [], []
     if method.method == "more_expert":

@@ -24,7 +24,7 @@ from healscope.config import SFT, Recipe, Sampling
 from healscope.engines import VLLM, Process
 from healscope.errors import HealscopeError
 from healscope.models import checkpoints
-from healscope.tasks import build
+from healscope.tasks import build, task_settings
 from healscope.tasks.tables import sft_examples
 from healscope.training import kept, processes
 from healscope.training.branch import Branch
@@ -60,6 +60,7 @@ def run(job: dict, work: Workspace, compute: Compute) -> list[dict]:
             compute,
         )
     pool = provenance.read_table(files["sft_pool"])
+    keys = type(task_settings(params["task"])).model_fields.keys() & {*task.dealing_only}
     branch = Branch(
         name=job["name"],
         start=files["start"],
@@ -75,6 +76,7 @@ def run(job: dict, work: Workspace, compute: Compute) -> list[dict]:
         compute=compute,
         masked_by=files.get("mask"),
         pass_rates=provenance.read_table(files["pool"]) if files.get("pool") else None,
+        not_given=tuple(sorted(keys - params["task"].keys())),
     )
     recipe = TypeAdapter(Recipe).validate_python(params["recipe"])
     return run_recipe(recipe, branch, _engine_process(job))
@@ -84,10 +86,11 @@ def run_recipe(recipe: Recipe, branch: Branch, process: Process | None = None) -
     """Run the trainer of a recipe, which stages the checkpoint `branch.name`.
 
     `process` is that of vLLM, if it samples. Return the logged rows. Raises Diverged if training
-    cannot go on, Stopped on a signal, and HealscopeError if the recipe cannot be trained with the
-    DeepSpeed settings of `branch.compute`.
+    cannot go on, Stopped on a signal, and HealscopeError if the recipe cannot be trained on the
+    task, or with the DeepSpeed settings of `branch.compute`.
     """
-    if reason := recipe.refusal(branch.compute.zero):
+    reason = recipe.refusal(branch.compute.zero)
+    if reason := reason or recipe.misfit(branch.task.name, branch.task.offers):
         raise HealscopeError(f"{branch.name}: {reason}")
     train = pkgutil.resolve_name(recipe.trainer)
     if process is None or not isinstance(recipe, Sampling):

@@ -70,7 +70,7 @@ def train(recipe: Taught, branch: Branch) -> list[dict]:
     Return one row for each round. Raises HealscopeError where the task has no such text, Diverged
     if a number is not finite any more, and Stopped on a signal.
     """
-    pool = branch.task.ood_table()
+    pool = branch.deal("ood")
 
     def learn(model, tokenizer, others, r, iterations, rows, bar) -> dict:
         began = time.perf_counter()

@@ -73,6 +73,15 @@ class GeneralPoints(Game):
     )
     dealing_only: ClassVar[tuple[str, ...]] = ("held_out", "orders", "seed")
 
+    @property
+    def offers(self) -> tuple[str, ...]:
+        """What it has that some recipes need (`problem.OFFERS`)."""
+        found = ["unsolvable", "ood", "value"]
+        found += ["less"] if self.cards > 2 else []
+        found += ["steps", "decisions"] if self.rendering == "compact" else []
+        found += ["told"] if self.rule_shown == "name" else []
+        return (*found, *(["confidence"] if self.confidence else []))
+
     # What every task says.
 
     def problems(self, rule: Side) -> Iterable[CardProblem]:
