@@ -151,6 +151,40 @@ def decoder(model):
     return found.model if hasattr(found, "lm_head") else found
 
 
+class _Read(tuple):
+    """What a decoder has returned, of one tensor: the last hidden states. All else is None."""
+
+    @property
+    def last_hidden_state(self) -> torch.Tensor:
+        return self[0]
+
+    def __getattr__(self, name: str) -> None:  # caches, routers: each family has its own
+        if name.startswith("_"):
+            raise AttributeError(name)
+
+
+def logits(model, hidden: torch.Tensor) -> torch.Tensor:
+    """Return the logits (..., V) that a causal language model makes of last hidden states (..., H).
+
+    Some models change what their output layer returns: Gemma 2 caps it, Granite and Cohere scale
+    it. So the forward pass of the model itself makes the logits, while its decoder returns `hidden`
+    instead of reading a text.
+    """
+    states = hidden if hidden.dim() == 3 else hidden[None]
+    part = decoder(model)
+    own = vars(part).get("forward")  # an instance has one where another library wraps it
+    part.forward = lambda *_, **__: _Read([states])
+    try:
+        token = torch.zeros(1, 1, dtype=torch.long, device=hidden.device)
+        found = model(input_ids=token, use_cache=False).logits
+    finally:
+        if own is None:
+            del part.forward
+        else:
+            part.forward = own
+    return found if hidden.dim() == 3 else found[0]
+
+
 def freeze(model, patterns: list[str]) -> list[torch.nn.Parameter]:
     """Freeze parameters whose name contains a pattern; return those still trained."""
     for name, parameter in model.named_parameters():
