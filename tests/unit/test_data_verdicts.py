@@ -146,6 +146,41 @@ def test_no_text_raises_or_holds_a_verdict_up(verdict):
                 assert own.judge([answer], {}, text) in ("correct", "wrong", "no_answer")
 
 
+CENTS = {"type": "array", "items": {"type": "number", "multipleOf": 0.01}}
+FIVES = {"type": "array", "items": {"multipleOf": 5, "minimum": -1e308, "maximum": 1e308}}
+LIMITS = (
+    *({"minimum": 0}, {"exclusiveMaximum": 1e9}, {"multipleOf": 1e-300}, {"enum": [1.5]}),
+    *({"const": 1}, {"type": "integer"}, {"multipleOf": 10**4_000}, {"minimum": 10**4_000}),
+)
+
+
+@pytest.mark.parametrize(
+    ("schema", "text", "said"),
+    [
+        *((CENTS, f"[{x}]", "correct") for x in ("19.99", "0.07", "12.34", "-0.29", "1e308", "0")),
+        *((CENTS, f"[{x}]", "correct") for x in ("9" * 400, "1e-999999999", "-0.0", "4.35")),
+        *((CENTS, f"[{x}]", "wrong") for x in ("0.005", "1e-300", "NaN", "1e400", "-Infinity")),
+        *((FIVES, f"[{x}]", "correct") for x in ("10.0", "-5", "1e22", "0", "true")),
+        *((FIVES, f"[{x}]", "wrong") for x in ("7", "0.1", "1e400", "NaN", "9" * 400, "4" * 4_000)),
+        ({"type": "object", "properties": {"n": {"multipleOf": 0.1}}}, '{"n": 0.3}', "correct"),
+        ({"type": "object", "properties": {"n": {"multipleOf": 0.1}}}, '{"n": 1e400}', "wrong"),
+    ],
+)
+def test_multiples_are_exact(schema, text, said):
+    assert asked("json_schema").judge([schema], {}, text) == said
+
+
+@pytest.mark.parametrize("limit", LIMITS)
+def test_no_number_raises_or_holds_a_schema_up(limit):
+    schema = {"type": "array", "items": limit}
+    for text in ("NaN", "Infinity", "1e400", "1e-999999999", "9" * 4_000, "-0", "9" * 5_000):
+        for many in (1, 16_000 // (len(text) + 1)):
+            with at_most(2):
+                assert asked("json_schema").judge([schema], {}, f"[{','.join([text] * many)}]") in (
+                    "correct", "wrong", "no_answer",
+                )  # fmt: skip
+
+
 def test_numbers_are_exact():
     assert last_number("1e-300") == Fraction(1, 10**300)
     assert last_number("1/3") == Fraction(1, 3)
