@@ -47,6 +47,10 @@ JUDGED = [
     ("number", "7", "seven", "no_answer"),
     ("number", "7", "7" * 400, "no_answer"),
     ("number", "7", "x7", "no_answer"),
+    ("number", "3", "Of 3 coins, the probability is .25", "wrong"),
+    ("number", "3", "of 3 coins, 1.5e4000", "no_answer"),
+    ("number", "0.25", "$.25", "correct"),
+    ("number", "20", "20%.", "correct"),
     ("contains", "Paris", "It is PARIS, I think", "correct"),
     ("contains", "12", "112", "wrong"),
     ("contains", "12", "112 and 12.", "correct"),
@@ -186,6 +190,33 @@ def test_numbers_are_exact():
     assert last_number("1/3") == Fraction(1, 3)
     assert last_number("1,234,567") == 1_234_567
     assert last_number("٣") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        (".5", Fraction(1, 2)), ("-.5.", Fraction(-1, 2)), ("x = +.25", Fraction(1, 4)),
+        ("1/2.5", Fraction(2, 5)), (".5/.5", Fraction(1, 2)), ("3/4.", Fraction(3, 4)),
+        ("5.", 5), ("1,234.50.", Fraction(2469, 2)), ("1,234,", 1234), ("1, 2", 2),
+        ("1,2345", 2345),
+        ("10-.5", Fraction(1, 2)), ("3-5", 5), ("1.5e3.", 1500), ("1e-2", Fraction(1, 100)),
+        ("1e0005", 100_000), ("1.5e4000", None), ("1/0", None), ("1e400.5", None), ("1.2.3", None),
+        ("1,000.000.5", None), ("7 in 1.2.3", 7), ("1.000.000", None), ("1/2e3", None),
+        ("1." + "0" * 301 + "5", None), ("1e-" + "9" * 5_000, None), ("1/" + "3" * 400, None),
+        ("1" + ",111" * 200, None), ("1..5", 1), ("v.5", None), ("2 and 9" + "9" * 300, None),
+    ],
+)  # fmt: skip
+def test_a_number_is_read_whole_or_not_at_all(text, value):
+    assert last_number(text) == value
+
+
+@pytest.mark.parametrize(
+    "part", ["1", "1,", "1,111", ",111", "1.", ".1", "1e1", "1/", "1/1", "-", "-1", "٣", "e-1"]
+)
+def test_numbers_take_linear_time(part):
+    for before in ("", "1", "1,111"):
+        with at_most(2):
+            last_number(before + part * (400_000 // len(part)))
 
 
 def test_the_last_match_counts():
