@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from healscope import provenance
+from healscope.engines.generate import response_logprobs
 from healscope.errors import HealscopeError
 from healscope.models import checkpoints, tokens
 from healscope.models.stored import Stored
@@ -121,6 +122,44 @@ def test_a_checkpoint_that_lacks_a_weight_is_not_filled_up(model_and_tokenizer, 
     with pytest.raises(HealscopeError, match=r"part: .* 1 missing \(model\.norm\.weight\)"):
         list(load_each(model, [replace(part, whole=True)], {}))
     assert from_checkpoint("base", base_manifest).whole
+
+
+@pytest.mark.parametrize(
+    ("family", "rates"),
+    [
+        ("llama", {"attention_dropout": 0.4}),
+        ("gpt2", {"attn_pdrop": 0.4, "embd_pdrop": 0.0, "resid_pdrop": 0.3}),
+        ("falcon", {"hidden_dropout": 0.4}),  # read from the config in each forward pass
+        ("opt", {"dropout": 0.4, "layerdrop": 0.5}),
+    ],
+)
+def test_a_loaded_model_has_no_dropout(family, rates, tmp_path, capsys):
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    from healscope.models.tokens import word_tokenizer
+
+    tokenizer = word_tokenizer(["a", "b"])
+    sizes = {
+        "vocab_size": len(tokenizer), "hidden_size": 32, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "ffn_dim": 64, "intermediate_size": 64,
+        "word_embed_proj_dim": 32, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0,
+    }  # fmt: skip
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(family, **sizes, **rates)
+    made = AutoModelForCausalLM.from_config(config)
+    checkpoints.save_weights(tmp_path / "staged", made, tokenizer)
+    checkpoints.publish(tmp_path / "staged", tmp_path / "out/checkpoint.json", {})
+    checkpoints._say_dropout.cache_clear()
+    capsys.readouterr()
+    model = [checkpoints.load_model(tmp_path / "out/checkpoint.json")[0] for _ in range(2)][0]
+    said = capsys.readouterr().err
+    assert said.count("dropout is off in all training") == 1
+    assert all(f"{name} {rate:g}" in said for name, rate in rates.items() if rate)
+    ids, mask = torch.tensor([[1, 2, 3, 1, 2]]), torch.ones(1, 5, dtype=torch.bool)
+    read = [response_logprobs(model.train(i > 0), ids, mask, 3)[0] for i in range(4)]
+    assert all(torch.equal(found, read[0]) for found in read)
+    model.save_pretrained(tmp_path / "again")
+    assert all(provenance.read_json(tmp_path / "again/config.json")[name] == 0 for name in rates)
 
 
 def test_freeze_names_what_it_leaves(model_and_tokenizer):

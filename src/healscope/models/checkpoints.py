@@ -6,7 +6,10 @@ another model (keys that do not match, another version of transformers): see `in
 """
 
 import os
+import re
 import shutil
+import sys
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -19,6 +22,7 @@ from healscope.models.stored import MANIFEST, follow_umask
 
 DROPPED = Path(artifacts.DROPPED).name
 WEIGHTS = "model.safetensors"
+_DROPOUT = re.compile("dropout|pdrop|layerdrop|layer_drop|drop_path|drop_prob")
 
 
 def save_weights(folder: str | Path, model, tokenizer) -> None:
@@ -116,6 +120,9 @@ def verify(manifest: str | Path) -> dict:
 def load_model(manifest: str | Path, precision: str = "float32"):
     """Return (model in a precision on the best device, tokenizer) of a verified checkpoint.
 
+    The model has no dropout, also where its config.json has some: training would draw it from the
+    global generator, and ratios of probabilities would compare two networks. It is said once.
+
     Raises HealscopeError where files differ from the manifest, keys do not all match, or the model
     no longer computes the logits that were recorded when it was saved.
     """
@@ -125,7 +132,40 @@ def load_model(manifest: str | Path, precision: str = "float32"):
     folder = str(Path(manifest).parent)
     model = integrity.load(folder, dtype=getattr(torch, precision)).to(device())
     integrity.check_logits(folder, model)
+    without_dropout(model)
     return model, load_tokenizer(folder)
+
+
+def without_dropout(model) -> None:
+    """Set every rate of dropout to 0: of modules, of attributes that forward passes read, and in
+    the configs, which are saved with the model."""
+    places = list(model.modules())
+    configs = {id(c): c for c in (getattr(part, "config", None) for part in places) if c}
+    for config in list(configs.values()):
+        for name in getattr(config, "sub_configs", ()):
+            configs[id(getattr(config, name, None))] = getattr(config, name, None)
+    off: dict[str, float] = {}
+    for place in (*places, *configs.values()):
+        for name, rate in list(getattr(place, "__dict__", {}).items()):
+            if _is_dropout(place, name) and isinstance(rate, float) and rate > 0:
+                setattr(place, name, 0.0)
+                if not isinstance(place, torch.nn.Module):
+                    off[name] = rate
+    _say_dropout(", ".join(f"{name} {rate:g}" for name, rate in sorted(off.items())))
+
+
+def _is_dropout(place, name: str) -> bool:
+    if name == "p":
+        return isinstance(place, torch.nn.modules.dropout._DropoutNd)
+    return _DROPOUT.search(name) is not None
+
+
+@cache
+def _say_dropout(what: str) -> None:
+    if what:
+        print(
+            f"healscope: dropout is off in all training (config.json has {what})", file=sys.stderr
+        )
 
 
 def load_weights(manifest: str | Path) -> dict[str, torch.Tensor]:
