@@ -6,6 +6,7 @@ import shutil
 import weakref
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,8 +15,8 @@ from safetensors.torch import save_file
 from healscope import provenance
 from healscope.engines.generate import response_logprobs
 from healscope.errors import HealscopeError
-from healscope.models import checkpoints, tokens
-from healscope.models.stored import Stored
+from healscope.models import checkpoints, integrity, tokens
+from healscope.models.stored import Stored, write
 from healscope.models.variants import Variant, from_checkpoint, load_each
 from healscope.training import jobs, state
 
@@ -220,6 +221,37 @@ def test_a_tied_embedding_that_an_edit_changed_comes_back(tied, tmp_path):
         found.append(tied.model.embed_tokens.weight.detach().clone())
     assert torch.equal(found[0], torch.zeros_like(before))
     assert torch.equal(found[1], before)
+
+
+@pytest.mark.parametrize("edited", ["model.embed_tokens.weight", "lm_head.weight"])
+def test_an_edit_of_tied_embeddings_is_written_under_both_names(tied, tmp_path, edited):
+    """Some files hold the matrix twice, as those of Qwen3."""
+    from healscope.engines import VLLM
+    from healscope.models.tokens import word_tokenizer
+
+    names = {"model.embed_tokens.weight", "lm_head.weight"}
+    checkpoints.save_weights(tmp_path, tied, word_tokenizer(["a", "b"]))
+    weights = dict(Stored(tmp_path))
+    weights["lm_head.weight"] = weights["model.embed_tokens.weight"].clone()
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    stored, new = Stored(tmp_path), weights["lm_head.weight"] + 1
+    (tmp_path / "out").mkdir()
+    write(stored, {edited: new}, tmp_path / "out")
+    found = Stored(tmp_path / "out")
+    assert all(torch.equal(found[name], new) for name in names)
+    integrity.refuse_untied("out", found)
+    loaded = integrity.load(str(tmp_path / "out"))
+    assert all(torch.equal(loaded.state_dict()[name], new) for name in names)
+    engine = SimpleNamespace(start=stored)
+    sent = dict(VLLM._both(engine, iter([(edited, new), ("model.norm.weight", new[0])])))
+    assert set(sent) == {*names, "model.norm.weight"}
+    assert all(sent[name] is new for name in names)
+    config = provenance.read_json(tmp_path / "config.json") | {"tie_word_embeddings": False}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert Stored(tmp_path).tied == {}
+    write(Stored(tmp_path), {edited: new}, tmp_path / "out")
+    other = (names - {edited}).pop()
+    assert torch.equal(Stored(tmp_path / "out")[other], weights[other])  # two matrices
 
 
 def test_a_state_of_a_tied_model_is_kept(tied, tmp_path):
