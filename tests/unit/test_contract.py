@@ -60,6 +60,13 @@ def test_a_family_keeps_the_contract(family, rendering):
     assert not wrong
 
 
+def test_the_released_verifier_keeps_the_contract():
+    options = {**OPTIONS["generalpoints"], "verifier": "reference", "grade_number_line": False}
+    checked = contract.opened(contract.section("generalpoints", options, "json"))
+    some = [check for check in CHECKS if check.__name__ in ("verdicts", "hostile_text")]
+    assert not [found.wrong[:5] for found in contract.findings(checked, some) if found.wrong]
+
+
 def test_families_that_are_checked_elsewhere_are():
     root = Path(__file__).parents[2]
     for family, file in ELSEWHERE.items():
@@ -377,6 +384,16 @@ BROKEN = [
         "    same = text == right[problem.problem_id]\n"
         "    return self.verdict('correct' if same else 'wrong')",
         "drawn for 'id', its own answer is not correct",
+    ),
+    (
+        "hostile_text",
+        "def solution(self, problem, text): return str(int(text[:1] or 0))",
+        "solution() raised ValueError",
+    ),
+    (
+        "hostile_text",
+        "def alive(self, problem, text):\n    for _ in count(): pass",
+        "alive() raised nothing, but did not come to an end",
     ),
     (
         "pretraining",

@@ -1,5 +1,6 @@
 """Credit of groups and tokens: parity with TRL's GRPO, closed forms, what choices favour."""
 
+from itertools import pairwise
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,12 +8,13 @@ import pytest
 import torch
 
 from healscope.config import BUILT_IN, PPO, Credit, Group, Optimizer
-from healscope.models import checkpoints
+from healscope.models import checkpoints, tokens
 from healscope.tasks.cards.game import make_problem
 from healscope.tasks.cards.generalpoints import GeneralPoints
 from healscope.tasks.problem import Verdict
 from healscope.tasks.rewards import Scored
 from healscope.training import credit, groups, ppo
+from healscope.training.kept import token_ends
 from healscope.training.rollouts import rollout
 
 GAME = GeneralPoints(name="g", cards=3, targets=(12,), rendering="compact", grade_number_line=True)
@@ -78,13 +80,15 @@ def turn(said=SAID):
     problem = make_problem(GAME, ("3", "4", "5"), "id", 12)
     rng = np.random.default_rng(0)
     return SimpleNamespace(
-        problem=problem, text=said, response_ids=list(range(len(words) + 1)),
+        problem=problem, text=said, prompt_ids=[], response_ids=list(range(len(words) + 1)),
         logprobs=(-rng.random(len(words) + 1)).tolist(),
     )  # fmt: skip
 
 
 class Words:
     """Decodes numbers of words, and the end as nothing."""
+
+    chat_template, added_tokens_decoder = None, {}
 
     def decode(self, ids, **_):
         return " ".join(SAID.split()[i] for i in ids if i < len(SAID.split()))
@@ -107,6 +111,37 @@ def test_each_choice_favours_its_tokens():
     assert not np.array_equal(placebo, plan)
     least = np.argsort(turn().logprobs)[: int(plan.sum())]
     assert set(np.flatnonzero(entropy)) == set(least)
+
+
+class Thinking:
+    """Words of which the template has begun the reasoning; the mark that ends it is special."""
+
+    words = ("so", "</think>", *SAID.split())
+    chat_template = "… <think>"
+    added_tokens_decoder = {1: SimpleNamespace(special=True, content="</think>")}
+
+    def decode(self, ids, skip_special_tokens=False):
+        if ids == ["asked"]:
+            return "again <think>\n"
+        kept = [i for i in ids if i < len(self.words) and not (skip_special_tokens and i == 1)]
+        return " ".join(self.words[i] for i in kept)
+
+
+def test_choices_are_found_behind_reasoning_that_the_template_began():
+    words = Thinking.words
+    posed = turn(" ".join(words))
+    ids = posed.response_ids
+    posed.prompt_ids, task = ["asked"], GAME
+    posed.text = tokens.response_text(
+        Thinking(), ids[:-1], reasoning=task.reasoning, prompt=posed.prompt_ids
+    )
+    assert posed.text == f"<think>{' '.join(words)}"
+    ends = token_ends(Thinking(), posed, task.reasoning)
+    assert [posed.text[a:b].strip() for a, b in pairwise([7, *ends])] == [*words, ""]
+    rng = np.random.default_rng(1)
+    (found,) = credit.favoured(Credit(tokens="plan"), task, Thinking(), [posed], rng)
+    chosen = [w for w, c in zip([*words, ""], found, strict=True) if c]
+    assert chosen == ["(", "3", "+", "5", ")", "+"]
 
 
 @pytest.mark.parametrize(

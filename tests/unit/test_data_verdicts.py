@@ -47,6 +47,10 @@ JUDGED = [
     ("number", "7", "seven", "no_answer"),
     ("number", "7", "7" * 400, "no_answer"),
     ("number", "7", "x7", "no_answer"),
+    ("number", "3", "Of 3 coins, the probability is .25", "wrong"),
+    ("number", "3", "of 3 coins, 1.5e4000", "no_answer"),
+    ("number", "0.25", "$.25", "correct"),
+    ("number", "20", "20%.", "correct"),
     ("contains", "Paris", "It is PARIS, I think", "correct"),
     ("contains", "12", "112", "wrong"),
     ("contains", "12", "112 and 12.", "correct"),
@@ -146,11 +150,73 @@ def test_no_text_raises_or_holds_a_verdict_up(verdict):
                 assert own.judge([answer], {}, text) in ("correct", "wrong", "no_answer")
 
 
+CENTS = {"type": "array", "items": {"type": "number", "multipleOf": 0.01}}
+FIVES = {"type": "array", "items": {"multipleOf": 5, "minimum": -1e308, "maximum": 1e308}}
+LIMITS = (
+    *({"minimum": 0}, {"exclusiveMaximum": 1e9}, {"multipleOf": 1e-300}, {"enum": [1.5]}),
+    *({"const": 1}, {"type": "integer"}, {"multipleOf": 10**4_000}, {"minimum": 10**4_000}),
+)
+
+
+@pytest.mark.parametrize(
+    ("schema", "text", "said"),
+    [
+        *((CENTS, f"[{x}]", "correct") for x in ("19.99", "0.07", "12.34", "-0.29", "1e308", "0")),
+        *((CENTS, f"[{x}]", "correct") for x in ("9" * 400, "1e-999999999", "-0.0", "4.35")),
+        *((CENTS, f"[{x}]", "wrong") for x in ("0.005", "1e-300", "NaN", "1e400", "-Infinity")),
+        *((FIVES, f"[{x}]", "correct") for x in ("10.0", "-5", "1e22", "0", "true")),
+        *((FIVES, f"[{x}]", "wrong") for x in ("7", "0.1", "1e400", "NaN", "9" * 400, "4" * 4_000)),
+        ({"type": "object", "properties": {"n": {"multipleOf": 0.1}}}, '{"n": 0.3}', "correct"),
+        ({"type": "object", "properties": {"n": {"multipleOf": 0.1}}}, '{"n": 1e400}', "wrong"),
+    ],
+)
+def test_multiples_are_exact(schema, text, said):
+    assert asked("json_schema").judge([schema], {}, text) == said
+
+
+@pytest.mark.parametrize("limit", LIMITS)
+def test_no_number_raises_or_holds_a_schema_up(limit):
+    schema = {"type": "array", "items": limit}
+    for text in ("NaN", "Infinity", "1e400", "1e-999999999", "9" * 4_000, "-0", "9" * 5_000):
+        for many in (1, 16_000 // (len(text) + 1)):
+            with at_most(2):
+                assert asked("json_schema").judge([schema], {}, f"[{','.join([text] * many)}]") in (
+                    "correct", "wrong", "no_answer",
+                )  # fmt: skip
+
+
 def test_numbers_are_exact():
     assert last_number("1e-300") == Fraction(1, 10**300)
     assert last_number("1/3") == Fraction(1, 3)
     assert last_number("1,234,567") == 1_234_567
     assert last_number("٣") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        (".5", Fraction(1, 2)), ("-.5.", Fraction(-1, 2)), ("x = +.25", Fraction(1, 4)),
+        ("1/2.5", Fraction(2, 5)), (".5/.5", Fraction(1, 2)), ("3/4.", Fraction(3, 4)),
+        ("5.", 5), ("1,234.50.", Fraction(2469, 2)), ("1,234,", 1234), ("1, 2", 2),
+        ("1,2345", 2345),
+        ("10-.5", Fraction(1, 2)), ("3-5", 5), ("1.5e3.", 1500), ("1e-2", Fraction(1, 100)),
+        ("1e0005", 100_000), ("1.5e4000", None), ("1/0", None), ("1e400.5", None), ("1.2.3", None),
+        ("1,000.000.5", None), ("7 in 1.2.3", 7), ("1.000.000", None), ("1/2e3", None),
+        ("1." + "0" * 301 + "5", None), ("1e-" + "9" * 5_000, None), ("1/" + "3" * 400, None),
+        ("1" + ",111" * 200, None), ("1..5", 1), ("v.5", None), ("2 and 9" + "9" * 300, None),
+    ],
+)  # fmt: skip
+def test_a_number_is_read_whole_or_not_at_all(text, value):
+    assert last_number(text) == value
+
+
+@pytest.mark.parametrize(
+    "part", ["1", "1,", "1,111", ",111", "1.", ".1", "1e1", "1/", "1/1", "-", "-1", "٣", "e-1"]
+)
+def test_numbers_take_linear_time(part):
+    for before in ("", "1", "1,111"):
+        with at_most(2):
+            last_number(before + part * (400_000 // len(part)))
 
 
 def test_the_last_match_counts():

@@ -4,13 +4,16 @@ import sys
 
 import pytest
 import torch
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from healscope.config import Evaluation
 from healscope.draws import seeded
 from healscope.engines.generate import generate, response_logprobs
+from healscope.engines.options import scores
 from healscope.evaluation import losses
 from healscope.evaluation.attempts import greedy_answers
-from healscope.models import tokens
+from healscope.models import checkpoints, tokens
+from healscope.training import methods
 
 generation = sys.modules["healscope.engines.generate"]
 
@@ -50,6 +53,69 @@ def test_sampled_logprobs_equal_the_teacher_forced_ones(model_and_tokenizer, pro
     logps, _ = response_logprobs(model, ids, mask, width, temperature)
     assert real.sum() == r.mask_BT.sum()
     assert torch.allclose(logps[real], r.logprobs_BT[r.mask_BT], atol=1e-5)
+
+
+TRANSFORMS = {
+    "llama": {}, "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 4}, "mixtral": {},
+    "gemma2": {"final_logit_softcapping": 2.0}, "gemma3_text": {"final_logit_softcapping": 2.0},
+    "vaultgemma": {"final_logit_softcapping": 2.0}, "nanochat": {"final_logit_softcapping": 2.0},
+    "recurrent_gemma": {"logits_soft_cap": 2.0, "lru_width": 32, "conv1d_width": 2},
+    "granite": {"logits_scaling": 8.0}, "granitemoe": {"logits_scaling": 8.0},
+    "hyperclovax": {"logits_scaling": 0.25},
+    "cohere": {"logit_scale": 0.1}, "cohere2": {"logit_scale": 0.1},
+}  # fmt: skip
+"""Family -> what it does to the logits of its output layer."""
+
+
+@pytest.fixture(scope="module", params=TRANSFORMS)
+def family(request):
+    """A model of a family whose output layer alone has other logits than the model."""
+    sizes = {
+        "vocab_size": 50, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4,
+        "num_key_value_heads": 2, "intermediate_size": 64, "head_dim": 8, "pad_token_id": 0,
+        "bos_token_id": 1, "eos_token_id": 2,
+    }  # fmt: skip
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(request.param, **(sizes | TRANSFORMS[request.param]))
+    model = AutoModelForCausalLM.from_config(config).eval()
+    with torch.no_grad():
+        model.get_output_embeddings().weight.mul_(50)
+    return model
+
+
+@torch.no_grad()
+def test_logprobs_are_those_of_the_models_own_logits(family):
+    """Of samples, of texts read, of options and of penalties of SFT."""
+    prompts = [[1, 5, 6, 7], [1, 9, 8, 7]]
+    made = generate(
+        family, prompts, eos=2, pad=0, max_new_tokens=5, temperature=0.7,
+        generator=torch.Generator().manual_seed(0),
+    )  # fmt: skip
+    ids, mask, width, real = tokens.encode_ids(prompts, made.ids(), 0)
+    logits = family(input_ids=ids, attention_mask=mask.long()).logits[:, -width - 1 : -1].float()
+    cold, plain = (torch.log_softmax(logits / t, -1) for t in (0.7, 1.0))
+    found, over_all = response_logprobs(family, ids, mask, width, 0.7)
+    assert torch.allclose(over_all[real], cold[real], atol=1e-5)
+    assert torch.allclose(found[real], made.logprobs_BT[made.mask_BT], atol=1e-4)
+    of_tokens = plain.gather(-1, ids[:, -width:, None])[..., 0]
+    options = scores(family, list(zip(prompts, made.ids(), strict=True)), pad=0, batch_size=2)
+    for (total, _), own, there in zip(options, of_tokens, real, strict=True):
+        assert total == pytest.approx(float(own[there].sum()), abs=1e-4)
+    labels = torch.where(mask, ids, -100)
+    labels[:, :-width] = -100
+    inputs = {"input_ids": ids, "attention_mask": mask.long(), "labels": labels}
+    assert torch.allclose(methods._logprobs(family, inputs), plain[real], atol=1e-5)
+
+
+def test_logits_have_the_gradient_of_the_models_own(family):
+    ids = torch.tensor([[1, 5, 6, 7, 9]])
+    head = family.get_output_embeddings().weight
+    whole = torch.log_softmax(family(input_ids=ids).logits, -1)[0, 1:, 3].sum()
+    states = checkpoints.decoder(family)(input_ids=ids, use_cache=False).last_hidden_state
+    part = torch.log_softmax(checkpoints.logits(family, states[:, 1:]), -1)[..., 3].sum()
+    expected, found = (torch.autograd.grad(x, head)[0] for x in (whole, part))
+    assert torch.allclose(found, expected, atol=1e-5)
+    assert torch.equal(family(input_ids=ids).logits, family(input_ids=ids).logits)  # reads again
 
 
 def test_sampling_follows_its_generator_alone(model_and_tokenizer, prompts):

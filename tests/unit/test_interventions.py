@@ -48,6 +48,12 @@ def test_beginnings_by_hand(kind, compact, json):
     assert begun(CHAT, kind) == json
 
 
+@pytest.mark.parametrize("number", ["¹⁰", "٣", "9" * 9_000, "08"])
+def test_a_number_line_of_other_digits_has_no_numbers(number):
+    said = f"cards 2 J Q number 2 {number} 10 formula 2 + 10 + 10 = 12"
+    assert GAME.numbers_used(make_problem(GAME, HAND, "id", 12), said) == (number == "08", False)
+
+
 def test_a_paraphrase_moves_cards_and_numbers_together():
     words = begun(GAME, "paraphrase").split()
     cards, number = words[1:4], words[5:8]

@@ -6,15 +6,17 @@ import shutil
 import weakref
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from healscope import provenance
+from healscope.engines.generate import response_logprobs
 from healscope.errors import HealscopeError
-from healscope.models import checkpoints, tokens
-from healscope.models.stored import Stored
+from healscope.models import checkpoints, integrity, tokens
+from healscope.models.stored import Stored, write
 from healscope.models.variants import Variant, from_checkpoint, load_each
 from healscope.training import jobs, state
 
@@ -123,6 +125,44 @@ def test_a_checkpoint_that_lacks_a_weight_is_not_filled_up(model_and_tokenizer, 
     assert from_checkpoint("base", base_manifest).whole
 
 
+@pytest.mark.parametrize(
+    ("family", "rates"),
+    [
+        ("llama", {"attention_dropout": 0.4}),
+        ("gpt2", {"attn_pdrop": 0.4, "embd_pdrop": 0.0, "resid_pdrop": 0.3}),
+        ("falcon", {"hidden_dropout": 0.4}),  # read from the config in each forward pass
+        ("opt", {"dropout": 0.4, "layerdrop": 0.5}),
+    ],
+)
+def test_a_loaded_model_has_no_dropout(family, rates, tmp_path, capsys):
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    from healscope.models.tokens import word_tokenizer
+
+    tokenizer = word_tokenizer(["a", "b"])
+    sizes = {
+        "vocab_size": len(tokenizer), "hidden_size": 32, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "ffn_dim": 64, "intermediate_size": 64,
+        "word_embed_proj_dim": 32, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0,
+    }  # fmt: skip
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(family, **sizes, **rates)
+    made = AutoModelForCausalLM.from_config(config)
+    checkpoints.save_weights(tmp_path / "staged", made, tokenizer)
+    checkpoints.publish(tmp_path / "staged", tmp_path / "out/checkpoint.json", {})
+    checkpoints._say_dropout.cache_clear()
+    capsys.readouterr()
+    model = [checkpoints.load_model(tmp_path / "out/checkpoint.json")[0] for _ in range(2)][0]
+    said = capsys.readouterr().err
+    assert said.count("dropout is off in all training") == 1
+    assert all(f"{name} {rate:g}" in said for name, rate in rates.items() if rate)
+    ids, mask = torch.tensor([[1, 2, 3, 1, 2]]), torch.ones(1, 5, dtype=torch.bool)
+    read = [response_logprobs(model.train(i > 0), ids, mask, 3)[0] for i in range(4)]
+    assert all(torch.equal(found, read[0]) for found in read)
+    model.save_pretrained(tmp_path / "again")
+    assert all(provenance.read_json(tmp_path / "again/config.json")[name] == 0 for name in rates)
+
+
 def test_freeze_names_what_it_leaves(model_and_tokenizer):
     model, _ = model_and_tokenizer
     checkpoints.freeze(model, ["embed_tokens", "lm_head", "norm"])
@@ -181,6 +221,37 @@ def test_a_tied_embedding_that_an_edit_changed_comes_back(tied, tmp_path):
         found.append(tied.model.embed_tokens.weight.detach().clone())
     assert torch.equal(found[0], torch.zeros_like(before))
     assert torch.equal(found[1], before)
+
+
+@pytest.mark.parametrize("edited", ["model.embed_tokens.weight", "lm_head.weight"])
+def test_an_edit_of_tied_embeddings_is_written_under_both_names(tied, tmp_path, edited):
+    """Some files hold the matrix twice, as those of Qwen3."""
+    from healscope.engines import VLLM
+    from healscope.models.tokens import word_tokenizer
+
+    names = {"model.embed_tokens.weight", "lm_head.weight"}
+    checkpoints.save_weights(tmp_path, tied, word_tokenizer(["a", "b"]))
+    weights = dict(Stored(tmp_path))
+    weights["lm_head.weight"] = weights["model.embed_tokens.weight"].clone()
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    stored, new = Stored(tmp_path), weights["lm_head.weight"] + 1
+    (tmp_path / "out").mkdir()
+    write(stored, {edited: new}, tmp_path / "out")
+    found = Stored(tmp_path / "out")
+    assert all(torch.equal(found[name], new) for name in names)
+    integrity.refuse_untied("out", found)
+    loaded = integrity.load(str(tmp_path / "out"))
+    assert all(torch.equal(loaded.state_dict()[name], new) for name in names)
+    engine = SimpleNamespace(start=stored)
+    sent = dict(VLLM._both(engine, iter([(edited, new), ("model.norm.weight", new[0])])))
+    assert set(sent) == {*names, "model.norm.weight"}
+    assert all(sent[name] is new for name in names)
+    config = provenance.read_json(tmp_path / "config.json") | {"tie_word_embeddings": False}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert Stored(tmp_path).tied == {}
+    write(Stored(tmp_path), {edited: new}, tmp_path / "out")
+    other = (names - {edited}).pop()
+    assert torch.equal(Stored(tmp_path / "out")[other], weights[other])  # two matrices
 
 
 def test_a_state_of_a_tied_model_is_kept(tied, tmp_path):

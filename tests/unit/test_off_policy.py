@@ -16,6 +16,7 @@ from healscope.tasks.problem import Verdict
 from healscope.tasks.rewards import Scored
 from healscope.training import ppo
 from healscope.training.off_policy import shaped_loss
+from healscope.training.references import log_ratios
 from healscope.training.rollouts import rollout
 
 GAME = GeneralPoints(name="g", cards=3, targets=(12,), rendering="compact", grade_number_line=True)
@@ -80,6 +81,17 @@ def test_a_refinement_takes_one_place_of_eight_under_the_bare_prompt(branch_at):
     assert "wrong again" in asked
     assert found.turns[7].reward == 1.0
     assert not any(t.success for t in found.sampled)  # the log is of first answers
+
+
+def test_a_refinement_has_the_probability_that_it_has_after_the_bare_prompt(branch_at):
+    """So that a policy which is its reference pays no KL penalty in the reward."""
+    settings = recipe(feedback="outcome")
+    found, tokenizer = sampled(branch_at, settings, Judge(16))
+    reference, _ = checkpoints.load_model(branch_at("again").start)
+    ratios = log_ratios(reference.eval(), tokenizer, found.turns, settings.temperature)
+    assert any(t.off_policy for t in found.turns)
+    assert ratios.abs().max() < 1e-3
+    assert all(len(t.logprobs) == len(t.response_ids) for t in found.turns)
 
 
 def test_groups_with_a_success_are_left_alone(branch_at):

@@ -1,6 +1,7 @@
 """Pools of training problems by how hard they are, and responses that RL keeps."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -174,6 +175,30 @@ def test_pass_rates_are_those_of_the_verifier(base_manifest, tables, task, monke
     check(found.assign(track="t", seed=0), PASS_RATES)
     again = pools.measure(base_manifest, tables[2], task, 70, 3, 4, 0, "test")
     assert found.equals(again)
+
+
+def test_kept_responses_come_in_the_order_of_their_draws(tmp_path):
+    class Tokenizer:
+        def decode(self, ids, **_):
+            return "x" * len(ids)
+
+        chat_template, added_tokens_decoder = None, {}
+
+    def turns(name):
+        given = {
+            "attempt": 1, "text": name, "success": False, "reward": 0.0, "logprobs": [-1.0],
+            "response_ids": [1], "prompt_ids": [], "problem": SimpleNamespace(problem_id="p"),
+            "verdict": SimpleNamespace(outcome="wrong_value"),
+        }  # fmt: skip
+        return [SimpleNamespace(**given)]
+
+    keeper = kept.Keeper(kept.folder(tmp_path), 1)
+    for part in ((1,), (), (10,), (2,), (2, 1)):
+        keeper.add(Tokenizer(), turns(str(part)), 0, part)
+    keeper.add(Tokenizer(), turns("next"), 1, ())
+    kept.join(tmp_path, tmp_path, {"fingerprint": "x"}, "micro", 0)
+    table = provenance.read_table(tmp_path / "answers.parquet").sort_values(["iteration", "answer"])
+    assert table["text"].tolist() == ["()", "(1,)", "(2,)", "(2, 1)", "(10,)", "next"]
 
 
 def test_kept_responses_are_those_that_were_learned_from(branch_at, tmp_path):

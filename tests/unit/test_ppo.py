@@ -1,6 +1,7 @@
 """PPO against closed forms, a bandit that it must solve, and a trajectory that must not change."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -220,6 +221,20 @@ def test_with_one_step_a_batch_no_setting_of_the_ratio_does_anything(branch_at):
     assert timeless(others) == timeless(rows)
     assert [row["clip_share"] for row in rows] == [0, 0]
     assert all(torch.equal(same[k], weights[k]) for k in weights)
+
+
+def test_fewer_turns_than_minibatches_are_a_step_each(branch_at):
+    def with_minibatches(n):
+        branch = branch_at(str(n), lambda problem, text: verdict(False, 0.1 * len(text)))
+        branch = replace(branch, prompts=branch.prompts.head(1))
+        few = {"iterations": 1, "samples_per_prompt": 2, "responses": 32, "epochs": 2}
+        return run(recipe(**few, minibatches=n), branch)
+
+    (rows, weights), (expected, same) = with_minibatches(8), with_minibatches(2)
+    start = checkpoints.load_weights(branch_at("start").start)
+    assert any(not torch.equal(weights[k], start[k]) for k in weights)
+    assert all(torch.equal(weights[k], same[k]) for k in weights)
+    assert timeless(rows) == timeless(expected)
 
 
 @pytest.mark.parametrize("ratio", [later("token"), "response"])

@@ -1,5 +1,6 @@
 """Answers of the card game as forms, solutions and choices: against brute force, and planted."""
 
+import json
 from itertools import product
 
 import pytest
@@ -151,6 +152,17 @@ def test_solutions_that_say_the_same_have_one_name():
     assert GAME.solution(P, "formula ( 3 + = 12") is None
     named = {GAME.solution(P, f"formula {' '.join(f)} = 12") for f in formulas(P.values, 12)}
     assert len(named) == len({n for n in named if n})
+
+
+@pytest.mark.parametrize("verifier", ["tolerant", "reference"])
+@pytest.mark.parametrize(
+    "said", ["08+2+2", "1234567+1", "+".join("1" * 40), "٣+٤+٥", "(" * 60 + "3" + ")" * 60, "1/0"]
+)
+def test_a_formula_that_one_verifier_alone_reads_has_no_solution(said, verifier):
+    chat = GeneralPoints(name="g", cards=3, targets=(12,), verifier=verifier)
+    posed = problem("3", "4", "5", game=chat)
+    found = chat.solution(posed, json.dumps({"formula": f"{said}=12"}))
+    assert (found is None) == (said != "1/0")
 
 
 def test_json_answers_have_forms_and_first_errors():

@@ -217,7 +217,7 @@ def response_logprobs(
     """
     body = hidden_states(model, ids_BL, mask_BL)
     first = ids_BL.shape[1] - width
-    logits_BTV = model.get_output_embeddings()(body[:, first - 1 : -1])
+    logits_BTV = checkpoints.logits(model, body[:, first - 1 : -1])
     logps_BTV = torch.log_softmax(logits_BTV.float() / temperature, -1)
     logps_BT = logps_BTV.gather(-1, ids_BL[:, first:, None])[..., 0]
     return (body, logps_BT, logps_BTV) if hidden else (logps_BT, logps_BTV)

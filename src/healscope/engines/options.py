@@ -6,7 +6,7 @@ from itertools import accumulate
 import torch
 
 from healscope.engines.generate import NotFinite, hidden_states
-from healscope.models import tokens
+from healscope.models import checkpoints, tokens
 
 Pair = tuple[list[int], list[int]]
 """Token ids of a prompt, and of a text after it."""
@@ -67,10 +67,10 @@ def _of_tokens(
     place_Q, token_Q = (torch.tensor(x, device=hidden_NH.device) for x in (places, wanted))
     logps_Q = torch.zeros(len(places), dtype=torch.float64, device=hidden_NH.device)
     hits_Q = torch.zeros_like(place_Q, dtype=torch.bool)
-    head = model.get_output_embeddings()
-    size = max(1, HELD // head.weight.shape[0])
+    size = max(1, HELD // model.get_output_embeddings().weight.shape[0])
     for start in range(0, len(hidden_NH), size):
-        logps_NV = torch.log_softmax(head(hidden_NH[start : start + size]).float(), -1)
+        logits_NV = checkpoints.logits(model, hidden_NH[start : start + size])
+        logps_NV = torch.log_softmax(logits_NV.float(), -1)
         inside_Q = (place_Q >= start) & (place_Q < start + size)
         place, token = place_Q[inside_Q] - start, token_Q[inside_Q]
         logps_Q[inside_Q] = logps_NV[place, token].double()

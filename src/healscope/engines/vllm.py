@@ -27,7 +27,7 @@ from healscope.engines.generate import NotFinite, Responses
 from healscope.engines.options import Pair
 from healscope.errors import HealscopeError
 from healscope.models import checkpoints, integrity
-from healscope.models.stored import Stored, write
+from healscope.models.stored import Stored, of_words, write
 from healscope.models.variants import Variant, Weights, check_weight
 
 WORKER = Path(__file__).parent / "worker" / "vllm_worker.py"
@@ -186,11 +186,18 @@ class VLLM:
         """Load other weights in place; tensors that are left out are reset to those of the start.
 
         `name` is of what they belong to. They are read to their end before any of them counts.
+        Embeddings that are tied to the output layer are sent under both names: vLLM reads one.
         """
         with ExitStack() as held:
-            files = [held.enter_context(f) for f in self._written(weights, name)]
+            files = [held.enter_context(f) for f in self._written(self._both(weights), name)]
             paths = [f"/proc/{os.getpid()}/fd/{f.fileno()}" for f in files]
             self._ask({"load": [paths, self.paths]})
+
+    def _both(self, weights: Weights) -> Weights:
+        for name, tensor in weights:
+            yield name, tensor
+            if of_words(name) and (other := self.start.tied.get(name)):
+                yield other, tensor
 
     def generate(
         self,

@@ -6,7 +6,10 @@ another model (keys that do not match, another version of transformers): see `in
 """
 
 import os
+import re
 import shutil
+import sys
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -19,6 +22,7 @@ from healscope.models.stored import MANIFEST, follow_umask
 
 DROPPED = Path(artifacts.DROPPED).name
 WEIGHTS = "model.safetensors"
+_DROPOUT = re.compile("dropout|pdrop|layerdrop|layer_drop|drop_path|drop_prob")
 
 
 def save_weights(folder: str | Path, model, tokenizer) -> None:
@@ -116,6 +120,9 @@ def verify(manifest: str | Path) -> dict:
 def load_model(manifest: str | Path, precision: str = "float32"):
     """Return (model in a precision on the best device, tokenizer) of a verified checkpoint.
 
+    The model has no dropout, also where its config.json has some: training would draw it from the
+    global generator, and ratios of probabilities would compare two networks. It is said once.
+
     Raises HealscopeError where files differ from the manifest, keys do not all match, or the model
     no longer computes the logits that were recorded when it was saved.
     """
@@ -125,7 +132,40 @@ def load_model(manifest: str | Path, precision: str = "float32"):
     folder = str(Path(manifest).parent)
     model = integrity.load(folder, dtype=getattr(torch, precision)).to(device())
     integrity.check_logits(folder, model)
+    without_dropout(model)
     return model, load_tokenizer(folder)
+
+
+def without_dropout(model) -> None:
+    """Set every rate of dropout to 0: of modules, of attributes that forward passes read, and in
+    the configs, which are saved with the model."""
+    places = list(model.modules())
+    configs = {id(c): c for c in (getattr(part, "config", None) for part in places) if c}
+    for config in list(configs.values()):
+        for name in getattr(config, "sub_configs", ()):
+            configs[id(getattr(config, name, None))] = getattr(config, name, None)
+    off: dict[str, float] = {}
+    for place in (*places, *configs.values()):
+        for name, rate in list(getattr(place, "__dict__", {}).items()):
+            if _is_dropout(place, name) and isinstance(rate, float) and rate > 0:
+                setattr(place, name, 0.0)
+                if not isinstance(place, torch.nn.Module):
+                    off[name] = rate
+    _say_dropout(", ".join(f"{name} {rate:g}" for name, rate in sorted(off.items())))
+
+
+def _is_dropout(place, name: str) -> bool:
+    if name == "p":
+        return isinstance(place, torch.nn.modules.dropout._DropoutNd)
+    return _DROPOUT.search(name) is not None
+
+
+@cache
+def _say_dropout(what: str) -> None:
+    if what:
+        print(
+            f"healscope: dropout is off in all training (config.json has {what})", file=sys.stderr
+        )
 
 
 def load_weights(manifest: str | Path) -> dict[str, torch.Tensor]:
@@ -149,6 +189,40 @@ def decoder(model):
     """
     found = model.get_decoder()
     return found.model if hasattr(found, "lm_head") else found
+
+
+class _Read(tuple):
+    """What a decoder has returned, of one tensor: the last hidden states. All else is None."""
+
+    @property
+    def last_hidden_state(self) -> torch.Tensor:
+        return self[0]
+
+    def __getattr__(self, name: str) -> None:  # caches, routers: each family has its own
+        if name.startswith("_"):
+            raise AttributeError(name)
+
+
+def logits(model, hidden: torch.Tensor) -> torch.Tensor:
+    """Return the logits (..., V) that a causal language model makes of last hidden states (..., H).
+
+    Some models change what their output layer returns: Gemma 2 caps it, Granite and Cohere scale
+    it. So the forward pass of the model itself makes the logits, while its decoder returns `hidden`
+    instead of reading a text.
+    """
+    states = hidden if hidden.dim() == 3 else hidden[None]
+    part = decoder(model)
+    own = vars(part).get("forward")  # an instance has one where another library wraps it
+    part.forward = lambda *_, **__: _Read([states])
+    try:
+        token = torch.zeros(1, 1, dtype=torch.long, device=hidden.device)
+        found = model(input_ids=token, use_cache=False).logits
+    finally:
+        if own is None:
+            del part.forward
+        else:
+            part.forward = own
+    return found if hidden.dim() == 3 else found[0]
 
 
 def freeze(model, patterns: list[str]) -> list[torch.nn.Parameter]:

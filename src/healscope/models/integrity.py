@@ -20,7 +20,6 @@ import numpy as np
 import torch
 
 from healscope import provenance
-from healscope.config import tensors
 from healscope.errors import HealscopeError
 from healscope.models import noise, skeletons
 from healscope.models.stored import LOGITS, Stored, refuse_not_finite
@@ -119,15 +118,10 @@ def refuse_untied(source: str, weights: Stored) -> None:
     transformers then keeps two matrices, and a program that takes them for one would overwrite
     one with the other.
     """
-    embeddings = next((n for n in weights if n.endswith(tensors.EMBEDDINGS)), None)
-    head = next((n for n in weights if n.endswith("lm_head.weight")), None)
-    if not embeddings or not head or weights.shapes[embeddings] != weights.shapes[head]:
+    if not weights.tied:
         return
-    from transformers import AutoConfig  # what a config leaves out is known to its class alone
-
-    config = AutoConfig.from_pretrained(weights.config.parent, trust_remote_code=False)
-    config = config.get_text_config()
-    if config.tie_word_embeddings and not weights[head].equal(weights[embeddings]):
+    embeddings, head = weights.tied
+    if not weights[head].equal(weights[embeddings]):
         raise HealscopeError(
             f"{source}: its config.json ties the output layer to the embeddings, "
             f"and {head} differs from {embeddings}. Untie the base and all checkpoints: load each, "

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -129,6 +130,20 @@ class Stored(Mapping[str, torch.Tensor]):
         names."""
         return self.adapter is None and not self.notes
 
+    @cached_property
+    def tied(self) -> dict[str, str]:
+        """Return the name of the embeddings -> that of the output layer and the reverse, where the
+        files hold both and config.json says that they are one matrix; else nothing."""
+        embeddings = next((n for n in self if n.endswith(tensors.EMBEDDINGS)), None)
+        head = next((n for n in self if n.endswith("lm_head.weight")), None)
+        if not embeddings or not head or self.shapes[embeddings] != self.shapes[head]:
+            return {}
+        from transformers import AutoConfig  # what a config leaves out is known to its class alone
+
+        config = AutoConfig.from_pretrained(self.config.parent, trust_remote_code=False)
+        one = config.get_text_config().tie_word_embeddings
+        return {embeddings: head, head: embeddings} if one else {}
+
     def __getitem__(self, name: str) -> torch.Tensor:
         if self.adapter is None:
             with safe_open(self.files[name], "pt") as opened:
@@ -167,9 +182,14 @@ def write(stored: Stored, changed: Mapping[str, torch.Tensor], folder: Path) -> 
     """Write a model to `folder` as any program reads it: weights in as many files as they came
     from, in their types, with the tensors of `changed` in place, and all else of its folder.
 
+    Embeddings that are tied to the output layer are written under both names, where both are there.
     Adapters are merged. What healscope writes of a checkpoint (manifest, logits) stays behind.
     """
-    index = {}
+    index, changed = {}, dict(changed)
+    if any(name in changed for name in stored if of_words(name)):
+        for name, other in stored.tied.items():
+            if name in changed and other not in changed:
+                changed[other] = changed[name].clone()
     for file in sorted(set(stored.files.values())):
         held = [name for name, place in stored.files.items() if place == file]
         kept = {
@@ -200,6 +220,11 @@ def write(stored: Stored, changed: Mapping[str, torch.Tensor], folder: Path) -> 
         file = folder / "config.json"
         file.unlink(missing_ok=True)
         file.write_text(json.dumps(about, indent=2), encoding="utf-8")
+
+
+def of_words(name: str) -> bool:
+    """Return whether a tensor is the embeddings or the output layer, by its name."""
+    return name.endswith((*tensors.EMBEDDINGS, "lm_head.weight"))
 
 
 def follow_umask(*files: Path) -> None:

@@ -44,7 +44,7 @@ def favoured(
     for turn in turns:
         n = len(turn.response_ids)
         decided = decisions(task, turn.problem, turn.text)
-        kinds = token_kinds(decided, token_ends(tokenizer, turn), turn.text)
+        kinds = token_kinds(decided, token_ends(tokenizer, turn, task.reasoning), turn.text)
         chosen = np.array([kind == credit.tokens for kind in kinds], dtype=float)
         plans = sum(kind == "plan" for kind in kinds)
         if credit.tokens == "all":

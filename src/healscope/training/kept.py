@@ -11,6 +11,8 @@ from pathlib import Path
 import pandas as pd
 
 from healscope import artifacts, provenance
+from healscope.models import tokens
+from healscope.tasks.responses import Marks
 from healscope.training import processes
 from healscope.training.schemas import ANSWERS
 from healscope.training.turns import Turn
@@ -23,10 +25,17 @@ class Keeper:
     folder: Path
     every: int
 
-    def add(self, tokenizer, turns: list[Turn], iteration: int, part: Sequence[int]) -> None:
+    def add(
+        self,
+        tokenizer,
+        turns: list[Turn],
+        iteration: int,
+        part: Sequence[int],
+        reasoning: Sequence[Marks] = (),
+    ) -> None:
         """Write the turns of `iteration` (from 0), if it is one to keep: the first is.
 
-        `part` names them among those of the iteration.
+        `part` names them among those of the iteration; `reasoning` are the marks of the task.
         """
         if iteration % self.every or not processes.first():
             return
@@ -41,7 +50,7 @@ class Keeper:
                 "correct": turn.success,
                 "reward": turn.reward,
                 "logprobs": turn.logprobs,
-                "token_ends": token_ends(tokenizer, turn),
+                "token_ends": token_ends(tokenizer, turn, reasoning),
             }
             for turn in turns
         ]
@@ -51,14 +60,17 @@ class Keeper:
         file.with_suffix(".part").replace(file)
 
 
-def token_ends(tokenizer, turn: Turn) -> list[int]:
+def token_ends(tokenizer, turn: Turn, reasoning: Sequence[Marks] = ()) -> list[int]:
     """Return how many characters of a turn's text there are up to the end of each token.
 
-    A token that ends within a letter has the end of the text before that letter.
+    A token that ends within a letter has the end of the text before that letter. A mark of
+    `reasoning` that the prompt ends with stands in the text before the first token.
     """
+    before = tokens.response_text(tokenizer, [], reasoning=reasoning, prompt=turn.prompt_ids)
     ends = []
     for n in range(1, len(turn.response_ids) + 1):
-        so_far = tokenizer.decode(turn.response_ids[:n], skip_special_tokens=True)
+        ids = turn.response_ids[:n]
+        so_far = before + tokens.response_text(tokenizer, ids, reasoning=reasoning)
         ends.append(min(len(so_far.rstrip("\N{REPLACEMENT CHARACTER}")), len(turn.text)))
     return ends
 
@@ -70,7 +82,8 @@ def folder(state: Path) -> Path:
 
 def join(state: Path, into: Path, record: dict, track: str, seed: int) -> None:
     """Write all responses that a run has kept as one table in the folder `into`; none, no table."""
-    parts = sorted(folder(state).glob("*.parquet"))
+    # by stem: with the suffix, what was drawn next ("-000001") would come before what was first
+    parts = sorted(folder(state).glob("*.parquet"), key=lambda file: file.stem)
     if not parts:
         return
     frame = pd.concat([pd.read_parquet(file) for file in parts], ignore_index=True)

@@ -91,7 +91,7 @@ def _logprobs(model, inputs: dict) -> torch.Tensor:
         use_cache=False,
     ).last_hidden_state
     taught_BL = inputs["labels"][:, 1:] != -100
-    logits_SV = model.get_output_embeddings()(hidden_BLH[:, :-1][taught_BL])
+    logits_SV = checkpoints.logits(model, hidden_BLH[:, :-1][taught_BL])
     at_least = torch.promote_types(logits_SV.dtype, torch.float32)
     return torch.log_softmax(logits_SV, -1, dtype=at_least)
 

@@ -6,6 +6,7 @@ so a group keeps its size, and its baseline counts them (released code: one of e
 learned after the bare prompt, by which they are unlikely: their tokens have weight p/(p + gamma)
 instead of a ratio, p their probability there. So gradients have a factor gamma p/(p + gamma)^2,
 greatest at p = gamma. Nothing is clipped, and nothing is divided by the probability of sampling.
+A KL penalty and credit by probability are of p too.
 """
 
 from dataclasses import replace
@@ -13,9 +14,11 @@ from dataclasses import replace
 import torch
 
 from healscope.config import OffPolicy
+from healscope.engines.generate import response_logprobs
 from healscope.tasks.messages import messages
+from healscope.training.compute import ROWS_AT_ONCE
 from healscope.training.sampling import Sampler
-from healscope.training.turns import Turn, groups
+from healscope.training.turns import Turn, encode, groups
 
 
 def refined(
@@ -47,8 +50,26 @@ def refined(
                 turn, episode=bare.episode, prompt_ids=bare.prompt_ids, attempt=1,
                 state_2H=bare.state_2H, off_policy=True,
             )  # fmt: skip
+    for group in learned:
+        new = [k for k, turn in enumerate(group) if turn.off_policy]
+        read = _read_again(model, tokenizer, [group[k] for k in new], sampler.temperature)
+        for k, turn in zip(new, read, strict=True):
+            group[k] = turn
     logged = {"repaired_share": repaired / len(failed), "off_policy_share": taken / len(turns)}
     return [t for group in learned for t in group], tried, logged
+
+
+@torch.no_grad()
+def _read_again(model, tokenizer, turns: list[Turn], temperature: float) -> list[Turn]:
+    """Return turns with the log-probabilities that their tokens have after their own prompts."""
+    found = []
+    for first in range(0, len(turns), ROWS_AT_ONCE):
+        batch = turns[first : first + ROWS_AT_ONCE]
+        ids_BL, mask_BL, width, real_BT = encode(tokenizer, batch, model.device)
+        logps_BT, _ = response_logprobs(model, ids_BL, mask_BL, width, temperature)
+        for turn, own_T, real_T in zip(batch, logps_BT, real_BT, strict=True):
+            found.append(replace(turn, logprobs=own_T[real_T].tolist()))
+    return found
 
 
 def shaped_loss(

@@ -215,9 +215,9 @@ def update_policy(
     """Take all steps on one batch of turns, and with them those of a shared value head.
 
     `order` is the generator that shuffles the turns; `favoured` says which tokens get more credit
-    (`credit.favoured`). Return means of the logged statistics, and
-    the number of tokens learned from. If all rewards are equal, nothing is to be preferred:
-    normalised, the critic's own errors would be all that is left to follow.
+    (`credit.favoured`). Of fewer turns than minibatches each is a step. Return means of the logged
+    statistics over steps, and the number of tokens learned from. If all rewards are equal, nothing
+    is to be preferred: normalised, the critic's own errors would be all that is left to follow.
     """
     model, compute = learner.module.model, learner.compute
     advantages_B = judged.advantages_B
@@ -233,8 +233,10 @@ def update_policy(
     model.train()
     totals: dict[str, float] = {}
     norms = 0.0
+    minibatches = max(1, min(recipe.minibatches, len(turns) // processes.size()))
+    steps = recipe.epochs * minibatches
     for _ in range(recipe.epochs):
-        for rows in np.array_split(order.permutation(len(turns)), recipe.minibatches):
+        for rows in np.array_split(order.permutation(len(turns)), minibatches):
             number = micro_batch_count(len(rows), at_once)
             batches = micro_batches(turns, processes.own(rows), number)
             learner.start()
@@ -251,8 +253,8 @@ def update_policy(
             norms += learner.step()
     learned = recipe.epochs * sum(len(t.response_ids) for t in turns)
     everywhere = processes.joined([totals])
-    means = {key: sum(t[key] for t in everywhere) / recipe.steps for key in totals}
-    return means | {"gradient_norm": norms / recipe.steps, "trained_tokens": learned}
+    means = {key: sum(t[key] for t in everywhere) / steps for key in totals}
+    return means | {"gradient_norm": norms / steps, "trained_tokens": learned}
 
 
 def batch_loss(

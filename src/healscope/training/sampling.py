@@ -62,7 +62,7 @@ class Sampler:
         if self.engine is not None:
             rescoring.check_gap(turns, self.engine)
         if self.keeper is not None:
-            self.keeper.add(tokenizer, turns, stream[2], stream[3:])
+            self.keeper.add(tokenizer, turns, stream[2], stream[3:], self.task.reasoning)
         return turns
 
     def _in_shares(self, model, tokenizer, problems: pd.DataFrame, stream) -> list[Turn]:

@@ -30,8 +30,8 @@ class Turn:
         attempt: 1 for the first response of an episode.
         prompt_ids: token ids of the whole conversation before the response.
         response_ids: token ids of the response, with its end-of-sequence token if it has one.
-        logprobs: log-probability of each response token under the policy, at the temperature of
-            sampling.
+        logprobs: log-probability of each response token after `prompt_ids` under the policy, at
+            the temperature of sampling.
         text: the decoded response.
         verdict: the verifier's judgement.
         reward: the reward of training.

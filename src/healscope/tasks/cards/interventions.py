@@ -13,7 +13,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from healscope.tasks.cards.expressions import evaluate, tokenise
+from healscope.tasks.cards.expressions import MAX_DIGITS, evaluate, tokenise
 from healscope.tasks.cards.game import CardProblem, Game
 from healscope.tasks.cards.structure import MOST_WORDS, formula_words
 from healscope.tasks.problem import SIDES
@@ -94,7 +94,9 @@ def numbers_of_formula(task: Game, text: str) -> tuple[int, ...]:
 def numbers_of_line(task: Game, problem: CardProblem, text: str) -> tuple[int, ...]:
     """Return the numbers in an answer's number line, ascending; empty where they are none."""
     lines = _read(task, problem, text[:MAX_RESPONSE])
-    if lines is None or not all(map(str.isdigit, lines.number)):
+    if lines is None or not all(
+        word.isascii() and word.isdigit() and len(word) <= MAX_DIGITS for word in lines.number
+    ):
         return ()
     return tuple(sorted(map(int, lines.number)))
 

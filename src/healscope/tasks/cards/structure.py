@@ -73,7 +73,8 @@ def verify_in_form(task: Game, problem: CardProblem, text: str) -> Verdict:
 def solution(task: Game, problem: CardProblem, text: str) -> str | None:
     """Name the class of `solver.canonical` that an answer's formula is in; None without a formula.
 
-    The formula counts whatever is written before it, right or wrong.
+    The formula counts whatever is written before it, right or wrong. One that verifier reference
+    alone reads, as with numbers that begin with zeros, has no class.
     """
     if task.rendering == "json":
         answer = read_answer(task, problem, text)
@@ -81,7 +82,7 @@ def solution(task: Game, problem: CardProblem, text: str) -> str | None:
     else:
         words = formula_words(text)
         formula = evaluate(words)
-    if formula.state != "complete" or not formula.numbers:
+    if formula.state != "complete" or evaluate(words).state != "complete":
         return None
     sign, key = canonical(to_tree(words))
     return f"{'-' if sign < 0 else ''}{key}"

@@ -18,7 +18,7 @@ from healscope.tasks.contract import hostile
 from healscope.tasks.contract.subject import SOME, Subject, TooSlow, at_most, raised, short, spread
 from healscope.tasks.pretraining import Pretraining
 from healscope.tasks.problem import FORMATS, LEVELS, SIDES, Feedback, Verdict
-from healscope.tasks.responses import MAX_RESPONSE
+from healscope.tasks.responses import MAX_RESPONSE, READ_RESPONSES
 from healscope.tasks.task import Task
 
 
@@ -174,7 +174,8 @@ def verdicts(subject: Subject) -> Iterator[str]:
 
 
 def hostile_text(subject: Subject) -> Iterator[str]:
-    """No text makes the verifier raise, hang, or say that rubbish is correct."""
+    """No text makes a method that reads it raise or hang, and rubbish is never correct."""
+    first = next(iter(subject.some), None)
     for problem in subject.some:
         own = subject.answer(problem)
         others = [subject.answer(p) for p in subject.some[:4]]
@@ -199,6 +200,25 @@ def hostile_text(subject: Subject) -> Iterator[str]:
                 continue
             if text in hostile.RUBBISH and verdict.outcome == "correct":
                 yield f"{problem.problem_id}: {short(text)} is judged correct"
+            if problem not in subject.few or (len(text) > MAX_RESPONSE and problem != first):
+                continue
+            for method in _readers(verdict):
+                try:
+                    subject.read(method, problem, text)
+                except (Exception, TooSlow) as error:
+                    said = f"{method}() raised {raised(error)}"
+                    if said not in seen:
+                        seen.add(said)
+                        yield f"{problem.problem_id}: {said} on {short(text)}"
+                    if isinstance(error, TooSlow):
+                        return
+
+
+def _readers(verdict: Verdict) -> list[str]:
+    """Return the methods of a task that read a response with this verdict, less `verify`; check
+    `feedback` is about the others."""
+    never = {"verify", "hint", *(() if verdict.outcome == "correct" else ("canonical",))}
+    return [name for name, place in READ_RESPONSES.items() if place == 1 and name not in never]
 
 
 def long_text(subject: Subject) -> Iterator[str]:

@@ -81,6 +81,11 @@ class Subject:
         with at_most(self.patience):
             return self.task.verify(problem, text)
 
+    def read(self, method: str, problem: Problem, text: str) -> Any:
+        """Return what another method of the task says of a response; raises TooSlow."""
+        with at_most(self.patience):
+            return getattr(self.task, method)(problem, text)
+
 
 @contextmanager
 def at_most(seconds: float) -> Iterator[None]:

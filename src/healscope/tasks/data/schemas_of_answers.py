@@ -1,12 +1,15 @@
 """JSON schemas as verdicts: read the user's schema, and hold what a model wrote against it.
 
-Patterns of a schema are matched by RE2, in linear time, and references lead nowhere outside of it.
+Patterns of a schema are matched by RE2, in linear time, multiples are exact, and references lead
+nowhere outside of it.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
+from fractions import Fraction
 from functools import cache
 from typing import Any
 
@@ -33,7 +36,7 @@ def holds(validator: Any, value: Any) -> bool:
     """Return whether a value is one that the schema allows."""
     try:
         return validator.is_valid(value)
-    except RecursionError:
+    except (RecursionError, ArithmeticError, ValueError):
         return False
 
 
@@ -64,12 +67,21 @@ def _validator(text: str) -> Any:
             if len(written) < len(value):
                 yield exceptions.ValidationError("its items are not unique")
 
+    def multiple(validator: Any, wanted: Any, value: Any, schema: Any) -> Iterator[Any]:  # noqa: ARG001
+        if validator.is_type(value, "number") and not _is_multiple(value, wanted):
+            yield exceptions.ValidationError("it is no multiple")
+
     def _found(expression: str, text: str) -> bool:
         return pattern(expression).search(encodable(text)) is not None
 
     own = extend(
         Draft202012Validator,
-        {"pattern": matches, "patternProperties": by_pattern, "uniqueItems": unique},
+        {
+            "pattern": matches,
+            "patternProperties": by_pattern,
+            "uniqueItems": unique,
+            "multipleOf": multiple,
+        },
     )
     try:
         own.check_schema(schema)
@@ -85,6 +97,17 @@ def _validator(text: str) -> Any:
     except Unresolvable as error:
         raise ValueError(f"$ref {error.ref} is not in the schema itself") from None
     return own(schema, registry=Registry())
+
+
+def _is_multiple(value: float, of: float) -> bool:
+    """Return whether one number is a multiple of another, both as they are written in decimals.
+
+    What is not finite is none. Numbers of JSON are short here: floats have at most 308 zeros.
+    """
+    if not (math.isfinite(of) and (isinstance(value, int) or math.isfinite(value))):
+        return False
+    one, other = (x if isinstance(x, int) else Fraction(repr(x)) for x in (value, of))
+    return one.numerator * other.denominator % (one.denominator * other.numerator) == 0
 
 
 def _patterns(schema: Any) -> Iterator[str]:
