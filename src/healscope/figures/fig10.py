@@ -37,7 +37,7 @@ def draw(frame: pd.DataFrame, style: FigureStyle) -> Drawn:
         layout.percent_axis(ax, "after − before RL\n(percentage points)")
         layout.title(ax, model)
     note = layout.intervals(frame, "error bars", "small dots")
-    return figure, layout.joined(note, "filled: it leaves out zero", left_out)
+    return figure, layout.joined(note, layout.FILLED, left_out)
 
 
 def _changes(

@@ -119,9 +119,9 @@ def _said(frame: pd.DataFrame) -> str:
     share = frame.groupby("run")["hacking_alarm"].mean()
     on = share[share > 0].sort_values(ascending=False, kind="stable")
     if on.empty:
-        return f"reward never rises without success, in any of {len(share)} branches of RL"
+        return f"no alarm of reward hacking in any of {len(share)} branches of RL"
     where = f"{len(on)} of {len(share)} branches of RL, longest in {on.index[0]}"
-    return f"reward rises without success in {where}"
+    return f"alarm of reward hacking in {where}"
 
 
 FIGURES = [Figure("fig12", "rl-training", "Reward and success along RL", __doc__, draw, message)]

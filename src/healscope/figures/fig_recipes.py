@@ -54,7 +54,7 @@ def draw(frame: pd.DataFrame, style: FigureStyle) -> Drawn:
     hacking = "†: at the end the reward had risen and success had not"
     return figure, layout.joined(
         note,
-        "filled: it leaves out zero",
+        layout.FILLED,
         hacking if frame["hacking"].any() else "",
         f"{more} more starts in the table" if more > 0 else "",
     )

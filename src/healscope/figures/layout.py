@@ -23,6 +23,9 @@ MOST = 4
 ENTRIES = 6
 """Entries that a legend has at most."""
 
+FILLED = "filled: it leaves out zero; the title's intervals hold for all at once"
+"""Note of a figure whose title counts changes (`messages.counted`)."""
+
 _STEP_LABEL = "SFT step (square-root scale)"
 _HANDLE, _APART = 3, 1.2  # of a legend's entries and columns, in units of its font size
 _MARGIN = 0.05  # inches
