@@ -203,7 +203,8 @@ with diagnose.started([sys.executable, "-c", code]) as process:
 
 @pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGHUP])
 def test_what_is_started_ends_with_it(by):
-    with subprocess.Popen([sys.executable, "-c", CHILD], stdout=subprocess.PIPE, text=True,
+    heard = f"import signal; signal.signal({by}, signal.SIG_DFL)\n"  # even if these tests ignore it
+    with subprocess.Popen([sys.executable, "-c", heard + CHILD], stdout=subprocess.PIPE, text=True,
                           stderr=subprocess.PIPE) as process:  # fmt: skip
         said = {process.stdout.readline().strip() for _ in range(2)} - {"at work"}
         process.send_signal(by)
